@@ -1,0 +1,286 @@
+//! What an account should be, and what it is.
+//!
+//! An account is one database user on one server. What it should be follows from the live sessions and the policy;
+//! what it is, from the server. Neither is ever taken from memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Refusal;
+use crate::{MARKER, Reason};
+
+/// The longest name that PostgreSQL keeps whole (NAMEDATALEN - 1); a longer one would be cut off and could hit
+/// another user. It holds for every engine.
+pub const MAX_NAME_BYTES: usize = 63;
+
+/// The name of a database user: 1 to 63 bytes, no control characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AccountName(String);
+
+impl AccountName {
+    /// Takes a raw user name as it stands in `DatabaseUser`, any Unicode.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidUsername` for a name that no server could hold, or that is reserved: empty, over 63 bytes, with a
+    /// control character, the marker, one of Rolecall's own roles, `pg_*`, `none`, `public` (SQLSTATE 42939).
+    pub fn new(name: impl Into<String>) -> Result<Self, Refusal> {
+        let name = name.into();
+        let fault = if name.is_empty() {
+            Some("it is empty".to_owned())
+        } else if name.len() > MAX_NAME_BYTES {
+            Some(format!("it has {} bytes, and a server keeps at most {MAX_NAME_BYTES}", name.len()))
+        } else if name.chars().any(char::is_control) {
+            Some("it holds a control character".to_owned())
+        } else if name == MARKER || name.starts_with(crate::OWN_ROLE_PREFIX) {
+            Some("the name is Rolecall's own".to_owned())
+        } else if name.starts_with("pg_") || name == "none" || name == "public" {
+            Some("the name is reserved by PostgreSQL".to_owned())
+        } else {
+            None
+        };
+        match fault {
+            Some(fault) => Err(Refusal::new(
+                Reason::InvalidUsername,
+                format!(
+                    "{name:?} cannot be a database user: {fault}; set another spec.username in the DatabaseUser"
+                ),
+            )),
+            None => Ok(Self(name)),
+        }
+    }
+
+    /// The name as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for AccountName {
+    type Error = Refusal;
+
+    fn try_from(name: String) -> Result<Self, Refusal> {
+        Self::new(name)
+    }
+}
+
+impl From<AccountName> for String {
+    fn from(name: AccountName) -> Self {
+        name.0
+    }
+}
+
+/// Which `DatabaseAdmin` created or took over an account: the record kept beside the marker (PostgreSQL: the role's
+/// comment, which everybody can read; MongoDB: `customData`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner {
+    /// `metadata.uid` of the DatabaseAdmin. This alone decides whether an account is ours.
+    pub uid: String,
+    /// `namespace/name` of the DatabaseAdmin, for people.
+    pub admin: String,
+    /// The cluster's name, for people; empty when the operator was given none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
+}
+
+/// What one account should be.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// The account.
+    pub account: AccountName,
+    /// Who says so.
+    pub owner: Owner,
+    /// A logical database of one of the sessions: the admin user connects there when it has no default database.
+    pub session_database: Option<String>,
+    /// The state itself.
+    pub want: Want,
+}
+
+/// The states an account can be asked to be in.
+#[derive(Clone, Debug)]
+pub enum Want {
+    /// At least one session is live or wants to start.
+    Enabled(Enabled),
+    /// No session is live any more.
+    Ended {
+        /// Drop the account where nothing depends on it (BestEffortDrop); else it is kept, disabled (Keep).
+        drop: bool,
+    },
+}
+
+/// An account that works.
+#[derive(Clone, Debug)]
+pub struct Enabled {
+    /// The database roles it is a member of, exactly; beside them only the marker.
+    pub roles: BTreeMap<String, WantedRole>,
+    /// The logical databases that its sessions name: it must be able to connect to each.
+    pub databases: BTreeSet<String>,
+    /// How the user proves itself.
+    pub credential: Credential,
+    /// A session of this account is Active already: the account may have backends, and its role set stays. False
+    /// for the first session: whatever is found is left over and is reset.
+    pub in_use: bool,
+    /// Roles that the server lacks are created (NOLOGIN, no privileges) instead of refused.
+    pub create_missing_roles: bool,
+}
+
+/// One database role that an account should have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WantedRole {
+    /// `grantableDbRoles` names this very role. A pattern does not reach roles with LOGIN, SUPERUSER, CREATEROLE,
+    /// REPLICATION or BYPASSRLS, nor `pg_*` and `rds_*`.
+    pub named_literally: bool,
+}
+
+/// How the user of an account proves itself to the server.
+#[derive(Clone, Debug, Default)]
+pub enum Credential {
+    /// By something that the server does not store: a client certificate, an IAM token, or nothing that is ours.
+    #[default]
+    External,
+    /// By a password. `set` holds the verifier to store now (`SCRAM-SHA-256$...`, never the password itself);
+    /// `None` leaves the one that is stored.
+    Password {
+        /// The verifier to store.
+        set: Option<SecretString>,
+    },
+}
+
+/// What to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// The account.
+    pub account: AccountName,
+    /// Whose record counts as our own (`Owner::uid`).
+    pub owner_uid: String,
+    /// Where the admin user connects when it has no default database.
+    pub session_database: Option<String>,
+    /// Database roles to look up.
+    pub roles: BTreeSet<String>,
+    /// Logical databases to look up.
+    pub databases: BTreeSet<String>,
+}
+
+impl Desired {
+    /// The query whose answer [`crate::plan::plan`] needs for this wish.
+    pub fn query(&self) -> Query {
+        let (roles, databases) = match &self.want {
+            Want::Enabled(enabled) => (enabled.roles.keys().cloned().collect(), enabled.databases.clone()),
+            Want::Ended { .. } => Default::default(),
+        };
+        Query {
+            account: self.account.clone(),
+            owner_uid: self.owner.uid.clone(),
+            session_database: self.session_database.clone(),
+            roles,
+            databases,
+        }
+    }
+}
+
+/// What was read: one moment of the server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The account; `None` when no user of that name exists.
+    pub account: Option<Account>,
+    /// The roles asked for; one that does not exist is absent.
+    pub roles: BTreeMap<String, RoleFacts>,
+    /// The logical databases asked for; one that does not exist is absent.
+    pub databases: BTreeMap<String, DatabaseFacts>,
+    /// The name of the admin user, as the server knows it.
+    pub admin_user: String,
+}
+
+/// A database user as the server has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// It carries the marker.
+    pub managed: bool,
+    /// Its ownership record, when it has one that can be read.
+    pub owner: Option<Owner>,
+    /// It may log in.
+    pub enabled: bool,
+    /// Its direct memberships without the marker, whatever granted them.
+    pub memberships: Vec<Membership>,
+    /// What outlives a session and hinders the next one: members of the account, added attributes, prepared
+    /// transactions, memberships that the admin user cannot revoke.
+    pub leftovers: Vec<Leftover>,
+    /// Settings that somebody stored for it: `None` for all databases, else the database.
+    pub settings: BTreeSet<Option<String>>,
+    /// Limits that somebody stored for it: VALID UNTIL, or a CONNECTION LIMIT.
+    pub limits: bool,
+    /// Open connections.
+    pub backends: u32,
+}
+
+/// One direct membership of an account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Membership {
+    /// The role it is a member of.
+    pub role: String,
+    /// Who granted it; empty where the server does not say.
+    pub grantor: String,
+    /// The admin user's REVOKE takes it away. (PostgreSQL 16+: not when somebody else granted it.)
+    pub revocable: bool,
+}
+
+/// Something that outlives a session. It holds no end back, but it keeps the account from starting again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Leftover {
+    /// A membership granted by somebody else.
+    Membership {
+        /// The role.
+        role: String,
+        /// Who granted it and can revoke it.
+        grantor: String,
+    },
+    /// Somebody else is a member of the account and has its rights.
+    Member {
+        /// The member.
+        member: String,
+    },
+    /// An attribute that somebody added: `SUPERUSER`, `CREATEROLE`, ...
+    Attribute {
+        /// As in ALTER ROLE.
+        attribute: String,
+    },
+    /// A prepared transaction that can still be committed with the rights of then.
+    Prepared {
+        /// Its global identifier.
+        gid: String,
+        /// Where ROLLBACK PREPARED has to be run.
+        database: String,
+    },
+}
+
+/// A database role, as far as handing it out goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoleFacts {
+    /// Attributes that only a role named literally may have: `LOGIN`, `SUPERUSER`, `CREATEROLE`, `REPLICATION`,
+    /// `BYPASSRLS`.
+    pub attributes: Vec<String>,
+    /// It is a managed account itself.
+    pub managed: bool,
+    /// The admin user may grant it.
+    pub grantable: bool,
+}
+
+/// A logical database, as far as connecting to it goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseFacts {
+    /// It takes connections at all (`datallowconn`).
+    pub allows_connections: bool,
+    /// An account that has the roles of the query can connect: through PUBLIC, through one of them, or by itself.
+    pub connect: bool,
+}

@@ -1,0 +1,137 @@
+//! What went wrong with a server, told apart by code and never by message text: servers speak other languages.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Why something cannot be, as PascalCase constants of the API contract. The text is what conditions and events
+/// carry as their reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A user of that name exists and does not carry the marker.
+    UserConflict,
+    /// The account is managed, but somebody else uses it right now.
+    AccountInUse,
+    /// Something of an earlier session, or of somebody else, must be cleared first.
+    LeftoverMembership,
+    /// The name cannot be a database user.
+    InvalidUsername,
+    /// A database role does not exist.
+    DbRoleNotFound,
+    /// A database role may not be handed out.
+    DbRoleNotGrantable,
+    /// A database role is not written as the engine wants it.
+    DbRoleInvalid,
+    /// The logical database does not exist or takes no connections.
+    DatabaseNameNotFound,
+    /// The server does not answer, or not as a server should.
+    DatabaseUnreachable,
+    /// The server's certificate is not trusted, or TLS is refused.
+    TlsFailed,
+    /// The server refuses the admin user's login.
+    LoginFailed,
+    /// No admin user is named.
+    MissingAdminUser,
+    /// The admin user lacks CREATEROLE.
+    MissingCreateRole,
+    /// The admin user may not grant a role.
+    MissingAdminOption,
+    /// The admin user, or the account, may not connect to a logical database.
+    MissingConnect,
+    /// The admin user may not grant some objects.
+    MissingObjectPrivileges,
+    /// The admin user may not grant `rds_iam`.
+    MissingRdsIam,
+    /// The server is a read-only replica.
+    ReadOnlyEndpoint,
+    /// PUBLIC may connect to logical databases that no session names (a warning).
+    PublicConnect,
+    /// This kind of server cannot be provisioned.
+    Unsupported,
+    /// The server refused a statement for another reason: its SQLSTATE is in the message.
+    ServerRefused,
+}
+
+impl Reason {
+    /// The constant as it stands in conditions and events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UserConflict => "UserConflict",
+            Self::AccountInUse => "AccountInUse",
+            Self::LeftoverMembership => "LeftoverMembership",
+            Self::InvalidUsername => "InvalidUsername",
+            Self::DbRoleNotFound => "DbRoleNotFound",
+            Self::DbRoleNotGrantable => "DbRoleNotGrantable",
+            Self::DbRoleInvalid => "DbRoleInvalid",
+            Self::DatabaseNameNotFound => "DatabaseNameNotFound",
+            Self::DatabaseUnreachable => "DatabaseUnreachable",
+            Self::TlsFailed => "TlsFailed",
+            Self::LoginFailed => "LoginFailed",
+            Self::MissingAdminUser => "MissingAdminUser",
+            Self::MissingCreateRole => "MissingCreateRole",
+            Self::MissingAdminOption => "MissingAdminOption",
+            Self::MissingConnect => "MissingConnect",
+            Self::MissingObjectPrivileges => "MissingObjectPrivileges",
+            Self::MissingRdsIam => "MissingRdsIam",
+            Self::ReadOnlyEndpoint => "ReadOnlyEndpoint",
+            Self::PublicConnect => "PublicConnect",
+            Self::Unsupported => "Unsupported",
+            Self::ServerRefused => "ServerRefused",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a failure means for the caller. It decides requeue, condition, event and metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Class {
+    /// The author of an object must edit it (a certificate that does not parse, a uri that no server can have).
+    Invalid,
+    /// The server cannot be reached at all: every account of it waits.
+    Unreachable,
+    /// It may work when tried again as it is: a conflict with another transaction, a lock time-out.
+    Transient,
+    /// The server said no, and will say no again until somebody changes something.
+    Refused,
+}
+
+/// A failure, complete enough for a person: what was attempted, on what, what the server said, what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What it means for the caller.
+    pub class: Class,
+    /// The reason that a condition carries.
+    pub reason: Reason,
+    /// What was attempted and on which object, as `granting roles to "alice"`.
+    pub attempted: String,
+    /// The SQLSTATE, or the server's own code; empty when the server did not answer.
+    pub code: String,
+    /// What the server, or the connection, said; no secrets.
+    pub detail: String,
+    /// What to do about it, with the exact statement where there is one; may be empty.
+    pub remedy: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed", self.attempted)?;
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        if !self.code.is_empty() {
+            write!(f, " (SQLSTATE {})", self.code)?;
+        }
+        if !self.remedy.is_empty() {
+            write!(f, "; {}", self.remedy)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,475 @@
+//! From what an account should be and what it is to what has to change: pure, printable, comparable.
+//!
+//! Two properties hold and are tested: a plan that was applied leaves nothing to do
+//! (`plan(settled, apply(plan)) == Nothing`), and no plan ever names an account that does not carry the marker.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use secrecy::SecretString;
+
+use crate::account::{Account, Credential, Desired, Enabled, Leftover, Observed, WantedRole};
+use crate::{AccountName, MARKER, OWN_ROLE_PREFIX, Owner, Reason, Want};
+
+/// What has to change so that one account is what it should be.
+#[derive(Clone, Debug, Default)]
+pub enum Plan {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Enable an account that has no live session: create it, or reset what is found of it.
+    Activate(Activate),
+    /// Put a live account right without disturbing more than has to be.
+    Adjust(Adjust),
+    /// End the access: no login, no backend, no membership; then drop where that is wanted.
+    End(End),
+}
+
+/// See [`Plan::Activate`].
+#[derive(Clone, Debug)]
+pub struct Activate {
+    /// The account.
+    pub account: AccountName,
+    /// The record that it gets.
+    pub owner: Owner,
+    /// Where the admin user connects when it has no default database.
+    pub session_database: Option<String>,
+    /// The account does not exist yet.
+    pub create: bool,
+    /// Roles to create first (NOLOGIN, no privileges).
+    pub create_roles: Vec<String>,
+    /// It may log in, or has backends, that are left over from before: close it first, as an [`End`] does.
+    pub close_first: bool,
+    /// Memberships to take away.
+    pub revoke: Vec<String>,
+    /// Settings to clear: `None` for all databases, else the database.
+    pub settings: BTreeSet<Option<String>>,
+    /// Roles to grant, sorted, without the marker.
+    pub grant: Vec<String>,
+    /// The password verifier to store; `None` stores no password.
+    pub verifier: Option<SecretString>,
+}
+
+/// See [`Plan::Adjust`].
+#[derive(Clone, Debug)]
+pub struct Adjust {
+    /// The account.
+    pub account: AccountName,
+    /// Whose it is (`Owner::uid`).
+    pub owner_uid: String,
+    /// Where the admin user connects when it has no default database.
+    pub session_database: Option<String>,
+    /// Roles to create first (NOLOGIN, no privileges).
+    pub create_roles: Vec<String>,
+    /// Memberships to take away.
+    pub revoke: Vec<String>,
+    /// Roles to grant, sorted.
+    pub grant: Vec<String>,
+    /// Somebody took its login away: give it back.
+    pub enable: bool,
+    /// End its backends: a session that ran SET ROLE keeps a revoked role until then.
+    pub terminate: bool,
+    /// The password verifier to store; `None` leaves the one that is stored.
+    pub verifier: Option<SecretString>,
+}
+
+/// See [`Plan::End`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The account.
+    pub account: AccountName,
+    /// Whose it is (`Owner::uid`).
+    pub owner_uid: String,
+    /// Where the admin user connects when it has no default database.
+    pub session_database: Option<String>,
+    /// Memberships to take away.
+    pub revoke: Vec<String>,
+    /// Settings to clear: `None` for all databases, else the database.
+    pub settings: BTreeSet<Option<String>>,
+    /// Drop it afterwards, when nothing depends on it.
+    pub drop: bool,
+}
+
+impl Plan {
+    /// Is there nothing to do?
+    pub fn is_nothing(&self) -> bool {
+        matches!(self, Self::Nothing)
+    }
+}
+
+/// Why an account cannot be what it should be, with what to do about it. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The reason that a condition carries.
+    pub reason: Reason,
+    /// One sentence that names the object and, where there is one, the statement that mends it.
+    pub message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// The step from what is to what should be.
+///
+/// # Errors
+///
+/// A [`Refusal`] when the account may not be touched, or something that it needs is not there. Ending is never
+/// refused: what is not ours is left alone ([`Plan::Nothing`]).
+pub fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Refusal> {
+    match &desired.want {
+        Want::Enabled(enabled) => plan_enabled(desired, enabled, observed),
+        Want::Ended { drop } => Ok(plan_ended(desired, *drop, observed)),
+    }
+}
+
+/// The wish as it reads once it came true: what a plan is made against to verify one that was applied.
+pub fn settled(desired: &Desired) -> Desired {
+    let mut desired = desired.clone();
+    if let Want::Enabled(enabled) = &mut desired.want {
+        enabled.in_use = true;
+        if let Credential::Password { set } = &mut enabled.credential {
+            *set = None;
+        }
+    }
+    desired
+}
+
+/// Can a session on this logical database start, as far as the database goes?
+///
+/// # Errors
+///
+/// `DatabaseNameNotFound` or `MissingConnect`, with the statement that mends it.
+pub fn check_database(desired: &Desired, observed: &Observed, database: &str) -> Result<(), Refusal> {
+    let Some(facts) = observed.databases.get(database) else {
+        return Err(Refusal::new(
+            Reason::DatabaseNameNotFound,
+            format!(
+                "the server has no logical database {database:?}; correct spec.databaseName or create it"
+            ),
+        ));
+    };
+    if !facts.allows_connections {
+        return Err(Refusal::new(
+            Reason::DatabaseNameNotFound,
+            format!("the logical database {database:?} takes no connections (datallowconn is false)"),
+        ));
+    }
+    if !facts.connect {
+        let grantee = match &desired.want {
+            Want::Enabled(enabled) => enabled.roles.keys().next().map(String::as_str),
+            Want::Ended { .. } => None,
+        };
+        let database_sql = quoted(database);
+        let grantee_sql = grantee.map_or_else(|| "a role that the session gets".to_owned(), quoted);
+        return Err(Refusal::new(
+            Reason::MissingConnect,
+            format!(
+                "{} could not connect to the logical database {database:?}: run GRANT CONNECT ON DATABASE {database_sql} TO {grantee_sql}",
+                desired.account
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// One reason not to enable an account. The first that applies is told.
+type Check = fn(&Desired, &Enabled, &Observed) -> Option<Refusal>;
+
+const CHECKS: &[Check] = &[
+    // A user that somebody made by hand is never touched.
+    unmanaged,
+    // Nor is an account that another DatabaseAdmin, or Teleport, works with now.
+    used_by_somebody_else,
+    // What the last session left must be gone before the next one.
+    leftover,
+    // The roles must be there, and be such as may be handed out.
+    roles,
+];
+
+fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Result<Plan, Refusal> {
+    if let Some(refusal) = CHECKS.iter().find_map(|check| check(desired, enabled, observed)) {
+        return Err(refusal);
+    }
+    let create_roles: Vec<String> =
+        enabled.roles.keys().filter(|role| !observed.roles.contains_key(*role)).cloned().collect();
+    let verifier = match &enabled.credential {
+        Credential::External => None,
+        Credential::Password { set } => set.clone(),
+    };
+    let Some(account) = &observed.account else {
+        return Ok(Plan::Activate(Activate {
+            account: desired.account.clone(),
+            owner: desired.owner.clone(),
+            session_database: desired.session_database.clone(),
+            create: true,
+            create_roles,
+            close_first: false,
+            revoke: Vec::new(),
+            settings: BTreeSet::new(),
+            grant: enabled.roles.keys().cloned().collect(),
+            verifier,
+        }));
+    };
+    if !enabled.in_use {
+        return Ok(Plan::Activate(Activate {
+            account: desired.account.clone(),
+            owner: desired.owner.clone(),
+            session_database: desired.session_database.clone(),
+            create: false,
+            create_roles,
+            close_first: account.enabled || account.backends > 0,
+            // Strip, then grant: a membership found here may carry options (ADMIN) that are not ours to give.
+            revoke: revocable(account, |_| true),
+            settings: account.settings.clone(),
+            grant: enabled.roles.keys().cloned().collect(),
+            verifier,
+        }));
+    }
+    let revoke = revocable(account, |role| !enabled.roles.contains_key(role));
+    let adjust = Adjust {
+        account: desired.account.clone(),
+        owner_uid: desired.owner.uid.clone(),
+        session_database: desired.session_database.clone(),
+        create_roles,
+        terminate: !revoke.is_empty(),
+        revoke,
+        grant: missing(account, enabled),
+        enable: !account.enabled,
+        verifier,
+    };
+    let idle = adjust.revoke.is_empty()
+        && adjust.grant.is_empty()
+        && adjust.create_roles.is_empty()
+        && !adjust.enable
+        && adjust.verifier.is_none();
+    Ok(if idle { Plan::Nothing } else { Plan::Adjust(adjust) })
+}
+
+fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
+    let Some(account) = &observed.account else { return Plan::Nothing };
+    if !account.managed || !is_ours(desired, account) {
+        return Plan::Nothing;
+    }
+    let revoke = revocable(account, |_| true);
+    let ended = !account.enabled
+        && account.backends == 0
+        && revoke.is_empty()
+        && account.settings.is_empty()
+        && !account.limits;
+    if ended && !drop {
+        return Plan::Nothing;
+    }
+    Plan::End(End {
+        account: desired.account.clone(),
+        owner_uid: desired.owner.uid.clone(),
+        session_database: desired.session_database.clone(),
+        revoke,
+        settings: account.settings.clone(),
+        drop,
+    })
+}
+
+fn unmanaged(desired: &Desired, _: &Enabled, observed: &Observed) -> Option<Refusal> {
+    let account = observed.account.as_ref()?;
+    (!account.managed).then(|| {
+        Refusal::new(
+            Reason::UserConflict,
+            format!(
+                "a user {:?} exists that is not managed (it is no member of {MARKER:?}) and is left alone; rename or drop that user, or set another spec.username in the DatabaseUser",
+                desired.account.as_str()
+            ),
+        )
+    })
+}
+
+fn used_by_somebody_else(desired: &Desired, _: &Enabled, observed: &Observed) -> Option<Refusal> {
+    let account = observed.account.as_ref()?;
+    if is_ours(desired, account) {
+        return None;
+    }
+    let holder = account
+        .owner
+        .as_ref()
+        .map_or_else(|| "somebody else".to_owned(), |o| format!("DatabaseAdmin {}", o.admin));
+    let busy = if account.backends > 0 {
+        format!("has {} open connections", account.backends)
+    } else if account.enabled && account.owner.is_some() {
+        "is enabled".to_owned()
+    } else {
+        return None;
+    };
+    Some(Refusal::new(
+        Reason::AccountInUse,
+        format!(
+            "the account {:?} of {holder} {busy}; it can be taken over when it is idle",
+            desired.account.as_str()
+        ),
+    ))
+}
+
+fn leftover(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
+    if enabled.in_use {
+        return None;
+    }
+    let leftovers = &observed.account.as_ref()?.leftovers;
+    if leftovers.is_empty() {
+        return None;
+    }
+    let told: Vec<String> =
+        leftovers.iter().take(5).map(|leftover| leftover.told(&desired.account)).collect();
+    Some(Refusal::new(Reason::LeftoverMembership, told.join("; ")))
+}
+
+fn roles(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
+    let held: BTreeSet<&str> = observed
+        .account
+        .iter()
+        .filter(|_| enabled.in_use)
+        .flat_map(|account| account.memberships.iter().map(|m| m.role.as_str()))
+        .collect();
+    enabled
+        .roles
+        .iter()
+        .filter(|(role, _)| !held.contains(role.as_str()))
+        .find_map(|(role, wanted)| role_refusal(desired, enabled, observed, role, wanted))
+}
+
+fn role_refusal(
+    desired: &Desired,
+    enabled: &Enabled,
+    observed: &Observed,
+    role: &str,
+    wanted: &WantedRole,
+) -> Option<Refusal> {
+    let not_grantable = |why: &str| {
+        Some(Refusal::new(
+            Reason::DbRoleNotGrantable,
+            format!("the database role {role:?} cannot be handed out: {why}"),
+        ))
+    };
+    if role == MARKER || role.starts_with(OWN_ROLE_PREFIX) {
+        return not_grantable("it is Rolecall's own");
+    }
+    if role == observed.admin_user {
+        return not_grantable("it is the admin user");
+    }
+    if role == desired.account.as_str() {
+        return not_grantable("it is the account itself");
+    }
+    if (role.starts_with("pg_") || role.starts_with("rds_")) && !wanted.named_literally {
+        return not_grantable(
+            "roles of the server's own must be named literally in spec.grantableDbRoles of the DatabaseAdmin",
+        );
+    }
+    let Some(facts) = observed.roles.get(role) else {
+        if enabled.create_missing_roles {
+            return None;
+        }
+        return Some(Refusal::new(
+            Reason::DbRoleNotFound,
+            format!(
+                "the database has no role {role:?}; run CREATE ROLE {} NOLOGIN, or set missingDbRoles: Create on the DatabaseAdmin",
+                quoted(role)
+            ),
+        ));
+    };
+    if facts.managed {
+        return not_grantable("it is a managed account");
+    }
+    if !facts.attributes.is_empty() && !wanted.named_literally {
+        return not_grantable(&format!(
+            "it has {}; name it literally in spec.grantableDbRoles of the DatabaseAdmin if that is meant",
+            facts.attributes.join(", ")
+        ));
+    }
+    if !facts.grantable {
+        let reason = if role == "rds_iam" { Reason::MissingRdsIam } else { Reason::MissingAdminOption };
+        return Some(Refusal::new(
+            reason,
+            format!(
+                "the admin user may not grant the database role {role:?}: run GRANT {} TO {} WITH ADMIN OPTION",
+                quoted(role),
+                quoted(&observed.admin_user)
+            ),
+        ));
+    }
+    None
+}
+
+impl Leftover {
+    /// One sentence that names what is left over on `account`, and the statement that clears it.
+    pub fn told(&self, account: &AccountName) -> String {
+        let account_sql = quoted(account.as_str());
+        match self {
+            Self::Membership { role, grantor } => format!(
+                "{account} is still a member of {role:?}, granted by {grantor:?}: as that role or a superuser run REVOKE {} FROM {account_sql} GRANTED BY {}",
+                quoted(role),
+                quoted(grantor)
+            ),
+            Self::Member { member } => format!(
+                "{member:?} is a member of {account} and has its rights: run REVOKE {account_sql} FROM {}",
+                quoted(member)
+            ),
+            Self::Attribute { attribute } => {
+                format!("{account} has the attribute {attribute}: run ALTER ROLE {account_sql} NO{attribute}")
+            }
+            Self::Prepared { gid, database } => format!(
+                "{account} has a prepared transaction: in the database {database:?} run ROLLBACK PREPARED '{}'",
+                gid.replace('\'', "''")
+            ),
+        }
+    }
+}
+
+fn is_ours(desired: &Desired, account: &Account) -> bool {
+    account.owner.as_ref().is_some_and(|owner| owner.uid == desired.owner.uid)
+}
+
+fn revocable(account: &Account, unwanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let roles: BTreeSet<&str> = account
+        .memberships
+        .iter()
+        .filter(|m| m.revocable && unwanted(&m.role))
+        .map(|m| m.role.as_str())
+        .collect();
+    roles.into_iter().map(str::to_owned).collect()
+}
+
+fn missing(account: &Account, enabled: &Enabled) -> Vec<String> {
+    let held: BTreeSet<&str> = account.memberships.iter().map(|m| m.role.as_str()).collect();
+    enabled.roles.keys().filter(|role| !held.contains(role.as_str())).cloned().collect()
+}
+
+/// An identifier as a person can paste it into psql. Statements that run are built by the engines, not from this.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => write!(f, "nothing to do"),
+            Self::Activate(a) => {
+                let verb = if a.create { "create" } else { "reset and enable" };
+                write!(f, "{verb} {}, member of [{}]", a.account, a.grant.join(", "))
+            }
+            Self::Adjust(a) => {
+                write!(
+                    f,
+                    "adjust {}: grant [{}], revoke [{}]",
+                    a.account,
+                    a.grant.join(", "),
+                    a.revoke.join(", ")
+                )
+            }
+            Self::End(e) => {
+                let verb = if e.drop { "drop" } else { "disable" };
+                write!(f, "{verb} {}, revoke [{}]", e.account, e.revoke.join(", "))
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a server is, what it lacks, and which managed accounts it holds.
+
+use std::collections::BTreeSet;
+
+use crate::{AccountName, Owner, Reason};
+
+/// What live and waiting sessions need of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Database roles.
+    pub roles: BTreeSet<String>,
+    /// Logical databases.
+    pub databases: BTreeSet<String>,
+    /// Roles that are missing are created, so that they are no finding.
+    pub create_missing_roles: bool,
+}
+
+/// A server that answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// The version as the server prints it, `17.10`.
+    pub version: String,
+    /// What tells this server from any other, whatever its address (PostgreSQL: `system_identifier`).
+    pub identity: String,
+    /// What the admin user lacks, most important first; empty when it can do everything that is needed. A finding
+    /// with [`Reason::PublicConnect`] is a warning.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that the admin user lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The reason.
+    pub reason: Reason,
+    /// The object concerned: a role, a database.
+    pub object: String,
+    /// One sentence with the exact statement that mends it.
+    pub message: String,
+}
+
+/// The managed accounts of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// By name.
+    pub accounts: Vec<CensusEntry>,
+}
+
+/// One managed account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CensusEntry {
+    /// Its name. Names that no `DatabaseUser` could have are left out of the census.
+    pub account: AccountName,
+    /// Its ownership record.
+    pub owner: Option<Owner>,
+    /// It may log in.
+    pub enabled: bool,
+    /// Open connections.
+    pub backends: u32,
+}
