@@ -19,11 +19,26 @@
 //! # }
 //! ```
 //!
+//! A cluster (`Cluster::start`, or `Cluster::shared` for all tests of a process) is used through its kubeconfigs:
+//!
+//! ```no_run
+//! # async fn example() -> rolecall_testbed::Result<()> {
+//! use rolecall_testbed::{Cluster, Identity};
+//!
+//! let cluster = Cluster::shared().await?;
+//! cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: team-a}}").await?;
+//! let admin = cluster.kubeconfig();
+//! let robot = cluster.kubeconfig_for(&Identity::user("alice", &["dba"])).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! A component that is missing and cannot be built is an error that names what to install, never a skipped test.
 
 mod account;
 mod cache;
 mod certificates;
+mod cluster;
 pub mod components;
 mod error;
 mod ports;
@@ -34,5 +49,6 @@ mod scratch;
 
 pub use cache::dir as cache_dir;
 pub use certificates::{Authority, Certificate, ClientOptions};
+pub use cluster::{Cluster, ClusterBuilder, Identity};
 pub use error::{Error, Result};
 pub use postgres::{PgVersion, Postgres, PostgresBuilder, rows};
