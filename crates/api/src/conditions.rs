@@ -1,0 +1,96 @@
+//! Condition types, and how to set a condition without moving its transition time.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// The object is what its spec says; always present.
+pub const READY: &str = "Ready";
+/// The operator is at work or waits for something; present (True) only while it applies.
+pub const RECONCILING: &str = "Reconciling";
+/// Only a person can help; present (True) only while it applies.
+pub const STALLED: &str = "Stalled";
+/// DatabaseAdmin: the admin user can log in.
+pub const REACHABLE: &str = "Reachable";
+/// DatabaseAdmin: the admin user has the rights that live and waiting sessions need.
+pub const CAPABLE: &str = "Capable";
+/// DatabaseSession: every object permission that was decided has been given.
+pub const PERMISSIONS_COMPLETE: &str = "PermissionsComplete";
+/// ProvisioningRole, DbObjectImportRule: every template, pattern and expression can be read.
+pub const VALID: &str = "Valid";
+/// DatabaseUser: every role that the user names exists and is valid.
+pub const ROLES_RESOLVED: &str = "RolesResolved";
+
+/// `status` of a condition that holds.
+pub const TRUE: &str = "True";
+/// `status` of a condition that does not hold.
+pub const FALSE: &str = "False";
+/// `status` of a condition that cannot be told.
+pub const UNKNOWN: &str = "Unknown";
+
+/// The longest message that a condition may have.
+pub const MAX_MESSAGE: usize = 32_768;
+
+/// Sets one condition in a list: replaces the one of the same type, or adds it at the end.
+///
+/// The transition time of the old condition stays where `status` is the same, as Kubernetes wants it.
+pub fn set(conditions: &mut Vec<Condition>, mut new: Condition) {
+    match conditions.iter_mut().find(|old| old.type_ == new.type_) {
+        Some(old) => {
+            keep_transition_time(old, &mut new);
+            *old = new;
+        }
+        None => conditions.push(new),
+    }
+}
+
+/// Takes the transition times of `old` over into `new`, for every condition whose `status` is the same.
+///
+/// Conditions that are only in `old` are gone: a report that is built whole needs no removal.
+#[must_use]
+pub fn merge_transition_times(old: &[Condition], mut new: Vec<Condition>) -> Vec<Condition> {
+    for condition in &mut new {
+        if let Some(old) = find(old, &condition.type_) {
+            keep_transition_time(old, condition);
+        }
+    }
+    new
+}
+
+/// The condition of a type.
+#[must_use]
+pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Whether the condition of a type is True.
+#[must_use]
+pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
+    find(conditions, type_).is_some_and(|condition| condition.status == TRUE)
+}
+
+/// A condition that changes now. The message is cut to what the API server accepts.
+#[must_use]
+pub fn new(
+    type_: &str,
+    status: bool,
+    reason: &str,
+    message: impl Into<String>,
+    generation: Option<i64>,
+    now: Time,
+) -> Condition {
+    let mut message = message.into();
+    message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+    Condition {
+        type_: type_.to_owned(),
+        status: if status { TRUE } else { FALSE }.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: generation,
+        last_transition_time: now,
+    }
+}
+
+fn keep_transition_time(old: &Condition, new: &mut Condition) {
+    if old.status == new.status {
+        new.last_transition_time = old.last_transition_time.clone();
+    }
+}

@@ -1,0 +1,379 @@
+//! `DatabaseAdmin`: one database server and the admin user that provisions on it.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{GoDuration, SecretKeyRef, SecretRef, schema};
+
+/// A database server and how to provision users on it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "rolecall.dev",
+    version = "v1alpha1",
+    kind = "DatabaseAdmin",
+    plural = "databaseadmins",
+    shortname = "dba",
+    category = "rolecall",
+    namespaced,
+    status = "DatabaseAdminStatus",
+    derive = "PartialEq",
+    doc = "A DatabaseAdmin is one database server and the admin user that Rolecall provisions database users with. \
+           Sessions name it in spec.database.",
+    printcolumn(name = "PROTOCOL", type_ = "string", json_path = ".spec.protocol"),
+    printcolumn(name = "URI", type_ = "string", json_path = ".spec.uri"),
+    printcolumn(
+        name = "READY",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(name = "USERS", type_ = "integer", json_path = ".status.accounts.enabled"),
+    printcolumn(name = "VERSION", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseAdminSpec {
+    /// What the server speaks: `postgres`, `redshift` or `mongodb`. Immutable.
+    ///
+    /// Only `postgres` works so far; the other two are accepted and answer with the reason `Unsupported`.
+    pub protocol: Protocol,
+
+    /// Where the server runs: `SelfHosted`, `RDS` (Aurora included) or `Redshift`. Absent: told from the host name
+    /// in `uri`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+
+    /// Address of the server. For `postgres` and `redshift` `host:port` without a scheme, for example
+    /// `orders-db.shop.svc:5432` or `[fd00::5]:5432`; for `mongodb` a URI that starts with `mongodb://` or
+    /// `mongodb+srv://` and holds no user name or password.
+    #[schemars(length(min = 1, max = 1024))]
+    pub uri: String,
+
+    /// Labels that ProvisioningRoles and DbObjectImportRules select by, merged over `metadata.labels` and free of
+    /// Kubernetes' limits on label values. Example: `{team: "Payments & Orders"}`.
+    #[serde(default, skip_serializing_if = "schema::is_empty")]
+    #[schemars(schema_with = "schema::labels")]
+    pub labels: BTreeMap<String, String>,
+
+    /// The database user that Rolecall connects as.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub admin_user: AdminUser,
+
+    /// How the connection to the server is protected. Absent: TLS with the system's roots, host name checked.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tls: Tls,
+
+    /// How the admin user proves itself: exactly one of `x509`, `password` and `awsIam`.
+    pub auth: Auth,
+
+    /// How the provisioned users prove themselves: at most one of `x509`, `password` and `awsIam`. Absent: Rolecall
+    /// hands out no credentials; the users have their own way in, for example a client certificate.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub user_credentials: UserCredentials,
+
+    /// What happens to a session that needs a database role that the server lacks. `Reject` (default): the session
+    /// does not start, naming the role (`DbRoleNotFound`). `Create`: the role is created without login and
+    /// privileges.
+    #[serde(default)]
+    pub missing_db_roles: MissingDbRoles,
+
+    /// Patterns of the only database roles that any ProvisioningRole can give on this server: `*` stands for any run
+    /// of characters, `^...$` is a regular expression. Default: `["*"]`.
+    ///
+    /// Never given, whatever stands here: the admin user, the marker role, permission sets, managed accounts. Roles
+    /// with LOGIN, SUPERUSER, CREATEROLE, REPLICATION or BYPASSRLS and the roles pg_* and rds_* are only given where
+    /// they are named literally.
+    #[serde(default = "any")]
+    #[schemars(schema_with = "schema::texts")]
+    pub grantable_db_roles: Vec<String>,
+
+    /// Users that Rolecall created here and that no live session explains. `Disable` (default): they are disabled.
+    /// `Report`: they are only counted and named.
+    ///
+    /// Not in effect yet: orphans are neither disabled nor reported.
+    #[serde(default)]
+    pub orphans: Orphans,
+
+    /// How often the server's objects are read again while sessions use object permissions, as a duration such as
+    /// `5m` (default).
+    ///
+    /// Not in effect yet, because object permissions are not.
+    #[serde(default = "five_minutes")]
+    #[schemars(schema_with = "schema::positive_duration")]
+    pub object_sync: GoDuration,
+
+    /// `true`: touch nothing on this server, for example during a blue/green deployment. Sessions wait with
+    /// `DatabaseSuspended`; endings wait too, so that access stays as it is until this is `false` again (default).
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// What deleting this object does to the accounts on the server. `Revoke` (default): every account is torn down
+    /// first. `Retain`: the database stays as it is.
+    #[serde(default)]
+    pub deletion: Deletion,
+}
+
+/// What a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// PostgreSQL and what is wire compatible.
+    Postgres,
+    /// Amazon Redshift.
+    Redshift,
+    /// MongoDB.
+    Mongodb,
+}
+
+/// Where a server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Platform {
+    /// Run by its owner.
+    SelfHosted,
+    /// Amazon RDS and Aurora.
+    #[serde(rename = "RDS")]
+    Rds,
+    /// Amazon Redshift.
+    Redshift,
+}
+
+/// The database user that Rolecall connects as.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdminUser {
+    /// Name of the admin user. Absent: the label `teleport.dev/db-admin`; where that is missing too, nothing is
+    /// provisioned (`MissingAdminUser`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub name: Option<String>,
+
+    /// Logical database that the admin user connects to. Absent: the label
+    /// `teleport.dev/db-admin-default-database`, else the session's database, else `postgres`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub default_database: Option<String>,
+}
+
+/// How the connection to a server is protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tls {
+    /// What is checked. `VerifyFull` (default): the certificate chain and the host name. `VerifyCa`: the chain only.
+    /// `Disable`: no TLS at all; refused with `x509` and `awsIam`.
+    #[serde(default)]
+    pub mode: TlsMode,
+
+    /// Certificate authorities that the server's certificate is checked against, in PEM. Absent: the system's roots
+    /// (on RDS: the RDS bundle). Example: `{name: orders-ca, key: ca.crt}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+
+    /// Name that the server's certificate must carry. Absent: the host in `uri`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub server_name: Option<String>,
+}
+
+/// What TLS checks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum TlsMode {
+    /// Chain and host name.
+    #[default]
+    VerifyFull,
+    /// Chain only.
+    VerifyCa,
+    /// No TLS.
+    Disable,
+}
+
+/// How the admin user proves itself: exactly one is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Auth {
+    /// A client certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x509: Option<AdminX509>,
+
+    /// A password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<AdminPassword>,
+
+    /// A token made from the operator's ambient AWS credentials (IRSA, Pod Identity).
+    ///
+    /// Not in effect yet: Ready is False with the reason `Unsupported`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aws_iam: Option<AdminAwsIam>,
+}
+
+/// A client certificate for the admin user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdminX509 {
+    /// A Secret of type `kubernetes.io/tls` with the certificate (`tls.crt`) and its key (`tls.key`). Read again when
+    /// it changes.
+    pub secret_ref: SecretRef,
+}
+
+/// A password for the admin user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdminPassword {
+    /// The Secret and key that hold the password. Example: `{name: orders-admin, key: password}`.
+    pub secret_ref: SecretKeyRef,
+}
+
+/// Ambient AWS credentials for the admin user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AdminAwsIam {
+    /// AWS region of the server, for example `eu-west-1`. Absent: from the host name in `uri`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub region: Option<String>,
+}
+
+/// How the provisioned users prove themselves: at most one is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserCredentials {
+    /// A client certificate per session, whose common name is the database user name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x509: Option<UserX509>,
+
+    /// A random password per account, sent to the server as a SCRAM verifier. Write `password: {}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<UserPassword>,
+
+    /// The user brings an AWS IAM token; the account gets `rds_iam`. Write `awsIam: {}`.
+    ///
+    /// Not in effect yet: sessions are Rejected with the reason `Unsupported`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aws_iam: Option<UserAwsIam>,
+}
+
+/// Client certificates for users.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserX509 {
+    /// A Secret of type `kubernetes.io/tls` with the certificate authority (`tls.crt`, `tls.key`) that signs the
+    /// users' certificates; the server must trust it for client certificates.
+    pub ca_secret_ref: SecretRef,
+
+    /// How long a certificate lives at most, as a duration such as `1h` (default). It never outlives its session, and
+    /// is renewed at two thirds of its life while the session lives.
+    #[serde(default = "one_hour")]
+    #[schemars(schema_with = "schema::positive_duration")]
+    pub ttl: GoDuration,
+}
+
+/// Passwords for users: nothing to set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct UserPassword {}
+
+/// AWS IAM tokens for users: nothing to set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct UserAwsIam {}
+
+/// What happens to a session that needs a database role that the server lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum MissingDbRoles {
+    /// The session does not start.
+    #[default]
+    Reject,
+    /// The role is created, without login and privileges.
+    Create,
+}
+
+/// What happens to users that no live session explains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Orphans {
+    /// They are disabled.
+    #[default]
+    Disable,
+    /// They are only counted and named.
+    Report,
+}
+
+/// What deleting a DatabaseAdmin does to the accounts on the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Deletion {
+    /// Every account is torn down first.
+    #[default]
+    Revoke,
+    /// The database stays as it is.
+    Retain,
+}
+
+/// What Rolecall found out about a server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseAdminStatus {
+    /// The `metadata.generation` that this status was computed from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// `Ready`; `Reachable` (the admin user can log in); `Capable` (the admin user has the rights that live and
+    /// waiting sessions need; its message carries the statements to run); `Reconciling` and `Stalled` while they
+    /// apply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// Version of the server, for example `17.10`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+
+    /// Accounts that Rolecall manages on the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<AccountCounts>,
+
+    /// Objects that object permissions know. Not filled yet, because object permissions are not in effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects: Option<ObjectCounts>,
+}
+
+/// Accounts on a server, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountCounts {
+    /// Accounts that can log in, because a session is live.
+    #[serde(default)]
+    pub enabled: u32,
+    /// Accounts that exist without login, kept for later sessions.
+    #[serde(default)]
+    pub disabled: u32,
+    /// Accounts that Rolecall created and that no live session explains.
+    #[serde(default)]
+    pub orphaned: u32,
+}
+
+/// Objects of a server, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectCounts {
+    /// Logical databases that were read.
+    #[serde(default)]
+    pub databases: u32,
+    /// Objects that import rules labelled.
+    #[serde(default)]
+    pub imported: u32,
+}
+
+fn any() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+fn five_minutes() -> GoDuration {
+    GoDuration::from_secs(300)
+}
+
+fn one_hour() -> GoDuration {
+    GoDuration::from_secs(3_600)
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -1,0 +1,227 @@
+//! `DatabaseSession`: one time-boxed access.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    ByteString,
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{GoDuration, SecretRef, schema};
+
+/// Who gets access to what, and for how long.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "rolecall.dev",
+    version = "v1alpha1",
+    kind = "DatabaseSession",
+    plural = "databasesessions",
+    shortname = "dbs",
+    category = "rolecall",
+    namespaced,
+    status = "DatabaseSessionStatus",
+    derive = "PartialEq",
+    doc = "A DatabaseSession is one access of a user to a logical database: creating it starts the access, deleting it \
+           or its ttl ends it. With a ttl it is timed: once ended it never comes back. Without, it is standing: \
+           desired state that is restored whenever policy allows.",
+    printcolumn(name = "USER", type_ = "string", json_path = ".spec.user"),
+    printcolumn(name = "DATABASE", type_ = "string", json_path = ".spec.database"),
+    printcolumn(name = "DBNAME", type_ = "string", json_path = ".spec.databaseName"),
+    printcolumn(name = "PHASE", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "EXPIRES", type_ = "string", json_path = ".status.expiresAt"),
+    printcolumn(
+        name = "REASON",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    selectable = ".spec.user",
+    selectable = ".spec.database",
+    selectable = ".status.phase"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseSessionSpec {
+    /// The DatabaseUser, by name, in the same namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub user: String,
+
+    /// The DatabaseAdmin, by name, in the same namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub database: String,
+
+    /// The logical database on that server, for example `horizon`. Required for `postgres` and `redshift`
+    /// (`DatabaseNameRequired` where it is missing).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub database_name: Option<String>,
+
+    /// Only these of the database roles that policy allows. Absent or empty: all of them. A role that policy does not
+    /// allow keeps the session from starting (`AccessDenied`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::texts")]
+    pub db_roles: Vec<String>,
+
+    /// How long the session lives from its start, as a duration such as `1h`. The only field that may change, but it
+    /// may neither appear nor disappear. A ttl longer than the `maxSessionTtl` of the user's roles is cut to it.
+    /// Absent: until the object is deleted, or `maxSessionTtl` where a role sets one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::positive_duration")]
+    pub ttl: Option<GoDuration>,
+
+    /// Why the access is needed, for the reader and the audit log. Example: `INC-1234`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub reason: Option<String>,
+
+    /// A PEM certificate request, base64 encoded on one line (`base64 -w0 request.pem`). The answer appears in
+    /// `status.certificate`; the key stays with its owner and no Secret is made. Only where the DatabaseAdmin's
+    /// `userCredentials` is `x509`. Only the public key is taken from the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16384))]
+    pub certificate_request: Option<String>,
+
+    /// How long a timed session may wait for its start, as a duration such as `1m` (used when absent): Rejected with
+    /// the last reason when it is not Active by then. `0s`: it must start at the first try. A session without an end
+    /// waits for ever; there this field has no effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::non_negative_duration")]
+    pub start_deadline: Option<GoDuration>,
+
+    /// How long the object stays after it ended or was rejected, as a duration such as `1h` (default). `0s`: it is
+    /// deleted at once.
+    #[serde(default = "one_hour")]
+    #[schemars(schema_with = "schema::non_negative_duration")]
+    pub retain_after_end: GoDuration,
+}
+
+/// Where a session stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseSessionStatus {
+    /// The `metadata.generation` that this status was computed from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// `Pending`: not started; the reason of Ready says what is in the way. `Active`: the user has access. `Ending`:
+    /// access is being taken away. `Ended`: the database showed the access gone. `Rejected`: it never started and
+    /// never will.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<SessionPhase>,
+
+    /// `Ready`; `PermissionsComplete` (False: some object permissions could not be given, each named); `Reconciling`
+    /// and `Stalled` while they apply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// Name of the database user that this access runs under.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+
+    /// Database roles that the user is a member of through this session.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub db_roles: Vec<String>,
+
+    /// Objects per privilege, for example `{SELECT: 12, UPDATE: 1}`. Not filled yet, because object permissions are
+    /// not in effect.
+    #[serde(default, skip_serializing_if = "schema::is_empty")]
+    pub permissions: BTreeMap<String, u64>,
+
+    /// When the session became Active.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+
+    /// When the session will end by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+
+    /// When the session ended or was rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Time>,
+
+    /// Why the session ended. `Deleted`: the object was deleted. `Expired`: its ttl ran out. `AccessRevoked`: policy
+    /// does not allow it any more. `UserSuspended`: the DatabaseUser was suspended. `DatabaseRemoved`: the
+    /// DatabaseAdmin was deleted. `Abandoned`: the server did not answer until the teardown deadline; the account may
+    /// still be enabled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end_reason: Option<EndReason>,
+
+    /// The Secret with the credentials, named after the session. Its keys follow the Service Binding specification:
+    /// `type`, `host`, `port`, `database`, `username`, `uri`, and `tls.crt`, `tls.key`, `ca.crt` or `password`. It is
+    /// deleted when access ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_secret_ref: Option<SecretRef>,
+
+    /// The answer to `spec.certificateRequest`: the certificate with its chain, in PEM, base64 encoded. It is
+    /// replaced before it runs out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "byte"))]
+    pub certificate: Option<ByteString>,
+
+    /// Where to connect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Connection>,
+}
+
+/// Where to connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// Host of the server.
+    pub host: String,
+
+    /// Port of the server.
+    pub port: u16,
+
+    /// The logical database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+}
+
+/// Where a session stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum SessionPhase {
+    /// Not started.
+    #[default]
+    Pending,
+    /// The user has access.
+    Active,
+    /// Access is being taken away.
+    Ending,
+    /// The database showed the access gone.
+    Ended,
+    /// It never started and never will.
+    Rejected,
+    /// A phase that a newer version wrote.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum EndReason {
+    /// The object was deleted.
+    Deleted,
+    /// Its ttl ran out.
+    Expired,
+    /// Policy does not allow it any more.
+    AccessRevoked,
+    /// The DatabaseUser was suspended.
+    UserSuspended,
+    /// The DatabaseAdmin was deleted.
+    DatabaseRemoved,
+    /// The server did not answer until the teardown deadline.
+    Abandoned,
+    /// A reason that a newer version wrote.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
+}
+
+fn one_hour() -> GoDuration {
+    GoDuration::from_secs(3_600)
+}

@@ -1,0 +1,175 @@
+//! `ProvisioningRole`: who may get what.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{GoDuration, Selector, schema};
+
+/// What a role allows and denies.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "rolecall.dev",
+    version = "v1alpha1",
+    kind = "ProvisioningRole",
+    plural = "provisioningroles",
+    shortname = "prole",
+    category = "rolecall",
+    namespaced,
+    status = "ProvisioningRoleStatus",
+    derive = "PartialEq",
+    doc = "A ProvisioningRole says which databases a user may reach and with which database roles and object \
+           permissions. DatabaseUsers name it in spec.roles.",
+    printcolumn(
+        name = "READY",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(name = "DATABASES", type_ = "integer", json_path = ".status.databases"),
+    printcolumn(name = "USERS", type_ = "integer", json_path = ".status.users"),
+    printcolumn(
+        name = "REASON",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ProvisioningRoleSpec {
+    /// How users are provisioned where this role matches.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub options: RoleOptions,
+
+    /// What this role gives. A user reaches a logical database where one single role of theirs matches by labels,
+    /// expression and name together.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub allow: RoleRules,
+
+    /// What this role takes away from everything that all the user's roles give. `*` is allowed everywhere.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub deny: RoleRules,
+}
+
+/// How users are provisioned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleOptions {
+    /// What becomes of the database user when its last session ends. `Keep`: it stays, disabled and without roles.
+    /// `BestEffortDrop`: it is dropped; where something depends on it, as `Keep`. `Disabled`: this role provisions
+    /// nobody. Of several roles the strongest wins: Disabled, then Keep, then BestEffortDrop. Absent: see
+    /// `createDbUser`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub create_db_user_mode: Option<CreateDbUserMode>,
+
+    /// Older switch: `true` means `Keep` where `createDbUserMode` is absent. Absent: `false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub create_db_user: Option<bool>,
+
+    /// Longest life of a session that this role takes part in, as a duration such as `8h`. Of several roles the
+    /// shortest counts. Absent: no limit from this role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::positive_duration")]
+    pub max_session_ttl: Option<GoDuration>,
+}
+
+/// What becomes of a database user, from the weakest to the strongest.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum CreateDbUserMode {
+    /// Nobody is provisioned.
+    #[default]
+    Disabled,
+    /// The user stays, disabled.
+    Keep,
+    /// The user is dropped where nothing depends on it.
+    BestEffortDrop,
+}
+
+/// One side of a role: what it allows, or what it denies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleRules {
+    /// Databases by their labels: key to patterns, for example `{env: [staging, "prod-*"]}`. Every key must match with
+    /// one of its patterns. `*` in a pattern stands for any run of characters; a pattern `^...$` is a regular
+    /// expression. `{"*": ["*"]}` matches every database; empty matches none. Keys and values may hold templates.
+    #[serde(default, skip_serializing_if = "schema::is_empty")]
+    #[schemars(schema_with = "schema::selector")]
+    pub db_labels: Selector,
+
+    /// Databases by a CEL expression over `labels` (map of string to string) and `traits` (map of string to list of
+    /// string), for example `labels["env"] == "prod"`. Where `dbLabels` is set as well, both must match in allow, and
+    /// either denies in deny. A missing label reads as `""`, a missing trait as `[]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub db_labels_expression: Option<String>,
+
+    /// Logical databases: exact names, or `*` for all. Entries may hold templates. In deny a name is denied on every
+    /// server, whatever its labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::texts")]
+    pub db_names: Vec<String>,
+
+    /// Database users: exact names, or `*`. Ignored where users are provisioned, because a user is then always
+    /// called by its own name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::texts")]
+    pub db_users: Vec<String>,
+
+    /// Database roles that the user becomes a member of, for example `reader`, `{{internal.db_roles}}` or
+    /// `team-{{external.team}}`; on MongoDB `readWrite@db`. In allow `*` is refused; in deny it takes all roles away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::texts")]
+    pub db_roles: Vec<String>,
+
+    /// Permissions on objects such as tables, selected by the labels that DbObjectImportRules give.
+    ///
+    /// Not in effect yet: sessions to which these apply say so in the condition PermissionsComplete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub db_permissions: Vec<DbPermission>,
+}
+
+/// Permissions on the objects that carry certain labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DbPermission {
+    /// Objects by their labels, for example `{object_kind: [table], dept: [hr]}`. `{"*": ["*"]}` selects every
+    /// object; empty selects none. Templates are not expanded here.
+    #[serde(default, rename = "match", skip_serializing_if = "schema::is_empty")]
+    #[schemars(schema_with = "schema::selector")]
+    pub matching: Selector,
+
+    /// Privileges on these objects, for example `SELECT`; case and outer blanks do not matter. One that does not fit
+    /// an object's kind is left out there. `*` (every privilege) is allowed in deny only.
+    #[schemars(schema_with = "schema::texts")]
+    pub permissions: Vec<String>,
+}
+
+/// What Rolecall found out about a role.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProvisioningRoleStatus {
+    /// The `metadata.generation` that this status was computed from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// `Ready`; `Valid`, False with one message per bad template, pattern or expression. A role that is not valid
+    /// keeps everybody who carries it from starting sessions, because what it denies is unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// DatabaseAdmins that `allow` selects by label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub databases: Option<u32>,
+
+    /// DatabaseUsers that carry the role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<u32>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
