@@ -1,3 +1,59 @@
-//! Tasks.
+//! Tasks of the project, run as `cargo xtask <task>`.
 
-fn main() {}
+mod bench;
+mod demo;
+mod generate;
+mod testbed;
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks of the project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Shows the whole thing: a cluster, a database, the operator, a session.
+    Demo(demo::Args),
+    /// Runs everything that has to pass: formatting, lints, generated files, dependencies, all tests.
+    Test(tests::Args),
+    /// Keeps a cluster and PostgreSQL servers running in the background.
+    Testbed(testbed::Args),
+    /// Writes the files that are generated from the code.
+    Generate(generate::Args),
+    /// Measures.
+    Bench(bench::Args),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Demo(args) => demo::run(args).await,
+        Task::Test(args) => tests::run(&args).await,
+        Task::Testbed(args) => testbed::run(args).await,
+        Task::Generate(args) => generate::run(&args),
+        Task::Bench(args) => bench::run(args).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the workspace.
+fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // This crate lies in crates/xtask.
+    manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
+}

