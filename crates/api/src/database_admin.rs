@@ -326,6 +326,15 @@ pub struct DatabaseAdminStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 
+    /// What tells this server from any other, whatever its address (PostgreSQL: the system identifier).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_identity: Option<String>,
+
+    /// Where Rolecall works on this server: the last `uri` and admin user name that were put to use. They differ from
+    /// the spec only while `Stalled` says `LiveAccounts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
+
     /// Accounts that Rolecall manages on the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accounts: Option<AccountCounts>,
@@ -333,6 +342,18 @@ pub struct DatabaseAdminStatus {
     /// Objects that object permissions know. Not filled yet, because object permissions are not in effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objects: Option<ObjectCounts>,
+}
+
+/// Where Rolecall works on a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// The server's address, as in `spec.uri`.
+    #[serde(default)]
+    pub uri: String,
+    /// The admin user's name.
+    #[serde(default)]
+    pub admin_user: String,
 }
 
 /// Accounts on a server, counted.

@@ -10,7 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GoDuration, SecretRef, schema};
+use crate::{CreateDbUserMode, GoDuration, SecretRef, schema};
 
 /// Who gets access to what, and for how long.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -65,8 +65,8 @@ pub struct DatabaseSessionSpec {
     pub db_roles: Vec<String>,
 
     /// How long the session lives from its start, as a duration such as `1h`. The only field that may change, but it
-    /// may neither appear nor disappear. A ttl longer than the `maxSessionTtl` of the user's roles is cut to it.
-    /// Absent: until the object is deleted, or `maxSessionTtl` where a role sets one.
+    /// may neither appear nor disappear. A ttl longer than the `maxSessionTtl` of the user's roles keeps the session
+    /// from starting (`TtlTooLong`); one that becomes longer while the session lives is cut to it. Absent: until the object is deleted, or `maxSessionTtl` where a role sets one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::positive_duration")]
     pub ttl: Option<GoDuration>,
@@ -124,6 +124,10 @@ pub struct DatabaseSessionStatus {
     /// Database roles that the user is a member of through this session.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub db_roles: Vec<String>,
+
+    /// What becomes of the account when its last session ends: `Keep` or `BestEffortDrop`, as policy said last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<CreateDbUserMode>,
 
     /// Objects per privilege, for example `{SELECT: 12, UPDATE: 1}`. Not filled yet, because object permissions are
     /// not in effect.

@@ -96,8 +96,14 @@ reasons! {
         "A session on postgres or redshift needs a logical database.",
         "Create the session anew with `databaseName`.";
     TTL_TOO_LONG = "TtlTooLong":
-        "The session's end would lie beyond what a time can express.",
-        "Use a shorter `ttl`.";
+        "The session asks for a longer `ttl` than the `maxSessionTtl` of the user's roles.",
+        "Create the session anew with a shorter `ttl`.";
+    START_DEADLINE_EXCEEDED = "StartDeadlineExceeded":
+        "The session's `startDeadline` had passed before the operator looked at it.",
+        "Create the session anew.";
+    DATABASE_NAME_NOT_FOUND = "DatabaseNameNotFound":
+        "The server has no logical database of that name, or it takes no connections.",
+        "Create the session anew with another `databaseName`, or create the logical database.";
     INVALID_USERNAME = "InvalidUsername":
         "The database user name is impossible: over 63 bytes, reserved by the server, the admin user or the marker.",
         "Create the DatabaseUser anew with another `username`.";
@@ -130,6 +136,18 @@ reasons! {
     DATABASE_UNREACHABLE = "DatabaseUnreachable":
         "The server cannot be reached, or does not let the admin user in.",
         "The message carries the server's answer: check `uri`, `tls`, `auth` and the network between.";
+    TLS_FAILED = "TlsFailed":
+        "The server's certificate is not trusted, or the two ends found no common TLS.",
+        "Check `tls.caSecretRef`, `tls.serverName` and the server's certificate.";
+    LOGIN_FAILED = "LoginFailed":
+        "The server refuses the admin user's login.",
+        "Check the Secret under `auth`, the admin user's name, and the server's rules (`pg_hba.conf`).";
+    SERVER_REFUSED = "ServerRefused":
+        "The server refused a statement.",
+        "The message carries the SQLSTATE and the server's answer.";
+    NOT_VERIFIED = "NotVerified":
+        "What the server shows after a change is not what was asked for.",
+        "Wait: it is tried again. Where it lasts, the message says what differs.";
     SECRET_NOT_FOUND = "SecretNotFound":
         "A Secret that the DatabaseAdmin names, or a key in it, is missing.",
         "Create the Secret with the key that the message names.";
