@@ -8,6 +8,9 @@
 signal=$1 patience=$2 log=$3
 shift 3
 
+# When the parent dies while the program is paused, the kernel hangs up on the whole process group.
+trap '' HUP
+
 # The process $1 and all its descendants: PostgreSQL's backends leave the process group, so killing that is not enough.
 tree() {
     echo "$1"

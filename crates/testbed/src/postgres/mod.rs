@@ -169,7 +169,7 @@ impl Postgres {
     ///
     /// # Errors
     /// When it does not start, for example because the port was taken meanwhile.
-    pub async fn resume_service(&self) -> Result<()> {
+    pub async fn start_again(&self) -> Result<()> {
         let mut slot = self.program.lock().await;
         if slot.as_ref().is_some_and(Program::is_running) {
             return Ok(());
@@ -182,10 +182,10 @@ impl Postgres {
     /// Stops in order and starts again.
     ///
     /// # Errors
-    /// As [`Postgres::resume_service`].
+    /// As [`Postgres::start_again`].
     pub async fn restart(&self) -> Result<()> {
         self.stop().await;
-        self.resume_service().await
+        self.start_again().await
     }
 
     /// Freezes the server and its backends: connections are accepted by the kernel and never answered.
