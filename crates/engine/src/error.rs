@@ -51,6 +51,10 @@ pub enum Reason {
     Unsupported,
     /// The server refused a statement for another reason: its SQLSTATE is in the message.
     ServerRefused,
+    /// What a Secret holds cannot be used.
+    SecretInvalid,
+    /// A certificate request cannot be answered.
+    CertificateRequestInvalid,
 }
 
 impl Reason {
@@ -78,6 +82,8 @@ impl Reason {
             Self::PublicConnect => "PublicConnect",
             Self::Unsupported => "Unsupported",
             Self::ServerRefused => "ServerRefused",
+            Self::SecretInvalid => "SecretInvalid",
+            Self::CertificateRequestInvalid => "CertificateRequestInvalid",
         }
     }
 }

@@ -19,8 +19,10 @@
 //! | [`credentials`] | client certificates and password verifiers for users |
 
 pub mod account;
+pub mod credentials;
 pub mod error;
 pub mod plan;
+pub mod postgres;
 pub mod server;
 
 use async_trait::async_trait;

@@ -1,0 +1,24 @@
+//! What users prove themselves with: client certificates and password verifiers.
+//!
+//! Nothing here reads a clock: times come in as arguments.
+
+mod ca;
+mod certificate;
+pub mod password;
+
+pub use ca::Ca;
+pub use certificate::{CLOCK_SKEW, Certificate, answer, issue};
+
+use crate::{Class, Error, Reason};
+
+/// A fault in what an author gave; `attempted` names it.
+fn invalid(reason: Reason, attempted: &str, detail: impl Into<String>, remedy: &str) -> Error {
+    Error {
+        class: Class::Invalid,
+        reason,
+        attempted: attempted.to_owned(),
+        code: String::new(),
+        detail: detail.into(),
+        remedy: remedy.to_owned(),
+    }
+}

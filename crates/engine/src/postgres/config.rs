@@ -1,0 +1,202 @@
+//! What is needed to reach one server as its admin user.
+
+use std::fmt;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::platform::Platform;
+use crate::{Class, Error, Reason};
+
+/// How to reach one server. [`Config::new`] sets everything that has a default.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Host name or IP address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Whether and how the server proves itself.
+    pub tls: Tls,
+    /// How the admin user proves itself.
+    pub auth: Auth,
+    /// The admin user: LOGIN and CREATEROLE, on 16+ also ADMIN OPTION on the roles that it hands out.
+    pub admin_user: String,
+    /// Where the admin user connects; `None`: in the session's database, and in `postgres` where there is none.
+    pub default_database: Option<String>,
+    /// What kind of server it is.
+    pub platform: Platform,
+    /// Connections to the server at any time, over all its databases.
+    pub max_connections: usize,
+    /// For reaching the server, TLS and login together.
+    pub connect_timeout: Duration,
+    /// For one statement; kept by the server.
+    pub statement_timeout: Duration,
+    /// For waiting on a lock; kept by the server.
+    pub lock_timeout: Duration,
+}
+
+impl Config {
+    /// A server with TLS verified against the system's roots, five connections, and short time-outs.
+    pub fn new(host: impl Into<String>, port: u16, admin_user: impl Into<String>, auth: Auth) -> Self {
+        Self {
+            host: host.into(),
+            port,
+            tls: Tls::default(),
+            auth,
+            admin_user: admin_user.into(),
+            default_database: None,
+            platform: Platform::default(),
+            max_connections: 5,
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(30),
+            lock_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// `host:port`, as messages show it.
+    pub fn address(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Whether and how the server proves itself.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// How much is verified.
+    pub mode: TlsMode,
+    /// The CAs to trust, as PEM; `None`: those of the system.
+    pub ca_pem: Option<String>,
+    /// The name that the server's certificate must have; `None`: the host.
+    pub server_name: Option<String>,
+}
+
+/// How much of the server's certificate is verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsMode {
+    /// The chain and the name.
+    #[default]
+    VerifyFull,
+    /// The chain only.
+    VerifyCa,
+    /// No TLS at all.
+    Disable,
+}
+
+/// How the admin user proves itself.
+#[derive(Clone)]
+pub enum Auth {
+    /// By a client certificate.
+    X509 {
+        /// The certificate, with its chain, as PEM.
+        cert_pem: String,
+        /// Its private key, as PEM.
+        key_pem: SecretString,
+    },
+    /// By a password.
+    Password(SecretString),
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::X509 { .. } => "X509",
+            Self::Password(_) => "Password",
+        })
+    }
+}
+
+/// Takes `host:port` apart: `orders-db.shop.svc:5432`, `10.0.0.1:5432`, `[::1]:5432`. Without a port: 5432.
+///
+/// # Errors
+///
+/// `Invalid` when the text is no address that a server could have.
+pub fn parse_address(text: &str) -> Result<(String, u16), Error> {
+    let invalid = |why: &str| Error {
+        class: Class::Invalid,
+        reason: Reason::DatabaseUnreachable,
+        attempted: format!("reading the address {text:?}"),
+        code: String::new(),
+        detail: why.to_owned(),
+        remedy: "write host:port, an IPv6 address in brackets ([::1]:5432), and no scheme".to_owned(),
+    };
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']').ok_or_else(|| invalid("the bracket is not closed"))?;
+            if host.parse::<std::net::Ipv6Addr>().is_err() {
+                return Err(invalid("what is in brackets is no IPv6 address"));
+            }
+            let port = match rest.strip_prefix(':') {
+                Some(port) => Some(port),
+                None if rest.is_empty() => None,
+                None => return Err(invalid("something other than a port follows the bracket")),
+            };
+            (host, port)
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    if host.is_empty() {
+        return Err(invalid("it has no host"));
+    }
+    if host.contains(|c: char| c.is_whitespace() || c.is_control() || "/@?#%\\".contains(c)) {
+        return Err(invalid("the host has a character that no host name has"));
+    }
+    let port = match port {
+        None => 5432,
+        Some(port) => match port.parse::<u16>() {
+            Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => number,
+            _ => return Err(invalid("the port is no number from 1 to 65535")),
+        },
+    };
+    Ok((host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        for (text, host, port) in [
+            ("orders-db.shop.svc:5432", "orders-db.shop.svc", 5432),
+            ("10.0.0.1:6432", "10.0.0.1", 6432),
+            ("db", "db", 5432),
+            ("[::1]:5433", "::1", 5433),
+            ("[fe80::1]", "fe80::1", 5432),
+        ] {
+            assert_eq!(parse_address(text).unwrap(), (host.to_owned(), port), "{text}");
+        }
+        for text in [
+            "",
+            ":5432",
+            "db:",
+            "db:0",
+            "db:65536",
+            "db:+1",
+            "::1",
+            "[::1",
+            "[db]:1",
+            "[::1]5432",
+            "a b:1",
+            "p://db:1",
+        ] {
+            let error = parse_address(text).unwrap_err();
+            assert_eq!(error.class, Class::Invalid, "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_output_holds_no_secret() {
+        let auth = Auth::X509 { cert_pem: "CERT".into(), key_pem: "hunter2".into() };
+        let shown = format!("{:?}", Config::new("db", 5432, "adm", auth));
+        assert!(!shown.contains("hunter2") && !shown.contains("CERT"), "{shown}");
+        let shown = format!("{:?}", Config::new("db", 5432, "adm", Auth::Password("hunter2".into())));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
