@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{GoDuration, SecretKeyRef, SecretRef, schema};
 
+/// `uri` of the protocols that have no URI of their own; one with a scheme gets its own answer.
+const HOST_AND_PORT: &str = "self.protocol == 'mongodb' || self.uri.contains('://') || \
+    self.uri.matches('^([0-9A-Za-z._-]+|[[][0-9A-Fa-f:]+[]]):\
+    ([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$')";
+
 /// A database server and how to provision users on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
@@ -34,16 +39,57 @@ use crate::{GoDuration, SecretKeyRef, SecretRef, schema};
     printcolumn(name = "VERSION", type_ = "string", json_path = ".status.version"),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
+#[x_kube(
+    validation = Rule::new("self.protocol == 'mongodb' || !self.uri.contains('://')")
+        .message("of postgres and redshift is host:port without a scheme, for example orders-db.shop.svc:5432")
+        .field_path(".uri"),
+    validation = Rule::new(HOST_AND_PORT)
+        .message(
+            "is host:port with a port from 1 to 65535, for example orders-db.shop.svc:5432; \
+             an IPv6 address stands in brackets: [fd00::5]:5432",
+        )
+        .field_path(".uri"),
+    validation = Rule::new(
+            "!self.uri.matches('^[[].*[]]:') || isIP(self.uri.substring(1, self.uri.lastIndexOf(']')))",
+        )
+        .message("has no IPv6 address in its brackets; write for example [fd00::5]:5432")
+        .field_path(".uri"),
+    validation = Rule::new("self.protocol != 'mongodb' || self.uri.matches('^mongodb([+]srv)?://[^/?\\\\s]')")
+        .message("of mongodb starts with mongodb:// or mongodb+srv:// and a host, for example mongodb://m0.shop.svc:27017")
+        .field_path(".uri"),
+    validation = Rule::new("self.protocol != 'mongodb' || !self.uri.contains('@')")
+        .message("holds no user name and no password: name the user in adminUser.name, its credentials in auth")
+        .field_path(".uri"),
+    validation = Rule::new("!has(self.platform) || self.platform != 'RDS' || self.protocol == 'postgres'")
+        .message("RDS goes with protocol postgres; leave platform out and it is told from the host name")
+        .field_path(".platform"),
+    validation = Rule::new("!has(self.platform) || (self.platform == 'Redshift') == (self.protocol == 'redshift')")
+        .message("Redshift goes with protocol redshift; leave platform out and it is told from the host name")
+        .field_path(".platform"),
+    validation = Rule::new(
+            "!has(self.tls) || self.tls.mode != 'Disable' || !(has(self.auth.x509) || has(self.auth.awsIam))",
+        )
+        .message("mode Disable goes with auth.password only: certificates and IAM tokens need TLS")
+        .field_path(".tls"),
+    validation = Rule::new(
+            "!has(self.tls) || self.tls.mode != 'Disable' || !has(self.userCredentials) \
+             || !(has(self.userCredentials.x509) || has(self.userCredentials.awsIam))",
+        )
+        .message("mode Disable goes with userCredentials.password only: certificates and IAM tokens need TLS")
+        .field_path(".tls"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseAdminSpec {
     /// What the server speaks: `postgres`, `redshift` or `mongodb`. Immutable.
     ///
     /// Only `postgres` works so far; the other two are accepted and answer with the reason `Unsupported`.
+    #[x_kube(validation = ("self == oldSelf", "is immutable; create another DatabaseAdmin"))]
     pub protocol: Protocol,
 
     /// Where the server runs: `SelfHosted`, `RDS` (Aurora included) or `Redshift`. Absent: told from the host name
     /// in `uri`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<Platform>")]
     pub platform: Option<Platform>,
 
     /// Address of the server. For `postgres` and `redshift` `host:port` without a scheme, for example
@@ -59,19 +105,27 @@ pub struct DatabaseAdminSpec {
     pub labels: BTreeMap<String, String>,
 
     /// The database user that Rolecall connects as.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "schema::is_default")]
     pub admin_user: AdminUser,
 
     /// How the connection to the server is protected. Absent: TLS with the system's roots, host name checked.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "schema::is_default")]
     pub tls: Tls,
 
     /// How the admin user proves itself: exactly one of `x509`, `password` and `awsIam`.
+    #[x_kube(validation = (
+        "[has(self.x509), has(self.password), has(self.awsIam)].filter(is_set, is_set).size() == 1",
+        "write exactly one of x509, password and awsIam",
+    ))]
     pub auth: Auth,
 
     /// How the provisioned users prove themselves: at most one of `x509`, `password` and `awsIam`. Absent: Rolecall
     /// hands out no credentials; the users have their own way in, for example a client certificate.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "schema::is_default")]
+    #[x_kube(validation = (
+        "[has(self.x509), has(self.password), has(self.awsIam)].filter(is_set, is_set).size() <= 1",
+        "write at most one of x509, password and awsIam",
+    ))]
     pub user_credentials: UserCredentials,
 
     /// What happens to a session that needs a database role that the server lacks. `Reject` (default): the session
@@ -146,14 +200,14 @@ pub enum Platform {
 pub struct AdminUser {
     /// Name of the admin user. Absent: the label `teleport.dev/db-admin`; where that is missing too, nothing is
     /// provisioned (`MissingAdminUser`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::database_name")]
     pub name: Option<String>,
 
     /// Logical database that the admin user connects to. Absent: the label
     /// `teleport.dev/db-admin-default-database`, else the session's database, else `postgres`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::database_name")]
     pub default_database: Option<String>,
 }
 
@@ -393,8 +447,4 @@ fn five_minutes() -> GoDuration {
 
 fn one_hour() -> GoDuration {
     GoDuration::from_secs(3_600)
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

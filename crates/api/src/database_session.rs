@@ -12,6 +12,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{CreateDbUserMode, GoDuration, SecretRef, schema};
 
+/// Rule of every field but `ttl`.
+const IMMUTABLE: (&str, &str) = ("self == oldSelf", "is immutable; create another DatabaseSession");
+
+/// A field's own rule cannot see the field come and go.
+const SAME_FIELDS: &str = "has(self.databaseName) == has(oldSelf.databaseName) \
+    && has(self.dbRoles) == has(oldSelf.dbRoles) && has(self.ttl) == has(oldSelf.ttl) \
+    && has(self.reason) == has(oldSelf.reason) \
+    && has(self.certificateRequest) == has(oldSelf.certificateRequest) \
+    && has(self.startDeadline) == has(oldSelf.startDeadline)";
+
+/// The first 33 bytes of `-----BEGIN CERTIFICATE REQUEST-----` and of its older form with `NEW`, in base64.
+const PEM_REQUEST: &str = "self.startsWith('LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0t') \
+    || self.startsWith('LS0tLS1CRUdJTiBORVcgQ0VSVElGSUNBVEUgUkVRVUVT')";
+
 /// Who gets access to what, and for how long.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
@@ -42,38 +56,48 @@ use crate::{CreateDbUserMode, GoDuration, SecretRef, schema};
     selectable = ".spec.database",
     selectable = ".status.phase"
 )]
+#[x_kube(validation = (
+    SAME_FIELDS,
+    "is immutable: no field may appear or disappear, and only the value of ttl may change; create another DatabaseSession",
+))]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseSessionSpec {
     /// The DatabaseUser, by name, in the same namespace.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = IMMUTABLE)]
     pub user: String,
 
     /// The DatabaseAdmin, by name, in the same namespace.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = IMMUTABLE)]
     pub database: String,
 
     /// The logical database on that server, for example `horizon`. Required for `postgres` and `redshift`
     /// (`DatabaseNameRequired` where it is missing).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::database_name")]
+    #[x_kube(validation = IMMUTABLE)]
     pub database_name: Option<String>,
 
     /// Only these of the database roles that policy allows. Absent or empty: all of them. A role that policy does not
     /// allow keeps the session from starting (`AccessDenied`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::texts")]
+    #[x_kube(validation = IMMUTABLE)]
     pub db_roles: Vec<String>,
 
     /// How long the session lives from its start, as a duration such as `1h`. The only field that may change, but it
     /// may neither appear nor disappear. A ttl longer than the `maxSessionTtl` of the user's roles keeps the session
-    /// from starting (`TtlTooLong`); one that becomes longer while the session lives is cut to it. Absent: until the object is deleted, or `maxSessionTtl` where a role sets one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// from starting (`TtlTooLong`); one that becomes longer while the session lives is cut to it. Absent: until the
+    /// object is deleted, or `maxSessionTtl` where a role sets one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::positive_duration")]
     pub ttl: Option<GoDuration>,
 
     /// Why the access is needed, for the reader and the audit log. Example: `INC-1234`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
+    #[x_kube(validation = IMMUTABLE)]
     pub reason: Option<String>,
 
     /// A PEM certificate request, base64 encoded on one line (`base64 -w0 request.pem`). The answer appears in
@@ -81,19 +105,29 @@ pub struct DatabaseSessionSpec {
     /// `userCredentials` is `x509`. Only the public key is taken from the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16384))]
+    #[x_kube(
+        validation = IMMUTABLE,
+        validation = (
+            "self.matches('^([0-9A-Za-z+/]{4})+([0-9A-Za-z+/]{2}==|[0-9A-Za-z+/]{3}=)?$')",
+            "must be base64 on one line: base64 -w0 request.pem",
+        ),
+        validation = (PEM_REQUEST, "must be a PEM certificate request before it is base64 encoded: openssl req -new"),
+    )]
     pub certificate_request: Option<String>,
 
     /// How long a timed session may wait for its start, as a duration such as `1m` (used when absent): Rejected with
     /// the last reason when it is not Active by then. `0s`: it must start at the first try. A session without an end
     /// waits for ever; there this field has no effect.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::non_negative_duration")]
+    #[x_kube(validation = IMMUTABLE)]
     pub start_deadline: Option<GoDuration>,
 
     /// How long the object stays after it ended or was rejected, as a duration such as `1h` (default). `0s`: it is
     /// deleted at once.
     #[serde(default = "one_hour")]
     #[schemars(schema_with = "schema::non_negative_duration")]
+    #[x_kube(validation = IMMUTABLE)]
     pub retain_after_end: GoDuration,
 }
 
@@ -108,7 +142,8 @@ pub struct DatabaseSessionStatus {
     /// `Pending`: not started; the reason of Ready says what is in the way. `Active`: the user has access. `Ending`:
     /// access is being taken away. `Ended`: the database showed the access gone. `Rejected`: it never started and
     /// never will.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<SessionPhase>", extend("default" = "Pending"))]
     pub phase: Option<SessionPhase>,
 
     /// `Ready`; `PermissionsComplete` (False: some object permissions could not be given, each named); `Reconciling`
@@ -126,7 +161,8 @@ pub struct DatabaseSessionStatus {
     pub db_roles: Vec<String>,
 
     /// What becomes of the account when its last session ends: `Keep` or `BestEffortDrop`, as policy said last.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<CreateDbUserMode>")]
     pub mode: Option<CreateDbUserMode>,
 
     /// Objects per privilege, for example `{SELECT: 12, UPDATE: 1}`. Not filled yet, because object permissions are
@@ -150,7 +186,8 @@ pub struct DatabaseSessionStatus {
     /// does not allow it any more. `UserSuspended`: the DatabaseUser was suspended. `DatabaseRemoved`: the
     /// DatabaseAdmin was deleted. `Abandoned`: the server did not answer until the teardown deadline; the account may
     /// still be enabled.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<EndReason>")]
     pub end_reason: Option<EndReason>,
 
     /// The Secret with the credentials, named after the session. Its keys follow the Service Binding specification:

@@ -23,6 +23,9 @@ use crate::{CreateDbUserMode, schema};
     derive = "PartialEq",
     doc = "A DatabaseUser is a person or a workload that can have sessions on databases. It does nothing by itself: a \
            DatabaseSession starts an access.",
+    validation = Rule::new("has(self.spec.username) || size(self.metadata.name) <= 63")
+        .message("is longer than 63 bytes, the limit of database servers: write a shorter username")
+        .field_path(".spec.username"),
     printcolumn(name = "USERNAME", type_ = "string", json_path = ".spec.username"),
     printcolumn(
         name = "READY",
@@ -36,18 +39,31 @@ use crate::{CreateDbUserMode, schema};
     ),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
+#[x_kube(
+    validation = Rule::new(
+            "(has(self.username) ? self.username : '') == (has(oldSelf.username) ? oldSelf.username : '')",
+        )
+        .message("is immutable; create another DatabaseUser")
+        .field_path(".username"),
+    validation = Rule::new(
+            "(has(self.originCluster) ? self.originCluster : '') \
+             == (has(oldSelf.originCluster) ? oldSelf.originCluster : '')",
+        )
+        .message("is immutable; create another DatabaseUser")
+        .field_path(".originCluster"),
+)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseUserSpec {
     /// Name of the user in the databases, for example `alice@example.com`: at most 63 bytes, no control characters.
     /// Immutable. Absent: `metadata.name`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::database_name")]
     pub username: Option<String>,
 
     /// Cluster that the user comes from. Where it is set and is not this cluster's name, the database user is called
     /// `remote-<username>-<originCluster>`. Immutable. Absent or empty: this cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::database_name", extend("minLength" = 0))]
     pub origin_cluster: Option<String>,
 
     /// ProvisioningRoles of the same namespace, by name. One that does not exist or is not valid keeps the user from
@@ -95,17 +111,14 @@ pub struct AccountStatus {
     pub database: String,
 
     /// Name of the database user.
-    #[serde(default)]
     pub username: String,
 
     /// What the account is now. `Enabled`: it can log in. `Disabled`: it exists without login, roles and connections.
     /// `Dropped`: it is gone. `Conflict`: a user of that name exists that is not managed, and is not touched.
     /// `Orphaned`: it can log in though no live session explains it.
-    #[serde(default)]
     pub phase: AccountPhase,
 
     /// Live sessions of the account.
-    #[serde(default)]
     pub sessions: u32,
 
     /// Database roles that the account is a member of now.
@@ -113,7 +126,8 @@ pub struct AccountStatus {
     pub db_roles: Vec<String>,
 
     /// What becomes of the account when its last session ends: `Keep` or `BestEffortDrop`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<CreateDbUserMode>")]
     pub mode: Option<CreateDbUserMode>,
 
     /// What a person should know or do, for example the membership that Rolecall cannot revoke, who granted it and

@@ -53,6 +53,10 @@ pub struct DbObjectImportRuleSpec {
 
     /// What is imported, and how it is labelled. Every mapping that matches an object adds its labels.
     #[schemars(length(max = 256))]
+    #[x_kube(validation = (
+        "size(self) > 0",
+        "write one mapping at least; to import nothing, write databaseLabels: {} and a mapping {}",
+    ))]
     pub mappings: Vec<ImportMapping>,
 }
 
@@ -61,18 +65,18 @@ pub struct DbObjectImportRuleSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ImportMapping {
     /// Objects by kind and name: only the list of an object's own kind counts, and an empty list matches nothing.
-    #[serde(default, rename = "match", skip_serializing_if = "is_default")]
+    #[serde(default, rename = "match", skip_serializing_if = "schema::is_default")]
     pub matching: ObjectMatch,
 
     /// Where these objects must be.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "schema::is_default")]
     pub scope: ObjectScope,
 
     /// Labels that the objects get, for example `{project: horizon, schema: "{{obj.schema}}"}`. A value may hold one
     /// of `{{obj.protocol}}`, `{{obj.database_service_name}}`, `{{obj.object_kind}}`, `{{obj.database}}`,
     /// `{{obj.schema}}` and `{{obj.name}}`.
     #[serde(default, skip_serializing_if = "schema::is_empty")]
-    #[schemars(schema_with = "schema::labels")]
+    #[schemars(schema_with = "schema::object_labels")]
     pub add_labels: BTreeMap<String, String>,
 }
 
@@ -162,8 +166,4 @@ pub struct DbObjectImportRuleStatus {
     /// Objects that this rule labels now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objects: Option<u32>,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

@@ -11,6 +11,7 @@ pub mod duration;
 pub mod names;
 pub mod reasons;
 
+mod crds;
 mod database_admin;
 mod database_session;
 mod database_user;
@@ -19,6 +20,7 @@ mod provisioning_role;
 mod refs;
 mod schema;
 
+pub use crds::crds;
 pub use database_admin::*;
 pub use database_session::*;
 pub use database_user::*;

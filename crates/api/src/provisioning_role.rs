@@ -38,16 +38,17 @@ use crate::{GoDuration, Selector, schema};
 #[serde(rename_all = "camelCase")]
 pub struct ProvisioningRoleSpec {
     /// How users are provisioned where this role matches.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "schema::is_default")]
     pub options: RoleOptions,
 
     /// What this role gives. A user reaches a logical database where one single role of theirs matches by labels,
     /// expression and name together.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "schema::is_default")]
+    #[schemars(schema_with = "schema::allow_rules")]
     pub allow: RoleRules,
 
     /// What this role takes away from everything that all the user's roles give. `*` is allowed everywhere.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "schema::is_default")]
     pub deny: RoleRules,
 }
 
@@ -59,7 +60,8 @@ pub struct RoleOptions {
     /// `BestEffortDrop`: it is dropped; where something depends on it, as `Keep`. `Disabled`: this role provisions
     /// nobody. Of several roles the strongest wins: Disabled, then Keep, then BestEffortDrop. Absent: see
     /// `createDbUser`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<CreateDbUserMode>")]
     pub create_db_user_mode: Option<CreateDbUserMode>,
 
     /// Older switch: `true` means `Keep` where `createDbUserMode` is absent. Absent: `false`.
@@ -68,7 +70,7 @@ pub struct RoleOptions {
 
     /// Longest life of a session that this role takes part in, as a duration such as `8h`. Of several roles the
     /// shortest counts. Absent: no limit from this role.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::positive_duration")]
     pub max_session_ttl: Option<GoDuration>,
 }
@@ -95,7 +97,7 @@ pub struct RoleRules {
     /// one of its patterns. `*` in a pattern stands for any run of characters; a pattern `^...$` is a regular
     /// expression. `{"*": ["*"]}` matches every database; empty matches none. Keys and values may hold templates.
     #[serde(default, skip_serializing_if = "schema::is_empty")]
-    #[schemars(schema_with = "schema::selector")]
+    #[schemars(schema_with = "schema::templated_selector")]
     pub db_labels: Selector,
 
     /// Databases by a CEL expression over `labels` (map of string to string) and `traits` (map of string to list of
@@ -108,19 +110,19 @@ pub struct RoleRules {
     /// Logical databases: exact names, or `*` for all. Entries may hold templates. In deny a name is denied on every
     /// server, whatever its labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::texts")]
+    #[schemars(schema_with = "schema::templates")]
     pub db_names: Vec<String>,
 
     /// Database users: exact names, or `*`. Ignored where users are provisioned, because a user is then always
     /// called by its own name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::texts")]
+    #[schemars(schema_with = "schema::templates")]
     pub db_users: Vec<String>,
 
     /// Database roles that the user becomes a member of, for example `reader`, `{{internal.db_roles}}` or
     /// `team-{{external.team}}`; on MongoDB `readWrite@db`. In allow `*` is refused; in deny it takes all roles away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::texts")]
+    #[schemars(schema_with = "schema::templates")]
     pub db_roles: Vec<String>,
 
     /// Permissions on objects such as tables, selected by the labels that DbObjectImportRules give.
@@ -143,7 +145,7 @@ pub struct DbPermission {
 
     /// Privileges on these objects, for example `SELECT`; case and outer blanks do not matter. One that does not fit
     /// an object's kind is left out there. `*` (every privilege) is allowed in deny only.
-    #[schemars(schema_with = "schema::texts")]
+    #[schemars(schema_with = "schema::privileges")]
     pub permissions: Vec<String>,
 }
 
@@ -168,8 +170,4 @@ pub struct ProvisioningRoleStatus {
     /// DatabaseUsers that carry the role.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users: Option<u32>,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
