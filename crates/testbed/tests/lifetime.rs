@@ -116,7 +116,7 @@ fn processes_of(dir: &Path) -> usize {
         let cwd = std::fs::read_link(process.join("cwd")).unwrap_or_default();
         cwd.starts_with(dir) || String::from_utf8_lossy(&command).contains(&dir.display().to_string())
     };
-    std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| belongs(&entry.path())).count()
+    std::fs::read_dir("/proc").into_iter().flatten().flatten().filter(|entry| belongs(&entry.path())).count()
 }
 
 fn until(what: &str, condition: impl Fn() -> bool) {

@@ -29,3 +29,15 @@ async fn every_version_accepts_a_certificate_and_a_password() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_german_server_speaks_german() -> Result<()> {
+    let pg = Postgres::german().start().await?;
+    println!("{}", pg.version());
+    let admin = pg.create_admin("teleport-admin").await?;
+    let client = pg.connect("postgres", &admin).await?;
+    let error = rows(&client, "select * from missing").await.unwrap_err();
+    assert_eq!(error.sqlstate(), Some("42P01"));
+    assert!(error.to_string().contains("existiert nicht"), "{error}");
+    Ok(())
+}

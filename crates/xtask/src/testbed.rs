@@ -156,7 +156,7 @@ async fn up(place: &Place, postgres: &[PgVersion], no_cluster: bool) -> anyhow::
 
 fn prepare(postgres: &[PgVersion], no_cluster: bool) -> rolecall_testbed::Result<()> {
     for version in postgres {
-        components::postgres_template(*version)?;
+        components::postgres(*version)?;
     }
     if !no_cluster {
         components::etcd()?;

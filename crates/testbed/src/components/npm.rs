@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use crate::account::Account;
+use super::{INITDB, PostgresInstallation, initdb};
 use crate::cache;
 use crate::error::{Error, Result};
 use crate::postgres::PgVersion;
@@ -17,31 +17,15 @@ const LOCK: [(&str, &str); 2] = [
     ("package-lock.json", include_str!("../../components/postgres/package-lock.json")),
 ];
 
-/// Every server starts from a copy of what these make. Small WAL segments make the copy small; the C locale is the
-/// only one that every machine has.
-const INITDB: [&str; 8] = [
-    "--username=postgres",
-    "--auth=trust",
-    "--encoding=UTF8",
-    "--locale=C",
-    "--wal-segsize=1",
-    "--no-sync",
-    "--no-instructions",
-    "--pgdata",
-];
-
-pub(super) fn postgres(version: PgVersion) -> Result<PathBuf> {
+pub(super) fn postgres(version: PgVersion) -> Result<PostgresInstallation> {
     let dir = cache::ensure("postgres", &LOCK, fetch)?;
-    Ok(native(&dir, version))
-}
-
-pub(super) fn postgres_template(version: PgVersion) -> Result<PathBuf> {
-    let binaries = postgres(version)?;
+    let bin = native(&dir, version).join("bin");
+    let name = format!("postgres{}-template", version.major());
     let arguments = INITDB.join(" ");
     let inputs = [LOCK[0], LOCK[1], ("initdb", arguments.as_str())];
-    let name = format!("postgres{}-template", version.major());
-    let dir = cache::ensure(&name, &inputs, |dir| initdb(&binaries, dir, version))?;
-    Ok(dir.join("data"))
+    let template = cache::ensure(&name, &inputs, |dir| initdb(&bin, dir, &[]))?.join("data");
+    let settings = [("lc_messages", "C"), ("timezone", "UTC"), ("log_timezone", "UTC")];
+    Ok(PostgresInstallation { version, bin, template, environment: Vec::new(), settings })
 }
 
 fn native(dir: &Path, version: PgVersion) -> PathBuf {
@@ -108,33 +92,4 @@ fn link_libraries(native: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn initdb(binaries: &Path, dir: &Path, version: PgVersion) -> Result<()> {
-    let account = Account::unprivileged();
-    let data = dir.join("data");
-    fs::create_dir(&data).map_err(Error::io("creating", &data))?;
-    account.own(&data)?;
-    let mut command = Command::new(binaries.join("bin/initdb"));
-    command
-        .args(INITDB)
-        .arg(&data)
-        .current_dir(&data)
-        .env_clear()
-        .env("LC_ALL", "C")
-        .env("TZ", "UTC")
-        .stdin(Stdio::null());
-    account.apply(&mut command);
-    let failed = |detail: String| {
-        let component = format!("PostgreSQL {} (initdb)", version.major());
-        Error::Build { component, detail }
-    };
-    let output = command.output().map_err(|error| {
-        failed(format!("{error}; when run as root, `nobody` must be able to read {}", binaries.display()))
-    })?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()))
-    }
 }

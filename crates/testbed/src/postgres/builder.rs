@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use super::{PgVersion, Postgres};
 use crate::account::Account;
 use crate::certificates::Authority;
+use crate::components::PostgresInstallation;
 use crate::error::{Error, Result};
 use crate::scratch::{Scratch, copy_tree};
 use crate::{components, ports};
@@ -27,7 +28,7 @@ hostssl all all ::/0 cert
 const SUPERUSER_HBA: &str = "local all postgres trust\n";
 
 /// Durable against a killed server, not against a power cut; small, because many run at once.
-const SETTINGS: [(&str, &str); 16] = [
+const SETTINGS: [(&str, &str); 13] = [
     ("fsync", "off"),
     ("full_page_writes", "off"),
     ("shared_buffers", "16MB"),
@@ -36,30 +37,36 @@ const SETTINGS: [(&str, &str); 16] = [
     ("max_wal_size", "256MB"),
     ("min_wal_size", "2MB"),
     ("jit", "off"),
-    ("timezone", "UTC"),
-    ("log_timezone", "UTC"),
     ("log_line_prefix", "%m [%p] %q%u@%d "),
     ("password_encryption", "scram-sha-256"),
     // In files below the data directory, which go with it, where POSIX segments would stay behind after a kill.
     ("dynamic_shared_memory_type", "mmap"),
     ("ssl", "on"),
     ("listen_addresses", "127.0.0.1, ::1"),
-    ("lc_messages", "C"),
 ];
+
+/// Which PostgreSQL to start.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source {
+    /// This version, in English.
+    Version(PgVersion),
+    /// The distribution's version, in German.
+    German,
+}
 
 /// A server that is about to be started.
 #[derive(Clone, Debug)]
 pub struct PostgresBuilder {
-    version: PgVersion,
+    source: Source,
     settings: BTreeMap<String, String>,
     hba: String,
 }
 
 impl PostgresBuilder {
-    pub(super) fn new(version: PgVersion) -> Self {
+    pub(super) fn new(source: Source) -> Self {
         let settings =
             SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { version, settings, hba: DEFAULT_HBA.to_owned() }
+        Self { source, settings, hba: DEFAULT_HBA.to_owned() }
     }
 
     /// Sets a parameter of postgresql.conf, for example `("max_connections", "20")`.
@@ -90,12 +97,14 @@ impl PostgresBuilder {
 
     /// Everything before the process: blocking work on files.
     fn prepare(self) -> Result<Postgres> {
-        let binaries = components::postgres(self.version)?;
-        let template = components::postgres_template(self.version)?;
+        let installation = match self.source {
+            Source::Version(version) => components::postgres(version)?,
+            Source::German => components::german_postgres()?,
+        };
         let account = Account::unprivileged();
-        let dir = Scratch::new(&format!("pg{}", self.version.major()), account)?;
+        let dir = Scratch::new(&format!("pg{}", installation.version.major()), account)?;
         let data = dir.path().join("data");
-        copy_tree(&template, &data, account)?;
+        copy_tree(&installation.template, &data, account)?;
 
         let server_authority = Authority::new("Rolecall test server CA")?;
         let client_authority = Authority::new("Rolecall test client CA")?;
@@ -104,30 +113,30 @@ impl PostgresBuilder {
         write(&data.join("server.key"), &server.key_pem, account)?;
         write(&data.join("clients.crt"), client_authority.cert_pem(), account)?;
         write_hba(&data, &self.hba, account)?;
-        write(&data.join("postgresql.conf"), &self.configuration(dir.path()), account)?;
+        write(&data.join("postgresql.conf"), &self.configuration(&installation, dir.path()), account)?;
 
         Ok(Postgres {
-            version: self.version,
+            installation,
             port: ports::free()?,
             server_authority,
             client_authority,
-            binaries,
             account,
             program: Mutex::new(None),
             dir,
         })
     }
 
-    fn configuration(&self, socket_dir: &Path) -> String {
+    fn configuration(&self, installation: &PostgresInstallation, socket_dir: &Path) -> String {
+        let socket_dir = socket_dir.display().to_string();
         let files = [
             ("ssl_cert_file", "server.crt"),
             ("ssl_key_file", "server.key"),
             ("ssl_ca_file", "clients.crt"),
-            ("unix_socket_directories", &socket_dir.display().to_string()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()));
-        // Files first: a test may point them elsewhere.
-        files.iter().map(|(name, value)| (name, value)).chain(&self.settings).fold(
+            ("unix_socket_directories", socket_dir.as_str()),
+        ];
+        let own = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        // The last line wins, and the test's own are the last.
+        files.iter().copied().chain(installation.settings).chain(own).fold(
             String::new(),
             |mut text, (name, value)| {
                 // Writing to a String cannot fail.

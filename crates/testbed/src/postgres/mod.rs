@@ -12,11 +12,13 @@ use rustix::process::Signal;
 use tokio::sync::{Mutex, OnceCell};
 
 pub use builder::PostgresBuilder;
+use builder::Source;
 pub use client::rows;
 pub use version::PgVersion;
 
 use crate::account::Account;
 use crate::certificates::{Authority, Certificate, ClientOptions};
+use crate::components::PostgresInstallation;
 use crate::error::{Error, Result};
 use crate::ports;
 use crate::process::{Program, Spec};
@@ -36,11 +38,10 @@ const POLL: Duration = Duration::from_millis(5);
 /// All servers of one version start from one template, so they share their system identifier.
 #[derive(Debug)]
 pub struct Postgres {
-    version: PgVersion,
+    installation: PostgresInstallation,
     port: u16,
     server_authority: Authority,
     client_authority: Authority,
-    binaries: PathBuf,
     account: Account,
     program: Mutex<Option<Program>>,
     // Dropped last: the directory goes when the program has ended.
@@ -50,7 +51,14 @@ pub struct Postgres {
 impl Postgres {
     /// A server with settings of your own.
     pub fn builder(version: PgVersion) -> PostgresBuilder {
-        PostgresBuilder::new(version)
+        PostgresBuilder::new(Source::Version(version))
+    }
+
+    /// A server whose messages are German, to show that nothing depends on their wording.
+    ///
+    /// Its version is that of the machine's Debian or Ubuntu; on other machines the start fails.
+    pub fn german() -> PostgresBuilder {
+        PostgresBuilder::new(Source::German)
     }
 
     /// Starts a server with the testbed's settings.
@@ -76,7 +84,7 @@ impl Postgres {
 
     /// The server's version.
     pub fn version(&self) -> PgVersion {
-        self.version
+        self.installation.version
     }
 
     /// The name that the server's certificate is made out to, next to `127.0.0.1` and `::1`.
@@ -216,10 +224,11 @@ impl Postgres {
         // Left by a kill. The id in it may belong to another process by now, which PostgreSQL would take for itself.
         let _ = fs::remove_file(&pid_file);
         let mut env = builder::environment();
+        env.extend(self.installation.environment.iter().cloned());
         env.push(("HOME", self.dir.path().display().to_string()));
         let program = Program::start(Spec {
             name: "PostgreSQL",
-            program: &self.binaries.join("bin/postgres"),
+            program: &self.installation.bin.join("postgres"),
             args: vec![
                 "-D".to_owned(),
                 self.data().display().to_string(),
