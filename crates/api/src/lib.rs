@@ -16,7 +16,9 @@ mod database_admin;
 mod database_session;
 mod database_user;
 mod db_object_import_rule;
+mod generate;
 mod provisioning_role;
+mod rbac;
 mod refs;
 mod schema;
 
@@ -26,6 +28,7 @@ pub use database_session::*;
 pub use database_user::*;
 pub use db_object_import_rule::*;
 pub use duration::GoDuration;
+pub use generate::{YamlError, crds_yaml, generated_files, reasons_markdown};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 pub use provisioning_role::*;
 pub use refs::*;
