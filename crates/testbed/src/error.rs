@@ -1,22 +1,24 @@
 //! What can go wrong while a component is built, started or spoken to.
 
-use std::io;
 use std::path::Path;
+use std::{fmt, io};
 
 /// Result of everything in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a component could not be built, started or used.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its `Debug` form is its text too, because that is what a test shows that returns it.
+#[derive(thiserror::Error)]
 pub enum Error {
     /// A program of the developer's machine is missing.
-    #[error("{program} is needed to {purpose} and was not found. Install it: {remedy}")]
+    #[error("{program} is needed to {purpose} and was not found. {remedy}")]
     Missing {
         /// What was looked for on the PATH.
         program: &'static str,
         /// What it would have been used for.
         purpose: String,
-        /// The line that installs it.
+        /// How to install it.
         remedy: &'static str,
     },
     /// A component could not be built or fetched.
@@ -81,6 +83,12 @@ impl Error {
             Self::Sql { source, .. } => source.code().map(tokio_postgres::error::SqlState::code),
             _ => None,
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 

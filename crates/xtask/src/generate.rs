@@ -1,11 +1,10 @@
 //! `cargo xtask generate`: files that follow from the code.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-
 /// Options of the generator.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -53,7 +52,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
 
 /// Every generated file, by its path from the workspace's root.
 fn files() -> anyhow::Result<Vec<(PathBuf, String)>> {
-    Ok(Vec::new())
+    rolecall_api::generated_files().context("generating from crates/api")
 }
 
 /// The text of a file; nothing when it does not exist.
@@ -72,12 +71,8 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 fn print_difference(path: &Path, found: &str, wanted: &str) {
-    let name = path.display();
+    let headers = [format!("{} (as it is)", path.display()), format!("{} (generated)", path.display())];
     let diff = similar::TextDiff::from_lines(found, wanted);
-    println!(
-        "{}",
-        diff.unified_diff()
-            .context_radius(3)
-            .header(&format!("{name} (as it is)"), &format!("{name} (generated)"))
-    );
+    // Whoever reads only the start of it may close the pipe.
+    let _ = writeln!(stdout(), "{}", diff.unified_diff().context_radius(3).header(&headers[0], &headers[1]));
 }

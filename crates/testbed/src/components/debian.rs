@@ -139,7 +139,7 @@ fn output(command: &mut Command) -> Result<Output> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| {
         if error.kind() == ErrorKind::NotFound {
             let purpose = format!("fetch {NAME}");
-            return Error::Missing { program: "apt-get", purpose, remedy: "a machine with Debian or Ubuntu" };
+            return Error::Missing { program: "apt-get", purpose, remedy: "Only Debian and Ubuntu have it" };
         }
         Error::io("running", Path::new(command.get_program()))(error)
     })?;

@@ -21,8 +21,10 @@ const ETCD: [(&str, &str); 3] = [
     ("main.go", include_str!("../../components/etcd/main.go")),
 ];
 
-const GO_REMEDY: &str = "https://go.dev/doc/install (1.26 or newer; on Debian: apt-get install golang, \
-     which fetches the newer toolchain by itself from 1.21 on)";
+/// From this version on Go fetches the newer one that a go.mod asks for by itself.
+const OLDEST_GO: u32 = 21;
+const GO_REMEDY: &str =
+    "Install it: apt-get install golang-go (Debian 13 or newer; elsewhere see https://go.dev/doc/install)";
 
 /// The directory with kube-apiserver, kube-controller-manager and kubectl.
 pub(super) fn kubernetes() -> Result<PathBuf> {
@@ -50,6 +52,7 @@ fn build(name: &str, files: &[(&str, &str)], dir: &Path, flags: &str, packages: 
         let path = source.join(file);
         fs::write(&path, text).map_err(Error::io("writing", &path))?;
     }
+    require_go(name)?;
     let progress = Progress::start(format!("building {name}"));
     progress.detail("fetching modules");
     let total = packages_in(&source, name, packages)?;
@@ -65,7 +68,7 @@ fn build(name: &str, files: &[(&str, &str)], dir: &Path, flags: &str, packages: 
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|error| missing(error, name))?;
+        .map_err(unusable)?;
     let mut told = String::new();
     let mut compiled = 0;
     if let Some(stderr) = child.stderr.take() {
@@ -90,12 +93,8 @@ fn build(name: &str, files: &[(&str, &str)], dir: &Path, flags: &str, packages: 
 
 /// How many packages the build may have to compile; fetches the modules on the way.
 fn packages_in(source: &Path, name: &str, packages: &[&str]) -> Result<usize> {
-    let listed = go(source)
-        .args(["list", "-deps"])
-        .args(packages)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| missing(error, name))?;
+    let listed =
+        go(source).args(["list", "-deps"]).args(packages).stdin(Stdio::null()).output().map_err(unusable)?;
     if !listed.status.success() {
         let detail = String::from_utf8_lossy(&listed.stderr).into_owned();
         return Err(Error::Build { component: name.to_owned(), detail });
@@ -120,12 +119,29 @@ fn go(source: &Path) -> Command {
     command
 }
 
-fn missing(error: std::io::Error, name: &str) -> Error {
-    if error.kind() == ErrorKind::NotFound {
-        Error::Missing { program: "go", purpose: format!("build {name}"), remedy: GO_REMEDY }
-    } else {
-        Error::io("running", Path::new("go"))(error)
-    }
+/// Says what to install when there is no Go, or one that is too old to help itself.
+fn require_go(name: &str) -> Result<()> {
+    let missing = || Error::Missing {
+        program: "Go 1.21 or newer",
+        purpose: format!("build {name}"),
+        remedy: GO_REMEDY,
+    };
+    let output = match Command::new("go").arg("version").stdin(Stdio::null()).output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing()),
+        other => other.map_err(unusable)?,
+    };
+    let minor = minor_version(&String::from_utf8_lossy(&output.stdout));
+    if minor.is_some_and(|minor| minor < OLDEST_GO) { Err(missing()) } else { Ok(()) }
+}
+
+/// The 26 in `go version go1.26.8 linux/amd64`; none for what is no release.
+fn minor_version(text: &str) -> Option<u32> {
+    let version = text.split_whitespace().find_map(|word| word.strip_prefix("go1."))?;
+    version.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
+}
+
+fn unusable(error: std::io::Error) -> Error {
+    Error::io("running", Path::new("go"))(error)
 }
 
 /// What Kubernetes' own build writes into its programs, so that `kubectl version` tells the truth.
@@ -148,6 +164,14 @@ fn required_version<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn go_versions_are_read() {
+        assert_eq!(minor_version("go version go1.26.8 linux/amd64\n"), Some(26));
+        assert_eq!(minor_version("go version go1.19 linux/amd64"), Some(19));
+        assert_eq!(minor_version("go version devel go1.27-abc linux/amd64"), Some(27));
+        assert_eq!(minor_version(""), None);
+    }
 
     #[test]
     fn the_version_comes_from_the_lock_file() {

@@ -48,7 +48,7 @@ fn fetch(dir: &Path) -> Result<()> {
         .map_err(|error| {
             if error.kind() == ErrorKind::NotFound {
                 let purpose = "fetch PostgreSQL".to_owned();
-                return Error::Missing { program: "npm", purpose, remedy: "apt-get install npm" };
+                return Error::Missing { program: "npm", purpose, remedy: "Install it: apt-get install npm" };
             }
             Error::io("running", Path::new("npm"))(error)
         })?;
