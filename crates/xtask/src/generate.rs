@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+
 /// Options of the generator.
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -57,3 +57,13 @@ fn root() -> PathBuf {
     // This crate lies in crates/xtask.
     manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
 }
+
+#[cfg(test)]
+mod checks {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

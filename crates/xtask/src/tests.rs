@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that has to pass.
 
+use std::io::{IsTerminal, stderr};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -59,13 +60,13 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let steps: Vec<Step> = Step::value_variants().iter().copied().filter(chosen).collect();
     let mut done: Vec<(Step, Duration)> = Vec::new();
     for (index, step) in steps.iter().copied().enumerate() {
-        eprintln!("\n== {} ({} of {})", step.name(), index + 1, steps.len());
+        eprintln!("\n{}", paint(BOLD, &format!("== {} ({} of {})", step.name(), index + 1, steps.len())));
         let started = Instant::now();
         let result = perform(step, args).await;
         let took = started.elapsed();
         if let Err(error) = result {
             summary(&done);
-            eprintln!("  {:<12} FAILED after {}", step.name(), duration(took));
+            eprintln!("  {:<12} {} after {}", step.name(), paint(RED, "FAILED"), duration(took));
             for later in &steps[index + 1..] {
                 eprintln!("  {:<12} not run", later.name());
             }
@@ -80,9 +81,22 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn summary(done: &[(Step, Duration)]) {
-    eprintln!("\n== summary");
+    eprintln!("\n{}", paint(BOLD, "== summary"));
     for (step, took) in done {
-        eprintln!("  {:<12} ok in {}", step.name(), duration(*took));
+        eprintln!("  {:<12} {} in {}", step.name(), paint(GREEN, "ok"), duration(*took));
+    }
+}
+
+const BOLD: &str = "1";
+const RED: &str = "1;31";
+const GREEN: &str = "32";
+
+/// Colours text for a terminal; leaves it as it is elsewhere.
+fn paint(code: &str, text: &str) -> String {
+    if stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
     }
 }
 
