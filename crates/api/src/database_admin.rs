@@ -41,41 +41,44 @@ const HOST_AND_PORT: &str = "self.protocol == 'mongodb' || self.uri.contains(':/
 )]
 #[x_kube(
     validation = Rule::new("self.protocol == 'mongodb' || !self.uri.contains('://')")
-        .message("of postgres and redshift is host:port without a scheme, for example orders-db.shop.svc:5432")
+        .message("must be host:port without a scheme, for example orders-db.shop.svc:5432")
         .field_path(".uri"),
     validation = Rule::new(HOST_AND_PORT)
         .message(
-            "is host:port with a port from 1 to 65535, for example orders-db.shop.svc:5432; \
+            "must be host:port with a port from 1 to 65535, for example orders-db.shop.svc:5432; \
              an IPv6 address stands in brackets: [fd00::5]:5432",
         )
         .field_path(".uri"),
     validation = Rule::new(
             "!self.uri.matches('^[[].*[]]:') || isIP(self.uri.substring(1, self.uri.lastIndexOf(']')))",
         )
-        .message("has no IPv6 address in its brackets; write for example [fd00::5]:5432")
+        .message("must have an IPv6 address in its brackets, for example [fd00::5]:5432")
         .field_path(".uri"),
     validation = Rule::new("self.protocol != 'mongodb' || self.uri.matches('^mongodb([+]srv)?://[^/?\\\\s]')")
-        .message("of mongodb starts with mongodb:// or mongodb+srv:// and a host, for example mongodb://m0.shop.svc:27017")
+        .message("must start with mongodb:// or mongodb+srv:// and a host, for example mongodb://m0.shop.svc:27017")
         .field_path(".uri"),
     validation = Rule::new("self.protocol != 'mongodb' || !self.uri.contains('@')")
-        .message("holds no user name and no password: name the user in adminUser.name, its credentials in auth")
+        .message("must not hold a user name or password: name the user in adminUser.name, its credentials in auth")
         .field_path(".uri"),
     validation = Rule::new("!has(self.platform) || self.platform != 'RDS' || self.protocol == 'postgres'")
-        .message("RDS goes with protocol postgres; leave platform out and it is told from the host name")
+        .message("must not be RDS with this protocol; leave it out and it is told from the host name")
         .field_path(".platform"),
     validation = Rule::new("!has(self.platform) || (self.platform == 'Redshift') == (self.protocol == 'redshift')")
-        .message("Redshift goes with protocol redshift; leave platform out and it is told from the host name")
+        .message("must be Redshift with protocol redshift and with no other; leave it out and it is told from the host name")
         .field_path(".platform"),
     validation = Rule::new(
             "!has(self.tls) || self.tls.mode != 'Disable' || !(has(self.auth.x509) || has(self.auth.awsIam))",
         )
-        .message("mode Disable goes with auth.password only: certificates and IAM tokens need TLS")
+        .message("must not have mode Disable with auth.x509 or auth.awsIam, which need TLS; use VerifyFull, or auth.password")
         .field_path(".tls"),
     validation = Rule::new(
             "!has(self.tls) || self.tls.mode != 'Disable' || !has(self.userCredentials) \
              || !(has(self.userCredentials.x509) || has(self.userCredentials.awsIam))",
         )
-        .message("mode Disable goes with userCredentials.password only: certificates and IAM tokens need TLS")
+        .message(
+            "must not have mode Disable with userCredentials.x509 or userCredentials.awsIam, which need TLS; \
+             use VerifyFull, or userCredentials.password",
+        )
         .field_path(".tls"),
 )]
 #[serde(rename_all = "camelCase")]
@@ -115,7 +118,7 @@ pub struct DatabaseAdminSpec {
     /// How the admin user proves itself: exactly one of `x509`, `password` and `awsIam`.
     #[x_kube(validation = (
         "[has(self.x509), has(self.password), has(self.awsIam)].filter(is_set, is_set).size() == 1",
-        "write exactly one of x509, password and awsIam",
+        "must hold exactly one of x509, password and awsIam",
     ))]
     pub auth: Auth,
 
@@ -124,7 +127,7 @@ pub struct DatabaseAdminSpec {
     #[serde(default, skip_serializing_if = "schema::is_default")]
     #[x_kube(validation = (
         "[has(self.x509), has(self.password), has(self.awsIam)].filter(is_set, is_set).size() <= 1",
-        "write at most one of x509, password and awsIam",
+        "must hold at most one of x509, password and awsIam",
     ))]
     pub user_credentials: UserCredentials,
 

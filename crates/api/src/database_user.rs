@@ -24,7 +24,7 @@ use crate::{CreateDbUserMode, schema};
     doc = "A DatabaseUser is a person or a workload that can have sessions on databases. It does nothing by itself: a \
            DatabaseSession starts an access.",
     validation = Rule::new("has(self.spec.username) || size(self.metadata.name) <= 63")
-        .message("is longer than 63 bytes, the limit of database servers: write a shorter username")
+        .message("must be written where metadata.name is longer than 63 bytes, the limit of database servers")
         .field_path(".spec.username"),
     printcolumn(name = "USERNAME", type_ = "string", json_path = ".spec.username"),
     printcolumn(

@@ -55,7 +55,7 @@ pub struct DbObjectImportRuleSpec {
     #[schemars(length(max = 256))]
     #[x_kube(validation = (
         "size(self) > 0",
-        "write one mapping at least; to import nothing, write databaseLabels: {} and a mapping {}",
+        "must hold one mapping at least; to import nothing, write databaseLabels: {} and a mapping {}",
     ))]
     pub mappings: Vec<ImportMapping>,
 }

@@ -20,6 +20,7 @@ mod generate;
 mod provisioning_role;
 mod rbac;
 mod refs;
+mod rules;
 mod schema;
 
 pub use crds::crds;
