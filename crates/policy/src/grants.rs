@@ -1,7 +1,6 @@
 //! Privileges on objects.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -12,6 +11,7 @@ use crate::labelling::{LabelOrigin, LabelledObjects};
 use crate::object::{Database, DbObject};
 use crate::permission::PermissionEntries;
 use crate::privilege::{Privilege, PrivilegeSet};
+use crate::selector::LabelMatch;
 
 /// The privileges that a user gets on the objects of a server, or of one logical database in it.
 #[derive(Debug)]
@@ -109,22 +109,4 @@ pub struct EntryMatch {
     pub entry: Origin,
     /// The labels that it selected by; empty where it selects every object.
     pub by: Vec<LabelMatch>,
-}
-
-/// A label and the pattern that selected it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LabelMatch {
-    /// The label's key.
-    pub key: String,
-    /// Its value.
-    pub value: String,
-    /// The pattern that matches the value.
-    pub pattern: String,
-}
-
-impl fmt::Display for LabelMatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={} matches {}", self.key, self.value, self.pattern)
-    }
 }

@@ -1,38 +1,57 @@
 //! Who may do what on which database: pure decisions with their provenance.
 #![allow(clippy::todo, dead_code)]
 
+mod access;
+mod bound;
+mod conditions;
 mod decision;
 mod duration;
+mod email;
+mod expression;
 mod fault;
 mod grants;
 mod import_rule;
+mod label_template;
 mod labelling;
 mod mode;
 mod object;
+mod pattern;
 mod permission;
 mod privilege;
+mod provisioning;
+mod reach;
 mod role;
+mod selector;
 pub mod spec;
+mod template;
+mod template_field;
+mod template_parser;
 mod user;
 mod username;
 
+pub use access::{check_access, decide_access};
+pub use conditions::{Conditions, Effect};
 pub use decision::{
     Contribution, Decision, Denial, GivenRole, Origin, Provisioning, Reason, SessionLimit, WithheldRole,
 };
 pub use duration::{format as format_duration, parse as parse_duration};
+pub use expression::{Expression, Failure};
 pub use fault::{Fault, Faults};
 pub use grants::{
-    EntryMatch, LabelMatch, ObjectExplanation, ObjectPermissions, PrivilegeOrigin, compute_permissions,
-    decide_objects,
+    EntryMatch, ObjectExplanation, ObjectPermissions, PrivilegeOrigin, compute_permissions, decide_objects,
 };
 pub use import_rule::{ImportRule, ImportRules};
+pub use label_template::{Attribute, Attributes, LabelTemplate};
 pub use labelling::{LabelOrigin, LabelledObjects, MappingRef, label_objects};
 pub use mode::Mode;
 pub use object::{Database, DbObject, ObjectKind, Protocol};
+pub use pattern::{Pattern, PatternError};
 pub use permission::{CanonicalEntry, CanonicalPermissions, PermissionEntries, PermissionEntry};
 pub use privilege::{Privilege, PrivilegeSet};
-pub use role::{Role, Roles};
-pub use user::{
-    DatabaseNames, Reach, Refusal, User, check_access, decide_access, decide_provisioning, list_reach,
-};
+pub use provisioning::{Refusal, decide_provisioning};
+pub use reach::{DatabaseNames, Reach, list_reach};
+pub use role::{CompiledRole, Role, Roles};
+pub use selector::{LabelMatch, Selector};
+pub use template::{Template, TemplateError, TooLarge};
+pub use user::User;
 pub use username::remote_username;

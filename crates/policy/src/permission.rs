@@ -1,22 +1,38 @@
 //! Entries of `dbPermissions`.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
+use crate::conditions::Effect;
 use crate::decision::Origin;
-use crate::privilege::PrivilegeSet;
+use crate::fault::Faults;
+use crate::privilege::{Privilege, PrivilegeSet};
+use crate::selector::{Selector, check_wildcard_key};
 use crate::spec::{PermissionSpec, SelectorSpec};
 
 /// The entries in force for one user on one database.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct PermissionEntries {
     /// What contributing roles give.
-    pub allow: Vec<PermissionEntry>,
+    #[serde(serialize_with = "serialize_shared")]
+    pub allow: Vec<Arc<PermissionEntry>>,
     /// What any role of the user takes away.
-    pub deny: Vec<PermissionEntry>,
+    #[serde(serialize_with = "serialize_shared")]
+    pub deny: Vec<Arc<PermissionEntry>>,
 }
 
-/// One entry.
-#[derive(Clone, Debug, Serialize)]
+fn serialize_shared<S: Serializer>(
+    entries: &[Arc<PermissionEntry>],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(entries.iter().map(|entry| &**entry))
+}
+
+/// One entry, compiled.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PermissionEntry {
     /// Where it stands.
     pub origin: Origin,
@@ -24,6 +40,78 @@ pub struct PermissionEntry {
     pub spec: PermissionSpec,
     /// The privileges that it names; `*` is all of them.
     pub privileges: PrivilegeSet,
+    #[serde(skip)]
+    selector: Selector,
+}
+
+impl PermissionEntry {
+    /// Compiles the entry at `index` of a role's `allow` or `deny`. What is wrong goes into `faults`; what is left
+    /// is the entry without it.
+    pub fn read(
+        role: &str,
+        effect: Effect,
+        index: usize,
+        spec: &PermissionSpec,
+        faults: &mut Faults,
+    ) -> Self {
+        let path = format!("{}.dbPermissions[{index}]", effect.as_str());
+        check_wildcard_key(&spec.matching, &format!("{path}.match"), faults);
+        let selector = Selector::read(&spec.matching, &format!("{path}.match"), faults);
+        let mut privileges = PrivilegeSet::EMPTY;
+        for (i, text) in spec.permissions.iter().enumerate() {
+            let path = format_args!("{path}.permissions[{i}]");
+            match (text.trim(), effect) {
+                ("*", Effect::Deny) => privileges = PrivilegeSet::ALL,
+                ("*", Effect::Allow) => {
+                    faults.add(path, "* stands for every privilege only in deny: name them")
+                }
+                ("", _) => faults.add(path, "is empty: name a privilege, such as SELECT"),
+                (name, _) => match Privilege::parse(name) {
+                    Some(privilege) => privileges = privileges.union([privilege].into_iter().collect()),
+                    None => faults.add(
+                        path,
+                        format_args!(
+                            "{name:?} is no privilege of any kind of object: there are {}",
+                            PrivilegeSet::ALL
+                        ),
+                    ),
+                },
+            }
+        }
+        if spec.permissions.is_empty() {
+            faults.add(format_args!("{path}.permissions"), "is empty: name at least one privilege");
+        }
+        let origin = Origin { role: role.to_owned(), path, text: describe(spec) };
+        Self { origin, spec: spec.clone(), privileges, selector }
+    }
+
+    /// Which objects it selects.
+    pub fn selector(&self) -> &Selector {
+        &self.selector
+    }
+
+    /// The selector in its canonical form; `None` where it selects nothing, whatever the labels are.
+    fn canonical_match(&self) -> Option<SelectorSpec> {
+        if self.selector.is_everything() {
+            return Some([("*".to_owned(), vec!["*".to_owned()])].into());
+        }
+        let mut matching = self.spec.matching.clone();
+        for patterns in matching.values_mut() {
+            if patterns.iter().any(|pattern| pattern == "*") {
+                *patterns = vec!["*".to_owned()];
+            }
+            patterns.sort();
+            patterns.dedup();
+        }
+        (!matching.is_empty() && matching.values().all(|patterns| !patterns.is_empty())).then_some(matching)
+    }
+}
+
+/// An entry in one line.
+fn describe(spec: &PermissionSpec) -> String {
+    let labels: Vec<String> =
+        spec.matching.iter().map(|(key, values)| format!("{key}: [{}]", values.join(", "))).collect();
+    format!("[{}] where {{{}}}", spec.permissions.join(", "), labels.join(", "))
 }
 
 /// Entries in a form in which equal effects are written equally: what a permission set is keyed by.
@@ -51,11 +139,66 @@ pub struct CanonicalEntry {
 impl PermissionEntries {
     /// Whether nothing is given, whatever the objects are.
     pub fn is_empty(&self) -> bool {
-        todo!()
+        self.canonical().allow.is_empty()
     }
 
-    /// The form to compare and hash.
+    /// The form to compare and hash. Without anything given nothing is taken away either.
     pub fn canonical(&self) -> CanonicalPermissions {
-        todo!()
+        let allow = canonical(&self.allow);
+        let deny = if allow.is_empty() { Vec::new() } else { canonical(&self.deny) };
+        CanonicalPermissions { allow, deny }
+    }
+}
+
+fn canonical(entries: &[Arc<PermissionEntry>]) -> Vec<CanonicalEntry> {
+    let mut merged: BTreeMap<SelectorSpec, PrivilegeSet> = BTreeMap::new();
+    for entry in entries {
+        if let Some(matching) = entry.canonical_match()
+            && !entry.privileges.is_empty()
+        {
+            let privileges = merged.entry(matching).or_default();
+            *privileges = privileges.union(entry.privileges);
+        }
+    }
+    merged.into_iter().map(|(matching, privileges)| CanonicalEntry { matching, privileges }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(effect: Effect, matching: &[(&str, &[&str])], permissions: &[&str]) -> Arc<PermissionEntry> {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let spec = PermissionSpec {
+            matching: matching.iter().map(|(key, values)| ((*key).to_owned(), texts(values))).collect(),
+            permissions: texts(permissions),
+        };
+        Arc::new(PermissionEntry::read("r", effect, 0, &spec, &mut Faults::new()))
+    }
+
+    #[test]
+    fn spelling_order_and_idle_entries_do_not_show_in_the_canonical_form() {
+        let plain = PermissionEntries {
+            allow: vec![entry(Effect::Allow, &[("a", &["1", "2"])], &["SELECT", "UPDATE"])],
+            deny: vec![],
+        };
+        let spelled = PermissionEntries {
+            allow: vec![
+                entry(Effect::Allow, &[("b", &[])], &["DELETE"]),
+                entry(Effect::Allow, &[("a", &["2", "1", "2"])], &[" update "]),
+                entry(Effect::Allow, &[("a", &["1", "2"])], &["select"]),
+            ],
+            deny: vec![entry(Effect::Deny, &[], &["*"])],
+        };
+        assert_eq!(plain.canonical(), spelled.canonical());
+    }
+
+    #[test]
+    fn a_deny_shows_in_the_canonical_form() {
+        let allow = vec![entry(Effect::Allow, &[("*", &["*"])], &["SELECT"])];
+        let deny = vec![entry(Effect::Deny, &[("a", &["*"])], &["*"])];
+        let with = PermissionEntries { allow: allow.clone(), deny: deny.clone() };
+        assert_ne!(with.canonical(), PermissionEntries { allow, deny: vec![] }.canonical());
+        assert_eq!(PermissionEntries { allow: vec![], deny }.canonical(), CanonicalPermissions::default());
     }
 }

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::fault::Fault;
+use crate::conditions::{Conditions, Effect};
+use crate::fault::{Fault, Faults};
 use crate::mode::Mode;
 use crate::spec::RoleSpec;
 
-/// A role, ready to be evaluated.
+/// A valid role, ready to be evaluated.
 #[derive(Debug)]
 pub struct Role {
     name: String,
     mode: Mode,
     max_session_ttl: Option<Duration>,
+    allow: Conditions,
+    deny: Conditions,
 }
 
 impl Role {
@@ -21,9 +24,23 @@ impl Role {
     ///
     /// # Errors
     ///
-    /// All faults of the role: see the crate's documentation for what is one.
-    pub fn compile(_name: &str, _spec: &RoleSpec) -> Result<Self, Vec<Fault>> {
-        todo!()
+    /// All faults of the role, each with the path of its field: malformed templates, patterns and expressions;
+    /// `*` where it has no meaning (as a selector's key with other values than `["*"]`, in `allow.dbRoles`, in
+    /// permissions of allow); entries of `dbPermissions` without a privilege or with one that no kind of object
+    /// has; a session length of zero.
+    pub fn compile(name: &str, spec: &RoleSpec) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::new();
+        if spec.options.max_session_ttl.is_some_and(|ttl| ttl.is_zero()) {
+            faults.add("options.maxSessionTtl", "must be longer than 0s");
+        }
+        let role = Self {
+            name: name.to_owned(),
+            mode: Mode::of(&spec.options),
+            max_session_ttl: spec.options.max_session_ttl,
+            allow: Conditions::read(name, Effect::Allow, &spec.allow, &mut faults),
+            deny: Conditions::read(name, Effect::Deny, &spec.deny, &mut faults),
+        };
+        if faults.is_empty() { Ok(role) } else { Err(faults.into_vec()) }
     }
 
     /// The role's name.
@@ -40,11 +57,24 @@ impl Role {
     pub fn max_session_ttl(&self) -> Option<Duration> {
         self.max_session_ttl
     }
+
+    /// What the role gives.
+    pub fn allow(&self) -> &Conditions {
+        &self.allow
+    }
+
+    /// What the role takes away.
+    pub fn deny(&self) -> &Conditions {
+        &self.deny
+    }
 }
+
+/// The outcome of compiling a stored role.
+pub type CompiledRole = Result<Arc<Role>, Arc<[Fault]>>;
 
 /// The roles of a namespace, with those that are not valid.
 #[derive(Clone, Debug, Default)]
-pub struct Roles(BTreeMap<String, Result<Arc<Role>, Arc<[Fault]>>>);
+pub struct Roles(BTreeMap<String, CompiledRole>);
 
 impl Roles {
     /// No roles.
@@ -54,12 +84,11 @@ impl Roles {
 
     /// Compiles a role and keeps the outcome; a role of the same name is replaced.
     pub fn insert(&mut self, name: &str, spec: &RoleSpec) {
-        let compiled = Role::compile(name, spec).map(Arc::new).map_err(Arc::from);
-        self.insert_compiled(name, compiled);
+        self.insert_compiled(name, Role::compile(name, spec).map(Arc::new).map_err(Arc::from));
     }
 
     /// Keeps the outcome of [`Role::compile`]; a role of the same name is replaced.
-    pub fn insert_compiled(&mut self, name: &str, compiled: Result<Arc<Role>, Arc<[Fault]>>) {
+    pub fn insert_compiled(&mut self, name: &str, compiled: CompiledRole) {
         self.0.insert(name.to_owned(), compiled);
     }
 
@@ -69,7 +98,53 @@ impl Roles {
     }
 
     /// The role of that name: `None` where there is none, its faults where it is not valid.
-    pub fn get(&self, name: &str) -> Option<&Result<Arc<Role>, Arc<[Fault]>>> {
+    pub fn get(&self, name: &str) -> Option<&CompiledRole> {
         self.0.get(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{PermissionSpec, RoleConditions};
+
+    #[test]
+    fn all_faults_are_told_with_their_paths() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let permission = |privileges: &[&str]| PermissionSpec {
+            matching: [("*".to_owned(), texts(&["x"]))].into(),
+            permissions: texts(privileges),
+        };
+        let mut spec = RoleSpec {
+            allow: RoleConditions {
+                db_labels_expression: Some("nope".to_owned()),
+                db_names: texts(&["ok", "{{bad"]),
+                db_users: texts(&["}}"]),
+                db_roles: texts(&["reader", "*"]),
+                db_permissions: vec![permission(&["*", "", "FROBNICATE"])],
+                ..RoleConditions::default()
+            },
+            deny: RoleConditions { db_permissions: vec![permission(&[])], ..RoleConditions::default() },
+            ..RoleSpec::default()
+        };
+        spec.options.max_session_ttl = Some(Duration::ZERO);
+        let faults = Role::compile("r", &spec).expect_err("faulty");
+        let paths: Vec<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "options.maxSessionTtl",
+                "allow.dbLabelsExpression",
+                "allow.dbNames[1]",
+                "allow.dbUsers[0]",
+                "allow.dbRoles[1]",
+                "allow.dbPermissions[0].match[\"*\"]",
+                "allow.dbPermissions[0].permissions[0]",
+                "allow.dbPermissions[0].permissions[1]",
+                "allow.dbPermissions[0].permissions[2]",
+                "deny.dbPermissions[0].match[\"*\"]",
+                "deny.dbPermissions[0].permissions",
+            ]
+        );
     }
 }

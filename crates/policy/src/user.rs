@@ -1,24 +1,70 @@
 //! A user with its roles, templates expanded.
 
-use crate::decision::{Decision, Denial, Origin, Provisioning};
-use crate::mode::Mode;
-use crate::object::Database;
-use crate::role::Roles;
-use crate::spec::UserSpec;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use crate::bound::{BoundRole, Matched};
+use crate::decision::{Denial, Join, Reason};
+use crate::object::Database;
+use crate::role::{Role, Roles};
+use crate::spec::{Traits, UserSpec};
 
 /// A user and the roles that it names, with all templates expanded: made once, asked many times.
 #[derive(Debug)]
 pub struct User {
     name: String,
+    traits: Traits,
+    roles: Vec<BoundRole>,
+    unresolved: Option<Denial>,
+    label_keys: Option<BTreeSet<String>>,
 }
 
 impl User {
-    /// Joins a user with its roles.
+    /// Joins a user with its roles. A role that is named twice counts once, and the order does not matter.
     ///
-    /// Never fails: where a role is missing or not valid, every decision about the user says so.
-    pub fn resolve(_spec: &UserSpec, _roles: &Roles) -> Self {
-        todo!()
+    /// Never fails: where a role is missing or not valid, every decision about the user says so, because what
+    /// that role would deny is not known.
+    pub fn resolve(spec: &UserSpec, roles: &Roles) -> Self {
+        let names: BTreeSet<&str> = spec.roles.iter().map(String::as_str).collect();
+        let mut found: Vec<&Arc<Role>> = Vec::with_capacity(names.len());
+        let mut unresolved = None;
+        for name in names {
+            match roles.get(name) {
+                Some(Ok(role)) => found.push(role),
+                Some(Err(faults)) => {
+                    let faults = faults.to_vec();
+                    unresolved = unresolved.or_else(|| {
+                        Some(Denial {
+                            reason: Reason::RoleInvalid,
+                            message: format!(
+                                "role {name} of user {} is not valid: {}",
+                                spec.username,
+                                Join(&faults)
+                            ),
+                            denied_by: Vec::new(),
+                        })
+                    });
+                }
+                // What does not exist is told first: it is the likelier mistake.
+                None if unresolved
+                    .as_ref()
+                    .is_none_or(|denial: &Denial| denial.reason != Reason::RoleNotFound) =>
+                {
+                    unresolved = Some(Denial {
+                        reason: Reason::RoleNotFound,
+                        message: format!("role {name} of user {} does not exist", spec.username),
+                        denied_by: Vec::new(),
+                    });
+                }
+                None => {}
+            }
+        }
+        let roles: Vec<BoundRole> =
+            found.into_iter().map(|role| BoundRole::new(role, &spec.traits)).collect();
+        let label_keys = roles
+            .iter()
+            .try_fold(BTreeSet::new(), |mut keys, role| role.add_label_keys(&mut keys).then_some(keys));
+        Self { name: spec.username.clone(), traits: spec.traits.clone(), roles, unresolved, label_keys }
     }
 
     /// The database user's name.
@@ -28,84 +74,25 @@ impl User {
 
     /// Why no decision about the user can be made: a role that it names does not exist or is not valid.
     pub fn unresolved(&self) -> Option<&Denial> {
-        todo!()
+        self.unresolved.as_ref()
     }
-}
 
-/// Decides everything but object permissions: access, then mode, then database roles and the entries in force.
-///
-/// `database_name` is the logical database. It may be left out for MongoDB, where only a denied `*` then
-/// matters. `requested` names the database roles that the session wants; empty means all that it may have.
-pub fn decide_access(
-    _user: &User,
-    _database: &Database,
-    _database_name: Option<&str>,
-    _requested: &[String],
-) -> Decision {
-    todo!()
-}
+    /// The roles that the user names and that could be resolved, by name.
+    pub(crate) fn roles(&self) -> &[BoundRole] {
+        &self.roles
+    }
 
-/// Whether the user may connect, mode and database roles aside: first every role's deny, then some role's
-/// allow. Returns the roles that allow.
-///
-/// # Errors
-///
-/// Why not.
-pub fn check_access(
-    _user: &User,
-    _database: &Database,
-    _database_name: Option<&str>,
-) -> Result<Vec<Origin>, Denial> {
-    todo!()
-}
+    /// What each role's selectors say about a database.
+    pub(crate) fn matched(&self, database: &Database) -> Vec<Matched> {
+        self.roles.iter().map(|role| role.matched(&database.labels, &self.traits)).collect()
+    }
 
-/// What the user gets on the database, supposing that it may connect: mode, database roles, entries in force.
-///
-/// # Errors
-///
-/// [`Reason::AccessDenied`](crate::Reason::AccessDenied) where a requested database role is not among the
-/// allowed ones, in which case the mode is still told; other reasons where no decision can be made.
-pub fn decide_provisioning(
-    _user: &User,
-    _database: &Database,
-    _requested: &[String],
-) -> Result<Provisioning, Refusal> {
-    todo!()
-}
+    pub(crate) fn traits(&self) -> &Traits {
+        &self.traits
+    }
 
-/// Why nothing can be provisioned as asked.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// The mode that holds nevertheless.
-    pub mode: Mode,
-    /// Why not.
-    pub denial: Denial,
-}
-
-/// What a user may do with one of many databases.
-#[derive(Clone, Debug)]
-pub struct Reach {
-    /// Why the user cannot reach it; `None`: it can reach some logical database.
-    pub denial: Option<Denial>,
-    /// How it is provisioned.
-    pub mode: Mode,
-    /// The logical databases.
-    pub database_names: DatabaseNames,
-    /// The database roles, sorted.
-    pub db_roles: Vec<String>,
-}
-
-/// Logical databases that a user may connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DatabaseNames {
-    /// All but these.
-    AllExcept(Vec<String>),
-    /// These.
-    Only(Vec<String>),
-}
-
-/// Which of many databases a user may reach, in the order in which they are given. Databases that look alike
-/// to the user's roles share one answer.
-pub fn list_reach<'a>(_user: &User, _databases: impl IntoIterator<Item = &'a Database>) -> Vec<Arc<Reach>> {
-    todo!()
+    /// The label keys that can make a difference to the user; `None`: possibly all.
+    pub(crate) fn label_keys(&self) -> Option<&BTreeSet<String>> {
+        self.label_keys.as_ref()
+    }
 }
