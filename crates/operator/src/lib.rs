@@ -1,1 +1,182 @@
-//! The operator.
+//! The Rolecall operator.
+//!
+//! Start reading at [`run`]. The map:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`args`] | flags and environment |
+//! | [`world`] | what the API server holds, with indexes; who is woken by what |
+//! | [`watch`] | the watches that keep the world up to date |
+//! | [`queue`] | keys to be looked at: two lanes, timers |
+//! | [`runtime`] | the workers: concurrency, time-outs, backoff |
+//! | [`account`] | one account with its sessions: the main reconciler |
+//! | [`admin`] | DatabaseAdmins: their servers, their teardown |
+//! | [`user`], [`role`], [`rule`] | the status of the other kinds |
+//! | [`servers`] | one engine per DatabaseAdmin |
+//! | [`objects`] | every write to the API server |
+//! | [`leader`], [`http`], [`metrics`] | the process around it |
+
+pub mod account;
+pub mod admin;
+pub mod args;
+pub mod http;
+pub mod leader;
+pub mod metrics;
+pub mod objects;
+pub mod queue;
+pub mod role;
+pub mod rule;
+pub mod runtime;
+pub mod servers;
+pub mod user;
+pub mod watch;
+pub mod world;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::Client;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use account::memory::Memory;
+use args::Args;
+use metrics::Metrics;
+use objects::Objects;
+use queue::{Lane, Queue};
+use servers::Servers;
+use world::{Held, ObjectKey, Wakes, Work, World};
+
+/// How long after a change a server's accounts are counted again: many changes, one count.
+const RECOUNT: Duration = Duration::from_secs(3);
+
+/// What all reconcilers share.
+#[derive(Debug)]
+pub struct Shared {
+    world: RwLock<World>,
+    /// What has to be looked at.
+    pub queue: Arc<Queue<Work>>,
+    /// The servers.
+    pub servers: Servers,
+    /// The API server, for writing.
+    pub objects: Objects,
+    /// What is kept of accounts between two looks.
+    pub memory: Memory,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What was set at the start.
+    pub settings: Settings,
+}
+
+/// What was set at the start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This cluster's name.
+    pub cluster_name: String,
+    /// How long the teardown of a DatabaseAdmin is tried.
+    pub teardown_deadline: Duration,
+    /// Connections to one server at any time.
+    pub max_connections_per_server: usize,
+}
+
+impl Shared {
+    /// Nothing looked at yet.
+    pub fn new(client: Client, settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            world: RwLock::new(World::new(settings.cluster_name.clone())),
+            queue: Queue::new(),
+            servers: Servers::default(),
+            objects: Objects::new(client),
+            memory: Memory::default(),
+            metrics: Metrics::new(),
+            settings,
+        })
+    }
+
+    /// The world, for reading. Never held across an await.
+    pub fn world(&self) -> RwLockReadGuard<'_, World> {
+        // A poisoned lock means that a reader panicked (which changes nothing) or that an index was not finished;
+        // the next event of the object concerned mends it, and the process goes on ending accesses.
+        self.world.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an object into the world and wakes whoever it concerns.
+    pub fn take_in<K: Held>(&self, object: K) {
+        self.wake(self.change(|world| K::apply(world, object)));
+    }
+
+    /// Counts the accounts of a server again, soon.
+    pub fn recount(&self, admin: &ObjectKey) {
+        self.queue.add_at(Work::Admin(admin.clone()), Lane::Normal, Instant::now() + RECOUNT);
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
+        change(&mut self.world.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn wake(&self, wakes: Wakes) {
+        for (work, lane) in wakes {
+            self.queue.add(work, lane);
+        }
+    }
+}
+
+/// Runs the operator until `stop`, or until something that it cannot do without is lost.
+///
+/// # Errors
+///
+/// When the API server cannot be found, the port is taken, a watch cannot be kept, or the lease is lost: the process
+/// should end and be started again.
+pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
+    let client = Client::try_default().await.context("finding the API server (KUBECONFIG, or in-cluster)")?;
+    let settings = Settings {
+        cluster_name: args.cluster_name.clone(),
+        teardown_deadline: args.teardown_deadline,
+        max_connections_per_server: args.max_connections_per_server,
+    };
+    let shared = Shared::new(client.clone(), settings);
+    let health = http::Health::new();
+    let server = http::serve(args.listen, Arc::clone(&shared), health.clone()).await?;
+    let namespaces: BTreeSet<String> = args.watch_namespace.iter().cloned().collect();
+
+    let lease = leader::wait(&client, &args, &stop).await?;
+    let Some(lease) = lease else {
+        server.abort();
+        return Ok(());
+    };
+    let lost = lease.lost();
+    let mut watches = watch::start(&client, &namespaces, &shared, &stop);
+    let result = tokio::select! {
+        synced = watches.synced() => match synced {
+            true => {
+                health.set_ready();
+                tracing::info!("ready");
+                let workers = CancellationToken::new();
+                let running = tokio::spawn(runtime::run(Arc::clone(&shared), workers.clone()));
+                let result = tokio::select! {
+                    () = stop.cancelled() => Ok(()),
+                    () = lost.cancelled() => Err(anyhow::anyhow!("the lease was lost; another operator leads now")),
+                    () = watches.failed() => Err(anyhow::anyhow!("a watch ended")),
+                };
+                health.set_stopping();
+                workers.cancel();
+                if result.is_ok() {
+                    // What is under way comes to its end; what is not is found again by the next start.
+                    let _ = running.await;
+                }
+                result
+            }
+            false => Err(anyhow::anyhow!("a watch ended before everything was listed")),
+        },
+        () = stop.cancelled() => Ok(()),
+        () = lost.cancelled() => Err(anyhow::anyhow!("the lease was lost; another operator leads now")),
+    };
+    for server in shared.servers.all() {
+        server.engine.close().await;
+    }
+    lease.release().await;
+    server.abort();
+    result
+}

@@ -1,1 +1,25 @@
-//! Placeholder.
+//! From API objects to the values that policy decides on, and from its decisions to what a session gets.
+//!
+//! Pure, and shared by the operator and `kubectl rolecall explain`, so that the two cannot differ.
+
+mod admin;
+mod convert;
+mod grant;
+
+pub use admin::{AdminUser, admin_user, database, grantable};
+pub use convert::{database_username, role_spec, rule_spec, user_spec};
+pub use grant::{Blocked, Grant, decide, selected};
+
+use std::sync::Arc;
+
+use rolecall_api::ProvisioningRole;
+use rolecall_policy::{Fault, Role};
+
+/// A compiled role, or everything that is wrong with it.
+pub type RoleState = Result<Arc<Role>, Arc<[Fault]>>;
+
+/// Compiles a role. Do it once, when the object is read.
+pub fn compile_role(role: &ProvisioningRole) -> RoleState {
+    let name = role.metadata.name.as_deref().unwrap_or_default();
+    Role::compile(name, &role_spec(&role.spec)).map(Arc::new).map_err(Arc::from)
+}

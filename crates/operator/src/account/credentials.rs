@@ -1,0 +1,286 @@
+//! What a session gets to log in with: a Secret, or the answer to its certificate request.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, ResourceExt};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rolecall_api::names::{FIELD_MANAGER, USERNAME_ANNOTATION};
+use rolecall_api::{DatabaseSession, reasons};
+use rolecall_engine::AccountName;
+use rolecall_engine::credentials::{Certificate, answer, issue};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::lifecycle::{Obstacle, plus};
+use crate::Shared;
+use crate::objects::is_conflict;
+use crate::servers::{Issuer, Server};
+
+/// The type that the Service Binding specification gives such a Secret.
+const SECRET_TYPE: &str = "servicebinding.io/postgresql";
+
+/// Everything but what RFC 3986 calls unreserved.
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What a session was handed.
+#[derive(Clone, Debug, Default)]
+pub struct Handed {
+    /// The name of the Secret.
+    pub secret: Option<String>,
+    /// Its uid.
+    pub secret_uid: Option<String>,
+    /// The answer to the certificate request, in PEM.
+    pub certificate: Option<String>,
+    /// When it has to be made anew.
+    pub renew_at: Option<Timestamp>,
+}
+
+/// Why a session could not be handed anything.
+#[derive(Debug)]
+pub enum Failure {
+    /// Something that the session is told.
+    Obstacle(Obstacle),
+    /// The API server did not do it.
+    Api(kube::Error),
+}
+
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        Self::Api(error)
+    }
+}
+
+/// Can the server hand this session what it asks for?
+pub fn check(session: &DatabaseSession, server: &Server) -> Result<(), Obstacle> {
+    match (&session.spec.certificate_request, &server.issuer) {
+        (Some(_), Issuer::X509 { .. }) | (None, _) => Ok(()),
+        (Some(_), _) => Err(Obstacle::stalled(
+            reasons::CREDENTIALS_MISMATCH,
+            "spec.certificateRequest needs a DatabaseAdmin with userCredentials.x509; create the session without it",
+        )),
+    }
+}
+
+/// Makes new credentials for a session and writes them where they belong.
+///
+/// A certificate ends with the session, at the latest at `expires_at`.
+pub async fn hand_out(
+    shared: &Shared,
+    session: &DatabaseSession,
+    server: &Server,
+    account: &AccountName,
+    password: Option<&SecretString>,
+    expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Handed, Failure> {
+    let mut data = connection_data(session, server, account);
+    match (&server.issuer, &session.spec.certificate_request) {
+        (Issuer::X509 { ca, ttl }, request) => {
+            let not_after = expires_at.into_iter().chain(plus(now, *ttl)).min().unwrap_or(Timestamp::MAX);
+            if let Some(request) = request {
+                let certificate =
+                    answer(ca, &request_pem(request)?, account, now, not_after).map_err(|error| {
+                        Failure::Obstacle(Obstacle::stalled(
+                            reasons::CERTIFICATE_REQUEST_INVALID,
+                            error.to_string(),
+                        ))
+                    })?;
+                let renew_at = renewal(&certificate, expires_at);
+                return Ok(Handed { certificate: Some(certificate.chain_pem), renew_at, ..Handed::default() });
+            }
+            let (certificate, key) = issue(ca, account, now, not_after)
+                .map_err(|error| Failure::Obstacle(Obstacle::stalled(reasons::SECRET_INVALID, error.to_string())))?;
+            let renew_at = renewal(&certificate, expires_at);
+            data.insert("tls.crt", certificate.chain_pem);
+            data.insert("tls.key", key.expose_secret().to_owned());
+            let secret_uid = write(shared, session, account, data).await?;
+            Ok(Handed { secret: Some(session.name_any()), secret_uid, certificate: None, renew_at })
+        }
+        (Issuer::Password, _) => {
+            let Some(password) = password else { return Ok(Handed::default()) };
+            data.insert("password", password.expose_secret().to_owned());
+            let secret_uid = write(shared, session, account, data).await?;
+            Ok(Handed { secret: Some(session.name_any()), secret_uid, ..Handed::default() })
+        }
+        (Issuer::None, _) => Ok(Handed::default()),
+    }
+}
+
+/// What a session was handed before the operator started, as far as it can still be used.
+pub async fn recall(
+    shared: &Shared,
+    session: &DatabaseSession,
+    server: &Server,
+    expires_at: Option<Timestamp>,
+    now: Timestamp,
+) -> kube::Result<Option<(Handed, Option<SecretString>)>> {
+    let status = session.status.clone().unwrap_or_default();
+    if session.spec.certificate_request.is_some() {
+        let Some(ByteString(pem)) = status.certificate else { return Ok(None) };
+        let Some(certificate) = validity(&pem).filter(|certificate| certificate.not_after > now) else {
+            return Ok(None);
+        };
+        let pem = String::from_utf8_lossy(&pem).into_owned();
+        let renew_at = renewal(&certificate, expires_at);
+        return Ok(Some((Handed { certificate: Some(pem), renew_at, ..Handed::default() }, None)));
+    }
+    if matches!(server.issuer, Issuer::None) {
+        return Ok(Some((Handed::default(), None)));
+    }
+    let Some(secret) = shared.objects.secret(&namespace(session), &session.name_any()).await? else { return Ok(None) };
+    if !is_controlled(&secret, session) {
+        return Ok(None);
+    }
+    let handed = Handed { secret: Some(session.name_any()), secret_uid: secret.uid(), ..Handed::default() };
+    let data = secret.data.unwrap_or_default();
+    match server.issuer {
+        Issuer::Password => Ok(data.get("password").and_then(|value| String::from_utf8(value.0.clone()).ok()).map(
+            |password| (handed, Some(SecretString::from(password))),
+        )),
+        _ => Ok(data
+            .get("tls.crt")
+            .and_then(|pem| validity(&pem.0))
+            .filter(|certificate| certificate.not_after > now)
+            .map(|certificate| (Handed { renew_at: renewal(&certificate, expires_at), ..handed }, None))),
+    }
+}
+
+/// Takes the Secret of a session away. Another one of its name is left alone.
+pub async fn take_back(shared: &Shared, session: &DatabaseSession, handed: Option<&Handed>) -> kube::Result<()> {
+    if session.spec.certificate_request.is_some() {
+        return Ok(());
+    }
+    let namespace = namespace(session);
+    if let Some(Handed { secret_uid: Some(uid), .. }) = handed {
+        return shared.objects.delete_secret(&namespace, &session.name_any(), Some(uid.clone())).await;
+    }
+    match shared.objects.secret(&namespace, &session.name_any()).await? {
+        Some(secret) if is_controlled(&secret, session) => {
+            shared.objects.delete_secret(&namespace, &session.name_any(), secret.uid()).await
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn write(
+    shared: &Shared,
+    session: &DatabaseSession,
+    account: &AccountName,
+    data: BTreeMap<&'static str, String>,
+) -> Result<Option<String>, Failure> {
+    let namespace = namespace(session);
+    let name = session.name_any();
+    let mut secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            namespace: Some(namespace.clone()),
+            labels: Some(BTreeMap::from([(
+                "app.kubernetes.io/managed-by".to_owned(),
+                FIELD_MANAGER.to_owned(),
+            )])),
+            annotations: Some(BTreeMap::from([(USERNAME_ANNOTATION.to_owned(), account.to_string())])),
+            owner_references: session.controller_owner_ref(&()).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        },
+        type_: Some(SECRET_TYPE.to_owned()),
+        data: Some(data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect()),
+        ..Secret::default()
+    };
+    match shared.objects.create_secret(&namespace, &secret).await {
+        Ok(created) => return Ok(created.uid()),
+        Err(error) if !is_conflict(&error) => return Err(error.into()),
+        Err(_) => {}
+    }
+    match shared.objects.secret(&namespace, &name).await? {
+        Some(found) if is_controlled(&found, session) => {
+            secret.metadata.resource_version = found.resource_version();
+            Ok(shared.objects.replace_secret(&namespace, &secret).await?.uid())
+        }
+        _ => Err(Failure::Obstacle(Obstacle::stalled(
+            reasons::SECRET_CONFLICT,
+            format!(
+                "a Secret {name:?} exists that does not belong to this session and is not written; delete it, or give the session another name"
+            ),
+        ))),
+    }
+}
+
+fn connection_data(
+    session: &DatabaseSession,
+    server: &Server,
+    account: &AccountName,
+) -> BTreeMap<&'static str, String> {
+    let database = session.spec.database_name.clone().unwrap_or_default();
+    let encode = |text: &str| utf8_percent_encode(text, COMPONENT).to_string();
+    let host = if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.clone() };
+    let uri = format!(
+        "postgresql://{}@{host}:{}/{}?sslmode={}",
+        encode(account.as_str()),
+        server.port,
+        encode(&database),
+        server.sslmode
+    );
+    let mut data = BTreeMap::from([
+        ("type", "postgresql".to_owned()),
+        ("host", server.host.clone()),
+        ("port", server.port.to_string()),
+        ("database", database),
+        ("username", account.to_string()),
+        ("uri", uri),
+    ]);
+    if let Some(ca) = &server.server_ca {
+        data.insert("ca.crt", ca.clone());
+    }
+    data
+}
+
+/// The request as PEM: the field holds PEM itself, or PEM in base64 as in a CertificateSigningRequest.
+fn request_pem(field: &str) -> Result<String, Failure> {
+    if field.trim_start().starts_with("-----BEGIN") {
+        return Ok(field.to_owned());
+    }
+    let encoded: String = field.split_whitespace().collect();
+    serde_json::from_value::<ByteString>(serde_json::Value::String(encoded))
+        .ok()
+        .and_then(|ByteString(bytes)| String::from_utf8(bytes).ok())
+        .ok_or_else(|| {
+            Failure::Obstacle(Obstacle::stalled(
+                reasons::CERTIFICATE_REQUEST_INVALID,
+                "spec.certificateRequest is neither PEM nor PEM in base64; make one with openssl req -new",
+            ))
+        })
+}
+
+/// At two thirds of a certificate's life; never when it lives as long as its session.
+fn renewal(certificate: &Certificate, expires_at: Option<Timestamp>) -> Option<Timestamp> {
+    if expires_at.is_some_and(|end| end <= plus(certificate.not_after, Duration::from_secs(1)).unwrap_or(end)) {
+        return None;
+    }
+    let life = certificate.not_after.duration_since(certificate.not_before).unsigned_abs();
+    plus(certificate.not_before, life * 2 / 3)
+}
+
+fn validity(pem: &[u8]) -> Option<Certificate> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
+    let certificate = pem.parse_x509().ok()?;
+    let at = |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).ok();
+    Some(Certificate {
+        chain_pem: String::new(),
+        not_before: at(certificate.validity().not_before)?,
+        not_after: at(certificate.validity().not_after)?,
+    })
+}
+
+fn is_controlled(secret: &Secret, session: &DatabaseSession) -> bool {
+    let uid = session.uid();
+    uid.is_some()
+        && secret.owner_references().iter().any(|owner| owner.controller == Some(true) && Some(&owner.uid) == uid.as_ref())
+}
+
+fn namespace(session: &DatabaseSession) -> String {
+    session.namespace().unwrap_or_default()
+}

@@ -1,0 +1,164 @@
+//! What the API server holds about an account, and what policy says to each of its sessions. No I/O: the watches have
+//! brought everything here already.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rolecall_api::{Auth, DatabaseAdmin, DatabaseSession, DatabaseUser, Protocol, reasons};
+use rolecall_engine::AccountName;
+use rolecall_policy::Roles;
+use rolecall_resolve::{Blocked, Grant, admin_user};
+
+use super::lifecycle::{AdminState, Verdict, decide, is_timed, is_touched};
+use crate::servers::State;
+use crate::world::{AccountKey, ObjectKey, World};
+use crate::Shared;
+
+/// Everything that one look at an account is based on.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    /// The account's name; `None` where no server could have such a user.
+    pub(super) account: Option<AccountName>,
+    /// The DatabaseAdmin.
+    pub(super) admin: Option<Arc<DatabaseAdmin>>,
+    /// What is known of its server; `None` before anybody looked.
+    pub(super) server: Option<State>,
+    /// The sessions with what should happen to each.
+    pub(super) sessions: Vec<Item>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Item {
+    /// The object.
+    pub(super) session: Arc<DatabaseSession>,
+    /// What policy gives it.
+    pub(super) grant: Result<Grant, Blocked>,
+    /// What should happen to it.
+    pub(super) verdict: Verdict,
+    /// It ends by itself at some time.
+    pub(super) timed: bool,
+    /// Something may have been done for it on the server, in this look or before.
+    pub(super) touched: bool,
+}
+
+pub(super) fn gather(shared: &Shared, key: &AccountKey, now: Timestamp) -> Gathered {
+    let world = shared.world();
+    let admin = world.admin(&key.admin);
+    let state = match &admin {
+        None => AdminState::Missing,
+        Some(admin) if admin.metadata.deletion_timestamp.is_some() => AdminState::Deleting,
+        Some(_) => AdminState::Present,
+    };
+    let account = AccountName::new(&*key.username);
+    let sessions = world
+        .sessions_of_account(key)
+        .into_iter()
+        .map(|session| {
+            let grant = match &account {
+                Err(refusal) => Err(Blocked::permanent(reasons::INVALID_USERNAME, refusal.message.clone())),
+                Ok(_) => grant(&world, key, admin.as_deref(), &session),
+            };
+            let verdict = decide(&session, state, &grant, now);
+            let timed = is_timed(&session, grant.as_ref().ok());
+            let touched = is_touched(&session);
+            Item { session, grant, verdict, timed, touched }
+        })
+        .collect();
+    Gathered { account: account.ok(), admin, server: shared.servers.get(&key.admin), sessions }
+}
+
+/// The database roles that a session holds or would hold.
+pub fn wanted_roles(
+    world: &World,
+    admin_key: &ObjectKey,
+    admin: &DatabaseAdmin,
+    session: &DatabaseSession,
+) -> BTreeSet<String> {
+    let Some(key) = world.account_of_session(&admin_key.sibling(session.metadata.name.as_deref().unwrap_or_default()))
+    else {
+        return BTreeSet::new();
+    };
+    grant(world, key, Some(admin), session).map(|grant| grant.db_roles.into_keys().collect()).unwrap_or_default()
+}
+
+/// What policy gives a session, everything included that the namespace can tell.
+fn grant(
+    world: &World,
+    key: &AccountKey,
+    admin: Option<&DatabaseAdmin>,
+    session: &DatabaseSession,
+) -> Result<Grant, Blocked> {
+    let Some(admin) = admin else {
+        // Told by the state of the DatabaseAdmin; policy has nothing to add.
+        return Err(Blocked::new(reasons::DATABASE_NOT_FOUND, "there is no DatabaseAdmin of that name"));
+    };
+    unsupported(admin, session)?;
+    if admin_user(admin).name.as_deref() == Some(&key.username) {
+        return Err(Blocked::permanent(
+            reasons::INVALID_USERNAME,
+            format!("{:?} is the admin user of the DatabaseAdmin; set another spec.username in the DatabaseUser", key.username),
+        ));
+    }
+    let namespace = &key.admin.namespace;
+    let user_key = ObjectKey { namespace: Arc::clone(namespace), name: session.spec.user.as_str().into() };
+    let not_found = |message: String| Blocked::new(reasons::USER_NOT_FOUND, message);
+    let user = world
+        .user(&user_key)
+        .filter(|user| user.metadata.deletion_timestamp.is_none())
+        .ok_or_else(|| not_found(format!("there is no DatabaseUser {:?} in this namespace", session.spec.user)))?;
+    let username = world.username_of(&user);
+    if username != *key.username {
+        return Err(not_found(format!(
+            "the DatabaseUser {:?} was replaced by one with the database user name {username:?}",
+            session.spec.user
+        )));
+    }
+    if let Some(holder) = world.username_taken_by(&user) {
+        return Err(Blocked::new(
+            reasons::USERNAME_TAKEN,
+            format!(
+                "the older DatabaseUser {:?} has the database user name {username:?} too; create this one anew with another spec.username",
+                holder.metadata.name.as_deref().unwrap_or_default()
+            ),
+        ));
+    }
+    rolecall_resolve::decide(
+        &user,
+        &username,
+        admin,
+        &roles_of(world, namespace, &user),
+        session.spec.database_name.as_deref(),
+        &session.spec.db_roles,
+    )
+}
+
+fn roles_of(world: &World, namespace: &Arc<str>, user: &DatabaseUser) -> Roles {
+    let mut roles = Roles::new();
+    for name in &user.spec.roles {
+        let key = ObjectKey { namespace: Arc::clone(namespace), name: name.as_str().into() };
+        // A role that is going away counts as gone.
+        if let Some(entry) = world.role(&key).filter(|role| role.object.metadata.deletion_timestamp.is_none()) {
+            roles.insert_compiled(name, (*entry.state).clone());
+        }
+    }
+    roles
+}
+
+fn unsupported(admin: &DatabaseAdmin, session: &DatabaseSession) -> Result<(), Blocked> {
+    let what = match (admin.spec.protocol, &admin.spec.auth) {
+        (Protocol::Redshift, _) => "protocol redshift is",
+        (Protocol::Mongodb, _) => "protocol mongodb is",
+        (Protocol::Postgres, Auth { aws_iam: Some(_), .. }) => "auth.awsIam is",
+        _ if admin.spec.user_credentials.aws_iam.is_some() => "userCredentials.awsIam is",
+        _ => match crate::admin::postgres_platform(admin) {
+            Err(refusal) => return Err(Blocked::permanent(reasons::UNSUPPORTED, refusal)),
+            Ok(_) => return Ok(()),
+        },
+    };
+    Err(Blocked::permanent(
+        reasons::UNSUPPORTED,
+        format!("{what} not supported yet by the DatabaseAdmin {:?}; sessions need another one", session.spec.database),
+    ))
+}

@@ -1,0 +1,262 @@
+//! What becomes of one session: a pure function of the object, the policy's answer and the time.
+//!
+//! Nothing here knows whether the server answers. [`decide`] says what should happen; the reconciler tries, and
+//! [`give_up`] says what a failed try means for the session.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use rolecall_api::names::ACCOUNT_FINALIZER;
+use rolecall_api::{Condition, DatabaseSession, EndReason, SessionPhase, conditions, reasons};
+use rolecall_resolve::{Blocked, Grant};
+
+/// How long a timed session waits for its start when it does not say.
+const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What should happen with a session.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It is over; the object is deleted at that time.
+    Over {
+        /// When the object has been kept long enough.
+        delete_at: Timestamp,
+    },
+    /// It is being deleted and nothing was ever done for it.
+    Untouched,
+    /// It is Active and stays so.
+    Live(Life),
+    /// It may start.
+    Start(Life),
+    /// Its access has to go.
+    End(Ending),
+    /// It cannot start now.
+    Wait(Obstacle),
+    /// It will never start, and nothing was done for it.
+    Reject(Obstacle),
+}
+
+/// A session that has, or may have, access.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Life {
+    /// What policy gives it.
+    pub grant: Grant,
+    /// How long it may live from its start; `None` for a standing session.
+    pub ttl: Option<Duration>,
+    /// When it will end, as far as that is known: from its start, or counted from now.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// How a session ends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ending {
+    /// What `status.endReason` will say; `None` for a session that never became Active.
+    pub reason: Option<EndReason>,
+    /// What becomes of the object once the database shows the access gone.
+    pub next: Next,
+}
+
+/// What becomes of an object once its access is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// It is let go: somebody deleted it.
+    Release,
+    /// It is Ended and kept for a while.
+    Ended,
+    /// It is standing: it waits until what is in the way is gone.
+    Pending(Obstacle),
+    /// It never started and never will.
+    Rejected(Obstacle),
+}
+
+/// What is in the way of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The reason of the Ready condition.
+    pub reason: String,
+    /// For people: what, on which object, and what to do.
+    pub message: String,
+    /// Only a person can help; else it may go away by itself.
+    pub stalled: bool,
+}
+
+/// What the namespace holds for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminState {
+    /// There is no DatabaseAdmin of that name.
+    Missing,
+    /// It is being deleted.
+    Deleting,
+    /// It is there.
+    Present,
+}
+
+impl Obstacle {
+    /// Something that only a person can move.
+    pub fn stalled(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason: reason.into(), message: message.into(), stalled: true }
+    }
+
+    /// Something that may go away by itself.
+    pub fn passing(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason: reason.into(), message: message.into(), stalled: false }
+    }
+}
+
+impl From<&Blocked> for Obstacle {
+    fn from(blocked: &Blocked) -> Self {
+        Self::stalled(blocked.reason, blocked.message.clone())
+    }
+}
+
+/// What should happen with a session, given the state of its DatabaseAdmin, what policy says, and the time.
+pub fn decide(
+    session: &DatabaseSession,
+    admin: AdminState,
+    grant: &Result<Grant, Blocked>,
+    now: Timestamp,
+) -> Verdict {
+    let phase = phase(session);
+    let touched = is_touched(session);
+    let deleted = session.metadata.deletion_timestamp.is_some();
+
+    if matches!(phase, SessionPhase::Ended | SessionPhase::Rejected) && !(deleted && touched) {
+        return if deleted { Verdict::Untouched } else { Verdict::Over { delete_at: delete_at(session, now) } };
+    }
+    if deleted {
+        return if touched {
+            Verdict::End(Ending { reason: Some(EndReason::Deleted), next: Next::Release })
+        } else {
+            Verdict::Untouched
+        };
+    }
+    // A timed session that began to end never comes back.
+    if phase == SessionPhase::Ending
+        && let Some(reason) = session.status.as_ref().and_then(|status| status.end_reason)
+    {
+        return Verdict::End(Ending { reason: Some(reason), next: Next::Ended });
+    }
+    if admin != AdminState::Present {
+        let message = match admin {
+            AdminState::Missing => format!("there is no DatabaseAdmin {:?} in this namespace", session.spec.database),
+            _ => format!("the DatabaseAdmin {:?} is being deleted", session.spec.database),
+        };
+        let obstacle = Obstacle::stalled(reasons::DATABASE_NOT_FOUND, message);
+        return without_access(session, EndReason::DatabaseRemoved, obstacle, now);
+    }
+    match grant {
+        Err(blocked) => {
+            let obstacle = Obstacle::from(blocked);
+            if blocked.permanent && !touched {
+                return Verdict::Reject(obstacle);
+            }
+            let reason = match blocked.reason {
+                reasons::USER_SUSPENDED => EndReason::UserSuspended,
+                _ => EndReason::AccessRevoked,
+            };
+            without_access(session, reason, obstacle, now)
+        }
+        Ok(grant) => with_access(session, grant, now),
+    }
+}
+
+/// What a try that failed means: the session waits on, or its start deadline has passed and it is rejected.
+pub fn give_up(session: &DatabaseSession, timed: bool, obstacle: Obstacle, now: Timestamp) -> Verdict {
+    if !timed || give_up_at(session).is_none_or(|at| now < at) {
+        return Verdict::Wait(obstacle);
+    }
+    if is_touched(session) {
+        return Verdict::End(Ending { reason: None, next: Next::Rejected(obstacle) });
+    }
+    Verdict::Reject(obstacle)
+}
+
+/// When a timed session that has not started is given up.
+pub fn give_up_at(session: &DatabaseSession) -> Option<Timestamp> {
+    let created = session.metadata.creation_timestamp.as_ref()?.0;
+    let deadline = session.spec.start_deadline.as_ref().map_or(DEFAULT_START_DEADLINE, |d| d.get());
+    plus(created, deadline)
+}
+
+/// Is the session over at some time by itself?
+pub fn is_timed(session: &DatabaseSession, grant: Option<&Grant>) -> bool {
+    session.spec.ttl.is_some() || grant.is_some_and(|grant| grant.max_session_ttl.is_some())
+}
+
+/// May the database hold something of this session?
+pub fn is_touched(session: &DatabaseSession) -> bool {
+    session.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER)
+}
+
+/// The phase that the status tells; a fresh object is Pending.
+pub fn phase(session: &DatabaseSession) -> SessionPhase {
+    session.status.as_ref().and_then(|status| status.phase).unwrap_or_default()
+}
+
+/// `at + duration`; `None` beyond the end of time, which is as good as never.
+pub fn plus(at: Timestamp, duration: Duration) -> Option<Timestamp> {
+    at.checked_add(jiff::SignedDuration::try_from(duration).ok()?).ok()
+}
+
+fn with_access(session: &DatabaseSession, grant: &Grant, now: Timestamp) -> Verdict {
+    let asked = session.spec.ttl.as_ref().map(|ttl| ttl.get());
+    let ttl = match (asked, grant.max_session_ttl) {
+        (Some(asked), Some(max)) => Some(asked.min(max)),
+        (asked, max) => asked.or(max),
+    };
+    if phase(session) == SessionPhase::Active {
+        let started = session.status.as_ref().and_then(|status| status.started_at.as_ref()).map_or(now, |at| at.0);
+        let expires_at = ttl.and_then(|ttl| plus(started, ttl));
+        if expires_at.is_some_and(|at| at <= now) {
+            return Verdict::End(Ending { reason: Some(EndReason::Expired), next: Next::Ended });
+        }
+        return Verdict::Live(Life { grant: grant.clone(), ttl, expires_at });
+    }
+    if let (Some(asked), Some(max)) = (asked, grant.max_session_ttl)
+        && asked > max
+    {
+        let message = format!(
+            "spec.ttl is longer than the maxSessionTtl of {}s that the user's roles allow; ask for less",
+            max.as_secs()
+        );
+        return give_up(session, true, Obstacle::stalled(reasons::TTL_TOO_LONG, message), now);
+    }
+    // With a deadline of 0s the first try counts; any other deadline that has passed is over, tried or not.
+    let has_deadline = session.spec.start_deadline.as_ref().is_none_or(|deadline| !deadline.get().is_zero());
+    if ttl.is_some() && has_deadline && give_up_at(session).is_some_and(|at| at <= now) {
+        return give_up(session, true, last_obstacle(session), now);
+    }
+    Verdict::Start(Life { grant: grant.clone(), ttl, expires_at: ttl.and_then(|ttl| plus(now, ttl)) })
+}
+
+fn without_access(session: &DatabaseSession, reason: EndReason, obstacle: Obstacle, now: Timestamp) -> Verdict {
+    // Policy does not say any more whether a role limited the session: its own status does.
+    let limited = session.status.as_ref().is_some_and(|status| status.expires_at.is_some());
+    let timed = session.spec.ttl.is_some() || limited;
+    let was_active = matches!(phase(session), SessionPhase::Active | SessionPhase::Ending);
+    match (was_active, timed) {
+        (true, true) => Verdict::End(Ending { reason: Some(reason), next: Next::Ended }),
+        (true, false) => Verdict::End(Ending { reason: Some(reason), next: Next::Pending(obstacle) }),
+        (false, _) if is_touched(session) => match give_up(session, timed, obstacle, now) {
+            Verdict::Wait(obstacle) => Verdict::End(Ending { reason: None, next: Next::Pending(obstacle) }),
+            verdict => verdict,
+        },
+        (false, _) => give_up(session, timed, obstacle, now),
+    }
+}
+
+fn last_obstacle(session: &DatabaseSession) -> Obstacle {
+    let ready = session.status.as_ref().and_then(|status| conditions::find(&status.conditions, conditions::READY));
+    match ready {
+        Some(Condition { reason, message, .. }) if reason != reasons::PENDING => Obstacle::stalled(reason, message),
+        _ => Obstacle::stalled(
+            reasons::START_DEADLINE_EXCEEDED,
+            "the session was not looked at before its startDeadline; create it again",
+        ),
+    }
+}
+
+fn delete_at(session: &DatabaseSession, now: Timestamp) -> Timestamp {
+    let ended = session.status.as_ref().and_then(|status| status.ended_at.as_ref()).map_or(now, |at| at.0);
+    plus(ended, session.spec.retain_after_end.get()).unwrap_or(Timestamp::MAX)
+}

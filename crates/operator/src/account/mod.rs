@@ -1,0 +1,122 @@
+//! One account with all its sessions: the unit of work.
+//!
+//! A look at an account reads as five steps: [`gather`] what the API server holds, let policy and time decide about
+//! each session ([`lifecycle`]), [`carry_out`] on the server what follows for the account (observe, plan, apply, read
+//! back), and report to each session what became of it ([`report`]). What the account should be follows from the
+//! sessions alone, so that a restart, a retry and the normal path are one path.
+
+mod carry_out;
+pub mod credentials;
+mod gather;
+pub mod lifecycle;
+pub mod memory;
+pub mod report;
+mod settle;
+
+pub use gather::wanted_roles;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rolecall_api::{DatabaseSession, SessionPhase, reasons};
+
+use crate::queue::Lane;
+use crate::runtime::{Done, Failed};
+use crate::world::{AccountKey, ObjectKey, Work};
+use crate::Shared;
+use carry_out::Round;
+use lifecycle::{Next, Obstacle, Verdict, give_up, give_up_at, is_touched};
+use report::Outcome;
+
+/// Looks at one account.
+///
+/// # Errors
+///
+/// What the API server refused. What a database refuses is reported on the sessions and looked at again.
+pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed> {
+    let now = Timestamp::now();
+    let gathered = gather::gather(shared, key, now);
+    if gathered.sessions.is_empty() {
+        return Ok(Done::nothing());
+    }
+    let mut round = Round::new(gathered, now);
+    round.run(shared, key).await?;
+    let retry = round.retry;
+    let report = round.report.take();
+    let outcomes = round.outcomes();
+    let mut done = Done { retry, ..Done::nothing() };
+    for (session, outcome) in &outcomes {
+        done.at_earliest(settle::settle(shared, session, outcome, now).await?);
+    }
+    if let Some(report) = report {
+        let user = report.user.clone();
+        if shared.memory.report(key, report) {
+            shared.queue.add(Work::User(user), Lane::Normal);
+            shared.recount(&key.admin);
+        }
+    }
+    Ok(done)
+}
+
+/// Looks at a session whose DatabaseUser does not exist and that never had an account.
+///
+/// # Errors
+///
+/// What the API server refused.
+pub async fn reconcile_unbound(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed> {
+    let now = Timestamp::now();
+    let session = {
+        let world = shared.world();
+        match world.session(key) {
+            Some(session) if world.account_of_session(key).is_none() => session,
+            _ => return Ok(Done::nothing()),
+        }
+    };
+    let missing = Obstacle::stalled(
+        reasons::USER_NOT_FOUND,
+        format!("there is no DatabaseUser {:?} in this namespace", session.spec.user),
+    );
+    let over = matches!(lifecycle::phase(&session), SessionPhase::Ended | SessionPhase::Rejected);
+    if session.metadata.deletion_timestamp.is_some() || over {
+        return settle_over(shared, &session, now).await;
+    }
+    let outcome = match give_up(&session, session.spec.ttl.is_some(), missing, now) {
+        Verdict::Reject(obstacle) => Outcome::Rejected(obstacle),
+        Verdict::Wait(obstacle) => Outcome::Waiting(obstacle),
+        // Without an account nothing can have been touched: the annotation names the account from the first touch on.
+        _ => return Ok(Done::nothing()),
+    };
+    let mut done = Done::nothing();
+    done.at_earliest(settle::settle(shared, &session, &outcome, now).await?);
+    Ok(done)
+}
+
+async fn settle_over(shared: &Shared, session: &Arc<DatabaseSession>, now: Timestamp) -> Result<Done, Failed> {
+    let mut done = Done::nothing();
+    if session.metadata.deletion_timestamp.is_some() {
+        if is_touched(session) {
+            settle::settle(shared, session, &Outcome::Released, now).await?;
+        }
+        return Ok(done);
+    }
+    let phase_over = matches!(lifecycle::phase(session), SessionPhase::Ended | SessionPhase::Rejected);
+    if phase_over {
+        done.at_earliest(settle::keep_or_delete(shared, session, now).await?);
+    }
+    Ok(done)
+}
+
+/// What follows for a session whose access is gone.
+fn outcome_of_end(next: &Next, reason: Option<rolecall_api::EndReason>) -> Outcome {
+    match next {
+        Next::Release => Outcome::Released,
+        Next::Ended => Outcome::Ended(reason.unwrap_or(rolecall_api::EndReason::AccessRevoked)),
+        Next::Pending(obstacle) => Outcome::Waiting(obstacle.clone()),
+        Next::Rejected(obstacle) => Outcome::Rejected(obstacle.clone()),
+    }
+}
+
+/// When a session that waits is looked at again, at the latest.
+fn deadline(session: &DatabaseSession, timed: bool, now: Timestamp) -> Option<Timestamp> {
+    give_up_at(session).filter(|at| timed && *at > now)
+}

@@ -1,0 +1,218 @@
+//! The status of a session, as a pure function of what happened to it.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use rolecall_api::{
+    Condition, Connection, CreateDbUserMode, DatabaseSession, DatabaseSessionStatus, EndReason, SecretRef,
+    SessionPhase, Time, conditions, reasons,
+};
+
+use super::lifecycle::{Obstacle, phase};
+
+/// What happened to a session.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It has access.
+    Active(Active),
+    /// It waits for its start, or to start again.
+    Waiting(Obstacle),
+    /// Its access is being taken away, and something is in the way.
+    Ending {
+        /// What `endReason` will be.
+        reason: Option<EndReason>,
+        /// What is in the way.
+        obstacle: Obstacle,
+    },
+    /// The database showed its access gone.
+    Ended(EndReason),
+    /// It never started and never will.
+    Rejected(Obstacle),
+    /// It is being deleted, and nothing holds it any more.
+    Released,
+}
+
+/// A session that has access.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Active {
+    /// The database user.
+    pub username: String,
+    /// Its database roles.
+    pub db_roles: Vec<String>,
+    /// What becomes of the account at the end.
+    pub mode: Option<CreateDbUserMode>,
+    /// Since when.
+    pub started_at: Option<Timestamp>,
+    /// Until when.
+    pub expires_at: Option<Timestamp>,
+    /// The Secret with the credentials.
+    pub secret: Option<String>,
+    /// The answer to the certificate request, in PEM.
+    pub certificate: Option<String>,
+    /// Where to connect.
+    pub connection: Option<Connection>,
+    /// What is wrong although access is there.
+    pub trouble: Option<Obstacle>,
+    /// Object permissions were decided that could not be given: why.
+    pub incomplete: Option<Obstacle>,
+}
+
+/// The whole status that says so. Transition times stay where nothing changed.
+pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> DatabaseSessionStatus {
+    let before = session.status.clone().unwrap_or_default();
+    let generation = session.metadata.generation;
+    let condition = |type_: &str, status: bool, reason: &str, message: &str| {
+        conditions::new(type_, status, reason, message, generation, Time(now))
+    };
+    let ready = |status: bool, obstacle: &Obstacle| condition(conditions::READY, status, &obstacle.reason, &obstacle.message);
+    let mut list: Vec<Condition> = Vec::new();
+    let mut status = DatabaseSessionStatus { observed_generation: generation, ..Default::default() };
+    match outcome {
+        Outcome::Active(active) => {
+            status.phase = Some(SessionPhase::Active);
+            status.username = Some(active.username.clone());
+            status.db_roles = active.db_roles.clone();
+            status.mode = active.mode;
+            status.started_at = active.started_at.map(Time);
+            status.expires_at = active.expires_at.map(Time);
+            status.credentials_secret_ref = active.secret.clone().map(|name| SecretRef { name });
+            status.certificate = active.certificate.clone().map(|pem| k8s_openapi::ByteString(pem.into_bytes()));
+            status.connection = active.connection.clone();
+            match &active.trouble {
+                None => list.push(condition(conditions::READY, true, reasons::ACTIVE, "the user has access")),
+                Some(trouble) => {
+                    list.push(ready(false, trouble));
+                    list.push(progress(trouble, &condition));
+                }
+            }
+            if let Some(incomplete) = &active.incomplete {
+                list.push(condition(
+                    conditions::PERMISSIONS_COMPLETE,
+                    false,
+                    &incomplete.reason,
+                    &incomplete.message,
+                ));
+            }
+        }
+        Outcome::Waiting(obstacle) => {
+            status.phase = Some(SessionPhase::Pending);
+            list.push(ready(false, obstacle));
+            list.push(progress(obstacle, &condition));
+        }
+        Outcome::Ending { reason, obstacle } => {
+            // What the access was stays readable until it is gone.
+            status = DatabaseSessionStatus { conditions: Vec::new(), observed_generation: generation, ..before.clone() };
+            status.phase = Some(SessionPhase::Ending);
+            // A standing session may come back, so that no end is recorded for it.
+            if is_timed(session, &before) {
+                status.end_reason = *reason;
+            }
+            list.push(ready(false, obstacle));
+            list.push(progress(obstacle, &condition));
+        }
+        Outcome::Ended(reason) => {
+            status = history(&before, generation, now);
+            status.phase = Some(SessionPhase::Ended);
+            status.end_reason = Some(*reason);
+            let over = Obstacle::stalled(end_reason(*reason), "the database shows the access gone");
+            let over = match reason {
+                EndReason::Abandoned => {
+                    Obstacle::stalled(reasons::ABANDONED, "the access could not be taken away: see the events")
+                }
+                _ => over,
+            };
+            list.push(ready(false, &over));
+            list.push(progress(&over, &condition));
+        }
+        Outcome::Rejected(obstacle) => {
+            status = history(&before, generation, now);
+            status.phase = Some(SessionPhase::Rejected);
+            let obstacle = Obstacle { stalled: true, ..obstacle.clone() };
+            list.push(ready(false, &obstacle));
+            list.push(progress(&obstacle, &condition));
+        }
+        Outcome::Released => return before,
+    }
+    status.conditions = conditions::merge_transition_times(&before.conditions, list);
+    status
+}
+
+/// The reason that conditions and events carry for the end of a session.
+pub fn end_reason(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Deleted => reasons::DELETED,
+        EndReason::Expired => reasons::EXPIRED,
+        EndReason::AccessRevoked | EndReason::Unknown => reasons::ACCESS_REVOKED,
+        EndReason::UserSuspended => reasons::USER_SUSPENDED,
+        EndReason::DatabaseRemoved => reasons::DATABASE_REMOVED,
+        EndReason::Abandoned => reasons::ABANDONED,
+    }
+}
+
+/// Does this status tell people something that the one before did not?
+pub fn is_news(session: &DatabaseSession, outcome: &Outcome) -> bool {
+    let before = session.status.as_ref();
+    let ready = before.and_then(|status| conditions::find(&status.conditions, conditions::READY));
+    let (new_phase, new_reason) = match outcome {
+        Outcome::Active(active) => {
+            (SessionPhase::Active, active.trouble.as_ref().map_or(reasons::ACTIVE, |t| t.reason.as_str()))
+        }
+        Outcome::Waiting(obstacle) => (SessionPhase::Pending, obstacle.reason.as_str()),
+        Outcome::Ending { obstacle, .. } => (SessionPhase::Ending, obstacle.reason.as_str()),
+        Outcome::Ended(reason) => (SessionPhase::Ended, end_reason(*reason)),
+        Outcome::Rejected(obstacle) => (SessionPhase::Rejected, obstacle.reason.as_str()),
+        Outcome::Released => return true,
+    };
+    phase(session) != new_phase || ready.is_none_or(|ready| ready.reason != new_reason)
+}
+
+fn progress(obstacle: &Obstacle, condition: &impl Fn(&str, bool, &str, &str) -> Condition) -> Condition {
+    let type_ = if obstacle.stalled { conditions::STALLED } else { conditions::RECONCILING };
+    condition(type_, true, &obstacle.reason, &obstacle.message)
+}
+
+fn history(before: &DatabaseSessionStatus, generation: Option<i64>, now: Timestamp) -> DatabaseSessionStatus {
+    DatabaseSessionStatus {
+        observed_generation: generation,
+        username: before.username.clone(),
+        db_roles: before.db_roles.clone(),
+        mode: before.mode,
+        started_at: before.started_at.clone(),
+        expires_at: before.expires_at.clone(),
+        ended_at: Some(before.ended_at.clone().unwrap_or(Time(now))),
+        ..Default::default()
+    }
+}
+
+fn is_timed(session: &DatabaseSession, before: &DatabaseSessionStatus) -> bool {
+    session.spec.ttl.is_some() || before.expires_at.is_some()
+}
+
+/// One line for the audit log: who has, had, or did not get access to what.
+pub fn audit(session: &DatabaseSession, outcome: &Outcome) {
+    let (what, reason) = match outcome {
+        Outcome::Active(_) => ("active", reasons::ACTIVE),
+        Outcome::Waiting(obstacle) => ("waiting", obstacle.reason.as_str()),
+        Outcome::Ending { obstacle, .. } => ("ending", obstacle.reason.as_str()),
+        Outcome::Ended(reason) => ("ended", end_reason(*reason)),
+        Outcome::Rejected(obstacle) => ("rejected", obstacle.reason.as_str()),
+        Outcome::Released => ("ended", reasons::DELETED),
+    };
+    let username = match outcome {
+        Outcome::Active(active) => active.username.as_str(),
+        _ => crate::world::recorded_username(session).unwrap_or_default(),
+    };
+    tracing::info!(
+        target: "audit",
+        session = %session.name_any(),
+        namespace = %session.namespace().unwrap_or_default(),
+        uid = session.uid().unwrap_or_default(),
+        user = session.spec.user,
+        database = session.spec.database,
+        database_name = session.spec.database_name.as_deref().unwrap_or_default(),
+        username,
+        access = what,
+        reason,
+        why = session.spec.reason.as_deref().unwrap_or_default(),
+        "access"
+    );
+}

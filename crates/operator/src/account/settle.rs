@@ -1,0 +1,113 @@
+//! Writing down what became of a session: status, events, finalizer, and in the end the object itself.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rolecall_api::names::ACCOUNT_FINALIZER;
+use rolecall_api::{DatabaseSession, EndReason, SessionPhase, reasons};
+
+use super::carry_out::next_look;
+use super::lifecycle::{is_touched, phase, plus};
+use super::report::{self, Outcome, audit, end_reason, is_news, status};
+use crate::Shared;
+use crate::objects::Severity;
+use crate::queue::Lane;
+use crate::runtime::Failed;
+
+/// Writes what became of a session, and tells when it has to be looked at again.
+pub(super) async fn settle(
+    shared: &Shared,
+    session: &Arc<DatabaseSession>,
+    outcome: impl Into<Option<&Outcome>>,
+    now: Timestamp,
+) -> Result<Option<(Timestamp, Lane)>, Failed> {
+    let Some(outcome) = outcome.into() else {
+        return match phase(session) {
+            SessionPhase::Ended | SessionPhase::Rejected => keep_or_delete(shared, session, now).await,
+            _ => Ok(None),
+        };
+    };
+    let news = is_news(session, outcome);
+    if matches!(outcome, Outcome::Released) {
+        shared.objects.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER).await?;
+        tell(shared, session, outcome);
+        return Ok(None);
+    }
+    let after = status(session, outcome, now);
+    if session.status.as_ref() != Some(&after) {
+        shared.objects.apply_status(shared, &**session, &after).await?;
+    }
+    if news {
+        tell(shared, session, outcome);
+    }
+    if matches!(outcome, Outcome::Ended(_) | Outcome::Rejected(_)) {
+        // The one in the world is newer by the status that was just written.
+        let key = crate::world::ObjectKey::of(&**session);
+        let newest = shared.world().session(&key).unwrap_or_else(|| Arc::clone(session));
+        if is_touched(&newest) {
+            shared.objects.remove_finalizer(shared, &*newest, ACCOUNT_FINALIZER).await?;
+        }
+        let delete_at = plus(now, session.spec.retain_after_end.get()).unwrap_or(Timestamp::MAX);
+        if delete_at <= now {
+            shared.objects.delete(&*newest).await?;
+            return Ok(None);
+        }
+        return Ok(Some((delete_at, Lane::Normal)));
+    }
+    Ok(next_look(shared, session, outcome, now))
+}
+
+/// A session that is over stays for a while, so that people and clients can read how it ended.
+pub(super) async fn keep_or_delete(
+    shared: &Shared,
+    session: &Arc<DatabaseSession>,
+    now: Timestamp,
+) -> Result<Option<(Timestamp, Lane)>, Failed> {
+    if session.metadata.deletion_timestamp.is_some() {
+        return Ok(None);
+    }
+    if is_touched(session) {
+        shared.objects.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER).await?;
+    }
+    let ended = session.status.as_ref().and_then(|status| status.ended_at.as_ref()).map_or(now, |at| at.0);
+    let delete_at = plus(ended, session.spec.retain_after_end.get()).unwrap_or(Timestamp::MAX);
+    if delete_at > now {
+        return Ok(Some((delete_at, Lane::Normal)));
+    }
+    shared.objects.delete(&**session).await?;
+    Ok(None)
+}
+
+/// The audit log and an event. Nothing waits for the event.
+fn tell(shared: &Shared, session: &Arc<DatabaseSession>, outcome: &Outcome) {
+    audit(session, outcome);
+    shared.metrics.session(outcome);
+    let (severity, reason, action, note) = match outcome {
+        // The status says it all: phase, since when, until when.
+        Outcome::Active(report::Active { trouble: None, .. }) => return,
+        Outcome::Active(report::Active { trouble: Some(obstacle), .. }) => {
+            (Severity::Warning, obstacle.reason.clone(), "Keep", obstacle.message.clone())
+        }
+        Outcome::Waiting(obstacle) | Outcome::Rejected(obstacle) => {
+            (Severity::Warning, obstacle.reason.clone(), "Start", obstacle.message.clone())
+        }
+        Outcome::Ending { obstacle, .. } => {
+            (Severity::Warning, obstacle.reason.clone(), "End", obstacle.message.clone())
+        }
+        Outcome::Ended(EndReason::Abandoned) => return,
+        Outcome::Ended(reason) => (
+            Severity::Normal,
+            end_reason(*reason).to_owned(),
+            "End",
+            "the database shows the access gone".to_owned(),
+        ),
+        Outcome::Released => (
+            Severity::Normal,
+            reasons::DELETED.to_owned(),
+            "End",
+            "the session was deleted; the database shows the access gone".to_owned(),
+        ),
+    };
+    let (objects, session) = (shared.objects.clone(), Arc::clone(session));
+    tokio::spawn(async move { objects.event(&*session, severity, &reason, action, &note).await });
+}

@@ -1,0 +1,193 @@
+//! The DatabaseAdmin: its server is made, looked at, and in the end left.
+//!
+//! A look reads as: [`read`] the Secrets and make a server of them, probe it, take a census of its accounts, [`status`]
+//! what was seen. Deleting one tears every account down first; see [`teardown`].
+
+mod connect;
+mod status;
+mod teardown;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rolecall_api::names::TEARDOWN_FINALIZER;
+use rolecall_api::{DatabaseAdmin, Endpoint, MissingDbRoles, reasons};
+use rolecall_engine::{Class, Needs, Probe, Reason};
+
+pub use connect::postgres_platform;
+
+use crate::account::lifecycle::{self, Obstacle, is_touched};
+use crate::queue::Lane;
+use crate::runtime::{Done, Failed};
+use crate::servers::{Server, State};
+use crate::world::{ObjectKey, Work, World};
+use crate::Shared;
+use status::Seen;
+
+/// How often a server that answers is looked at by itself.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Looks at one DatabaseAdmin.
+///
+/// # Errors
+///
+/// What the API server refused. What the server refuses is reported on the object and looked at again.
+pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed> {
+    let Some(admin) = shared.world().admin(key) else {
+        if let Some(server) = shared.servers.remove(key).and_then(|state| state.server) {
+            server.engine.close().await;
+        }
+        return Ok(Done::nothing());
+    };
+    let deleted = admin.metadata.deletion_timestamp.is_some();
+    let now = Timestamp::now();
+    let seen = look(shared, key, &admin, now).await;
+    let after = status::status(&admin, &seen, now);
+    if admin.status.as_ref() != Some(&after) {
+        shared.objects.apply_status(shared, &*admin, &after).await?;
+        status::tell(shared, &admin, &after);
+    }
+    let changed = shared.servers.put(key, seen.state.clone());
+    if changed {
+        for account in shared.world().accounts_of_admin(key) {
+            shared.queue.add(Work::Account(account), Lane::Normal);
+        }
+    }
+    if deleted {
+        return teardown::tear_down(shared, key, &admin, &seen, now).await;
+    }
+    let mut done = Done { retry: seen.is_failing(), ..Done::nothing() };
+    if !done.retry {
+        let jitter = INTERVAL.mul_f64(rand::random_range(0.9..1.1));
+        done.at_earliest(lifecycle::plus(now, jitter).map(|at| (at, Lane::Normal)));
+    }
+    Ok(done)
+}
+
+/// Everything that can be found out about the server, as far as it goes.
+async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now: Timestamp) -> Seen {
+    let before = shared.servers.get(key).unwrap_or_default();
+    let mut seen = Seen { state: State { server: before.server.clone(), ..State::default() }, ..Seen::default() };
+    let server = match connect::read(shared, admin, before.server.as_ref(), now).await {
+        Ok(server) => server,
+        Err(obstacle) => {
+            // Accesses can still be ended with the credentials that worked last.
+            seen.state.unreachable = before.unreachable;
+            seen.state.obstacle = Some(obstacle);
+            return seen;
+        }
+    };
+    if admin.spec.suspend {
+        let server = before.server.clone().unwrap_or(server);
+        seen.state.server = Some(server);
+        return seen;
+    }
+    let (live, needs) = {
+        let world = shared.world();
+        (world.sessions_of_admin(key).any(|session| is_touched(session)), needs(&world, key, admin))
+    };
+    // Nobody works on a server before the finalizer is there that sees its accounts off.
+    let wants_finalizer = !admin.metadata.finalizers.iter().flatten().any(|f| f == TEARDOWN_FINALIZER)
+        && admin.metadata.deletion_timestamp.is_none();
+    if wants_finalizer
+        && let Err(error) =
+            shared.objects.add_finalizer(shared, &**admin, TEARDOWN_FINALIZER, serde_json::json!({})).await
+    {
+        seen.state.obstacle = Some(Obstacle::passing(reasons::PENDING, format!("the API server refused: {error}")));
+        return seen;
+    }
+    match server.engine.probe(&needs).await {
+        Ok(probe) => {
+            if let Some(obstacle) = moved(admin, &server, &probe, live) {
+                seen.state.obstacle = Some(obstacle);
+                seen.probe = None;
+                seen.reachable = Some(true);
+                return seen;
+            }
+            if let Some(old) = before.server.filter(|old| old.fingerprint != server.fingerprint) {
+                old.engine.close().await;
+            }
+            seen.reachable = Some(true);
+            seen.state.obstacle = blocking(&probe);
+            seen.endpoint = Some(server.endpoint.clone());
+            seen.probe = Some(probe);
+        }
+        Err(error) => {
+            let message = error.to_string();
+            seen.reachable = Some(false);
+            seen.state.unreachable = matches!(error.class, Class::Unreachable | Class::Invalid);
+            seen.state.obstacle = Some(match error.class {
+                Class::Unreachable | Class::Transient => Obstacle::passing(error.reason.as_str(), message),
+                Class::Invalid | Class::Refused => Obstacle::stalled(error.reason.as_str(), message),
+            });
+            // New credentials that do not work must not cost those that did.
+            if before.server.is_none() {
+                seen.state.server = Some(server);
+            }
+            return seen;
+        }
+    }
+    seen.state.server = Some(Arc::clone(&server));
+    match server.engine.census().await {
+        Ok(census) => seen.counts = Some(status::count(&census, &server.owner.uid, &explained(shared, key))),
+        Err(error) => tracing::warn!(admin = %key, %error, "the accounts could not be counted"),
+    }
+    seen
+}
+
+/// Did the address or the admin user change to another server while accounts are enabled on this one?
+fn moved(admin: &DatabaseAdmin, server: &Server, probe: &Probe, live: bool) -> Option<Obstacle> {
+    let status = admin.status.as_ref()?;
+    let (known, used) = (status.server_identity.as_ref()?, status.endpoint.as_ref()?);
+    let same = probe.identity == *known && used.admin_user == server.endpoint.admin_user;
+    if same || !live || *used == server.endpoint {
+        return None;
+    }
+    Some(Obstacle::stalled(
+        reasons::LIVE_ACCOUNTS,
+        format!(
+            "accounts are enabled through {} as {}; end the sessions before uri or adminUser.name changes to {} as {}, or change it back",
+            used.uri, used.admin_user, server.endpoint.uri, server.endpoint.admin_user
+        ),
+    ))
+}
+
+/// Findings that keep every session from starting. The others concern single roles and databases.
+fn blocking(probe: &Probe) -> Option<Obstacle> {
+    let finding = probe.findings.iter().find(|finding| {
+        matches!(finding.reason, Reason::MissingCreateRole | Reason::ReadOnlyEndpoint | Reason::Unsupported)
+    })?;
+    Some(Obstacle::stalled(finding.reason.as_str(), finding.message.clone()))
+}
+
+fn needs(world: &World, key: &ObjectKey, admin: &DatabaseAdmin) -> Needs {
+    let mut needs = Needs {
+        create_missing_roles: admin.spec.missing_db_roles == MissingDbRoles::Create,
+        ..Needs::default()
+    };
+    for session in world.sessions_of_admin(key) {
+        let over = matches!(
+            lifecycle::phase(session),
+            rolecall_api::SessionPhase::Ended | rolecall_api::SessionPhase::Rejected
+        );
+        if over || session.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        needs.databases.extend(session.spec.database_name.clone());
+        needs.roles.extend(crate::account::wanted_roles(world, key, admin, session));
+    }
+    needs
+}
+
+/// The accounts that some session accounts for.
+fn explained(shared: &Shared, key: &ObjectKey) -> BTreeSet<String> {
+    let world = shared.world();
+    let touched = world.sessions_of_admin(key).filter(|session| is_touched(session));
+    touched.filter_map(|session| crate::world::recorded_username(session)).map(str::to_owned).collect()
+}
+
+fn endpoint(admin: &DatabaseAdmin, admin_user: &str) -> Endpoint {
+    Endpoint { uri: admin.spec.uri.clone(), admin_user: admin_user.to_owned() }
+}

@@ -1,0 +1,146 @@
+//! The status of a DatabaseAdmin, as a pure function of what was seen of its server.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rolecall_api::{
+    AccountCounts, Condition, DatabaseAdmin, DatabaseAdminStatus, Endpoint, Time, conditions, reasons,
+};
+use rolecall_engine::{Census, Finding, Probe, Reason};
+
+use crate::Shared;
+use crate::objects::Severity;
+use crate::servers::State;
+
+/// The most findings that a message lists; the rest is counted.
+const LISTED: usize = 10;
+
+/// What one look at a server came to.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// What accounts are told.
+    pub(super) state: State,
+    /// Did the server let the admin user in? `None`: it was not asked.
+    pub(super) reachable: Option<bool>,
+    /// What the server is and lacks.
+    pub(super) probe: Option<Probe>,
+    /// Its accounts.
+    pub(super) counts: Option<AccountCounts>,
+    /// The address and admin user that are in use now.
+    pub(super) endpoint: Option<Endpoint>,
+}
+
+impl Seen {
+    /// Is something in the way that may go away?
+    pub(super) fn is_failing(&self) -> bool {
+        self.state.obstacle.as_ref().is_some_and(|obstacle| obstacle.reason != reasons::UNSUPPORTED)
+    }
+}
+
+/// Counts the accounts of a server that are ours; `explained` are those of live sessions.
+pub(super) fn count(census: &Census, uid: &str, explained: &BTreeSet<String>) -> AccountCounts {
+    let mut counts = AccountCounts::default();
+    for entry in &census.accounts {
+        if entry.owner.as_ref().is_none_or(|owner| owner.uid != uid) {
+            continue;
+        }
+        match (entry.enabled, explained.contains(entry.account.as_str())) {
+            (true, true) => counts.enabled += 1,
+            (true, false) => counts.orphaned += 1,
+            (false, _) => counts.disabled += 1,
+        }
+    }
+    counts
+}
+
+/// The whole status that tells what was seen. Transition times stay where nothing changed.
+pub(super) fn status(admin: &DatabaseAdmin, seen: &Seen, now: Timestamp) -> DatabaseAdminStatus {
+    let before = admin.status.clone().unwrap_or_default();
+    let generation = admin.metadata.generation;
+    let condition = |type_: &str, status: bool, reason: &str, message: &str| {
+        conditions::new(type_, status, reason, message, generation, Time(now))
+    };
+    let deleting = admin.metadata.deletion_timestamp.is_some();
+    let mut list: Vec<Condition> = Vec::new();
+    match &seen.state.obstacle {
+        Some(obstacle) => {
+            list.push(condition(conditions::READY, false, &obstacle.reason, &obstacle.message));
+            let progress = if obstacle.stalled { conditions::STALLED } else { conditions::RECONCILING };
+            list.push(condition(progress, true, &obstacle.reason, &obstacle.message));
+        }
+        None if deleting => {
+            let message = "the DatabaseAdmin is being deleted: its accounts are torn down";
+            list.push(condition(conditions::READY, false, reasons::TEARING_DOWN, message));
+            list.push(condition(conditions::RECONCILING, true, reasons::TEARING_DOWN, message));
+        }
+        None if admin.spec.suspend => {
+            let message = "spec.suspend is true: nothing on this server is touched";
+            list.push(condition(conditions::READY, true, reasons::DATABASE_SUSPENDED, message));
+        }
+        None => list.push(condition(conditions::READY, true, reasons::SUCCEEDED, "the server can be worked on")),
+    }
+    match (seen.reachable, &seen.state.obstacle) {
+        (Some(true), _) => {
+            list.push(condition(conditions::REACHABLE, true, reasons::SUCCEEDED, "the admin user can log in"));
+        }
+        (Some(false), Some(obstacle)) => {
+            list.push(condition(conditions::REACHABLE, false, &obstacle.reason, &obstacle.message));
+        }
+        // Not asked: what was known stays.
+        _ => list.extend(conditions::find(&before.conditions, conditions::REACHABLE).cloned()),
+    }
+    match &seen.probe {
+        Some(probe) => list.push(capable(probe, &condition)),
+        None => match &seen.state.obstacle {
+            Some(obstacle) if obstacle.reason == reasons::MISSING_ADMIN_USER => {
+                list.push(condition(conditions::CAPABLE, false, &obstacle.reason, &obstacle.message));
+            }
+            _ => list.extend(conditions::find(&before.conditions, conditions::CAPABLE).cloned()),
+        },
+    }
+    let probe = seen.probe.as_ref();
+    DatabaseAdminStatus {
+        observed_generation: generation,
+        conditions: conditions::merge_transition_times(&before.conditions, list),
+        version: probe.map(|probe| probe.version.clone()).or(before.version),
+        server_identity: probe.map(|probe| probe.identity.clone()).or(before.server_identity),
+        endpoint: seen.endpoint.clone().or(before.endpoint),
+        accounts: seen.counts.or(before.accounts),
+        objects: None,
+    }
+}
+
+fn capable(probe: &Probe, condition: &impl Fn(&str, bool, &str, &str) -> Condition) -> Condition {
+    let Some(first) = probe.findings.first() else {
+        let message = "the admin user has every right that live and waiting sessions need";
+        return condition(conditions::CAPABLE, true, reasons::SUCCEEDED, message);
+    };
+    let lacking: Vec<&Finding> =
+        probe.findings.iter().filter(|finding| finding.reason != Reason::PublicConnect).collect();
+    let told: Vec<&Finding> = if lacking.is_empty() { probe.findings.iter().collect() } else { lacking.clone() };
+    let mut message =
+        told.iter().take(LISTED).map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("\n");
+    if told.len() > LISTED {
+        message.push_str(&format!("\nand {} more", told.len() - LISTED));
+    }
+    let reason = lacking.first().map_or(first.reason, |finding| finding.reason);
+    condition(conditions::CAPABLE, lacking.is_empty(), reason.as_str(), &message)
+}
+
+/// An event for each condition that turned bad.
+pub(super) fn tell(shared: &Shared, admin: &Arc<DatabaseAdmin>, after: &DatabaseAdminStatus) {
+    let before = admin.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    for type_ in [conditions::READY, conditions::CAPABLE] {
+        let Some(new) = conditions::find(&after.conditions, type_).cloned() else { continue };
+        let known = conditions::find(before, type_).is_some_and(|old| old.reason == new.reason && old.status == new.status);
+        let benign = new.status == conditions::TRUE && new.reason != reasons::PUBLIC_CONNECT;
+        if known || benign || new.reason == reasons::TEARING_DOWN {
+            continue;
+        }
+        let (objects, admin) = (shared.objects.clone(), Arc::clone(admin));
+        tokio::spawn(async move {
+            objects.event(&*admin, Severity::Warning, &new.reason, "Probe", &new.message).await;
+        });
+    }
+}

@@ -1,0 +1,93 @@
+//! Flags and environment.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// The operator: it provisions database users for the DatabaseSessions of a cluster.
+///
+/// It finds the API server by KUBECONFIG, or in-cluster. Every flag can be set in the environment as well.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "rolecall-operator", version)]
+pub struct Args {
+    /// Another thing to do than to run.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Watch this namespace only; repeat it for several. Default: all namespaces.
+    #[arg(long, env = "ROLECALL_WATCH_NAMESPACE", value_delimiter = ',')]
+    pub watch_namespace: Vec<String>,
+
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, env = "ROLECALL_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+
+    /// How log lines are written.
+    #[arg(long, env = "ROLECALL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// What is logged, as in RUST_LOG: `info`, `rolecall_operator=debug`, ...
+    #[arg(long, env = "ROLECALL_LOG", default_value = "info")]
+    pub log: String,
+
+    /// This cluster's name: DatabaseUsers whose originCluster is another one become remote-<username>-<originCluster>.
+    #[arg(long, env = "ROLECALL_CLUSTER_NAME", default_value = "")]
+    pub cluster_name: String,
+
+    /// Work only while holding the Lease `rolecall-operator`, so that several replicas can run.
+    #[arg(long, env = "ROLECALL_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub leader_elect: bool,
+
+    /// The namespace of the Lease. Default: the operator's own, or `default`.
+    #[arg(long, env = "ROLECALL_LEADER_ELECTION_NAMESPACE")]
+    pub leader_election_namespace: Option<String>,
+
+    /// How long the accounts of a deleted DatabaseAdmin are torn down before its sessions end as Abandoned.
+    #[arg(long, env = "ROLECALL_TEARDOWN_DEADLINE", default_value = "5m", value_parser = duration)]
+    pub teardown_deadline: Duration,
+
+    /// Connections to one database server at any time.
+    #[arg(long, env = "ROLECALL_MAX_CONNECTIONS_PER_SERVER", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100))]
+    pub max_connections_per_server: usize,
+}
+
+/// Another thing to do than to run.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Command {
+    /// Prints the CustomResourceDefinitions as YAML, for kubectl apply -f -.
+    Crds,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    rolecall_api::duration::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_flag_is_sound_and_has_help() {
+        Args::command().debug_assert();
+        for argument in Args::command().get_arguments() {
+            assert!(argument.get_help().is_some(), "{}", argument.get_id());
+        }
+    }
+
+    #[test]
+    fn leader_election_can_be_turned_off() {
+        assert!(Args::parse_from(["rolecall-operator"]).leader_elect);
+        assert!(!Args::parse_from(["rolecall-operator", "--leader-elect=false"]).leader_elect);
+    }
+}

@@ -1,0 +1,178 @@
+//! What is counted. Labels never hold names of people, objects or databases but that of the DatabaseAdmin.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::account::lifecycle::phase;
+use crate::account::report::Outcome;
+use crate::world::Work;
+use crate::Shared;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    looks: Family<Look, Counter>,
+    durations: Family<Kind, Histogram, fn() -> Histogram>,
+    sessions: Family<Phase, Gauge>,
+    changes: Family<Phase, Counter>,
+    queue: Gauge,
+    oldest_ending: Gauge,
+    workers_died: Counter,
+    watches_failed: Family<Kind, Counter>,
+    statements: Family<Server, Gauge>,
+    round_trips: Family<Server, Gauge>,
+    connections: Family<Server, Gauge>,
+    reachable: Family<Server, Gauge>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Look {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Phase {
+    phase: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Server {
+    database_admin: String,
+}
+
+impl Metrics {
+    /// Everything at zero.
+    pub fn new() -> Self {
+        let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("rolecall"),
+            looks: Family::default(),
+            durations: Family::new_with_constructor(histogram),
+            sessions: Family::default(),
+            changes: Family::default(),
+            queue: Gauge::default(),
+            oldest_ending: Gauge::default(),
+            workers_died: Counter::default(),
+            watches_failed: Family::default(),
+            statements: Family::default(),
+            round_trips: Family::default(),
+            connections: Family::default(),
+            reachable: Family::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("looks", "Looks at something, by kind and outcome", metrics.looks.clone());
+        registry.register("look_seconds", "How long a look took, by kind", metrics.durations.clone());
+        registry.register("sessions", "DatabaseSessions, by phase", metrics.sessions.clone());
+        registry.register("session_changes", "DatabaseSessions that came into a phase", metrics.changes.clone());
+        registry.register("queue_length", "Things that wait to be looked at", metrics.queue.clone());
+        registry.register(
+            "oldest_pending_end_seconds",
+            "For how long the oldest access that should be gone has been waiting for its end",
+            metrics.oldest_ending.clone(),
+        );
+        registry.register("workers_died", "Workers that panicked", metrics.workers_died.clone());
+        registry.register("watches_failed", "Watches that were started again, by kind", metrics.watches_failed.clone());
+        registry.register("sql_statements", "Statements sent since the server was connected", metrics.statements.clone());
+        registry.register("sql_round_trips", "Round trips since the server was connected", metrics.round_trips.clone());
+        registry.register("sql_connections", "Open connections", metrics.connections.clone());
+        registry.register("server_reachable", "1: the server answers", metrics.reachable.clone());
+        metrics
+    }
+
+    /// A look came to an end.
+    pub fn look(&self, key: &Work, ok: bool, took: Duration) {
+        let kind = match key {
+            Work::Account(_) => "account",
+            Work::Unbound(_) => "session",
+            Work::Admin(_) => "admin",
+            Work::User(_) => "user",
+            Work::Role(_) => "role",
+            Work::Rule(_) => "rule",
+        };
+        let outcome = if ok { "done" } else { "failed" };
+        self.looks.get_or_create(&Look { kind, outcome }).inc();
+        self.durations.get_or_create(&Kind { kind: kind.to_owned() }).observe(took.as_secs_f64());
+    }
+
+    /// A session came into another phase.
+    pub fn session(&self, outcome: &Outcome) {
+        let phase = match outcome {
+            Outcome::Active(_) => "Active",
+            Outcome::Waiting(_) => "Pending",
+            Outcome::Ending { .. } => "Ending",
+            Outcome::Ended(_) | Outcome::Released => "Ended",
+            Outcome::Rejected(_) => "Rejected",
+        };
+        self.changes.get_or_create(&Phase { phase: phase.to_owned() }).inc();
+    }
+
+    /// A worker panicked.
+    pub fn worker_died(&self) {
+        self.workers_died.inc();
+    }
+
+    /// A watch had to be started again.
+    pub fn watch_failed(&self, kind: &str) {
+        self.watches_failed.get_or_create(&Kind { kind: kind.to_owned() }).inc();
+    }
+
+    /// The text that Prometheus reads.
+    pub fn render(&self, shared: &Shared) -> String {
+        self.observe(shared);
+        let mut text = String::new();
+        if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &self.registry) {
+            tracing::error!(%error, "the metrics cannot be written");
+        }
+        text
+    }
+
+    fn observe(&self, shared: &Shared) {
+        let now = Timestamp::now();
+        self.queue.set(i64::try_from(shared.queue.len()).unwrap_or(i64::MAX));
+        self.sessions.clear();
+        let mut oldest = 0;
+        for session in shared.world().sessions() {
+            self.sessions.get_or_create(&Phase { phase: format!("{:?}", phase(session)) }).inc();
+            let since = session.metadata.deletion_timestamp.as_ref().map(|at| at.0).or_else(|| {
+                let status = session.status.as_ref()?;
+                let ending = phase(session) == rolecall_api::SessionPhase::Ending;
+                status.conditions.iter().filter(|_| ending).map(|c| c.last_transition_time.0).max()
+            });
+            oldest = oldest.max(since.map_or(0, |since| now.duration_since(since).as_secs()));
+        }
+        self.oldest_ending.set(oldest);
+        for family in [&self.statements, &self.round_trips, &self.connections, &self.reachable] {
+            family.clear();
+        }
+        for (key, state) in shared.servers.states() {
+            let label = Server { database_admin: key.to_string() };
+            self.reachable.get_or_create(&label).set(i64::from(!state.unreachable && state.server.is_some()));
+            let Some(server) = state.server else { continue };
+            let stats = server.engine.stats();
+            let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            self.statements.get_or_create(&label).set(number(stats.statements));
+            self.round_trips.get_or_create(&label).set(number(stats.round_trips));
+            self.connections.get_or_create(&label).set(number(stats.connections_open));
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,63 @@
+//! The status of a DbObjectImportRule: is it valid, and that it has no effect yet.
+
+use jiff::Timestamp;
+use rolecall_api::{DbObjectImportRuleStatus, Time, conditions, reasons};
+use rolecall_policy::ImportRule;
+
+use crate::Shared;
+use crate::runtime::{Done, Failed};
+use crate::world::ObjectKey;
+
+/// Looks at one DbObjectImportRule.
+///
+/// # Errors
+///
+/// What the API server refused.
+pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed> {
+    let now = Timestamp::now();
+    let (rule, compiled, databases) = {
+        let world = shared.world();
+        let Some(rule) = world.rule(key) else { return Ok(Done::nothing()) };
+        let compiled = ImportRule::compile(&key.name, &rolecall_resolve::rule_spec(&rule.spec));
+        let databases = compiled.as_ref().ok().map(|compiled| {
+            let selected = world
+                .admins_in(&key.namespace)
+                .filter(|admin| compiled.applies_to(&rolecall_resolve::database(admin)))
+                .count();
+            u32::try_from(selected).unwrap_or(u32::MAX)
+        });
+        (rule, compiled, databases)
+    };
+    let before = rule.status.clone().unwrap_or_default();
+    let condition = |type_: &str, status: bool, reason: &str, message: &str| {
+        conditions::new(type_, status, reason, message, rule.metadata.generation, Time(now))
+    };
+    let list = match &compiled {
+        Ok(_) => {
+            let idle = "the rule is valid; object permissions are not in effect in this version, so that it labels nothing yet";
+            vec![
+                condition(conditions::READY, false, reasons::UNSUPPORTED, idle),
+                condition(conditions::VALID, true, reasons::SUCCEEDED, "every pattern and template can be read"),
+                condition(conditions::STALLED, true, reasons::UNSUPPORTED, idle),
+            ]
+        }
+        Err(faults) => {
+            let told = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            vec![
+                condition(conditions::READY, false, reasons::INVALID, &told),
+                condition(conditions::VALID, false, reasons::INVALID, &told),
+                condition(conditions::STALLED, true, reasons::INVALID, &told),
+            ]
+        }
+    };
+    let status = DbObjectImportRuleStatus {
+        observed_generation: rule.metadata.generation,
+        conditions: conditions::merge_transition_times(&before.conditions, list),
+        databases,
+        objects: None,
+    };
+    if rule.status.as_ref() != Some(&status) {
+        shared.objects.apply_status(shared, &*rule, &status).await?;
+    }
+    Ok(Done::nothing())
+}

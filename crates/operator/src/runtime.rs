@@ -1,0 +1,187 @@
+//! The workers: they take keys from the queue, run the reconciler of the key's kind, and decide when to look again.
+//!
+//! Four things that decide whether a cluster of ten thousand objects stays calm stand here and nowhere else: how many
+//! looks run at once, how long one may take, how fast a key that fails comes back, and that ending an access has
+//! workers of its own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::queue::Lane;
+use crate::world::Work;
+use crate::{Shared, account, admin, role, rule, user};
+
+/// How many looks run at once.
+const WORKERS: usize = 16;
+/// How many of the workers do nothing but end accesses.
+const URGENT_WORKERS: usize = 8;
+/// A look that takes longer is given up and tried again. It is longer than what an engine bounds by itself.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(120);
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// What a look came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done {
+    /// When to look again by itself.
+    pub at: Option<(Timestamp, Lane)>,
+    /// Look again soon, and later each time: something failed that may work.
+    pub retry: bool,
+}
+
+impl Done {
+    /// Nothing more to do until something changes.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Look again at that time, or earlier if that was said before.
+    pub fn at_earliest(&mut self, at: Option<(Timestamp, Lane)>) {
+        if let Some(at) = at {
+            self.at = Some(match self.at {
+                Some(before) if before.0 <= at.0 => (before.0, before.1),
+                _ => at,
+            });
+        }
+    }
+}
+
+/// A look that could not be finished. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The API server did not do it.
+    #[error("the API server refused: {0}")]
+    Api(#[from] kube::Error),
+    /// Something of the engine's that has no place on an object.
+    #[error(transparent)]
+    Engine(#[from] rolecall_engine::Error),
+    /// It took too long.
+    #[error("gave up after {} s", LOOK_TIMEOUT.as_secs())]
+    TimedOut,
+}
+
+/// Runs the workers until `stop`; looks that are under way are finished.
+pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let backoff = Arc::new(Backoff::default());
+    let mut workers = JoinSet::new();
+    for index in 0..WORKERS + URGENT_WORKERS {
+        let lane = if index < WORKERS { Lane::Normal } else { Lane::Urgent };
+        workers.spawn(work(Arc::clone(&shared), Arc::clone(&backoff), lane, stop.clone()));
+    }
+    while let Some(ended) = workers.join_next().await {
+        if let Err(error) = ended {
+            // A reconciler panicked: its key is free again, the others go on, and a new worker takes the place.
+            tracing::error!(%error, "a worker died");
+            shared.metrics.worker_died();
+            if !stop.is_cancelled() {
+                workers.spawn(work(Arc::clone(&shared), Arc::clone(&backoff), Lane::Normal, stop.clone()));
+            }
+        }
+    }
+}
+
+async fn work(shared: Arc<Shared>, backoff: Arc<Backoff>, lane: Lane, stop: CancellationToken) {
+    loop {
+        let taken = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            taken = shared.queue.take(lane) => taken,
+        };
+        let key = taken.key();
+        shared.queue.clear_timer(key);
+        let started = Instant::now();
+        let looked = match tokio::time::timeout(LOOK_TIMEOUT, look(&shared, key)).await {
+            Ok(looked) => looked,
+            Err(_) => Err(Failed::TimedOut),
+        };
+        shared.metrics.look(key, looked.is_ok(), started.elapsed());
+        let retry = match &looked {
+            Ok(done) => done.retry,
+            Err(failed) => {
+                // A conflict is another writer's success; the next look sees what it wrote.
+                let expected = matches!(failed, Failed::Api(error) if crate::objects::is_conflict(error));
+                if expected {
+                    tracing::debug!(%key, error = %failed, "looking again");
+                } else {
+                    tracing::warn!(%key, error = %failed, "looking again");
+                }
+                true
+            }
+        };
+        let mut again = looked.ok().and_then(|done| done.at).map(|(at, lane)| (until(at), lane));
+        if retry {
+            let at = Instant::now() + backoff.next(key);
+            again = Some(match again {
+                Some((before, lane)) if before <= at => (before, lane),
+                _ => (at, lane),
+            });
+        } else {
+            backoff.reset(key);
+        }
+        if let Some((at, lane)) = again {
+            shared.queue.add_at(key.clone(), lane, at);
+        }
+    }
+}
+
+async fn look(shared: &Shared, key: &Work) -> Result<Done, Failed> {
+    match key {
+        Work::Account(key) => account::reconcile(shared, key).await,
+        Work::Unbound(key) => account::reconcile_unbound(shared, key).await,
+        Work::Admin(key) => admin::reconcile(shared, key).await,
+        Work::User(key) => user::reconcile(shared, key).await,
+        Work::Role(key) => role::reconcile(shared, key).await,
+        Work::Rule(key) => rule::reconcile(shared, key).await,
+    }
+}
+
+/// The instant of a wall-clock time. A time that is past is now.
+fn until(at: Timestamp) -> Instant {
+    let left = at.duration_since(Timestamp::now());
+    // Far-away times are looked at once a day, which also bounds what a changed wall clock can do.
+    let left = Duration::try_from(left).unwrap_or_default().min(Duration::from_secs(86_400));
+    Instant::now() + left
+}
+
+/// How long to wait before a key that failed is looked at again: twice as long each time, with jitter.
+#[derive(Debug, Default)]
+struct Backoff(Mutex<HashMap<Work, u32>>);
+
+impl Backoff {
+    fn next(&self, key: &Work) -> Duration {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(key.clone()).or_default();
+        let wait = FIRST_RETRY.saturating_mul(1 << (*count).min(16)).min(LAST_RETRY);
+        *count = count.saturating_add(1);
+        wait.mul_f64(rand::random_range(0.8..1.2))
+    }
+
+    fn reset(&self, key: &Work) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::ObjectKey;
+
+    #[test]
+    fn a_key_that_fails_comes_back_later_each_time_up_to_a_bound() {
+        let backoff = Backoff::default();
+        let key = Work::Rule(ObjectKey { namespace: "ns".into(), name: "rule".into() });
+        let first = backoff.next(&key);
+        let second = backoff.next(&key);
+        assert!(first < Duration::from_millis(250) && second > Duration::from_millis(300));
+        let last = (0..40).map(|_| backoff.next(&key)).last().unwrap();
+        assert!(last > LAST_RETRY.mul_f64(0.7) && last < LAST_RETRY.mul_f64(1.3));
+        backoff.reset(&key);
+        assert!(backoff.next(&key) < Duration::from_millis(250));
+    }
+}

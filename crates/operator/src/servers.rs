@@ -1,0 +1,115 @@
+//! The servers that work goes to: one engine per DatabaseAdmin, made from its spec and its Secrets.
+//!
+//! The reconciler of a DatabaseAdmin puts a server here and keeps its state; accounts only look it up. A server that
+//! does not answer is marked, so that its accounts wait here instead of each finding out by itself, and its
+//! neighbours do not notice.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rolecall_api::Endpoint;
+use rolecall_engine::credentials::Ca;
+use rolecall_engine::{Engine, Owner};
+
+use crate::account::lifecycle::Obstacle;
+use crate::world::ObjectKey;
+
+/// A server that can be worked on.
+#[derive(Debug)]
+pub struct Server {
+    /// The engine.
+    pub engine: Arc<dyn Engine>,
+    /// The record that accounts get.
+    pub owner: Owner,
+    /// What the engine was made for.
+    pub endpoint: Endpoint,
+    /// The host, as users connect to it.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The CA that users check the server's certificate against; `None`: the system's.
+    pub server_ca: Option<String>,
+    /// How users check the server, as libpq's `sslmode`.
+    pub sslmode: &'static str,
+    /// How users prove themselves.
+    pub issuer: Issuer,
+    /// Roles that the platform adds to every account (RDS: `rds_iam`).
+    pub platform_roles: &'static [&'static str],
+    /// What the engine and the issuer were made from: a change makes a new server.
+    pub fingerprint: u64,
+}
+
+/// How the users of a server get their credentials.
+#[derive(Debug)]
+pub enum Issuer {
+    /// They bring their own.
+    None,
+    /// A client certificate per session.
+    X509 {
+        /// Who signs.
+        ca: Box<Ca>,
+        /// How long a certificate lives at most.
+        ttl: Duration,
+    },
+    /// A password per account.
+    Password,
+}
+
+/// What is known of the server of one DatabaseAdmin.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// The server; the last one that worked while its Secrets are missing, so that accesses can still be ended.
+    pub server: Option<Arc<Server>>,
+    /// Why no session can start on it.
+    pub obstacle: Option<Obstacle>,
+    /// It does not answer: nothing can be ended on it either.
+    pub unreachable: bool,
+}
+
+/// All servers, by DatabaseAdmin.
+#[derive(Debug, Default)]
+pub struct Servers(RwLock<HashMap<ObjectKey, State>>);
+
+impl Servers {
+    /// What is known of a server; `None` before its DatabaseAdmin was looked at.
+    pub fn get(&self, key: &ObjectKey) -> Option<State> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Puts a server's state, and tells whether accounts have reason to look again.
+    pub fn put(&self, key: &ObjectKey, state: State) -> bool {
+        let mut servers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let before = servers.insert(key.clone(), state.clone());
+        before.is_none_or(|before| {
+            before.obstacle != state.obstacle
+                || before.unreachable != state.unreachable
+                || before.server.map(|s| s.fingerprint) != state.server.map(|s| s.fingerprint)
+        })
+    }
+
+    /// Marks a server that stopped answering while an account was worked on.
+    pub fn mark_unreachable(&self, key: &ObjectKey, obstacle: Obstacle) {
+        if let Some(state) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+            state.unreachable = true;
+            state.obstacle = Some(obstacle);
+        }
+    }
+
+    /// Forgets the server of a DatabaseAdmin that is gone.
+    pub fn remove(&self, key: &ObjectKey) -> Option<State> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key)
+    }
+
+    /// What is known of every server, for metrics.
+    pub fn states(&self) -> Vec<(ObjectKey, State)> {
+        let servers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        servers.iter().map(|(key, state)| (key.clone(), state.clone())).collect()
+    }
+
+    /// All servers, for closing.
+    pub fn all(&self) -> Vec<Arc<Server>> {
+        let servers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        servers.values().filter_map(|state| state.server.clone()).collect()
+    }
+}

@@ -1,0 +1,104 @@
+//! The status of a DatabaseUser: does it hold its name, do its roles exist, which accounts has it.
+
+use jiff::Timestamp;
+use rolecall_api::{AccountStatus, DatabaseUser, DatabaseUserStatus, Time, conditions, reasons};
+
+use crate::Shared;
+use crate::runtime::{Done, Failed};
+use crate::world::ObjectKey;
+
+/// Looks at one DatabaseUser.
+///
+/// # Errors
+///
+/// What the API server refused.
+pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed> {
+    let (user, facts) = {
+        let world = shared.world();
+        let Some(user) = world.user(key) else {
+            shared.memory.forget_user(key);
+            return Ok(Done::nothing());
+        };
+        let missing = |role: &&String| match world.role(&key.sibling(role)) {
+            None => true,
+            Some(entry) => entry.state.is_err(),
+        };
+        let facts = Facts {
+            username: world.username_of(&user),
+            taken_by: world.username_taken_by(&user).and_then(|holder| holder.metadata.name.clone()),
+            unresolved: user.spec.roles.iter().filter(missing).cloned().collect(),
+        };
+        (user, facts)
+    };
+    let status = status(&user, &facts, shared.memory.reports_of(key), Timestamp::now());
+    if user.status.as_ref() != Some(&status) {
+        shared.objects.apply_status(shared, &*user, &status).await?;
+    }
+    Ok(Done::nothing())
+}
+
+/// What the namespace tells about a user.
+struct Facts {
+    username: String,
+    taken_by: Option<String>,
+    unresolved: Vec<String>,
+}
+
+fn status(user: &DatabaseUser, facts: &Facts, reports: Vec<AccountStatus>, now: Timestamp) -> DatabaseUserStatus {
+    let before = user.status.clone().unwrap_or_default();
+    let generation = user.metadata.generation;
+    let condition = |type_: &str, status: bool, reason: &str, message: String| {
+        conditions::new(type_, status, reason, message, generation, Time(now))
+    };
+    let mut list = Vec::new();
+    let roles_message = || {
+        format!(
+            "these ProvisioningRoles do not exist or are not valid, so that no session can start: {}",
+            facts.unresolved.join(", ")
+        )
+    };
+    let name = rolecall_engine::AccountName::new(facts.username.clone());
+    match (&facts.taken_by, &name) {
+        (Some(holder), _) => {
+            let message = format!(
+                "the older DatabaseUser {holder:?} has the database user name {:?} too; create this one anew with another spec.username",
+                facts.username
+            );
+            list.push(condition(conditions::READY, false, reasons::USERNAME_TAKEN, message.clone()));
+            list.push(condition(conditions::STALLED, true, reasons::USERNAME_TAKEN, message));
+        }
+        (None, Err(refusal)) => {
+            list.push(condition(conditions::READY, false, reasons::INVALID_USERNAME, refusal.message.clone()));
+            list.push(condition(conditions::STALLED, true, reasons::INVALID_USERNAME, refusal.message.clone()));
+        }
+        (None, Ok(_)) if user.spec.suspend => {
+            let message = "spec.suspend is true: no session starts".to_owned();
+            list.push(condition(conditions::READY, true, reasons::USER_SUSPENDED, message));
+        }
+        (None, Ok(_)) => {
+            let message = format!("the database user name is {:?}", facts.username);
+            list.push(condition(conditions::READY, true, reasons::SUCCEEDED, message));
+        }
+    }
+    list.push(if facts.unresolved.is_empty() {
+        condition(conditions::ROLES_RESOLVED, true, reasons::SUCCEEDED, "every role exists and is valid".to_owned())
+    } else {
+        condition(conditions::ROLES_RESOLVED, false, reasons::ROLE_NOT_FOUND, roles_message())
+    });
+    DatabaseUserStatus {
+        observed_generation: generation,
+        conditions: conditions::merge_transition_times(&before.conditions, list),
+        accounts: merge(before.accounts, reports),
+    }
+}
+
+/// Accounts that nobody looked at since the operator started keep the entry that they had.
+fn merge(before: Vec<AccountStatus>, reports: Vec<AccountStatus>) -> Vec<AccountStatus> {
+    let mut accounts: Vec<AccountStatus> = before
+        .into_iter()
+        .filter(|old| !reports.iter().any(|new| new.database == old.database))
+        .collect();
+    accounts.extend(reports);
+    accounts.sort_by(|a, b| a.database.cmp(&b.database));
+    accounts
+}

@@ -1,0 +1,179 @@
+//! The watches: one per kind (and namespace), each feeding the world.
+//!
+//! An object that cannot be decoded is skipped with a word in the log, so that one bad object does not stop a kind.
+//! What is held of it goes too: policy that cannot be read allows nothing.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::WatchStreamExt;
+use kube::{Api, Client, Resource, ResourceExt};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::Shared;
+use crate::world::{Held, ObjectKey};
+
+/// The running watches.
+#[derive(Debug)]
+pub struct Watches {
+    tasks: JoinSet<()>,
+    synced: mpsc::Receiver<()>,
+    expected: usize,
+}
+
+impl Watches {
+    /// Waits until everything that exists has been listed once. False: a watch ended before.
+    pub async fn synced(&mut self) -> bool {
+        for _ in 0..self.expected {
+            if self.synced.recv().await.is_none() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Waits until a watch ends, which none does by itself.
+    pub async fn failed(&mut self) {
+        if let Some(Err(error)) = self.tasks.join_next().await {
+            tracing::error!(%error, "a watch died");
+        }
+    }
+}
+
+/// Starts watching all five kinds, in these namespaces or (when empty) in all.
+pub fn start(
+    client: &Client,
+    namespaces: &BTreeSet<String>,
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+) -> Watches {
+    let (tell, synced) = mpsc::channel(64);
+    let mut watches = Watches { tasks: JoinSet::new(), synced, expected: 0 };
+    let scopes: Vec<Option<&str>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|n| Some(n.as_str())).collect() };
+    for scope in scopes {
+        watches.add::<ProvisioningRole>(client, scope, shared, stop, &tell);
+        watches.add::<DbObjectImportRule>(client, scope, shared, stop, &tell);
+        watches.add::<DatabaseUser>(client, scope, shared, stop, &tell);
+        watches.add::<DatabaseAdmin>(client, scope, shared, stop, &tell);
+        watches.add::<DatabaseSession>(client, scope, shared, stop, &tell);
+    }
+    watches
+}
+
+impl Watches {
+    fn add<K>(
+        &mut self,
+        client: &Client,
+        namespace: Option<&str>,
+        shared: &Arc<Shared>,
+        stop: &CancellationToken,
+        tell: &mpsc::Sender<()>,
+    ) where
+        K: Held
+            + DeserializeOwned
+            + Debug
+            + Send
+            + Sync
+            + 'static
+            + Resource<Scope = kube::core::NamespaceResourceScope>,
+    {
+        let api: Api<DeserializeGuard<K>> = match namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        self.expected += 1;
+        let (shared, stop, tell) = (Arc::clone(shared), stop.clone(), tell.clone());
+        let namespace = namespace.map(str::to_owned);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = follow::<K>(api, namespace, &shared, &tell) => {}
+            }
+        });
+    }
+}
+
+async fn follow<K>(api: Api<DeserializeGuard<K>>, namespace: Option<String>, shared: &Shared, tell: &mpsc::Sender<()>)
+where
+    K: Held + DeserializeOwned + Debug + Send + Sync + 'static + Resource<Scope = kube::core::NamespaceResourceScope>,
+{
+    let mut events = pin!(watcher(api, watcher::Config::default()).default_backoff());
+    let mut listed: HashSet<ObjectKey> = HashSet::new();
+    let mut first = true;
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(object)) => {
+                listed.extend(take_in(shared, object));
+            }
+            Ok(Event::Apply(object)) => {
+                take_in(shared, object);
+            }
+            Ok(Event::Delete(DeserializeGuard(object))) => {
+                let key = match &object {
+                    Ok(object) => ObjectKey::of(object),
+                    Err(invalid) => key_of_meta(&invalid.metadata),
+                };
+                forget::<K>(shared, &key);
+            }
+            Ok(Event::InitDone) => {
+                let gone: Vec<ObjectKey> = K::keys(&shared.world())
+                    .into_iter()
+                    .filter(|key| namespace.as_deref().is_none_or(|namespace| &*key.namespace == namespace))
+                    .filter(|key| !listed.contains(key))
+                    .collect();
+                for key in gone {
+                    forget::<K>(shared, &key);
+                }
+                listed = HashSet::new();
+                if std::mem::take(&mut first) {
+                    // The receiver is dropped only when the operator stops.
+                    let _ = tell.send(()).await;
+                }
+            }
+            Err(error) => {
+                shared.metrics.watch_failed(&K::kind(&()));
+                tracing::warn!(kind = %K::kind(&()), %error, "the watch is started again");
+            }
+        }
+    }
+}
+
+fn take_in<K: Held>(shared: &Shared, DeserializeGuard(object): DeserializeGuard<K>) -> Option<ObjectKey> {
+    match object {
+        Ok(mut object) => {
+            // Three quarters of an object's memory, and nothing here reads it.
+            object.managed_fields_mut().clear();
+            let key = ObjectKey::of(&object);
+            shared.take_in(object);
+            Some(key)
+        }
+        Err(invalid) => {
+            let key = key_of_meta(&invalid.metadata);
+            tracing::error!(kind = %K::kind(&()), %key, error = invalid.error, "an object cannot be decoded and counts as missing");
+            forget::<K>(shared, &key);
+            None
+        }
+    }
+}
+
+fn forget<K: Held>(shared: &Shared, key: &ObjectKey) {
+    shared.wake(shared.change(|world| K::forget(world, key)));
+}
+
+fn key_of_meta(metadata: &kube::core::ObjectMeta) -> ObjectKey {
+    ObjectKey {
+        namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
+        name: metadata.name.as_deref().unwrap_or_default().into(),
+    }
+}
