@@ -83,10 +83,21 @@ pub(crate) const SHORT_NAME: Rule = (
 pub(crate) const NO_CONTROL_CHARACTERS: Rule =
     (r"!self.matches('\\p{Cc}')", "must not hold control characters");
 
-/// For a duration.
-pub(crate) const POSITIVE: Rule =
-    ("duration(self) > duration('0s')", "must be longer than 0s, for example 1h30m");
+/// What comes before the comparison of a duration: `duration()` fails on what Go cannot read, without a good answer.
+macro_rules! duration {
+    ($comparison:literal) => {
+        concat!(r"self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms|us|ns))+$') && duration(self) ", $comparison)
+    };
+}
 
 /// For a duration.
-pub(crate) const NOT_NEGATIVE: Rule =
-    ("duration(self) >= duration('0s')", "must be 0s or longer, for example 5m");
+pub(crate) const POSITIVE: Rule = (
+    duration!("> duration('0s')"),
+    "must be a duration longer than 0s, for example 1h30m; its units are h, m, s, ms, us and ns",
+);
+
+/// For a duration.
+pub(crate) const NOT_NEGATIVE: Rule = (
+    duration!(">= duration('0s')"),
+    "must be a duration, 0s or longer, for example 5m; its units are h, m, s, ms, us and ns",
+);

@@ -1,0 +1,6 @@
+//! What the API server admits: every rule of the definitions, with manifests that keep it and that break it.
+
+mod cases;
+mod defaults;
+mod rules;
+mod server;
