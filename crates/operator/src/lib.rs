@@ -131,6 +131,15 @@ impl Shared {
 /// should end and be started again.
 pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let client = Client::try_default().await.context("finding the API server (KUBECONFIG, or in-cluster)")?;
+    run_with(client, args, stop).await
+}
+
+/// As [`run`], against the API server of `client`.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let settings = Settings {
         cluster_name: args.cluster_name.clone(),
         teardown_deadline: args.teardown_deadline,
