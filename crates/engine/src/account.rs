@@ -88,6 +88,7 @@ pub struct Owner {
     /// `metadata.uid` of the DatabaseAdmin. This alone decides whether an account is ours.
     pub uid: String,
     /// `namespace/name` of the DatabaseAdmin, for people.
+    #[serde(default)]
     pub admin: String,
     /// The cluster's name, for people; empty when the operator was given none.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -30,7 +30,7 @@ use async_trait::async_trait;
 pub use account::{Account, AccountName, Desired, Observed, Owner, Query, Want};
 pub use error::{Class, Error, Reason};
 pub use plan::{Plan, Refusal};
-pub use server::{Census, Finding, Needs, Probe};
+pub use server::{Census, CensusEntry, Finding, Needs, Probe, Stats};
 
 /// The role (PostgreSQL, Redshift) or custom-data key (MongoDB) that marks an account as managed. The name is
 /// Teleport's, so that both can work on one server.
@@ -85,6 +85,11 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     ///
     /// What the server answered, classed. After an error the account must be observed again before the next plan.
     async fn apply(&self, plan: &Plan) -> Result<Applied, Error>;
+
+    /// What the engine did so far, for metrics.
+    fn stats(&self) -> Stats {
+        Stats::default()
+    }
 
     /// Gives up idle connections. The engine stays usable: the next call connects again.
     async fn close(&self);

@@ -57,3 +57,18 @@ pub struct CensusEntry {
     /// Open connections.
     pub backends: u32,
 }
+
+/// What an engine did since it was made. Numbers only grow, but `connections_open`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// SQL statements sent.
+    pub statements: u64,
+    /// Messages sent to the server and answered: round trips.
+    pub round_trips: u64,
+    /// Connections opened.
+    pub connections_opened: u64,
+    /// Connections open now.
+    pub connections_open: u64,
+    /// Transactions run again after a conflict with another.
+    pub retries: u64,
+}

@@ -1,34 +1,54 @@
 //! PostgreSQL 15 to 18.
+//!
+//! The admin user needs LOGIN and CREATEROLE, on 16 and later also ADMIN OPTION on the roles that it hands out. It
+//! connects directly: behind a transaction pooler the settings that protect its session would be lost.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `config`, `platform`, `tls`, `connect`, `pool`, `version` | how the server is reached |
+//! | `server`, `message`, `sqlstate`, `stats` | messages, answers, failures, retries |
+//! | `quote` | names and texts as SQL, nowhere else |
+//! | `observe`, `reader`, `census`, `probe` | what is read |
+//! | `activate`, `adjust`, `end`, `guard`, `rights` | what is sent, as text |
+//! | `apply`, `drain` | what is sent when |
 
+mod activate;
+mod adjust;
+mod apply;
+mod census;
 mod config;
+mod connect;
+mod drain;
+mod end;
+mod guard;
+mod message;
+mod observe;
 mod platform;
+mod pool;
+mod probe;
+mod quote;
+mod reader;
+mod rights;
+mod server;
+pub mod sqlstate;
+mod stats;
+mod tls;
+mod version;
 
 use async_trait::async_trait;
 
 pub use config::{Auth, Config, Tls, TlsMode, parse_address};
 pub use platform::{Platform, RDS_IAM};
+pub use stats::Stats;
 
-use crate::{Applied, Census, Class, Engine, Error, Needs, Observed, Plan, Probe, Query, Reason};
+use crate::{Applied, Census, Engine, Error, Needs, Observed, Plan, Probe, Query};
 
 /// One PostgreSQL server, reached as its admin user.
 #[derive(Debug)]
 pub struct Postgres {
-    config: Config,
-}
-
-/// What an engine did since it was made. Numbers only grow, but `connections_open`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// SQL statements sent.
-    pub statements: u64,
-    /// Messages sent to the server and answered: round trips.
-    pub round_trips: u64,
-    /// Connections opened.
-    pub connections_opened: u64,
-    /// Connections open now.
-    pub connections_open: u64,
-    /// Transactions run again after a conflict with another.
-    pub retries: u64,
+    server: server::Server,
+    reader: reader::Reader,
+    draining: drain::Draining,
 }
 
 impl Postgres {
@@ -37,45 +57,47 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// `Invalid` when something in the configuration cannot be used; the message names the field.
+    /// `Invalid` when something in the configuration cannot be used; the message names it.
     pub fn new(config: Config) -> Result<Self, Error> {
-        Ok(Self { config })
+        Ok(Self {
+            server: server::Server::new(config)?,
+            reader: reader::Reader::default(),
+            draining: drain::Draining::default(),
+        })
     }
 
     /// What the engine did so far, for metrics.
     pub fn stats(&self) -> Stats {
-        Stats::default()
-    }
-
-    fn todo(&self) -> Error {
-        Error {
-            class: Class::Refused,
-            reason: Reason::Unsupported,
-            attempted: format!("reaching {}", self.config.address()),
-            code: String::new(),
-            detail: "not built yet".to_owned(),
-            remedy: String::new(),
-        }
+        self.server.stats()
     }
 }
 
 #[async_trait]
 impl Engine for Postgres {
-    async fn probe(&self, _: &Needs) -> Result<Probe, Error> {
-        Err(self.todo())
+    async fn probe(&self, needs: &Needs) -> Result<Probe, Error> {
+        self.look(needs).await
     }
 
     async fn census(&self) -> Result<Census, Error> {
-        Err(self.todo())
+        self.count_accounts().await
     }
 
-    async fn observe(&self, _: &Query) -> Result<Observed, Error> {
-        Err(self.todo())
+    async fn observe(&self, query: &Query) -> Result<Observed, Error> {
+        let place = self.server.place(query.session_database.as_deref());
+        let question = observe::Question { query: query.clone(), to_verify: false };
+        Ok(self.reader.read(&self.server, &place, question).await?.observed)
     }
 
-    async fn apply(&self, _: &Plan) -> Result<Applied, Error> {
-        Err(self.todo())
+    async fn apply(&self, plan: &Plan) -> Result<Applied, Error> {
+        match plan {
+            Plan::Nothing => Ok(Applied::default()),
+            Plan::Activate(plan) => self.activate(plan).await,
+            Plan::Adjust(plan) => self.adjust(plan).await,
+            Plan::End(plan) => self.end(plan).await,
+        }
     }
 
-    async fn close(&self) {}
+    async fn close(&self) {
+        self.server.close_idle();
+    }
 }

@@ -1,0 +1,129 @@
+//! Enabling an account: one transaction, one round trip, LOGIN last.
+
+use secrecy::ExposeSecret;
+
+use super::guard::Guard;
+use super::message::{Message, Needs};
+use super::quote::{block, identifier, identifiers, literal};
+use super::version::Dialect;
+use super::{adjust, rights};
+use crate::plan::Activate;
+use crate::{AccountName, MARKER, Owner};
+
+/// Creates the roles that are missing, in a short transaction of their own: on 16+ whoever grants a role locks it.
+/// One that somebody else creates at this moment is as good.
+pub(super) fn create_roles(roles: &[String]) -> Option<Message> {
+    if roles.is_empty() {
+        return None;
+    }
+    let mut message = Message::new();
+    for role in roles {
+        let (what, sql) = create_role(role);
+        message.push_needing(Needs::CreateRole, what, sql);
+    }
+    Some(message)
+}
+
+/// Creates a role unless it exists.
+pub(super) fn create_role(role: &str) -> (String, String) {
+    let role = identifier(role);
+    let sql = block(&format!(
+        "BEGIN CREATE ROLE {role} NOLOGIN; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END"
+    ));
+    (format!("creating the role {role}"), sql)
+}
+
+/// The activation. With `strict`, it fails (`RC002`) where the account itself holds rights on objects; with `cascade`
+/// it takes away what the account passed on as well.
+pub(super) fn message(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Message {
+    if plan.create { create(plan) } else { reset(plan, dialect, strict, cascade) }
+}
+
+fn create(plan: &Activate) -> Message {
+    let account = identifier(plan.account.as_str());
+    let mut message = Message::new();
+    message.push_needing(
+        Needs::CreateRole,
+        format!("creating the user {account}"),
+        format!("CREATE ROLE {account} NOLOGIN"),
+    );
+    record(&mut message, &plan.account, &plan.owner);
+    grant(&mut message, &plan.account, plan.grant.iter().map(String::as_str).chain([MARKER]));
+    enable(&mut message, plan);
+    message
+}
+
+fn reset(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Message {
+    let account = identifier(plan.account.as_str());
+    let mut message = Message::new();
+    // The lock of the account: cluster-wide, and nobody without ADMIN OPTION on it can take it.
+    record(&mut message, &plan.account, &plan.owner);
+    message.push_needing(
+        Needs::AdminOption(account.clone()),
+        format!("resetting {account}"),
+        format!("ALTER ROLE {account} INHERIT PASSWORD NULL CONNECTION LIMIT -1 VALID UNTIL 'infinity'"),
+    );
+    let (what, sql) = Guard::managed(&plan.account).idle().plain().sql();
+    message.push(what, sql);
+    if strict {
+        let (what, sql) = rights::refuse_any(&plan.account);
+        message.push(what, sql);
+    }
+    adjust::revoke(&mut message, &plan.account, &plan.revoke, dialect, cascade);
+    reset_settings(&mut message, &plan.account, &plan.settings);
+    grant(&mut message, &plan.account, plan.grant.iter().map(String::as_str));
+    enable(&mut message, plan);
+    message
+}
+
+/// Clears what is stored for a user: in all databases, and in those where something is.
+pub(super) fn reset_settings<'a>(
+    message: &mut Message,
+    account: &AccountName,
+    settings: impl IntoIterator<Item = &'a Option<String>>,
+) {
+    let account = identifier(account.as_str());
+    let what = format!("clearing the settings of {account}");
+    message.push(&what, format!("ALTER ROLE {account} RESET ALL"));
+    for database in settings.into_iter().flatten() {
+        message.push(&what, format!("ALTER ROLE {account} IN DATABASE {} RESET ALL", identifier(database)));
+    }
+}
+
+/// Writes the ownership record.
+fn record(message: &mut Message, account: &AccountName, owner: &Owner) {
+    let account = identifier(account.as_str());
+    // A struct of strings always has a JSON form.
+    let json = serde_json::to_string(owner).unwrap_or_default();
+    message.push_needing(
+        Needs::AdminOption(account.clone()),
+        format!("recording the owner of {account}"),
+        format!("COMMENT ON ROLE {account} IS {}", literal(json)),
+    );
+}
+
+/// One statement for all roles. The names are sorted: on 16+ each role granted is locked to the end of the
+/// transaction, and two that take them in a different order would wait for each other.
+pub(super) fn grant<'a>(message: &mut Message, account: &AccountName, roles: impl Iterator<Item = &'a str>) {
+    let mut roles: Vec<&str> = roles.collect();
+    roles.sort_unstable();
+    if roles.is_empty() {
+        return;
+    }
+    let account = identifier(account.as_str());
+    let roles = identifiers(roles);
+    message.push_needing(
+        Needs::AdminOption(roles.clone()),
+        format!("granting {roles} to {account}"),
+        format!("GRANT {roles} TO {account}"),
+    );
+}
+
+fn enable(message: &mut Message, plan: &Activate) {
+    let account = identifier(plan.account.as_str());
+    let password = plan
+        .verifier
+        .as_ref()
+        .map_or_else(String::new, |verifier| format!(" PASSWORD {}", literal(verifier.expose_secret())));
+    message.push(format!("enabling {account}"), format!("ALTER ROLE {account} LOGIN{password}"));
+}

@@ -1,0 +1,186 @@
+//! Carrying out plans: which message when, and what follows from a failure.
+
+use std::collections::BTreeSet;
+
+use super::drain::Door;
+use super::guard::Guard;
+use super::server::Place;
+use super::sqlstate::{DEPENDENT_OBJECTS, HOLDS_RIGHTS, LOCK_NOT_AVAILABLE, UNDEFINED_OBJECT};
+use super::{Postgres, activate, adjust, end, probe, rights};
+use crate::plan::{Activate, Adjust, End};
+use crate::{AccountName, Applied, Class, Error, Query};
+
+impl Postgres {
+    pub(super) async fn activate(&self, plan: &Activate) -> Result<Applied, Error> {
+        let place = self.server.place(plan.session_database.as_deref());
+        if let Some(message) = activate::create_roles(&plan.create_roles) {
+            self.server.run(&place, &message).await?;
+        }
+        if plan.close_first {
+            let door =
+                Door { place: &place, account: &plan.account, owner_uid: &plan.owner.uid, owned: false };
+            self.shut_and_drain(
+                &door,
+                &query(&plan.account, &plan.owner.uid, plan.session_database.as_deref()),
+            )
+            .await?;
+        }
+        self.draining.forget(&plan.account);
+        match self.try_activate(&place, plan, true).await {
+            Err(error) if error.code == HOLDS_RIGHTS => {
+                self.revoke_rights(&place, &plan.account, false).await;
+                self.try_activate(&place, plan, false).await?;
+            }
+            // The marker is ensured when a server is probed; somebody may have dropped it since.
+            Err(error) if error.code == UNDEFINED_OBJECT => {
+                self.server.run(&place, &probe::ensure_marker()).await?;
+                self.try_activate(&place, plan, true).await?;
+            }
+            result => result?,
+        }
+        Ok(Applied::default())
+    }
+
+    async fn try_activate(&self, place: &Place, plan: &Activate, strict: bool) -> Result<(), Error> {
+        let dialect = self.server.dialect(place).await?;
+        let result = self.server.run(place, &activate::message(plan, dialect, strict, false)).await;
+        match result {
+            Err(error) if error.code == DEPENDENT_OBJECTS => {
+                self.server.run(place, &activate::message(plan, dialect, strict, true)).await.map(drop)
+            }
+            result => result.map(drop),
+        }
+    }
+
+    pub(super) async fn adjust(&self, plan: &Adjust) -> Result<Applied, Error> {
+        let place = self.server.place(plan.session_database.as_deref());
+        if let Some(message) = activate::create_roles(&plan.create_roles) {
+            self.server.run(&place, &message).await?;
+        }
+        let dialect = self.server.dialect(&place).await?;
+        let guard = Guard::managed(&plan.account).owned_by(&plan.owner_uid);
+        let send = async |cascade: bool| {
+            let message = adjust::message(plan, dialect, cascade);
+            match self.server.run_unless_locked(&place, &message).await {
+                // Losing a role must not depend on the user's leave.
+                Err(error) if error.code == LOCK_NOT_AVAILABLE && !plan.revoke.is_empty() => {
+                    self.past_the_user(&place, &plan.account, &guard, &message).await
+                }
+                result => result,
+            }
+        };
+        match send(false).await {
+            Err(error) if error.code == DEPENDENT_OBJECTS => drop(send(true).await?),
+            result => drop(result?),
+        }
+        if plan.terminate {
+            self.terminate_and_wait(&place, &plan.account, &guard).await?;
+        }
+        Ok(Applied::default())
+    }
+
+    pub(super) async fn end(&self, plan: &End) -> Result<Applied, Error> {
+        let place = self.server.place(plan.session_database.as_deref());
+        let door = Door { place: &place, account: &plan.account, owner_uid: &plan.owner_uid, owned: true };
+        let query = query(&plan.account, &plan.owner_uid, plan.session_database.as_deref());
+        self.shut(&door).await?;
+        // From here on no failure keeps the rest from being tried.
+        let stripped = self.strip(&place, plan).await;
+        let drained = self.drain(&door, &query).await?;
+        stripped?;
+        let Some(account) = drained.observed.account else {
+            return Ok(Applied { dropped: true, ..Applied::default() });
+        };
+        if drained.holds_rights {
+            self.revoke_rights(&place, &plan.account, plan.drop).await;
+        }
+        let mut applied = Applied { leftovers: account.leftovers, ..Applied::default() };
+        if plan.drop {
+            match self.drop_account(&place, plan).await {
+                Ok(()) => {
+                    self.draining.forget(&plan.account);
+                    applied = Applied { dropped: true, ..Applied::default() };
+                }
+                Err(error) if error.class == Class::Refused => {
+                    applied.kept_because = Some(self.why_kept(&place, &plan.account, &error).await);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(applied)
+    }
+
+    async fn strip(&self, place: &Place, plan: &End) -> Result<(), Error> {
+        let dialect = self.server.dialect(place).await?;
+        match self.server.run(place, &end::strip(plan, dialect, false)).await {
+            // It passed a role on. Whoever has it from this account has it no longer.
+            Err(error) if error.code == DEPENDENT_OBJECTS => {
+                tracing::warn!(
+                    account = plan.account.as_str(),
+                    "revoking what the account passed on as well"
+                );
+                self.server.run(place, &end::strip(plan, dialect, true)).await.map(drop)
+            }
+            result => result.map(drop),
+        }
+    }
+
+    async fn drop_account(&self, place: &Place, plan: &End) -> Result<(), Error> {
+        match self.server.run(place, &end::drop_account(plan)).await {
+            Err(error) if error.code == DEPENDENT_OBJECTS => {
+                self.revoke_rights(place, &plan.account, true).await;
+                self.server.run(place, &end::drop_account(plan)).await.map(drop)
+            }
+            result => result.map(drop),
+        }
+    }
+
+    /// Takes away what the account itself was granted, in each database where the admin user can. Best effort: what
+    /// is left shows as a dependency, and only a drop minds.
+    async fn revoke_rights(&self, place: &Place, account: &AccountName, connect_too: bool) {
+        let attempt = async {
+            let dialect = self.server.dialect(place).await?;
+            let message = rights::revoke(account, dialect, connect_too);
+            for database in rights::databases(&self.dependencies(place, account).await?) {
+                let place = database.map_or_else(|| place.clone(), Place::Exactly);
+                if let Err(error) = self.server.run(&place, &message).await {
+                    tracing::info!(account = account.as_str(), %error, "rights of the account itself stay");
+                }
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = attempt.await {
+            tracing::info!(account = account.as_str(), %error, "rights of the account itself stay");
+        }
+    }
+
+    async fn dependencies(
+        &self,
+        place: &Place,
+        account: &AccountName,
+    ) -> Result<Vec<rights::Dependency>, Error> {
+        let message = rights::dependencies(account);
+        let reply = self.server.run(place, &message).await?;
+        super::observe::parse(&reply, || message.attempted(0).to_owned())
+    }
+
+    async fn why_kept(&self, place: &Place, account: &AccountName, error: &Error) -> String {
+        match self.dependencies(place, account).await {
+            Ok(dependencies) if !dependencies.is_empty() => {
+                format!("{error}: {}", rights::told(&dependencies))
+            }
+            _ => error.to_string(),
+        }
+    }
+}
+
+/// The query that tells all about an account and nothing else.
+fn query(account: &AccountName, owner_uid: &str, session_database: Option<&str>) -> Query {
+    Query {
+        account: account.clone(),
+        owner_uid: owner_uid.to_owned(),
+        session_database: session_database.map(str::to_owned),
+        roles: BTreeSet::new(),
+        databases: BTreeSet::new(),
+    }
+}

@@ -1,0 +1,55 @@
+//! All managed accounts of a server, in one query.
+
+use serde::Deserialize;
+
+use super::Postgres;
+use super::message::Message;
+use super::observe::{parse, record};
+use super::quote::literal;
+use crate::server::CensusEntry;
+use crate::{AccountName, Census, Error, MARKER};
+
+#[derive(Deserialize)]
+struct Row {
+    name: String,
+    comment: Option<String>,
+    login: bool,
+    backends: u32,
+}
+
+impl Postgres {
+    pub(super) async fn count_accounts(&self) -> Result<Census, Error> {
+        let message = message();
+        let reply = self.server.run(&self.server.place(None), &message).await?;
+        let rows: Vec<Row> = parse(&reply, || message.attempted(0).to_owned())?;
+        let entries = rows.into_iter().filter_map(|row| {
+            Some(CensusEntry {
+                account: AccountName::new(row.name).ok()?,
+                owner: record(row.comment.as_deref()),
+                enabled: row.login,
+                backends: row.backends,
+            })
+        });
+        Ok(Census { accounts: entries.collect() })
+    }
+}
+
+fn message() -> Message {
+    Message::one(
+        "listing the managed accounts",
+        format!(
+            "SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
+  'name', u.rolname, 'comment', d.description, 'login', u.rolcanlogin, 'backends', COALESCE(b.n, 0))
+  ORDER BY u.rolname), '[]')
+FROM (SELECT DISTINCT m.member FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
+  WHERE g.rolname = {}) managed
+JOIN pg_catalog.pg_roles u ON u.oid = managed.member
+LEFT JOIN pg_catalog.pg_shdescription d
+  ON d.objoid = u.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+LEFT JOIN (SELECT a.usesysid, pg_catalog.count(*) AS n FROM pg_catalog.pg_stat_activity a
+  WHERE a.usesysid IS NOT NULL GROUP BY a.usesysid) b ON b.usesysid = u.oid
+WHERE u.rolname <> CURRENT_USER",
+            literal(MARKER)
+        ),
+    )
+}

@@ -1,0 +1,218 @@
+//! Closing the door behind an account and waiting until nobody is left inside, or on the way in.
+
+use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Postgres;
+use super::end;
+use super::guard::Guard;
+use super::message::{Message, Reply};
+use super::observe::{Question, Reading};
+use super::server::Place;
+use super::sqlstate::LOCK_NOT_AVAILABLE;
+use crate::{AccountName, Class, Error, Query, Reason};
+
+/// How long one call waits. The next call goes on where this one stopped.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks: at first a backend is gone within a millisecond or two.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
+const LONGEST_LOOK: Duration = Duration::from_millis(200);
+/// Logins that were under way when a door closed are decided by then: authentication_timeout is at most 10 minutes.
+const DECIDED: Duration = Duration::from_secs(600);
+
+/// The account whose door is closed, and on whose word.
+pub(super) struct Door<'a> {
+    pub(super) place: &'a Place,
+    pub(super) account: &'a AccountName,
+    pub(super) owner_uid: &'a str,
+    /// An account without an ownership record is left alone, too.
+    pub(super) owned: bool,
+}
+
+impl Door<'_> {
+    fn guard(&self) -> Guard<'_> {
+        let guard = Guard::managed(self.account);
+        if self.owned { guard.owned_by(self.owner_uid) } else { guard.not_foreign_to(self.owner_uid) }
+    }
+}
+
+/// The logins that were under way when doors closed, kept until they are decided.
+///
+/// Not state of an account, but of a wait: whoever comes later meets a closed door, so a new look must not count
+/// them. Otherwise somebody who keeps opening connections (no login is needed for that) could hold up every end for
+/// ever. Forgetting an entry costs no more than another wait.
+#[derive(Debug, Default)]
+pub(super) struct Draining(Mutex<HashMap<AccountName, (Instant, BTreeSet<String>)>>);
+
+impl Draining {
+    pub(super) fn forget(&self, account: &AccountName) {
+        self.entries().remove(account);
+    }
+
+    /// What is left of the logins under way: of those found now that were so the first time.
+    fn remaining(&self, account: &AccountName, starting: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut entries = self.entries();
+        entries.retain(|_, (since, _)| since.elapsed() < DECIDED);
+        let (_, remaining) =
+            entries.entry(account.clone()).or_insert_with(|| (Instant::now(), starting.clone()));
+        remaining.retain(|login| starting.contains(login));
+        remaining.clone()
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<AccountName, (Instant, BTreeSet<String>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Postgres {
+    /// Closes the door, ends the backends, and waits until both are so.
+    pub(super) async fn shut_and_drain(&self, door: &Door<'_>, query: &Query) -> Result<Reading, Error> {
+        self.shut(door).await?;
+        self.drain(door, query).await
+    }
+
+    /// Closes the door and ends the backends that are inside. When this returns an error the door may be open.
+    pub(super) async fn shut(&self, door: &Door<'_>) -> Result<(), Error> {
+        let guard = door.guard();
+        let impatient = end::close(&guard, door.account, end::IMPATIENT_MS);
+        let reply = match self.server.run_unless_locked(door.place, &impatient).await {
+            Err(error) if error.code == LOCK_NOT_AVAILABLE => {
+                let patient = end::close(&guard, door.account, end::PATIENT_MS);
+                self.past_the_user(door.place, door.account, &guard, &patient).await?
+            }
+            result => result?,
+        };
+        let row = reply.rows.iter().flatten().find(|row| row.len() == 2);
+        let was_open = row.and_then(|row| row.get(0)) != Some("f");
+        let backends = row.and_then(|row| row.get(1)) != Some("0");
+        if was_open {
+            // Who is on the way in now is not who was when the door closed the last time.
+            self.draining.forget(door.account);
+        }
+        if backends && let Err(error) = self.terminate(door.place, door.account, &guard).await {
+            // The look that follows tells whether it matters.
+            tracing::debug!(account = door.account.as_str(), %error, "backends are not ended yet");
+        }
+        Ok(())
+    }
+
+    /// Waits until no backend is left and no login is under way that began before the door closed.
+    pub(super) async fn drain(&self, door: &Door<'_>, query: &Query) -> Result<Reading, Error> {
+        let question = Question { query: query.clone(), to_verify: true };
+        let begun = Instant::now();
+        let mut pause = FIRST_LOOK;
+        let mut refused = None;
+        loop {
+            let reading = self.reader.read(&self.server, door.place, question.clone()).await?;
+            let Some(account) = &reading.observed.account else { return Ok(reading) };
+            if account.enabled {
+                return Err(reopened(door.account));
+            }
+            // Within a reading the logins are looked at first: one that is through by then is a backend.
+            let starting = self.draining.remaining(door.account, &reading.starting).len();
+            if account.backends == 0 && starting == 0 {
+                return Ok(reading);
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(still_there(door.account, account.backends, starting, refused));
+            }
+            if account.backends > 0 {
+                refused = self.terminate(door.place, door.account, &door.guard().closed()).await.err();
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_LOOK);
+        }
+    }
+
+    /// Ends the account's backends: tells which were told to end.
+    async fn terminate(
+        &self,
+        place: &Place,
+        account: &AccountName,
+        guard: &Guard<'_>,
+    ) -> Result<Vec<i32>, Error> {
+        let dialect = self.server.dialect(place).await?;
+        let reply = self.server.run(place, &end::terminate(guard, account, dialect)).await?;
+        Ok(reply.column().filter_map(|pid| pid.parse().ok()).collect())
+    }
+
+    /// Ends the backends that an account has now, and waits for them. New ones may come.
+    pub(super) async fn terminate_and_wait(
+        &self,
+        place: &Place,
+        account: &AccountName,
+        guard: &Guard<'_>,
+    ) -> Result<(), Error> {
+        let pids = self.terminate(place, account, guard).await?;
+        let begun = Instant::now();
+        let mut pause = FIRST_LOOK;
+        while !pids.is_empty() {
+            let reply = self.server.run(place, &end::remaining(account, &pids)).await?;
+            let left = reply.value().and_then(|count| count.parse().ok()).unwrap_or(0);
+            if left == 0 {
+                break;
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(still_there(account, left, 0, None));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_LOOK);
+        }
+        Ok(())
+    }
+
+    /// Sends a message that needs the account's row while its user may hold it; nobody else does for long. So while
+    /// the message waits, the user's backends are ended.
+    pub(super) async fn past_the_user(
+        &self,
+        place: &Place,
+        account: &AccountName,
+        guard: &Guard<'_>,
+        message: &Message,
+    ) -> Result<Reply, Error> {
+        let mut sent = pin!(self.server.run(place, message));
+        loop {
+            let ended = async {
+                tokio::time::sleep(LONGEST_LOOK).await;
+                self.terminate(place, account, guard).await
+            };
+            tokio::select! {
+                biased;
+                result = &mut sent => return result,
+                // Where that fails, the message comes to its own end.
+                _ = ended => {}
+            }
+        }
+    }
+}
+
+fn reopened(account: &AccountName) -> Error {
+    Error {
+        class: Class::Transient,
+        reason: Reason::AccountInUse,
+        attempted: format!("ending the access of {:?}", account.as_str()),
+        code: String::new(),
+        detail: "somebody let it log in again meanwhile".to_owned(),
+        remedy: String::new(),
+    }
+}
+
+fn still_there(account: &AccountName, backends: u32, starting: usize, refused: Option<Error>) -> Error {
+    let detail = format!("{backends} backends and {starting} logins under way are still there");
+    let (code, detail, remedy) = match refused {
+        Some(refused) => {
+            (refused.code, format!("{detail}; {}: {}", refused.attempted, refused.detail), refused.remedy)
+        }
+        None => (String::new(), detail, String::new()),
+    };
+    Error {
+        class: Class::Transient,
+        reason: Reason::ServerRefused,
+        attempted: format!("ending the access of {:?}", account.as_str()),
+        code,
+        detail,
+        remedy,
+    }
+}

@@ -1,0 +1,220 @@
+//! A few connections to one server, over all its databases.
+//!
+//! Two bounds of the same size keep the total: a *slot* is held while a connection is used, a *permit* for as long as
+//! it is open. Whoever has a slot but finds no connection to its database closes an idle one of another database and
+//! takes its permit. Since those in use never exceed the slots, there is always one to close.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connect::{Connection, Connector};
+use super::sqlstate;
+use crate::Error;
+
+/// How long a connection that nobody uses stays open.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long a database that could not be connected to is passed over where another one does as well.
+const SHUNNED: Duration = Duration::from_secs(30);
+/// Where the admin user connects when the database it should use is gone; every server has these.
+const FALL_BACK: [&str; 2] = ["postgres", "template1"];
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    connector: Connector,
+    slots: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Most recently used last.
+    idle: Vec<Idle>,
+    shunned: HashMap<String, Instant>,
+    reaping: bool,
+}
+
+struct Idle {
+    database: String,
+    connection: Connection,
+    since: Instant,
+}
+
+/// A connection for one message at a time. It goes back to the pool when this is dropped between two messages, and is
+/// closed when this is dropped within one.
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    database: String,
+    connection: Option<Connection>,
+    /// It was used before: that it is broken may be old news.
+    pub(super) reused: bool,
+    /// No message is under way and no transaction open.
+    pub(super) clean: bool,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    pub(super) fn new(connector: Connector) -> Arc<Self> {
+        let size = connector.config().max_connections.max(1);
+        Arc::new(Self {
+            connector,
+            slots: Arc::new(Semaphore::new(size)),
+            permits: Arc::new(Semaphore::new(size)),
+            state: Mutex::default(),
+        })
+    }
+
+    /// A connection to the first of these databases that takes one.
+    ///
+    /// # Errors
+    ///
+    /// That of the first database, when none does or the server cannot be reached.
+    pub(super) async fn any(self: &Arc<Self>, database: &str) -> Result<Lease, Error> {
+        let mut first = None;
+        if !self.is_shunned(database) {
+            match self.exactly(database).await {
+                Ok(lease) => return Ok(lease),
+                Err(error) if !sqlstate::is_about_the_database(&error.code) => return Err(error),
+                Err(error) => {
+                    self.state().shunned.insert(database.to_owned(), Instant::now());
+                    first = Some(error);
+                }
+            }
+        }
+        for other in FALL_BACK.iter().filter(|&&other| other != database) {
+            match self.exactly(other).await {
+                Ok(lease) => return Ok(lease),
+                Err(error) => first = Some(first.unwrap_or(error)),
+            }
+        }
+        match first {
+            Some(error) => Err(error),
+            // Shunned, and nothing else to try.
+            None => self.exactly(database).await,
+        }
+    }
+
+    /// A connection to this very database.
+    pub(super) async fn exactly(self: &Arc<Self>, database: &str) -> Result<Lease, Error> {
+        // The semaphores are never closed.
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| closed())?;
+        let lease = |connection, reused| Lease {
+            pool: Arc::clone(self),
+            database: database.to_owned(),
+            connection: Some(connection),
+            reused,
+            clean: true,
+            _slot: slot,
+        };
+        if let Some(connection) = self.take_idle(database) {
+            return Ok(lease(connection, true));
+        }
+        let permit = self.permit().await?;
+        Ok(lease(self.connector.open(database, permit).await?, false))
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let mut permit = std::pin::pin!(Arc::clone(&self.permits).acquire_owned());
+        // In the queue first, so that nobody else gets what is given up now.
+        let taken = tokio::select! {
+            biased;
+            taken = &mut permit => taken,
+            () = async { self.close_one() } => permit.await,
+        };
+        taken.map_err(|_| closed())
+    }
+
+    /// Closes every idle connection: the server is not what it was, or nobody needs it any more.
+    pub(super) fn close_idle(&self) {
+        let idle = std::mem::take(&mut self.state().idle);
+        drop(idle);
+    }
+
+    fn take_idle(&self, database: &str) -> Option<Connection> {
+        let mut state = self.state();
+        state.idle.retain(|idle| !idle.connection.client.is_closed());
+        let at = state.idle.iter().rposition(|idle| idle.database == database)?;
+        Some(state.idle.remove(at).connection)
+    }
+
+    /// Closes the connection that was idle for longest, of whatever database.
+    fn close_one(&self) {
+        let mut state = self.state();
+        if !state.idle.is_empty() {
+            state.idle.remove(0);
+        }
+    }
+
+    fn is_shunned(&self, database: &str) -> bool {
+        let mut state = self.state();
+        state.shunned.retain(|_, since| since.elapsed() < SHUNNED);
+        state.shunned.contains_key(database)
+    }
+
+    fn give_back(self: &Arc<Self>, database: String, connection: Connection) {
+        let mut state = self.state();
+        state.idle.push(Idle { database, connection, since: Instant::now() });
+        if !state.reaping {
+            // Without a runtime nobody can use the connection either; it is closed with the pool.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                state.reaping = true;
+                runtime.spawn(reap(Arc::downgrade(self)));
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes what was idle for too long, until nothing is left to watch.
+async fn reap(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(IDLE / 4).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let mut state = pool.state();
+        state.idle.retain(|idle| idle.since.elapsed() < IDLE && !idle.connection.client.is_closed());
+        if state.idle.is_empty() {
+            state.reaping = false;
+            return;
+        }
+    }
+}
+
+impl Lease {
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        self.connection.as_ref()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && self.clean
+            && !connection.client.is_closed()
+        {
+            self.pool.give_back(std::mem::take(&mut self.database), connection);
+        }
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("idle", &self.idle.len()).finish_non_exhaustive()
+    }
+}
+
+fn closed() -> Error {
+    Error {
+        class: crate::Class::Transient,
+        reason: crate::Reason::DatabaseUnreachable,
+        attempted: "taking a connection".to_owned(),
+        code: String::new(),
+        detail: "the pool is closed".to_owned(),
+        remedy: String::new(),
+    }
+}

@@ -1,0 +1,115 @@
+//! Calls that want to read at the same time share a message.
+//!
+//! The first becomes the leader and reads for itself. Whoever comes while it reads waits; the next leader takes all
+//! who wait along. Nobody waits for company: alone, a call costs what it would without this.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::observe::{self, Question, Reading};
+use super::server::{Place, Server};
+use crate::{Class, Error};
+
+/// More in one message gain nothing, and make everybody wait for the last.
+const MOST: usize = 1000;
+
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    desks: Mutex<HashMap<Place, Arc<Desk>>>,
+}
+
+/// Where those wait who want to read in one place.
+#[derive(Debug, Default)]
+struct Desk {
+    waiting: Mutex<Vec<Waiting>>,
+    leader: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    question: Question,
+    answer: oneshot::Sender<Result<Reading, Error>>,
+}
+
+impl Reader {
+    /// Reads the answer to a question, with those of others where they are asked at the same time.
+    pub(super) async fn read(
+        &self,
+        server: &Server,
+        place: &Place,
+        question: Question,
+    ) -> Result<Reading, Error> {
+        let desk = Arc::clone(self.desks().entry(place.clone()).or_default());
+        'asking: loop {
+            let (answer, mut answered) = oneshot::channel();
+            desk.waiting().push(Waiting { question: question.clone(), answer });
+            let _leader = tokio::select! {
+                biased;
+                result = &mut answered => match result {
+                    Ok(result) => return result,
+                    // The leader was dropped with the question in hand: ask again.
+                    Err(_) => continue 'asking,
+                },
+                leader = desk.leader.lock() => leader,
+            };
+            // Nobody else leads now. So the question is answered, or given up, or still waits.
+            loop {
+                match answered.try_recv() {
+                    Ok(result) => return result,
+                    Err(oneshot::error::TryRecvError::Closed) => continue 'asking,
+                    Err(oneshot::error::TryRecvError::Empty) => answer_all(server, place, desk.take()).await,
+                }
+            }
+        }
+    }
+
+    fn desks(&self) -> MutexGuard<'_, HashMap<Place, Arc<Desk>>> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Desk {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those who have waited longest. Whoever has gone away is left out.
+    fn take(&self) -> Vec<Waiting> {
+        let mut waiting = self.waiting();
+        waiting.retain(|one| !one.answer.is_closed());
+        let most = waiting.len().min(MOST);
+        waiting.drain(..most).collect()
+    }
+}
+
+async fn answer_all(server: &Server, place: &Place, batch: Vec<Waiting>) {
+    let questions: Vec<Question> = batch.iter().map(|one| one.question.clone()).collect();
+    match read(server, place, &questions).await {
+        Ok(readings) => {
+            for (one, reading) in batch.into_iter().zip(readings) {
+                // Whoever asked may have gone away.
+                let _ = one.answer.send(Ok(reading));
+            }
+        }
+        // One name that the server cannot digest must not be everybody's failure.
+        Err(error) if error.class == Class::Refused && batch.len() > 1 => {
+            for one in batch {
+                let result = read(server, place, std::slice::from_ref(&one.question)).await;
+                let _ = one.answer.send(result.map(|mut readings| readings.pop().unwrap_or_default()));
+            }
+        }
+        Err(error) => {
+            for one in batch {
+                let _ = one.answer.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+async fn read(server: &Server, place: &Place, questions: &[Question]) -> Result<Vec<Reading>, Error> {
+    let dialect = server.dialect(place).await?;
+    let reply = server.run(place, &observe::message(questions, dialect)).await?;
+    observe::readings(questions, &reply)
+}

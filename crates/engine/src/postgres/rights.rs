@@ -1,0 +1,170 @@
+//! Rights on objects that somebody granted to an account itself, rather than to a role it is a member of.
+//!
+//! They outlive every session, and they stand in the way of a drop. The server knows of them across all databases
+//! (`pg_shdepend`), but takes them away only in the database of the object, and only as whoever granted them. So this
+//! is done where the admin user may, and never as part of what closes an access. CONNECT on a database is let be while
+//! the account stays: somebody gave it so that the sessions can work.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use super::message::Message;
+use super::quote::{block, identifier, literal};
+use super::sqlstate::HOLDS_RIGHTS;
+use super::version::Dialect;
+use crate::AccountName;
+
+/// What keeps an account from being dropped.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(super) struct Dependency {
+    /// `None`: the server as a whole.
+    pub(super) database: Option<String>,
+    /// As in `pg_shdepend`: `o` owner, `a` rights, `r` policy.
+    pub(super) kind: String,
+    pub(super) count: u64,
+}
+
+/// True where the account of the alias `u` holds rights on something but CONNECT on databases. (From 16 on the server
+/// counts memberships as rights as well.)
+pub(super) const HOLDS_ANY: &str = "EXISTS (SELECT FROM pg_catalog.pg_shdepend s
+    WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid = u.oid AND s.deptype = 'a'
+      AND s.classid <> 'pg_catalog.pg_auth_members'::pg_catalog.regclass
+      AND NOT (s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) a
+        WHERE d.oid = s.objid AND a.grantee = u.oid AND a.privilege_type <> 'CONNECT')))";
+
+/// Fails with `RC002` where the account holds such rights.
+pub(super) fn refuse_any(account: &AccountName) -> (String, String) {
+    let body = format!(
+        "BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_roles u WHERE u.rolname = {} AND {HOLDS_ANY}) THEN
+    RAISE EXCEPTION USING ERRCODE = '{HOLDS_RIGHTS}', MESSAGE = 'the account itself holds rights on objects';
+  END IF;
+END",
+        literal(account.as_str())
+    );
+    (format!("looking for rights of {} itself", identifier(account.as_str())), block(&body))
+}
+
+/// Lists what depends on an account, counted by database and kind, as JSON.
+pub(super) fn dependencies(account: &AccountName) -> Message {
+    Message::one(
+        format!("reading what depends on {}", identifier(account.as_str())),
+        format!(
+            "SELECT COALESCE(pg_catalog.json_agg(x), '[]') FROM (
+  SELECT d.datname AS database, s.deptype AS kind, pg_catalog.count(*) AS count
+  FROM pg_catalog.pg_shdepend s JOIN pg_catalog.pg_roles u ON u.oid = s.refobjid
+  LEFT JOIN pg_catalog.pg_database d ON d.oid = s.dbid
+  WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND u.rolname = {}
+    AND s.classid <> 'pg_catalog.pg_auth_members'::pg_catalog.regclass
+  GROUP BY 1, 2 ORDER BY 1 NULLS FIRST, 2) x",
+            literal(account.as_str())
+        ),
+    )
+}
+
+/// The databases in which rights have to be taken away. Those on databases and the like are seen from all.
+pub(super) fn databases(dependencies: &[Dependency]) -> BTreeSet<Option<String>> {
+    dependencies.iter().filter(|d| d.kind == "a" || d.kind == "i").map(|d| d.database.clone()).collect()
+}
+
+/// Takes away what the account holds in the database where this runs, and on the server as a whole. What the admin
+/// user may not take away is passed over.
+pub(super) fn revoke(account: &AccountName, dialect: Dialect, connect_too: bool) -> Message {
+    let name = literal(account.as_str());
+    let may_become = if dialect.has_grantors() { "SET" } else { "MEMBER" };
+    let on_database = if connect_too { "ALL" } else { "CREATE, TEMPORARY" };
+    let body = format!(
+        "DECLARE
+  one pg_catalog.record;
+BEGIN
+  FOR one IN
+    SELECT DISTINCT x.revoke, x.grantor, g.rolname <> CURRENT_USER AND pg_catalog.pg_has_role(g.oid, '{may_become}') AS become, g.rolname
+    FROM pg_catalog.pg_shdepend s
+    JOIN pg_catalog.pg_roles u ON u.oid = s.refobjid AND u.rolname = {name}
+    CROSS JOIN LATERAL (
+      SELECT a.grantor, a.grantee, 'REVOKE ALL ON ' || CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::pg_catalog.regclass AS revoke
+      FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) a
+      WHERE s.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = s.objid
+      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON TABLE ' || t.attrelid::pg_catalog.regclass
+      FROM pg_catalog.pg_attribute t CROSS JOIN LATERAL pg_catalog.aclexplode(t.attacl) a
+      WHERE s.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND t.attrelid = s.objid AND t.attnum = s.objsubid
+      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON ROUTINE ' || p.oid::pg_catalog.regprocedure
+      FROM pg_catalog.pg_proc p CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) a
+      WHERE s.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = s.objid
+      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON SCHEMA ' || pg_catalog.quote_ident(n.nspname)
+      FROM pg_catalog.pg_namespace n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) a
+      WHERE s.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND n.oid = s.objid
+      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON TYPE ' || t.oid::pg_catalog.regtype
+      FROM pg_catalog.pg_type t CROSS JOIN LATERAL pg_catalog.aclexplode(t.typacl) a
+      WHERE s.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = s.objid
+      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON LANGUAGE ' || pg_catalog.quote_ident(l.lanname)
+      FROM pg_catalog.pg_language l CROSS JOIN LATERAL pg_catalog.aclexplode(l.lanacl) a
+      WHERE s.classid = 'pg_catalog.pg_language'::pg_catalog.regclass AND l.oid = s.objid
+      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON FOREIGN DATA WRAPPER ' || pg_catalog.quote_ident(f.fdwname)
+      FROM pg_catalog.pg_foreign_data_wrapper f CROSS JOIN LATERAL pg_catalog.aclexplode(f.fdwacl) a
+      WHERE s.classid = 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass AND f.oid = s.objid
+      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON FOREIGN SERVER ' || pg_catalog.quote_ident(f.srvname)
+      FROM pg_catalog.pg_foreign_server f CROSS JOIN LATERAL pg_catalog.aclexplode(f.srvacl) a
+      WHERE s.classid = 'pg_catalog.pg_foreign_server'::pg_catalog.regclass AND f.oid = s.objid
+      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON LARGE OBJECT ' || l.oid
+      FROM pg_catalog.pg_largeobject_metadata l CROSS JOIN LATERAL pg_catalog.aclexplode(l.lomacl) a
+      WHERE s.classid = 'pg_catalog.pg_largeobject'::pg_catalog.regclass AND l.oid = s.objid
+      UNION ALL SELECT d.defaclrole, a.grantee, 'ALTER DEFAULT PRIVILEGES FOR ROLE ' || pg_catalog.quote_ident(r.rolname)
+        || COALESCE(' IN SCHEMA ' || pg_catalog.quote_ident(n.nspname), '') || ' REVOKE ALL ON '
+        || CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES'
+          WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' WHEN 'L' THEN 'LARGE OBJECTS' END
+      FROM pg_catalog.pg_default_acl d CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl) a
+      JOIN pg_catalog.pg_roles r ON r.oid = d.defaclrole LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace
+      WHERE s.classid = 'pg_catalog.pg_default_acl'::pg_catalog.regclass AND d.oid = s.objid
+      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE {on_database} ON DATABASE ' || pg_catalog.quote_ident(d.datname)
+      FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) a
+      WHERE s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND d.oid = s.objid
+      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON TABLESPACE ' || pg_catalog.quote_ident(t.spcname)
+      FROM pg_catalog.pg_tablespace t CROSS JOIN LATERAL pg_catalog.aclexplode(t.spcacl) a
+      WHERE s.classid = 'pg_catalog.pg_tablespace'::pg_catalog.regclass AND t.oid = s.objid
+      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON PARAMETER ' || p.parname
+      FROM pg_catalog.pg_parameter_acl p CROSS JOIN LATERAL pg_catalog.aclexplode(p.paracl) a
+      WHERE s.classid = 'pg_catalog.pg_parameter_acl'::pg_catalog.regclass AND p.oid = s.objid
+    ) x
+    JOIN pg_catalog.pg_roles g ON g.oid = x.grantor
+    WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'a' AND x.grantee = u.oid
+      AND s.dbid IN (0, (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))
+  LOOP
+    BEGIN
+      -- What was granted by one is not taken away by another.
+      IF one.become THEN
+        EXECUTE pg_catalog.format('SET LOCAL ROLE %I', one.rolname);
+      END IF;
+      EXECUTE pg_catalog.format('%s FROM %I CASCADE', one.revoke, {name});
+      RESET ROLE;
+    EXCEPTION WHEN OTHERS THEN
+      NULL;
+    END;
+  END LOOP;
+END"
+    );
+    Message::one(format!("revoking rights of {} itself", identifier(account.as_str())), block(&body))
+}
+
+/// What an account is kept for, in words.
+pub(super) fn told(dependencies: &[Dependency]) -> String {
+    let items: Vec<String> = dependencies
+        .iter()
+        .map(|one| {
+            let what = match one.kind.as_str() {
+                "o" => "it owns",
+                "a" => "it holds rights on",
+                "r" => "it is named in policies of",
+                _ => "it is referred to by",
+            };
+            let objects = if one.count == 1 { "object" } else { "objects" };
+            match &one.database {
+                Some(database) => format!("{what} {} {objects} in the database {database:?}", one.count),
+                None => format!("{what} {} {objects} of the whole server", one.count),
+            }
+        })
+        .collect();
+    items.join(", ")
+}

@@ -1,0 +1,268 @@
+//! Messages to the server: sent, answered, and run again when another transaction got in the way.
+
+use std::hash::{BuildHasher, RandomState};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use tokio_postgres::SimpleQueryMessage;
+
+use super::config::Config;
+use super::connect::{Connection, Connector};
+use super::message::{Message, Needs, Reply};
+use super::pool::{Lease, Pool};
+use super::quote::identifier;
+use super::sqlstate;
+use super::stats::{Counters, Stats};
+use super::version::{Dialect, Version};
+use crate::{Class, Error, Reason};
+
+/// How often a transaction runs again, and for how long in all: conflicts are over in milliseconds, lock time-outs
+/// are not.
+const ATTEMPTS: u32 = 6;
+const PATIENCE: Duration = Duration::from_secs(8);
+/// The server keeps the time-outs of statements; this much later it is not believed to be there any more.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// One server, as a place to send messages to.
+#[derive(Debug)]
+pub(super) struct Server {
+    config: Config,
+    pool: Arc<Pool>,
+    counters: Arc<Counters>,
+    version: Mutex<Option<Version>>,
+}
+
+/// Which database a message goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    /// Any will do, this one first: roles belong to the whole server.
+    Any(String),
+    /// This very one.
+    Exactly(String),
+}
+
+impl Server {
+    pub(super) fn new(config: Config) -> Result<Self, Error> {
+        let counters = Arc::new(Counters::default());
+        let connector = Connector::new(config.clone(), Arc::clone(&counters))?;
+        Ok(Self { config, pool: Pool::new(connector), counters, version: Mutex::default() })
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.counters.read()
+    }
+
+    pub(super) fn close_idle(&self) {
+        self.pool.close_idle();
+    }
+
+    /// Where the admin user connects on behalf of a session in `session_database`.
+    pub(super) fn place(&self, session_database: Option<&str>) -> Place {
+        let database = self.config.default_database.as_deref().or(session_database).unwrap_or("postgres");
+        Place::Any(database.to_owned())
+    }
+
+    /// The server's version: the last one seen, else it is asked for.
+    pub(super) async fn version(&self, place: &Place) -> Result<Version, Error> {
+        let known = self.version.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some(version) => Ok(version),
+            None => {
+                let lease = self.lease(place).await?;
+                Ok(lease.connection().map(|connection| connection.version.clone()).unwrap_or_default())
+            }
+        }
+    }
+
+    pub(super) async fn dialect(&self, place: &Place) -> Result<Dialect, Error> {
+        Ok(self.version(place).await?.dialect)
+    }
+
+    /// Sends a message and returns its answer. A conflict with another transaction runs it again.
+    pub(super) async fn run(&self, place: &Place, message: &Message) -> Result<Reply, Error> {
+        self.run_while(place, message, sqlstate::is_retried).await
+    }
+
+    /// As [`Server::run`], but reports a lock time-out at once: the caller knows who holds the lock.
+    pub(super) async fn run_unless_locked(&self, place: &Place, message: &Message) -> Result<Reply, Error> {
+        self.run_while(place, message, |code| {
+            sqlstate::is_retried(code) && code != sqlstate::LOCK_NOT_AVAILABLE
+        })
+        .await
+    }
+
+    async fn run_while(
+        &self,
+        place: &Place,
+        message: &Message,
+        again: impl Fn(&str) -> bool,
+    ) -> Result<Reply, Error> {
+        let begun = Instant::now();
+        let mut attempt = 0;
+        loop {
+            let error = match self.attempt(place, message).await {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            attempt += 1;
+            if !again(&error.code) || attempt == ATTEMPTS || begun.elapsed() > PATIENCE {
+                return Err(error);
+            }
+            tracing::debug!(attempted = error.attempted, code = error.code, attempt, "running it again");
+            self.counters.retried();
+            tokio::time::sleep(jittered(Duration::from_millis(5) * 2_u32.pow(attempt))).await;
+        }
+    }
+
+    /// Sends a message once; twice where the connection turns out to have been broken for some time. Each of our
+    /// messages may be run twice: what it did the first time shows, or makes its own check fail.
+    async fn attempt(&self, place: &Place, message: &Message) -> Result<Reply, Error> {
+        let mut lease = self.lease(place).await?;
+        let reused = lease.reused;
+        let result = self.send(&mut lease, message).await;
+        drop(lease);
+        match result {
+            Err(error) if error.class == Class::Unreachable => {
+                // Whatever ended this connection has ended the others, too.
+                self.pool.close_idle();
+                if !reused {
+                    return Err(error);
+                }
+                let mut lease = self.lease(place).await?;
+                self.send(&mut lease, message).await
+            }
+            Err(error) => {
+                if error.code == sqlstate::READ_ONLY {
+                    // The name may mean another server by now.
+                    self.pool.close_idle();
+                }
+                Err(error)
+            }
+            Ok(reply) => Ok(reply),
+        }
+    }
+
+    async fn lease(&self, place: &Place) -> Result<Lease, Error> {
+        let lease = match place {
+            Place::Any(database) => self.pool.any(database).await?,
+            Place::Exactly(database) => self.pool.exactly(database).await?,
+        };
+        if !lease.reused
+            && let Some(connection) = lease.connection()
+        {
+            *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.version.clone());
+        }
+        Ok(lease)
+    }
+
+    async fn send(&self, lease: &mut Lease, message: &Message) -> Result<Reply, Error> {
+        lease.clean = false;
+        self.counters.sent(message.len());
+        let deadline = self.config.statement_timeout + GRACE;
+        let Some(connection) = lease.connection() else { return Err(self.silent(message, deadline)) };
+        let result = tokio::time::timeout(deadline, exchange(connection, message)).await;
+        let Ok((statement, result)) = result else { return Err(self.silent(message, deadline)) };
+        let mut clean = !connection.client.is_closed();
+        if clean && result.is_err() && message.is_explicit() {
+            let rolled_back = tokio::time::timeout(GRACE, connection.client.batch_execute("ROLLBACK")).await;
+            clean = matches!(rolled_back, Ok(Ok(())));
+        }
+        lease.clean = clean;
+        result.map_err(|error| {
+            self.explained(said(message.attempted(statement), &error), message.needs(statement))
+        })
+    }
+
+    /// Adds what to do where the admin user lacks a right.
+    fn explained(&self, error: Error, needs: Needs) -> Error {
+        if error.code != sqlstate::INSUFFICIENT_PRIVILEGE {
+            return error;
+        }
+        let admin = identifier(&self.config.admin_user);
+        let (reason, remedy) = match needs {
+            Needs::CreateRole => (Reason::MissingCreateRole, format!("run ALTER ROLE {admin} CREATEROLE")),
+            Needs::AdminOption(roles) => {
+                (Reason::MissingAdminOption, format!("run GRANT {roles} TO {admin} WITH ADMIN OPTION"))
+            }
+            Needs::Unknown => (Reason::ServerRefused, String::new()),
+        };
+        Error { reason, remedy, ..error }
+    }
+
+    fn silent(&self, message: &Message, deadline: Duration) -> Error {
+        Error {
+            class: Class::Unreachable,
+            reason: Reason::DatabaseUnreachable,
+            attempted: message.attempted(0).to_owned(),
+            code: String::new(),
+            detail: format!("{} has not answered within {} s", self.config.address(), deadline.as_secs()),
+            remedy: "check the server and the network between".to_owned(),
+        }
+    }
+}
+
+/// Sends a message and reads its answer; with an error, the number of the statement that failed.
+async fn exchange(
+    connection: &Connection,
+    message: &Message,
+) -> (usize, Result<Reply, tokio_postgres::Error>) {
+    let mut reply = Reply { rows: vec![Vec::new()] };
+    let stream = match connection.client.simple_query_raw(&message.sql()).await {
+        Ok(stream) => stream,
+        Err(error) => return (0, Err(error)),
+    };
+    let mut stream = pin!(stream);
+    let mut done = 0;
+    while let Some(item) = stream.next().await {
+        match item {
+            Ok(SimpleQueryMessage::Row(row)) => {
+                if let Some(rows) = reply.rows.last_mut() {
+                    rows.push(row);
+                }
+            }
+            Ok(SimpleQueryMessage::CommandComplete(_)) => {
+                done += 1;
+                reply.rows.push(Vec::new());
+            }
+            Ok(_) => {}
+            Err(error) => return (done, Err(error)),
+        }
+    }
+    (done, Ok(reply))
+}
+
+/// What the server, or the connection, said about a statement.
+fn said(attempted: &str, error: &tokio_postgres::Error) -> Error {
+    let attempted = attempted.to_owned();
+    match error.as_db_error() {
+        Some(db) => {
+            let code = db.code().code().to_owned();
+            let (class, reason) = sqlstate::meaning(&code);
+            let detail = match db.detail() {
+                Some(detail) => format!("{} ({})", db.message(), detail.replace('\n', ", ")),
+                None => db.message().to_owned(),
+            };
+            Error { class, reason, attempted, code, detail, remedy: String::new() }
+        }
+        None => {
+            let detail = match std::error::Error::source(error) {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            };
+            let (class, reason) = (Class::Unreachable, Reason::DatabaseUnreachable);
+            Error { class, reason, attempted, code: String::new(), detail, remedy: String::new() }
+        }
+    }
+}
+
+/// Between half and all of a time, so that those who collided do not collide again.
+fn jittered(time: Duration) -> Duration {
+    let random = RandomState::new().hash_one(()) as u32;
+    time / 2 + (time / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+}

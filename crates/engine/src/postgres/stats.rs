@@ -1,0 +1,59 @@
+//! What an engine did, counted.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What an engine did since it was made. Numbers only grow, but `connections_open`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// SQL statements sent.
+    pub statements: u64,
+    /// Messages sent to the server: round trips.
+    pub round_trips: u64,
+    /// Connections opened.
+    pub connections_opened: u64,
+    /// Connections open now.
+    pub connections_open: u64,
+    /// Transactions run again after a conflict with another.
+    pub retries: u64,
+}
+
+/// The counters behind [`Stats`].
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    statements: AtomicU64,
+    round_trips: AtomicU64,
+    opened: AtomicU64,
+    closed: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn sent(&self, statements: usize) {
+        self.statements.fetch_add(statements as u64, Relaxed);
+        self.round_trips.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn opened(&self) {
+        self.opened.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn closed(&self) {
+        self.closed.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn retried(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn read(&self) -> Stats {
+        let closed = self.closed.load(Relaxed);
+        let opened = self.opened.load(Relaxed);
+        Stats {
+            statements: self.statements.load(Relaxed),
+            round_trips: self.round_trips.load(Relaxed),
+            connections_opened: opened,
+            connections_open: opened.saturating_sub(closed),
+            retries: self.retries.load(Relaxed),
+        }
+    }
+}
