@@ -460,7 +460,7 @@ impl Round {
             }
             for index in self.lives() {
                 let session = &self.gathered.sessions[index].session;
-                if let Some((_, Some(known))) = credentials::recall(shared, session, server, None, self.now).await? {
+                if let Some((_, Some(known))) = credentials::recall(shared, session, server, self.now).await? {
                     shared.memory.set_password(key, Some(known.clone()));
                     return Ok(Password::Known(known));
                 }
@@ -571,13 +571,14 @@ impl Round {
             if trouble.is_none() {
                 let mut handed = shared.memory.handed(&uid);
                 if handed.is_none()
-                    && let Some((known, _)) =
-                        credentials::recall(shared, &session, server, life.expires_at, self.now).await?
+                    && let Some((known, _)) = credentials::recall(shared, &session, server, self.now).await?
                 {
                     shared.memory.set_handed(&uid, Some(known.clone()));
                     handed = Some(known);
                 }
-                let due = handed.as_ref().is_none_or(|handed| handed.renew_at.is_some_and(|at| at <= self.now));
+                let due = handed
+                    .as_ref()
+                    .is_none_or(|handed| handed.renew_at(life.expires_at).is_some_and(|at| at <= self.now));
                 if due {
                     let password = shared.memory.password(key);
                     let made = credentials::hand_out(
@@ -876,7 +877,7 @@ pub(super) fn next_look(shared: &Shared, session: &DatabaseSession, outcome: &Ou
                 .uid
                 .as_deref()
                 .and_then(|uid| shared.memory.handed(uid))
-                .and_then(|handed| handed.renew_at)
+                .and_then(|handed| handed.renew_at(active.expires_at))
                 .map(|at| (at, Lane::Normal));
             [expiry, renewal].into_iter().flatten().min()
         }

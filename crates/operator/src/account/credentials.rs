@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rolecall_api::names::{FIELD_MANAGER, USERNAME_ANNOTATION};
 use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::AccountName;
-use rolecall_engine::credentials::{Certificate, answer, issue};
+use rolecall_engine::credentials::{answer, issue};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::lifecycle::{Obstacle, plus};
@@ -22,6 +22,12 @@ use crate::servers::{Issuer, Server};
 
 /// The type that the Service Binding specification gives such a Secret.
 const SECRET_TYPE: &str = "servicebinding.io/postgresql";
+
+/// Certificates know whole seconds only.
+const SAME_END: Duration = Duration::from_secs(2);
+
+/// No certificate is made anew sooner than this after its start, which lies a little in the past.
+const MIN_LIFE: Duration = Duration::from_secs(90);
 
 /// Everything but what RFC 3986 calls unreserved.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -35,8 +41,28 @@ pub struct Handed {
     pub secret_uid: Option<String>,
     /// The answer to the certificate request, in PEM.
     pub certificate: Option<String>,
-    /// When it has to be made anew.
-    pub renew_at: Option<Timestamp>,
+    /// From when and until when its certificate is valid, where it has one.
+    pub valid: Option<(Timestamp, Timestamp)>,
+}
+
+impl Handed {
+    /// When it has to be made anew, for a session that ends at `expires_at`: at two thirds of a certificate's life, at
+    /// once where the certificate would outlive the session, never where both end together.
+    pub fn renew_at(&self, expires_at: Option<Timestamp>) -> Option<Timestamp> {
+        let (not_before, not_after) = self.valid?;
+        if let Some(end) = expires_at {
+            let (earliest, latest) = (minus(end, SAME_END), plus(end, SAME_END).unwrap_or(end));
+            if not_after > latest {
+                return Some(not_before);
+            }
+            if not_after >= earliest {
+                return None;
+            }
+        }
+        let life = not_after.duration_since(not_before).unsigned_abs();
+        // A certificate that the authority's own end cuts short is not made anew over and over.
+        plus(not_before, (life * 2 / 3).max(MIN_LIFE))
+    }
 }
 
 /// Why a session could not be handed anything.
@@ -89,16 +115,16 @@ pub async fn hand_out(
                             error.to_string(),
                         ))
                     })?;
-                let renew_at = renewal(&certificate, expires_at);
-                return Ok(Handed { certificate: Some(certificate.chain_pem), renew_at, ..Handed::default() });
+                let valid = Some((certificate.not_before, certificate.not_after));
+                return Ok(Handed { certificate: Some(certificate.chain_pem), valid, ..Handed::default() });
             }
             let (certificate, key) = issue(ca, account, now, not_after)
                 .map_err(|error| Failure::Obstacle(Obstacle::stalled(reasons::SECRET_INVALID, error.to_string())))?;
-            let renew_at = renewal(&certificate, expires_at);
+            let valid = Some((certificate.not_before, certificate.not_after));
             data.insert("tls.crt", certificate.chain_pem);
             data.insert("tls.key", key.expose_secret().to_owned());
             let secret_uid = write(shared, session, account, data).await?;
-            Ok(Handed { secret: Some(session.name_any()), secret_uid, certificate: None, renew_at })
+            Ok(Handed { secret: Some(session.name_any()), secret_uid, certificate: None, valid })
         }
         (Issuer::Password, _) => {
             let Some(password) = password else { return Ok(Handed::default()) };
@@ -115,18 +141,16 @@ pub async fn recall(
     shared: &Shared,
     session: &DatabaseSession,
     server: &Server,
-    expires_at: Option<Timestamp>,
     now: Timestamp,
 ) -> kube::Result<Option<(Handed, Option<SecretString>)>> {
     let status = session.status.clone().unwrap_or_default();
     if session.spec.certificate_request.is_some() {
         let Some(ByteString(pem)) = status.certificate else { return Ok(None) };
-        let Some(certificate) = validity(&pem).filter(|certificate| certificate.not_after > now) else {
+        let Some(valid) = validity(&pem).filter(|(_, not_after)| *not_after > now) else {
             return Ok(None);
         };
         let pem = String::from_utf8_lossy(&pem).into_owned();
-        let renew_at = renewal(&certificate, expires_at);
-        return Ok(Some((Handed { certificate: Some(pem), renew_at, ..Handed::default() }, None)));
+        return Ok(Some((Handed { certificate: Some(pem), valid: Some(valid), ..Handed::default() }, None)));
     }
     if matches!(server.issuer, Issuer::None) {
         return Ok(Some((Handed::default(), None)));
@@ -144,8 +168,8 @@ pub async fn recall(
         _ => Ok(data
             .get("tls.crt")
             .and_then(|pem| validity(&pem.0))
-            .filter(|certificate| certificate.not_after > now)
-            .map(|certificate| (Handed { renew_at: renewal(&certificate, expires_at), ..handed }, None))),
+            .filter(|(_, not_after)| *not_after > now)
+            .map(|valid| (Handed { valid: Some(valid), ..handed }, None))),
     }
 }
 
@@ -255,24 +279,15 @@ fn request_pem(field: &str) -> Result<String, Failure> {
         })
 }
 
-/// At two thirds of a certificate's life; never when it lives as long as its session.
-fn renewal(certificate: &Certificate, expires_at: Option<Timestamp>) -> Option<Timestamp> {
-    if expires_at.is_some_and(|end| end <= plus(certificate.not_after, Duration::from_secs(1)).unwrap_or(end)) {
-        return None;
-    }
-    let life = certificate.not_after.duration_since(certificate.not_before).unsigned_abs();
-    plus(certificate.not_before, life * 2 / 3)
-}
-
-fn validity(pem: &[u8]) -> Option<Certificate> {
+fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
     let certificate = pem.parse_x509().ok()?;
     let at = |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).ok();
-    Some(Certificate {
-        chain_pem: String::new(),
-        not_before: at(certificate.validity().not_before)?,
-        not_after: at(certificate.validity().not_after)?,
-    })
+    Some((at(certificate.validity().not_before)?, at(certificate.validity().not_after)?))
+}
+
+fn minus(at: Timestamp, duration: Duration) -> Timestamp {
+    jiff::SignedDuration::try_from(duration).ok().and_then(|d| at.checked_sub(d).ok()).unwrap_or(Timestamp::MIN)
 }
 
 fn is_controlled(secret: &Secret, session: &DatabaseSession) -> bool {
@@ -283,4 +298,53 @@ fn is_controlled(secret: &Secret, session: &DatabaseSession) -> bool {
 
 fn namespace(session: &DatabaseSession) -> String {
     session.namespace().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn valid(from: i64, to: i64) -> Handed {
+        Handed { valid: Some((at(from), at(to))), ..Handed::default() }
+    }
+
+    #[test]
+    fn a_certificate_is_renewed_at_two_thirds_of_its_life() {
+        assert_eq!(valid(0, 3_000).renew_at(None), Some(at(2_000)));
+        assert_eq!(valid(0, 3_000).renew_at(Some(at(9_000))), Some(at(2_000)));
+    }
+
+    #[test]
+    fn a_certificate_that_ends_with_its_session_stays() {
+        assert_eq!(valid(0, 3_000).renew_at(Some(at(3_000))), None);
+        assert_eq!(valid(0, 3_000).renew_at(Some(at(3_001))), None);
+    }
+
+    #[test]
+    fn a_certificate_that_would_outlive_its_session_is_renewed_at_once() {
+        assert_eq!(valid(0, 3_000).renew_at(Some(at(1_000))), Some(at(0)));
+    }
+
+    #[test]
+    fn an_authority_about_to_end_causes_no_hot_loop() {
+        assert_eq!(valid(0, 61).renew_at(None), Some(at(90)));
+    }
+
+    #[test]
+    fn names_are_escaped_in_the_uri() {
+        assert_eq!(utf8_percent_encode("a b@c/%é", COMPONENT).to_string(), "a%20b%40c%2F%25%C3%A9");
+    }
+
+    #[test]
+    fn a_request_is_pem_or_pem_in_base64() {
+        let pem = "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n";
+        assert_eq!(request_pem(pem).unwrap(), pem);
+        let encoded = serde_json::to_value(ByteString(pem.into())).unwrap();
+        assert_eq!(request_pem(encoded.as_str().unwrap()).unwrap(), pem);
+        assert!(matches!(request_pem("%%%"), Err(Failure::Obstacle(_))));
+    }
 }
