@@ -1,22 +1,32 @@
 //! Privileges on objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::bits::Bits;
 use crate::decision::{Denial, Origin};
+use crate::entry_index::EntryIndex;
 use crate::import_rule::ImportRules;
-use crate::labelling::{LabelOrigin, LabelledObjects};
+use crate::labelling::{LabelOrigin, LabelledObjects, MappingRef};
 use crate::object::{Database, DbObject};
-use crate::permission::PermissionEntries;
+use crate::permission::{PermissionEntries, PermissionEntry};
 use crate::privilege::{Privilege, PrivilegeSet};
 use crate::selector::LabelMatch;
+use crate::spec::Labels;
 
 /// The privileges that a user gets on the objects of a server, or of one logical database in it.
+///
+/// An object costs four bytes here; why it gets what it gets is worked out when it is asked for.
 #[derive(Debug)]
 pub struct ObjectPermissions {
     objects: Arc<LabelledObjects>,
+    entries: PermissionEntries,
+    /// Which of `outcomes` each object has.
+    outcome_of: Vec<u32>,
+    /// What the entries give that select some object, kinds aside. The first is nothing.
+    outcomes: Vec<PrivilegeSet>,
 }
 
 /// Decides object permissions: none where an import rule that may concern the database is not valid.
@@ -40,38 +50,134 @@ pub fn decide_objects(
 
 /// For each object the privileges of the allow entries that select its labels, without those of the deny
 /// entries that do, as far as its kind has them.
+///
+/// Objects outside `database_name` get none, where it is given.
 pub fn compute_permissions(
-    _entries: &PermissionEntries,
-    _labelled: &Arc<LabelledObjects>,
-    _database_name: Option<&str>,
+    entries: &PermissionEntries,
+    labelled: &Arc<LabelledObjects>,
+    database_name: Option<&str>,
 ) -> ObjectPermissions {
-    todo!()
+    let index = EntryIndex::new(entries);
+    let mut outcomes = vec![PrivilegeSet::EMPTY];
+    let mut known: HashMap<Bits, u32> = HashMap::new();
+    let mut outcome_of_bits = |bits: &Bits| match known.get(bits) {
+        Some(outcome) => *outcome,
+        None => {
+            let privileges = privileges_of(entries, bits);
+            let outcome = outcomes.iter().position(|known| *known == privileges).unwrap_or_else(|| {
+                outcomes.push(privileges);
+                outcomes.len() - 1
+            });
+            known.insert(bits.clone(), outcome as u32);
+            outcome as u32
+        }
+    };
+    let mut classes: Vec<_> = labelled.classes().iter().map(|_| None).collect();
+    let mut scratch = index.scratch();
+    let outcome_of = labelled.objects_with_class().map(|(object, class)| {
+        let number = class as usize;
+        let Some(class) = labelled.classes().get(number) else { return 0 };
+        if database_name.is_some_and(|name| *class.database != *name) {
+            return 0;
+        }
+        let class_index: &mut Option<_> = &mut classes[number];
+        let class_index = class_index.get_or_insert_with(|| index.class(labelled, class, &mut scratch));
+        index.select(labelled, class, class_index, &object.name, &mut scratch);
+        outcome_of_bits(scratch.selected())
+    });
+    let outcome_of = outcome_of.collect();
+    ObjectPermissions { objects: Arc::clone(labelled), entries: entries.clone(), outcome_of, outcomes }
+}
+
+/// What a set of entries gives; those of allow come first.
+fn privileges_of(entries: &PermissionEntries, selected: &Bits) -> PrivilegeSet {
+    let (mut given, mut taken) = (PrivilegeSet::EMPTY, PrivilegeSet::EMPTY);
+    for entry in selected.iter() {
+        match entry.checked_sub(entries.allow.len()) {
+            None => given = given.union(entries.allow[entry].privileges),
+            Some(entry) => taken = taken.union(entries.deny[entry].privileges),
+        }
+    }
+    given.difference(taken)
 }
 
 impl ObjectPermissions {
     /// The objects on which the user gets something, with what it gets.
     pub fn iter(&self) -> impl Iterator<Item = (&DbObject, PrivilegeSet)> {
-        self.objects.objects().iter().map(|object| (object, PrivilegeSet::EMPTY))
+        let objects = self.objects.objects().iter().enumerate();
+        objects
+            .map(|(i, object)| (object, self.privileges(i)))
+            .filter(|(_, privileges)| !privileges.is_empty())
     }
 
     /// The privileges on the object at `index`, as [`LabelledObjects::objects`] numbers them.
-    pub fn privileges(&self, _index: usize) -> PrivilegeSet {
-        todo!()
+    pub fn privileges(&self, index: usize) -> PrivilegeSet {
+        let (Some(outcome), Some(object)) = (self.outcome_of.get(index), self.objects.objects().get(index))
+        else {
+            return PrivilegeSet::EMPTY;
+        };
+        self.outcomes[*outcome as usize].intersection(PrivilegeSet::of_kind(object.kind))
     }
 
-    /// How many objects the user gets each privilege on.
+    /// How many objects the user gets each privilege on; privileges on none are left out.
     pub fn counts(&self) -> BTreeMap<Privilege, usize> {
-        todo!()
+        let mut counts = BTreeMap::new();
+        for (_, privileges) in self.iter() {
+            for privilege in privileges.iter() {
+                *counts.entry(privilege).or_default() += 1;
+            }
+        }
+        counts
     }
 
     /// Whether the user gets nothing.
     pub fn is_empty(&self) -> bool {
-        todo!()
+        self.iter().next().is_none()
+    }
+
+    /// The objects, with their labels.
+    pub fn objects(&self) -> &Arc<LabelledObjects> {
+        &self.objects
     }
 
     /// Why the user gets what it gets on the object at `index`.
-    pub fn explain(&self, _index: usize) -> ObjectExplanation {
-        todo!()
+    pub fn explain(&self, index: usize) -> ObjectExplanation {
+        let labels = self.objects.labels(index);
+        let kind = self.objects.objects().get(index).map(|object| object.kind);
+        let granted = self.privileges(index);
+        let (mut given, mut taken) = (BTreeMap::new(), BTreeMap::new());
+        if let (Some(labels), Some(kind)) = (&labels, kind) {
+            let of_kind = PrivilegeSet::of_kind(kind);
+            collect(&self.entries.allow, labels, of_kind, &mut given);
+            collect(&self.entries.deny, labels, of_kind, &mut taken);
+        }
+        let privileges = given.into_iter().map(|(privilege, given_by)| PrivilegeOrigin {
+            privilege,
+            granted: granted.contains(privilege),
+            given_by,
+            taken_by: taken.remove(&privilege).unwrap_or_default(),
+        });
+        ObjectExplanation {
+            imported_by: self.objects.imported_by(index).into_iter().cloned().collect(),
+            labels: self.objects.explain(index),
+            privileges: privileges.collect(),
+        }
+    }
+}
+
+/// Adds the entries that select an object with these labels to the privileges that they name.
+fn collect(
+    entries: &[Arc<PermissionEntry>],
+    labels: &Labels,
+    of_kind: PrivilegeSet,
+    by_privilege: &mut BTreeMap<Privilege, Vec<EntryMatch>>,
+) {
+    for entry in entries {
+        let Some(by) = entry.selector().explain(labels) else { continue };
+        for privilege in entry.privileges.intersection(of_kind).iter() {
+            let entry = EntryMatch { entry: entry.origin.clone(), by: by.clone() };
+            by_privilege.entry(privilege).or_default().push(entry);
+        }
     }
 }
 
@@ -79,11 +185,11 @@ impl ObjectPermissions {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectExplanation {
-    /// Whether some import rule imports the object.
-    pub imported: bool,
+    /// The mappings that import it; none: it is not imported, unless its labels were given with it.
+    pub imported_by: Vec<MappingRef>,
     /// Its labels and where they come from.
     pub labels: Vec<LabelOrigin>,
-    /// Every privilege that some entry names and that the object's kind has.
+    /// Every privilege that some allow entry gives on it and that its kind has.
     pub privileges: Vec<PrivilegeOrigin>,
 }
 
@@ -93,12 +199,24 @@ pub struct ObjectExplanation {
 pub struct PrivilegeOrigin {
     /// The privilege.
     pub privilege: Privilege,
-    /// Whether the user gets it.
+    /// Whether the user gets it. Without one of `taken_by` it only does not where the object is in another
+    /// logical database.
     pub granted: bool,
     /// The allow entries that give it.
     pub given_by: Vec<EntryMatch>,
     /// The deny entries that take it away.
     pub taken_by: Vec<EntryMatch>,
+}
+
+impl std::fmt::Display for PrivilegeOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let join = crate::decision::Join;
+        write!(f, "{} given by {}", self.privilege, join(&self.given_by))?;
+        if !self.taken_by.is_empty() {
+            write!(f, ", taken by {}", join(&self.taken_by))?;
+        }
+        Ok(())
+    }
 }
 
 /// An entry that selects an object.
@@ -109,4 +227,14 @@ pub struct EntryMatch {
     pub entry: Origin,
     /// The labels that it selected by; empty where it selects every object.
     pub by: Vec<LabelMatch>,
+}
+
+impl std::fmt::Display for EntryMatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.entry)?;
+        if !self.by.is_empty() {
+            write!(f, " ({})", crate::decision::Join(&self.by))?;
+        }
+        Ok(())
+    }
 }

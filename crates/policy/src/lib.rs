@@ -1,27 +1,31 @@
 //! Who may do what on which database: pure decisions with their provenance.
-#![allow(clippy::todo, dead_code)]
 
 mod access;
+mod bits;
 mod bound;
 mod conditions;
 mod decision;
 mod duration;
 mod email;
+mod entry_index;
 mod expression;
 mod fault;
 mod grants;
 mod import_rule;
 mod label_template;
 mod labelling;
+mod mapping;
 mod mode;
 mod object;
 mod pattern;
+mod pattern_index;
 mod permission;
 mod privilege;
 mod provisioning;
 mod reach;
 mod role;
 mod selector;
+mod shape;
 pub mod spec;
 mod template;
 mod template_field;

@@ -138,15 +138,6 @@ impl SelectorTemplate {
             (Err(TooLarge), BadPattern::MatchesEverything) => Selector::everything(),
         })
     }
-
-    /// The selector as written, in one line.
-    pub(crate) fn text(&self) -> String {
-        let key = |(key, values): &(Entry, Vec<Entry>)| {
-            let values: Vec<&str> = values.iter().map(|value| value.text.as_str()).collect();
-            format!("{}: [{}]", key.text, values.join(", "))
-        };
-        self.keys.iter().map(key).collect::<Vec<_>>().join(", ")
-    }
 }
 
 #[cfg(test)]

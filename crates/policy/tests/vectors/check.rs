@@ -1,0 +1,94 @@
+//! Comparing what came out with what is expected.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// What came out of a case: every field that an expectation may have.
+#[derive(Default)]
+pub(crate) struct Actual {
+    fields: BTreeMap<&'static str, Value>,
+    sets: Vec<&'static str>,
+    ignored: Vec<&'static str>,
+}
+
+impl Actual {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// The input is refused.
+    pub(crate) fn invalid() -> Self {
+        Self::new().field("invalid", true)
+    }
+
+    /// A field that is compared as it is.
+    pub(crate) fn field(mut self, name: &'static str, value: impl Serialize) -> Self {
+        let value = serde_json::to_value(value).unwrap_or_else(|error| panic!("{name}: {error}"));
+        self.fields.insert(name, value);
+        self
+    }
+
+    /// A field whose lists, at whatever depth, are compared without order and duplicates.
+    pub(crate) fn set(mut self, name: &'static str, value: impl Serialize) -> Self {
+        self.sets.push(name);
+        self.field(name, value)
+    }
+
+    /// A field that is for readers.
+    pub(crate) fn ignored(mut self, name: &'static str) -> Self {
+        self.ignored.push(name);
+        self
+    }
+}
+
+/// Reads a part of a case's input strictly.
+pub(crate) fn read<T: DeserializeOwned>(input: Value) -> Result<T, String> {
+    serde_json::from_value(input).map_err(|error| format!("cannot read the input: {error}"))
+}
+
+/// Whether every expected field came out as expected.
+pub(crate) fn compare(
+    expected: &BTreeMap<String, Value>,
+    actual: Result<Actual, String>,
+) -> Result<(), String> {
+    let actual = actual?;
+    if expected.is_empty() {
+        return Err("nothing is expected".to_owned());
+    }
+    let mut differences = Vec::new();
+    for (name, expected) in expected {
+        if actual.ignored.contains(&name.as_str()) {
+            continue;
+        }
+        let is_set = actual.sets.contains(&name.as_str());
+        match actual.fields.get(name.as_str()) {
+            Some(value) if normal(value, is_set) == normal(expected, is_set) => {}
+            Some(value) => differences.push(format!("expected {name} {expected}, got {value}")),
+            None => {
+                let fields: Vec<String> = actual.fields.iter().map(|(k, v)| format!("{k} {v}")).collect();
+                differences.push(format!("expected {name} {expected}, got {}", fields.join(", ")));
+            }
+        }
+    }
+    if differences.is_empty() { Ok(()) } else { Err(differences.join("; ")) }
+}
+
+fn normal(value: &Value, is_set: bool) -> Value {
+    match value {
+        Value::Array(items) => {
+            let mut items: Vec<Value> = items.iter().map(|item| normal(item, is_set)).collect();
+            if is_set {
+                items.sort_by_key(ToString::to_string);
+                items.dedup();
+            }
+            Value::Array(items)
+        }
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| (key.clone(), normal(value, is_set))).collect()
+        }
+        value => value.clone(),
+    }
+}
