@@ -94,3 +94,48 @@ fn keep_transition_time(old: &Condition, new: &mut Condition) {
         new.last_transition_time = old.last_transition_time.clone();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Time {
+        Time(jiff::Timestamp::new(second, 0).unwrap())
+    }
+
+    #[test]
+    fn the_transition_time_moves_with_the_status_only() {
+        let mut conditions =
+            vec![new(READY, false, "A", "", Some(1), at(1)), new(STALLED, true, "A", "", None, at(2))];
+        set(&mut conditions, new(READY, false, "B", "other", Some(2), at(10)));
+        assert_eq!(conditions[0], new(READY, false, "B", "other", Some(2), at(1)));
+        set(&mut conditions, new(READY, true, "C", "", Some(2), at(11)));
+        assert_eq!(conditions[0].last_transition_time, at(11));
+        set(&mut conditions, new(CAPABLE, true, "D", "", None, at(12)));
+        assert_eq!(
+            conditions.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(),
+            [READY, STALLED, CAPABLE]
+        );
+    }
+
+    #[test]
+    fn a_report_built_whole_keeps_times_and_drops_what_is_gone() {
+        let old = [new(READY, false, "A", "", None, at(1)), new(STALLED, true, "A", "", None, at(2))];
+        let report =
+            vec![new(READY, false, "B", "", None, at(9)), new(RECONCILING, true, "C", "", None, at(9))];
+        let merged = merge_transition_times(&old, report);
+        assert_eq!(merged[0].last_transition_time, at(1));
+        assert_eq!(merged[1].last_transition_time, at(9));
+        assert!(
+            find(&merged, STALLED).is_none() && is_true(&merged, RECONCILING) && !is_true(&merged, READY)
+        );
+    }
+
+    #[test]
+    fn a_message_is_cut_between_characters() {
+        let condition = new(READY, true, "A", "ü".repeat(MAX_MESSAGE), None, at(0));
+        assert_eq!(condition.message.len(), MAX_MESSAGE);
+        let condition = new(READY, true, "A", format!("a{}", "ü".repeat(MAX_MESSAGE)), None, at(0));
+        assert_eq!(condition.message.len(), MAX_MESSAGE - 1);
+    }
+}

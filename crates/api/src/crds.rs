@@ -54,10 +54,11 @@ fn pending() -> JSON {
     }))
 }
 
-/// Takes away what only Rust means: `null` for absent, the width of an integer, the line breaks of its comments.
+/// Takes away what only Rust means: `null` for absent, the width of an integer, the line breaks of its
+/// comments.
 ///
-/// Without `nullable` the API server drops a `null`, so that no rule has to expect one; of integer formats it knows
-/// int32 and int64 and warns about others.
+/// Without `nullable` the API server drops a `null`, so that no rule has to expect one; of integer formats it
+/// knows int32 and int64 and warns about others.
 fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     if let Some(text) = &mut schema.description {

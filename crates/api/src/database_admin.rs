@@ -2,17 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{GoDuration, SecretKeyRef, SecretRef, schema};
-
-/// `uri` of the protocols that have no URI of their own; one with a scheme gets its own answer.
-const HOST_AND_PORT: &str = "self.protocol == 'mongodb' || self.uri.contains('://') || \
-    self.uri.matches('^([0-9A-Za-z._-]+|[[][0-9A-Fa-f:]+[]]):\
-    ([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$')";
+use crate::rules::{self, at};
+use crate::{DatabaseAdminStatus, GoDuration, SecretKeyRef, SecretRef, schema};
 
 /// A database server and how to provision users on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -26,8 +21,8 @@ const HOST_AND_PORT: &str = "self.protocol == 'mongodb' || self.uri.contains(':/
     namespaced,
     status = "DatabaseAdminStatus",
     derive = "PartialEq",
-    doc = "A DatabaseAdmin is one database server and the admin user that Rolecall provisions database users with. \
-           Sessions name it in spec.database.",
+    doc = "A DatabaseAdmin is one database server and the admin user that Rolecall provisions database users \
+           with. Sessions name it in spec.database.",
     printcolumn(name = "PROTOCOL", type_ = "string", json_path = ".spec.protocol"),
     printcolumn(name = "URI", type_ = "string", json_path = ".spec.uri"),
     printcolumn(
@@ -40,57 +35,26 @@ const HOST_AND_PORT: &str = "self.protocol == 'mongodb' || self.uri.contains(':/
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(
-    validation = Rule::new("self.protocol == 'mongodb' || !self.uri.contains('://')")
-        .message("must be host:port without a scheme, for example orders-db.shop.svc:5432")
-        .field_path(".uri"),
-    validation = Rule::new(HOST_AND_PORT)
-        .message(
-            "must be host:port with a port from 1 to 65535, for example orders-db.shop.svc:5432; \
-             an IPv6 address stands in brackets: [fd00::5]:5432",
-        )
-        .field_path(".uri"),
-    validation = Rule::new(
-            "!self.uri.matches('^[[].*[]]:') || isIP(self.uri.substring(1, self.uri.lastIndexOf(']')))",
-        )
-        .message("must have an IPv6 address in its brackets, for example [fd00::5]:5432")
-        .field_path(".uri"),
-    validation = Rule::new("self.protocol != 'mongodb' || self.uri.matches('^mongodb([+]srv)?://[^/?\\\\s]')")
-        .message("must start with mongodb:// or mongodb+srv:// and a host, for example mongodb://m0.shop.svc:27017")
-        .field_path(".uri"),
-    validation = Rule::new("self.protocol != 'mongodb' || !self.uri.contains('@')")
-        .message("must not hold a user name or password: name the user in adminUser.name, its credentials in auth")
-        .field_path(".uri"),
-    validation = Rule::new("!has(self.platform) || self.platform != 'RDS' || self.protocol == 'postgres'")
-        .message("must not be RDS with this protocol; leave it out and it is told from the host name")
-        .field_path(".platform"),
-    validation = Rule::new("!has(self.platform) || (self.platform == 'Redshift') == (self.protocol == 'redshift')")
-        .message("must be Redshift with protocol redshift and with no other; leave it out and it is told from the host name")
-        .field_path(".platform"),
-    validation = Rule::new(
-            "!has(self.tls) || self.tls.mode != 'Disable' || !(has(self.auth.x509) || has(self.auth.awsIam))",
-        )
-        .message("must not have mode Disable with auth.x509 or auth.awsIam, which need TLS; use VerifyFull, or auth.password")
-        .field_path(".tls"),
-    validation = Rule::new(
-            "!has(self.tls) || self.tls.mode != 'Disable' || !has(self.userCredentials) \
-             || !(has(self.userCredentials.x509) || has(self.userCredentials.awsIam))",
-        )
-        .message(
-            "must not have mode Disable with userCredentials.x509 or userCredentials.awsIam, which need TLS; \
-             use VerifyFull, or userCredentials.password",
-        )
-        .field_path(".tls"),
+    validation = at(".uri", rules::URI_NO_SCHEME),
+    validation = at(".uri", rules::URI_HOST_AND_PORT),
+    validation = at(".uri", rules::URI_IPV6),
+    validation = at(".uri", rules::URI_MONGODB),
+    validation = at(".uri", rules::URI_NO_CREDENTIALS),
+    validation = at(".platform", rules::PLATFORM_RDS),
+    validation = at(".platform", rules::PLATFORM_REDSHIFT),
+    validation = at(".tls", rules::TLS_FOR_ADMIN),
+    validation = at(".tls", rules::TLS_FOR_USERS),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseAdminSpec {
     /// What the server speaks: `postgres`, `redshift` or `mongodb`. Immutable.
     ///
     /// Only `postgres` works so far; the other two are accepted and answer with the reason `Unsupported`.
-    #[x_kube(validation = ("self == oldSelf", "is immutable; create another DatabaseAdmin"))]
+    #[x_kube(validation = rules::SAME_PROTOCOL)]
     pub protocol: Protocol,
 
-    /// Where the server runs: `SelfHosted`, `RDS` (Aurora included) or `Redshift`. Absent: told from the host name
-    /// in `uri`.
+    /// Where the server runs: `SelfHosted`, `RDS` (Aurora included) or `Redshift`. Absent: told from the host
+    /// name in `uri`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::of::<Platform>")]
     pub platform: Option<Platform>,
@@ -101,8 +65,8 @@ pub struct DatabaseAdminSpec {
     #[schemars(length(min = 1, max = 1024))]
     pub uri: String,
 
-    /// Labels that ProvisioningRoles and DbObjectImportRules select by, merged over `metadata.labels` and free of
-    /// Kubernetes' limits on label values. Example: `{team: "Payments & Orders"}`.
+    /// Labels that ProvisioningRoles and DbObjectImportRules select by, merged over `metadata.labels` and
+    /// free of Kubernetes' limits on label values. Example: `{team: "Payments & Orders"}`.
     #[serde(default, skip_serializing_if = "schema::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     pub labels: BTreeMap<String, String>,
@@ -116,46 +80,40 @@ pub struct DatabaseAdminSpec {
     pub tls: Tls,
 
     /// How the admin user proves itself: exactly one of `x509`, `password` and `awsIam`.
-    #[x_kube(validation = (
-        "[has(self.x509), has(self.password), has(self.awsIam)].filter(is_set, is_set).size() == 1",
-        "must hold exactly one of x509, password and awsIam",
-    ))]
+    #[x_kube(validation = rules::EXACTLY_ONE)]
     pub auth: Auth,
 
-    /// How the provisioned users prove themselves: at most one of `x509`, `password` and `awsIam`. Absent: Rolecall
-    /// hands out no credentials; the users have their own way in, for example a client certificate.
+    /// How the provisioned users prove themselves: at most one of `x509`, `password` and `awsIam`. Absent:
+    /// Rolecall hands out no credentials; the users have their own way in, for example a client certificate.
     #[serde(default, skip_serializing_if = "schema::is_default")]
-    #[x_kube(validation = (
-        "[has(self.x509), has(self.password), has(self.awsIam)].filter(is_set, is_set).size() <= 1",
-        "must hold at most one of x509, password and awsIam",
-    ))]
+    #[x_kube(validation = rules::AT_MOST_ONE)]
     pub user_credentials: UserCredentials,
 
-    /// What happens to a session that needs a database role that the server lacks. `Reject` (default): the session
-    /// does not start, naming the role (`DbRoleNotFound`). `Create`: the role is created without login and
-    /// privileges.
+    /// What happens to a session that needs a database role that the server lacks. `Reject` (default): the
+    /// session does not start, naming the role (`DbRoleNotFound`). `Create`: the role is created without
+    /// login and privileges.
     #[serde(default)]
     pub missing_db_roles: MissingDbRoles,
 
-    /// Patterns of the only database roles that any ProvisioningRole can give on this server: `*` stands for any run
-    /// of characters, `^...$` is a regular expression. Default: `["*"]`.
+    /// Patterns of the only database roles that any ProvisioningRole can give on this server: `*` stands for
+    /// any run of characters, `^...$` is a regular expression. Default: `["*"]`.
     ///
-    /// Never given, whatever stands here: the admin user, the marker role, permission sets, managed accounts. Roles
-    /// with LOGIN, SUPERUSER, CREATEROLE, REPLICATION or BYPASSRLS and the roles pg_* and rds_* are only given where
-    /// they are named literally.
+    /// Never given, whatever stands here: the admin user, the marker role, permission sets, managed accounts.
+    /// Roles with LOGIN, SUPERUSER, CREATEROLE, REPLICATION or BYPASSRLS and the roles pg_* and rds_* are
+    /// only given where they are named literally.
     #[serde(default = "any")]
     #[schemars(schema_with = "schema::texts")]
     pub grantable_db_roles: Vec<String>,
 
-    /// Users that Rolecall created here and that no live session explains. `Disable` (default): they are disabled.
-    /// `Report`: they are only counted and named.
+    /// Users that Rolecall created here and that no live session explains. `Disable` (default): they are
+    /// disabled. `Report`: they are only counted and named.
     ///
     /// Not in effect yet: orphans are neither disabled nor reported.
     #[serde(default)]
     pub orphans: Orphans,
 
-    /// How often the server's objects are read again while sessions use object permissions, as a duration such as
-    /// `5m` (default).
+    /// How often the server's objects are read again while sessions use object permissions, as a duration
+    /// such as `5m` (default).
     ///
     /// Not in effect yet, because object permissions are not.
     #[serde(default = "five_minutes")]
@@ -163,12 +121,13 @@ pub struct DatabaseAdminSpec {
     pub object_sync: GoDuration,
 
     /// `true`: touch nothing on this server, for example during a blue/green deployment. Sessions wait with
-    /// `DatabaseSuspended`; endings wait too, so that access stays as it is until this is `false` again (default).
+    /// `DatabaseSuspended`; endings wait too, so that access stays as it is until this is `false` again
+    /// (default).
     #[serde(default)]
     pub suspend: bool,
 
-    /// What deleting this object does to the accounts on the server. `Revoke` (default): every account is torn down
-    /// first. `Retain`: the database stays as it is.
+    /// What deleting this object does to the accounts on the server. `Revoke` (default): every account is
+    /// torn down first. `Retain`: the database stays as it is.
     #[serde(default)]
     pub deletion: Deletion,
 }
@@ -201,8 +160,8 @@ pub enum Platform {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdminUser {
-    /// Name of the admin user. Absent: the label `teleport.dev/db-admin`; where that is missing too, nothing is
-    /// provisioned (`MissingAdminUser`).
+    /// Name of the admin user. Absent: the label `teleport.dev/db-admin`; where that is missing too, nothing
+    /// is provisioned (`MissingAdminUser`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::database_name")]
     pub name: Option<String>,
@@ -218,13 +177,13 @@ pub struct AdminUser {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// What is checked. `VerifyFull` (default): the certificate chain and the host name. `VerifyCa`: the chain only.
-    /// `Disable`: no TLS at all; refused with `x509` and `awsIam`.
+    /// What is checked. `VerifyFull` (default): the certificate chain and the host name. `VerifyCa`: the
+    /// chain only. `Disable`: no TLS at all; refused with `x509` and `awsIam`.
     #[serde(default)]
     pub mode: TlsMode,
 
-    /// Certificate authorities that the server's certificate is checked against, in PEM. Absent: the system's roots
-    /// (on RDS: the RDS bundle). Example: `{name: orders-ca, key: ca.crt}`.
+    /// Certificate authorities that the server's certificate is checked against, in PEM. Absent: the system's
+    /// roots (on RDS: the RDS bundle). Example: `{name: orders-ca, key: ca.crt}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretKeyRef>,
 
@@ -269,8 +228,8 @@ pub struct Auth {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdminX509 {
-    /// A Secret of type `kubernetes.io/tls` with the certificate (`tls.crt`) and its key (`tls.key`). Read again when
-    /// it changes.
+    /// A Secret of type `kubernetes.io/tls` with the certificate (`tls.crt`) and its key (`tls.key`). Read
+    /// again when it changes.
     pub secret_ref: SecretRef,
 }
 
@@ -315,12 +274,12 @@ pub struct UserCredentials {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserX509 {
-    /// A Secret of type `kubernetes.io/tls` with the certificate authority (`tls.crt`, `tls.key`) that signs the
-    /// users' certificates; the server must trust it for client certificates.
+    /// A Secret of type `kubernetes.io/tls` with the certificate authority (`tls.crt`, `tls.key`) that signs
+    /// the users' certificates; the server must trust it for client certificates.
     pub ca_secret_ref: SecretRef,
 
-    /// How long a certificate lives at most, as a duration such as `1h` (default). It never outlives its session, and
-    /// is renewed at two thirds of its life while the session lives.
+    /// How long a certificate lives at most, as a duration such as `1h` (default). It never outlives its
+    /// session, and is renewed at two thirds of its life while the session lives.
     #[serde(default = "one_hour")]
     #[schemars(schema_with = "schema::positive_duration")]
     pub ttl: GoDuration,
@@ -362,82 +321,6 @@ pub enum Deletion {
     Revoke,
     /// The database stays as it is.
     Retain,
-}
-
-/// What Rolecall found out about a server.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct DatabaseAdminStatus {
-    /// The `metadata.generation` that this status was computed from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-
-    /// `Ready`; `Reachable` (the admin user can log in); `Capable` (the admin user has the rights that live and
-    /// waiting sessions need; its message carries the statements to run); `Reconciling` and `Stalled` while they
-    /// apply.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
-    pub conditions: Vec<Condition>,
-
-    /// Version of the server, for example `17.10`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-
-    /// What tells this server from any other, whatever its address (PostgreSQL: the system identifier).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub server_identity: Option<String>,
-
-    /// Where Rolecall works on this server: the last `uri` and admin user name that were put to use. They differ from
-    /// the spec only while `Stalled` says `LiveAccounts`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<Endpoint>,
-
-    /// Accounts that Rolecall manages on the server.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accounts: Option<AccountCounts>,
-
-    /// Objects that object permissions know. Not filled yet, because object permissions are not in effect.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub objects: Option<ObjectCounts>,
-}
-
-/// Where Rolecall works on a server.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Endpoint {
-    /// The server's address, as in `spec.uri`.
-    #[serde(default)]
-    pub uri: String,
-    /// The admin user's name.
-    #[serde(default)]
-    pub admin_user: String,
-}
-
-/// Accounts on a server, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AccountCounts {
-    /// Accounts that can log in, because a session is live.
-    #[serde(default)]
-    pub enabled: u32,
-    /// Accounts that exist without login, kept for later sessions.
-    #[serde(default)]
-    pub disabled: u32,
-    /// Accounts that Rolecall created and that no live session explains.
-    #[serde(default)]
-    pub orphaned: u32,
-}
-
-/// Objects of a server, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ObjectCounts {
-    /// Logical databases that were read.
-    #[serde(default)]
-    pub databases: u32,
-    /// Objects that import rules labelled.
-    #[serde(default)]
-    pub imported: u32,
 }
 
 fn any() -> Vec<String> {

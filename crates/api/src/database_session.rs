@@ -10,21 +10,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CreateDbUserMode, GoDuration, SecretRef, schema};
-
-/// Rule of every field but `ttl`.
-const IMMUTABLE: (&str, &str) = ("self == oldSelf", "is immutable; create another DatabaseSession");
-
-/// A field's own rule cannot see the field come and go.
-const SAME_FIELDS: &str = "has(self.databaseName) == has(oldSelf.databaseName) \
-    && has(self.dbRoles) == has(oldSelf.dbRoles) && has(self.ttl) == has(oldSelf.ttl) \
-    && has(self.reason) == has(oldSelf.reason) \
-    && has(self.certificateRequest) == has(oldSelf.certificateRequest) \
-    && has(self.startDeadline) == has(oldSelf.startDeadline)";
-
-/// The first 33 bytes of `-----BEGIN CERTIFICATE REQUEST-----` and of its older form with `NEW`, in base64.
-const PEM_REQUEST: &str = "self.startsWith('LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0t') \
-    || self.startsWith('LS0tLS1CRUdJTiBORVcgQ0VSVElGSUNBVEUgUkVRVUVT')";
+use crate::{CreateDbUserMode, GoDuration, SecretRef, rules, schema};
 
 /// Who gets access to what, and for how long.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -38,9 +24,9 @@ const PEM_REQUEST: &str = "self.startsWith('LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFV
     namespaced,
     status = "DatabaseSessionStatus",
     derive = "PartialEq",
-    doc = "A DatabaseSession is one access of a user to a logical database: creating it starts the access, deleting it \
-           or its ttl ends it. With a ttl it is timed: once ended it never comes back. Without, it is standing: \
-           desired state that is restored whenever policy allows.",
+    doc = "A DatabaseSession is one access of a user to a logical database: creating it starts the access, \
+           deleting it or its ttl ends it. With a ttl it is timed: once ended it never comes back. Without, it \
+           is standing: desired state that is restored whenever policy allows.",
     printcolumn(name = "USER", type_ = "string", json_path = ".spec.user"),
     printcolumn(name = "DATABASE", type_ = "string", json_path = ".spec.database"),
     printcolumn(name = "DBNAME", type_ = "string", json_path = ".spec.databaseName"),
@@ -56,40 +42,37 @@ const PEM_REQUEST: &str = "self.startsWith('LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFV
     selectable = ".spec.database",
     selectable = ".status.phase"
 )]
-#[x_kube(validation = (
-    SAME_FIELDS,
-    "is immutable: no field may appear or disappear, and only the value of ttl may change; create another DatabaseSession",
-))]
+#[x_kube(validation = rules::SAME_FIELDS)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseSessionSpec {
     /// The DatabaseUser, by name, in the same namespace.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = IMMUTABLE)]
+    #[x_kube(validation = rules::SAME_VALUE)]
     pub user: String,
 
     /// The DatabaseAdmin, by name, in the same namespace.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = IMMUTABLE)]
+    #[x_kube(validation = rules::SAME_VALUE)]
     pub database: String,
 
     /// The logical database on that server, for example `horizon`. Required for `postgres` and `redshift`
     /// (`DatabaseNameRequired` where it is missing).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::database_name")]
-    #[x_kube(validation = IMMUTABLE)]
+    #[x_kube(validation = rules::SAME_VALUE)]
     pub database_name: Option<String>,
 
-    /// Only these of the database roles that policy allows. Absent or empty: all of them. A role that policy does not
-    /// allow keeps the session from starting (`AccessDenied`).
+    /// Only these of the database roles that policy allows. Absent or empty: all of them. A role that policy
+    /// does not allow keeps the session from starting (`AccessDenied`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::texts")]
-    #[x_kube(validation = IMMUTABLE)]
+    #[x_kube(validation = rules::SAME_VALUE)]
     pub db_roles: Vec<String>,
 
-    /// How long the session lives from its start, as a duration such as `1h`. The only field that may change, but it
-    /// may neither appear nor disappear. A ttl longer than the `maxSessionTtl` of the user's roles keeps the session
-    /// from starting (`TtlTooLong`); one that becomes longer while the session lives is cut to it. Absent: until the
-    /// object is deleted, or `maxSessionTtl` where a role sets one.
+    /// How long the session lives from its start, as a duration such as `1h`. The only field that may change,
+    /// but it may neither appear nor disappear. A ttl longer than the `maxSessionTtl` of the user's roles
+    /// keeps the session from starting (`TtlTooLong`); one that becomes longer while the session lives is cut
+    /// to it. Absent: until the object is deleted, or `maxSessionTtl` where a role sets one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::positive_duration")]
     pub ttl: Option<GoDuration>,
@@ -97,37 +80,34 @@ pub struct DatabaseSessionSpec {
     /// Why the access is needed, for the reader and the audit log. Example: `INC-1234`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
-    #[x_kube(validation = IMMUTABLE)]
+    #[x_kube(validation = rules::SAME_VALUE)]
     pub reason: Option<String>,
 
-    /// A PEM certificate request, base64 encoded on one line (`base64 -w0 request.pem`). The answer appears in
-    /// `status.certificate`; the key stays with its owner and no Secret is made. Only where the DatabaseAdmin's
-    /// `userCredentials` is `x509`. Only the public key is taken from the request.
+    /// A PEM certificate request, base64 encoded on one line (`base64 -w0 request.pem`). The answer appears
+    /// in `status.certificate`; the key stays with its owner and no Secret is made. Only where the
+    /// DatabaseAdmin's `userCredentials` is `x509`. Only the public key is taken from the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16384))]
     #[x_kube(
-        validation = IMMUTABLE,
-        validation = (
-            "self.matches('^([0-9A-Za-z+/]{4})+([0-9A-Za-z+/]{2}==|[0-9A-Za-z+/]{3}=)?$')",
-            "must be base64 on one line: base64 -w0 request.pem",
-        ),
-        validation = (PEM_REQUEST, "must be a PEM certificate request before it is base64 encoded: openssl req -new"),
+        validation = rules::SAME_VALUE,
+        validation = rules::BASE64,
+        validation = rules::PEM_REQUEST
     )]
     pub certificate_request: Option<String>,
 
-    /// How long a timed session may wait for its start, as a duration such as `1m` (used when absent): Rejected with
-    /// the last reason when it is not Active by then. `0s`: it must start at the first try. A session without an end
-    /// waits for ever; there this field has no effect.
+    /// How long a timed session may wait for its start, as a duration such as `1m` (used when absent):
+    /// Rejected with the last reason when it is not Active by then. `0s`: it must start at the first try. A
+    /// session without an end waits for ever; there this field has no effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::non_negative_duration")]
-    #[x_kube(validation = IMMUTABLE)]
+    #[x_kube(validation = rules::SAME_VALUE)]
     pub start_deadline: Option<GoDuration>,
 
-    /// How long the object stays after it ended or was rejected, as a duration such as `1h` (default). `0s`: it is
-    /// deleted at once.
+    /// How long the object stays after it ended or was rejected, as a duration such as `1h` (default). `0s`:
+    /// it is deleted at once.
     #[serde(default = "one_hour")]
     #[schemars(schema_with = "schema::non_negative_duration")]
-    #[x_kube(validation = IMMUTABLE)]
+    #[x_kube(validation = rules::SAME_VALUE)]
     pub retain_after_end: GoDuration,
 }
 
@@ -139,15 +119,15 @@ pub struct DatabaseSessionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Pending`: not started; the reason of Ready says what is in the way. `Active`: the user has access. `Ending`:
-    /// access is being taken away. `Ended`: the database showed the access gone. `Rejected`: it never started and
-    /// never will.
+    /// `Pending`: not started; the reason of Ready says what is in the way. `Active`: the user has access.
+    /// `Ending`: access is being taken away. `Ended`: the database showed the access gone. `Rejected`: it
+    /// never started and never will.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::of::<SessionPhase>", extend("default" = "Pending"))]
     pub phase: Option<SessionPhase>,
 
-    /// `Ready`; `PermissionsComplete` (False: some object permissions could not be given, each named); `Reconciling`
-    /// and `Stalled` while they apply.
+    /// `Ready`; `PermissionsComplete` (False: some object permissions could not be given, each named);
+    /// `Reconciling` and `Stalled` while they apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -160,13 +140,14 @@ pub struct DatabaseSessionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub db_roles: Vec<String>,
 
-    /// What becomes of the account when its last session ends: `Keep` or `BestEffortDrop`, as policy said last.
+    /// What becomes of the account when its last session ends: `Keep` or `BestEffortDrop`, as policy said
+    /// last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::of::<CreateDbUserMode>")]
     pub mode: Option<CreateDbUserMode>,
 
-    /// Objects per privilege, for example `{SELECT: 12, UPDATE: 1}`. Not filled yet, because object permissions are
-    /// not in effect.
+    /// Objects per privilege, for example `{SELECT: 12, UPDATE: 1}`. Not filled yet, because object
+    /// permissions are not in effect.
     #[serde(default, skip_serializing_if = "schema::is_empty")]
     pub permissions: BTreeMap<String, u64>,
 
@@ -182,17 +163,17 @@ pub struct DatabaseSessionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Time>,
 
-    /// Why the session ended. `Deleted`: the object was deleted. `Expired`: its ttl ran out. `AccessRevoked`: policy
-    /// does not allow it any more. `UserSuspended`: the DatabaseUser was suspended. `DatabaseRemoved`: the
-    /// DatabaseAdmin was deleted. `Abandoned`: the server did not answer until the teardown deadline; the account may
-    /// still be enabled.
+    /// Why the session ended. `Deleted`: the object was deleted. `Expired`: its ttl ran out. `AccessRevoked`:
+    /// policy does not allow it any more. `UserSuspended`: the DatabaseUser was suspended. `DatabaseRemoved`:
+    /// the DatabaseAdmin was deleted. `Abandoned`: the server did not answer until the teardown deadline; the
+    /// account may still be enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::of::<EndReason>")]
     pub end_reason: Option<EndReason>,
 
-    /// The Secret with the credentials, named after the session. Its keys follow the Service Binding specification:
-    /// `type`, `host`, `port`, `database`, `username`, `uri`, and `tls.crt`, `tls.key`, `ca.crt` or `password`. It is
-    /// deleted when access ends.
+    /// The Secret with the credentials, named after the session. Its keys follow the Service Binding
+    /// specification: `type`, `host`, `port`, `database`, `username`, `uri`, and `tls.crt`, `tls.key`,
+    /// `ca.crt` or `password`. It is deleted when access ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
 

@@ -7,6 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rules::{self, at};
 use crate::{CreateDbUserMode, schema};
 
 /// A user, its roles and traits.
@@ -21,11 +22,9 @@ use crate::{CreateDbUserMode, schema};
     namespaced,
     status = "DatabaseUserStatus",
     derive = "PartialEq",
-    doc = "A DatabaseUser is a person or a workload that can have sessions on databases. It does nothing by itself: a \
-           DatabaseSession starts an access.",
-    validation = Rule::new("has(self.spec.username) || size(self.metadata.name) <= 63")
-        .message("must be written where metadata.name is longer than 63 bytes, the limit of database servers")
-        .field_path(".spec.username"),
+    doc = "A DatabaseUser is a person or a workload that can have sessions on databases. It does nothing by \
+           itself: a DatabaseSession starts an access.",
+    validation = at(".spec.username", rules::USERNAME_OR_SHORT_NAME),
     printcolumn(name = "USERNAME", type_ = "string", json_path = ".spec.username"),
     printcolumn(
         name = "READY",
@@ -40,40 +39,31 @@ use crate::{CreateDbUserMode, schema};
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(
-    validation = Rule::new(
-            "(has(self.username) ? self.username : '') == (has(oldSelf.username) ? oldSelf.username : '')",
-        )
-        .message("is immutable; create another DatabaseUser")
-        .field_path(".username"),
-    validation = Rule::new(
-            "(has(self.originCluster) ? self.originCluster : '') \
-             == (has(oldSelf.originCluster) ? oldSelf.originCluster : '')",
-        )
-        .message("is immutable; create another DatabaseUser")
-        .field_path(".originCluster"),
+    validation = at(".username", rules::SAME_USERNAME),
+    validation = at(".originCluster", rules::SAME_ORIGIN_CLUSTER),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseUserSpec {
-    /// Name of the user in the databases, for example `alice@example.com`: at most 63 bytes, no control characters.
-    /// Immutable. Absent: `metadata.name`.
+    /// Name of the user in the databases, for example `alice@example.com`: at most 63 bytes, no control
+    /// characters. Immutable. Absent: `metadata.name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::database_name")]
     pub username: Option<String>,
 
-    /// Cluster that the user comes from. Where it is set and is not this cluster's name, the database user is called
-    /// `remote-<username>-<originCluster>`. Immutable. Absent or empty: this cluster.
+    /// Cluster that the user comes from. Where it is set and is not this cluster's name, the database user is
+    /// called `remote-<username>-<originCluster>`. Immutable. Absent or empty: this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::database_name", extend("minLength" = 0))]
     pub origin_cluster: Option<String>,
 
-    /// ProvisioningRoles of the same namespace, by name. One that does not exist or is not valid keeps the user from
-    /// starting sessions, because what it denies is unknown.
+    /// ProvisioningRoles of the same namespace, by name. One that does not exist or is not valid keeps the
+    /// user from starting sessions, because what it denies is unknown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::texts")]
     pub roles: Vec<String>,
 
-    /// Facts about the user that the templates of roles use, as `internal.<name>` and `external.<name>`: name to
-    /// values, for example `{db_roles: [reader], team: [blue, green]}`.
+    /// Facts about the user that the templates of roles use, as `internal.<name>` and `external.<name>`: name
+    /// to values, for example `{db_roles: [reader], team: [blue, green]}`.
     #[serde(default, skip_serializing_if = "schema::is_empty")]
     #[schemars(schema_with = "schema::traits")]
     pub traits: BTreeMap<String, Vec<String>>,
@@ -113,9 +103,9 @@ pub struct AccountStatus {
     /// Name of the database user.
     pub username: String,
 
-    /// What the account is now. `Enabled`: it can log in. `Disabled`: it exists without login, roles and connections.
-    /// `Dropped`: it is gone. `Conflict`: a user of that name exists that is not managed, and is not touched.
-    /// `Orphaned`: it can log in though no live session explains it.
+    /// What the account is now. `Enabled`: it can log in. `Disabled`: it exists without login, roles and
+    /// connections. `Dropped`: it is gone. `Conflict`: a user of that name exists that is not managed, and is
+    /// not touched. `Orphaned`: it can log in though no live session explains it.
     pub phase: AccountPhase,
 
     /// Live sessions of the account.
@@ -130,8 +120,8 @@ pub struct AccountStatus {
     #[schemars(schema_with = "schema::of::<CreateDbUserMode>")]
     pub mode: Option<CreateDbUserMode>,
 
-    /// What a person should know or do, for example the membership that Rolecall cannot revoke, who granted it and
-    /// the statement to run.
+    /// What a person should know or do, for example the membership that Rolecall cannot revoke, who granted
+    /// it and the statement to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Selector, schema};
+use crate::{Selector, rules, schema};
 
 /// Which objects are imported, and with which labels.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -20,10 +20,10 @@ use crate::{Selector, schema};
     namespaced,
     status = "DbObjectImportRuleStatus",
     derive = "PartialEq",
-    doc = "A DbObjectImportRule says which objects of a database (tables, views, schemas ...) exist for object \
-           permissions, and gives them labels. Where a namespace has no rule, every object is imported with the \
-           labels protocol, database_service_name, object_kind, database, schema and name. Not in effect yet, because \
-           object permissions are not.",
+    doc = "A DbObjectImportRule says which objects of a database (tables, views, schemas ...) exist for \
+           object permissions, and gives them labels. Where a namespace has no rule, every object is imported with \
+           the labels protocol, database_service_name, object_kind, database, schema and name. Not in effect \
+           yet, because object permissions are not.",
     printcolumn(name = "PRIORITY", type_ = "integer", json_path = ".spec.priority"),
     printcolumn(
         name = "READY",
@@ -41,22 +41,20 @@ use crate::{Selector, schema};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DbObjectImportRuleSpec {
-    /// Order of the rules, ascending: a later rule overwrites the label values of an earlier one. Rules of equal
-    /// priority go by name. Default: 0.
+    /// Order of the rules, ascending: a later rule overwrites the label values of an earlier one. Rules of
+    /// equal priority go by name. Default: 0.
     #[serde(default)]
     pub priority: i64,
 
     /// Databases that this rule is for, by the labels of their DatabaseAdmins: key to patterns, for example
-    /// `{env: [staging, dev]}`. `{"*": ["*"]}` is every database; `{}` is none, which is how to import nothing.
+    /// `{env: [staging, dev]}`. `{"*": ["*"]}` is every database; `{}` is none, which is how to import
+    /// nothing.
     #[schemars(schema_with = "schema::selector")]
     pub database_labels: Selector,
 
     /// What is imported, and how it is labelled. Every mapping that matches an object adds its labels.
     #[schemars(length(max = 256))]
-    #[x_kube(validation = (
-        "size(self) > 0",
-        "must hold one mapping at least; to import nothing, write databaseLabels: {} and a mapping {}",
-    ))]
+    #[x_kube(validation = rules::SOME_MAPPING)]
     pub mappings: Vec<ImportMapping>,
 }
 
@@ -64,7 +62,8 @@ pub struct DbObjectImportRuleSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImportMapping {
-    /// Objects by kind and name: only the list of an object's own kind counts, and an empty list matches nothing.
+    /// Objects by kind and name: only the list of an object's own kind counts, and an empty list matches
+    /// nothing.
     #[serde(default, rename = "match", skip_serializing_if = "schema::is_default")]
     pub matching: ObjectMatch,
 
@@ -72,15 +71,16 @@ pub struct ImportMapping {
     #[serde(default, skip_serializing_if = "schema::is_default")]
     pub scope: ObjectScope,
 
-    /// Labels that the objects get, for example `{project: horizon, schema: "{{obj.schema}}"}`. A value may hold one
-    /// of `{{obj.protocol}}`, `{{obj.database_service_name}}`, `{{obj.object_kind}}`, `{{obj.database}}`,
-    /// `{{obj.schema}}` and `{{obj.name}}`.
+    /// Labels that the objects get, for example `{project: horizon, schema: "{{obj.schema}}"}`. A value may
+    /// hold one of `{{obj.protocol}}`, `{{obj.database_service_name}}`, `{{obj.object_kind}}`,
+    /// `{{obj.database}}`, `{{obj.schema}}` and `{{obj.name}}`.
     #[serde(default, skip_serializing_if = "schema::is_empty")]
     #[schemars(schema_with = "schema::object_labels")]
     pub add_labels: BTreeMap<String, String>,
 }
 
-/// Objects by kind and name: patterns, where `*` stands for any run of characters and `^...$` is a regular expression.
+/// Objects by kind and name: patterns, where `*` stands for any run of characters and `^...$` is a regular
+/// expression.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectMatch {
@@ -153,8 +153,8 @@ pub struct DbObjectImportRuleStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`; `Valid`, False with one message per bad template or pattern. While a rule is not valid, the databases
-    /// that it may be for have no object permissions.
+    /// `Ready`; `Valid`, False with one message per bad template or pattern. While a rule is not valid, the
+    /// databases that it may be for have no object permissions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -41,7 +41,8 @@ pub fn parse(text: &str) -> Result<Duration, ParseError> {
     parse_unsigned(unsigned).map(Duration::from_nanos)
 }
 
-/// Units with their nanoseconds; of units that begin alike the longer stands first. Both micro signs are Go's.
+/// Units with their nanoseconds; of units that begin alike the longer stands first. Both micro signs are
+/// Go's.
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
     ("us", 1_000),

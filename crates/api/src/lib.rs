@@ -13,6 +13,7 @@ pub mod reasons;
 
 mod crds;
 mod database_admin;
+mod database_admin_status;
 mod database_session;
 mod database_user;
 mod db_object_import_rule;
@@ -25,6 +26,7 @@ mod schema;
 
 pub use crds::crds;
 pub use database_admin::*;
+pub use database_admin_status::*;
 pub use database_session::*;
 pub use database_user::*;
 pub use db_object_import_rule::*;

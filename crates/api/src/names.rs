@@ -18,7 +18,8 @@ pub const USERNAME_ANNOTATION: &str = "rolecall.dev/username";
 /// Label of a DatabaseAdmin that names the admin user where `spec.adminUser.name` does not.
 pub const ADMIN_USER_LABEL: &str = "teleport.dev/db-admin";
 
-/// Label of a DatabaseAdmin that names the admin user's database where `spec.adminUser.defaultDatabase` does not.
+/// Label of a DatabaseAdmin that names the admin user's database where `spec.adminUser.defaultDatabase` does
+/// not.
 pub const ADMIN_DEFAULT_DATABASE_LABEL: &str = "teleport.dev/db-admin-default-database";
 
 /// Field manager of everything that the operator applies.

@@ -41,8 +41,8 @@ pub struct ProvisioningRoleSpec {
     #[serde(default, skip_serializing_if = "schema::is_default")]
     pub options: RoleOptions,
 
-    /// What this role gives. A user reaches a logical database where one single role of theirs matches by labels,
-    /// expression and name together.
+    /// What this role gives. A user reaches a logical database where one single role of theirs matches by
+    /// labels, expression and name together.
     #[serde(default, skip_serializing_if = "schema::is_default")]
     #[schemars(schema_with = "schema::allow_rules")]
     pub allow: RoleRules,
@@ -56,10 +56,10 @@ pub struct ProvisioningRoleSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleOptions {
-    /// What becomes of the database user when its last session ends. `Keep`: it stays, disabled and without roles.
-    /// `BestEffortDrop`: it is dropped; where something depends on it, as `Keep`. `Disabled`: this role provisions
-    /// nobody. Of several roles the strongest wins: Disabled, then Keep, then BestEffortDrop. Absent: see
-    /// `createDbUser`.
+    /// What becomes of the database user when its last session ends. `Keep`: it stays, disabled and without
+    /// roles. `BestEffortDrop`: it is dropped; where something depends on it, as `Keep`. `Disabled`: this
+    /// role provisions nobody. Of several roles the strongest wins: Disabled, then Keep, then BestEffortDrop.
+    /// Absent: see `createDbUser`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::of::<CreateDbUserMode>")]
     pub create_db_user_mode: Option<CreateDbUserMode>,
@@ -68,8 +68,8 @@ pub struct RoleOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create_db_user: Option<bool>,
 
-    /// Longest life of a session that this role takes part in, as a duration such as `8h`. Of several roles the
-    /// shortest counts. Absent: no limit from this role.
+    /// Longest life of a session that this role takes part in, as a duration such as `8h`. Of several roles
+    /// the shortest counts. Absent: no limit from this role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::positive_duration")]
     pub max_session_ttl: Option<GoDuration>,
@@ -93,34 +93,36 @@ pub enum CreateDbUserMode {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleRules {
-    /// Databases by their labels: key to patterns, for example `{env: [staging, "prod-*"]}`. Every key must match with
-    /// one of its patterns. `*` in a pattern stands for any run of characters; a pattern `^...$` is a regular
-    /// expression. `{"*": ["*"]}` matches every database; empty matches none. Keys and values may hold templates.
+    /// Databases by their labels: key to patterns, for example `{env: [staging, "prod-*"]}`. Every key must
+    /// match with one of its patterns. `*` in a pattern stands for any run of characters; a pattern `^...$`
+    /// is a regular expression. `{"*": ["*"]}` matches every database; empty matches none. Keys and values
+    /// may hold templates.
     #[serde(default, skip_serializing_if = "schema::is_empty")]
     #[schemars(schema_with = "schema::templated_selector")]
     pub db_labels: Selector,
 
-    /// Databases by a CEL expression over `labels` (map of string to string) and `traits` (map of string to list of
-    /// string), for example `labels["env"] == "prod"`. Where `dbLabels` is set as well, both must match in allow, and
-    /// either denies in deny. A missing label reads as `""`, a missing trait as `[]`.
+    /// Databases by a CEL expression over `labels` (map of string to string) and `traits` (map of string to
+    /// list of string), for example `labels["env"] == "prod"`. Where `dbLabels` is set as well, both must
+    /// match in allow, and either denies in deny. A missing label reads as `""`, a missing trait as `[]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub db_labels_expression: Option<String>,
 
-    /// Logical databases: exact names, or `*` for all. Entries may hold templates. In deny a name is denied on every
-    /// server, whatever its labels.
+    /// Logical databases: exact names, or `*` for all. Entries may hold templates. In deny a name is denied
+    /// on every server, whatever its labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::templates")]
     pub db_names: Vec<String>,
 
-    /// Database users: exact names, or `*`. Ignored where users are provisioned, because a user is then always
-    /// called by its own name.
+    /// Database users: exact names, or `*`. Ignored where users are provisioned, because a user is then
+    /// always called by its own name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::templates")]
     pub db_users: Vec<String>,
 
     /// Database roles that the user becomes a member of, for example `reader`, `{{internal.db_roles}}` or
-    /// `team-{{external.team}}`; on MongoDB `readWrite@db`. In allow `*` is refused; in deny it takes all roles away.
+    /// `team-{{external.team}}`; on MongoDB `readWrite@db`. In allow `*` is refused; in deny it takes all
+    /// roles away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::templates")]
     pub db_roles: Vec<String>,
@@ -137,14 +139,14 @@ pub struct RoleRules {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DbPermission {
-    /// Objects by their labels, for example `{object_kind: [table], dept: [hr]}`. `{"*": ["*"]}` selects every
-    /// object; empty selects none. Templates are not expanded here.
+    /// Objects by their labels, for example `{object_kind: [table], dept: [hr]}`. `{"*": ["*"]}` selects
+    /// every object; empty selects none. Templates are not expanded here.
     #[serde(default, rename = "match", skip_serializing_if = "schema::is_empty")]
     #[schemars(schema_with = "schema::selector")]
     pub matching: Selector,
 
-    /// Privileges on these objects, for example `SELECT`; case and outer blanks do not matter. One that does not fit
-    /// an object's kind is left out there. `*` (every privilege) is allowed in deny only.
+    /// Privileges on these objects, for example `SELECT`; case and outer blanks do not matter. One that does
+    /// not fit an object's kind is left out there. `*` (every privilege) is allowed in deny only.
     #[schemars(schema_with = "schema::privileges")]
     pub permissions: Vec<String>,
 }
@@ -157,8 +159,8 @@ pub struct ProvisioningRoleStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Ready`; `Valid`, False with one message per bad template, pattern or expression. A role that is not valid
-    /// keeps everybody who carries it from starting sessions, because what it denies is unknown.
+    /// `Ready`; `Valid`, False with one message per bad template, pattern or expression. A role that is not
+    /// valid keeps everybody who carries it from starting sessions, because what it denies is unknown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

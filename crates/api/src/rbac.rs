@@ -98,7 +98,8 @@ fn plurals() -> Vec<String> {
     crds().into_iter().map(|crd| crd.spec.names.plural).collect()
 }
 
-/// A role as YAML, with the reasons as comments. It is added to the built-in ClusterRoles named in `aggregate_to`.
+/// A role as YAML, with the reasons as comments. It is added to the built-in ClusterRoles named in
+/// `aggregate_to`.
 fn role(kind: &str, name: &str, aggregate_to: &[&str], rules: &[Rule]) -> String {
     let mut yaml =
         format!("apiVersion: rbac.authorization.k8s.io/v1\nkind: {kind}\nmetadata:\n  name: {name}\n");

@@ -1,9 +1,14 @@
-//! Admission rules that several fields share: the CEL expression, and what the author of a bad value reads.
+//! The admission rules: the CEL expression, and what the author of a bad value reads.
 //!
-//! The API server puts the field's path before the message. Rules of one field stand at the field.
+//! The API server puts the field's path before the message.
 
 /// A rule: expression and message.
 pub(crate) type Rule = (&'static str, &'static str);
+
+/// A rule that reports at another field than the one where it stands.
+pub(crate) fn at(field: &str, (rule, message): Rule) -> kube::core::Rule {
+    kube::core::Rule::new(rule).message(message).field_path(field)
+}
 
 /// Whether a text holds no template, or one and no other braces, which is all that the syntax allows.
 macro_rules! one_template {
@@ -40,7 +45,7 @@ pub(crate) const ONE_OBJECT_TEMPLATE: Rule = (
 /// For a label selector.
 pub(crate) const WILDCARD_KEY: Rule = (
     r"!('*' in self) || self['*'] == ['*']",
-    r#"must be {"*": ["*"]} to select everything; beside the key * no other value stands, name the key of a label"#,
+    r#"must be {"*": ["*"]} to select everything; to select by a label, write its key in place of the first *"#,
 );
 
 /// For the keys of labels.
@@ -83,7 +88,8 @@ pub(crate) const SHORT_NAME: Rule = (
 pub(crate) const NO_CONTROL_CHARACTERS: Rule =
     (r"!self.matches('\\p{Cc}')", "must not hold control characters");
 
-/// What comes before the comparison of a duration: `duration()` fails on what Go cannot read, without a good answer.
+/// What comes before the comparison of a duration: `duration()` fails on what Go cannot read, without a good
+/// answer.
 macro_rules! duration {
     ($comparison:literal) => {
         concat!(r"self.matches('^([0-9]+([.][0-9]+)?(h|m|s|ms|us|ns))+$') && duration(self) ", $comparison)
@@ -100,4 +106,130 @@ pub(crate) const POSITIVE: Rule = (
 pub(crate) const NOT_NEGATIVE: Rule = (
     duration!(">= duration('0s')"),
     "must be a duration, 0s or longer, for example 5m; its units are h, m, s, ms, us and ns",
+);
+
+/// DbObjectImportRule: `mappings`.
+pub(crate) const SOME_MAPPING: Rule = (
+    "size(self) > 0",
+    "must hold one mapping at least; to import nothing, write databaseLabels: {} and a mapping {}",
+);
+
+/// DatabaseAdmin: answers first where a URI stands in place of host and port.
+pub(crate) const URI_NO_SCHEME: Rule = (
+    "self.protocol == 'mongodb' || !self.uri.contains('://')",
+    "must be host:port without a scheme, for example orders-db.shop.svc:5432",
+);
+
+/// DatabaseAdmin.
+pub(crate) const URI_HOST_AND_PORT: Rule = (
+    "self.protocol == 'mongodb' || self.uri.contains('://') \
+     || self.uri.matches('^([0-9A-Za-z._-]+|[[][0-9A-Fa-f:]+[]]):\
+     ([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$')",
+    "must be host:port with a port from 1 to 65535, for example orders-db.shop.svc:5432; \
+     an IPv6 address stands in brackets: [fd00::5]:5432",
+);
+
+/// DatabaseAdmin.
+pub(crate) const URI_IPV6: Rule = (
+    "!self.uri.matches('^[[].*[]]:') || isIP(self.uri.substring(1, self.uri.lastIndexOf(']')))",
+    "must have an IPv6 address in its brackets, for example [fd00::5]:5432",
+);
+
+/// DatabaseAdmin.
+pub(crate) const URI_MONGODB: Rule = (
+    r"self.protocol != 'mongodb' || self.uri.matches('^mongodb([+]srv)?://[^/?\\s]')",
+    "must start with mongodb:// or mongodb+srv:// and a host, for example mongodb://m0.shop.svc:27017",
+);
+
+/// DatabaseAdmin.
+pub(crate) const URI_NO_CREDENTIALS: Rule = (
+    "self.protocol != 'mongodb' || !self.uri.contains('@')",
+    "must not hold a user name or password: name the user in adminUser.name, its credentials in auth",
+);
+
+/// DatabaseAdmin.
+pub(crate) const PLATFORM_RDS: Rule = (
+    "!has(self.platform) || self.platform != 'RDS' || self.protocol == 'postgres'",
+    "must not be RDS with this protocol; leave it out and it is told from the host name",
+);
+
+/// DatabaseAdmin.
+pub(crate) const PLATFORM_REDSHIFT: Rule = (
+    "!has(self.platform) || (self.platform == 'Redshift') == (self.protocol == 'redshift')",
+    "must be Redshift with protocol redshift and with no other; leave it out and it is told from the host name",
+);
+
+/// DatabaseAdmin.
+pub(crate) const TLS_FOR_ADMIN: Rule = (
+    "!has(self.tls) || self.tls.mode != 'Disable' || !(has(self.auth.x509) || has(self.auth.awsIam))",
+    "must not have mode Disable with auth.x509 or auth.awsIam, which need TLS; use VerifyFull, or auth.password",
+);
+
+/// DatabaseAdmin.
+pub(crate) const TLS_FOR_USERS: Rule = (
+    "!has(self.tls) || self.tls.mode != 'Disable' || !has(self.userCredentials) \
+     || !(has(self.userCredentials.x509) || has(self.userCredentials.awsIam))",
+    "must not have mode Disable with userCredentials.x509 or userCredentials.awsIam, which need TLS; \
+     use VerifyFull, or userCredentials.password",
+);
+
+/// DatabaseAdmin: `protocol`.
+pub(crate) const SAME_PROTOCOL: Rule = ("self == oldSelf", "is immutable; create another DatabaseAdmin");
+
+/// DatabaseAdmin: `auth`.
+pub(crate) const EXACTLY_ONE: Rule = (
+    "[has(self.x509), has(self.password), has(self.awsIam)].filter(is_set, is_set).size() == 1",
+    "must hold exactly one of x509, password and awsIam",
+);
+
+/// DatabaseAdmin: `userCredentials`.
+pub(crate) const AT_MOST_ONE: Rule = (
+    "[has(self.x509), has(self.password), has(self.awsIam)].filter(is_set, is_set).size() <= 1",
+    "must hold at most one of x509, password and awsIam",
+);
+
+/// DatabaseUser: a name that is absent is as unchangeable as one that is there.
+pub(crate) const SAME_USERNAME: Rule = (
+    "(has(self.username) ? self.username : '') == (has(oldSelf.username) ? oldSelf.username : '')",
+    "is immutable; create another DatabaseUser",
+);
+
+/// DatabaseUser: absent and empty are the same.
+pub(crate) const SAME_ORIGIN_CLUSTER: Rule = (
+    "(has(self.originCluster) ? self.originCluster : '') \
+     == (has(oldSelf.originCluster) ? oldSelf.originCluster : '')",
+    "is immutable; create another DatabaseUser",
+);
+
+/// DatabaseUser: as its name in Kubernetes is its name in the databases where no other is given.
+pub(crate) const USERNAME_OR_SHORT_NAME: Rule = (
+    "has(self.spec.username) || size(self.metadata.name) <= 63",
+    "must be written where metadata.name is longer than 63 bytes, the limit of database servers",
+);
+
+/// DatabaseSession: every field but `ttl`.
+pub(crate) const SAME_VALUE: Rule = ("self == oldSelf", "is immutable; create another DatabaseSession");
+
+/// DatabaseSession: a field's own rule cannot see the field come and go.
+pub(crate) const SAME_FIELDS: Rule = (
+    "has(self.databaseName) == has(oldSelf.databaseName) && has(self.dbRoles) == has(oldSelf.dbRoles) \
+     && has(self.ttl) == has(oldSelf.ttl) && has(self.reason) == has(oldSelf.reason) \
+     && has(self.certificateRequest) == has(oldSelf.certificateRequest) \
+     && has(self.startDeadline) == has(oldSelf.startDeadline)",
+    "is immutable: no field may appear or disappear, and only the value of ttl may change; \
+     create another DatabaseSession",
+);
+
+/// DatabaseSession: `certificateRequest`.
+pub(crate) const BASE64: Rule = (
+    "self.matches('^([0-9A-Za-z+/]{4})+([0-9A-Za-z+/]{2}==|[0-9A-Za-z+/]{3}=)?$')",
+    "must be base64 on one line: base64 -w0 request.pem",
+);
+
+/// DatabaseSession: the first 33 bytes of `-----BEGIN CERTIFICATE REQUEST-----`, and of its older form with
+/// `NEW`.
+pub(crate) const PEM_REQUEST: Rule = (
+    "self.startsWith('LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0t') \
+     || self.startsWith('LS0tLS1CRUdJTiBORVcgQ0VSVElGSUNBVEUgUkVRVUVT')",
+    "must be a PEM certificate request before it is base64 encoded: openssl req -new",
 );

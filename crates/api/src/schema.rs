@@ -1,7 +1,8 @@
 //! Pieces of schema that several fields share.
 //!
-//! Everything is bounded, and a rule stands on the smallest value that it speaks about: the API server multiplies a
-//! rule's cost by how often its value can occur, and refuses a definition that could cost too much.
+//! Everything is bounded, and a rule stands on the smallest value that it speaks about: the API server
+//! multiplies a rule's cost by how often its value can occur, and refuses a definition that could cost too
+//! much.
 
 use std::collections::BTreeMap;
 

@@ -75,7 +75,9 @@ async fn defaults_stand_in_the_object() -> Result<()> {
             json!({"databaseLabels": {}, "mappings": [{}], "priority": 0}),
         ),
     ] {
-        let object = json!({"apiVersion": "rolecall.dev/v1alpha1", "kind": kind, "metadata": {"name": "a"}, "spec": spec});
+        let object = json!({
+            "apiVersion": "rolecall.dev/v1alpha1", "kind": kind, "metadata": {"name": "a"}, "spec": spec,
+        });
         let api = server::api(&client, kind, "defaults")?;
         let created = api.create(&Default::default(), &serde_json::from_value(object)?).await?;
         assert_eq!(created.data["spec"], stored, "{kind}");

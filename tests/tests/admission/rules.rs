@@ -118,7 +118,8 @@ async fn replace(
     api.replace(&stored.name_any(), &PostParams { dry_run: true, ..PostParams::default() }, &object).await
 }
 
-/// The fields that a refusal names, entries of lists and maps without their index, and what it says about each.
+/// The fields that a refusal names, entries of lists and maps without their index, and what it says about
+/// each.
 fn complaints(error: kube::Error) -> Result<Vec<(String, String)>> {
     let kube::Error::Api(status) = error else { return Err(error.into()) };
     let causes = status.details.into_iter().flat_map(|details| details.causes);

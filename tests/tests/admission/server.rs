@@ -9,7 +9,8 @@ use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportR
 use rolecall_testbed::Cluster;
 use tokio::sync::OnceCell;
 
-/// The cluster of all tests here, with the definitions, access rules and the namespace `rolecall-system` installed.
+/// The cluster of all tests here, with the definitions, access rules and the namespace `rolecall-system`
+/// installed.
 pub(crate) async fn cluster() -> Result<&'static Cluster> {
     static INSTALLED: OnceCell<&Cluster> = OnceCell::const_new();
     let install = || async {

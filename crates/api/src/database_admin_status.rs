@@ -1,0 +1,81 @@
+//! Status of a `DatabaseAdmin`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// What Rolecall found out about a server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DatabaseAdminStatus {
+    /// The `metadata.generation` that this status was computed from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// `Ready`; `Reachable` (the admin user can log in); `Capable` (the admin user has the rights that live
+    /// and waiting sessions need; its message carries the statements to run); `Reconciling` and `Stalled`
+    /// while they apply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// Version of the server, for example `17.10`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+
+    /// What tells this server from any other, whatever its address (PostgreSQL: the system identifier).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_identity: Option<String>,
+
+    /// Where Rolecall works on this server: the last `uri` and admin user name that were put to use. They
+    /// differ from the spec only while `Stalled` says `LiveAccounts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
+
+    /// Accounts that Rolecall manages on the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<AccountCounts>,
+
+    /// Objects that object permissions know. Not filled yet, because object permissions are not in effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects: Option<ObjectCounts>,
+}
+
+/// Where Rolecall works on a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// The server's address, as in `spec.uri`.
+    #[serde(default)]
+    pub uri: String,
+    /// The admin user's name.
+    #[serde(default)]
+    pub admin_user: String,
+}
+
+/// Accounts on a server, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountCounts {
+    /// Accounts that can log in, because a session is live.
+    #[serde(default)]
+    pub enabled: u32,
+    /// Accounts that exist without login, kept for later sessions.
+    #[serde(default)]
+    pub disabled: u32,
+    /// Accounts that Rolecall created and that no live session explains.
+    #[serde(default)]
+    pub orphaned: u32,
+}
+
+/// Objects of a server, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectCounts {
+    /// Logical databases that were read.
+    #[serde(default)]
+    pub databases: u32,
+    /// Objects that import rules labelled.
+    #[serde(default)]
+    pub imported: u32,
+}

@@ -1,0 +1,82 @@
+//! The files under `deploy/` that are written by hand.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rolecall_api::{
+    DatabaseAdmin, DatabaseSession, DatabaseSessionStatus, DatabaseUser, EndReason, ProvisioningRole,
+    SessionPhase,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy")
+}
+
+#[test]
+fn kustomize_installs_every_definition_and_every_access_rule() {
+    let kustomization: Value =
+        serde_saphyr::from_str(&fs::read_to_string(deploy().join("kustomization.yaml")).unwrap()).unwrap();
+    let listed: BTreeSet<String> = serde_json::from_value(kustomization["resources"].clone()).unwrap();
+    let mut present = BTreeSet::from(["namespace.yaml".to_owned()]);
+    for dir in ["crds", "rbac"] {
+        for file in fs::read_dir(deploy().join(dir)).unwrap() {
+            present.insert(format!("{dir}/{}", file.unwrap().file_name().to_str().unwrap()));
+        }
+    }
+    assert_eq!(listed, present);
+}
+
+#[test]
+fn samples_hold_nothing_that_the_kinds_do_not_know() -> Result {
+    same_after_reading::<DatabaseAdmin>("database_admin")?;
+    same_after_reading::<ProvisioningRole>("provisioning_role")?;
+    same_after_reading::<DatabaseUser>("database_user")?;
+    same_after_reading::<DatabaseSession>("database_session")
+}
+
+/// Reads a sample and finds every field of it again. Fields with a default may come on top.
+fn same_after_reading<K: Serialize + DeserializeOwned>(sample: &str) -> Result {
+    let text = fs::read_to_string(deploy().join("samples").join(sample).with_extension("yaml"))?;
+    let written: Value = serde_saphyr::from_str(&text)?;
+    let object: K = serde_json::from_value(written.clone())?;
+    let read = serde_json::to_value(&object)?;
+    assert!(contains(&read, &written), "{sample}: {written}\nbecomes {read}");
+    Ok(())
+}
+
+fn contains(whole: &Value, part: &Value) -> bool {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => {
+            part.iter().all(|(key, value)| whole.get(key).is_some_and(|found| contains(found, value)))
+        }
+        _ => whole == part,
+    }
+}
+
+#[test]
+fn what_is_absent_stays_absent() {
+    let written = json!({
+        "apiVersion": "rolecall.dev/v1alpha1",
+        "kind": "DatabaseSession",
+        "metadata": {"name": "alice-orders"},
+        "spec": {"user": "alice", "database": "orders", "retainAfterEnd": "1h"},
+    });
+    let session: DatabaseSession = serde_json::from_value(written.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&session).unwrap(), written);
+    assert_eq!(serde_json::to_value(DatabaseSessionStatus::default()).unwrap(), json!({}));
+}
+
+#[test]
+fn a_status_that_a_newer_version_wrote_can_be_read() {
+    let status: DatabaseSessionStatus =
+        serde_json::from_value(json!({"phase": "Hibernating", "endReason": "Bored", "moon": "full"}))
+            .unwrap();
+    assert_eq!((status.phase, status.end_reason), (Some(SessionPhase::Unknown), Some(EndReason::Unknown)));
+}
