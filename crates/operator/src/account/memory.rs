@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rolecall_api::AccountStatus;
+use rolecall_api::{AccountPhase, AccountStatus};
 use secrecy::SecretString;
 
 use super::credentials::Handed;
@@ -38,14 +38,20 @@ impl Memory {
         true
     }
 
+    /// What was reported of an account last.
+    pub fn reported(&self, key: &AccountKey) -> Option<Report> {
+        locked(&self.reports).get(key).cloned()
+    }
+
     /// The reports about a DatabaseUser.
     pub fn reports_of(&self, user: &ObjectKey) -> Vec<AccountStatus> {
         locked(&self.reports).values().filter(|report| report.user == *user).map(|r| r.account.clone()).collect()
     }
 
-    /// Forgets the reports about a DatabaseUser that is gone.
+    /// Forgets the reports about a DatabaseUser that is gone, but those of accounts that are still to be ended.
     pub fn forget_user(&self, user: &ObjectKey) {
-        locked(&self.reports).retain(|_, report| report.user != *user);
+        locked(&self.reports)
+            .retain(|_, report| report.user != *user || report.account.phase == AccountPhase::Enabled);
     }
 
     /// The password that an account has now, when it is known.

@@ -18,7 +18,9 @@ pub use gather::wanted_roles;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rolecall_api::{DatabaseSession, SessionPhase, reasons};
+use rolecall_api::{
+    AccountPhase, AccountStatus, CreateDbUserMode, DatabaseSession, Deletion, SessionPhase, reasons,
+};
 
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
@@ -37,7 +39,7 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
     let now = Timestamp::now();
     let gathered = gather::gather(shared, key, now);
     if gathered.sessions.is_empty() {
-        return Ok(Done::nothing());
+        return vanished(shared, key, &gathered).await;
     }
     let mut round = Round::new(gathered, now);
     round.run(shared, key).await?;
@@ -56,6 +58,31 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
         }
     }
     Ok(done)
+}
+
+/// Somebody took the finalizer off a session that had access, and its object is gone: the access goes all the same.
+async fn vanished(shared: &Shared, key: &AccountKey, gathered: &gather::Gathered) -> Result<Done, Failed> {
+    let retained = gathered.admin.as_ref().is_none_or(|admin| {
+        admin.spec.suspend || (admin.metadata.deletion_timestamp.is_some() && admin.spec.deletion == Deletion::Retain)
+    });
+    let Some(known) = shared.memory.reported(key).filter(|report| report.account.phase == AccountPhase::Enabled)
+    else {
+        return Ok(Done::nothing());
+    };
+    let server = gathered.server.as_ref().filter(|state| !state.unreachable).and_then(|state| state.server.clone());
+    let (Some(server), Some(account), false) = (server, gathered.account.clone(), retained) else {
+        return Ok(Done { retry: gathered.admin.is_some(), ..Done::nothing() });
+    };
+    tracing::warn!(account = %key, "no session accounts for this enabled account any more; ending it");
+    let drop = known.account.mode == Some(CreateDbUserMode::BestEffortDrop);
+    let applied = crate::admin::end_account(&server, account, drop).await?;
+    shared.memory.set_password(key, None);
+    let phase = if applied.dropped { AccountPhase::Dropped } else { AccountPhase::Disabled };
+    let account = AccountStatus { phase, sessions: 0, db_roles: Vec::new(), ..known.account.clone() };
+    shared.memory.report(key, memory::Report { account, ..known.clone() });
+    shared.queue.add(Work::User(known.user), Lane::Normal);
+    shared.recount(&key.admin);
+    Ok(Done::nothing())
 }
 
 /// Looks at a session whose DatabaseUser does not exist and that never had an account.

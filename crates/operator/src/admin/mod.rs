@@ -17,6 +17,7 @@ use rolecall_api::{DatabaseAdmin, Endpoint, MissingDbRoles, reasons};
 use rolecall_engine::{Class, Needs, Probe, Reason};
 
 pub use connect::postgres_platform;
+pub use teardown::end_account;
 
 use crate::account::lifecycle::{self, Obstacle, is_touched};
 use crate::queue::Lane;

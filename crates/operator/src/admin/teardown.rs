@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
 use rolecall_api::{DatabaseAdmin, Deletion, reasons};
-use rolecall_engine::{AccountName, Desired, Want, plan};
+use rolecall_engine::{AccountName, Applied, Desired, Want, plan};
 
 use super::status::Seen;
 use crate::Shared;
@@ -79,23 +79,28 @@ async fn sweep(server: &Server, key: &ObjectKey) -> Result<(), String> {
         let ours = entry.owner.as_ref().is_some_and(|owner| owner.uid == server.owner.uid);
         if ours && (entry.enabled || entry.backends > 0) {
             tracing::info!(admin = %key, account = %entry.account, "disabling an account that no session accounts for");
-            disable(server, entry.account).await.map_err(|error| error.to_string())?;
+            end_account(server, entry.account, false).await.map_err(|error| error.to_string())?;
         }
     }
     Ok(())
 }
 
-async fn disable(server: &Server, account: AccountName) -> Result<(), rolecall_engine::Error> {
-    let desired = Desired {
-        account,
-        owner: server.owner.clone(),
-        session_database: None,
-        want: Want::Ended { drop: false },
-    };
+/// Ends an account without any session: it is disabled, and dropped where that is wanted and possible.
+///
+/// # Errors
+///
+/// What the server answered.
+pub async fn end_account(
+    server: &Server,
+    account: AccountName,
+    drop: bool,
+) -> Result<Applied, rolecall_engine::Error> {
+    let desired =
+        Desired { account, owner: server.owner.clone(), session_database: None, want: Want::Ended { drop } };
     let observed = server.engine.observe(&desired.query()).await?;
-    // Ending is never refused.
-    if let Ok(plan) = plan::plan(&desired, &observed) {
-        server.engine.apply(&plan).await?;
+    // Ending is never refused: what is not ours is left alone.
+    match plan::plan(&desired, &observed) {
+        Ok(plan) => server.engine.apply(&plan).await,
+        Err(_) => Ok(Applied::default()),
     }
-    Ok(())
 }
