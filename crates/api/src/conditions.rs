@@ -1,4 +1,4 @@
-//! Condition types, and how to set a condition without moving its transition time.
+//! Condition types, and how to report conditions without moving their transition times.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -29,27 +29,16 @@ pub const UNKNOWN: &str = "Unknown";
 /// The longest message that a condition may have.
 pub const MAX_MESSAGE: usize = 32_768;
 
-/// Sets one condition in a list: replaces the one of the same type, or adds it at the end.
-///
-/// The transition time of the old condition stays where `status` is the same, as Kubernetes wants it.
-pub fn set(conditions: &mut Vec<Condition>, mut new: Condition) {
-    match conditions.iter_mut().find(|old| old.type_ == new.type_) {
-        Some(old) => {
-            keep_transition_time(old, &mut new);
-            *old = new;
-        }
-        None => conditions.push(new),
-    }
-}
-
 /// Takes the transition times of `old` over into `new`, for every condition whose `status` is the same.
 ///
-/// Conditions that are only in `old` are gone: a report that is built whole needs no removal.
+/// Conditions that are only in `old` are gone: a report is built whole, and needs no removal.
 #[must_use]
 pub fn merge_transition_times(old: &[Condition], mut new: Vec<Condition>) -> Vec<Condition> {
     for condition in &mut new {
         if let Some(old) = find(old, &condition.type_) {
-            keep_transition_time(old, condition);
+            if old.status == condition.status {
+                condition.last_transition_time = old.last_transition_time.clone();
+            }
         }
     }
     new
@@ -89,12 +78,6 @@ pub fn new(
     }
 }
 
-fn keep_transition_time(old: &Condition, new: &mut Condition) {
-    if old.status == new.status {
-        new.last_transition_time = old.last_transition_time.clone();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,27 +88,20 @@ mod tests {
 
     #[test]
     fn the_transition_time_moves_with_the_status_only() {
-        let mut conditions =
-            vec![new(READY, false, "A", "", Some(1), at(1)), new(STALLED, true, "A", "", None, at(2))];
-        set(&mut conditions, new(READY, false, "B", "other", Some(2), at(10)));
-        assert_eq!(conditions[0], new(READY, false, "B", "other", Some(2), at(1)));
-        set(&mut conditions, new(READY, true, "C", "", Some(2), at(11)));
-        assert_eq!(conditions[0].last_transition_time, at(11));
-        set(&mut conditions, new(CAPABLE, true, "D", "", None, at(12)));
-        assert_eq!(
-            conditions.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(),
-            [READY, STALLED, CAPABLE]
-        );
-    }
-
-    #[test]
-    fn a_report_built_whole_keeps_times_and_drops_what_is_gone() {
-        let old = [new(READY, false, "A", "", None, at(1)), new(STALLED, true, "A", "", None, at(2))];
-        let report =
-            vec![new(READY, false, "B", "", None, at(9)), new(RECONCILING, true, "C", "", None, at(9))];
+        let old = [
+            new(READY, false, "A", "", Some(1), at(1)),
+            new(STALLED, true, "A", "", None, at(2)),
+            new(CAPABLE, true, "A", "", None, at(3)),
+        ];
+        let report = vec![
+            new(READY, false, "B", "other", Some(2), at(9)),
+            new(RECONCILING, true, "C", "", None, at(9)),
+            new(CAPABLE, false, "A", "", None, at(9)),
+        ];
         let merged = merge_transition_times(&old, report);
-        assert_eq!(merged[0].last_transition_time, at(1));
+        assert_eq!(merged[0], new(READY, false, "B", "other", Some(2), at(1)));
         assert_eq!(merged[1].last_transition_time, at(9));
+        assert_eq!(merged[2].last_transition_time, at(9));
         assert!(
             find(&merged, STALLED).is_none() && is_true(&merged, RECONCILING) && !is_true(&merged, READY)
         );
