@@ -1,1 +1,50 @@
-//! Helpers of the end-to-end tests.
+//! Rolecall from end to end, on a real API server and real PostgreSQL servers.
+//!
+//! A test starts with a [`World`]: a namespace of its own in the one cluster of the test binary, a PostgreSQL server
+//! of its own, a DatabaseAdmin `orders`, a ProvisioningRole `reader`, a DatabaseUser `alice`, and an operator.
+//!
+//! ```no_run
+//! use rolecall_tests::World;
+//! use serde_json::json;
+//!
+//! # async fn example() -> anyhow::Result<()> {
+//! let world = World::start().await?;
+//! world.session("alice-orders", json!({"ttl": "1h"})).await?;
+//! world.active("alice-orders").await?;
+//! let client = world.login("alice-orders").await?;
+//! assert!(world.account().await?.is_some_and(|account| account.login));
+//! # drop(client);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cluster`] | the cluster of the test binary, and who speaks to it |
+//! | [`world`] | what a test starts with |
+//! | [`objects`] | making, changing, reading objects, and waiting for them |
+//! | [`accounts`] | what the database shows; logging in as a user |
+//! | [`operator`] | the operator in this process: it can be stopped and crashed |
+//! | [`process`] | the real program: it can be killed |
+//! | [`log`] | what an operator wrote |
+//!
+//! Tests run in parallel. Waits are watches with a deadline; a wait that fails shows the object and what the operators
+//! of the test wrote.
+
+pub mod accounts;
+pub mod cluster;
+pub mod log;
+pub mod objects;
+pub mod operator;
+pub mod process;
+pub mod world;
+
+pub use accounts::Account;
+pub use operator::Operator;
+pub use process::Process;
+pub use world::{Credentials, World, WorldBuilder};
+
+use std::time::Duration;
+
+/// How long a test waits for something that should take a moment: long enough for a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);

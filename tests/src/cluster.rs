@@ -1,0 +1,56 @@
+//! The cluster of the test binary, and who speaks to it.
+
+use anyhow::Result;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use rolecall_testbed::{Cluster, Identity};
+use tokio::sync::OnceCell;
+
+/// The cluster with everything of `deploy/` installed, started by the first test that asks.
+///
+/// # Errors
+/// When a component is missing or what `deploy/` holds is refused.
+pub async fn cluster() -> Result<&'static Cluster> {
+    static INSTALLED: OnceCell<&Cluster> = OnceCell::const_new();
+    let install = || async {
+        // One TLS provider for all clients of the process; another test may have been first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let cluster = Cluster::shared().await?;
+        let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
+        cluster.kubectl(&["apply", "--server-side", "-k", deploy]).await?;
+        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
+        anyhow::Ok(cluster)
+    };
+    INSTALLED.get_or_try_init(install).await.copied()
+}
+
+/// A client with every right: the test's own hands.
+///
+/// # Errors
+/// When the cluster does not start.
+pub async fn client() -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(cluster().await?.kubeconfig())?;
+    Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
+}
+
+/// The kubeconfig of the operator: its service account, with the rights of `deploy/` and no others.
+///
+/// # Errors
+/// When the cluster does not start.
+pub async fn operator_kubeconfig() -> Result<&'static str> {
+    static TEXT: OnceCell<String> = OnceCell::const_new();
+    let make = || async {
+        let identity = Identity::service_account("rolecall-system", "rolecall-operator");
+        anyhow::Ok(cluster().await?.kubeconfig_for(&identity).await?)
+    };
+    TEXT.get_or_try_init(make).await.map(String::as_str)
+}
+
+/// How the operator finds the API server.
+///
+/// # Errors
+/// When the cluster does not start.
+pub async fn operator_config() -> Result<Config> {
+    let kubeconfig = Kubeconfig::from_yaml(operator_kubeconfig().await?)?;
+    Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
+}

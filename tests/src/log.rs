@@ -1,0 +1,82 @@
+//! What an operator wrote.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The log of one operator, as it grows.
+#[derive(Clone, Debug)]
+pub struct Log {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    grew: watch::Sender<()>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { bytes: Arc::default(), grew: watch::Sender::new(()) }
+    }
+}
+
+impl Log {
+    /// Everything so far.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// Adds to it.
+    pub fn append(&self, bytes: &[u8]) {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        self.grew.send_replace(());
+    }
+
+    /// Waits until it holds `text`.
+    ///
+    /// # Errors
+    /// When it does not within [`PATIENCE`](crate::PATIENCE).
+    pub async fn wait_for(&self, text: &str) -> anyhow::Result<()> {
+        let mut grew = self.grew.subscribe();
+        let found = async {
+            while !self.text().contains(text) {
+                // The sender is this log's own: it cannot be gone.
+                let _ = grew.changed().await;
+            }
+        };
+        tokio::time::timeout(crate::PATIENCE, found)
+            .await
+            .map_err(|_| anyhow::anyhow!("the operator did not write {text:?}. Its log:\n{}", self.text()))
+    }
+
+    /// Waits for the line that says where the operator serves HTTP.
+    ///
+    /// # Errors
+    /// When it does not come within [`PATIENCE`](crate::PATIENCE).
+    pub async fn address(&self) -> anyhow::Result<SocketAddr> {
+        const FIELD: &str = "address=";
+        self.wait_for(FIELD).await?;
+        let text = self.text();
+        let address = text.split_once(FIELD).and_then(|(_, rest)| rest.split_whitespace().next());
+        Ok(address.unwrap_or_default().parse()?)
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}

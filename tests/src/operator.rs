@@ -1,0 +1,152 @@
+//! The operator in this process, on threads of its own, so that it can end in order or at once.
+
+use std::net::SocketAddr;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Parser;
+use kube::Client;
+use rolecall_operator::args::Args;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tracing::Dispatch;
+use tracing::dispatcher;
+
+use crate::cluster;
+use crate::log::Log;
+
+/// What operators of tests log. Secrets must not be in it at any level: one test asks for more.
+pub const FILTER: &str = "info,rolecall_operator=debug,rolecall_engine=debug";
+
+/// A running operator. Dropping it is a crash.
+#[derive(Debug)]
+pub struct Operator {
+    log: Log,
+    stop: CancellationToken,
+    crash: CancellationToken,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Operator {
+    /// Starts an operator with the rights of its service account.
+    ///
+    /// # Errors
+    /// When it cannot be started. That it ends by itself later is told by [`Operator::stop`].
+    pub async fn start(flags: &[String], filter: &str) -> Result<Self> {
+        let config = cluster::operator_config().await?;
+        let args = Args::try_parse_from(
+            std::iter::once("rolecall-operator".to_owned()).chain(flags.iter().cloned()),
+        )?;
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::try_new(filter)?)
+            .with_writer(log.clone())
+            .with_ansi(false)
+            .finish();
+        let dispatch = Dispatch::new(subscriber);
+        let runtime = runtime(&dispatch)?;
+        let (stop, crash) = (CancellationToken::new(), CancellationToken::new());
+        let (stopping, crashing) = (stop.clone(), crash.clone());
+        let body = move || {
+            dispatcher::with_default(&dispatch, || {
+                let result = runtime.block_on(async {
+                    // Its connections belong to this runtime.
+                    let client = Client::try_from(config)?;
+                    tokio::select! {
+                        result = rolecall_operator::run_with(client, args, stopping) => result,
+                        () = crashing.cancelled() => Err(anyhow!("crashed")),
+                    }
+                });
+                // As in a crash, nothing that is under way is waited for.
+                runtime.shutdown_background();
+                result
+            })
+        };
+        let thread = std::thread::Builder::new().name("operator".to_owned()).spawn(body)?;
+        Ok(Self { log, stop, crash, thread: Some(thread) })
+    }
+
+    /// What it wrote so far.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Waits until it has listed everything and works.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn ready(&self) -> Result<()> {
+        self.log.wait_for("ready").await
+    }
+
+    /// Ends it as SIGTERM does and waits for its end.
+    ///
+    /// # Errors
+    /// What the operator ended with.
+    pub async fn stop(mut self) -> Result<()> {
+        self.stop.cancel();
+        self.join().await
+    }
+
+    /// Ends it at once, wherever it is.
+    pub async fn crash(mut self) {
+        self.crash.cancel();
+        let _ = self.join().await;
+    }
+
+    /// Waits for its end, which it should not come to by itself.
+    ///
+    /// # Errors
+    /// What the operator ended with.
+    pub async fn ended(mut self) -> Result<()> {
+        self.join().await
+    }
+
+    /// Answer to an HTTP request: status line and headers, then the body.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn get(&self, path: &str) -> Result<String> {
+        get(self.log.address().await?, path).await
+    }
+
+    async fn join(&mut self) -> Result<()> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await?;
+        joined.map_err(|_| anyhow!("the operator panicked. Its log:\n{}", self.log.text()))?
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.crash.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Answer to an HTTP request: status line and headers, then the body.
+///
+/// # Errors
+/// When nobody answers.
+pub async fn get(address: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+/// Two workers, as on a small node; every thread of it writes to this operator's log and to no other.
+fn runtime(dispatch: &Dispatch) -> Result<Runtime> {
+    let dispatch = dispatch.clone();
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .on_thread_start(move || std::mem::forget(dispatcher::set_default(&dispatch)))
+        .build()?)
+}

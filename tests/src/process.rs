@@ -1,0 +1,105 @@
+//! The real program, for what only a process can show: signals, exit codes, a crash without any destructor.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
+
+use crate::cluster;
+use crate::log::Log;
+use crate::operator::FILTER;
+
+/// A running `rolecall-operator`. It is killed when this value is dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: Log,
+}
+
+impl Process {
+    /// Starts the program with the rights of its service account.
+    ///
+    /// # Errors
+    /// When it cannot be built or started.
+    pub async fn start(flags: &[String]) -> Result<Self> {
+        let mut file = std::env::temp_dir();
+        file.push(format!("rolecall-{}-{:08x}.kubeconfig", std::process::id(), rand::random::<u32>()));
+        std::fs::write(&file, cluster::operator_kubeconfig().await?)?;
+        let log = Log::default();
+        let mut child = Command::new(program().await?)
+            .args(flags)
+            .env("KUBECONFIG", &file)
+            .env("ROLECALL_LOG", FILTER)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting rolecall-operator")?;
+        let mut stderr = child.stderr.take().context("its standard error")?;
+        let writer = log.clone();
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 8192];
+            while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
+                writer.append(&buffer[..length]);
+            }
+        });
+        let started = log.address().await;
+        // It has been read by now, and nothing else should be.
+        std::fs::remove_file(&file)?;
+        started?;
+        Ok(Self { child, log })
+    }
+
+    /// What it wrote so far.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let id = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(kill_process(id.context("the operator has ended")?, signal)?)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        tokio::time::timeout(crate::PATIENCE, self.child.wait())
+            .await
+            .with_context(|| format!("the operator goes on. Its log:\n{}", self.log.text()))?
+            .context("waiting for the operator")
+    }
+}
+
+/// The program, built from the sources as they are: an old one beside the tests would test nothing.
+async fn program() -> Result<&'static PathBuf> {
+    static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
+    PROGRAM
+        .get_or_try_init(|| async {
+            // target/PROFILE/deps/TEST: the program stands beside `deps`.
+            let test = std::env::current_exe()?;
+            let directory = test.parent().and_then(|deps| deps.parent()).context("the target directory")?;
+            let release = directory.ends_with("release");
+            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            cargo
+                .args(["build", "--quiet", "-p", "rolecall-operator"])
+                .current_dir(env!("CARGO_MANIFEST_DIR"));
+            if release {
+                cargo.arg("--release");
+            }
+            let built = cargo.status().await.context("running cargo")?;
+            ensure!(built.success(), "cargo build -p rolecall-operator failed");
+            Ok(directory.join("rolecall-operator"))
+        })
+        .await
+}

@@ -1,0 +1,3 @@
+//! One behaviour per test, on a real API server and real PostgreSQL servers.
+
+mod sessions;
