@@ -8,7 +8,7 @@ use std::fmt;
 
 use secrecy::SecretString;
 
-use crate::account::{Account, Credential, Desired, Enabled, Leftover, Observed, WantedRole};
+use crate::account::{Account, Credential, Desired, Enabled, Leftover, MAX_NAME_BYTES, Observed, WantedRole};
 use crate::{AccountName, MARKER, OWN_ROLE_PREFIX, Owner, Reason, Want};
 
 /// What has to change so that one account is what it should be.
@@ -214,7 +214,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
             verifier,
         }));
     };
-    if !enabled.in_use {
+    if !is_live(desired, enabled, observed) {
         return Ok(Plan::Activate(Activate {
             account: desired.account.clone(),
             owner: desired.owner.clone(),
@@ -312,7 +312,7 @@ fn used_by_somebody_else(desired: &Desired, _: &Enabled, observed: &Observed) ->
 }
 
 fn leftover(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
-    if enabled.in_use {
+    if is_live(desired, enabled, observed) {
         return None;
     }
     let leftovers = &observed.account.as_ref()?.leftovers;
@@ -328,7 +328,7 @@ fn roles(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Re
     let held: BTreeSet<&str> = observed
         .account
         .iter()
-        .filter(|_| enabled.in_use)
+        .filter(|_| is_live(desired, enabled, observed))
         .flat_map(|account| account.memberships.iter().map(|m| m.role.as_str()))
         .collect();
     enabled
@@ -351,6 +351,14 @@ fn role_refusal(
             format!("the database role {role:?} cannot be handed out: {why}"),
         ))
     };
+    if role.is_empty() || role.len() > MAX_NAME_BYTES || role.contains('\0') {
+        return Some(Refusal::new(
+            Reason::DbRoleInvalid,
+            format!(
+                "no server can have a role {role:?}: names have 1 to {MAX_NAME_BYTES} bytes and no NUL; correct dbRoles"
+            ),
+        ));
+    }
     if role == MARKER || role.starts_with(OWN_ROLE_PREFIX) {
         return not_grantable("it is Rolecall's own");
     }
@@ -423,6 +431,12 @@ impl Leftover {
             ),
         }
     }
+}
+
+/// Is the account one that a session of ours works with now? Not when somebody else has taken it over since: then it is
+/// found like any other, and started anew when it is idle.
+fn is_live(desired: &Desired, enabled: &Enabled, observed: &Observed) -> bool {
+    enabled.in_use && observed.account.as_ref().is_some_and(|account| is_ours(desired, account))
 }
 
 fn is_ours(desired: &Desired, account: &Account) -> bool {

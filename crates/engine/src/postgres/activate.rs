@@ -63,11 +63,9 @@ fn reset(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Mess
         format!("resetting {account}"),
         format!("ALTER ROLE {account} INHERIT PASSWORD NULL CONNECTION LIMIT -1 VALID UNTIL 'infinity'"),
     );
-    let (what, sql) = Guard::managed(&plan.account).idle().plain().sql();
-    message.push(what, sql);
+    Guard::managed(&plan.account).idle().plain().check(&mut message);
     if strict {
-        let (what, sql) = rights::refuse_any(&plan.account);
-        message.push(what, sql);
+        rights::refuse_any(&mut message, &plan.account);
     }
     adjust::revoke(&mut message, &plan.account, &plan.revoke, dialect, cascade);
     reset_settings(&mut message, &plan.account, &plan.settings);

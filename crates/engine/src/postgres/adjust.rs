@@ -15,8 +15,7 @@ pub(super) fn message(plan: &Adjust, dialect: Dialect, cascade: bool) -> Message
     let account = identifier(plan.account.as_str());
     let mut message = Message::new();
     lock(&mut message, &plan.account);
-    let (what, sql) = Guard::managed(&plan.account).owned_by(&plan.owner_uid).sql();
-    message.push(what, sql);
+    Guard::managed(&plan.account).owned_by(&plan.owner_uid).check(&mut message);
     revoke(&mut message, &plan.account, &plan.revoke, dialect, cascade);
     activate::grant(&mut message, &plan.account, plan.grant.iter().map(String::as_str));
     let mut changes = String::new();

@@ -21,6 +21,7 @@ use super::sqlstate;
 use super::stats::Counters;
 use super::tls;
 use super::version::Version;
+use super::{guard, observe, rights};
 use crate::{Class, Error, Reason};
 
 /// How long a connection that nobody wants any more may take to end in order.
@@ -150,12 +151,11 @@ impl Connector {
         Ok(connection)
     }
 
-    /// Settings that not every version knows, so that the startup packet cannot hold them.
+    /// Settings that not every version knows, so that the startup packet cannot hold them, and the large query.
     async fn settle(&self, connection: &Connection, database: &str) -> Result<(), Error> {
-        let statements = connection.version.session_settings(self.config.statement_timeout);
-        if statements.is_empty() {
-            return Ok(());
-        }
+        let mut statements = connection.version.session_settings(self.config.statement_timeout);
+        statements.extend(observe::prepare(connection.version.dialect));
+        statements.extend([guard::prepare(), rights::prepare()]);
         self.counters.sent(statements.len());
         connection
             .client
@@ -300,6 +300,7 @@ fn startup_options(config: &Config) -> String {
         r"default_transaction_isolation=read\ committed",
         "row_security=off",
         "jit=off",
+        "plan_cache_mode=force_generic_plan",
         "client_min_messages=warning",
         "standard_conforming_strings=on",
         "DateStyle=ISO",

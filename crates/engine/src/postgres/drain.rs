@@ -84,7 +84,7 @@ impl Postgres {
             }
             result => result?,
         };
-        let row = reply.rows.iter().flatten().find(|row| row.len() == 2);
+        let row = reply.rows().first();
         let was_open = row.and_then(|row| row.get(0)) != Some("f");
         let backends = row.and_then(|row| row.get(1)) != Some("0");
         if was_open {
@@ -135,7 +135,7 @@ impl Postgres {
     ) -> Result<Vec<i32>, Error> {
         let dialect = self.server.dialect(place).await?;
         let reply = self.server.run(place, &end::terminate(guard, account, dialect)).await?;
-        Ok(reply.column().filter_map(|pid| pid.parse().ok()).collect())
+        Ok(reply.rows().iter().filter_map(|row| row.get(0)?.parse().ok()).collect())
     }
 
     /// Ends the backends that an account has now, and waits for them. New ones may come.

@@ -20,9 +20,7 @@ pub(super) fn close(guard: &Guard<'_>, account: &AccountName, lock_timeout_ms: u
     let (name, text) = (identifier(account.as_str()), literal(account.as_str()));
     let mut message = Message::new();
     message.lock_timeout(lock_timeout_ms);
-    let (what, sql) = guard.sql();
-    message.push(&what, &sql);
-    message.push(
+    message.ask(
         format!("reading {name}"),
         format!(
             "SELECT r.rolcanlogin, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = r.oid)
@@ -34,8 +32,7 @@ FROM pg_catalog.pg_roles r WHERE r.rolname = {text}"
         format!("taking the login from {name}"),
         format!("ALTER ROLE {name} NOLOGIN PASSWORD NULL"),
     );
-    // Again, now that nobody else can change it: it may have become somebody else's while this waited.
-    message.push(what, sql);
+    guard.check(&mut message);
     message
 }
 
@@ -45,8 +42,7 @@ pub(super) fn terminate(guard: &Guard<'_>, account: &AccountName, dialect: Diale
     let (name, text) = (identifier(account.as_str()), literal(account.as_str()));
     let what = format!("ending the backends of {name}");
     let mut message = Message::begin(&what);
-    let (checking, sql) = guard.sql();
-    message.push(checking, sql);
+    guard.check(&mut message);
     if dialect.has_grantors() {
         message.push_needing(
             Needs::AdminOption(name.clone()),
@@ -60,7 +56,7 @@ pub(super) fn terminate(guard: &Guard<'_>, account: &AccountName, dialect: Diale
     }
     // The function stands in the list of columns: in WHERE it might be called for rows that another condition would
     // have left out.
-    message.push(
+    message.ask(
         &what,
         format!(
             "SELECT a.pid, pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
@@ -94,8 +90,7 @@ pub(super) fn strip(plan: &End, dialect: Dialect, cascade: bool) -> Message {
         format!("resetting {name}"),
         format!("ALTER ROLE {name} PASSWORD NULL CONNECTION LIMIT -1 VALID UNTIL 'infinity'"),
     );
-    let (what, sql) = Guard::managed(&plan.account).owned_by(&plan.owner_uid).closed().sql();
-    message.push(what, sql);
+    Guard::managed(&plan.account).owned_by(&plan.owner_uid).closed().check(&mut message);
     adjust::revoke(&mut message, &plan.account, &plan.revoke, dialect, cascade);
     activate::reset_settings(&mut message, &plan.account, &plan.settings);
     message
@@ -106,8 +101,7 @@ pub(super) fn drop_account(plan: &End) -> Message {
     let name = identifier(plan.account.as_str());
     let mut message = Message::new();
     adjust::lock(&mut message, &plan.account);
-    let (what, sql) = Guard::managed(&plan.account).owned_by(&plan.owner_uid).idle().sql();
-    message.push(what, sql);
+    Guard::managed(&plan.account).owned_by(&plan.owner_uid).idle().check(&mut message);
     message.push(format!("dropping {name}"), format!("DROP ROLE {name}"));
     message
 }

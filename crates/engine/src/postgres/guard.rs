@@ -4,55 +4,45 @@
 //! account's row in `pg_authid` (which no other transaction can do until this one ends) or takes the lock of `COMMENT
 //! ON ROLE`, then checks, and is rolled back by the check where the account is not what it was.
 
-use super::quote::{block, identifier, literal};
+use super::message::{Message, Needs};
+use super::quote::{identifier, literal};
 use super::sqlstate::CHANGED;
 use crate::{AccountName, MARKER};
 
 /// What an account must be. It must carry the marker in any case.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Guard<'a> {
     account: &'a AccountName,
-    owner: Option<(&'a str, Unowned)>,
-    idle: Option<Idle>,
+    owner: Option<&'a str>,
+    unowned: bool,
+    closed: bool,
+    idle: bool,
     plain: bool,
-}
-
-/// What an account without an ownership record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unowned {
-    Refused,
-    Allowed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Idle {
-    NoLogin,
-    NoLoginNoBackend,
 }
 
 impl<'a> Guard<'a> {
     pub(super) fn managed(account: &'a AccountName) -> Self {
-        Self { account, owner: None, idle: None, plain: false }
+        Self { account, owner: None, unowned: false, closed: false, idle: false, plain: false }
     }
 
     /// Its ownership record is that of `uid`.
     pub(super) fn owned_by(self, uid: &'a str) -> Self {
-        Self { owner: Some((uid, Unowned::Refused)), ..self }
+        Self { owner: Some(uid), ..self }
     }
 
     /// Its ownership record is that of `uid`, or it has none.
     pub(super) fn not_foreign_to(self, uid: &'a str) -> Self {
-        Self { owner: Some((uid, Unowned::Allowed)), ..self }
+        Self { owner: Some(uid), unowned: true, ..self }
     }
 
     /// It may not log in.
     pub(super) fn closed(self) -> Self {
-        Self { idle: Some(Idle::NoLogin), ..self }
+        Self { closed: true, ..self }
     }
 
     /// It may not log in and has no backend.
     pub(super) fn idle(self) -> Self {
-        Self { idle: Some(Idle::NoLoginNoBackend), ..self }
+        Self { closed: true, idle: true, ..self }
     }
 
     /// It has no attribute that gives more rights than its roles do.
@@ -60,55 +50,52 @@ impl<'a> Guard<'a> {
         Self { plain: true, ..self }
     }
 
-    /// The statement, and what to call it.
-    pub(super) fn sql(&self) -> (String, String) {
-        let account = literal(self.account.as_str());
-        let mut conditions = String::new();
-        if self.idle.is_some() {
-            conditions.push_str("\n    AND NOT u.rolcanlogin");
-        }
-        if self.idle == Some(Idle::NoLoginNoBackend) {
-            conditions.push_str(
-                "\n    AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = u.oid)",
-            );
-        }
-        if self.plain {
-            conditions.push_str(
-                "\n    AND NOT (u.rolsuper OR u.rolcreaterole OR u.rolcreatedb OR u.rolreplication OR u.rolbypassrls)",
-            );
-        }
-        let owner = self.owner.map_or_else(String::new, |(uid, unowned)| {
-            let uid = literal(uid);
-            let matches = match unowned {
-                Unowned::Refused => format!("owner = {uid}"),
-                Unowned::Allowed => format!("COALESCE(owner, {uid}) = {uid}"),
-            };
-            conditions.push_str(&format!("\n    AND {matches}"));
-            // Anybody may write a comment that is no JSON.
+    /// Adds the check to a message.
+    pub(super) fn check(&self, message: &mut Message) {
+        message.push_needing(
+            Needs::Truth(CHANGED),
+            format!("checking {} under its lock", identifier(self.account.as_str())),
             format!(
-                "
-  BEGIN
-    owner := (SELECT d.description::pg_catalog.jsonb ->> 'uid'
-      FROM pg_catalog.pg_shdescription d JOIN pg_catalog.pg_roles u ON u.oid = d.objoid
-      WHERE d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND u.rolname = {account});
-  EXCEPTION WHEN data_exception THEN
-    owner := NULL;
-  END;"
-            )
-        });
-        let body = format!(
-            "DECLARE
-  owner pg_catalog.text;
-BEGIN{owner}
-  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles u
-    JOIN pg_catalog.pg_auth_members m ON m.member = u.oid
-    JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
-    WHERE u.rolname = {account} AND g.rolname = {marker}{conditions}) THEN
-    RAISE EXCEPTION USING ERRCODE = '{CHANGED}', MESSAGE = 'the account has changed since it was looked at';
-  END IF;
-END",
-            marker = literal(MARKER),
+                "EXECUTE rolecall_guard ({}, {}, {}, {}, {}, {})",
+                literal(self.account.as_str()),
+                self.owner.map_or_else(|| "NULL".to_owned(), |uid| literal(record_of(uid))),
+                self.unowned,
+                self.closed,
+                self.idle,
+                self.plain
+            ),
         );
-        (format!("checking that {} is what it was", identifier(self.account.as_str())), block(&body))
     }
+}
+
+/// A regular expression for the record of one owner. The comment may be no JSON at all, and 15 cannot tell.
+fn record_of(uid: &str) -> String {
+    let json = serde_json::to_string(uid).unwrap_or_default();
+    let escaped: String = json
+        .chars()
+        .flat_map(|c| [(!c.is_ascii_alphanumeric()).then_some('\\'), Some(c)])
+        .flatten()
+        .collect();
+    format!("\"uid\"\\s*:\\s*{escaped}")
+}
+
+/// The check, prepared on a new connection. Its arguments: account, record of the owner, may it be without one, must
+/// it be without login, without backends, without attributes.
+pub(super) fn prepare() -> String {
+    format!(
+        "PREPARE rolecall_guard (pg_catalog.name, pg_catalog.text, pg_catalog.bool, pg_catalog.bool, pg_catalog.bool, pg_catalog.bool) AS
+SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_roles u
+  JOIN pg_catalog.pg_auth_members m ON m.member = u.oid
+  JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
+  LEFT JOIN pg_catalog.pg_shdescription d
+    ON d.objoid = u.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+  WHERE u.rolname = $1 AND g.rolname = {}
+    AND ($2 IS NULL OR COALESCE(d.description ~ $2, false)
+      OR $3 AND COALESCE(d.description !~ '\"uid\"\\s*:', true))
+    AND NOT ($4 AND u.rolcanlogin)
+    AND NOT ($5 AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = u.oid))
+    AND NOT ($6 AND (u.rolsuper OR u.rolcreaterole OR u.rolcreatedb OR u.rolreplication OR u.rolbypassrls)))
+  THEN 1 ELSE 0 END",
+        literal(MARKER)
+    )
 }

@@ -21,18 +21,22 @@ struct Statement {
     /// What it attempts, for people: `granting roles to "alice"`.
     what: String,
     needs: Needs,
+    /// Its rows are part of the answer.
+    asks: bool,
 }
 
-/// What the admin user lacks where a statement is denied.
+/// What a failure of a statement means.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Needs {
-    /// Not known.
+    /// Nothing in particular.
     #[default]
-    Unknown,
-    /// CREATEROLE.
+    Nothing,
+    /// Denied: CREATEROLE is missing.
     CreateRole,
-    /// ADMIN OPTION on these roles, as SQL.
+    /// Denied: ADMIN OPTION on these roles (as SQL) is missing.
     AdminOption(String),
+    /// Division by zero: what the statement checks is not so. This is the code to tell it by.
+    Truth(&'static str),
 }
 
 impl Message {
@@ -40,26 +44,36 @@ impl Message {
         Self::default()
     }
 
-    /// A message of one statement.
+    /// A message of one statement that asks.
     pub(super) fn one(what: impl Into<String>, sql: impl Into<String>) -> Self {
         let mut message = Self::new();
-        message.push(what, sql);
+        message.ask(what, sql);
         message
     }
 
     /// Begins a transaction that ends in [`Message::roll_back`].
     pub(super) fn begin(what: impl Into<String>) -> Self {
-        Self { explicit: true, ..Self::one(what, "BEGIN") }
+        let mut message = Self { explicit: true, ..Self::new() };
+        message.push(what, "BEGIN");
+        message
     }
 
     /// Adds a statement.
     pub(super) fn push(&mut self, what: impl Into<String>, sql: impl Into<String>) {
-        self.push_needing(Needs::Unknown, what, sql);
+        self.push_needing(Needs::Nothing, what, sql);
     }
 
-    /// Adds a statement that can be denied for want of one thing.
+    /// Adds a statement whose rows are part of the answer.
+    pub(super) fn ask(&mut self, what: impl Into<String>, sql: impl Into<String>) {
+        self.push(what, sql);
+        if let Some(last) = self.statements.last_mut() {
+            last.asks = true;
+        }
+    }
+
+    /// Adds a statement of which it is known what a failure means.
     pub(super) fn push_needing(&mut self, needs: Needs, what: impl Into<String>, sql: impl Into<String>) {
-        self.statements.push(Statement { sql: sql.into(), what: what.into(), needs });
+        self.statements.push(Statement { sql: sql.into(), what: what.into(), needs, asks: false });
     }
 
     /// Undoes everything since [`Message::begin`].
@@ -86,7 +100,12 @@ impl Message {
         self.statements.get(index).or(self.statements.last()).map_or("", |statement| &statement.what)
     }
 
-    /// What the statement at `index` needs.
+    /// Are the rows of the statement at `index` part of the answer?
+    pub(super) fn asks(&self, index: usize) -> bool {
+        self.statements.get(index).is_some_and(|statement| statement.asks)
+    }
+
+    /// What a failure of the statement at `index` means.
     pub(super) fn needs(&self, index: usize) -> Needs {
         self.statements.get(index).map(|statement| statement.needs.clone()).unwrap_or_default()
     }
@@ -108,20 +127,20 @@ impl fmt::Debug for Message {
     }
 }
 
-/// The rows that came back, by statement.
+/// The rows that came back, one list for each statement that asked.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
-    pub(super) rows: Vec<Vec<SimpleQueryRow>>,
+    pub(super) answers: Vec<Vec<SimpleQueryRow>>,
 }
 
 impl Reply {
-    /// The first column of the first row of the last statement that gave rows.
-    pub(super) fn value(&self) -> Option<&str> {
-        self.rows.iter().rev().find_map(|rows| rows.first()).and_then(|row| row.get(0))
+    /// The rows of the last statement that asked.
+    pub(super) fn rows(&self) -> &[SimpleQueryRow] {
+        self.answers.last().map_or(&[], Vec::as_slice)
     }
 
-    /// The first column of every row of every statement.
-    pub(super) fn column(&self) -> impl Iterator<Item = &str> {
-        self.rows.iter().flatten().filter_map(|row| row.get(0))
+    /// The first column of the first row of the last statement that asked.
+    pub(super) fn value(&self) -> Option<&str> {
+        self.rows().first().and_then(|row| row.get(0))
     }
 }

@@ -31,20 +31,21 @@ pub(super) struct Reading {
 
 /// Logins under way hold a virtual transaction before they show in pg_stat_activity. They must be read first: one
 /// that is through by the time of the second look shows there.
-const STARTING: &str = "SELECT l.pid || ' ' || l.virtualtransaction FROM pg_catalog.pg_locks l
+const STARTING: &str =
+    "PREPARE rolecall_starting AS SELECT l.pid || ' ' || l.virtualtransaction FROM pg_catalog.pg_locks l
 WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS NOT NULL
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity s
     WHERE s.pid = l.pid AND (s.usesysid IS NOT NULL OR s.datid IS NOT NULL))";
 
 /// The message that answers all questions.
-pub(super) fn message(questions: &[Question], dialect: Dialect) -> Message {
+pub(super) fn message(questions: &[Question]) -> Message {
     let mut message = Message::new();
     if questions.iter().any(|question| question.to_verify) {
-        message.push("reading the logins under way", STARTING);
+        message.ask("reading the logins under way", "EXECUTE rolecall_starting");
         // pg_stat_activity is frozen within a transaction.
         message.push("reading the backends anew", "SELECT pg_catalog.pg_stat_clear_snapshot()");
     }
-    message.push(what(questions), query(questions, dialect));
+    message.ask(what(questions), query(questions));
     message
 }
 
@@ -55,16 +56,32 @@ fn what(questions: &[Question]) -> String {
     }
 }
 
-fn query(questions: &[Question], dialect: Dialect) -> String {
-    let accounts: BTreeSet<&str> = questions.iter().map(|q| q.query.account.as_str()).collect();
+/// The call of what [`prepare_observe`] prepared.
+fn query(questions: &[Question]) -> String {
     let possible = |name: &&str| is_possible(name);
+    let accounts: BTreeSet<&str> = questions.iter().map(|q| q.query.account.as_str()).collect();
+    let to_verify: BTreeSet<&str> =
+        questions.iter().filter(|q| q.to_verify).map(|q| q.query.account.as_str()).collect();
     let roles: BTreeSet<&str> =
         questions.iter().flat_map(|q| &q.query.roles).map(String::as_str).filter(possible).collect();
     let databases: BTreeSet<&str> =
         questions.iter().flat_map(|q| &q.query.databases).map(String::as_str).filter(possible).collect();
-    let to_verify = questions.iter().filter(|q| q.to_verify).map(|q| q.query.account.as_str());
-    let to_verify = names(to_verify.collect::<BTreeSet<_>>());
-    let (accounts, roles, databases) = (names(accounts), names(roles), names(databases));
+    format!(
+        "EXECUTE rolecall_observe ({}, {}, {}, {})",
+        names(accounts),
+        names(to_verify),
+        names(roles),
+        names(databases)
+    )
+}
+
+/// What is prepared on a new connection, because planning these takes several times as long as running them.
+pub(super) fn prepare(dialect: Dialect) -> [String; 2] {
+    [STARTING.to_owned(), prepare_observe(dialect)]
+}
+
+/// The query. Its arguments: accounts, those of them that are verified, database roles, logical databases.
+fn prepare_observe(dialect: Dialect) -> String {
     let marker = literal(MARKER);
 
     let grantable = grantable(dialect);
@@ -75,13 +92,14 @@ fn query(questions: &[Question], dialect: Dialect) -> String {
     };
 
     format!(
-        "WITH me AS MATERIALIZED (SELECT r.oid, r.rolname, r.rolsuper, r.rolcreaterole FROM pg_catalog.pg_roles r
+        "PREPARE rolecall_observe (pg_catalog.name[], pg_catalog.name[], pg_catalog.name[], pg_catalog.name[]) AS
+WITH me AS MATERIALIZED (SELECT r.oid, r.rolname, r.rolsuper, r.rolcreaterole FROM pg_catalog.pg_roles r
   WHERE r.rolname = CURRENT_USER),
 managed AS MATERIALIZED (SELECT m.member AS oid FROM pg_catalog.pg_auth_members m
   JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE g.rolname = {marker}),
-u AS MATERIALIZED (SELECT r.* FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ({accounts})),
+u AS MATERIALIZED (SELECT r.* FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ($1)),
 r AS MATERIALIZED (SELECT r.*, {grantable} AS grantable FROM pg_catalog.pg_roles r, me
-  WHERE r.rolname = ANY ({roles})
+  WHERE r.rolname = ANY ($3)
     OR r.oid IN (SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN u ON u.oid = m.member)),
 backends AS MATERIALIZED (SELECT a.usesysid, pg_catalog.count(*) AS n FROM pg_catalog.pg_stat_activity a
   WHERE a.usesysid IS NOT NULL GROUP BY a.usesysid),
@@ -116,7 +134,7 @@ SELECT pg_catalog.json_build_object(
       WHERE parameters.context = 'user' OR pg_catalog.has_parameter_privilege(n.name, 'SET')))),
   'limits', u.rolconnlimit <> -1 OR COALESCE(u.rolvaliduntil, 'infinity') <> 'infinity',
   'backends', COALESCE(b.n, 0),
-  'rights', CASE WHEN u.rolname = ANY ({to_verify}) THEN {HOLDS_ANY} ELSE false END))
+  'rights', CASE WHEN u.rolname = ANY ($2) THEN {HOLDS_ANY} ELSE false END))
   FROM me, u LEFT JOIN backends b ON b.usesysid = u.oid LEFT JOIN prepared p ON p.owner = u.rolname),
 'roles', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
   'name', r.rolname,
@@ -126,17 +144,17 @@ SELECT pg_catalog.json_build_object(
     CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END], NULL),
   'managed', r.oid IN (SELECT managed.oid FROM managed),
   'grantable', r.grantable))
-  FROM r WHERE r.rolname = ANY ({roles})),
+  FROM r WHERE r.rolname = ANY ($3)),
 'databases', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
   'name', d.datname,
   'allows', d.datallowconn,
   'public', pg_catalog.has_database_privilege('public', d.oid, 'CONNECT'),
   'roles', CASE WHEN pg_catalog.has_database_privilege('public', d.oid, 'CONNECT') THEN NULL ELSE
-    (SELECT pg_catalog.json_agg(r.rolname) FROM r WHERE r.rolname = ANY ({roles}) AND NOT r.rolsuper
+    (SELECT pg_catalog.json_agg(r.rolname) FROM r WHERE r.rolname = ANY ($3) AND NOT r.rolsuper
       AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT')) END,
   'accounts', (SELECT pg_catalog.json_agg(u.rolname) FROM u WHERE u.oid = d.datdba
     OR EXISTS (SELECT FROM pg_catalog.aclexplode(d.datacl) a WHERE a.grantee = u.oid AND a.privilege_type = 'CONNECT'))))
-  FROM pg_catalog.pg_database d WHERE d.datname = ANY ({databases})))"
+  FROM pg_catalog.pg_database d WHERE d.datname = ANY ($4)))"
     )
 }
 
@@ -160,7 +178,7 @@ pub(super) fn readings(questions: &[Question], reply: &Reply) -> Result<Vec<Read
     // The logins under way are the first statement's rows, where they were asked for.
     let to_verify = questions.iter().any(|question| question.to_verify);
     let starting: BTreeSet<String> = reply
-        .rows
+        .answers
         .first()
         .filter(|_| to_verify)
         .into_iter()

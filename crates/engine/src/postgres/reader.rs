@@ -109,7 +109,6 @@ async fn answer_all(server: &Server, place: &Place, batch: Vec<Waiting>) {
 }
 
 async fn read(server: &Server, place: &Place, questions: &[Question]) -> Result<Vec<Reading>, Error> {
-    let dialect = server.dialect(place).await?;
-    let reply = server.run(place, &observe::message(questions, dialect)).await?;
+    let reply = server.run(place, &observe::message(questions)).await?;
     observe::readings(questions, &reply)
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::message::Message;
+use super::message::{Message, Needs};
 use super::quote::{block, identifier, literal};
 use super::sqlstate::HOLDS_RIGHTS;
 use super::version::Dialect;
@@ -35,16 +35,20 @@ pub(super) const HOLDS_ANY: &str = "EXISTS (SELECT FROM pg_catalog.pg_shdepend s
         WHERE d.oid = s.objid AND a.grantee = u.oid AND a.privilege_type <> 'CONNECT')))";
 
 /// Fails with `RC002` where the account holds such rights.
-pub(super) fn refuse_any(account: &AccountName) -> (String, String) {
-    let body = format!(
-        "BEGIN
-  IF EXISTS (SELECT FROM pg_catalog.pg_roles u WHERE u.rolname = {} AND {HOLDS_ANY}) THEN
-    RAISE EXCEPTION USING ERRCODE = '{HOLDS_RIGHTS}', MESSAGE = 'the account itself holds rights on objects';
-  END IF;
-END",
-        literal(account.as_str())
+pub(super) fn refuse_any(message: &mut Message, account: &AccountName) {
+    message.push_needing(
+        Needs::Truth(HOLDS_RIGHTS),
+        format!("looking for rights of {} itself", identifier(account.as_str())),
+        format!("EXECUTE rolecall_holds_no_rights ({})", literal(account.as_str())),
     );
-    (format!("looking for rights of {} itself", identifier(account.as_str())), block(&body))
+}
+
+/// The check of [`refuse_any`], prepared on a new connection.
+pub(super) fn prepare() -> String {
+    format!(
+        "PREPARE rolecall_holds_no_rights (pg_catalog.name) AS
+SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_roles u WHERE u.rolname = $1 AND {HOLDS_ANY}) THEN 0 ELSE 1 END"
+    )
 }
 
 /// Lists what depends on an account, counted by database and kind, as JSON.

@@ -13,7 +13,7 @@ use super::connect::{Connection, Connector};
 use super::message::{Message, Needs, Reply};
 use super::pool::{Lease, Pool};
 use super::quote::identifier;
-use super::sqlstate;
+use super::sqlstate::{self, DIVISION_BY_ZERO, INSUFFICIENT_PRIVILEGE, READ_ONLY};
 use super::stats::{Counters, Stats};
 use super::version::{Dialect, Version};
 use crate::{Class, Error, Reason};
@@ -138,7 +138,7 @@ impl Server {
                 self.send(&mut lease, message).await
             }
             Err(error) => {
-                if error.code == sqlstate::READ_ONLY {
+                if error.code == READ_ONLY {
                     // The name may mean another server by now.
                     self.pool.close_idle();
                 }
@@ -179,20 +179,27 @@ impl Server {
         })
     }
 
-    /// Adds what to do where the admin user lacks a right.
+    /// Adds what a failure means for this statement.
     fn explained(&self, error: Error, needs: Needs) -> Error {
-        if error.code != sqlstate::INSUFFICIENT_PRIVILEGE {
-            return error;
-        }
         let admin = identifier(&self.config.admin_user);
-        let (reason, remedy) = match needs {
-            Needs::CreateRole => (Reason::MissingCreateRole, format!("run ALTER ROLE {admin} CREATEROLE")),
-            Needs::AdminOption(roles) => {
-                (Reason::MissingAdminOption, format!("run GRANT {roles} TO {admin} WITH ADMIN OPTION"))
+        match needs {
+            Needs::CreateRole if error.code == INSUFFICIENT_PRIVILEGE => Error {
+                reason: Reason::MissingCreateRole,
+                remedy: format!("run ALTER ROLE {admin} CREATEROLE"),
+                ..error
+            },
+            Needs::AdminOption(roles) if error.code == INSUFFICIENT_PRIVILEGE => Error {
+                reason: Reason::MissingAdminOption,
+                remedy: format!("run GRANT {roles} TO {admin} WITH ADMIN OPTION"),
+                ..error
+            },
+            Needs::Truth(code) if error.code == DIVISION_BY_ZERO => {
+                let (class, reason) = sqlstate::meaning(code);
+                let detail = "it has changed since it was looked at".to_owned();
+                Error { class, reason, code: code.to_owned(), detail, ..error }
             }
-            Needs::Unknown => (Reason::ServerRefused, String::new()),
-        };
-        Error { reason, remedy, ..error }
+            _ => error,
+        }
     }
 
     fn silent(&self, message: &Message, deadline: Duration) -> Error {
@@ -212,29 +219,29 @@ async fn exchange(
     connection: &Connection,
     message: &Message,
 ) -> (usize, Result<Reply, tokio_postgres::Error>) {
-    let mut reply = Reply { rows: vec![Vec::new()] };
+    let mut reply = Reply::default();
+    let mut rows = Vec::new();
+    let mut statement = 0;
     let stream = match connection.client.simple_query_raw(&message.sql()).await {
         Ok(stream) => stream,
-        Err(error) => return (0, Err(error)),
+        Err(error) => return (statement, Err(error)),
     };
     let mut stream = pin!(stream);
-    let mut done = 0;
     while let Some(item) = stream.next().await {
         match item {
-            Ok(SimpleQueryMessage::Row(row)) => {
-                if let Some(rows) = reply.rows.last_mut() {
-                    rows.push(row);
-                }
-            }
+            Ok(SimpleQueryMessage::Row(row)) => rows.push(row),
             Ok(SimpleQueryMessage::CommandComplete(_)) => {
-                done += 1;
-                reply.rows.push(Vec::new());
+                let answer = std::mem::take(&mut rows);
+                if message.asks(statement) {
+                    reply.answers.push(answer);
+                }
+                statement += 1;
             }
             Ok(_) => {}
-            Err(error) => return (done, Err(error)),
+            Err(error) => return (statement, Err(error)),
         }
     }
-    (done, Ok(reply))
+    (statement, Ok(reply))
 }
 
 /// What the server, or the connection, said about a statement.

@@ -2,10 +2,13 @@
 
 use crate::{Class, Reason};
 
-/// Raised by our own statements: under the lock the account is not what it was when the plan was made.
+/// Of our own: under the lock the account is not what it was when the plan was made.
 pub const CHANGED: &str = "RC001";
-/// Raised by our own statements: the account itself holds rights on objects.
+/// Of our own: the account itself holds rights on objects.
 pub(super) const HOLDS_RIGHTS: &str = "RC002";
+
+/// How our own checks fail: plain SQL has no other way, and PL/pgSQL would be compiled anew each time.
+pub(super) const DIVISION_BY_ZERO: &str = "22012";
 
 pub(super) const INSUFFICIENT_PRIVILEGE: &str = "42501";
 pub(super) const UNDEFINED_OBJECT: &str = "42704";
