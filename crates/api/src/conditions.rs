@@ -26,7 +26,7 @@ pub const FALSE: &str = "False";
 /// `status` of a condition that cannot be told.
 pub const UNKNOWN: &str = "Unknown";
 
-/// The longest message that a condition may have.
+/// The longest message of a condition, in bytes, as for Kubernetes' own conditions.
 pub const MAX_MESSAGE: usize = 32_768;
 
 /// Takes the transition times of `old` over into `new`, for every condition whose `status` is the same.
@@ -35,10 +35,8 @@ pub const MAX_MESSAGE: usize = 32_768;
 #[must_use]
 pub fn merge_transition_times(old: &[Condition], mut new: Vec<Condition>) -> Vec<Condition> {
     for condition in &mut new {
-        if let Some(old) = find(old, &condition.type_) {
-            if old.status == condition.status {
-                condition.last_transition_time = old.last_transition_time.clone();
-            }
+        if let Some(old) = find(old, &condition.type_).filter(|old| old.status == condition.status) {
+            condition.last_transition_time = old.last_transition_time.clone();
         }
     }
     new
@@ -56,7 +54,7 @@ pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == TRUE)
 }
 
-/// A condition that changes now. The message is cut to what the API server accepts.
+/// A condition that changes now. The message is cut to [`MAX_MESSAGE`].
 #[must_use]
 pub fn new(
     type_: &str,
@@ -82,8 +80,8 @@ pub fn new(
 mod tests {
     use super::*;
 
-    fn at(second: i64) -> Time {
-        Time(jiff::Timestamp::new(second, 0).unwrap())
+    fn at(second: u8) -> Time {
+        format!("1970-01-01T00:00:{second:02}Z").parse().map(Time).unwrap()
     }
 
     #[test]
