@@ -9,9 +9,10 @@ use rolecall_api::names::FIELD_MANAGER;
 use rolecall_api::{
     Connection, DatabaseSession, DatabaseSessionStatus, EndReason, SecretRef, SessionPhase, Time, reasons,
 };
+use rolecall_tests::cluster;
 use serde_json::{Value, json};
 
-use crate::server;
+use crate::kinds;
 
 const SAMPLES: [&str; 4] = [
     include_str!("../../../deploy/samples/database_admin.yaml"),
@@ -28,7 +29,7 @@ async fn a_new_object_is_pending_and_applying_it_again_changes_nothing() -> Resu
         let kind = sample["kind"].as_str().context("a kind")?.to_owned();
         let name = sample["metadata"]["name"].as_str().context("a name")?.to_owned();
         sample["metadata"]["namespace"] = "samples".into();
-        let api = server::api(&client, &kind, "samples")?;
+        let api = kinds::api(&client, &kind, "samples")?;
         let apply = PatchParams::apply("gitops");
         let created = api.patch(&name, &apply, &Patch::Apply(&sample)).await?;
         let pending = json!({
@@ -78,7 +79,7 @@ async fn defaults_stand_in_the_object() -> Result<()> {
         let object = json!({
             "apiVersion": "rolecall.dev/v1alpha1", "kind": kind, "metadata": {"name": "a"}, "spec": spec,
         });
-        let api = server::api(&client, kind, "defaults")?;
+        let api = kinds::api(&client, kind, "defaults")?;
         let created = api.create(&Default::default(), &serde_json::from_value(object)?).await?;
         assert_eq!(created.data["spec"], stored, "{kind}");
     }
@@ -87,7 +88,7 @@ async fn defaults_stand_in_the_object() -> Result<()> {
 
 #[tokio::test]
 async fn a_session_prints_what_it_is_doing() -> Result<()> {
-    let cluster = server::cluster().await?;
+    let cluster = cluster::cluster().await?;
     let client = client_in("printing").await?;
     let sessions: Api<DatabaseSession> = Api::namespaced(client, "printing");
     let session: Value = serde_saphyr::from_str(SAMPLES[1])?;
@@ -141,7 +142,7 @@ async fn a_session_prints_what_it_is_doing() -> Result<()> {
 
 #[tokio::test]
 async fn the_operator_may_do_its_work_and_no_more() -> Result<()> {
-    let cluster = server::cluster().await?;
+    let cluster = cluster::cluster().await?;
     for (verb, what, allowed) in [
         ("watch", "databasesessions.rolecall.dev", true),
         ("patch", "databaseusers.rolecall.dev/status", true),
@@ -170,7 +171,7 @@ async fn the_operator_may_do_its_work_and_no_more() -> Result<()> {
 
 /// A client, and a namespace for the test's objects.
 async fn client_in(namespace: &str) -> Result<Client> {
-    let cluster = server::cluster().await?;
+    let cluster = cluster::cluster().await?;
     cluster.kubectl(&["create", "namespace", namespace]).await?;
-    server::client(cluster).await
+    cluster::client().await
 }

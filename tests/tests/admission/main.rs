@@ -2,5 +2,5 @@
 
 mod cases;
 mod defaults;
+mod kinds;
 mod rules;
-mod server;

@@ -4,10 +4,11 @@ use anyhow::{Result, bail};
 use futures::{StreamExt, stream};
 use kube::api::{DynamicObject, PostParams};
 use kube::{Api, Client, ResourceExt};
+use rolecall_tests::cluster;
 use serde_json::Value;
 
 use crate::cases::{self, Request};
-use crate::server;
+use crate::kinds;
 
 /// Requests under way at once.
 const CONCURRENCY: usize = 8;
@@ -39,7 +40,7 @@ fn every_rule_has_a_manifest_that_keeps_it_and_one_that_breaks_it() -> Result<()
 
 #[tokio::test]
 async fn the_api_server_admits_what_keeps_the_rules_and_says_what_is_wrong_with_the_rest() -> Result<()> {
-    let client = server::client(server::cluster().await?).await?;
+    let client = cluster::client().await?;
     let cases = cases::all()?;
     let requests = cases.iter().flat_map(|cases| cases.requests()).enumerate();
     let wrong: Vec<String> = stream::iter(requests)
@@ -74,7 +75,7 @@ fn rules_of(schema: &Value, at: &str) -> Vec<(String, String)> {
 /// Sends a request as a dry run and compares the answer.
 async fn check(client: &Client, number: usize, request: Request<'_>) -> Result<()> {
     let Request { case, kind, before, object, valid } = request;
-    let api = server::api(client, kind, "default")?;
+    let api = kinds::api(client, kind, "default")?;
     let answer = match before {
         None => create(&api, &object, true).await,
         Some(mut before) => {
