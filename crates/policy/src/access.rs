@@ -2,8 +2,9 @@
 
 use crate::bound::{BoundRole, Item, ListField, Matched};
 use crate::conditions::Effect;
-use crate::decision::{Decision, Denial, Join, Origin, Provisioning, Reason};
+use crate::decision::{Decision, Denial, Origin, Provisioning, Reason};
 use crate::object::Database;
+use crate::one_line::Join;
 use crate::provisioning::decide_provisioning;
 use crate::user::User;
 
@@ -35,7 +36,7 @@ pub fn decide_access(
                 user.name(),
                 database.name
             );
-            let denial = Denial { reason: Reason::ProvisioningDisabled, message, denied_by: Vec::new() };
+            let denial = Denial::new(Reason::ProvisioningDisabled, &message, Vec::new());
             denied(denial, allowed_by)
         }
         Ok(provisioning) => Decision { denial: None, allowed_by, provisioning },
@@ -62,7 +63,7 @@ pub fn check_access(
     }
     if database_name.is_none() && database.protocol.needs_database_name() {
         let message = format!("a session on database {} must name a logical database", database.name);
-        return Err(Denial { reason: Reason::DatabaseNameRequired, message, denied_by: Vec::new() });
+        return Err(Denial::new(Reason::DatabaseNameRequired, &message, Vec::new()));
     }
     let matched = user.matched(database);
     let mut denied_by = Vec::new();
@@ -81,7 +82,7 @@ pub fn check_access(
             target(database, database_name),
             Join(&denied_by)
         );
-        return Err(Denial { reason: Reason::AccessDenied, message, denied_by });
+        return Err(Denial::new(Reason::AccessDenied, &message, denied_by));
     }
     let roles = user.roles().iter().zip(&matched);
     let allowed_by: Vec<Origin> =
@@ -93,7 +94,7 @@ pub fn check_access(
             target(database, database_name),
             nearly(user, &matched)
         );
-        return Err(Denial { reason: Reason::AccessDenied, message, denied_by: Vec::new() });
+        return Err(Denial::new(Reason::AccessDenied, &message, Vec::new()));
     }
     Ok(allowed_by)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::expression::Expression;
 use crate::fault::Faults;
+use crate::limits;
 use crate::permission::PermissionEntry;
 use crate::spec::{RoleConditions, Traits};
 use crate::template_field::{SelectorTemplate, TemplateList};
@@ -67,7 +68,8 @@ impl Conditions {
                 );
             }
         }
-        let permissions = spec.db_permissions.iter().enumerate();
+        let count = limits::entries(spec.db_permissions.len(), &format!("{side}.dbPermissions"), faults);
+        let permissions = spec.db_permissions.iter().take(count).enumerate();
         let permissions = permissions
             .map(|(i, entry)| Arc::new(PermissionEntry::read(role, effect, i, entry, faults)))
             .collect();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::mode::Mode;
+use crate::one_line::{Join, OneLine};
 use crate::permission::PermissionEntries;
 
 /// The answer for one user, one database server and one logical database.
@@ -68,6 +69,13 @@ pub struct Denial {
     pub denied_by: Vec<Origin>,
 }
 
+impl Denial {
+    /// The message is kept in one line, whatever names and texts of other people it quotes.
+    pub(crate) fn new(reason: Reason, message: &str, denied_by: Vec<Origin>) -> Self {
+        Self { reason, message: OneLine(message).to_string(), denied_by }
+    }
+}
+
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.reason, self.message)
@@ -125,9 +133,9 @@ pub struct Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "role {} {}", self.role, self.path)?;
+        write!(f, "role {} {}", OneLine(&self.role), OneLine(&self.path))?;
         if !self.text.is_empty() {
-            write!(f, " = {}", self.text)?;
+            write!(f, " = {}", OneLine(&self.text))?;
         }
         Ok(())
     }
@@ -189,7 +197,7 @@ pub struct GivenRole {
 
 impl fmt::Display for GivenRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} given by {}", self.name, Join(&self.given_by))
+        write!(f, "{} given by {}", OneLine(&self.name), Join(&self.given_by))
     }
 }
 
@@ -207,25 +215,10 @@ pub struct WithheldRole {
 
 impl fmt::Display for WithheldRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} given by {}, ", self.name, Join(&self.given_by))?;
+        write!(f, "{} given by {}, ", OneLine(&self.name), Join(&self.given_by))?;
         match self.taken_by.as_slice() {
             [] => f.write_str("not requested"),
             taken_by => write!(f, "taken by {}", Join(taken_by)),
         }
-    }
-}
-
-/// Shows a list in one line.
-pub(crate) struct Join<'a, T>(pub(crate) &'a [T]);
-
-impl<T: fmt::Display> fmt::Display for Join<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, item) in self.0.iter().enumerate() {
-            if i > 0 {
-                f.write_str("; ")?;
-            }
-            item.fmt(f)?;
-        }
-        Ok(())
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::one_line::OneLine;
+
 /// One fault of a role or an import rule: where it stands and what it is.
 ///
 /// All faults of an object are reported together, so that its author mends them in one go. The texts are fit
@@ -18,15 +20,32 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.message)
+        write!(f, "{}: {}", OneLine(&self.path), OneLine(&self.message))
     }
 }
 
 impl std::error::Error for Fault {}
 
-/// Collects the faults of one object while it is read.
+/// Collects the faults of one object while it is read, and counts what may only be in it so many times.
 #[derive(Debug, Default)]
-pub struct Faults(Vec<Fault>);
+pub struct Faults {
+    found: Vec<Fault>,
+    pub(crate) regexes: Count,
+    pub(crate) large_regexes: Count,
+}
+
+/// How many there are of something.
+#[derive(Debug, Default)]
+pub(crate) struct Count(usize);
+
+impl Count {
+    /// Counts one more, unless there are `most` already.
+    pub(crate) fn admit(&mut self, most: usize) -> bool {
+        let admitted = self.0 < most;
+        self.0 += usize::from(admitted);
+        admitted
+    }
+}
 
 impl Faults {
     /// No faults yet.
@@ -34,18 +53,22 @@ impl Faults {
         Self::default()
     }
 
-    /// Notes a fault at `path`.
+    /// Notes a fault at `path`, once. Beyond a hundred none is noted: nobody reads on.
     pub fn add(&mut self, path: impl fmt::Display, message: impl fmt::Display) {
-        self.0.push(Fault { path: path.to_string(), message: message.to_string() });
+        const MOST: usize = 100;
+        let fault = Fault { path: path.to_string(), message: message.to_string() };
+        if self.found.len() < MOST && !self.found.contains(&fault) {
+            self.found.push(fault);
+        }
     }
 
     /// Whether nothing is wrong so far.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     /// All faults, in the order in which they were found.
     pub fn into_vec(self) -> Vec<Fault> {
-        self.0
+        self.found
     }
 }

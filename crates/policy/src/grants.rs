@@ -11,6 +11,7 @@ use crate::entry_index::EntryIndex;
 use crate::import_rule::ImportRules;
 use crate::labelling::{LabelOrigin, LabelledObjects, MappingRef};
 use crate::object::{Database, DbObject};
+use crate::one_line::Join;
 use crate::permission::{PermissionEntries, PermissionEntry};
 use crate::privilege::{Privilege, PrivilegeSet};
 use crate::selector::LabelMatch;
@@ -210,10 +211,9 @@ pub struct PrivilegeOrigin {
 
 impl std::fmt::Display for PrivilegeOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let join = crate::decision::Join;
-        write!(f, "{} given by {}", self.privilege, join(&self.given_by))?;
+        write!(f, "{} given by {}", self.privilege, Join(&self.given_by))?;
         if !self.taken_by.is_empty() {
-            write!(f, ", taken by {}", join(&self.taken_by))?;
+            write!(f, ", taken by {}", Join(&self.taken_by))?;
         }
         Ok(())
     }
@@ -233,7 +233,7 @@ impl std::fmt::Display for EntryMatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.entry)?;
         if !self.by.is_empty() {
-            write!(f, " ({})", crate::decision::Join(&self.by))?;
+            write!(f, " ({})", Join(&self.by))?;
         }
         Ok(())
     }

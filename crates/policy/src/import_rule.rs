@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crate::decision::{Denial, Join, Reason};
+use crate::decision::{Denial, Reason};
 use crate::fault::{Fault, Faults};
+use crate::limits;
 use crate::mapping::Mapping;
 use crate::object::Database;
+use crate::one_line::Join;
 use crate::selector::{Selector, check_wildcard_key};
-use crate::spec::{ImportRuleSpec, MappingSpec, MatchSpec, SelectorSpec};
+use crate::spec::{ImportRuleSpec, MappingSpec, MatchSpec};
 
 /// An import rule, ready to be applied.
 #[derive(Debug)]
@@ -49,11 +51,11 @@ impl ImportRule {
             }
         };
         let selector_faulty = !faults.is_empty();
-        let on_purpose = spec.database_labels.as_ref().is_some_and(SelectorSpec::is_empty);
-        if spec.mappings.is_empty() && !on_purpose {
-            faults.add("mappings", "is empty: say which objects to import");
+        if spec.mappings.is_empty() {
+            faults.add("mappings", "is empty: say which objects to import; a mapping {} is none");
         }
-        let mappings = spec.mappings.iter().enumerate();
+        let count = limits::entries(spec.mappings.len(), "mappings", &mut faults);
+        let mappings = spec.mappings.iter().take(count).enumerate();
         let mappings = mappings.map(|(i, mapping)| Mapping::read(mapping, i, &mut faults)).collect();
         let faults = faults.into_vec();
         Self { name: name.to_owned(), priority: spec.priority, selector, selector_faulty, mappings, faults }
@@ -166,7 +168,7 @@ impl ImportRules {
             return Ok(());
         }
         let message = format!("no object permissions on database {}: {}", database.name, Join(&invalid));
-        Err(Denial { reason: Reason::ImportRuleInvalid, message, denied_by: Vec::new() })
+        Err(Denial::new(Reason::ImportRuleInvalid, &message, Vec::new()))
     }
 }
 
@@ -174,6 +176,7 @@ impl ImportRules {
 mod tests {
     use super::*;
     use crate::object::Protocol;
+    use crate::spec::SelectorSpec;
 
     fn database(env: &str) -> Database {
         Database {
@@ -212,15 +215,15 @@ mod tests {
     }
 
     #[test]
-    fn importing_nothing_needs_no_mappings() {
-        let nothing =
-            ImportRuleSpec { database_labels: Some(SelectorSpec::new()), ..ImportRuleSpec::default() };
-        assert!(ImportRule::compile("r", &nothing).is_ok());
-        let forgotten = ImportRuleSpec {
-            database_labels: Some([("env".to_owned(), vec![])].into()),
+    fn importing_nothing_is_said_by_an_empty_selector_and_an_empty_mapping() {
+        let mut nothing = ImportRuleSpec {
+            database_labels: Some(SelectorSpec::new()),
+            mappings: vec![MappingSpec::default()],
             ..ImportRuleSpec::default()
         };
-        assert_eq!(ImportRule::compile("r", &forgotten).expect_err("faulty")[0].path, "mappings");
+        assert!(ImportRule::compile("r", &nothing).is_ok());
+        nothing.mappings.clear();
+        assert_eq!(ImportRule::compile("r", &nothing).expect_err("faulty")[0].path, "mappings");
     }
 
     #[test]

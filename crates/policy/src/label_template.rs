@@ -1,5 +1,6 @@
 //! Templates of label values in import rules, such as `{{obj.schema}}`.
 
+use crate::limits::check_text;
 use crate::template::{TemplateError, split_braces};
 
 /// What a label template can name of an object.
@@ -65,6 +66,7 @@ impl LabelTemplate {
     ///
     /// Braces that are not one pair of `{{` and `}}`, or anything but one of the six variables between them.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        check_text(text).map_err(TemplateError)?;
         let Some((prefix, inside, suffix)) = split_braces(text)? else {
             return Ok(Self::literal(text.trim()));
         };

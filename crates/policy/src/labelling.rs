@@ -11,6 +11,7 @@ use crate::import_rule::ImportRules;
 use crate::label_template::Attributes;
 use crate::mapping::Mapping;
 use crate::object::{Database, DbObject, ObjectKind};
+use crate::one_line::OneLine;
 use crate::pattern_index::{PatternIndex, Star};
 use crate::shape::{Class, NOT_IMPORTED, Shape, ShapeLabel};
 use crate::spec::Labels;
@@ -278,7 +279,7 @@ impl fmt::Display for MappingRef {
 
 impl fmt::Display for LabelOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.key, self.value)?;
+        write!(f, "{}={}", OneLine(&self.key), OneLine(&self.value))?;
         if let Some(mapping) = &self.given_by {
             write!(f, " from {mapping}")?;
         }

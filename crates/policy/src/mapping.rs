@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::fault::Faults;
 use crate::label_template::LabelTemplate;
+use crate::limits;
 use crate::object::ObjectKind;
 use crate::pattern::Pattern;
 use crate::spec::{MappingSpec, MatchSpec};
@@ -53,8 +54,10 @@ impl Mapping {
         let schemas = Scope::read(&spec.scope.schema_names, &format!("{path}.scope.schemaNames"), faults);
         let mut labels = Vec::with_capacity(spec.add_labels.len());
         let mut spoilt = false;
-        for (key, value) in &spec.add_labels {
-            let path = format!("{path}.addLabels[{key:?}]");
+        let labels_path = format!("{path}.addLabels");
+        let count = limits::entries(spec.add_labels.len(), &labels_path, faults);
+        for (key, value) in spec.add_labels.iter().take(count) {
+            let path = format!("{labels_path}[{key:?}]");
             if key.trim().is_empty() {
                 faults.add(&path, "a label needs a key");
             }
@@ -77,11 +80,8 @@ impl Mapping {
 
 fn read_patterns(texts: &[String], path: &str, faults: &mut Faults) -> Vec<Pattern> {
     let mut patterns = Vec::with_capacity(texts.len());
-    for (i, text) in texts.iter().enumerate() {
-        match Pattern::new(text) {
-            Ok(pattern) => patterns.push(pattern),
-            Err(error) => faults.add(format_args!("{path}[{i}]"), error),
-        }
+    for (i, text) in texts.iter().enumerate().take(limits::entries(texts.len(), path, faults)) {
+        patterns.extend(Pattern::read(text, format_args!("{path}[{i}]"), faults));
     }
     patterns
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::one_line::OneLine;
 use crate::spec::Labels;
 
 /// What a database server speaks.
@@ -152,6 +153,13 @@ impl DbObject {
 
 impl fmt::Display for DbObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}.{}.{}", self.kind, self.database, self.schema, self.name)
+        write!(
+            f,
+            "{} {}.{}.{}",
+            self.kind,
+            OneLine(&self.database),
+            OneLine(&self.schema),
+            OneLine(&self.name)
+        )
     }
 }

@@ -4,6 +4,9 @@ use std::fmt;
 
 use regex::{Regex, RegexBuilder};
 
+use crate::fault::Faults;
+use crate::limits::{MAX_LARGE_REGEXES, MAX_REGEXES, MAX_TEXT, check_text};
+
 /// A pattern.
 ///
 /// Text that begins with `^` and ends with `$` is a regular expression, taken as it is: `^a|b$` means "begins
@@ -23,34 +26,57 @@ pub(crate) enum Matcher {
     Any,
     /// Any other glob.
     Glob(Glob),
-    /// A regular expression.
+    /// A regular expression that is small when compiled.
     Regex(Regex),
+    /// Any other.
+    LargeRegex(Regex),
 }
 
 /// Why a pattern cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text} is not a regular expression: {why}")]
-pub struct PatternError {
-    text: String,
-    why: String,
+pub enum PatternError {
+    /// The text is no regular expression of the `regex` crate, or one that is too large when compiled.
+    #[error("{text} is not a regular expression: {why}")]
+    Regex {
+        /// The pattern.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The text is too long.
+    #[error("is longer than {MAX_TEXT} bytes")]
+    TooLong,
 }
 
-/// The size up to which one regular expression may grow when it is compiled.
+/// Bytes that a regular expression may take when it is compiled.
 ///
 /// Matching is linear in the value's length whatever the expression is; this bounds the factor and the memory.
-const REGEX_SIZE_LIMIT: usize = 1 << 20;
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum RegexSize {
+    /// For nearly all.
+    Small = 64 << 10,
+    /// For expressions of which many can stand in one text.
+    Medium = 256 << 10,
+    /// For long repetitions of large classes, such as `\w{1,63}`.
+    Large = 8 << 20,
+}
 
 impl Pattern {
     /// Compiles a pattern.
     ///
     /// # Errors
     ///
-    /// A regular expression that is malformed, uses look-around or back-references, or is too large. Globs
-    /// never fail.
+    /// A regular expression that is malformed, uses look-around or back-references, or is too large; any text
+    /// beyond a kilobyte.
     pub fn new(text: &str) -> Result<Self, PatternError> {
+        check_text(text).map_err(|_| PatternError::TooLong)?;
         let matcher = if text.starts_with('^') && text.ends_with('$') {
-            let regex = compile_regex(text).map_err(|why| PatternError { text: text.to_owned(), why })?;
-            Matcher::Regex(regex)
+            match compile_regex(text, RegexSize::Small) {
+                Ok(regex) => Matcher::Regex(regex),
+                Err(_) => compile_regex(text, RegexSize::Large)
+                    .map(Matcher::LargeRegex)
+                    .map_err(|why| PatternError::Regex { text: text.to_owned(), why })?,
+            }
         } else if text == "*" {
             Matcher::Any
         } else if text.contains('*') {
@@ -61,13 +87,37 @@ impl Pattern {
         Ok(Self { text: text.into(), matcher })
     }
 
+    /// Compiles a pattern that stands at `path`. Faults are noted, also where one object has too many regular
+    /// expressions.
+    pub(crate) fn read(text: &str, path: impl fmt::Display, faults: &mut Faults) -> Option<Self> {
+        let pattern = match Self::new(text) {
+            Ok(pattern) => pattern,
+            Err(error) => {
+                faults.add(path, error);
+                return None;
+            }
+        };
+        let admitted = match pattern.matcher {
+            Matcher::Regex(_) => faults.regexes.admit(MAX_REGEXES),
+            Matcher::LargeRegex(_) => faults.large_regexes.admit(MAX_LARGE_REGEXES),
+            _ => true,
+        };
+        if !admitted {
+            faults.add(
+                path,
+                "is one regular expression too many; small ones may be many more, so write [a-z_] in place of \\w",
+            );
+        }
+        admitted.then_some(pattern)
+    }
+
     /// Whether the pattern matches the value.
     pub fn matches(&self, value: &str) -> bool {
         match &self.matcher {
             Matcher::Exact => *self.text == *value,
             Matcher::Any => !value.contains('\n'),
             Matcher::Glob(glob) => glob.matches(value),
-            Matcher::Regex(regex) => regex.is_match(value),
+            Matcher::Regex(regex) | Matcher::LargeRegex(regex) => regex.is_match(value),
         }
     }
 
@@ -87,15 +137,13 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Compiles a regular expression within the size limit; the error is one line.
-pub(crate) fn compile_regex(text: &str) -> Result<Regex, String> {
-    RegexBuilder::new(text).size_limit(REGEX_SIZE_LIMIT).dfa_size_limit(REGEX_SIZE_LIMIT).build().map_err(
-        |error| match error {
-            regex::Error::Syntax(message) => last_line(&message),
-            regex::Error::CompiledTooBig(_) => "it is too large when compiled".to_owned(),
-            other => last_line(&other.to_string()),
-        },
-    )
+/// Compiles a regular expression within a size; the error is one line.
+pub(crate) fn compile_regex(text: &str, size: RegexSize) -> Result<Regex, String> {
+    RegexBuilder::new(text).size_limit(size as usize).build().map_err(|error| match error {
+        regex::Error::Syntax(message) => last_line(&message),
+        regex::Error::CompiledTooBig(_) => "it is too large when compiled".to_owned(),
+        other => last_line(&other.to_string()),
+    })
 }
 
 /// Syntax errors come with a drawing of the expression; the cause is the last line.
@@ -183,6 +231,16 @@ mod tests {
     fn a_huge_regular_expression_is_refused() {
         let error = Pattern::new("^((a{1000}){1000}){1000}$").expect_err("too large");
         assert!(error.to_string().contains("too large"), "{error}");
+    }
+
+    #[test]
+    fn an_object_has_only_so_many_large_expressions() {
+        let mut faults = Faults::new();
+        for i in 0..=MAX_LARGE_REGEXES {
+            assert!(Pattern::read("^[a-z]{1,63}$", i, &mut faults).is_some(), "small ones are not counted");
+            assert_eq!(Pattern::read("^\\w{1,63}$", i, &mut faults).is_some(), i < MAX_LARGE_REGEXES);
+        }
+        assert_eq!(faults.into_vec().len(), 1);
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl PatternIndex {
                     let at = *globs.entry(pattern.as_str()).or_insert_with(|| index.add_glob(glob));
                     index.globs[at].1.push(owner);
                 }
-                Matcher::Regex(regex) => {
+                Matcher::Regex(regex) | Matcher::LargeRegex(regex) => {
                     let at = *regexes.entry(pattern.as_str()).or_insert_with(|| {
                         compiled.push(regex);
                         index.regex_owners.push(Vec::new());

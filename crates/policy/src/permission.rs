@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::conditions::Effect;
 use crate::decision::Origin;
 use crate::fault::Faults;
+use crate::limits;
 use crate::privilege::{Privilege, PrivilegeSet};
 use crate::selector::{Selector, check_wildcard_key};
 use crate::spec::{PermissionSpec, SelectorSpec};
@@ -58,8 +59,10 @@ impl PermissionEntry {
         check_wildcard_key(&spec.matching, &format!("{path}.match"), faults);
         let selector = Selector::read(&spec.matching, &format!("{path}.match"), faults);
         let mut privileges = PrivilegeSet::EMPTY;
-        for (i, text) in spec.permissions.iter().enumerate() {
-            let path = format_args!("{path}.permissions[{i}]");
+        let permissions_path = format!("{path}.permissions");
+        let count = limits::entries(spec.permissions.len(), &permissions_path, faults);
+        for (i, text) in spec.permissions.iter().take(count).enumerate() {
+            let path = format_args!("{permissions_path}[{i}]");
             match (text.trim(), effect) {
                 ("*", Effect::Deny) => privileges = PrivilegeSet::ALL,
                 ("*", Effect::Allow) => {
@@ -71,15 +74,15 @@ impl PermissionEntry {
                     None => faults.add(
                         path,
                         format_args!(
-                            "{name:?} is no privilege of any kind of object: there are {}",
-                            PrivilegeSet::ALL
+                            "{name:?} is no privilege of any kind of object: write one such as SELECT, USAGE or \
+                             EXECUTE, or for MongoDB an action on collections such as find"
                         ),
                     ),
                 },
             }
         }
         if spec.permissions.is_empty() {
-            faults.add(format_args!("{path}.permissions"), "is empty: name at least one privilege");
+            faults.add(permissions_path, "is empty: name at least one privilege");
         }
         let origin = Origin { role: role.to_owned(), path, text: describe(spec) };
         Self { origin, spec: spec.clone(), privileges, selector }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::bound::{BoundRole, ListField, Matched};
 use crate::conditions::Effect;
 use crate::decision::{
-    Contribution, Denial, GivenRole, Join, Origin, Provisioning, Reason, SessionLimit, WithheldRole,
+    Contribution, Denial, GivenRole, Origin, Provisioning, Reason, SessionLimit, WithheldRole,
 };
 use crate::mode::Mode;
 use crate::object::Database;
+use crate::one_line::Join;
 use crate::permission::PermissionEntries;
 use crate::user::User;
 
@@ -56,7 +57,7 @@ pub fn decide_provisioning(
             );
             Refusal {
                 mode: provisioning.mode,
-                denial: Denial { reason: Reason::AccessDenied, message, denied_by },
+                denial: Denial::new(Reason::AccessDenied, &message, denied_by),
             }
         })?;
     }

@@ -79,7 +79,7 @@ fn see<'a>(user: &User, labels: &'a Labels) -> SeenLabels<'a> {
 }
 
 fn reach_of(user: &User, matched: &[Matched], needs_name: bool) -> Reach {
-    let denial = |reason, message: String| Some(Denial { reason, message, denied_by: Vec::new() });
+    let denial = |reason, message: String| Some(Denial::new(reason, &message, Vec::new()));
     let nothing = |denial| Reach {
         denial,
         mode: Mode::Disabled,

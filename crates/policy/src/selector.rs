@@ -4,6 +4,8 @@ use serde::Serialize;
 use std::fmt;
 
 use crate::fault::Faults;
+use crate::limits;
+use crate::one_line::OneLine;
 use crate::pattern::{Matcher, Pattern};
 use crate::spec::{Labels, SelectorSpec};
 
@@ -47,7 +49,7 @@ pub struct LabelMatch {
 
 impl fmt::Display for LabelMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={} matches {}", self.key, self.value, self.pattern)
+        write!(f, "{}={} matches {}", OneLine(&self.key), OneLine(&self.value), OneLine(&self.pattern))
     }
 }
 
@@ -56,13 +58,11 @@ impl Selector {
     /// is left is the selector without them.
     pub fn read(spec: &SelectorSpec, path: &str, faults: &mut Faults) -> Self {
         let mut keys = Vec::with_capacity(spec.len());
-        for (key, values) in spec {
+        for (key, values) in spec.iter().take(limits::entries(spec.len(), path, faults)) {
+            let path = format!("{path}[{key:?}]");
             let mut patterns = Vec::with_capacity(values.len());
-            for (i, value) in values.iter().enumerate() {
-                match Pattern::new(value) {
-                    Ok(pattern) => patterns.push(pattern),
-                    Err(error) => faults.add(format_args!("{path}[{key:?}][{i}]"), error),
-                }
+            for (i, value) in values.iter().enumerate().take(limits::entries(values.len(), &path, faults)) {
+                patterns.extend(Pattern::read(value, format_args!("{path}[{i}]"), faults));
             }
             keys.push(KeyPatterns { key: key.as_str().into(), patterns });
         }
@@ -71,14 +71,16 @@ impl Selector {
 
     /// Compiles a selector whose values come from a user's traits.
     pub(crate) fn expanded(spec: &SelectorSpec, bad: BadPattern) -> Self {
+        // Traits are bounded like what people write in a role: each value is as good as one of its patterns.
+        let mut faults = Faults::new();
         let mut keys = Vec::with_capacity(spec.len());
         for (key, values) in spec {
             let mut patterns = Vec::with_capacity(values.len());
             for value in values {
-                match (Pattern::new(value), bad) {
-                    (Ok(pattern), _) => patterns.push(pattern),
-                    (Err(_), BadPattern::MatchesNothing) => {}
-                    (Err(_), BadPattern::MatchesEverything) => patterns.extend(Pattern::new("*")),
+                match (Pattern::read(value, "", &mut faults), bad) {
+                    (Some(pattern), _) => patterns.push(pattern),
+                    (None, BadPattern::MatchesNothing) => {}
+                    (None, BadPattern::MatchesEverything) => patterns.extend(Pattern::new("*")),
                 }
             }
             keys.push(KeyPatterns { key: key.as_str().into(), patterns });

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use regex::Regex;
 
 use crate::email;
+use crate::limits::check_text;
 use crate::spec::Traits;
 use crate::template_parser;
 
@@ -58,6 +59,7 @@ impl Template {
     /// Braces that are not one pair of `{{` and `}}`, a variable that is no trait, an unknown function or a wrong
     /// argument of one, a regular expression that cannot be compiled.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        check_text(text).map_err(TemplateError)?;
         let Some((prefix, inside, suffix)) = split_braces(text)? else {
             return Ok(Self(Form::Literal(text.to_owned())));
         };
@@ -214,7 +216,7 @@ mod tests {
     #[test]
     fn growth_ends_in_an_error() {
         let doubling = (0..7).fold("external.a".to_owned(), |inner, _| {
-            format!("regexp.replace({inner}, \"^(.*)$\", \"$1$1$1$1$1$1$1$1\")")
+            format!("regexp.replace({inner}, \"^.*$\", \"$0$0$0$0$0$0$0$0\")")
         });
         let template = Template::parse(&format!("{{{{{doubling}}}}}")).expect("well-formed");
         assert_eq!(template.expand(&traits(&[("a", &["x"])])), Err(TooLarge));

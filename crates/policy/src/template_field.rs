@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::fault::Faults;
+use crate::limits;
 use crate::pattern::Pattern;
 use crate::selector::{BadPattern, Selector, check_wildcard_key};
 use crate::spec::{SelectorSpec, Traits};
@@ -32,8 +33,11 @@ impl Entry {
 
 impl TemplateList {
     pub(crate) fn read(entries: &[String], path: &str, faults: &mut Faults) -> Self {
-        let read = |(i, text): (usize, &String)| Entry::read(text, format_args!("{path}[{i}]"), faults);
-        Self(entries.iter().enumerate().map(read).collect())
+        let read = |(i, text): (usize, &String), faults: &mut Faults| {
+            Entry::read(text, format_args!("{path}[{i}]"), faults)
+        };
+        let count = limits::entries(entries.len(), path, faults);
+        Self(entries.iter().take(count).enumerate().map(|entry| read(entry, faults)).collect())
     }
 
     /// What each entry stands for: its position and its values.
@@ -69,14 +73,13 @@ impl SelectorTemplate {
     pub(crate) fn read(spec: &SelectorSpec, path: &str, faults: &mut Faults) -> Self {
         check_wildcard_key(spec, path, faults);
         let mut keys = Vec::with_capacity(spec.len());
-        for (key, values) in spec {
+        for (key, values) in spec.iter().take(limits::entries(spec.len(), path, faults)) {
             let path = format!("{path}[{key:?}]");
             let key = Entry::read(key, &path, faults);
-            let read = |(i, text): (usize, &String)| Entry::read(text, format_args!("{path}[{i}]"), faults);
-            keys.push((key, values.iter().enumerate().map(read).collect()));
+            keys.push((key, TemplateList::read(values, &path, faults).0));
         }
         let template = Self { keys, fixed: None };
-        let fixed = if template.is_literal() {
+        let fixed = if template.is_literal() && template.keys.len() == spec.len() {
             Some(Arc::new(Selector::read(spec, path, faults)))
         } else {
             template.check_patterns(path, faults);
@@ -96,8 +99,8 @@ impl SelectorTemplate {
         for (key, values) in &self.keys {
             for (i, value) in values.iter().enumerate() {
                 let literal = value.template.as_ref().and_then(Template::literal);
-                if let Some(Err(error)) = literal.map(Pattern::new) {
-                    faults.add(format_args!("{path}[{:?}][{i}]", key.text), error);
+                if let Some(literal) = literal {
+                    Pattern::read(literal, format_args!("{path}[{:?}][{i}]", key.text), faults);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The language inside the braces of a trait template.
 
-use crate::pattern::compile_regex;
+use crate::pattern::{RegexSize, compile_regex};
 use crate::template::{Expression, TemplateError};
 
 /// Calls may nest this deep.
@@ -125,7 +125,7 @@ impl<'a> Parser<'a> {
                 let regex = self.string()?;
                 self.expect(',')?;
                 let replacement = self.string()?;
-                let regex = compile_regex(&regex).map_err(|why| {
+                let regex = compile_regex(&regex, RegexSize::Medium).map_err(|why| {
                     self.fault(format_args!("has no regular expression in {regex:?}: {why}"))
                 })?;
                 Expression::Replace { input, regex, replacement }

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::bound::{BoundRole, Matched};
-use crate::decision::{Denial, Join, Reason};
+use crate::decision::{Denial, Reason};
 use crate::object::Database;
+use crate::one_line::Join;
 use crate::role::{Role, Roles};
 use crate::spec::{Traits, UserSpec};
 
@@ -27,38 +28,26 @@ impl User {
     pub fn resolve(spec: &UserSpec, roles: &Roles) -> Self {
         let names: BTreeSet<&str> = spec.roles.iter().map(String::as_str).collect();
         let mut found: Vec<&Arc<Role>> = Vec::with_capacity(names.len());
-        let mut unresolved = None;
+        let (mut missing, mut invalid) = (None, None);
         for name in names {
             match roles.get(name) {
                 Some(Ok(role)) => found.push(role),
-                Some(Err(faults)) => {
-                    let faults = faults.to_vec();
-                    unresolved = unresolved.or_else(|| {
-                        Some(Denial {
-                            reason: Reason::RoleInvalid,
-                            message: format!(
-                                "role {name} of user {} is not valid: {}",
-                                spec.username,
-                                Join(&faults)
-                            ),
-                            denied_by: Vec::new(),
-                        })
-                    });
-                }
-                // What does not exist is told first: it is the likelier mistake.
-                None if unresolved
-                    .as_ref()
-                    .is_none_or(|denial: &Denial| denial.reason != Reason::RoleNotFound) =>
-                {
-                    unresolved = Some(Denial {
-                        reason: Reason::RoleNotFound,
-                        message: format!("role {name} of user {} does not exist", spec.username),
-                        denied_by: Vec::new(),
-                    });
-                }
-                None => {}
+                Some(Err(faults)) => invalid = invalid.or(Some((name, faults))),
+                None => missing = missing.or(Some(name)),
             }
         }
+        // What does not exist is told first: it is the likelier mistake.
+        let unresolved = match (missing, invalid) {
+            (Some(name), _) => {
+                let message = format!("role {name} of user {} does not exist", spec.username);
+                Some(Denial::new(Reason::RoleNotFound, &message, Vec::new()))
+            }
+            (None, Some((name, faults))) => {
+                let message = format!("role {name} of user {} is not valid: {}", spec.username, Join(faults));
+                Some(Denial::new(Reason::RoleInvalid, &message, Vec::new()))
+            }
+            (None, None) => None,
+        };
         let roles: Vec<BoundRole> =
             found.into_iter().map(|role| BoundRole::new(role, &spec.traits)).collect();
         let label_keys = roles

@@ -5,7 +5,7 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, operators};
 
 use super::node::{Each, Function, Macro, Node, Operator};
 use super::types::Type;
-use crate::pattern::compile_regex;
+use crate::pattern::{RegexSize, compile_regex};
 
 /// How deep operators and calls may nest: it bounds the stack that evaluation needs.
 const MAX_DEPTH: usize = 64;
@@ -313,7 +313,7 @@ impl Compiler {
             return self
                 .fault("the pattern of matches must be written out, so that it is compiled once".to_owned());
         };
-        match compile_regex(&pattern) {
+        match compile_regex(&pattern, RegexSize::Medium) {
             Ok(regex) => (Node::Matches(Box::new(text), regex), Type::Bool),
             Err(why) => self.fault(format!("{pattern:?} is not a regular expression: {why}")),
         }
