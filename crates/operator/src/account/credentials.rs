@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rolecall_api::names::{FIELD_MANAGER, USERNAME_ANNOTATION};
 use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::AccountName;
-use rolecall_engine::credentials::{answer, issue};
+use rolecall_engine::credentials::{CLOCK_SKEW, answer, issue};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::lifecycle::{Obstacle, plus};
@@ -26,8 +26,8 @@ const SECRET_TYPE: &str = "servicebinding.io/postgresql";
 /// Certificates know whole seconds only.
 const SAME_END: Duration = Duration::from_secs(2);
 
-/// No certificate is made anew sooner than this after its start, which lies a little in the past.
-const MIN_LIFE: Duration = Duration::from_secs(90);
+/// No certificate is made anew sooner than this after it was made.
+const MIN_LIFE: Duration = Duration::from_secs(1);
 
 /// Everything but what RFC 3986 calls unreserved.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -59,9 +59,11 @@ impl Handed {
                 return None;
             }
         }
-        let life = not_after.duration_since(not_before).unsigned_abs();
-        // A certificate that the authority's own end cuts short is not made anew over and over.
-        plus(not_before, (life * 2 / 3).max(MIN_LIFE))
+        // A certificate reaches back before it was made; of a short one that would be most of its life.
+        let made = plus(not_before, CLOCK_SKEW).unwrap_or(not_before).min(not_after);
+        let life = not_after.duration_since(made).unsigned_abs();
+        // One that the authority's own end cuts short is not made anew over and over.
+        plus(made, (life * 2 / 3).max(MIN_LIFE))
     }
 }
 
@@ -314,8 +316,13 @@ mod tests {
 
     #[test]
     fn a_certificate_is_renewed_at_two_thirds_of_its_life() {
-        assert_eq!(valid(0, 3_000).renew_at(None), Some(at(2_000)));
-        assert_eq!(valid(0, 3_000).renew_at(Some(at(9_000))), Some(at(2_000)));
+        assert_eq!(valid(-60, 3_000).renew_at(None), Some(at(2_000)));
+        assert_eq!(valid(-60, 3_000).renew_at(Some(at(9_000))), Some(at(2_000)));
+    }
+
+    #[test]
+    fn a_certificate_of_seconds_is_renewed_before_it_runs_out_and_not_at_once() {
+        assert_eq!(valid(-60, 6).renew_at(None), Some(at(4)));
     }
 
     #[test]
@@ -331,7 +338,8 @@ mod tests {
 
     #[test]
     fn an_authority_about_to_end_causes_no_hot_loop() {
-        assert_eq!(valid(0, 61).renew_at(None), Some(at(90)));
+        assert_eq!(valid(-60, 1).renew_at(None), Some(at(1)));
+        assert_eq!(valid(-60, -10).renew_at(None), Some(at(-9)));
     }
 
     #[test]
