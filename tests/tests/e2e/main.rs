@@ -1,3 +1,4 @@
 //! One behaviour per test, on a real API server and real PostgreSQL servers.
 
+mod credentials;
 mod sessions;

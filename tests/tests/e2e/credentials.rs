@@ -1,0 +1,232 @@
+//! What users get to prove themselves with.
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use rolecall_api::DatabaseSession;
+use rolecall_testbed::{Certificate, rows};
+use rolecall_tests::world::ALICE;
+use rolecall_tests::{Credentials, World};
+use serde_json::json;
+
+#[tokio::test]
+async fn each_session_has_a_certificate_of_its_own_in_a_secret_with_the_service_binding_keys() -> Result<()> {
+    let world = World::start().await?;
+    for name in ["one", "two"] {
+        world.session(name, json!({"ttl": "5m"})).await?;
+    }
+    let session = world.active("one").await?;
+    world.active("two").await?;
+
+    let (one, two) = (world.secret("one").await?, world.secret("two").await?);
+    let keys: Vec<&str> = one.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["ca.crt", "database", "host", "port", "tls.crt", "tls.key", "type", "uri", "username"]);
+    assert_eq!(
+        (one["type"].as_str(), one["username"].as_str(), one["database"].as_str()),
+        ("postgresql", ALICE, "app")
+    );
+    assert_eq!((one["host"].as_str(), one["port"].clone()), ("localhost", world.pg.port().to_string()));
+    let uri =
+        format!("postgresql://alice%40example.com@localhost:{}/app?sslmode=verify-full", world.pg.port());
+    assert_eq!(one["uri"], uri);
+    assert_ne!(one["tls.crt"], two["tls.crt"]);
+    assert_ne!(one["tls.key"], two["tls.key"]);
+
+    let facts = Facts::of(one["tls.crt"].as_bytes())?;
+    assert_eq!((facts.common_name.as_str(), facts.client_only), (ALICE, true));
+    let expires = session.status.and_then(|status| status.expires_at).context("an end")?.0;
+    let difference = expires.duration_since(facts.not_after).abs();
+    assert!(difference.as_secs() <= 1, "it ends with the session: {difference}");
+
+    let secret: Secret = world.get("one").await?;
+    assert_eq!(secret.type_.as_deref(), Some("servicebinding.io/postgresql"));
+    let owners = secret.owner_references();
+    assert!(
+        owners.len() == 1
+            && owners[0].controller == Some(true)
+            && Some(&owners[0].uid) == session.metadata.uid.as_ref()
+    );
+    world.login("one").await?;
+    world.login("two").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_secret_goes_with_the_access_and_not_with_the_object() -> Result<()> {
+    let world = World::start().await?;
+    world.session("alice-orders", json!({"ttl": "2s"})).await?;
+    world.active("alice-orders").await?;
+    world.gone::<Secret>("alice-orders").await?;
+    world.ended("alice-orders", rolecall_api::EndReason::Expired).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_while_the_session_lives() -> Result<()> {
+    let world = World::start().await?;
+    let credentials = json!({"x509": {"caSecretRef": {"name": "orders-client-ca"}, "ttl": "6s"}});
+    world.admin(json!({"spec": {"userCredentials": credentials}})).await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let first: Secret = world.get("alice-orders").await?;
+    let end = Facts::of(&crt(&first)?)?.not_after;
+    let renewed = world
+        .until::<Secret>("alice-orders", "renewed", |secret| crt(secret).ok() != crt(&first).ok())
+        .await?;
+    assert!(Timestamp::now() < end, "before the old one ran out");
+    assert!(end.duration_since(Timestamp::now()).as_secs() <= 3, "and not at once");
+    assert!(Facts::of(&crt(&renewed)?)?.not_after > end);
+    assert_eq!(renewed.uid(), first.uid(), "the Secret stays the same object");
+    world.login("alice-orders").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_request_is_answered_in_the_status_and_its_key_stays_with_its_owner() -> Result<()> {
+    let world = World::start().await?;
+    let (request, key) = request("CN=root,O=system:masters")?;
+    world.session("alice-orders", json!({"certificateRequest": request, "ttl": "5m"})).await?;
+    let session = world.active("alice-orders").await?;
+    let status = session.status.context("a status")?;
+    let ByteString(pem) = status.certificate.context("a certificate")?;
+    let facts = Facts::of(&pem)?;
+    assert_eq!((facts.common_name.as_str(), facts.client_only), (ALICE, true), "subject and use are ours");
+    assert!(world.find::<Secret>("alice-orders").await?.is_none() && status.credentials_secret_ref.is_none());
+    let identity =
+        Certificate { common_name: ALICE.to_owned(), cert_pem: String::from_utf8(pem)?, key_pem: key };
+    let client = world.pg.connect("app", &identity).await?;
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    assert!(client.query_one("select 1", &[]).await.is_err());
+    assert!(world.pg.connect("app", &identity).await.is_err(), "the certificate alone opens nothing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_request_is_answered_anew_before_the_answer_runs_out() -> Result<()> {
+    let world = World::start().await?;
+    let credentials = json!({"x509": {"caSecretRef": {"name": "orders-client-ca"}, "ttl": "6s"}});
+    world.admin(json!({"spec": {"userCredentials": credentials}})).await?;
+    let (request, _) = request("CN=anything")?;
+    world.session("alice-orders", json!({"certificateRequest": request})).await?;
+    let first = certificate(&world.active("alice-orders").await?)?;
+    let end = Facts::of(&first)?.not_after;
+    let what = "given another certificate";
+    let renewed = world
+        .until::<DatabaseSession>("alice-orders", what, |s| certificate(s).is_ok_and(|now| now != first))
+        .await?;
+    assert!(Timestamp::now() < end, "before the old one ran out");
+    assert!(Facts::of(&certificate(&renewed)?)?.not_after > end);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_password_is_shared_by_the_sessions_of_an_account_and_stored_as_a_scram_verifier() -> Result<()> {
+    let world = World::builder().credentials(Credentials::Password).start().await?;
+    world.session("one", json!({})).await?;
+    world.active("one").await?;
+    world.session("two", json!({"databaseName": "app2"})).await?;
+    world.active("two").await?;
+    let (one, two) = (world.secret("one").await?, world.secret("two").await?);
+    assert_eq!(one["password"], two["password"]);
+    assert!(one["password"].len() >= 24 && !one.contains_key("tls.key"));
+    world.login("one").await?;
+    world.login("two").await?;
+    let query = format!("select rolpassword from pg_authid where rolname = '{ALICE}'");
+    let stored = world.pg.value("postgres", &query).await?.context("a password")?;
+    assert!(stored.starts_with("SCRAM-SHA-256$"));
+    assert!(!world.pg.log().contains(&one["password"]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_password_changes_when_one_of_two_sessions_ends() -> Result<()> {
+    let world = World::builder().credentials(Credentials::Password).start().await?;
+    for name in ["one", "two"] {
+        world.session(name, json!({})).await?;
+        world.active(name).await?;
+    }
+    let old = world.secret("one").await?;
+    let client = world.login("two").await?;
+    world.delete_and_wait::<DatabaseSession>("one").await?;
+
+    let refused = world.login_with(&old).await.err().context("the old password is of no use")?;
+    let state = refused.downcast_ref::<rolecall_testbed::Error>().and_then(|error| error.sqlstate());
+    assert_eq!(state, Some("28P01"));
+    assert_ne!(world.secret("two").await?["password"], old["password"]);
+    world.login("two").await?;
+    assert_eq!(rows(&client, "select 1").await?.len(), 1, "the other session is not disturbed");
+
+    world.delete_and_wait::<DatabaseSession>("two").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_user_credentials_no_secret_is_made() -> Result<()> {
+    let world = World::builder().credentials(Credentials::None).start().await?;
+    world.session("alice-orders", json!({})).await?;
+    let session = world.active("alice-orders").await?;
+    assert!(session.status.is_some_and(|status| status.credentials_secret_ref.is_none()));
+    assert!(world.find::<Secret>("alice-orders").await?.is_none());
+    world.pg.connect("app", &world.pg.client_cert(ALICE)?).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_secret_of_somebody_else_is_never_written() -> Result<()> {
+    let world = World::start().await?;
+    let theirs = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "alice-orders"}, "stringData": {"a": "b"}});
+    world.apply(theirs).await?;
+    world.session("alice-orders", json!({})).await?;
+    world.pending("alice-orders", "SecretConflict").await?;
+    assert_eq!(world.secret("alice-orders").await?.len(), 1);
+    assert!(world.account().await?.is_none_or(|account| !account.login), "no access without credentials");
+
+    world.delete_and_wait::<Secret>("alice-orders").await?;
+    world.active("alice-orders").await?;
+    Ok(())
+}
+
+/// What a certificate says.
+struct Facts {
+    common_name: String,
+    not_after: Timestamp,
+    client_only: bool,
+}
+
+impl Facts {
+    fn of(pem: &[u8]) -> Result<Self> {
+        let (_, pem) = x509_parser::pem::parse_x509_pem(pem)?;
+        let certificate = pem.parse_x509()?;
+        let subject = certificate.subject();
+        let only = subject.iter_attributes().count() == 1;
+        let name = subject.iter_common_name().next().filter(|_| only).context("a common name and no more")?;
+        let usage = certificate.extended_key_usage()?.context("what it is for")?.value;
+        Ok(Self {
+            common_name: name.as_str()?.to_owned(),
+            not_after: Timestamp::from_second(certificate.validity().not_after.timestamp())?,
+            client_only: usage.client_auth && !usage.server_auth && !usage.any && !certificate.is_ca(),
+        })
+    }
+}
+
+fn crt(secret: &Secret) -> Result<Vec<u8>> {
+    Ok(secret.data.as_ref().and_then(|data| data.get("tls.crt")).context("a certificate")?.0.clone())
+}
+
+fn certificate(session: &DatabaseSession) -> Result<Vec<u8>> {
+    let status = session.status.as_ref().context("a status")?;
+    Ok(status.certificate.as_ref().context("a certificate")?.0.clone())
+}
+
+/// A certificate request as it stands in a manifest, and its key.
+fn request(subject: &str) -> Result<(String, String)> {
+    let key = rcgen::KeyPair::generate()?;
+    let mut params = rcgen::CertificateParams::new(vec!["another.example.com".to_owned()])?;
+    params.distinguished_name.push(rcgen::DnType::CommonName, subject);
+    let pem = params.serialize_request(&key)?.pem()?;
+    let encoded = serde_json::to_value(ByteString(pem.into_bytes()))?;
+    Ok((encoded.as_str().context("base64")?.to_owned(), key.serialize_pem()))
+}
