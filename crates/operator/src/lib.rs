@@ -11,6 +11,7 @@
 //! | [`runtime`] | the workers: concurrency, time-outs, backoff |
 //! | [`account`] | one account with its sessions: the main reconciler |
 //! | [`admin`] | DatabaseAdmins: their servers, their teardown |
+//! | [`permissions`] | object permissions: the permission sets of each logical database |
 //! | [`user`], [`role`], [`rule`] | the status of the other kinds |
 //! | [`servers`] | one engine per DatabaseAdmin |
 //! | [`objects`] | every write to the API server |
@@ -23,6 +24,7 @@ pub mod http;
 pub mod leader;
 pub mod metrics;
 pub mod objects;
+pub mod permissions;
 pub mod queue;
 pub mod role;
 pub mod rule;

@@ -102,6 +102,7 @@ impl Metrics {
             Work::User(_) => "user",
             Work::Role(_) => "role",
             Work::Rule(_) => "rule",
+            Work::Objects(_) => "objects",
         };
         let outcome = if ok { "done" } else { "failed" };
         self.looks.get_or_create(&Look { kind, outcome }).inc();
@@ -112,9 +113,9 @@ impl Metrics {
     pub fn session(&self, outcome: &Outcome) {
         let phase = match outcome {
             Outcome::Active(_) => "Active",
-            Outcome::Waiting(_) => "Pending",
+            Outcome::Waiting(_) | Outcome::Withdrawn(_) => "Pending",
             Outcome::Ending { .. } => "Ending",
-            Outcome::Ended(_) | Outcome::Released => "Ended",
+            Outcome::Ended { .. } | Outcome::Released { .. } => "Ended",
             Outcome::Rejected(_) => "Rejected",
         };
         self.changes.get_or_create(&Phase { phase: phase.to_owned() }).inc();

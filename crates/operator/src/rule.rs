@@ -1,8 +1,9 @@
 //! The status of a DbObjectImportRule: is it valid, and that it has no effect yet.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rolecall_api::{DbObjectImportRuleStatus, Time, conditions, reasons};
-use rolecall_policy::ImportRule;
 
 use crate::Shared;
 use crate::runtime::{Done, Failed};
@@ -17,23 +18,22 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     let now = Timestamp::now();
     let (rule, compiled, databases) = {
         let world = shared.world();
-        let Some(rule) = world.rule(key) else { return Ok(Done::nothing()) };
-        let compiled = ImportRule::compile(&key.name, &rolecall_resolve::rule_spec(&rule.spec));
-        let databases = compiled.as_ref().ok().map(|compiled| {
+        let Some(entry) = world.rule(key) else { return Ok(Done::nothing()) };
+        let databases = entry.compiled.faults().is_empty().then(|| {
             let selected = world
                 .admins_in(&key.namespace)
-                .filter(|admin| compiled.applies_to(&rolecall_resolve::database(admin)))
+                .filter(|admin| entry.compiled.applies_to(&rolecall_resolve::database(admin)))
                 .count();
             u32::try_from(selected).unwrap_or(u32::MAX)
         });
-        (rule, compiled, databases)
+        (Arc::clone(&entry.object), Arc::clone(&entry.compiled), databases)
     };
     let before = rule.status.clone().unwrap_or_default();
     let condition = |type_: &str, status: bool, reason: &str, message: &str| {
         conditions::new(type_, status, reason, message, rule.metadata.generation, Time(now))
     };
-    let list = match &compiled {
-        Ok(_) => {
+    let list = match compiled.faults() {
+        [] => {
             let idle = "the rule is valid; object permissions are not in effect in this version, so that it labels nothing yet";
             vec![
                 condition(conditions::READY, false, reasons::UNSUPPORTED, idle),
@@ -41,7 +41,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
                 condition(conditions::STALLED, true, reasons::UNSUPPORTED, idle),
             ]
         }
-        Err(faults) => {
+        faults => {
             let told = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
             vec![
                 condition(conditions::READY, false, reasons::INVALID, &told),

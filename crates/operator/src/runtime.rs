@@ -5,9 +5,11 @@
 //! workers of its own.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -15,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::queue::Lane;
 use crate::world::Work;
-use crate::{Shared, account, admin, role, rule, user};
+use crate::{Shared, account, admin, permissions, role, rule, user};
 
 /// How many looks run at once.
 const WORKERS: usize = 16;
@@ -61,6 +63,9 @@ pub enum Failed {
     /// Something of the engine's that has no place on an object.
     #[error(transparent)]
     Engine(#[from] rolecall_engine::Error),
+    /// A bug. The panic itself is on standard error.
+    #[error("a worker died: it panicked")]
+    Panicked,
     /// It took too long.
     #[error("gave up after {} s", LOOK_TIMEOUT.as_secs())]
     TimedOut,
@@ -96,8 +101,15 @@ async fn work(shared: Arc<Shared>, backoff: Arc<Backoff>, lane: Lane, stop: Canc
         let key = taken.key();
         shared.queue.clear_timer(key);
         let started = Instant::now();
-        let looked = match tokio::time::timeout(LOOK_TIMEOUT, look(&shared, key)).await {
-            Ok(looked) => looked,
+        // What a look leaves behind when it panics is what it leaves behind when it is given up: nothing that the
+        // next one does not find.
+        let attempt = AssertUnwindSafe(look(&shared, key)).catch_unwind();
+        let looked = match tokio::time::timeout(LOOK_TIMEOUT, attempt).await {
+            Ok(Ok(looked)) => looked,
+            Ok(Err(_)) => {
+                shared.metrics.worker_died();
+                Err(Failed::Panicked)
+            }
             Err(_) => Err(Failed::TimedOut),
         };
         shared.metrics.look(key, looked.is_ok(), started.elapsed());
@@ -138,6 +150,7 @@ async fn look(shared: &Shared, key: &Work) -> Result<Done, Failed> {
         Work::User(key) => user::reconcile(shared, key).await,
         Work::Role(key) => role::reconcile(shared, key).await,
         Work::Rule(key) => rule::reconcile(shared, key).await,
+        Work::Objects(key) => permissions::reconcile(shared, key).await,
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use rolecall_api::names::USERNAME_ANNOTATION;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
+use rolecall_policy::{ImportRule, ImportRules};
 use rolecall_resolve::RoleState;
 
 use crate::queue::Lane;
@@ -47,6 +48,17 @@ pub enum Work {
     Role(ObjectKey),
     /// A DbObjectImportRule.
     Rule(ObjectKey),
+    /// The objects of a logical database, with the permission sets on them.
+    Objects(ObjectsKey),
+}
+
+/// A logical database on one DatabaseAdmin.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectsKey {
+    /// The DatabaseAdmin.
+    pub admin: ObjectKey,
+    /// The logical database.
+    pub database: Arc<str>,
 }
 
 /// Work that a change wakes.
@@ -61,6 +73,15 @@ pub struct RoleEntry {
     pub state: Arc<RoleState>,
 }
 
+/// A DbObjectImportRule with what the policy makes of it. Compiled once, when it is read.
+#[derive(Clone, Debug)]
+pub struct RuleEntry {
+    /// The object.
+    pub object: Arc<DbObjectImportRule>,
+    /// Compiled as far as it goes, with its faults.
+    pub compiled: Arc<ImportRule>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct World {
@@ -68,7 +89,7 @@ pub struct World {
     admins: BTreeMap<ObjectKey, Arc<DatabaseAdmin>>,
     users: BTreeMap<ObjectKey, Arc<DatabaseUser>>,
     roles: BTreeMap<ObjectKey, RoleEntry>,
-    rules: BTreeMap<ObjectKey, Arc<DbObjectImportRule>>,
+    rules: BTreeMap<ObjectKey, RuleEntry>,
     sessions: BTreeMap<ObjectKey, Arc<DatabaseSession>>,
     // Which sessions belong to an account, and back.
     by_account: BTreeMap<AccountKey, BTreeSet<ObjectKey>>,
@@ -102,8 +123,14 @@ impl World {
     }
 
     /// The DbObjectImportRule of that name.
-    pub fn rule(&self, key: &ObjectKey) -> Option<Arc<DbObjectImportRule>> {
-        self.rules.get(key).cloned()
+    pub fn rule(&self, key: &ObjectKey) -> Option<&RuleEntry> {
+        self.rules.get(key)
+    }
+
+    /// The import rules of a namespace; where there is none, the built-in one.
+    pub fn import_rules(&self, namespace: &str) -> ImportRules {
+        let rules = self.rules.iter().filter(|(key, _)| &*key.namespace == namespace);
+        ImportRules::of_namespace(rules.map(|(_, rule)| Arc::clone(&rule.compiled)))
     }
 
     /// The DatabaseSession of that name.
@@ -260,16 +287,25 @@ impl Held for ProvisioningRole {
 impl Held for DbObjectImportRule {
     fn apply(world: &mut World, object: Self) -> Wakes {
         let key = ObjectKey::of(&object);
-        if world.rules.get(&key).is_some_and(|before| is_older(&object, &**before)) {
-            return Vec::new();
+        if let Some(before) = world.rules.get_mut(&key) {
+            if is_older(&object, &*before.object) {
+                return Vec::new();
+            }
+            if !is_changed(&*before.object, &object) {
+                before.object = Arc::new(object);
+                return Vec::new();
+            }
         }
-        world.rules.insert(key.clone(), Arc::new(object));
-        vec![(Work::Rule(key), Lane::Normal)]
+        let compiled = Arc::new(ImportRule::read(&key.name, &rolecall_resolve::rule_spec(&object.spec)));
+        world.rules.insert(key.clone(), RuleEntry { object: Arc::new(object), compiled });
+        world.rule_wakes(&key)
     }
 
     fn forget(world: &mut World, key: &ObjectKey) -> Wakes {
-        world.rules.remove(key);
-        Vec::new()
+        if world.rules.remove(key).is_none() {
+            return Vec::new();
+        }
+        world.rule_wakes(key)
     }
 
     fn keys(world: &World) -> Vec<ObjectKey> {
@@ -284,13 +320,14 @@ impl Held for DatabaseSession {
         if before.as_ref().is_some_and(|before| is_older(&object, &**before)) {
             return Vec::new();
         }
-        let woken = before.as_ref().is_none_or(|before| is_changed(&**before, &object));
+        let changed = before.as_ref().is_none_or(|before| is_changed(&**before, &object));
         let deleted = object.metadata.deletion_timestamp.is_some();
+        let account = world.account_of.get(&key).cloned();
         // The name recorded on the object decides which account it belongs to, so that binding follows every write.
         let mut wakes = world.unbind(&key);
         world.sessions.insert(key.clone(), Arc::new(object));
         wakes.extend(world.bind(&key));
-        if !woken {
+        if !changed && world.account_of.get(&key) == account.as_ref() {
             return Vec::new();
         }
         if deleted {
@@ -315,10 +352,31 @@ impl World {
     fn admin_wakes(&self, key: &ObjectKey) -> Wakes {
         let mut wakes = vec![(Work::Admin(key.clone()), Lane::Normal)];
         wakes.extend(self.accounts_of_admin(key).into_iter().map(|a| (Work::Account(a), Lane::Normal)));
-        // How many databases a role selects is part of the role's status.
+        wakes.extend(self.objects_wakes(key));
+        // How many databases a role or a rule selects is part of its status.
+        let rules = self.rules.keys().filter(|rule| rule.namespace == key.namespace);
+        wakes.extend(rules.map(|rule| (Work::Rule(rule.clone()), Lane::Normal)));
         let roles = self.roles.keys().filter(|role| role.namespace == key.namespace);
         wakes.extend(roles.map(|role| (Work::Role(role.clone()), Lane::Normal)));
         wakes
+    }
+
+    /// A rule may concern every database of its namespace; whether there is a rule at all concerns all of them.
+    fn rule_wakes(&self, key: &ObjectKey) -> Wakes {
+        let mut wakes = vec![(Work::Rule(key.clone()), Lane::Normal)];
+        for admin in self.admins.keys().filter(|admin| admin.namespace == key.namespace) {
+            wakes.extend(self.objects_wakes(admin));
+        }
+        wakes
+    }
+
+    fn objects_wakes(&self, admin: &ObjectKey) -> Wakes {
+        let databases: BTreeSet<&str> =
+            self.sessions_of_admin(admin).filter_map(|session| session.spec.database_name.as_deref()).collect();
+        databases
+            .into_iter()
+            .map(|name| (Work::Objects(ObjectsKey { admin: admin.clone(), database: name.into() }), Lane::Normal))
+            .collect()
     }
 
     fn role_wakes(&self, key: &ObjectKey) -> Wakes {
@@ -470,6 +528,7 @@ impl fmt::Display for Work {
             Self::User(key) => write!(f, "user {key}"),
             Self::Role(key) => write!(f, "role {key}"),
             Self::Rule(key) => write!(f, "rule {key}"),
+            Self::Objects(key) => write!(f, "objects of {} on {}", key.database, key.admin),
         }
     }
 }

@@ -1,16 +1,19 @@
 //! What a session gets, or why it gets nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rolecall_api::{DatabaseAdmin, DatabaseUser, ProvisioningRole, reasons};
 use rolecall_policy::spec::{RoleConditions, RoleSpec, UserSpec};
-use rolecall_policy::{Decision, Mode, Roles, User, check_access, decide_access};
+use rolecall_policy::{
+    CanonicalPermissions, Decision, Mode, PermissionEntries, Roles, User, check_access, decide_access,
+};
 
 use crate::{database, grantable, role_spec, user_spec};
 
 /// What policy gives a session.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Grant {
     /// What becomes of the account at the end; never `Disabled`.
     pub mode: Mode,
@@ -18,8 +21,28 @@ pub struct Grant {
     pub db_roles: BTreeMap<String, bool>,
     /// The longest that a session may live.
     pub max_session_ttl: Option<Duration>,
-    /// Policy gives object permissions too.
-    pub has_permissions: bool,
+    /// The object permissions, in the form that permission sets are keyed by.
+    pub permissions: CanonicalPermissions,
+    /// The entries that they come from, to be computed with.
+    pub entries: Arc<PermissionEntries>,
+}
+
+impl Grant {
+    /// Are there object permissions to give?
+    pub fn has_permissions(&self) -> bool {
+        !self.entries.is_empty()
+    }
+}
+
+/// Equal grants give the same, wherever it comes from.
+impl PartialEq for Grant {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { mode, db_roles, max_session_ttl, permissions, entries: _ } = self;
+        *mode == other.mode
+            && *db_roles == other.db_roles
+            && *max_session_ttl == other.max_session_ttl
+            && *permissions == other.permissions
+    }
 }
 
 /// Why a session gets nothing.
@@ -85,7 +108,8 @@ pub fn decide(
         mode: decision.provisioning.mode,
         db_roles,
         max_session_ttl: decision.provisioning.max_session_ttl.as_ref().map(|limit| limit.ttl),
-        has_permissions: !decision.provisioning.permissions.is_empty(),
+        permissions: decision.provisioning.permissions.canonical(),
+        entries: Arc::new(decision.provisioning.permissions),
     })
 }
 

@@ -5,10 +5,12 @@
 mod admin;
 mod convert;
 mod grant;
+mod username;
 
 pub use admin::{AdminUser, admin_user, database, grantable};
 pub use convert::{database_username, role_spec, rule_spec, user_spec};
 pub use grant::{Blocked, Grant, decide, selected};
+pub use username::{Claim, username_fault, username_holder};
 
 use std::sync::Arc;
 

@@ -63,8 +63,10 @@ pub enum Next {
     Release,
     /// It is Ended and kept for a while.
     Ended,
-    /// It is standing: it waits until what is in the way is gone.
+    /// It waits until what is in the way is gone. Nothing is left of it on the server.
     Pending(Obstacle),
+    /// Its start did not come off, and is tried again.
+    Again(Obstacle),
     /// It never started and never will.
     Rejected(Obstacle),
 }
@@ -320,7 +322,8 @@ mod tests {
             mode: Mode::Keep,
             db_roles: BTreeMap::new(),
             max_session_ttl: max.map(Duration::from_secs),
-            has_permissions: false,
+            permissions: rolecall_policy::CanonicalPermissions::default(),
+            entries: std::sync::Arc::default(),
         })
     }
 

@@ -1,0 +1,68 @@
+//! Whether a DatabaseUser can have its name in databases.
+
+use rolecall_api::{DatabaseAdmin, DatabaseUser, reasons};
+
+use crate::{Blocked, admin_user, database_username};
+
+/// The longest name that every server keeps whole.
+const MAX_NAME_BYTES: usize = 63;
+
+/// Who holds a database user name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The user asked about.
+    Own,
+    /// An older user.
+    Taken(Blocked),
+    /// Several users have the name, and the objects do not tell which one is the oldest, as in manifests.
+    Unclear(String),
+}
+
+/// Why no account of this name can be on the server; `None`: one can.
+pub fn username_fault(username: &str, admin: &DatabaseAdmin) -> Option<Blocked> {
+    let fault = if username.len() > MAX_NAME_BYTES {
+        format!("it has {} bytes, and a server keeps at most {MAX_NAME_BYTES}", username.len())
+    } else if admin_user(admin).name.as_deref() == Some(username) {
+        format!("it is the admin user of the DatabaseAdmin {:?}", admin.metadata.name.as_deref().unwrap_or_default())
+    } else {
+        return None;
+    };
+    Some(Blocked::permanent(
+        reasons::INVALID_USERNAME,
+        format!("{username:?} cannot be a database user: {fault}; set another spec.username in the DatabaseUser"),
+    ))
+}
+
+/// Of several users of a namespace with one database user name the oldest holds it.
+pub fn username_holder(user: &DatabaseUser, users: &[DatabaseUser], this_cluster: &str) -> Claim {
+    let username = database_username(user, this_cluster);
+    let age = |user: &DatabaseUser| Some((user.metadata.creation_timestamp.clone()?, user.metadata.uid.clone()?));
+    let name = |user: &DatabaseUser| user.metadata.name.clone().unwrap_or_default();
+    let mut others = users
+        .iter()
+        .filter(|other| name(other) != name(user) && database_username(other, this_cluster) == username)
+        .peekable();
+    if others.peek().is_none() {
+        return Claim::Own;
+    }
+    let Some(own) = age(user) else {
+        let others: Vec<String> = others.map(name).collect();
+        return Claim::Unclear(format!(
+            "the DatabaseUsers {} and {} have the same database user name {username:?}; the oldest in the cluster holds it",
+            name(user),
+            others.join(", ")
+        ));
+    };
+    let older = others.filter_map(|other| age(other).map(|age| (age, other))).filter(|(age, _)| *age < own);
+    match older.min_by(|(a, _), (b, _)| a.cmp(b)) {
+        None => Claim::Own,
+        Some((_, holder)) => Claim::Taken(Blocked::new(
+            reasons::USERNAME_TAKEN,
+            format!(
+                "the older DatabaseUser {:?} has the database user name {username:?} too; create this one anew with \
+                 another spec.username",
+                name(holder)
+            ),
+        )),
+    }
+}
