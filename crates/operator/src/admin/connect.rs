@@ -128,6 +128,20 @@ pub(super) async fn read(
     }))
 }
 
+/// The server that accounts are enabled on, where the DatabaseAdmin names another one by now: an operator that has
+/// just started knows it from the status alone.
+pub(super) async fn read_used(shared: &Shared, admin: &DatabaseAdmin, now: Timestamp) -> Option<Arc<Server>> {
+    let used = admin.status.as_ref()?.endpoint.clone()?;
+    let named = rolecall_resolve::admin_user(admin).name.unwrap_or_default();
+    if used == endpoint(admin, &named) {
+        return None;
+    }
+    let mut before = admin.clone();
+    before.spec.uri = used.uri;
+    before.spec.admin_user.name = Some(used.admin_user);
+    read(shared, &before, None, now).await.ok()
+}
+
 async fn issuer(admin: &DatabaseAdmin, secrets: &mut Secrets<'_>, now: Timestamp) -> Result<Issuer, Obstacle> {
     let credentials = &admin.spec.user_credentials;
     if credentials.password.is_some() {

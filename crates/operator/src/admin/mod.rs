@@ -45,16 +45,17 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     let deleted = admin.metadata.deletion_timestamp.is_some();
     let now = Timestamp::now();
     let seen = look(shared, key, &admin, now).await;
-    let after = status::status(&admin, &seen, now);
-    if admin.status.as_ref() != Some(&after) {
-        shared.objects.apply_status(shared, &*admin, &after).await?;
-        status::tell(shared, &admin, &after);
-    }
+    // Before anything is written: ending accesses needs the server, not the status.
     let changed = shared.servers.put(key, seen.state.clone());
     if changed {
         for account in shared.world().accounts_of_admin(key) {
             shared.queue.add(Work::Account(account), Lane::Normal);
         }
+    }
+    let after = status::status(&admin, &seen, now);
+    if admin.status.as_ref() != Some(&after) {
+        shared.objects.apply_status(shared, &*admin, &after).await?;
+        status::tell(shared, &admin, &after);
     }
     if deleted {
         return teardown::tear_down(shared, key, &admin, &seen, now).await;
@@ -69,14 +70,19 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
 
 /// Everything that can be found out about the server, as far as it goes.
 async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now: Timestamp) -> Seen {
-    let before = shared.servers.get(key).unwrap_or_default();
+    let mut before = shared.servers.get(key).unwrap_or_default();
+    let live = shared.world().sessions_of_admin(key).any(|session| is_touched(session));
+    if before.server.is_none() && live {
+        before.server = connect::read_used(shared, admin, now).await;
+    }
     let mut seen = Seen { state: State { server: before.server.clone(), ..State::default() }, ..Seen::default() };
     let server = match connect::read(shared, admin, before.server.as_ref(), now).await {
         Ok(server) => server,
         Err(obstacle) => {
-            // Accesses can still be ended with the credentials that worked last.
-            seen.state.unreachable = before.unreachable;
             seen.state.obstacle = Some(obstacle);
+            if !admin.spec.suspend {
+                seen.fall_back(before.server.as_deref()).await;
+            }
             return seen;
         }
     };
@@ -85,10 +91,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
         seen.state.server = Some(server);
         return seen;
     }
-    let (live, needs) = {
-        let world = shared.world();
-        (world.sessions_of_admin(key).any(|session| is_touched(session)), needs(&world, key, admin))
-    };
+    let needs = needs(&shared.world(), key, admin);
     // Nobody works on a server before the finalizer is there that sees its accounts off.
     let wants_finalizer = !admin.metadata.finalizers.iter().flatten().any(|f| f == TEARDOWN_FINALIZER)
         && admin.metadata.deletion_timestamp.is_none();
@@ -123,9 +126,9 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
                 Class::Unreachable | Class::Transient => Obstacle::passing(error.reason.as_str(), message),
                 Class::Invalid | Class::Refused => Obstacle::stalled(error.reason.as_str(), message),
             });
-            // New credentials that do not work must not cost those that did.
-            if before.server.is_none() {
-                seen.state.server = Some(server);
+            match before.server.filter(|old| old.fingerprint != server.fingerprint) {
+                Some(old) => seen.fall_back(Some(&*old)).await,
+                None => seen.state.server = Some(server),
             }
             return seen;
         }

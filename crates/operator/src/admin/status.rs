@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use rolecall_api::{
     AccountCounts, Condition, DatabaseAdmin, DatabaseAdminStatus, Endpoint, Time, conditions, reasons,
 };
-use rolecall_engine::{Census, Finding, Probe, Reason};
+use rolecall_engine::{Census, Class, Finding, Probe, Reason};
 
 use crate::Shared;
 use crate::objects::Severity;
-use crate::servers::State;
+use crate::servers::{Server, State};
 
 /// The most findings that a message lists; the rest is counted.
 const LISTED: usize = 10;
@@ -32,6 +32,15 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// What the DatabaseAdmin says now does not lead to a server. Accesses can still be ended on the one that was used
+    /// last, where that one answers.
+    pub(super) async fn fall_back(&mut self, last: Option<&Server>) {
+        if let Some(last) = last {
+            let answer = last.engine.census().await;
+            self.state.unreachable = answer.is_err_and(|error| error.class == Class::Unreachable);
+        }
+    }
+
     /// Is something in the way that may go away?
     pub(super) fn is_failing(&self) -> bool {
         self.state.obstacle.as_ref().is_some_and(|obstacle| obstacle.reason != reasons::UNSUPPORTED)
