@@ -121,10 +121,12 @@ pub enum Want {
 }
 
 /// An account that works.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Enabled {
-    /// The database roles it is a member of, exactly; beside them only the marker.
+    /// The database roles it is a member of, exactly; beside them only the marker and its permission sets.
     pub roles: BTreeMap<String, WantedRole>,
+    /// The permission sets that it is a member of, exactly: their roles, as `set_role_name` makes them.
+    pub sets: BTreeSet<String>,
     /// The logical databases that its sessions name: it must be able to connect to each.
     pub databases: BTreeSet<String>,
     /// How the user proves itself.
@@ -169,6 +171,8 @@ pub struct Query {
     pub session_database: Option<String>,
     /// Database roles to look up.
     pub roles: BTreeSet<String>,
+    /// Permission sets to look up.
+    pub sets: BTreeSet<String>,
     /// Logical databases to look up.
     pub databases: BTreeSet<String>,
 }
@@ -176,8 +180,10 @@ pub struct Query {
 impl Desired {
     /// The query whose answer [`crate::plan::plan`] needs for this wish.
     pub fn query(&self) -> Query {
-        let (roles, databases) = match &self.want {
-            Want::Enabled(enabled) => (enabled.roles.keys().cloned().collect(), enabled.databases.clone()),
+        let (roles, sets, databases) = match &self.want {
+            Want::Enabled(enabled) => {
+                (enabled.roles.keys().cloned().collect(), enabled.sets.clone(), enabled.databases.clone())
+            }
             Want::Ended { .. } => Default::default(),
         };
         Query {
@@ -185,6 +191,7 @@ impl Desired {
             owner_uid: self.owner.uid.clone(),
             session_database: self.session_database.clone(),
             roles,
+            sets,
             databases,
         }
     }
@@ -197,6 +204,8 @@ pub struct Observed {
     pub account: Option<Account>,
     /// The roles asked for; one that does not exist is absent.
     pub roles: BTreeMap<String, RoleFacts>,
+    /// The permission sets asked for; one that does not exist is absent.
+    pub sets: BTreeMap<String, SetFacts>,
     /// The logical databases asked for; one that does not exist is absent.
     pub databases: BTreeMap<String, DatabaseFacts>,
     /// The name of the admin user, as the server knows it.
@@ -277,11 +286,24 @@ pub struct RoleFacts {
     pub grantable: bool,
 }
 
+/// A permission set, as far as making somebody a member goes. What it holds is another matter: see
+/// [`Engine::converge`](crate::Engine::converge).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetFacts {
+    /// `metadata.uid` of the DatabaseAdmin in its record; `None` where it has no record that can be read.
+    pub owner_uid: Option<String>,
+    /// Attributes that somebody added; a set has none.
+    pub attributes: Vec<String>,
+    /// The admin user may grant it.
+    pub grantable: bool,
+}
+
 /// A logical database, as far as connecting to it goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DatabaseFacts {
     /// It takes connections at all (`datallowconn`).
     pub allows_connections: bool,
-    /// An account that has the roles of the query can connect: through PUBLIC, through one of them, or by itself.
+    /// An account that has the roles and sets of the query can connect: through PUBLIC, through one of them, or by
+    /// itself.
     pub connect: bool,
 }

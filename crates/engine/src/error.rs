@@ -124,6 +124,20 @@ pub struct Error {
     pub remedy: String,
 }
 
+impl Error {
+    /// The engine has no such thing.
+    pub(crate) fn unsupported(attempted: String) -> Self {
+        Self {
+            class: Class::Refused,
+            reason: Reason::Unsupported,
+            attempted,
+            code: String::new(),
+            detail: "this kind of server cannot do it".to_owned(),
+            remedy: String::new(),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} failed", self.attempted)?;

@@ -12,6 +12,8 @@
 //! | [`account`] | what an account should be and what it is |
 //! | [`plan`] | the pure step from the one to the other |
 //! | [`server`] | what a server is and can: probe, census |
+//! | [`objects`] | the objects of a logical database, and what permission sets hold on them |
+//! | [`sets`] | permission sets: names, wishes, the pure step to what has to change, outcomes |
 //! | [`error`] | what went wrong, told apart by code, never by text |
 //! | [`postgres`] | PostgreSQL 15 to 18 |
 //! | [`fake`] | an engine in memory, for tests |
@@ -21,16 +23,20 @@
 pub mod account;
 pub mod credentials;
 pub mod error;
+pub mod objects;
 pub mod plan;
 pub mod postgres;
 pub mod server;
+pub mod sets;
 
 use async_trait::async_trait;
 
 pub use account::{Account, AccountName, Desired, Observed, Owner, Query, Want};
 pub use error::{Class, Error, Reason};
+pub use objects::{Catalog, CatalogQuery};
 pub use plan::{Plan, Refusal};
 pub use server::{Census, CensusEntry, Finding, Needs, Probe, Stats};
+pub use sets::{SetEntry, SetOutcome, SetRecord, SetWish, set_role_name};
 
 /// The role (PostgreSQL, Redshift) or custom-data key (MongoDB) that marks an account as managed. The name is
 /// Teleport's, so that both can work on one server.
@@ -85,6 +91,53 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     ///
     /// What the server answered, classed. After an error the account must be observed again before the next plan.
     async fn apply(&self, plan: &Plan) -> Result<Applied, Error>;
+
+    /// Reads the objects of a logical database, and what the permission sets asked for hold on them, as of one moment.
+    ///
+    /// # Errors
+    ///
+    /// `DatabaseNameNotFound` or `MissingConnect` where the admin user cannot connect to that database; `Unsupported`
+    /// where the engine knows no permission sets; what the server answered.
+    async fn read_objects(&self, query: &CatalogQuery) -> Result<Catalog, Error> {
+        Err(Error::unsupported(format!("reading the objects of {:?}", query.database)))
+    }
+
+    /// Makes the sets of one logical database hold what is wished, and nothing else: creates their roles, grants,
+    /// revokes, and reads back. One outcome for each wish, in their order.
+    ///
+    /// The catalogue must have been read for these sets, and the wishes must number objects as it does. What has
+    /// changed on the server since is safe: objects are told by their ids, and one that is gone is passed over.
+    ///
+    /// Calls for one database must follow one another; grants that others make at the same time lose nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached any more. What it refuses for a single object or set is in its outcome.
+    async fn converge(&self, wishes: &[SetWish], catalog: &Catalog) -> Result<Vec<SetOutcome>, Error> {
+        let _ = wishes;
+        Err(Error::unsupported(format!("granting objects of {:?}", catalog.database)))
+    }
+
+    /// Lists the permission sets of the server, whosever they are.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached or refuses the query.
+    async fn sets(&self) -> Result<Vec<SetEntry>, Error> {
+        Err(Error::unsupported("listing the permission sets".to_owned()))
+    }
+
+    /// Drops a permission set that nobody is a member of and that carries the record of `owner_uid`, with what it holds
+    /// in every logical database. [`Applied::kept_because`] says why one was kept; one that is not there counts as
+    /// dropped.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached.
+    async fn drop_set(&self, role: &str, owner_uid: &str) -> Result<Applied, Error> {
+        let _ = owner_uid;
+        Err(Error::unsupported(format!("dropping the permission set {role:?}")))
+    }
 
     /// What the engine did so far, for metrics.
     fn stats(&self) -> Stats {

@@ -46,6 +46,8 @@ pub struct Activate {
     pub settings: BTreeSet<Option<String>>,
     /// Roles to grant, sorted, without the marker.
     pub grant: Vec<String>,
+    /// Permission sets to grant, sorted: the account has their rights, but cannot become them.
+    pub grant_sets: Vec<String>,
     /// The password verifier to store; `None` stores no password.
     pub verifier: Option<SecretString>,
 }
@@ -65,9 +67,12 @@ pub struct Adjust {
     pub revoke: Vec<String>,
     /// Roles to grant, sorted.
     pub grant: Vec<String>,
+    /// Permission sets to grant, sorted: the account has their rights, but cannot become them.
+    pub grant_sets: Vec<String>,
     /// Somebody took its login away: give it back.
     pub enable: bool,
-    /// End its backends: a session that ran SET ROLE keeps a revoked role until then.
+    /// End its backends: a session that ran SET ROLE keeps a revoked role until then. (A server where accounts can
+    /// become permission sets, PostgreSQL 15, ends them for a revoked set as well.)
     pub terminate: bool,
     /// The password verifier to store; `None` leaves the one that is stored.
     pub verifier: Option<SecretString>,
@@ -160,7 +165,7 @@ pub fn check_database(desired: &Desired, observed: &Observed, database: &str) ->
     }
     if !facts.connect {
         let grantee = match &desired.want {
-            Want::Enabled(enabled) => enabled.roles.keys().next().map(String::as_str),
+            Want::Enabled(enabled) => enabled.roles.keys().chain(&enabled.sets).next().map(String::as_str),
             Want::Ended { .. } => None,
         };
         let database_sql = quoted(database);
@@ -188,6 +193,8 @@ const CHECKS: &[Check] = &[
     leftover,
     // The roles must be there, and be such as may be handed out.
     roles,
+    // So must the permission sets, and be our own.
+    sets,
 ];
 
 fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Result<Plan, Refusal> {
@@ -211,6 +218,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
             revoke: Vec::new(),
             settings: BTreeSet::new(),
             grant: enabled.roles.keys().cloned().collect(),
+            grant_sets: enabled.sets.iter().cloned().collect(),
             verifier,
         }));
     };
@@ -226,23 +234,26 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
             revoke: revocable(account, |_| true),
             settings: account.settings.clone(),
             grant: enabled.roles.keys().cloned().collect(),
+            grant_sets: enabled.sets.iter().cloned().collect(),
             verifier,
         }));
     }
-    let revoke = revocable(account, |role| !enabled.roles.contains_key(role));
+    let revoke = revocable(account, |role| !enabled.roles.contains_key(role) && !enabled.sets.contains(role));
     let adjust = Adjust {
         account: desired.account.clone(),
         owner_uid: desired.owner.uid.clone(),
         session_database: desired.session_database.clone(),
         create_roles,
-        terminate: !revoke.is_empty(),
+        terminate: revoke.iter().any(|role| !is_set(role)),
         revoke,
-        grant: missing(account, enabled),
+        grant: missing(account, enabled.roles.keys()),
+        grant_sets: missing(account, &enabled.sets),
         enable: !account.enabled,
         verifier,
     };
     let idle = adjust.revoke.is_empty()
         && adjust.grant.is_empty()
+        && adjust.grant_sets.is_empty()
         && adjust.create_roles.is_empty()
         && !adjust.enable
         && adjust.verifier.is_none();
@@ -359,7 +370,7 @@ fn role_refusal(
             ),
         ));
     }
-    if role == MARKER || role.starts_with(OWN_ROLE_PREFIX) {
+    if role == MARKER || is_set(role) {
         return not_grantable("it is Rolecall's own");
     }
     if role == observed.admin_user {
@@ -404,6 +415,55 @@ fn role_refusal(
                 quoted(&observed.admin_user)
             ),
         ));
+    }
+    None
+}
+
+fn sets(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
+    let held: BTreeSet<&str> = observed
+        .account
+        .iter()
+        .filter(|_| is_live(desired, enabled, observed))
+        .flat_map(|account| account.memberships.iter().map(|m| m.role.as_str()))
+        .collect();
+    let lacking = enabled.sets.iter().filter(|set| !held.contains(set.as_str()));
+    lacking.into_iter().find_map(|set| set_refusal(desired, observed, set))
+}
+
+fn set_refusal(desired: &Desired, observed: &Observed, set: &str) -> Option<Refusal> {
+    let refused = |reason, why: &str| {
+        Some(Refusal::new(reason, format!("the permission set {set:?} cannot be handed out: {why}")))
+    };
+    if !is_set(set) {
+        return refused(Reason::DbRoleInvalid, "its name is not that of a permission set");
+    }
+    let Some(facts) = observed.sets.get(set) else {
+        return refused(Reason::DbRoleNotFound, "it does not exist yet, or not any more");
+    };
+    let sql = quoted(set);
+    if facts.owner_uid.as_deref() != Some(&desired.owner.uid) {
+        return refused(
+            Reason::DbRoleNotGrantable,
+            &format!("a role of that name exists that does not carry our record; run DROP ROLE {sql}"),
+        );
+    }
+    if !facts.attributes.is_empty() {
+        let attributes = facts.attributes.join(", ");
+        let without: Vec<String> =
+            facts.attributes.iter().map(|attribute| format!("NO{attribute}")).collect();
+        return refused(
+            Reason::DbRoleNotGrantable,
+            &format!("somebody gave it {attributes}; run ALTER ROLE {sql} {}", without.join(" ")),
+        );
+    }
+    if !facts.grantable {
+        return refused(
+            Reason::MissingAdminOption,
+            &format!(
+                "the admin user may not grant it; run GRANT {sql} TO {} WITH ADMIN OPTION",
+                quoted(&observed.admin_user)
+            ),
+        );
     }
     None
 }
@@ -453,14 +513,24 @@ fn revocable(account: &Account, unwanted: impl Fn(&str) -> bool) -> Vec<String> 
     roles.into_iter().map(str::to_owned).collect()
 }
 
-fn missing(account: &Account, enabled: &Enabled) -> Vec<String> {
+fn missing<'a>(account: &Account, wanted: impl IntoIterator<Item = &'a String>) -> Vec<String> {
     let held: BTreeSet<&str> = account.memberships.iter().map(|m| m.role.as_str()).collect();
-    enabled.roles.keys().filter(|role| !held.contains(role.as_str())).cloned().collect()
+    wanted.into_iter().filter(|role| !held.contains(role.as_str())).cloned().collect()
+}
+
+/// Memberships in permission sets are told from those in database roles by the name.
+pub(crate) fn is_set(role: &str) -> bool {
+    role.starts_with(OWN_ROLE_PREFIX)
 }
 
 /// An identifier as a person can paste it into psql. Statements that run are built by the engines, not from this.
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn both(roles: &[String], sets: &[String]) -> String {
+    let all: Vec<&str> = roles.iter().chain(sets).map(String::as_str).collect();
+    all.join(", ")
 }
 
 impl fmt::Display for Plan {
@@ -469,14 +539,14 @@ impl fmt::Display for Plan {
             Self::Nothing => write!(f, "nothing to do"),
             Self::Activate(a) => {
                 let verb = if a.create { "create" } else { "reset and enable" };
-                write!(f, "{verb} {}, member of [{}]", a.account, a.grant.join(", "))
+                write!(f, "{verb} {}, member of [{}]", a.account, both(&a.grant, &a.grant_sets))
             }
             Self::Adjust(a) => {
                 write!(
                     f,
                     "adjust {}: grant [{}], revoke [{}]",
                     a.account,
-                    a.grant.join(", "),
+                    both(&a.grant, &a.grant_sets),
                     a.revoke.join(", ")
                 )
             }

@@ -36,10 +36,10 @@ pub(super) fn create_role(role: &str) -> (String, String) {
 /// The activation. With `strict`, it fails (`RC002`) where the account itself holds rights on objects; with `cascade`
 /// it takes away what the account passed on as well.
 pub(super) fn message(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Message {
-    if plan.create { create(plan) } else { reset(plan, dialect, strict, cascade) }
+    if plan.create { create(plan, dialect) } else { reset(plan, dialect, strict, cascade) }
 }
 
-fn create(plan: &Activate) -> Message {
+fn create(plan: &Activate, dialect: Dialect) -> Message {
     let account = identifier(plan.account.as_str());
     let mut message = Message::new();
     message.push_needing(
@@ -49,6 +49,7 @@ fn create(plan: &Activate) -> Message {
     );
     record(&mut message, &plan.account, &plan.owner);
     grant(&mut message, &plan.account, plan.grant.iter().map(String::as_str).chain([MARKER]));
+    grant_sets(&mut message, &plan.account, &plan.grant_sets, dialect);
     enable(&mut message, plan);
     message
 }
@@ -70,6 +71,7 @@ fn reset(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Mess
     adjust::revoke(&mut message, &plan.account, &plan.revoke, dialect, cascade);
     reset_settings(&mut message, &plan.account, &plan.settings);
     grant(&mut message, &plan.account, plan.grant.iter().map(String::as_str));
+    grant_sets(&mut message, &plan.account, &plan.grant_sets, dialect);
     enable(&mut message, plan);
     message
 }
@@ -114,6 +116,23 @@ pub(super) fn grant<'a>(message: &mut Message, account: &AccountName, roles: imp
         Needs::AdminOption(roles.clone()),
         format!("granting {roles} to {account}"),
         format!("GRANT {roles} TO {account}"),
+    );
+}
+
+/// One statement for all permission sets, after that for the roles: always in the same order, as the server locks each.
+/// Where it can be said, the account has their rights and cannot become them.
+pub(super) fn grant_sets(message: &mut Message, account: &AccountName, sets: &[String], dialect: Dialect) {
+    if sets.is_empty() {
+        return;
+    }
+    let mut sets: Vec<&String> = sets.iter().collect();
+    sets.sort_unstable();
+    let (account, sets) = (identifier(account.as_str()), identifiers(sets));
+    let options = if dialect.has_grantors() { " WITH INHERIT TRUE, SET FALSE" } else { "" };
+    message.push_needing(
+        Needs::AdminOption(sets.clone()),
+        format!("granting {sets} to {account}"),
+        format!("GRANT {sets} TO {account}{options}"),
     );
 }
 

@@ -18,6 +18,7 @@ pub(super) fn message(plan: &Adjust, dialect: Dialect, cascade: bool) -> Message
     Guard::managed(&plan.account).owned_by(&plan.owner_uid).check(&mut message);
     revoke(&mut message, &plan.account, &plan.revoke, dialect, cascade);
     activate::grant(&mut message, &plan.account, plan.grant.iter().map(String::as_str));
+    activate::grant_sets(&mut message, &plan.account, &plan.grant_sets, dialect);
     let mut changes = String::new();
     if let Some(verifier) = &plan.verifier {
         changes.push_str(&format!(" PASSWORD {}", literal(verifier.expose_secret())));

@@ -7,7 +7,7 @@ use super::guard::Guard;
 use super::server::Place;
 use super::sqlstate::{DEPENDENT_OBJECTS, HOLDS_RIGHTS, LOCK_NOT_AVAILABLE, UNDEFINED_OBJECT};
 use super::{Postgres, activate, adjust, end, probe, rights};
-use crate::plan::{Activate, Adjust, End};
+use crate::plan::{Activate, Adjust, End, is_set};
 use crate::{AccountName, Applied, Class, Error, Query};
 
 impl Postgres {
@@ -73,7 +73,9 @@ impl Postgres {
             Err(error) if error.code == DEPENDENT_OBJECTS => drop(send(true).await?),
             result => drop(result?),
         }
-        if plan.terminate {
+        // Where accounts can become permission sets, they keep one that they have become.
+        let kept = !dialect.has_grantors() && plan.revoke.iter().any(|role| is_set(role));
+        if plan.terminate || kept {
             self.terminate_and_wait(&place, &plan.account, &guard).await?;
         }
         Ok(Applied::default())
@@ -181,6 +183,7 @@ fn query(account: &AccountName, owner_uid: &str, session_database: Option<&str>)
         owner_uid: owner_uid.to_owned(),
         session_database: session_database.map(str::to_owned),
         roles: BTreeSet::new(),
+        sets: BTreeSet::new(),
         databases: BTreeSet::new(),
     }
 }

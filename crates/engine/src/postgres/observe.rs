@@ -8,8 +8,9 @@ use super::message::{Message, Reply};
 use super::quote::{is_possible, literal, names};
 use super::rights::HOLDS_ANY;
 use super::version::Dialect;
-use crate::account::{Account, DatabaseFacts, Leftover, Membership, Owner, RoleFacts};
-use crate::{Class, Error, MARKER, Observed, Query, Reason};
+use crate::account::{Account, DatabaseFacts, Leftover, Membership, Owner, RoleFacts, SetFacts};
+use crate::sets::SetRecord;
+use crate::{Class, Error, MARKER, OWN_ROLE_PREFIX, Observed, Query, Reason};
 
 /// One question among those that share a message.
 #[derive(Clone, Debug)]
@@ -62,8 +63,8 @@ fn query(questions: &[Question]) -> String {
     let accounts: BTreeSet<&str> = questions.iter().map(|q| q.query.account.as_str()).collect();
     let to_verify: BTreeSet<&str> =
         questions.iter().filter(|q| q.to_verify).map(|q| q.query.account.as_str()).collect();
-    let roles: BTreeSet<&str> =
-        questions.iter().flat_map(|q| &q.query.roles).map(String::as_str).filter(possible).collect();
+    let roles = questions.iter().flat_map(|q| q.query.roles.iter().chain(&q.query.sets));
+    let roles: BTreeSet<&str> = roles.map(String::as_str).filter(possible).collect();
     let databases: BTreeSet<&str> =
         questions.iter().flat_map(|q| &q.query.databases).map(String::as_str).filter(possible).collect();
     format!(
@@ -80,10 +81,10 @@ pub(super) fn prepare(dialect: Dialect) -> [String; 2] {
     [STARTING.to_owned(), prepare_observe(dialect)]
 }
 
-/// The query. Its arguments: accounts, those of them that are verified, database roles, logical databases.
+/// The query. Its arguments: accounts, those of them that are verified, database roles and permission sets, logical
+/// databases.
 fn prepare_observe(dialect: Dialect) -> String {
-    let marker = literal(MARKER);
-
+    let (marker, own) = (literal(MARKER), literal(OWN_ROLE_PREFIX));
     let grantable = grantable(dialect);
     let revocable = if dialect.has_grantors() {
         "g.grantable AND CASE WHEN m.grantor = me.oid THEN true ELSE pg_catalog.pg_has_role(m.grantor, 'USAGE') END"
@@ -143,6 +144,9 @@ SELECT pg_catalog.json_build_object(
     CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END,
     CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END], NULL),
   'managed', r.oid IN (SELECT managed.oid FROM managed),
+  'comment', CASE WHEN pg_catalog.starts_with(r.rolname::pg_catalog.text, {own}) THEN
+    (SELECT d.description FROM pg_catalog.pg_shdescription d
+      WHERE d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass) END,
   'grantable', r.grantable))
   FROM r WHERE r.rolname = ANY ($3)),
 'databases', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
@@ -245,6 +249,7 @@ struct RoleRow {
     name: String,
     attributes: Vec<String>,
     managed: bool,
+    comment: Option<String>,
     grantable: bool,
 }
 
@@ -264,10 +269,12 @@ impl All {
 
     fn observed(&self, query: &Query) -> Observed {
         let roles = self.roles.iter().flatten().filter(|row| query.roles.contains(&row.name));
+        let sets = self.roles.iter().flatten().filter(|row| query.sets.contains(&row.name));
         let databases = self.databases.iter().flatten().filter(|row| query.databases.contains(&row.name));
         Observed {
             account: self.account(query).map(AccountRow::account),
             roles: roles.map(|row| (row.name.clone(), row.facts())).collect(),
+            sets: sets.map(|row| (row.name.clone(), row.set_facts())).collect(),
             databases: databases.map(|row| (row.name.clone(), row.facts(query))).collect::<BTreeMap<_, _>>(),
             admin_user: self.admin.clone().unwrap_or_default(),
         }
@@ -323,6 +330,18 @@ impl RoleRow {
     }
 }
 
+impl RoleRow {
+    fn set_facts(&self) -> SetFacts {
+        let record: Option<SetRecord> =
+            self.comment.as_deref().and_then(|comment| serde_json::from_str(comment).ok());
+        SetFacts {
+            owner_uid: record.map(|record| record.uid),
+            attributes: self.attributes.clone(),
+            grantable: self.grantable,
+        }
+    }
+}
+
 impl DatabaseRow {
     fn facts(&self, query: &Query) -> DatabaseFacts {
         let through = |names: &Option<BTreeSet<String>>, name: &str| {
@@ -331,7 +350,7 @@ impl DatabaseRow {
         DatabaseFacts {
             allows_connections: self.allows,
             connect: self.public
-                || query.roles.iter().any(|role| through(&self.roles, role))
+                || query.roles.iter().chain(&query.sets).any(|role| through(&self.roles, role))
                 || through(&self.accounts, query.account.as_str()),
         }
     }

@@ -1,6 +1,6 @@
 //! A real server with an admin user, and an engine on it.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,14 +20,6 @@ pub fn unique(name: &str) -> String {
     format!("{name}{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// How an admin user is set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admin {
-    CreateRole,
-    CreateRoleNoInherit,
-    Superuser,
-}
-
 /// One admin user on one server, with an engine.
 pub struct Bench {
     pub pg: &'static Postgres,
@@ -39,16 +31,12 @@ pub struct Bench {
 impl Bench {
     /// On the server of this version that the whole binary shares.
     pub async fn new(version: PgVersion) -> Self {
-        Self::with_admin(Postgres::shared(version).await.unwrap(), Admin::CreateRole).await
+        Self::on(Postgres::shared(version).await.unwrap(), "createrole").await
     }
 
-    pub async fn with_admin(pg: &'static Postgres, kind: Admin) -> Self {
+    /// On a server of its own, with these attributes.
+    pub async fn on(pg: &'static Postgres, attributes: &str) -> Self {
         let admin = unique("admin");
-        let attributes = match kind {
-            Admin::CreateRole => "createrole",
-            Admin::CreateRoleNoInherit => "createrole noinherit",
-            Admin::Superuser => "superuser",
-        };
         pg.sql(
             "postgres",
             &format!(
@@ -177,6 +165,7 @@ pub fn enabled(account: &str, roles: &[&str]) -> Desired {
                 .iter()
                 .map(|role| ((*role).to_owned(), WantedRole::default()))
                 .collect::<BTreeMap<_, _>>(),
+            sets: BTreeSet::new(),
             databases: BTreeSet::from(["postgres".to_owned()]),
             credential: Credential::External,
             in_use: false,

@@ -424,6 +424,7 @@ impl Round {
         let missing = self.gathered.admin.as_ref().map(|admin| admin.spec.missing_db_roles);
         let want = Want::Enabled(Enabled {
             roles,
+            sets: BTreeSet::new(),
             databases: databases.clone(),
             credential,
             in_use: !lives.is_empty(),

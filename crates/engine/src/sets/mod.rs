@@ -1,0 +1,40 @@
+//! Permission sets: what sessions with equal object permissions share.
+//!
+//! Objects are never granted to a user. They are granted to the role of a set, once, and the user becomes a member of
+//! it. Which set that is follows from the policy alone ([`set_role_name`]), not from the objects there are: a new table
+//! changes what the set holds, never who is in it. So an activation costs the same beside ten tables and beside 50,000.
+
+mod name;
+mod outcome;
+mod plan;
+
+pub use name::{SetRecord, set_role_name};
+pub use outcome::{Excess, Missing, SetEntry, SetOutcome, Why};
+pub use plan::{GrantGroup, MOST_OBJECTS, RevokeGroup, SetPlan, plan_set};
+
+use rolecall_policy::{ObjectPermissions, PrivilegeSet};
+
+/// What a set should hold in its logical database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetWish {
+    /// Its role: [`set_role_name`].
+    pub role: String,
+    /// What is recorded with it.
+    pub record: SetRecord,
+    /// The objects, as the catalogue numbers them, with the privileges on them. Those of no object are left out; an
+    /// object appears once.
+    pub wanted: Vec<(usize, PrivilegeSet)>,
+}
+
+impl SetWish {
+    /// The wish that object permissions amount to. They must have been computed on the objects of the catalogue that
+    /// the set is converged with ([`Catalog::objects`](crate::Catalog)), as both go by their numbers.
+    pub fn new(role: impl Into<String>, record: SetRecord, permissions: &ObjectPermissions) -> Self {
+        let objects = 0..permissions.objects().objects().len();
+        let wanted = objects
+            .map(|object| (object, permissions.privileges(object)))
+            .filter(|(_, privileges)| !privileges.is_empty())
+            .collect();
+        Self { role: role.into(), record, wanted }
+    }
+}

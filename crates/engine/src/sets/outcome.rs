@@ -1,0 +1,90 @@
+//! What became of a set.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rolecall_policy::{DbObject, Privilege};
+
+use super::SetRecord;
+use crate::Error;
+
+/// What a set holds after it was converged: read back, not assumed.
+#[derive(Clone, Debug, Default)]
+pub struct SetOutcome {
+    /// Its role.
+    pub role: String,
+    /// How many objects it holds each privilege on; privileges on none are left out.
+    pub granted: BTreeMap<Privilege, usize>,
+    /// How many objects it lost each privilege on. Whoever lost `EXECUTE` loses it for certain when its backends end.
+    pub revoked: BTreeMap<Privilege, usize>,
+    /// How many objects it lacks something on that it should have.
+    pub missing_objects: usize,
+    /// The first of those, with what to do about it.
+    pub missing: Vec<Missing>,
+    /// The first of what it holds and should not, because the admin user cannot take it away.
+    pub excess: Vec<Excess>,
+    /// Objects that it concerns whose access list is long because of grants by others, with its number of entries.
+    pub near_limit: Vec<(DbObject, u32)>,
+    /// It can connect to its logical database.
+    pub connects: bool,
+    /// Why it was not converged at all: its role is not ours, or the server refused to make it.
+    pub failure: Option<Error>,
+}
+
+impl SetOutcome {
+    /// It holds all that it should and nothing else.
+    pub fn is_complete(&self) -> bool {
+        self.failure.is_none() && self.missing_objects == 0 && self.excess.is_empty() && self.connects
+    }
+}
+
+/// Something that a set should hold and does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The object, as SQL: `TABLE app.orders`, `DATABASE shop`.
+    pub object: String,
+    /// The privileges.
+    pub privileges: String,
+    /// Why not.
+    pub why: Why,
+    /// The statement that mends it, or what to do.
+    pub statement: String,
+}
+
+/// Why a set lacks a privilege.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The admin user may not grant it.
+    NotGrantable,
+    /// The admin user may not use the schema.
+    SchemaClosed,
+    /// The object's access list is full (SQLSTATE 54000): nobody can be granted anything on it.
+    AccessListFull,
+    /// The server refused for another reason: SQLSTATE and text.
+    Refused(String),
+}
+
+/// Something that a set holds and should not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Excess {
+    /// The object.
+    pub object: String,
+    /// The privileges.
+    pub privileges: String,
+    /// Who granted them.
+    pub grantor: String,
+    /// The statement that takes them away; it has to be run as the grantor.
+    pub statement: String,
+}
+
+/// A set on a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetEntry {
+    /// Its role.
+    pub role: String,
+    /// What it stands for; `None` where its record cannot be read.
+    pub record: Option<SetRecord>,
+    /// The logical databases in which it holds something.
+    pub databases: BTreeSet<String>,
+    /// How many accounts are members of it.
+    pub members: usize,
+}
