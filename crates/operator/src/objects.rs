@@ -79,17 +79,23 @@ impl Objects {
         self.patch_metadata(shared, object, json!({"finalizers": finalizers, "annotations": annotations})).await
     }
 
-    /// Takes a finalizer off, so that the object can go.
+    /// Takes a finalizer off, so that the object can go, and annotations (where they are null) with it.
     ///
     /// # Errors
     ///
     /// What the API server answered; an object that is gone is no error.
-    pub async fn remove_finalizer<K>(&self, shared: &Shared, object: &K, finalizer: &str) -> kube::Result<()>
+    pub async fn remove_finalizer<K>(
+        &self,
+        shared: &Shared,
+        object: &K,
+        finalizer: &str,
+        annotations: Value,
+    ) -> kube::Result<()>
     where
         K: Held + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
     {
         let finalizers: Vec<&String> = object.finalizers().iter().filter(|f| *f != finalizer).collect();
-        self.patch_metadata(shared, object, json!({"finalizers": finalizers})).await.map(drop)
+        self.patch_metadata(shared, object, json!({"finalizers": finalizers, "annotations": annotations})).await.map(drop)
     }
 
     /// Deletes an object, unless it was replaced by another one of its name.

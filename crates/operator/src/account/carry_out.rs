@@ -7,7 +7,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
 use rolecall_api::{
-    AccountPhase, AccountStatus, Connection, CreateDbUserMode, DatabaseAdmin, DatabaseSession, Deletion, EndReason,
+    AccountPhase, AccountStatus, Connection, CreateDbUserMode, DatabaseAdmin, DatabaseSession, Deletion,
     MissingDbRoles, reasons,
 };
 use rolecall_engine::account::{Credential, Enabled, Leftover, WantedRole};
@@ -22,7 +22,7 @@ use super::credentials::{self, Failure, Handed};
 use super::gather::{Gathered, Item};
 use super::lifecycle::{Ending, Life, Next, Obstacle, Verdict, give_up, phase};
 use super::memory::Report;
-use super::report::{Active, Outcome};
+use super::report::{Active, Left, Outcome};
 use super::{deadline, outcome_of_end};
 use crate::objects::{Severity, is_conflict};
 use crate::runtime::Failed;
@@ -62,6 +62,9 @@ impl Round {
         if !self.needs_server() {
             return Ok(());
         }
+        if self.retained(shared, key).await? {
+            return Ok(());
+        }
         let state = match self.gathered.server.clone() {
             Some(state) => state,
             None if self.gathered.admin.is_some() => {
@@ -75,7 +78,7 @@ impl Round {
             self.fail_starts(&obstacle);
         }
         if let Some(obstacle) = self.obstacle_to_everything(&state) {
-            self.hold_ends(shared, key, &obstacle).await;
+            self.hold_ends(shared, key, &obstacle).await?;
             self.keep_lives(shared, key, state.server.as_deref(), None).await?;
             return Ok(());
         }
@@ -181,7 +184,7 @@ impl Round {
                 Verdict::End(Ending { reason: None, next: Next::Rejected(obstacle) })
             }
             Verdict::Wait(obstacle) if item.touched => {
-                Verdict::End(Ending { reason: None, next: Next::Pending(obstacle) })
+                Verdict::End(Ending { reason: None, next: Next::Again(obstacle) })
             }
             other => other,
         };
@@ -195,7 +198,7 @@ impl Round {
     }
 
     /// Accesses that should end and cannot: because the server is gone for good they are let go, otherwise they stay.
-    async fn hold_ends(&mut self, shared: &Shared, key: &AccountKey, obstacle: &Obstacle) {
+    async fn hold_ends(&mut self, shared: &Shared, key: &AccountKey, obstacle: &Obstacle) -> Result<(), Failed> {
         let given_up = given_up(self.gathered.admin.as_deref(), shared.settings.teardown_deadline, self.now);
         for index in self.ends() {
             let Verdict::End(ending) = self.gathered.sessions[index].verdict.clone() else { continue };
@@ -205,7 +208,7 @@ impl Round {
                     let reason = ending.reason;
                     self.outcomes[index] = Some(match ending.next {
                         // It never became Active: it keeps waiting, and what may be there is closed later.
-                        Next::Pending(obstacle) if reason.is_none() => Outcome::Waiting(obstacle),
+                        Next::Pending(obstacle) | Next::Again(obstacle) if reason.is_none() => Outcome::Waiting(obstacle),
                         _ => Outcome::Ending { reason, obstacle: obstacle.clone() },
                     });
                     self.retry = true;
@@ -217,14 +220,13 @@ impl Round {
                     );
                     shared.objects.event(&*session, Severity::Warning, reasons::ABANDONED, "End", &note).await;
                     tracing::warn!(account = %key, session = %ObjectKey::of(&*session), "abandoned");
-                    self.outcomes[index] = Some(match ending.next {
-                        Next::Release => Outcome::Released,
-                        next @ (Next::Pending(_) | Next::Rejected(_)) => outcome_of_end(&next, None),
-                        Next::Ended => Outcome::Ended(EndReason::Abandoned),
-                    });
+                    // Whoever has no other copy of the credentials has no access any more.
+                    take_back(shared, &session).await?;
+                    self.outcomes[index] = Some(outcome_of_end(&ending, Some(Left::Abandoned)));
                 }
             }
         }
+        Ok(())
     }
 
     /// Tries everything once. False: a start failed, so that the account should be something else now.
@@ -235,9 +237,6 @@ impl Round {
         server: &Arc<Server>,
         account: &AccountName,
     ) -> Result<bool, Failed> {
-        if self.retained(shared).await {
-            return Ok(true);
-        }
         self.refuse_changed_roles(server);
         let mut password = Password::Unchanged;
         let desired = match self.desired(shared, key, server, account, &mut password).await? {
@@ -246,7 +245,7 @@ impl Round {
         };
         let observed = match server.engine.observe(&desired.query()).await {
             Ok(observed) => observed,
-            Err(error) => return Ok(self.engine_failed(shared, key, &error).await),
+            Err(error) => return self.engine_failed(shared, key, &error).await,
         };
         if self.refuse_databases(&desired, &observed) {
             return Ok(false);
@@ -277,7 +276,7 @@ impl Round {
         }
         let applied = match server.engine.apply(&plan).await {
             Ok(applied) => applied,
-            Err(error) => return Ok(self.engine_failed(shared, key, &error).await),
+            Err(error) => return self.engine_failed(shared, key, &error).await,
         };
         password.keep(shared, key);
         if ends_account {
@@ -310,22 +309,26 @@ impl Round {
         Ok(true)
     }
 
-    /// With `deletion: Retain` the database stays as it is.
-    async fn retained(&mut self, shared: &Shared) -> bool {
+    /// With `deletion: Retain` the database stays as it is, whether it answers or not.
+    async fn retained(&mut self, shared: &Shared, key: &AccountKey) -> Result<bool, Failed> {
         let retained = self.gathered.admin.as_ref().is_some_and(|admin| {
             admin.metadata.deletion_timestamp.is_some() && admin.spec.deletion == Deletion::Retain
         });
         if !retained {
-            return false;
+            return Ok(false);
         }
         for index in self.ends() {
             let Verdict::End(ending) = self.gathered.sessions[index].verdict.clone() else { continue };
-            let session = &self.gathered.sessions[index].session;
-            let note = "the DatabaseAdmin is deleted with deletion: Retain; the account stays as it is on the server";
-            shared.objects.event(&**session, Severity::Warning, reasons::DATABASE_REMOVED, "End", note).await;
-            self.outcomes[index] = Some(outcome_of_end(&ending.next, ending.reason));
+            let session = Arc::clone(&self.gathered.sessions[index].session);
+            take_back(shared, &session).await?;
+            let note = format!(
+                "{} on {} stays as it is: the DatabaseAdmin is being deleted with deletion: Retain",
+                key.username, key.admin
+            );
+            shared.objects.event(&*session, Severity::Warning, reasons::DATABASE_REMOVED, "End", &note).await;
+            self.outcomes[index] = Some(outcome_of_end(&ending, Some(Left::Retained)));
         }
-        true
+        Ok(true)
     }
 
     /// Sessions of one account hold one set of roles. Those that are live say which; else the oldest.
@@ -669,17 +672,17 @@ impl Round {
         for index in self.ends() {
             let Verdict::End(ending) = self.gathered.sessions[index].verdict.clone() else { continue };
             let session = Arc::clone(&self.gathered.sessions[index].session);
-            let uid = session.metadata.uid.clone().unwrap_or_default();
-            if !matches!(server.issuer, Issuer::None) {
-                let handed = shared.memory.handed(&uid);
-                credentials::take_back(shared, &session, handed.as_ref()).await?;
+            let listed = session.status.as_ref().is_some_and(|status| status.credentials_secret_ref.is_some());
+            if listed || !matches!(server.issuer, Issuer::None) {
+                take_back(shared, &session).await?;
+            } else {
+                shared.memory.set_handed(session.metadata.uid.as_deref().unwrap_or_default(), None);
             }
-            shared.memory.set_handed(&uid, None);
             if let Some(why) = &applied.kept_because {
                 let note = format!("{} on {} is disabled, not dropped: {why}", key.username, key.admin);
                 shared.objects.event(&*session, Severity::Warning, "AccountKept", "Drop", &note).await;
             }
-            self.outcomes[index] = Some(outcome_of_end(&ending.next, ending.reason));
+            self.outcomes[index] = Some(outcome_of_end(&ending, None));
         }
         Ok(())
     }
@@ -724,7 +727,7 @@ impl Round {
     }
 
     /// The server did not do it. False: the account should be something else now, try that.
-    async fn engine_failed(&mut self, shared: &Shared, key: &AccountKey, error: &rolecall_engine::Error) -> bool {
+    async fn engine_failed(&mut self, shared: &Shared, key: &AccountKey, error: &rolecall_engine::Error) -> Result<bool, Failed> {
         let message = error.to_string();
         let obstacle = match error.class {
             Class::Unreachable | Class::Transient => Obstacle::passing(error.reason.as_str(), message),
@@ -737,15 +740,23 @@ impl Round {
         if error.class == Class::Unreachable {
             shared.servers.mark_unreachable(&key.admin, obstacle.clone());
             shared.queue.add(Work::Admin(key.admin.clone()), Lane::Normal);
-            self.hold_ends(shared, key, &obstacle).await;
-            return true;
+            self.hold_ends(shared, key, &obstacle).await?;
+            return Ok(true);
         }
         if had_starts && error.class != Class::Transient {
-            return false;
+            return Ok(false);
         }
-        self.hold_ends(shared, key, &obstacle).await;
-        true
+        self.hold_ends(shared, key, &obstacle).await?;
+        Ok(true)
     }
+}
+
+/// Takes the credentials of a session back, and forgets them.
+async fn take_back(shared: &Shared, session: &DatabaseSession) -> Result<(), Failed> {
+    let uid = session.metadata.uid.as_deref().unwrap_or_default();
+    credentials::take_back(shared, session, shared.memory.handed(uid).as_ref()).await?;
+    shared.memory.set_handed(uid, None);
+    Ok(())
 }
 
 /// The password of an account in one look.
@@ -842,7 +853,7 @@ fn active(
             database: session.spec.database_name.clone(),
         }),
         trouble: None,
-        incomplete: life.grant.has_permissions.then(|| {
+        incomplete: life.grant.has_permissions().then(|| {
             Obstacle::stalled(
                 reasons::UNSUPPORTED,
                 "object permissions (dbPermissions) are not given by this version; the database roles are",

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rolecall_api::{
-    AccountPhase, AccountStatus, CreateDbUserMode, DatabaseSession, Deletion, SessionPhase, reasons,
+    AccountPhase, AccountStatus, CreateDbUserMode, DatabaseSession, Deletion, EndReason, SessionPhase, reasons,
 };
 
 use crate::queue::Lane;
@@ -27,8 +27,8 @@ use crate::runtime::{Done, Failed};
 use crate::world::{AccountKey, ObjectKey, Work};
 use crate::Shared;
 use carry_out::Round;
-use lifecycle::{Next, Obstacle, Verdict, give_up, give_up_at, is_touched};
-use report::Outcome;
+use lifecycle::{Ending, Next, Obstacle, Verdict, give_up, give_up_at, is_touched};
+use report::{Left, Outcome};
 
 /// Looks at one account.
 ///
@@ -122,7 +122,7 @@ async fn settle_over(shared: &Shared, session: &Arc<DatabaseSession>, now: Times
     let mut done = Done::nothing();
     if session.metadata.deletion_timestamp.is_some() {
         if is_touched(session) {
-            settle::settle(shared, session, &Outcome::Released, now).await?;
+            settle::settle(shared, session, &Outcome::Released { left: None }, now).await?;
         }
         return Ok(done);
     }
@@ -133,12 +133,19 @@ async fn settle_over(shared: &Shared, session: &Arc<DatabaseSession>, now: Times
     Ok(done)
 }
 
-/// What follows for a session whose access is gone.
-fn outcome_of_end(next: &Next, reason: Option<rolecall_api::EndReason>) -> Outcome {
-    match next {
-        Next::Release => Outcome::Released,
-        Next::Ended => Outcome::Ended(reason.unwrap_or(rolecall_api::EndReason::AccessRevoked)),
-        Next::Pending(obstacle) => Outcome::Waiting(obstacle.clone()),
+/// What follows for a session whose access is gone, or left behind.
+fn outcome_of_end(ending: &Ending, left: Option<Left>) -> Outcome {
+    match &ending.next {
+        Next::Release => Outcome::Released { left },
+        Next::Ended => {
+            let reason = match left {
+                Some(Left::Abandoned) => EndReason::Abandoned,
+                _ => ending.reason.unwrap_or(EndReason::AccessRevoked),
+            };
+            Outcome::Ended { reason, left }
+        }
+        Next::Pending(obstacle) => Outcome::Withdrawn(obstacle.clone()),
+        Next::Again(obstacle) => Outcome::Waiting(obstacle.clone()),
         Next::Rejected(obstacle) => Outcome::Rejected(obstacle.clone()),
     }
 }

@@ -16,6 +16,8 @@ pub enum Outcome {
     Active(Active),
     /// It waits for its start, or to start again.
     Waiting(Obstacle),
+    /// It waits, and the database shows nothing of it any more.
+    Withdrawn(Obstacle),
     /// Its access is being taken away, and something is in the way.
     Ending {
         /// What `endReason` will be.
@@ -23,12 +25,40 @@ pub enum Outcome {
         /// What is in the way.
         obstacle: Obstacle,
     },
-    /// The database showed its access gone.
-    Ended(EndReason),
+    /// Its access is gone, or nobody waits for that any more.
+    Ended {
+        /// Why it ended.
+        reason: EndReason,
+        /// Why the database may still hold the access; `None`: it showed the access gone.
+        left: Option<Left>,
+    },
     /// It never started and never will.
     Rejected(Obstacle),
     /// It is being deleted, and nothing holds it any more.
-    Released,
+    Released {
+        /// As for `Ended`.
+        left: Option<Left>,
+    },
+}
+
+/// Why the database may still hold an access that is over. The event that says so is published where it is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The server did not let it be taken away before the teardown deadline.
+    Abandoned,
+    /// The DatabaseAdmin says `deletion: Retain`.
+    Retained,
+}
+
+impl Left {
+    /// For people.
+    pub fn told(left: Option<Self>) -> &'static str {
+        match left {
+            None => "the database shows the access gone",
+            Some(Self::Abandoned) => "the access could not be taken away: see the events",
+            Some(Self::Retained) => "the account stays as it is on the server: the DatabaseAdmin says deletion: Retain",
+        }
+    }
 }
 
 /// A session that has access.
@@ -93,7 +123,7 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
                 ));
             }
         }
-        Outcome::Waiting(obstacle) => {
+        Outcome::Waiting(obstacle) | Outcome::Withdrawn(obstacle) => {
             status.phase = Some(SessionPhase::Pending);
             list.push(ready(false, obstacle));
             list.push(progress(obstacle, &condition));
@@ -109,17 +139,11 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
             list.push(ready(false, obstacle));
             list.push(progress(obstacle, &condition));
         }
-        Outcome::Ended(reason) => {
+        Outcome::Ended { reason, left } => {
             status = history(&before, generation, now);
             status.phase = Some(SessionPhase::Ended);
             status.end_reason = Some(*reason);
-            let over = Obstacle::stalled(end_reason(*reason), "the database shows the access gone");
-            let over = match reason {
-                EndReason::Abandoned => {
-                    Obstacle::stalled(reasons::ABANDONED, "the access could not be taken away: see the events")
-                }
-                _ => over,
-            };
+            let over = Obstacle::stalled(end_reason(*reason), Left::told(*left));
             list.push(ready(false, &over));
             list.push(progress(&over, &condition));
         }
@@ -130,7 +154,7 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
             list.push(ready(false, &obstacle));
             list.push(progress(&obstacle, &condition));
         }
-        Outcome::Released => return before,
+        Outcome::Released { .. } => return before,
     }
     status.conditions = conditions::merge_transition_times(&before.conditions, list);
     status
@@ -156,11 +180,11 @@ pub fn is_news(session: &DatabaseSession, outcome: &Outcome) -> bool {
         Outcome::Active(active) => {
             (SessionPhase::Active, active.trouble.as_ref().map_or(reasons::ACTIVE, |t| t.reason.as_str()))
         }
-        Outcome::Waiting(obstacle) => (SessionPhase::Pending, obstacle.reason.as_str()),
+        Outcome::Waiting(obstacle) | Outcome::Withdrawn(obstacle) => (SessionPhase::Pending, obstacle.reason.as_str()),
         Outcome::Ending { obstacle, .. } => (SessionPhase::Ending, obstacle.reason.as_str()),
-        Outcome::Ended(reason) => (SessionPhase::Ended, end_reason(*reason)),
+        Outcome::Ended { reason, .. } => (SessionPhase::Ended, end_reason(*reason)),
         Outcome::Rejected(obstacle) => (SessionPhase::Rejected, obstacle.reason.as_str()),
-        Outcome::Released => return true,
+        Outcome::Released { .. } => return true,
     };
     phase(session) != new_phase || ready.is_none_or(|ready| ready.reason != new_reason)
 }
@@ -192,10 +216,17 @@ pub fn audit(session: &DatabaseSession, outcome: &Outcome) {
     let (what, reason) = match outcome {
         Outcome::Active(_) => ("active", reasons::ACTIVE),
         Outcome::Waiting(obstacle) => ("waiting", obstacle.reason.as_str()),
+        Outcome::Withdrawn(obstacle) => ("withdrawn", obstacle.reason.as_str()),
         Outcome::Ending { obstacle, .. } => ("ending", obstacle.reason.as_str()),
-        Outcome::Ended(reason) => ("ended", end_reason(*reason)),
+        Outcome::Ended { left: Some(Left::Abandoned), .. } | Outcome::Released { left: Some(Left::Abandoned) } => {
+            ("abandoned", reasons::ABANDONED)
+        }
+        Outcome::Ended { left: Some(Left::Retained), .. } | Outcome::Released { left: Some(Left::Retained) } => {
+            ("retained", reasons::DATABASE_REMOVED)
+        }
+        Outcome::Ended { reason, left: None } => ("ended", end_reason(*reason)),
         Outcome::Rejected(obstacle) => ("rejected", obstacle.reason.as_str()),
-        Outcome::Released => ("ended", reasons::DELETED),
+        Outcome::Released { left: None } => ("ended", reasons::DELETED),
     };
     let username = match outcome {
         Outcome::Active(active) => active.username.as_str(),

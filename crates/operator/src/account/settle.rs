@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rolecall_api::names::ACCOUNT_FINALIZER;
-use rolecall_api::{DatabaseSession, EndReason, SessionPhase, reasons};
+use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
+use rolecall_api::{DatabaseSession, SessionPhase, reasons};
+use serde_json::json;
 
 use super::carry_out::next_look;
 use super::lifecycle::{is_touched, phase, plus};
-use super::report::{self, Outcome, audit, end_reason, is_news, status};
+use super::report::{self, Left, Outcome, audit, end_reason, is_news, status};
 use crate::Shared;
 use crate::objects::Severity;
 use crate::queue::Lane;
@@ -28,8 +29,8 @@ pub(super) async fn settle(
         };
     };
     let news = is_news(session, outcome);
-    if matches!(outcome, Outcome::Released) {
-        shared.objects.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER).await?;
+    if matches!(outcome, Outcome::Released { .. }) {
+        shared.objects.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;
         tell(shared, session, outcome);
         return Ok(None);
     }
@@ -40,16 +41,21 @@ pub(super) async fn settle(
     if news {
         tell(shared, session, outcome);
     }
-    if matches!(outcome, Outcome::Ended(_) | Outcome::Rejected(_)) {
+    let over = matches!(outcome, Outcome::Ended { .. } | Outcome::Rejected(_));
+    if over || matches!(outcome, Outcome::Withdrawn(_)) {
         // The one in the world is newer by the status that was just written.
         let key = crate::world::ObjectKey::of(&**session);
         let newest = shared.world().session(&key).unwrap_or_else(|| Arc::clone(session));
         if is_touched(&newest) {
-            shared.objects.remove_finalizer(shared, &*newest, ACCOUNT_FINALIZER).await?;
+            // Of an access that may come back nothing is recorded: the name may be another one by then.
+            let annotations = if over { json!({}) } else { json!({ USERNAME_ANNOTATION: null }) };
+            shared.objects.remove_finalizer(shared, &*newest, ACCOUNT_FINALIZER, annotations).await?;
         }
+    }
+    if over {
         let delete_at = plus(now, session.spec.retain_after_end.get()).unwrap_or(Timestamp::MAX);
         if delete_at <= now {
-            shared.objects.delete(&*newest).await?;
+            shared.objects.delete(&**session).await?;
             return Ok(None);
         }
         return Ok(Some((delete_at, Lane::Normal)));
@@ -67,7 +73,7 @@ pub(super) async fn keep_or_delete(
         return Ok(None);
     }
     if is_touched(session) {
-        shared.objects.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER).await?;
+        shared.objects.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;
     }
     let ended = session.status.as_ref().and_then(|status| status.ended_at.as_ref()).map_or(now, |at| at.0);
     let delete_at = plus(ended, session.spec.retain_after_end.get()).unwrap_or(Timestamp::MAX);
@@ -88,24 +94,22 @@ fn tell(shared: &Shared, session: &Arc<DatabaseSession>, outcome: &Outcome) {
         Outcome::Active(report::Active { trouble: Some(obstacle), .. }) => {
             (Severity::Warning, obstacle.reason.clone(), "Keep", obstacle.message.clone())
         }
-        Outcome::Waiting(obstacle) | Outcome::Rejected(obstacle) => {
+        Outcome::Waiting(obstacle) | Outcome::Withdrawn(obstacle) | Outcome::Rejected(obstacle) => {
             (Severity::Warning, obstacle.reason.clone(), "Start", obstacle.message.clone())
         }
         Outcome::Ending { obstacle, .. } => {
             (Severity::Warning, obstacle.reason.clone(), "End", obstacle.message.clone())
         }
-        Outcome::Ended(EndReason::Abandoned) => return,
-        Outcome::Ended(reason) => (
-            Severity::Normal,
-            end_reason(*reason).to_owned(),
-            "End",
-            "the database shows the access gone".to_owned(),
-        ),
-        Outcome::Released => (
+        // Told where it was decided.
+        Outcome::Ended { left: Some(_), .. } | Outcome::Released { left: Some(_) } => return,
+        Outcome::Ended { reason, left: None } => {
+            (Severity::Normal, end_reason(*reason).to_owned(), "End", Left::told(None).to_owned())
+        }
+        Outcome::Released { left: None } => (
             Severity::Normal,
             reasons::DELETED.to_owned(),
             "End",
-            "the session was deleted; the database shows the access gone".to_owned(),
+            format!("the session was deleted; {}", Left::told(None)),
         ),
     };
     let (objects, session) = (shared.objects.clone(), Arc::clone(session));

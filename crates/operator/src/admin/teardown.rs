@@ -68,7 +68,7 @@ pub(super) async fn tear_down(
         tracing::warn!(admin = %key, why, "abandoned");
     }
     let newest = shared.world().admin(key).unwrap_or_else(|| Arc::clone(admin));
-    shared.objects.remove_finalizer(shared, &*newest, TEARDOWN_FINALIZER).await?;
+    shared.objects.remove_finalizer(shared, &*newest, TEARDOWN_FINALIZER, serde_json::json!({})).await?;
     Ok(Done::nothing())
 }
 
