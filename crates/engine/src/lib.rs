@@ -21,8 +21,10 @@
 //! | [`credentials`] | client certificates and password verifiers for users |
 
 pub mod account;
+pub mod conformance;
 pub mod credentials;
 pub mod error;
+pub mod fake;
 pub mod objects;
 pub mod plan;
 pub mod postgres;

@@ -204,7 +204,7 @@ SELECT pg_catalog.json_build_object(
   FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ({roles})),
 'databases', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', d.datname,
     'admin', pg_catalog.has_database_privilege(d.oid, 'CONNECT'),
-    'public', pg_catalog.has_database_privilege('public', d.oid, 'CONNECT')) ORDER BY d.datname)
+    'public', NOT d.datistemplate AND pg_catalog.has_database_privilege('public', d.oid, 'CONNECT')) ORDER BY d.datname)
   FROM pg_catalog.pg_database d WHERE d.datallowconn))
 FROM me",
             marker = literal(MARKER),

@@ -1,0 +1,166 @@
+//! The suite that every engine passes: the fake and each real database alike.
+//!
+//! A [`Harness`] sets up a server by hand, as a superuser would, and looks at it with its own eyes; the engine under
+//! test is used through the contract only. [`all`] lists what is checked.
+//!
+//! The suite may run against a server that others use: every name in it is new.
+
+mod ending;
+mod live;
+mod reading;
+mod starting;
+mod wish;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+
+use async_trait::async_trait;
+
+pub use wish::{Stopped, Wish, bring};
+
+use crate::{Engine, Owner};
+
+/// A server and an engine on it.
+#[async_trait]
+pub trait Harness: Send + Sync {
+    /// The engine under test.
+    fn engine(&self) -> &dyn Engine;
+
+    /// Another engine of the same kind, for a server that is not there.
+    fn unreachable(&self) -> Box<dyn Engine>;
+
+    /// A name that nobody has used yet.
+    fn name(&self, base: &str) -> String;
+
+    /// A logical database that exists, to which everybody may connect, and where the admin user may do so.
+    fn database(&self) -> String;
+
+    /// Creates a database role that the admin user may hand out, with this attribute (`LOGIN`, `CREATEROLE`) or none.
+    async fn role(&self, base: &str, attribute: Option<&str>) -> String;
+
+    /// Creates a role that the admin user may not hand out; `None` where there is no such thing.
+    async fn foreign_role(&self, base: &str) -> Option<String>;
+
+    /// Creates a logical database to which only `grantee` may connect.
+    async fn closed_database(&self, base: &str, grantee: Option<&str>) -> String;
+
+    /// Creates a user, or brings it into this state. Its backends stay open.
+    async fn put(&self, user: &str, state: &State);
+
+    /// What a user is, read without the engine.
+    async fn look(&self, user: &str) -> Option<State>;
+
+    /// Does a role exist?
+    async fn role_exists(&self, role: &str) -> bool;
+
+    /// Logs in as the user and keeps the connection. False when the server says no.
+    async fn log_in(&self, user: &str) -> bool;
+
+    /// Does something to a user that outlives a session. False where there is no such thing.
+    async fn leave(&self, user: &str, what: &Trace) -> bool;
+}
+
+/// A user, seen from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// It carries the marker.
+    pub managed: bool,
+    /// It may log in.
+    pub login: bool,
+    /// Its direct memberships without the marker.
+    pub memberships: BTreeSet<String>,
+    /// Its ownership record.
+    pub owner: Option<Owner>,
+    /// Its open connections.
+    pub backends: u32,
+    /// Settings are stored for it.
+    pub settings: bool,
+    /// A password is stored for it.
+    pub password: bool,
+    /// A VALID UNTIL or CONNECTION LIMIT is stored for it.
+    pub limits: bool,
+}
+
+/// What can be left of a session, or be done by somebody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// It owns something, so that it cannot be dropped.
+    OwnedObject,
+    /// It holds a right itself, in a logical database other than [`Harness::database`]. The admin user may revoke it.
+    Right,
+    /// Somebody else made it a member of this role.
+    Membership(String),
+    /// Somebody is a member of it.
+    Member,
+    /// Somebody gave it CREATEROLE.
+    Attribute,
+    /// It has a prepared transaction.
+    Prepared,
+    /// It changed a setting of its own, in all databases or in [`Harness::database`].
+    Setting {
+        /// In that database only.
+        in_database: bool,
+    },
+    /// It has a password.
+    Password,
+    /// It has a connection limit.
+    Limit,
+}
+
+/// What a case comes to: nothing, or what is wrong.
+pub type Outcome = Result<(), String>;
+
+/// A case under way.
+pub type Running<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+
+/// A case: its name, and what runs it.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// What it shows, as a sentence.
+    pub name: &'static str,
+    /// Runs it.
+    pub run: for<'a> fn(&'a dyn Harness) -> Running<'a>,
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Every case. They do not touch each other and may run at the same time.
+pub fn all() -> Vec<Case> {
+    [starting::CASES, live::CASES, ending::CASES, reading::CASES].concat()
+}
+
+/// Names functions as cases.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        pub(super) const CASES: &[$crate::conformance::Case] = &[$($crate::conformance::Case {
+            name: stringify!($name),
+            run: |harness| Box::pin($name(harness)),
+        }),*];
+    };
+}
+
+/// Ends the case with what is wrong, unless the condition holds.
+macro_rules! check {
+    ($condition:expr, $($told:tt)+) => {
+        if !$condition {
+            return Err(format!("{}: {}", stringify!($condition), format!($($told)+)));
+        }
+    };
+}
+
+/// Ends the case unless both are equal.
+macro_rules! check_eq {
+    ($left:expr, $right:expr) => {{
+        let (left, right) = (&$left, &$right);
+        if left != right {
+            return Err(format!("{} is\n  {left:?}\nand not\n  {right:?}", stringify!($left)));
+        }
+    }};
+}
+
+use {cases, check, check_eq};

@@ -1,0 +1,86 @@
+//! The conformance suite, on the fake and on PostgreSQL 15 to 18.
+
+mod common;
+mod harness;
+
+use std::time::Instant;
+
+use futures::StreamExt;
+use harness::{Admin, FakeServer, RealServer};
+use rolecall_engine::conformance::{self, Harness};
+use rolecall_testbed::{PgVersion, Postgres};
+
+/// Runs every case, and only then says which of them failed.
+async fn run_all(name: &str, harness: &dyn Harness) {
+    let started = Instant::now();
+    let cases = conformance::all();
+    let outcomes: Vec<_> = futures::stream::iter(&cases)
+        .map(async |case| (case.name, (case.run)(harness).await))
+        .buffer_unordered(6)
+        .collect()
+        .await;
+    let failed: Vec<String> = outcomes
+        .iter()
+        .filter_map(|(case, outcome)| outcome.as_ref().err().map(|why| format!("{case}: {why}")))
+        .collect();
+    println!("{name}: {}/{} in {:.1?}", outcomes.len() - failed.len(), outcomes.len(), started.elapsed());
+    assert!(failed.is_empty(), "{name}:\n{}", failed.join("\n\n"));
+}
+
+async fn run_on(version: PgVersion, admin: Admin) {
+    let server = RealServer::new(Postgres::shared(version).await.unwrap(), admin).await;
+    run_all(&format!("{version}, {admin:?}"), &server).await;
+    println!("{:?}", server.pg_engine().stats());
+}
+
+#[tokio::test]
+async fn fake() {
+    run_all("fake", &FakeServer::default()).await;
+}
+
+#[tokio::test]
+async fn postgres_15() {
+    run_on(PgVersion::V15, Admin::CreateRole).await;
+}
+
+#[tokio::test]
+async fn postgres_16() {
+    run_on(PgVersion::V16, Admin::CreateRole).await;
+}
+
+#[tokio::test]
+async fn postgres_17() {
+    run_on(PgVersion::V17, Admin::CreateRole).await;
+}
+
+#[tokio::test]
+async fn postgres_18() {
+    run_on(PgVersion::V18, Admin::CreateRole).await;
+}
+
+#[tokio::test]
+async fn postgres_15_as_an_admin_user_without_inherit() {
+    run_on(PgVersion::V15, Admin::CreateRoleNoInherit).await;
+}
+
+#[tokio::test]
+async fn postgres_16_as_an_admin_user_without_inherit() {
+    run_on(PgVersion::V16, Admin::CreateRoleNoInherit).await;
+}
+
+#[tokio::test]
+async fn postgres_15_as_a_superuser() {
+    run_on(PgVersion::V15, Admin::Superuser).await;
+}
+
+#[tokio::test]
+async fn postgres_17_as_a_superuser() {
+    run_on(PgVersion::V17, Admin::Superuser).await;
+}
+
+#[tokio::test]
+async fn postgres_that_speaks_german() {
+    let pg = Box::leak(Box::new(Postgres::german().start().await.unwrap()));
+    let server = RealServer::new(pg, Admin::CreateRole).await;
+    run_all("German", &server).await;
+}

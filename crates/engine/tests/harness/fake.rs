@@ -1,0 +1,123 @@
+//! The server in memory.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use rolecall_engine::Engine;
+use rolecall_engine::account::Leftover;
+use rolecall_engine::conformance::{Harness, State, Trace};
+use rolecall_engine::fake::{Database, Fake, Role, User};
+
+#[derive(Default)]
+pub(crate) struct FakeServer {
+    fake: Fake,
+    names: AtomicU32,
+}
+
+#[async_trait]
+impl Harness for FakeServer {
+    fn engine(&self) -> &dyn Engine {
+        &self.fake
+    }
+
+    fn unreachable(&self) -> Box<dyn Engine> {
+        let fake = Fake::new();
+        fake.set_down(true);
+        Box::new(fake)
+    }
+
+    fn name(&self, base: &str) -> String {
+        format!("{base}{}", self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn database(&self) -> String {
+        "postgres".to_owned()
+    }
+
+    async fn role(&self, base: &str, attribute: Option<&str>) -> String {
+        let name = self.name(base);
+        let attributes = attribute.into_iter().map(str::to_owned).collect();
+        self.fake.world().roles.insert(name.clone(), Role { attributes, grantable: true });
+        name
+    }
+
+    async fn foreign_role(&self, base: &str) -> Option<String> {
+        let name = self.name(base);
+        self.fake.world().roles.insert(name.clone(), Role { grantable: false, ..Role::default() });
+        Some(name)
+    }
+
+    async fn closed_database(&self, base: &str, grantee: Option<&str>) -> String {
+        let name = self.name(base);
+        let connect = grantee.into_iter().map(str::to_owned).collect();
+        let database = Database { public: false, connect, ..Database::default() };
+        self.fake.world().databases.insert(name.clone(), database);
+        name
+    }
+
+    async fn put(&self, user: &str, state: &State) {
+        let mut world = self.fake.world();
+        let admin = world.admin_user.clone();
+        let user = world.users.entry(user.to_owned()).or_default();
+        user.managed = state.managed;
+        user.login = state.login;
+        user.owner = state.owner.clone();
+        user.backends = state.backends;
+        user.memberships.extend(state.memberships.iter().map(|role| (role.clone(), admin.clone())));
+    }
+
+    async fn look(&self, user: &str) -> Option<State> {
+        let world = self.fake.world();
+        let user = world.users.get(user)?;
+        Some(State {
+            managed: user.managed,
+            login: user.login,
+            memberships: user.memberships.iter().map(|(role, _)| role.clone()).collect::<BTreeSet<_>>(),
+            owner: user.owner.clone(),
+            backends: user.backends,
+            settings: !user.settings.is_empty(),
+            password: user.password.is_some(),
+            limits: user.limits,
+        })
+    }
+
+    async fn role_exists(&self, role: &str) -> bool {
+        self.fake.world().roles.contains_key(role)
+    }
+
+    async fn log_in(&self, user: &str) -> bool {
+        let mut world = self.fake.world();
+        match world.users.get_mut(user).filter(|user| user.login) {
+            Some(user) => {
+                user.backends += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    async fn leave(&self, user: &str, what: &Trace) -> bool {
+        let mut world = self.fake.world();
+        let Some(user) = world.users.get_mut(user) else { return false };
+        match what {
+            Trace::OwnedObject => user.blocks_drop = Some("it owns 1 object (SQLSTATE 2BP01)".to_owned()),
+            Trace::Right => drop(user.rights.insert("other".to_owned())),
+            Trace::Membership(role) => drop(user.memberships.insert((role.clone(), "postgres".to_owned()))),
+            Trace::Member => drop(user.leftovers.insert(Leftover::Member { member: "bob".to_owned() })),
+            Trace::Attribute => {
+                user.leftovers.insert(Leftover::Attribute { attribute: "CREATEROLE".to_owned() });
+            }
+            Trace::Prepared => {
+                let (gid, database) = ("gid".to_owned(), "postgres".to_owned());
+                user.leftovers.insert(Leftover::Prepared { gid, database });
+            }
+            Trace::Setting { in_database } => {
+                user.settings.insert(in_database.then(|| "postgres".to_owned()));
+            }
+            Trace::Password => user.password = Some("x".to_owned()),
+            Trace::Limit => user.limits = true,
+        }
+        true
+    }
+}
