@@ -6,10 +6,10 @@ mod generate;
 mod testbed;
 mod tests;
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rolecall_xtask::root;
 
 /// Tasks of the project.
 #[derive(Parser)]
@@ -49,13 +49,6 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The root of the workspace.
-fn root() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // This crate lies in crates/xtask.
-    manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
 }
 
 #[cfg(test)]

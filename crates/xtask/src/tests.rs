@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use rolecall_testbed::components;
 use rolecall_testbed::progress::{Progress, duration};
 
-use crate::generate;
+use crate::{demo, generate};
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
@@ -42,6 +42,8 @@ enum Step {
     Components,
     /// `cargo test`.
     Tests,
+    /// `cargo xtask demo`, which checks everything that it shows.
+    Demo,
 }
 
 impl Step {
@@ -118,6 +120,7 @@ async fn perform(step: Step, args: &Args) -> anyhow::Result<()> {
             arguments.extend(args.arguments.iter().map(String::as_str));
             cargo(&arguments)
         }
+        Step::Demo => demo::run(demo::Args::default()).await,
     }
 }
 

@@ -1,0 +1,198 @@
+//! The story that the demo tells, step by step. Every step checks what it shows.
+
+use std::time::Instant;
+
+use anyhow::bail;
+use rolecall_testbed::progress::duration;
+
+use super::psql::{self, Sql, Who};
+use super::stage::{ADMIN, Stage};
+
+/// The database user of the sample DatabaseUser.
+pub(super) const USERNAME: &str = "alice@example.com";
+
+/// Writes the files of the session's Secret into the demo's directory.
+pub(super) const SAVE: &str = "umask 077; for key in tls.crt tls.key ca.crt; do\n  \
+    kubectl get secret alice-orders -o go-template=\"{{index .data \\\"$key\\\" | base64decode}}\" > $DEMO/$key\n\
+    done";
+
+const ACCOUNT: &str = "select rolname, rolcanlogin, array(select pg_get_userbyid(roleid) from pg_auth_members \
+    where member = r.oid) as member_of from pg_roles r where rolname like 'alice%'";
+const QUESTION: &str = "select c.name, count(*) as orders, sum(o.total) as total from orders.orders o \
+    join orders.customers c on c.id = o.customer group by c.name order by total desc";
+
+/// Tells the whole story.
+///
+/// # Errors
+/// When a step does not show what it should.
+pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
+    servers(stage).await?;
+    install(stage).await?;
+    operator(stage).await?;
+    declare(stage).await?;
+    start_session(stage).await?;
+    use_it(stage).await?;
+    end_session(stage).await?;
+    nothing_left(stage).await
+}
+
+async fn servers(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.tour.step("A Kubernetes API server and a PostgreSQL 17");
+    stage.tour.command(&format!("export KUBECONFIG={}", stage.shell.variable("KUBECONFIG")));
+    stage.run("kubectl version", &["Server Version"]).await?;
+    stage.tour.say("PostgreSQL lets nobody in over the network without TLS and a client certificate:");
+    stage.tour.command(&format!("export SUPERUSER=\"{}\"", stage.shell.variable(psql::SUPERUSER)));
+    if !stage.has_psql() {
+        stage
+            .tour
+            .say("(psql is not installed on this machine: a small client of the demo asks in its place)");
+    }
+    let hba = "select type, user_name, auth_method from pg_hba_file_rules";
+    stage.psql(Who::Superuser("postgres"), Sql::Text(hba), &["hostssl", "cert"]).await?;
+    stage.tour.say(
+        "The logical database of a small shop, with a role `reader` and the user that Rolecall works as:",
+    );
+    stage.psql(Who::Superuser("postgres"), Sql::Text("create database horizon"), &[]).await?;
+    stage.psql(Who::Superuser("horizon"), Sql::File("crates/xtask/src/demo/horizon.sql"), &[]).await?;
+    let roles = "select rolname, rolcanlogin, rolcreaterole, rolsuper from pg_roles \
+        where rolname in ('reader', 'teleport-admin')";
+    stage.psql(Who::Superuser("horizon"), Sql::Text(roles), &["reader", ADMIN]).await?;
+    Ok(())
+}
+
+async fn install(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.tour.step("Install the five kinds and the operator's rights");
+    stage
+        .run("kubectl apply --server-side -k deploy", &["databasesessions.rolecall.dev serverside-applied"])
+        .await?;
+    stage.run("kubectl wait --for=condition=Established crd --all", &["condition met"]).await?;
+    stage.run("kubectl api-resources --api-group=rolecall.dev", &["DatabaseSession"]).await?;
+    Ok(())
+}
+
+async fn operator(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.tour.step("Run the operator, with the rights of its service account");
+    let binary = stage.binary();
+    let binary = binary.strip_prefix(crate::root()).unwrap_or(binary).display();
+    stage
+        .tour
+        .command(&format!("{binary} --listen 127.0.0.1:0 --leader-election-namespace rolecall-system &"));
+    stage.start_operator().await?;
+    stage.run("kubectl get lease --namespace rolecall-system", &["rolecall-operator"]).await?;
+    Ok(())
+}
+
+async fn declare(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.tour.step("Declare the database server, who may get what on it, and a person");
+    stage.run("kubectl create namespace shop", &["created"]).await?;
+    stage.run("kubectl config set-context --current --namespace=shop", &[]).await?;
+    stage.tour.say(
+        "Three Secrets: who signed the server's certificate, the admin user's own certificate, and the authority\n\
+         that signs the users' certificates.",
+    );
+    for line in [
+        "kubectl create secret generic orders-ca --from-file=ca.crt=$DEMO/server-ca.crt",
+        "kubectl create secret tls orders-admin-cert --cert=$DEMO/admin.crt --key=$DEMO/admin.key",
+        "kubectl create secret tls orders-client-ca --cert=$DEMO/client-ca.crt --key=$DEMO/client-ca.key",
+    ] {
+        stage.run(line, &["created"]).await?;
+    }
+    stage.tour.say("The samples of deploy/samples, with this server's address:");
+    stage.run("grep -v '^ *#' $DEMO/provisioning_role.yaml", &["ProvisioningRole"]).await?;
+    stage.run("grep -v '^ *#' $DEMO/database_user.yaml", &["DatabaseUser"]).await?;
+    let apply = "kubectl apply -f $DEMO/database_admin.yaml -f $DEMO/provisioning_role.yaml -f $DEMO/database_user.yaml";
+    stage.run(apply, &["databaseadmin.rolecall.dev/orders created"]).await?;
+    stage
+        .run("kubectl wait --for=condition=Ready dba/orders dbu/alice prole/hr-reader --timeout=60s", &[])
+        .await?;
+    stage.run("kubectl get dba", &["orders", "True"]).await?;
+    stage.run("kubectl get prole,dbu", &["hr-reader", "alice"]).await?;
+    stage.tour.say("Nothing of alice is in the database yet:");
+    stage.psql(Who::Superuser("horizon"), Sql::Text(ACCOUNT), &["(0 rows)"]).await?;
+    Ok(())
+}
+
+async fn start_session(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.tour.step("Alice needs the data for an hour: a DatabaseSession");
+    stage.run("grep -v '^ *#' $DEMO/database_session.yaml", &["DatabaseSession"]).await?;
+    let started = Instant::now();
+    stage.run("kubectl apply -f $DEMO/database_session.yaml", &["created"]).await?;
+    stage
+        .run("kubectl wait --for=condition=Ready dbs/alice-orders --timeout=60s", &["condition met"])
+        .await?;
+    let took = duration(started.elapsed());
+    stage.run("kubectl get dbs", &["alice-orders", "Active"]).await?;
+    stage
+        .tour
+        .say(&format!("Active within {took} of the first command. The user was made, with that one role:"));
+    stage.psql(Who::Superuser("horizon"), Sql::Text(ACCOUNT), &["t", "reader"]).await?;
+    Ok(())
+}
+
+async fn use_it(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.tour.step("Work with the issued certificate");
+    stage.run("kubectl describe secret alice-orders | sed -n '/^Type/,$p'", &["tls.crt", "tls.key"]).await?;
+    stage.run(SAVE, &[]).await?;
+    let alice = format!(
+        "host={} port={} dbname=horizon user={USERNAME} sslmode=verify-full \
+         sslrootcert={dir}/ca.crt sslcert={dir}/tls.crt sslkey={dir}/tls.key",
+        stage.postgres.host(),
+        stage.postgres.port(),
+        dir = stage.dir().display(),
+    );
+    stage.tour.command(&format!("export ALICE=\"{alice}\""));
+    stage.shell.export(psql::ALICE, &alice);
+    stage.psql(Who::Alice, Sql::Text("select current_user"), &[USERNAME]).await?;
+    stage.psql(Who::Alice, Sql::Text(QUESTION), &["Nordlicht GmbH", "2230.00"]).await?;
+    stage.tour.say("What the role `reader` does not allow, alice may not:");
+    let raise = Sql::Text("update hr.employees set salary = 9999");
+    stage.psql_refused(Who::Alice, raise, &["permission denied for table employees"]).await?;
+    Ok(())
+}
+
+async fn end_session(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.tour.step("End the session, while a connection of alice is open");
+    let sleep = "select pg_sleep(60)";
+    stage.tour.command(&format!("{} &", psql::line(Who::Alice, Sql::Text(sleep))));
+    let open = "select count(*) from pg_stat_activity where usename = 'alice@example.com'";
+    let delete = "kubectl delete dbs alice-orders";
+    let end = async {
+        stage.wait_for_value(open, "1").await?;
+        stage.tour.command(delete);
+        let started = Instant::now();
+        let answer = stage.shell.run(delete).await?;
+        anyhow::Ok((answer, started.elapsed()))
+    };
+    let (said, (answer, took)) = tokio::try_join!(stage.psql_aside(Who::Alice, sleep), end)?;
+    stage.judge(delete, answer, true, &["deleted"])?;
+    stage.tour.say(&format!(
+        "That returned after {}: a finalizer holds the object until the database was read back and shows the access\n\
+         gone. What the open connection was told:",
+        duration(took)
+    ));
+    if said.text.contains("terminating connection") || said.text.contains("connection closed") {
+        stage.tour.output(&said.text);
+        return Ok(());
+    }
+    bail!("step {}: the open connection should be terminated; it said:\n{}", stage.tour.at(), said.text)
+}
+
+async fn nothing_left(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.tour.step("The login is refused, the account is disabled, the credentials are gone");
+    let refused = format!("role \"{USERNAME}\" is not permitted to log in");
+    stage.psql_refused(Who::Alice, Sql::Text("select current_user"), &[&refused]).await?;
+    stage.psql(Who::Superuser("horizon"), Sql::Text(ACCOUNT), &["f", "teleport-auto-user"]).await?;
+    stage
+        .tour
+        .say("`teleport-auto-user` marks it as managed and gives nothing; the role `reader` is taken away.");
+    stage.run_refused("kubectl get secret alice-orders", &["not found"]).await?;
+    stage
+        .run(
+            "kubectl wait --for=jsonpath='{.status.accounts[0].phase}'=Disabled dbu/alice --timeout=60s",
+            &[],
+        )
+        .await?;
+    let accounts = "kubectl get dbu alice -o jsonpath='{range .status.accounts[*]}{.database} {.username} {.phase}{\"\\n\"}{end}'";
+    stage.run(accounts, &["orders alice@example.com Disabled"]).await?;
+    Ok(())
+}
