@@ -1,3 +1,8 @@
-//! The kubectl plugin.
+//! `kubectl-rolecall`: see the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    rolecall_cli::run(std::env::args_os()).await
+}

@@ -23,20 +23,26 @@ pub fn username_fault(username: &str, admin: &DatabaseAdmin) -> Option<Blocked> 
     let fault = if username.len() > MAX_NAME_BYTES {
         format!("it has {} bytes, and a server keeps at most {MAX_NAME_BYTES}", username.len())
     } else if admin_user(admin).name.as_deref() == Some(username) {
-        format!("it is the admin user of the DatabaseAdmin {:?}", admin.metadata.name.as_deref().unwrap_or_default())
+        format!(
+            "it is the admin user of the DatabaseAdmin {:?}",
+            admin.metadata.name.as_deref().unwrap_or_default()
+        )
     } else {
         return None;
     };
     Some(Blocked::permanent(
         reasons::INVALID_USERNAME,
-        format!("{username:?} cannot be a database user: {fault}; set another spec.username in the DatabaseUser"),
+        format!(
+            "{username:?} cannot be a database user: {fault}; set another spec.username in the DatabaseUser"
+        ),
     ))
 }
 
 /// Of several users of a namespace with one database user name the oldest holds it.
 pub fn username_holder(user: &DatabaseUser, users: &[DatabaseUser], this_cluster: &str) -> Claim {
     let username = database_username(user, this_cluster);
-    let age = |user: &DatabaseUser| Some((user.metadata.creation_timestamp.clone()?, user.metadata.uid.clone()?));
+    let age =
+        |user: &DatabaseUser| Some((user.metadata.creation_timestamp.clone()?, user.metadata.uid.clone()?));
     let name = |user: &DatabaseUser| user.metadata.name.clone().unwrap_or_default();
     let mut others = users
         .iter()

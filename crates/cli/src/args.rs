@@ -1,0 +1,339 @@
+//! Flags and help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::output::Output;
+
+/// Who may do what on which database, and why.
+///
+/// Reads DatabaseAdmins, ProvisioningRoles, DatabaseUsers and DbObjectImportRules of one namespace, and decides by the
+/// same rules as the operator.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl-rolecall",
+    bin_name = "kubectl rolecall",
+    version,
+    max_term_width = 110,
+    after_help = EXIT_STATUS,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_STATUS: &str = "\
+Exit status: 0 done; 1 error, with a message on standard error; 2 the answer is no, where that was asked for
+(explain --exit-code, convert --strict). connect ends with the status of the program that it ran.";
+
+/// Flags of every command.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The namespace. Default: that of the context; with -f the only one that the files name.
+    #[arg(short, long, global = true)]
+    pub namespace: Option<String>,
+
+    /// The context of the kubeconfig to use.
+    #[arg(long, global = true)]
+    pub context: Option<String>,
+
+    /// The kubeconfig to use. Default: $KUBECONFIG, else ~/.kube/config, else in-cluster.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// How to print: table, json or yaml. Default: table; convert: yaml.
+    #[arg(short, long, global = true, value_enum, hide_possible_values = true, value_name = "FORM")]
+    pub output: Option<Output>,
+}
+
+impl Global {
+    /// How to print.
+    pub fn output(&self) -> Output {
+        self.output.unwrap_or(Output::Table)
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell what a user may do on a database, what gave it, and what took the rest away.
+    Explain(ExplainArgs),
+    /// List the databases that a user reaches; with -v the database roles allowed on each.
+    Ls(LsArgs),
+    /// List the sessions that are live.
+    Sessions(SessionsArgs),
+    /// End sessions, and wait until the database shows the access gone.
+    End(EndArgs),
+    /// Convert Teleport's db, role, db_object_import_rule and user YAML to Rolecall's kinds.
+    Convert(ConvertArgs),
+    /// Start a session on a PostgreSQL database, run psql in it, and end the session.
+    Connect(ConnectArgs),
+}
+
+/// Where the objects come from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Source {
+    /// Decide offline from these manifests: YAML or JSON files, directories of them, or - for standard input. Objects
+    /// of other kinds are ignored. Repeat it for several.
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+
+    /// This cluster's name, as the operator's --cluster-name: users whose originCluster is another one are called
+    /// remote-<username>-<originCluster> in databases.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "ROLECALL_CLUSTER_NAME",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub cluster_name: String,
+}
+
+/// `explain`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = EXPLAIN_EXAMPLES)]
+pub struct ExplainArgs {
+    /// The DatabaseUser, by name or by its name in databases.
+    #[arg(short, long)]
+    pub user: String,
+
+    /// The DatabaseAdmin, by name.
+    #[arg(short, long)]
+    pub database: String,
+
+    /// The logical database. Left out: what holds for any that the user may reach.
+    #[arg(long, value_name = "NAME")]
+    pub database_name: Option<String>,
+
+    /// The database roles that a session would ask for. Default: all that are allowed.
+    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    pub db_roles: Vec<String>,
+
+    /// Objects of the server, for which to tell labels and permissions: a YAML or JSON list of
+    /// {kind, database, schema, name}, or CSV lines kind,database,schema,name; - for standard input. kind is table,
+    /// view, materialized_view, foreign_table, sequence, function, procedure, schema or collection.
+    #[arg(long, value_name = "FILE")]
+    pub objects: Option<PathBuf>,
+
+    /// End with status 2 where a session could not start.
+    #[arg(long)]
+    pub exit_code: bool,
+
+    /// Where the objects come from.
+    #[command(flatten)]
+    pub source: Source,
+}
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  # What may alice do in the logical database horizon on orders, and why not more?
+  kubectl rolecall explain --user alice --database orders --database-name horizon
+
+  # The same before anything is applied, with the permissions on some tables
+  kubectl rolecall explain -u alice -d orders --database-name horizon -f manifests/ --objects tables.csv
+
+  # In a pipeline: status 2 where alice could not start a session
+  kubectl rolecall explain -u alice -d orders --exit-code -o json -f manifests/
+
+-o json prints an object of apiVersion cli.rolecall.dev/v1 and kind Explanation; docs/explain-json.md describes it.
+Within v1 fields are added, never changed or removed.";
+
+/// `ls`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = LS_EXAMPLES)]
+pub struct LsArgs {
+    /// The DatabaseUser, by name or by its name in databases. Default: the one called like you in the cluster.
+    #[arg(short, long, env = "ROLECALL_USER", hide_env_values = true)]
+    pub user: Option<String>,
+
+    /// Print the database roles allowed on each database and its labels, too.
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// Where the objects come from.
+    #[command(flatten)]
+    pub source: Source,
+}
+
+const LS_EXAMPLES: &str = "\
+Examples:
+  # Which databases can I reach?
+  kubectl rolecall ls
+
+  # Which can alice reach, and with which database roles?
+  kubectl rolecall ls -v --user alice";
+
+/// `sessions`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = SESSIONS_EXAMPLES)]
+pub struct SessionsArgs {
+    /// Of every namespace.
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+
+    /// Ended and rejected ones, too.
+    #[arg(short, long)]
+    pub all: bool,
+
+    /// Only of this DatabaseUser.
+    #[arg(short, long)]
+    pub user: Option<String>,
+
+    /// Only on this DatabaseAdmin.
+    #[arg(short, long)]
+    pub database: Option<String>,
+}
+
+const SESSIONS_EXAMPLES: &str = "\
+Examples:
+  # Who is on orders now?
+  kubectl rolecall sessions --database orders
+
+  # Everything that alice had, ended sessions included
+  kubectl rolecall sessions --user alice --all";
+
+/// `end`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = END_EXAMPLES)]
+pub struct EndArgs {
+    /// The DatabaseSessions, by name.
+    #[arg(required = true, value_name = "SESSION")]
+    pub sessions: Vec<String>,
+
+    /// Do not wait until the database shows the access gone.
+    #[arg(long)]
+    pub no_wait: bool,
+
+    /// How long to wait, as a duration such as 90s; longer is an error, and the ending goes on.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    pub timeout: std::time::Duration,
+}
+
+const END_EXAMPLES: &str = "\
+Examples:
+  # End a session; back when alice is out
+  kubectl rolecall end alice-orders
+
+  # End whatever bob has
+  kubectl rolecall end $(kubectl rolecall sessions --user bob -o json | jq -r '.items[].metadata.name')";
+
+/// `convert`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = CONVERT_EXAMPLES)]
+pub struct ConvertArgs {
+    /// Teleport's YAML or JSON: files, directories of them, or - for standard input. Repeat it for several.
+    #[arg(short, long = "filename", value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+
+    /// End with status 2 where something could not be carried over.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+const CONVERT_EXAMPLES: &str = "\
+Examples:
+  # Everything that Teleport has about databases
+  tctl get db,roles,users,db_object_import_rule | kubectl rolecall convert -f - > rolecall.yaml
+
+  # In a pipeline: status 2 where a line of the role has no equal
+  kubectl rolecall convert --strict -f role.yaml | kubectl apply -n shop -f -
+
+What was not carried over, and why, is listed on standard error. Where a condition could not be carried over, what it
+guards is closed, not open.";
+
+/// `connect`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(after_help = CONNECT_EXAMPLES)]
+pub struct ConnectArgs {
+    /// The DatabaseAdmin, by name.
+    pub database: String,
+
+    /// The DatabaseUser, by name or by its name in databases. Default: the one called like you in the cluster.
+    #[arg(short, long, env = "ROLECALL_USER", hide_env_values = true)]
+    pub user: Option<String>,
+
+    /// The logical database.
+    #[arg(long, value_name = "NAME")]
+    pub db_name: Option<String>,
+
+    /// Only these of the allowed database roles. Default: all.
+    #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+    pub db_roles: Vec<String>,
+
+    /// How long the session lives at most, as a duration such as 1h.
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    pub ttl: std::time::Duration,
+
+    /// Why the access is needed, for the audit log.
+    #[arg(long)]
+    pub reason: Option<String>,
+
+    /// Connect to this address instead of the server's own, for example that of a port-forward. The server's
+    /// certificate must still carry the server's own name.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Option<String>,
+
+    /// How long to wait for the session to start, as a duration such as 90s.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    pub timeout: std::time::Duration,
+
+    /// Arguments for psql.
+    #[arg(last = true, value_name = "PSQL_ARGS")]
+    pub psql_args: Vec<std::ffi::OsString>,
+
+    /// This cluster's name, as the operator's --cluster-name.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "ROLECALL_CLUSTER_NAME",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub cluster_name: String,
+}
+
+const CONNECT_EXAMPLES: &str = "\
+Examples:
+  # psql in horizon on orders, for an hour at most
+  kubectl rolecall connect orders --db-name horizon
+
+  # One statement with one role, through a port-forward
+  kubectl rolecall connect orders --db-name horizon --db-roles reader --address 127.0.0.1:5432 -- -c 'select 1'
+
+The key never leaves this machine: the session gets a certificate request, and key and certificate lie in a directory
+that only you can read, until psql ends.";
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    rolecall_api::duration::parse(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_is_sound_and_has_help() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for command in command.get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            assert!(command.get_after_help().is_some(), "{} has examples", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Ending sessions.
+
+use anyhow::{Context, anyhow};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Preconditions};
+use kube::runtime::wait::{await_condition, conditions::is_deleted};
+use rolecall_api::{DatabaseSession, conditions};
+use tokio::time::timeout;
+
+use crate::Exit;
+use crate::args::{EndArgs, Global};
+use crate::input::{Cluster, plain};
+use crate::output::{self, Output};
+
+/// The command: deletes the sessions, all at once, and waits until the database showed the access gone, which is when
+/// the operator lets the objects go.
+///
+/// # Errors
+///
+/// A session that does not exist, or whose end takes longer than the patience; the others are ended nevertheless.
+pub async fn run(global: &Global, args: &EndArgs) -> anyhow::Result<Exit> {
+    let cluster = Cluster::connect(global).await?;
+    let cluster = &cluster;
+    let ends = args.sessions.iter().map(|name| async move {
+        let ended = end(cluster, name, args).await;
+        if ended.is_ok() && global.output() == Output::Table {
+            output::print(&format!("session {name} {}\n", if args.no_wait { "is ending" } else { "ended" }))?;
+        }
+        ended
+    });
+    let results = futures::future::join_all(ends).await;
+    if global.output() != Output::Table {
+        let ended: Vec<&DatabaseSession> = results.iter().flatten().collect();
+        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": ended});
+        output::print(&output::render(&list, global.output(), String::new)?)?;
+    }
+    let failures: Vec<String> =
+        results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    if failures.is_empty() { Ok(Exit::Done) } else { Err(anyhow!(failures.join("\nerror: "))) }
+}
+
+async fn end(cluster: &Cluster, name: &str, args: &EndArgs) -> anyhow::Result<DatabaseSession> {
+    let api = cluster.api::<DatabaseSession>();
+    let ending = || format!("ending the session {name}");
+    let session = api.get(name).await.map_err(plain).with_context(ending)?;
+    let uid = session.uid().unwrap_or_default();
+    // A session of the same name that somebody creates meanwhile is another one.
+    let same = Preconditions { uid: session.uid(), resource_version: None };
+    api.delete(name, &DeleteParams::default().preconditions(same))
+        .await
+        .map_err(plain)
+        .with_context(ending)?;
+    if args.no_wait {
+        return Ok(session);
+    }
+    match timeout(args.timeout, await_condition(api.clone(), name, is_deleted(&uid))).await {
+        Ok(waited) => waited.map(|_| session).with_context(ending),
+        Err(_) => {
+            let why = api.get_opt(name).await.ok().flatten().and_then(|session| {
+                let ready = conditions::find(&session.status?.conditions, conditions::READY)?.clone();
+                Some(format!(" ({}: {})", ready.reason, ready.message))
+            });
+            Err(anyhow!(
+                "the session {name} is not ended after {}{}; its ending goes on",
+                rolecall_policy::format_duration(args.timeout),
+                why.unwrap_or_default()
+            ))
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The API server.
+
+use std::fmt::Debug;
+
+use anyhow::{Context, bail};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::api::{ListParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
+
+use super::Namespace;
+use crate::args::Global;
+
+/// Objects per request of a list.
+const PAGE: u32 = 500;
+
+/// The API server of a context, and the namespace to work in.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    namespace: String,
+}
+
+impl Cluster {
+    /// Finds the API server as kubectl does.
+    ///
+    /// # Errors
+    ///
+    /// A kubeconfig that cannot be read, or that lacks the context.
+    pub async fn connect(global: &Global) -> anyhow::Result<Self> {
+        let config = config(global).await?;
+        let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).context("preparing the connection to the API server")?;
+        Ok(Self { client, namespace })
+    }
+
+    /// The namespace to work in.
+    pub fn namespace_name(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The objects of one kind in the namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The objects of one kind in all namespaces.
+    pub fn everywhere<K: Resource<DynamicType = ()>>(&self) -> Api<K> {
+        Api::all(self.client.clone())
+    }
+
+    /// Everything of the namespace that decides.
+    ///
+    /// # Errors
+    ///
+    /// An API server that does not answer, or not with these objects.
+    pub async fn namespace(&self) -> anyhow::Result<Namespace> {
+        let (admins, roles, users, rules) =
+            futures::try_join!(list(self.api()), list(self.api()), list(self.api()), list(self.api()))?;
+        let namespace = Namespace {
+            name: Some(self.namespace.clone()),
+            cluster_name: String::new(),
+            admins,
+            roles,
+            users,
+            rules,
+        };
+        Ok(namespace.without_deleted())
+    }
+
+    /// Who the API server takes the caller for.
+    ///
+    /// # Errors
+    ///
+    /// An API server that does not answer.
+    pub async fn whoami(&self) -> anyhow::Result<String> {
+        let api: Api<SelfSubjectReview> = Api::all(self.client.clone());
+        let review = api
+            .create(&PostParams::default(), &SelfSubjectReview::default())
+            .await
+            .map_err(plain)
+            .context("asking the API server who you are; name the user with --user")?;
+        let name = review.status.and_then(|status| status.user_info).and_then(|user| user.username);
+        name.context("the API server does not say who you are; name the user with --user")
+    }
+}
+
+/// The DatabaseUser to act for where none is named: the one called like the caller.
+///
+/// # Errors
+///
+/// There is none.
+pub async fn own_user(cluster: &Cluster, namespace: &Namespace) -> anyhow::Result<String> {
+    use kube::ResourceExt;
+    let me = cluster.whoami().await?;
+    match namespace.user(&me) {
+        Ok(user) => Ok(user.name_any()),
+        Err(error) => bail!("you are {me:?} in the cluster: {error}; name the user with --user"),
+    }
+}
+
+/// All objects of a kind, page by page.
+///
+/// # Errors
+///
+/// What the API server answers, naming the kind.
+pub(crate) async fn list<K>(api: Api<K>) -> anyhow::Result<Vec<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let mut objects = Vec::new();
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let kind = K::plural(&());
+        let list = api.list(&page).await.map_err(plain).with_context(|| format!("listing {kind}"))?;
+        objects.extend(list.items);
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page.continue_token = Some(token),
+            None => return Ok(objects),
+        }
+    }
+}
+
+/// An error without the struct that the API server wraps it in.
+pub(crate) fn plain(error: kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status)
+            if status.code == 404 && status.message.contains("could not find the requested resource") =>
+        {
+            anyhow::anyhow!(
+                "the cluster does not have Rolecall's kinds; install them: rolecall-operator crds | kubectl apply -f -"
+            )
+        }
+        kube::Error::Api(status) => anyhow::anyhow!("{}", status.message),
+        other => other.into(),
+    }
+}
+
+async fn config(global: &Global) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions { context: global.context.clone(), cluster: None, user: None };
+    if let Some(path) = &global.kubeconfig {
+        let reading = || format!("reading the kubeconfig {}", path.display());
+        let kubeconfig = Kubeconfig::read_from(path).with_context(reading)?;
+        return Config::from_custom_kubeconfig(kubeconfig, &options).await.with_context(reading);
+    }
+    if global.context.is_some() {
+        return Config::from_kubeconfig(&options).await.context("reading the kubeconfig");
+    }
+    Config::infer()
+        .await
+        .context("finding the API server by kubeconfig or in-cluster; -f decides offline from manifests")
+}

@@ -1,0 +1,35 @@
+//! Where views get their facts from: manifests, files of objects, the API server.
+
+mod cluster;
+mod manifests;
+mod namespace;
+mod objects;
+mod yaml;
+
+pub use cluster::{Cluster, own_user};
+pub(crate) use cluster::{list, plain};
+pub use manifests::read as read_manifests;
+pub use namespace::Namespace;
+pub use objects::{parse as parse_objects, read as read_objects};
+pub use yaml::{Document, Place, documents, parse as parse_documents, read_text, typed};
+
+use crate::args::{Global, Source};
+
+/// The objects of the namespace asked for: from manifests where files are named, else from the API server.
+///
+/// # Errors
+///
+/// A file that cannot be read, an object that is not what its kind says, an API server that does not answer.
+pub async fn gather(global: &Global, source: &Source) -> anyhow::Result<Namespace> {
+    let mut namespace = if source.files.is_empty() {
+        Cluster::connect(global).await?.namespace().await?
+    } else {
+        let (namespace, notes) = read_manifests(&source.files, global.namespace.as_deref())?;
+        for note in notes {
+            crate::output::say(format_args!("note: {note}"));
+        }
+        namespace
+    };
+    namespace.cluster_name.clone_from(&source.cluster_name);
+    Ok(namespace)
+}

@@ -1,0 +1,79 @@
+//! `kubectl rolecall`: who may do what on which database, and why.
+//!
+//! The same functions decide here as in the operator (`rolecall-resolve`, `rolecall-policy`). Every command gathers
+//! its input ([`input`]), makes a view of it without I/O, and prints the view as a table, JSON or YAML ([`output`]).
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`args`] | flags and help |
+//! | [`input`] | manifests, files of objects, the API server |
+//! | [`explain`] | what a user may do on a database, and why not more |
+//! | [`ls`] | which databases a user reaches |
+//! | [`sessions`], [`end`] | what is live; ending it |
+//! | [`convert`] | Teleport's YAML to Rolecall's kinds |
+//! | [`connect`] | a session with a certificate, and psql in it |
+//! | [`output`], [`table`] | what is printed |
+
+pub mod args;
+pub mod connect;
+pub mod convert;
+pub mod end;
+pub mod explain;
+pub mod input;
+pub mod ls;
+pub mod output;
+pub mod sessions;
+pub mod table;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// What a command ends with; see `--help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what it was asked.
+    Done,
+    /// It did, and what it found is a "no" that the caller wants to see in the exit status.
+    Refused,
+    /// It ran another program, which ended with this status.
+    Other(u8),
+}
+
+/// Runs the program with these arguments, its own name first.
+pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // One TLS provider for everything; a second installation fails and changes nothing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // A closed pipe is nobody's fault.
+            let _ = answer.print();
+            return ExitCode::from(u8::from(answer.use_stderr()));
+        }
+    };
+    match dispatch(cli).await {
+        Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::Refused) => ExitCode::from(2),
+        Ok(Exit::Other(status)) => ExitCode::from(status),
+        Err(error) => {
+            output::say(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Explain(args) => explain::run(&global, &args).await,
+        Command::Ls(args) => ls::run(&global, &args).await,
+        Command::Sessions(args) => sessions::run(&global, &args).await,
+        Command::End(args) => end::run(&global, &args).await,
+        Command::Convert(args) => convert::run(&global, &args),
+        Command::Connect(args) => connect::run(&global, args).await,
+    }
+}

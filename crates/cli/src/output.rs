@@ -1,0 +1,67 @@
+//! What is printed, and where.
+
+use std::fmt;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// The form of what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// For programs and people.
+    Yaml,
+}
+
+/// A view in the form asked for. Every form ends with a line break.
+///
+/// # Errors
+///
+/// A view that cannot be written, which no view of this crate is.
+pub fn render<V: Serialize>(
+    view: &V,
+    output: Output,
+    table: impl FnOnce() -> String,
+) -> anyhow::Result<String> {
+    match output {
+        Output::Table => Ok(table()),
+        Output::Json => {
+            let mut text = serde_json::to_string_pretty(view).context("writing JSON")?;
+            text.push('\n');
+            Ok(text)
+        }
+        Output::Yaml => serde_saphyr::to_string(view).context("writing YAML"),
+    }
+}
+
+/// Writes to standard output. That nobody reads on is no error.
+///
+/// # Errors
+///
+/// What else the system answers, for example that the disk is full.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("writing to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a line to standard error, as well as that goes.
+pub fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Whether standard output should be coloured: only on a terminal, and not where NO_COLOR is set.
+pub fn colour() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    !refused && io::stdout().is_terminal()
+}
