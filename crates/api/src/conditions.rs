@@ -12,6 +12,8 @@ pub const STALLED: &str = "Stalled";
 pub const REACHABLE: &str = "Reachable";
 /// DatabaseAdmin: the admin user has the rights that live and waiting sessions need.
 pub const CAPABLE: &str = "Capable";
+/// DatabaseAdmin: objects whose access list is nearly full; present (True) only while there are some.
+pub const ACCESS_LISTS_CROWDED: &str = "AccessListsCrowded";
 /// DatabaseSession: every object permission that was decided has been given.
 pub const PERMISSIONS_COMPLETE: &str = "PermissionsComplete";
 /// ProvisioningRole, DbObjectImportRule: every template, pattern and expression can be read.

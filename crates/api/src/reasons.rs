@@ -191,6 +191,9 @@ reasons! {
     MISSING_MONGO_PRIVILEGES = "MissingMongoPrivileges":
         "The admin user lacks privileges on MongoDB.",
         "Run the command in the message.";
+    ACCESS_LIST_NEARLY_FULL = "AccessListNearlyFull":
+        "A warning: objects hold so many grants to single users that the server will soon refuse any more.",
+        "Grant to roles instead of users, and revoke the grants to users that are not needed.";
     PUBLIC_CONNECT = "PublicConnect":
         "A warning: PUBLIC may connect to logical databases outside what policy names, so users can too.",
         "Run the statements in the message (`REVOKE CONNECT ON DATABASE ... FROM PUBLIC`).";

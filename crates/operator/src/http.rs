@@ -50,7 +50,11 @@ impl Default for Health {
 /// # Errors
 ///
 /// When the address cannot be had.
-pub async fn serve(listen: SocketAddr, shared: Arc<Shared>, health: Health) -> anyhow::Result<JoinHandle<()>> {
+pub async fn serve(
+    listen: SocketAddr,
+    shared: Arc<Shared>,
+    health: Health,
+) -> anyhow::Result<JoinHandle<()>> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     let address = listener.local_addr().with_context(|| format!("listening on {listen}"))?;
     tracing::info!(%address, "serving /livez, /readyz and /metrics");

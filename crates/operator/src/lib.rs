@@ -47,6 +47,7 @@ use account::memory::Memory;
 use args::Args;
 use metrics::Metrics;
 use objects::Objects;
+use permissions::Sets;
 use queue::{Lane, Queue};
 use servers::Servers;
 use world::{Held, ObjectKey, Wakes, Work, World};
@@ -66,6 +67,8 @@ pub struct Shared {
     pub objects: Objects,
     /// What is kept of accounts between two looks.
     pub memory: Memory,
+    /// The permission sets that accounts want.
+    pub sets: Sets,
     /// What is counted.
     pub metrics: Metrics,
     /// What was set at the start.
@@ -92,6 +95,7 @@ impl Shared {
             servers: Servers::default(),
             objects: Objects::new(client),
             memory: Memory::default(),
+            sets: Sets::default(),
             metrics: Metrics::new(),
             settings,
         })

@@ -10,10 +10,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::Shared;
 use crate::account::lifecycle::phase;
 use crate::account::report::Outcome;
 use crate::world::Work;
-use crate::Shared;
 
 /// See the module.
 #[derive(Debug)]
@@ -77,7 +77,11 @@ impl Metrics {
         registry.register("looks", "Looks at something, by kind and outcome", metrics.looks.clone());
         registry.register("look_seconds", "How long a look took, by kind", metrics.durations.clone());
         registry.register("sessions", "DatabaseSessions, by phase", metrics.sessions.clone());
-        registry.register("session_changes", "DatabaseSessions that came into a phase", metrics.changes.clone());
+        registry.register(
+            "session_changes",
+            "DatabaseSessions that came into a phase",
+            metrics.changes.clone(),
+        );
         registry.register("queue_length", "Things that wait to be looked at", metrics.queue.clone());
         registry.register(
             "oldest_pending_end_seconds",
@@ -85,9 +89,21 @@ impl Metrics {
             metrics.oldest_ending.clone(),
         );
         registry.register("workers_died", "Workers that panicked", metrics.workers_died.clone());
-        registry.register("watches_failed", "Watches that were started again, by kind", metrics.watches_failed.clone());
-        registry.register("sql_statements", "Statements sent since the server was connected", metrics.statements.clone());
-        registry.register("sql_round_trips", "Round trips since the server was connected", metrics.round_trips.clone());
+        registry.register(
+            "watches_failed",
+            "Watches that were started again, by kind",
+            metrics.watches_failed.clone(),
+        );
+        registry.register(
+            "sql_statements",
+            "Statements sent since the server was connected",
+            metrics.statements.clone(),
+        );
+        registry.register(
+            "sql_round_trips",
+            "Round trips since the server was connected",
+            metrics.round_trips.clone(),
+        );
         registry.register("sql_connections", "Open connections", metrics.connections.clone());
         registry.register("server_reachable", "1: the server answers", metrics.reachable.clone());
         metrics

@@ -41,7 +41,12 @@ impl Objects {
     /// # Errors
     ///
     /// What the API server answered.
-    pub async fn apply_status<K>(&self, shared: &Shared, object: &K, status: &impl Serialize) -> kube::Result<()>
+    pub async fn apply_status<K>(
+        &self,
+        shared: &Shared,
+        object: &K,
+        status: &impl Serialize,
+    ) -> kube::Result<()>
     where
         K: Held + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
     {
@@ -53,7 +58,8 @@ impl Objects {
             "status": status,
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let written = self.api::<K>(object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await;
+        let written =
+            self.api::<K>(object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await;
         self.take_in(shared, written).map(drop)
     }
 
@@ -76,7 +82,8 @@ impl Objects {
         if !finalizers.contains(&finalizer) {
             finalizers.push(finalizer);
         }
-        self.patch_metadata(shared, object, json!({"finalizers": finalizers, "annotations": annotations})).await
+        self.patch_metadata(shared, object, json!({"finalizers": finalizers, "annotations": annotations}))
+            .await
     }
 
     /// Takes a finalizer off, so that the object can go, and annotations (where they are null) with it.
@@ -95,7 +102,9 @@ impl Objects {
         K: Held + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
     {
         let finalizers: Vec<&String> = object.finalizers().iter().filter(|f| *f != finalizer).collect();
-        self.patch_metadata(shared, object, json!({"finalizers": finalizers, "annotations": annotations})).await.map(drop)
+        self.patch_metadata(shared, object, json!({"finalizers": finalizers, "annotations": annotations}))
+            .await
+            .map(drop)
     }
 
     /// Deletes an object, unless it was replaced by another one of its name.
@@ -177,7 +186,12 @@ impl Objects {
         }
     }
 
-    async fn patch_metadata<K>(&self, shared: &Shared, object: &K, mut metadata: Value) -> kube::Result<Option<K>>
+    async fn patch_metadata<K>(
+        &self,
+        shared: &Shared,
+        object: &K,
+        mut metadata: Value,
+    ) -> kube::Result<Option<K>>
     where
         K: Held + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
     {
@@ -189,7 +203,11 @@ impl Objects {
         self.take_in(shared, written)
     }
 
-    fn take_in<K: Held + Resource>(&self, shared: &Shared, written: kube::Result<K>) -> kube::Result<Option<K>> {
+    fn take_in<K: Held + Resource>(
+        &self,
+        shared: &Shared,
+        written: kube::Result<K>,
+    ) -> kube::Result<Option<K>> {
         match written {
             Ok(object) => {
                 // Without its last finalizer a deleted object is gone: the watch tells.

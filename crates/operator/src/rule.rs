@@ -1,4 +1,4 @@
-//! The status of a DbObjectImportRule: is it valid, and that it has no effect yet.
+//! The status of a DbObjectImportRule: is it valid, which databases does it select, how many objects does it label.
 
 use std::sync::Arc;
 
@@ -34,11 +34,10 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     };
     let list = match compiled.faults() {
         [] => {
-            let idle = "the rule is valid; object permissions are not in effect in this version, so that it labels nothing yet";
+            let message = "every pattern and template can be read";
             vec![
-                condition(conditions::READY, false, reasons::UNSUPPORTED, idle),
-                condition(conditions::VALID, true, reasons::SUCCEEDED, "every pattern and template can be read"),
-                condition(conditions::STALLED, true, reasons::UNSUPPORTED, idle),
+                condition(conditions::READY, true, reasons::SUCCEEDED, message),
+                condition(conditions::VALID, true, reasons::SUCCEEDED, message),
             ]
         }
         faults => {
@@ -54,7 +53,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
         observed_generation: rule.metadata.generation,
         conditions: conditions::merge_transition_times(&before.conditions, list),
         databases,
-        objects: None,
+        objects: shared.sets.labelled_by(&key.namespace, &key.name),
     };
     if rule.status.as_ref() != Some(&status) {
         shared.objects.apply_status(shared, &*rule, &status).await?;

@@ -44,7 +44,12 @@ struct Facts {
     unresolved: Vec<String>,
 }
 
-fn status(user: &DatabaseUser, facts: &Facts, reports: Vec<AccountStatus>, now: Timestamp) -> DatabaseUserStatus {
+fn status(
+    user: &DatabaseUser,
+    facts: &Facts,
+    reports: Vec<AccountStatus>,
+    now: Timestamp,
+) -> DatabaseUserStatus {
     let before = user.status.clone().unwrap_or_default();
     let generation = user.metadata.generation;
     let condition = |type_: &str, status: bool, reason: &str, message: String| {
@@ -68,8 +73,18 @@ fn status(user: &DatabaseUser, facts: &Facts, reports: Vec<AccountStatus>, now: 
             list.push(condition(conditions::STALLED, true, reasons::USERNAME_TAKEN, message));
         }
         (None, Err(refusal)) => {
-            list.push(condition(conditions::READY, false, reasons::INVALID_USERNAME, refusal.message.clone()));
-            list.push(condition(conditions::STALLED, true, reasons::INVALID_USERNAME, refusal.message.clone()));
+            list.push(condition(
+                conditions::READY,
+                false,
+                reasons::INVALID_USERNAME,
+                refusal.message.clone(),
+            ));
+            list.push(condition(
+                conditions::STALLED,
+                true,
+                reasons::INVALID_USERNAME,
+                refusal.message.clone(),
+            ));
         }
         (None, Ok(_)) if user.spec.suspend => {
             let message = "spec.suspend is true: no session starts".to_owned();
@@ -81,7 +96,12 @@ fn status(user: &DatabaseUser, facts: &Facts, reports: Vec<AccountStatus>, now: 
         }
     }
     list.push(if facts.unresolved.is_empty() {
-        condition(conditions::ROLES_RESOLVED, true, reasons::SUCCEEDED, "every role exists and is valid".to_owned())
+        condition(
+            conditions::ROLES_RESOLVED,
+            true,
+            reasons::SUCCEEDED,
+            "every role exists and is valid".to_owned(),
+        )
     } else {
         condition(conditions::ROLES_RESOLVED, false, reasons::ROLE_NOT_FOUND, roles_message())
     });
@@ -94,10 +114,8 @@ fn status(user: &DatabaseUser, facts: &Facts, reports: Vec<AccountStatus>, now: 
 
 /// Accounts that nobody looked at since the operator started keep the entry that they had.
 fn merge(before: Vec<AccountStatus>, reports: Vec<AccountStatus>) -> Vec<AccountStatus> {
-    let mut accounts: Vec<AccountStatus> = before
-        .into_iter()
-        .filter(|old| !reports.iter().any(|new| new.database == old.database))
-        .collect();
+    let mut accounts: Vec<AccountStatus> =
+        before.into_iter().filter(|old| !reports.iter().any(|new| new.database == old.database)).collect();
     accounts.extend(reports);
     accounts.sort_by(|a, b| a.database.cmp(&b.database));
     accounts

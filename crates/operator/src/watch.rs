@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use kube::core::DeserializeGuard;
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
 use serde::de::DeserializeOwned;
@@ -58,8 +58,11 @@ pub fn start(
 ) -> Watches {
     let (tell, synced) = mpsc::channel(64);
     let mut watches = Watches { tasks: JoinSet::new(), synced, expected: 0 };
-    let scopes: Vec<Option<&str>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|n| Some(n.as_str())).collect() };
+    let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
+        vec![None]
+    } else {
+        namespaces.iter().map(|n| Some(n.as_str())).collect()
+    };
     for scope in scopes {
         watches.add::<ProvisioningRole>(client, scope, shared, stop, &tell);
         watches.add::<DbObjectImportRule>(client, scope, shared, stop, &tell);
@@ -103,9 +106,19 @@ impl Watches {
     }
 }
 
-async fn follow<K>(api: Api<DeserializeGuard<K>>, namespace: Option<String>, shared: &Shared, tell: &mpsc::Sender<()>)
-where
-    K: Held + DeserializeOwned + Debug + Send + Sync + 'static + Resource<Scope = kube::core::NamespaceResourceScope>,
+async fn follow<K>(
+    api: Api<DeserializeGuard<K>>,
+    namespace: Option<String>,
+    shared: &Shared,
+    tell: &mpsc::Sender<()>,
+) where
+    K: Held
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static
+        + Resource<Scope = kube::core::NamespaceResourceScope>,
 {
     let mut events = pin!(watcher(api, watcher::Config::default()).default_backoff());
     let mut listed: HashSet<ObjectKey> = HashSet::new();

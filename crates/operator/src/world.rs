@@ -163,6 +163,11 @@ impl World {
         self.admins.iter().filter(move |(key, _)| &*key.namespace == namespace).map(|(_, admin)| admin)
     }
 
+    /// The DbObjectImportRules of a namespace.
+    pub fn rules_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = ObjectKey> + 'a {
+        self.rules.keys().filter(move |key| &*key.namespace == namespace).cloned()
+    }
+
     /// The DatabaseUsers that name a role.
     pub fn users_with_role(&self, key: &ObjectKey) -> usize {
         self.users_of_role.get(key).map_or(0, BTreeSet::len)
@@ -208,7 +213,8 @@ impl Held for DatabaseAdmin {
         if before.is_some_and(|before| is_older(&object, &**before)) {
             return Vec::new();
         }
-        let woken = before.is_none_or(|before| is_changed(before.as_ref(), &object) || labels_differ(&**before, &object));
+        let woken = before
+            .is_none_or(|before| is_changed(before.as_ref(), &object) || labels_differ(&**before, &object));
         world.admins.insert(key.clone(), Arc::new(object));
         if woken { world.admin_wakes(&key) } else { Vec::new() }
     }
@@ -370,12 +376,17 @@ impl World {
         wakes
     }
 
-    fn objects_wakes(&self, admin: &ObjectKey) -> Wakes {
-        let databases: BTreeSet<&str> =
-            self.sessions_of_admin(admin).filter_map(|session| session.spec.database_name.as_deref()).collect();
+    /// The logical databases that sessions name on a DatabaseAdmin.
+    pub fn objects_wakes(&self, admin: &ObjectKey) -> Wakes {
+        let databases: BTreeSet<&str> = self
+            .sessions_of_admin(admin)
+            .filter_map(|session| session.spec.database_name.as_deref())
+            .collect();
         databases
             .into_iter()
-            .map(|name| (Work::Objects(ObjectsKey { admin: admin.clone(), database: name.into() }), Lane::Normal))
+            .map(|name| {
+                (Work::Objects(ObjectsKey { admin: admin.clone(), database: name.into() }), Lane::Normal)
+            })
             .collect()
     }
 
@@ -389,7 +400,12 @@ impl World {
     }
 
     fn session_wakes(&self, user: &ObjectKey) -> Wakes {
-        self.by_user.get(user).into_iter().flatten().map(|session| (self.work_of(session), Lane::Normal)).collect()
+        self.by_user
+            .get(user)
+            .into_iter()
+            .flatten()
+            .map(|session| (self.work_of(session), Lane::Normal))
+            .collect()
     }
 
     fn work_of(&self, session: &ObjectKey) -> Work {
@@ -408,7 +424,8 @@ impl World {
             .entry((Arc::clone(&key.namespace), self.username_of(&user)))
             .or_default()
             .insert(key.clone());
-        let roles: Vec<_> = user.spec.roles.iter().map(|role| (Work::Role(key.sibling(role)), Lane::Normal)).collect();
+        let roles: Vec<_> =
+            user.spec.roles.iter().map(|role| (Work::Role(key.sibling(role)), Lane::Normal)).collect();
         self.users.insert(key.clone(), Arc::new(user));
         self.rebind_sessions(&key);
         wakes.push((Work::User(key.clone()), Lane::Normal));
@@ -566,7 +583,9 @@ fn is_older(new: &impl ResourceExt, held: &impl ResourceExt) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rolecall_api::{DatabaseAdminSpec, DatabaseSessionSpec, DatabaseUserSpec, ProvisioningRoleSpec, Time};
+    use rolecall_api::{
+        DatabaseAdminSpec, DatabaseSessionSpec, DatabaseUserSpec, ProvisioningRoleSpec, Time,
+    };
 
     use super::*;
 
@@ -600,7 +619,8 @@ mod tests {
 
     fn admin() -> DatabaseAdmin {
         let spec: DatabaseAdminSpec =
-            serde_json::from_value(serde_json::json!({"protocol": "postgres", "uri": "db:5432", "auth": {}})).unwrap();
+            serde_json::from_value(serde_json::json!({"protocol": "postgres", "uri": "db:5432", "auth": {}}))
+                .unwrap();
         stamped(DatabaseAdmin::new("orders", spec), 1)
     }
 
@@ -651,7 +671,9 @@ mod tests {
         apply(&mut world, session("b", "bob"));
         let role = stamped(ProvisioningRole::new("reader", ProvisioningRoleSpec::default()), 2);
         let wakes = apply(&mut world, role);
-        assert!(wakes.contains(&Work::Account(account("alice"))) && wakes.contains(&Work::User(key("alice"))));
+        assert!(
+            wakes.contains(&Work::Account(account("alice"))) && wakes.contains(&Work::User(key("alice")))
+        );
         assert!(!wakes.contains(&Work::Account(account("bob"))));
         assert_eq!(world.users_with_role(&key("reader")), 1);
     }

@@ -25,6 +25,7 @@ use super::memory::Report;
 use super::report::{Active, Left, Outcome};
 use super::{deadline, outcome_of_end};
 use crate::objects::{Severity, is_conflict};
+use crate::permissions::{self, Standing, Wanted};
 use crate::runtime::Failed;
 use crate::servers::{Issuer, Server, State};
 use crate::world::{AccountKey, ObjectKey, Work};
@@ -40,6 +41,8 @@ pub(super) struct Round {
     gathered: Gathered,
     now: Timestamp,
     outcomes: Vec<Option<Outcome>>,
+    /// The permission set of each session that wants one, and how it stands.
+    sets: BTreeMap<usize, (String, Standing)>,
     /// Something failed that may work when it is tried again.
     pub(super) retry: bool,
     /// What the status of the DatabaseUser will say.
@@ -49,7 +52,7 @@ pub(super) struct Round {
 impl Round {
     pub(super) fn new(gathered: Gathered, now: Timestamp) -> Self {
         let outcomes = gathered.sessions.iter().map(|_| None).collect();
-        Self { gathered, now, outcomes, retry: false, report: None }
+        Self { gathered, now, outcomes, sets: BTreeMap::new(), retry: false, report: None }
     }
 
     /// What became of each session; those of which nothing is to be said are left out.
@@ -79,11 +82,16 @@ impl Round {
         }
         if let Some(obstacle) = self.obstacle_to_everything(&state) {
             self.hold_ends(shared, key, &obstacle).await?;
+            if let Some(server) = &state.server {
+                self.want_sets(shared, key, server);
+            }
             self.keep_lives(shared, key, state.server.as_deref(), None).await?;
             return Ok(());
         }
         // The obstacle to everything is a server that is missing.
-        let (Some(server), Some(account)) = (state.server, self.gathered.account.clone()) else { return Ok(()) };
+        let (Some(server), Some(account)) = (state.server, self.gathered.account.clone()) else {
+            return Ok(());
+        };
         for _ in 0..ATTEMPTS {
             if self.attempt(shared, key, &server, &account).await? {
                 return Ok(());
@@ -99,7 +107,11 @@ impl Round {
             self.outcomes[index] = match &item.verdict {
                 Verdict::Wait(obstacle) => Some(Outcome::Waiting(obstacle.clone())),
                 Verdict::Reject(obstacle) => Some(Outcome::Rejected(obstacle.clone())),
-                Verdict::Over { .. } | Verdict::Untouched | Verdict::Live(_) | Verdict::Start(_) | Verdict::End(_) => None,
+                Verdict::Over { .. }
+                | Verdict::Untouched
+                | Verdict::Live(_)
+                | Verdict::Start(_)
+                | Verdict::End(_) => None,
             };
         }
     }
@@ -134,7 +146,10 @@ impl Round {
         }
         if state.unreachable || state.server.is_none() {
             return Some(state.obstacle.clone().unwrap_or_else(|| {
-                Obstacle::stalled(reasons::DATABASE_NOT_FOUND, "there is no DatabaseAdmin to reach the server with")
+                Obstacle::stalled(
+                    reasons::DATABASE_NOT_FOUND,
+                    "there is no DatabaseAdmin to reach the server with",
+                )
             }));
         }
         None
@@ -198,7 +213,12 @@ impl Round {
     }
 
     /// Accesses that should end and cannot: because the server is gone for good they are let go, otherwise they stay.
-    async fn hold_ends(&mut self, shared: &Shared, key: &AccountKey, obstacle: &Obstacle) -> Result<(), Failed> {
+    async fn hold_ends(
+        &mut self,
+        shared: &Shared,
+        key: &AccountKey,
+        obstacle: &Obstacle,
+    ) -> Result<(), Failed> {
         let given_up = given_up(self.gathered.admin.as_deref(), shared.settings.teardown_deadline, self.now);
         for index in self.ends() {
             let Verdict::End(ending) = self.gathered.sessions[index].verdict.clone() else { continue };
@@ -208,7 +228,9 @@ impl Round {
                     let reason = ending.reason;
                     self.outcomes[index] = Some(match ending.next {
                         // It never became Active: it keeps waiting, and what may be there is closed later.
-                        Next::Pending(obstacle) | Next::Again(obstacle) if reason.is_none() => Outcome::Waiting(obstacle),
+                        Next::Pending(obstacle) | Next::Again(obstacle) if reason.is_none() => {
+                            Outcome::Waiting(obstacle)
+                        }
                         _ => Outcome::Ending { reason, obstacle: obstacle.clone() },
                     });
                     self.retry = true;
@@ -218,7 +240,10 @@ impl Round {
                         "the access of {} on {} could not be taken away: {}. Disable the account on the server by hand",
                         key.username, key.admin, obstacle.message
                     );
-                    shared.objects.event(&*session, Severity::Warning, reasons::ABANDONED, "End", &note).await;
+                    shared
+                        .objects
+                        .event(&*session, Severity::Warning, reasons::ABANDONED, "End", &note)
+                        .await;
                     tracing::warn!(account = %key, session = %ObjectKey::of(&*session), "abandoned");
                     // Whoever has no other copy of the credentials has no access any more.
                     take_back(shared, &session).await?;
@@ -238,8 +263,9 @@ impl Round {
         account: &AccountName,
     ) -> Result<bool, Failed> {
         self.refuse_changed_roles(server);
+        self.want_sets(shared, key, server);
         let mut password = Password::Unchanged;
-        let desired = match self.desired(shared, key, server, account, &mut password).await? {
+        let mut desired = match self.desired(shared, key, server, account, &mut password).await? {
             Some(desired) => desired,
             None => return Ok(true),
         };
@@ -247,6 +273,7 @@ impl Round {
             Ok(observed) => observed,
             Err(error) => return self.engine_failed(shared, key, &error).await,
         };
+        self.keep_only_sets_that_may_be(&mut desired, &observed);
         if self.refuse_databases(&desired, &observed) {
             return Ok(false);
         }
@@ -337,7 +364,9 @@ impl Round {
         for index in self.starts() {
             let Some(wanted) = self.roles_of(index, server) else { continue };
             if wanted.keys().ne(held.keys()) {
-                let list = |roles: &BTreeMap<String, WantedRole>| roles.keys().cloned().collect::<Vec<_>>().join(", ");
+                let list = |roles: &BTreeMap<String, WantedRole>| {
+                    roles.keys().cloned().collect::<Vec<_>>().join(", ")
+                };
                 let message = format!(
                     "live sessions of this account hold the database roles [{}], this one would hold [{}]; end them first, or ask for the same dbRoles",
                     list(&held),
@@ -346,6 +375,69 @@ impl Round {
                 self.fail_start(index, Obstacle::passing(reasons::ROLES_CHANGED, message));
             }
         }
+    }
+
+    /// Tells which permission sets the account wants now. A start waits until its set stands; where it cannot be made,
+    /// the start fails.
+    fn want_sets(&mut self, shared: &Shared, key: &AccountKey, server: &Server) {
+        let needed: Vec<usize> = self.lives().into_iter().chain(self.starts()).collect();
+        let wanted: Vec<(usize, Wanted)> = needed
+            .into_iter()
+            .filter_map(|index| {
+                let session = &self.gathered.sessions[index].session;
+                let wanted = permissions::wanted(&key.admin, server, session, &self.life(index)?.grant)?;
+                Some((index, wanted))
+            })
+            .collect();
+        let list: Vec<Wanted> = wanted.iter().map(|(_, wanted)| wanted.clone()).collect();
+        let (standings, to_look_at) = shared.sets.want(key, &list);
+        for objects in to_look_at {
+            shared.queue.add(Work::Objects(objects), Lane::Normal);
+        }
+        self.sets.clear();
+        for (index, wanted) in wanted {
+            let standing = standings.get(&wanted.role).cloned().unwrap_or_default();
+            let starts = matches!(self.gathered.sessions[index].verdict, Verdict::Start(_));
+            match &standing {
+                // Whoever looks at the objects wakes this account; nothing is said until then.
+                Standing::NotYet if starts => {
+                    let preparing = "the object permissions are being prepared";
+                    self.gathered.sessions[index].verdict =
+                        Verdict::Wait(Obstacle::passing(reasons::STARTING, preparing));
+                    self.retry = true;
+                }
+                Standing::Failed(obstacle) if starts => self.fail_start(index, obstacle.clone()),
+                _ => {}
+            }
+            self.sets.insert(index, (wanted.role, standing));
+        }
+    }
+
+    /// A live account keeps a set that it has while nobody can tell how the set stands (after a restart, say), and
+    /// gets none that does not stand.
+    fn keep_only_sets_that_may_be(&self, desired: &mut Desired, observed: &Observed) {
+        let Want::Enabled(enabled) = &mut desired.want else { return };
+        let held: BTreeSet<&str> = observed
+            .account
+            .iter()
+            .flat_map(|account| &account.memberships)
+            .map(|m| m.role.as_str())
+            .collect();
+        enabled.sets.retain(|role| {
+            let stands = self
+                .sets
+                .values()
+                .any(|(set, standing)| set == role && matches!(standing, Standing::Stands(_)));
+            stands || held.contains(role.as_str())
+        });
+    }
+
+    /// The permission sets that the account may have: all but those that are withheld.
+    fn sets_of(&self, indexes: &[usize]) -> BTreeSet<String> {
+        let sets = indexes.iter().filter_map(|index| self.sets.get(index));
+        sets.filter(|(_, standing)| !matches!(standing, Standing::Withheld(_)))
+            .map(|(role, _)| role.clone())
+            .collect()
     }
 
     fn account_roles(&self, server: &Server) -> Option<BTreeMap<String, WantedRole>> {
@@ -413,7 +505,8 @@ impl Round {
             if touched.is_empty() {
                 return Ok(None);
             }
-            let drop = touched.iter().filter_map(|index| self.mode_of(*index)).max() == Some(CreateDbUserMode::BestEffortDrop);
+            let drop = touched.iter().filter_map(|index| self.mode_of(*index)).max()
+                == Some(CreateDbUserMode::BestEffortDrop);
             return Ok(Some(desired(Want::Ended { drop }, &self.databases(&touched))));
         }
         let Some(roles) = self.account_roles(server) else { return Ok(None) };
@@ -427,7 +520,7 @@ impl Round {
         let missing = self.gathered.admin.as_ref().map(|admin| admin.spec.missing_db_roles);
         let want = Want::Enabled(Enabled {
             roles,
-            sets: BTreeSet::new(),
+            sets: self.sets_of(&needed),
             databases: databases.clone(),
             credential,
             in_use: !lives.is_empty(),
@@ -437,7 +530,10 @@ impl Round {
     }
 
     fn databases(&self, indexes: &[usize]) -> BTreeSet<String> {
-        indexes.iter().filter_map(|index| self.gathered.sessions[*index].session.spec.database_name.clone()).collect()
+        indexes
+            .iter()
+            .filter_map(|index| self.gathered.sessions[*index].session.spec.database_name.clone())
+            .collect()
     }
 
     /// What becomes of the account when this session ends: as policy says now, else as it said last.
@@ -464,7 +560,8 @@ impl Round {
             }
             for index in self.lives() {
                 let session = &self.gathered.sessions[index].session;
-                if let Some((_, Some(known))) = credentials::recall(shared, session, server, self.now).await? {
+                if let Some((_, Some(known))) = credentials::recall(shared, session, server, self.now).await?
+                {
                     shared.memory.set_password(key, Some(known.clone()));
                     return Ok(Password::Known(known));
                 }
@@ -477,7 +574,9 @@ impl Round {
     fn refuse_databases(&mut self, desired: &Desired, observed: &Observed) -> bool {
         let mut refused = false;
         for index in self.starts() {
-            let Some(database) = self.gathered.sessions[index].session.spec.database_name.clone() else { continue };
+            let Some(database) = self.gathered.sessions[index].session.spec.database_name.clone() else {
+                continue;
+            };
             if let Err(refusal) = plan::check_database(desired, observed, &database) {
                 self.fail_start(index, Obstacle::stalled(refusal.reason.as_str(), refusal.message));
                 refused = true;
@@ -552,7 +651,9 @@ impl Round {
             let started = Timestamp::now();
             let expires_at = life.ttl.and_then(|ttl| super::lifecycle::plus(started, ttl));
             let session = Arc::clone(&self.gathered.sessions[index].session);
-            let active = active(shared, &session, server, account, &life, &roles, Some(started), expires_at);
+            let mut active =
+                active(shared, &session, server, account, &life, &roles, Some(started), expires_at);
+            self.add_permissions(index, &mut active);
             self.outcomes[index] = Some(Outcome::Active(active));
         }
         self.note_account(key, AccountPhase::Enabled, &roles, None);
@@ -600,6 +701,7 @@ impl Round {
                         Err(Failure::Api(error)) => return Err(error.into()),
                         Err(Failure::Obstacle(obstacle)) => {
                             self.outcomes[index] = Some(self.still_active(
+                                index,
                                 shared,
                                 &session,
                                 server,
@@ -615,7 +717,7 @@ impl Round {
                 }
             }
             self.outcomes[index] =
-                Some(self.still_active(shared, &session, server, &account, &life, &roles, trouble));
+                Some(self.still_active(index, shared, &session, server, &account, &life, &roles, trouble));
         }
         if !self.lives().is_empty() && trouble.is_none() {
             self.note_account(key, AccountPhase::Enabled, &roles, None);
@@ -626,6 +728,7 @@ impl Round {
     #[allow(clippy::too_many_arguments, reason = "one sentence about one session")]
     fn still_active(
         &self,
+        index: usize,
         shared: &Shared,
         session: &DatabaseSession,
         server: &Server,
@@ -636,8 +739,28 @@ impl Round {
     ) -> Outcome {
         let started = session.status.as_ref().and_then(|status| status.started_at.as_ref()).map(|at| at.0);
         let mut active = active(shared, session, server, account, life, roles, started, life.expires_at);
+        self.add_permissions(index, &mut active);
         active.trouble = trouble.cloned();
         Outcome::Active(active)
+    }
+
+    /// What the session's permission set gives it.
+    fn add_permissions(&self, index: usize, active: &mut Active) {
+        match self.sets.get(&index) {
+            None => {}
+            Some((_, Standing::Stands(holding))) => {
+                active.permissions = holding.counts.clone();
+                active.incomplete = holding.incomplete.clone();
+                active.complete = holding.incomplete.is_none();
+            }
+            Some((_, Standing::Withheld(obstacle) | Standing::Failed(obstacle))) => {
+                active.incomplete = Some(obstacle.clone());
+            }
+            Some((_, Standing::NotYet)) => {
+                active.incomplete =
+                    Some(Obstacle::passing(reasons::STARTING, "the object permissions are being looked at"));
+            }
+        }
     }
 
     /// One password serves all sessions of an account: the Secrets of those that stay follow its change.
@@ -672,7 +795,8 @@ impl Round {
         for index in self.ends() {
             let Verdict::End(ending) = self.gathered.sessions[index].verdict.clone() else { continue };
             let session = Arc::clone(&self.gathered.sessions[index].session);
-            let listed = session.status.as_ref().is_some_and(|status| status.credentials_secret_ref.is_some());
+            let listed =
+                session.status.as_ref().is_some_and(|status| status.credentials_secret_ref.is_some());
             if listed || !matches!(server.issuer, Issuer::None) {
                 take_back(shared, &session).await?;
             } else {
@@ -707,7 +831,13 @@ impl Round {
         self.note_account(key, phase, &[], message.as_deref());
     }
 
-    fn note_account(&mut self, key: &AccountKey, phase: AccountPhase, roles: &[String], message: Option<&str>) {
+    fn note_account(
+        &mut self,
+        key: &AccountKey,
+        phase: AccountPhase,
+        roles: &[String],
+        message: Option<&str>,
+    ) {
         let Some(first) = self.gathered.sessions.first() else { return };
         let enabled = phase == AccountPhase::Enabled;
         let live = if enabled { self.lives().len() + self.starts().len() } else { 0 };
@@ -727,7 +857,12 @@ impl Round {
     }
 
     /// The server did not do it. False: the account should be something else now, try that.
-    async fn engine_failed(&mut self, shared: &Shared, key: &AccountKey, error: &rolecall_engine::Error) -> Result<bool, Failed> {
+    async fn engine_failed(
+        &mut self,
+        shared: &Shared,
+        key: &AccountKey,
+        error: &rolecall_engine::Error,
+    ) -> Result<bool, Failed> {
         let message = error.to_string();
         let obstacle = match error.class {
             Class::Unreachable | Class::Transient => Obstacle::passing(error.reason.as_str(), message),
@@ -838,7 +973,8 @@ fn active(
     started_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
 ) -> Active {
-    let handed = session.metadata.uid.as_deref().and_then(|uid| shared.memory.handed(uid)).unwrap_or_default();
+    let handed =
+        session.metadata.uid.as_deref().and_then(|uid| shared.memory.handed(uid)).unwrap_or_default();
     Active {
         username: account.to_string(),
         db_roles: roles.to_vec(),
@@ -852,13 +988,10 @@ fn active(
             port: server.port,
             database: session.spec.database_name.clone(),
         }),
+        permissions: BTreeMap::new(),
+        complete: false,
         trouble: None,
-        incomplete: life.grant.has_permissions().then(|| {
-            Obstacle::stalled(
-                reasons::UNSUPPORTED,
-                "object permissions (dbPermissions) are not given by this version; the database roles are",
-            )
-        }),
+        incomplete: None,
     }
 }
 
@@ -880,7 +1013,12 @@ fn account_phase(observed: &Observed) -> AccountPhase {
 }
 
 /// When a session is looked at again by itself.
-pub(super) fn next_look(shared: &Shared, session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> Option<(Timestamp, Lane)> {
+pub(super) fn next_look(
+    shared: &Shared,
+    session: &DatabaseSession,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Option<(Timestamp, Lane)> {
     match outcome {
         Outcome::Active(active) => {
             let expiry = active.expires_at.map(|at| (at, Lane::Urgent));
@@ -893,7 +1031,9 @@ pub(super) fn next_look(shared: &Shared, session: &DatabaseSession, outcome: &Ou
                 .map(|at| (at, Lane::Normal));
             [expiry, renewal].into_iter().flatten().min()
         }
-        Outcome::Waiting(_) => deadline(session, session.spec.ttl.is_some(), now).map(|at| (at, Lane::Normal)),
+        Outcome::Waiting(_) => {
+            deadline(session, session.spec.ttl.is_some(), now).map(|at| (at, Lane::Normal))
+        }
         _ => None,
     }
 }

@@ -120,8 +120,9 @@ pub async fn hand_out(
                 let valid = Some((certificate.not_before, certificate.not_after));
                 return Ok(Handed { certificate: Some(certificate.chain_pem), valid, ..Handed::default() });
             }
-            let (certificate, key) = issue(ca, account, now, not_after)
-                .map_err(|error| Failure::Obstacle(Obstacle::stalled(reasons::SECRET_INVALID, error.to_string())))?;
+            let (certificate, key) = issue(ca, account, now, not_after).map_err(|error| {
+                Failure::Obstacle(Obstacle::stalled(reasons::SECRET_INVALID, error.to_string()))
+            })?;
             let valid = Some((certificate.not_before, certificate.not_after));
             data.insert("tls.crt", certificate.chain_pem);
             data.insert("tls.key", key.expose_secret().to_owned());
@@ -157,16 +158,19 @@ pub async fn recall(
     if matches!(server.issuer, Issuer::None) {
         return Ok(Some((Handed::default(), None)));
     }
-    let Some(secret) = shared.objects.secret(&namespace(session), &session.name_any()).await? else { return Ok(None) };
+    let Some(secret) = shared.objects.secret(&namespace(session), &session.name_any()).await? else {
+        return Ok(None);
+    };
     if !is_controlled(&secret, session) {
         return Ok(None);
     }
     let handed = Handed { secret: Some(session.name_any()), secret_uid: secret.uid(), ..Handed::default() };
     let data = secret.data.unwrap_or_default();
     match server.issuer {
-        Issuer::Password => Ok(data.get("password").and_then(|value| String::from_utf8(value.0.clone()).ok()).map(
-            |password| (handed, Some(SecretString::from(password))),
-        )),
+        Issuer::Password => Ok(data
+            .get("password")
+            .and_then(|value| String::from_utf8(value.0.clone()).ok())
+            .map(|password| (handed, Some(SecretString::from(password))))),
         _ => Ok(data
             .get("tls.crt")
             .and_then(|pem| validity(&pem.0))
@@ -176,7 +180,11 @@ pub async fn recall(
 }
 
 /// Takes the Secret of a session away. Another one of its name is left alone.
-pub async fn take_back(shared: &Shared, session: &DatabaseSession, handed: Option<&Handed>) -> kube::Result<()> {
+pub async fn take_back(
+    shared: &Shared,
+    session: &DatabaseSession,
+    handed: Option<&Handed>,
+) -> kube::Result<()> {
     if session.spec.certificate_request.is_some() {
         return Ok(());
     }
@@ -213,7 +221,9 @@ async fn write(
             ..ObjectMeta::default()
         },
         type_: Some(SECRET_TYPE.to_owned()),
-        data: Some(data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect()),
+        data: Some(
+            data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect(),
+        ),
         ..Secret::default()
     };
     match shared.objects.create_secret(&namespace, &secret).await {
@@ -289,13 +299,19 @@ fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
 }
 
 fn minus(at: Timestamp, duration: Duration) -> Timestamp {
-    jiff::SignedDuration::try_from(duration).ok().and_then(|d| at.checked_sub(d).ok()).unwrap_or(Timestamp::MIN)
+    jiff::SignedDuration::try_from(duration)
+        .ok()
+        .and_then(|d| at.checked_sub(d).ok())
+        .unwrap_or(Timestamp::MIN)
 }
 
 fn is_controlled(secret: &Secret, session: &DatabaseSession) -> bool {
     let uid = session.uid();
     uid.is_some()
-        && secret.owner_references().iter().any(|owner| owner.controller == Some(true) && Some(&owner.uid) == uid.as_ref())
+        && secret
+            .owner_references()
+            .iter()
+            .any(|owner| owner.controller == Some(true) && Some(&owner.uid) == uid.as_ref())
 }
 
 fn namespace(session: &DatabaseSession) -> String {

@@ -11,9 +11,9 @@ use rolecall_policy::Roles;
 use rolecall_resolve::{Blocked, Grant, admin_user};
 
 use super::lifecycle::{AdminState, Verdict, decide, is_timed, is_touched};
+use crate::Shared;
 use crate::servers::State;
 use crate::world::{AccountKey, ObjectKey, World};
-use crate::Shared;
 
 /// Everything that one look at an account is based on.
 #[derive(Debug)]
@@ -76,11 +76,14 @@ pub fn wanted_roles(
     admin: &DatabaseAdmin,
     session: &DatabaseSession,
 ) -> BTreeSet<String> {
-    let Some(key) = world.account_of_session(&admin_key.sibling(session.metadata.name.as_deref().unwrap_or_default()))
+    let Some(key) =
+        world.account_of_session(&admin_key.sibling(session.metadata.name.as_deref().unwrap_or_default()))
     else {
         return BTreeSet::new();
     };
-    grant(world, key, Some(admin), session).map(|grant| grant.db_roles.into_keys().collect()).unwrap_or_default()
+    grant(world, key, Some(admin), session)
+        .map(|grant| grant.db_roles.into_keys().collect())
+        .unwrap_or_default()
 }
 
 /// What policy gives a session, everything included that the namespace can tell.
@@ -98,16 +101,19 @@ fn grant(
     if admin_user(admin).name.as_deref() == Some(&key.username) {
         return Err(Blocked::permanent(
             reasons::INVALID_USERNAME,
-            format!("{:?} is the admin user of the DatabaseAdmin; set another spec.username in the DatabaseUser", key.username),
+            format!(
+                "{:?} is the admin user of the DatabaseAdmin; set another spec.username in the DatabaseUser",
+                key.username
+            ),
         ));
     }
     let namespace = &key.admin.namespace;
     let user_key = ObjectKey { namespace: Arc::clone(namespace), name: session.spec.user.as_str().into() };
     let not_found = |message: String| Blocked::new(reasons::USER_NOT_FOUND, message);
-    let user = world
-        .user(&user_key)
-        .filter(|user| user.metadata.deletion_timestamp.is_none())
-        .ok_or_else(|| not_found(format!("there is no DatabaseUser {:?} in this namespace", session.spec.user)))?;
+    let user =
+        world.user(&user_key).filter(|user| user.metadata.deletion_timestamp.is_none()).ok_or_else(|| {
+            not_found(format!("there is no DatabaseUser {:?} in this namespace", session.spec.user))
+        })?;
     let username = world.username_of(&user);
     if username != *key.username {
         return Err(not_found(format!(
@@ -139,7 +145,8 @@ fn roles_of(world: &World, namespace: &Arc<str>, user: &DatabaseUser) -> Roles {
     for name in &user.spec.roles {
         let key = ObjectKey { namespace: Arc::clone(namespace), name: name.as_str().into() };
         // A role that is going away counts as gone.
-        if let Some(entry) = world.role(&key).filter(|role| role.object.metadata.deletion_timestamp.is_none()) {
+        if let Some(entry) = world.role(&key).filter(|role| role.object.metadata.deletion_timestamp.is_none())
+        {
             roles.insert_compiled(name, (*entry.state).clone());
         }
     }
@@ -159,6 +166,9 @@ fn unsupported(admin: &DatabaseAdmin, session: &DatabaseSession) -> Result<(), B
     };
     Err(Blocked::permanent(
         reasons::UNSUPPORTED,
-        format!("{what} not supported yet by the DatabaseAdmin {:?}; sessions need another one", session.spec.database),
+        format!(
+            "{what} not supported yet by the DatabaseAdmin {:?}; sessions need another one",
+            session.spec.database
+        ),
     ))
 }

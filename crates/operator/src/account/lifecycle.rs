@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use rolecall_api::names::ACCOUNT_FINALIZER;
 use rolecall_api::{Condition, DatabaseSession, EndReason, SessionPhase, conditions, reasons};
+use rolecall_engine::Class;
 use rolecall_resolve::{Blocked, Grant};
 
 /// How long a timed session waits for its start when it does not say.
@@ -111,6 +112,15 @@ impl From<&Blocked> for Obstacle {
     }
 }
 
+impl From<&rolecall_engine::Error> for Obstacle {
+    fn from(error: &rolecall_engine::Error) -> Self {
+        match error.class {
+            Class::Unreachable | Class::Transient => Self::passing(error.reason.as_str(), error.to_string()),
+            Class::Invalid | Class::Refused => Self::stalled(error.reason.as_str(), error.to_string()),
+        }
+    }
+}
+
 /// What should happen with a session, given the state of its DatabaseAdmin, what policy says, and the time.
 pub fn decide(
     session: &DatabaseSession,
@@ -123,7 +133,11 @@ pub fn decide(
     let deleted = session.metadata.deletion_timestamp.is_some();
 
     if matches!(phase, SessionPhase::Ended | SessionPhase::Rejected) && !(deleted && touched) {
-        return if deleted { Verdict::Untouched } else { Verdict::Over { delete_at: delete_at(session, now) } };
+        return if deleted {
+            Verdict::Untouched
+        } else {
+            Verdict::Over { delete_at: delete_at(session, now) }
+        };
     }
     if deleted {
         return if touched {
@@ -140,7 +154,9 @@ pub fn decide(
     }
     if admin != AdminState::Present {
         let message = match admin {
-            AdminState::Missing => format!("there is no DatabaseAdmin {:?} in this namespace", session.spec.database),
+            AdminState::Missing => {
+                format!("there is no DatabaseAdmin {:?} in this namespace", session.spec.database)
+            }
             _ => format!("the DatabaseAdmin {:?} is being deleted", session.spec.database),
         };
         let obstacle = Obstacle::stalled(reasons::DATABASE_NOT_FOUND, message);
@@ -207,7 +223,8 @@ fn with_access(session: &DatabaseSession, grant: &Grant, now: Timestamp) -> Verd
         (asked, max) => asked.or(max),
     };
     if phase(session) == SessionPhase::Active {
-        let started = session.status.as_ref().and_then(|status| status.started_at.as_ref()).map_or(now, |at| at.0);
+        let started =
+            session.status.as_ref().and_then(|status| status.started_at.as_ref()).map_or(now, |at| at.0);
         let expires_at = ttl.and_then(|ttl| plus(started, ttl));
         if expires_at.is_some_and(|at| at <= now) {
             return Verdict::End(Ending { reason: Some(EndReason::Expired), next: Next::Ended });
@@ -231,7 +248,12 @@ fn with_access(session: &DatabaseSession, grant: &Grant, now: Timestamp) -> Verd
     Verdict::Start(Life { grant: grant.clone(), ttl, expires_at: ttl.and_then(|ttl| plus(now, ttl)) })
 }
 
-fn without_access(session: &DatabaseSession, reason: EndReason, obstacle: Obstacle, now: Timestamp) -> Verdict {
+fn without_access(
+    session: &DatabaseSession,
+    reason: EndReason,
+    obstacle: Obstacle,
+    now: Timestamp,
+) -> Verdict {
     // Policy does not say any more whether a role limited the session: its own status does.
     let limited = session.status.as_ref().is_some_and(|status| status.expires_at.is_some());
     let timed = session.spec.ttl.is_some() || limited;
@@ -248,9 +270,12 @@ fn without_access(session: &DatabaseSession, reason: EndReason, obstacle: Obstac
 }
 
 fn last_obstacle(session: &DatabaseSession) -> Obstacle {
-    let ready = session.status.as_ref().and_then(|status| conditions::find(&status.conditions, conditions::READY));
+    let ready =
+        session.status.as_ref().and_then(|status| conditions::find(&status.conditions, conditions::READY));
     match ready {
-        Some(Condition { reason, message, .. }) if reason != reasons::PENDING => Obstacle::stalled(reason, message),
+        Some(Condition { reason, message, .. }) if reason != reasons::PENDING => {
+            Obstacle::stalled(reason, message)
+        }
         _ => Obstacle::stalled(
             reasons::START_DEADLINE_EXCEEDED,
             "the session was not looked at before its startDeadline; create it again",
@@ -366,9 +391,13 @@ mod tests {
 
     #[test]
     fn a_ttl_above_the_limit_keeps_a_session_from_starting_and_is_cut_on_a_live_one() {
-        let Verdict::Wait(obstacle) = verdict(&session(Some(60)), &grant(Some(10)), CREATED + 1) else { panic!() };
+        let Verdict::Wait(obstacle) = verdict(&session(Some(60)), &grant(Some(10)), CREATED + 1) else {
+            panic!()
+        };
         assert_eq!(obstacle.reason, reasons::TTL_TOO_LONG);
-        let Verdict::Live(life) = verdict(&active(Some(60), 2_000), &grant(Some(10)), 2_001) else { panic!() };
+        let Verdict::Live(life) = verdict(&active(Some(60), 2_000), &grant(Some(10)), 2_001) else {
+            panic!()
+        };
         assert_eq!(life.expires_at, Some(at(2_010)));
     }
 
@@ -385,13 +414,19 @@ mod tests {
     fn a_timed_session_that_began_to_end_never_comes_back() {
         let mut ending = in_phase(session(Some(600)), SessionPhase::Ending, 2_000);
         ending.status.as_mut().unwrap().end_reason = Some(EndReason::AccessRevoked);
-        assert_eq!(ends(verdict(&ending, &grant(None), 2_001)), (Some(EndReason::AccessRevoked), Next::Ended));
+        assert_eq!(
+            ends(verdict(&ending, &grant(None), 2_001)),
+            (Some(EndReason::AccessRevoked), Next::Ended)
+        );
     }
 
     #[test]
     fn a_suspended_user_and_a_removed_database_are_told_as_such() {
         let suspended = Err(Blocked::new(reasons::USER_SUSPENDED, "suspended"));
-        assert_eq!(ends(verdict(&active(Some(60), 2_000), &suspended, 2_001)).0, Some(EndReason::UserSuspended));
+        assert_eq!(
+            ends(verdict(&active(Some(60), 2_000), &suspended, 2_001)).0,
+            Some(EndReason::UserSuspended)
+        );
         let gone = decide(&active(Some(60), 2_000), AdminState::Deleting, &grant(None), at(2_001));
         assert_eq!(ends(gone).0, Some(EndReason::DatabaseRemoved));
     }
@@ -413,7 +448,9 @@ mod tests {
 
     #[test]
     fn a_session_that_nobody_looked_at_in_time_is_rejected() {
-        let Verdict::Reject(obstacle) = verdict(&session(Some(60)), &grant(None), CREATED + 61) else { panic!() };
+        let Verdict::Reject(obstacle) = verdict(&session(Some(60)), &grant(None), CREATED + 61) else {
+            panic!()
+        };
         assert_eq!(obstacle.reason, reasons::START_DEADLINE_EXCEEDED);
     }
 
@@ -422,7 +459,10 @@ mod tests {
         let (reason, next) = ends(verdict(&touched(session(Some(60))), &denied(), CREATED + 61));
         assert_eq!(reason, None);
         assert!(matches!(next, Next::Rejected(_)));
-        assert_eq!(ends(verdict(&deleted(touched(session(Some(60)))), &grant(None), CREATED)).1, Next::Release);
+        assert_eq!(
+            ends(verdict(&deleted(touched(session(Some(60)))), &grant(None), CREATED)).1,
+            Next::Release
+        );
         assert_eq!(verdict(&deleted(session(Some(60))), &grant(None), CREATED), Verdict::Untouched);
     }
 

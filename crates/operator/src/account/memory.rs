@@ -45,7 +45,11 @@ impl Memory {
 
     /// The reports about a DatabaseUser.
     pub fn reports_of(&self, user: &ObjectKey) -> Vec<AccountStatus> {
-        locked(&self.reports).values().filter(|report| report.user == *user).map(|r| r.account.clone()).collect()
+        locked(&self.reports)
+            .values()
+            .filter(|report| report.user == *user)
+            .map(|r| r.account.clone())
+            .collect()
     }
 
     /// Forgets the reports about a DatabaseUser that is gone, but those of accounts that are still to be ended.

@@ -19,13 +19,14 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rolecall_api::{
-    AccountPhase, AccountStatus, CreateDbUserMode, DatabaseSession, Deletion, EndReason, SessionPhase, reasons,
+    AccountPhase, AccountStatus, CreateDbUserMode, DatabaseSession, Deletion, EndReason, SessionPhase,
+    reasons,
 };
 
+use crate::Shared;
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
 use crate::world::{AccountKey, ObjectKey, Work};
-use crate::Shared;
 use carry_out::Round;
 use lifecycle::{Ending, Next, Obstacle, Verdict, give_up, give_up_at, is_touched};
 use report::{Left, Outcome};
@@ -63,16 +64,20 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
 /// Somebody took the finalizer off a session that had access, and its object is gone: the access goes all the same.
 async fn vanished(shared: &Shared, key: &AccountKey, gathered: &gather::Gathered) -> Result<Done, Failed> {
     let retained = gathered.admin.as_ref().is_none_or(|admin| {
-        admin.spec.suspend || (admin.metadata.deletion_timestamp.is_some() && admin.spec.deletion == Deletion::Retain)
+        admin.spec.suspend
+            || (admin.metadata.deletion_timestamp.is_some() && admin.spec.deletion == Deletion::Retain)
     });
-    let Some(known) = shared.memory.reported(key).filter(|report| report.account.phase == AccountPhase::Enabled)
+    let Some(known) =
+        shared.memory.reported(key).filter(|report| report.account.phase == AccountPhase::Enabled)
     else {
         return Ok(Done::nothing());
     };
-    let server = gathered.server.as_ref().filter(|state| !state.unreachable).and_then(|state| state.server.clone());
+    let server =
+        gathered.server.as_ref().filter(|state| !state.unreachable).and_then(|state| state.server.clone());
     let (Some(server), Some(account), false) = (server, gathered.account.clone(), retained) else {
         return Ok(Done { retry: gathered.admin.is_some(), ..Done::nothing() });
     };
+    shared.sets.want(key, &[]);
     tracing::warn!(account = %key, "no session accounts for this enabled account any more; ending it");
     let drop = known.account.mode == Some(CreateDbUserMode::BestEffortDrop);
     let applied = crate::admin::end_account(&server, account, drop).await?;
@@ -118,7 +123,11 @@ pub async fn reconcile_unbound(shared: &Shared, key: &ObjectKey) -> Result<Done,
     Ok(done)
 }
 
-async fn settle_over(shared: &Shared, session: &Arc<DatabaseSession>, now: Timestamp) -> Result<Done, Failed> {
+async fn settle_over(
+    shared: &Shared,
+    session: &Arc<DatabaseSession>,
+    now: Timestamp,
+) -> Result<Done, Failed> {
     let mut done = Done::nothing();
     if session.metadata.deletion_timestamp.is_some() {
         if is_touched(session) {

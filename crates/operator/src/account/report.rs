@@ -1,5 +1,7 @@
 //! The status of a session, as a pure function of what happened to it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use kube::ResourceExt;
 use rolecall_api::{
@@ -56,7 +58,9 @@ impl Left {
         match left {
             None => "the database shows the access gone",
             Some(Self::Abandoned) => "the access could not be taken away: see the events",
-            Some(Self::Retained) => "the account stays as it is on the server: the DatabaseAdmin says deletion: Retain",
+            Some(Self::Retained) => {
+                "the account stays as it is on the server: the DatabaseAdmin says deletion: Retain"
+            }
         }
     }
 }
@@ -80,6 +84,10 @@ pub struct Active {
     pub certificate: Option<String>,
     /// Where to connect.
     pub connection: Option<Connection>,
+    /// Objects per privilege.
+    pub permissions: BTreeMap<String, u64>,
+    /// There are object permissions, and all of them were given.
+    pub complete: bool,
     /// What is wrong although access is there.
     pub trouble: Option<Obstacle>,
     /// Object permissions were decided that could not be given: why.
@@ -93,7 +101,9 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
     let condition = |type_: &str, status: bool, reason: &str, message: &str| {
         conditions::new(type_, status, reason, message, generation, Time(now))
     };
-    let ready = |status: bool, obstacle: &Obstacle| condition(conditions::READY, status, &obstacle.reason, &obstacle.message);
+    let ready = |status: bool, obstacle: &Obstacle| {
+        condition(conditions::READY, status, &obstacle.reason, &obstacle.message)
+    };
     let mut list: Vec<Condition> = Vec::new();
     let mut status = DatabaseSessionStatus { observed_generation: generation, ..Default::default() };
     match outcome {
@@ -105,7 +115,8 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
             status.started_at = active.started_at.map(Time);
             status.expires_at = active.expires_at.map(Time);
             status.credentials_secret_ref = active.secret.clone().map(|name| SecretRef { name });
-            status.certificate = active.certificate.clone().map(|pem| k8s_openapi::ByteString(pem.into_bytes()));
+            status.certificate =
+                active.certificate.clone().map(|pem| k8s_openapi::ByteString(pem.into_bytes()));
             status.connection = active.connection.clone();
             match &active.trouble {
                 None => list.push(condition(conditions::READY, true, reasons::ACTIVE, "the user has access")),
@@ -113,6 +124,11 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
                     list.push(ready(false, trouble));
                     list.push(progress(trouble, &condition));
                 }
+            }
+            status.permissions = active.permissions.clone();
+            if active.complete {
+                let message = "every object permission that policy gives was given";
+                list.push(condition(conditions::PERMISSIONS_COMPLETE, true, reasons::SUCCEEDED, message));
             }
             if let Some(incomplete) = &active.incomplete {
                 list.push(condition(
@@ -130,7 +146,11 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
         }
         Outcome::Ending { reason, obstacle } => {
             // What the access was stays readable until it is gone.
-            status = DatabaseSessionStatus { conditions: Vec::new(), observed_generation: generation, ..before.clone() };
+            status = DatabaseSessionStatus {
+                conditions: Vec::new(),
+                observed_generation: generation,
+                ..before.clone()
+            };
             status.phase = Some(SessionPhase::Ending);
             // A standing session may come back, so that no end is recorded for it.
             if is_timed(session, &before) {
@@ -180,7 +200,9 @@ pub fn is_news(session: &DatabaseSession, outcome: &Outcome) -> bool {
         Outcome::Active(active) => {
             (SessionPhase::Active, active.trouble.as_ref().map_or(reasons::ACTIVE, |t| t.reason.as_str()))
         }
-        Outcome::Waiting(obstacle) | Outcome::Withdrawn(obstacle) => (SessionPhase::Pending, obstacle.reason.as_str()),
+        Outcome::Waiting(obstacle) | Outcome::Withdrawn(obstacle) => {
+            (SessionPhase::Pending, obstacle.reason.as_str())
+        }
         Outcome::Ending { obstacle, .. } => (SessionPhase::Ending, obstacle.reason.as_str()),
         Outcome::Ended { reason, .. } => (SessionPhase::Ended, end_reason(*reason)),
         Outcome::Rejected(obstacle) => (SessionPhase::Rejected, obstacle.reason.as_str()),
@@ -218,12 +240,10 @@ pub fn audit(session: &DatabaseSession, outcome: &Outcome) {
         Outcome::Waiting(obstacle) => ("waiting", obstacle.reason.as_str()),
         Outcome::Withdrawn(obstacle) => ("withdrawn", obstacle.reason.as_str()),
         Outcome::Ending { obstacle, .. } => ("ending", obstacle.reason.as_str()),
-        Outcome::Ended { left: Some(Left::Abandoned), .. } | Outcome::Released { left: Some(Left::Abandoned) } => {
-            ("abandoned", reasons::ABANDONED)
-        }
-        Outcome::Ended { left: Some(Left::Retained), .. } | Outcome::Released { left: Some(Left::Retained) } => {
-            ("retained", reasons::DATABASE_REMOVED)
-        }
+        Outcome::Ended { left: Some(Left::Abandoned), .. }
+        | Outcome::Released { left: Some(Left::Abandoned) } => ("abandoned", reasons::ABANDONED),
+        Outcome::Ended { left: Some(Left::Retained), .. }
+        | Outcome::Released { left: Some(Left::Retained) } => ("retained", reasons::DATABASE_REMOVED),
         Outcome::Ended { reason, left: None } => ("ended", end_reason(*reason)),
         Outcome::Rejected(obstacle) => ("rejected", obstacle.reason.as_str()),
         Outcome::Released { left: None } => ("ended", reasons::DELETED),

@@ -65,7 +65,8 @@ pub(super) async fn read(
             "no admin user is named; set spec.adminUser.name or the label teleport.dev/db-admin",
         ));
     };
-    let mut secrets = Secrets { shared, namespace: admin.namespace().unwrap_or_default(), hash: DefaultHasher::new() };
+    let mut secrets =
+        Secrets { shared, namespace: admin.namespace().unwrap_or_default(), hash: DefaultHasher::new() };
     admin.uid().hash(&mut secrets.hash);
     (&host, port, &name, &user.default_database, platform).hash(&mut secrets.hash);
     let auth = if let Some(x509) = &auth.x509 {
@@ -75,7 +76,9 @@ pub(super) async fn read(
         let at = "spec.auth.password.secretRef";
         Auth::Password(secrets.text(&password.secret_ref.name, &password.secret_ref.key, at).await?.into())
     } else {
-        return unsupported("spec.auth names no way for the admin user to prove itself; use x509 or password".to_owned());
+        return unsupported(
+            "spec.auth names no way for the admin user to prove itself; use x509 or password".to_owned(),
+        );
     };
     let tls = &admin.spec.tls;
     let mut config = Config::new(&host, port, &name, auth);
@@ -89,7 +92,9 @@ pub(super) async fn read(
             TlsMode::Disable => postgres::TlsMode::Disable,
         },
         ca_pem: match &tls.ca_secret_ref {
-            Some(reference) => Some(secrets.text(&reference.name, &reference.key, "spec.tls.caSecretRef").await?),
+            Some(reference) => {
+                Some(secrets.text(&reference.name, &reference.key, "spec.tls.caSecretRef").await?)
+            }
             None => None,
         },
         server_name: tls.server_name.clone(),
@@ -102,7 +107,8 @@ pub(super) async fn read(
         return Ok(Arc::clone(before));
     }
     let server_ca = config.tls.ca_pem.clone();
-    let engine = Postgres::new(config).map_err(|error| Obstacle::stalled(reasons::SECRET_INVALID, error.to_string()))?;
+    let engine = Postgres::new(config)
+        .map_err(|error| Obstacle::stalled(reasons::SECRET_INVALID, error.to_string()))?;
     Ok(Arc::new(Server {
         engine: Arc::new(engine),
         owner: Owner {
@@ -142,7 +148,11 @@ pub(super) async fn read_used(shared: &Shared, admin: &DatabaseAdmin, now: Times
     read(shared, &before, None, now).await.ok()
 }
 
-async fn issuer(admin: &DatabaseAdmin, secrets: &mut Secrets<'_>, now: Timestamp) -> Result<Issuer, Obstacle> {
+async fn issuer(
+    admin: &DatabaseAdmin,
+    secrets: &mut Secrets<'_>,
+    now: Timestamp,
+) -> Result<Issuer, Obstacle> {
     let credentials = &admin.spec.user_credentials;
     if credentials.password.is_some() {
         "password".hash(&mut secrets.hash);

@@ -13,18 +13,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
-use rolecall_api::{DatabaseAdmin, Endpoint, MissingDbRoles, reasons};
+use rolecall_api::{DatabaseAdmin, Endpoint, MissingDbRoles, ObjectCounts, reasons};
 use rolecall_engine::{Class, Needs, Probe, Reason};
 
 pub use connect::postgres_platform;
 pub use teardown::end_account;
 
+use crate::Shared;
 use crate::account::lifecycle::{self, Obstacle, is_touched};
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
 use crate::servers::{Server, State};
 use crate::world::{ObjectKey, Work, World};
-use crate::Shared;
 use status::Seen;
 
 /// How often a server that answers is looked at by itself.
@@ -37,6 +37,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// What the API server refused. What the server refuses is reported on the object and looked at again.
 pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed> {
     let Some(admin) = shared.world().admin(key) else {
+        shared.sets.forget_server(key);
         if let Some(server) = shared.servers.remove(key).and_then(|state| state.server) {
             server.engine.close().await;
         }
@@ -48,6 +49,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     // Before anything is written: ending accesses needs the server, not the status.
     let changed = shared.servers.put(key, seen.state.clone());
     if changed {
+        shared.wake(shared.world().objects_wakes(key));
         for account in shared.world().accounts_of_admin(key) {
             shared.queue.add(Work::Account(account), Lane::Normal);
         }
@@ -75,7 +77,14 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
     if before.server.is_none() && live {
         before.server = connect::read_used(shared, admin, now).await;
     }
-    let mut seen = Seen { state: State { server: before.server.clone(), ..State::default() }, ..Seen::default() };
+    let (databases, found) = shared.sets.imported(key);
+    let objects = (databases > 0).then_some(ObjectCounts { databases, imported: found.objects });
+    let mut seen = Seen {
+        objects,
+        crowded: found.crowded,
+        state: State { server: before.server.clone(), ..State::default() },
+        ..Seen::default()
+    };
     let server = match connect::read(shared, admin, before.server.as_ref(), now).await {
         Ok(server) => server,
         Err(obstacle) => {
@@ -99,7 +108,8 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
         && let Err(error) =
             shared.objects.add_finalizer(shared, &**admin, TEARDOWN_FINALIZER, serde_json::json!({})).await
     {
-        seen.state.obstacle = Some(Obstacle::passing(reasons::PENDING, format!("the API server refused: {error}")));
+        seen.state.obstacle =
+            Some(Obstacle::passing(reasons::PENDING, format!("the API server refused: {error}")));
         return seen;
     }
     match server.engine.probe(&needs).await {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rolecall_api::{
-    AccountCounts, Condition, DatabaseAdmin, DatabaseAdminStatus, Endpoint, Time, conditions, reasons,
+    AccountCounts, Condition, DatabaseAdmin, DatabaseAdminStatus, Endpoint, ObjectCounts, Time, conditions,
+    reasons,
 };
 use rolecall_engine::{Census, Class, Finding, Probe, Reason};
 
@@ -27,6 +28,10 @@ pub(super) struct Seen {
     pub(super) probe: Option<Probe>,
     /// Its accounts.
     pub(super) counts: Option<AccountCounts>,
+    /// The objects in the databases that were read.
+    pub(super) objects: Option<ObjectCounts>,
+    /// Objects whose access list is nearly full.
+    pub(super) crowded: Vec<String>,
     /// The address and admin user that are in use now.
     pub(super) endpoint: Option<Endpoint>,
 }
@@ -87,11 +92,18 @@ pub(super) fn status(admin: &DatabaseAdmin, seen: &Seen, now: Timestamp) -> Data
             let message = "spec.suspend is true: nothing on this server is touched";
             list.push(condition(conditions::READY, true, reasons::DATABASE_SUSPENDED, message));
         }
-        None => list.push(condition(conditions::READY, true, reasons::SUCCEEDED, "the server can be worked on")),
+        None => {
+            list.push(condition(conditions::READY, true, reasons::SUCCEEDED, "the server can be worked on"))
+        }
     }
     match (seen.reachable, &seen.state.obstacle) {
         (Some(true), _) => {
-            list.push(condition(conditions::REACHABLE, true, reasons::SUCCEEDED, "the admin user can log in"));
+            list.push(condition(
+                conditions::REACHABLE,
+                true,
+                reasons::SUCCEEDED,
+                "the admin user can log in",
+            ));
         }
         (Some(false), Some(obstacle)) => {
             list.push(condition(conditions::REACHABLE, false, &obstacle.reason, &obstacle.message));
@@ -108,6 +120,14 @@ pub(super) fn status(admin: &DatabaseAdmin, seen: &Seen, now: Timestamp) -> Data
             _ => list.extend(conditions::find(&before.conditions, conditions::CAPABLE).cloned()),
         },
     }
+    if !seen.crowded.is_empty() {
+        list.push(condition(
+            conditions::ACCESS_LISTS_CROWDED,
+            true,
+            reasons::ACCESS_LIST_NEARLY_FULL,
+            &crowded(&seen.crowded),
+        ));
+    }
     let probe = seen.probe.as_ref();
     DatabaseAdminStatus {
         observed_generation: generation,
@@ -116,8 +136,19 @@ pub(super) fn status(admin: &DatabaseAdmin, seen: &Seen, now: Timestamp) -> Data
         server_identity: probe.map(|probe| probe.identity.clone()).or(before.server_identity),
         endpoint: seen.endpoint.clone().or(before.endpoint),
         accounts: seen.counts.or(before.accounts),
-        objects: None,
+        objects: seen.objects,
     }
+}
+
+fn crowded(objects: &[String]) -> String {
+    let mut message = format!(
+        "these objects have so many grants to single users that PostgreSQL will soon refuse any more (SQLSTATE 54000); grant to roles instead, and revoke from users: {}",
+        objects.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ")
+    );
+    if objects.len() > LISTED {
+        message.push_str(&format!(" and {} more", objects.len() - LISTED));
+    }
+    message
 }
 
 fn capable(probe: &Probe, condition: &impl Fn(&str, bool, &str, &str) -> Condition) -> Condition {
@@ -127,7 +158,8 @@ fn capable(probe: &Probe, condition: &impl Fn(&str, bool, &str, &str) -> Conditi
     };
     let lacking: Vec<&Finding> =
         probe.findings.iter().filter(|finding| finding.reason != Reason::PublicConnect).collect();
-    let told: Vec<&Finding> = if lacking.is_empty() { probe.findings.iter().collect() } else { lacking.clone() };
+    let told: Vec<&Finding> =
+        if lacking.is_empty() { probe.findings.iter().collect() } else { lacking.clone() };
     let mut message =
         told.iter().take(LISTED).map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("\n");
     if told.len() > LISTED {
@@ -142,7 +174,8 @@ pub(super) fn tell(shared: &Shared, admin: &Arc<DatabaseAdmin>, after: &Database
     let before = admin.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     for type_ in [conditions::READY, conditions::CAPABLE] {
         let Some(new) = conditions::find(&after.conditions, type_).cloned() else { continue };
-        let known = conditions::find(before, type_).is_some_and(|old| old.reason == new.reason && old.status == new.status);
+        let known = conditions::find(before, type_)
+            .is_some_and(|old| old.reason == new.reason && old.status == new.status);
         let benign = new.status == conditions::TRUE && new.reason != reasons::PUBLIC_CONNECT;
         if known || benign || new.reason == reasons::TEARING_DOWN {
             continue;

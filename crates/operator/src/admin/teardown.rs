@@ -56,14 +56,19 @@ pub(super) async fn tear_down(
         (Deletion::Retain, _) => Ok(()),
         (Deletion::Revoke, Some(server)) => sweep(server, key).await,
         // Nothing was ever done on a server that was never reached.
-        (Deletion::Revoke, None) if admin.status.as_ref().is_none_or(|status| status.endpoint.is_none()) => Ok(()),
+        (Deletion::Revoke, None) if admin.status.as_ref().is_none_or(|status| status.endpoint.is_none()) => {
+            Ok(())
+        }
         (Deletion::Revoke, None) => Err("the server does not answer".to_owned()),
     };
     if let Err(why) = left {
         if !late {
             return Ok(Done { at: Some((deadline, Lane::Normal)), retry: true });
         }
-        let note = format!("the server was not swept before the teardown deadline: {why}. Look for members of {} there that can log in", rolecall_engine::MARKER);
+        let note = format!(
+            "the server was not swept before the teardown deadline: {why}. Look for members of {} there that can log in",
+            rolecall_engine::MARKER
+        );
         shared.objects.event(&**admin, Severity::Warning, reasons::ABANDONED, "TearDown", &note).await;
         tracing::warn!(admin = %key, why, "abandoned");
     }

@@ -1,0 +1,253 @@
+//! Object permissions: the permission sets of each logical database.
+//!
+//! Accounts say which sets they want ([`wanted`]); what a set holds is made right here, per logical database: read its
+//! objects, label them by the import rules, compute what each set should hold, converge, and tell the accounts. An
+//! account never waits for objects to be granted to it, only for its set to stand, which most often it does already.
+
+mod standing;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rolecall_api::{DatabaseSession, reasons};
+use rolecall_engine::sets::{SetOutcome, SetRecord, SetWish, set_role_name};
+use rolecall_engine::{Catalog, CatalogQuery};
+use rolecall_policy::{
+    CanonicalPermissions, ImportRules, PermissionEntries, compute_permissions, label_objects,
+};
+use rolecall_resolve::Grant;
+use tokio::time::Instant;
+
+pub use standing::{Holding, Imported, Sets, Standing, Wanted};
+
+use crate::Shared;
+use crate::account::lifecycle::{Obstacle, plus};
+use crate::queue::Lane;
+use crate::runtime::{Done, Failed};
+use crate::servers::Server;
+use crate::world::{ObjectKey, ObjectsKey, Work};
+
+/// How long a set that nobody uses is kept right, so that the next session need not wait for it.
+const KEPT_UNUSED: Duration = Duration::from_secs(600);
+
+/// The most objects that a message names.
+const LISTED: usize = 5;
+
+/// The permission set that a session wants; `None` where policy gives it no object permissions.
+pub fn wanted(
+    admin: &ObjectKey,
+    server: &Server,
+    session: &DatabaseSession,
+    grant: &Grant,
+) -> Option<Wanted> {
+    let database = session.spec.database_name.as_deref().filter(|_| grant.has_permissions())?;
+    Some(Wanted {
+        key: ObjectsKey { admin: admin.clone(), database: database.into() },
+        role: set_role_name(&server.owner.uid, database, &grant.permissions),
+        entries: Arc::clone(&grant.entries),
+    })
+}
+
+/// Looks at the objects of one logical database and makes its permission sets right.
+///
+/// # Errors
+///
+/// None so far: what goes wrong is told to the accounts and tried again.
+pub async fn reconcile(shared: &Shared, key: &ObjectsKey) -> Result<Done, Failed> {
+    let kept = shared.sets.kept(key);
+    if kept.is_empty() {
+        tell_counts(shared, key, None);
+        return Ok(Done::nothing());
+    }
+    let (admin, rules) = {
+        let world = shared.world();
+        (world.admin(&key.admin), world.import_rules(&key.admin.namespace))
+    };
+    let state = shared.servers.get(&key.admin);
+    let (Some(admin), Some(state)) = (admin, state) else { return Ok(Done::nothing()) };
+    // Its accounts wait as well, and wake this when the server can be worked on again.
+    if state.unreachable || admin.spec.suspend {
+        return Ok(Done { retry: true, ..Done::nothing() });
+    }
+    let Some(server) = state.server else { return Ok(Done::nothing()) };
+    let mut done = drop_unused(shared, key, &server).await;
+    let database = rolecall_resolve::database(&admin);
+    if let Err(denial) = rules.check(&database) {
+        let obstacle = Obstacle::stalled(denial.reason.as_str(), denial.message);
+        for (role, _) in &kept {
+            tell(shared, key, role, Standing::Withheld(obstacle.clone()));
+        }
+        return Ok(done);
+    }
+    match converge(key, &server, &database, rules, &kept).await {
+        Ok((outcomes, imported)) => {
+            for outcome in &outcomes {
+                tell(shared, key, &outcome.role, standing(outcome));
+            }
+            tell_counts(shared, key, Some(imported));
+            done.retry |= outcomes.iter().any(|outcome| !outcome.is_complete());
+        }
+        Err(obstacle) => {
+            tracing::warn!(objects = %key.database, admin = %key.admin, error = obstacle.message, "the objects could not be looked at");
+            for (role, _) in &kept {
+                // What stood goes on standing until it is known to be otherwise.
+                if !matches!(shared.sets.standing(key, role), Standing::Stands(_)) {
+                    tell(shared, key, role, Standing::Failed(obstacle.clone()));
+                }
+            }
+            done.retry = true;
+        }
+    }
+    let interval = admin.spec.object_sync.get().mul_f64(rand::random_range(0.9..1.0));
+    done.at_earliest(plus(Timestamp::now(), interval).map(|at| (at, Lane::Normal)));
+    Ok(done)
+}
+
+async fn converge(
+    key: &ObjectsKey,
+    server: &Server,
+    database: &rolecall_policy::Database,
+    rules: ImportRules,
+    kept: &[(String, Arc<PermissionEntries>)],
+) -> Result<(Vec<SetOutcome>, Imported), Obstacle> {
+    let query = CatalogQuery {
+        database: key.database.to_string(),
+        sets: kept.iter().map(|(role, _)| role.clone()).collect(),
+    };
+    let catalog = server.engine.read_objects(&query).await.map_err(|error| Obstacle::from(&error))?;
+    let catalog = Arc::new(catalog);
+    let (wishes, imported) = compute(server, key, database, rules, kept, &catalog).await?;
+    let outcomes = server.engine.converge(&wishes, &catalog).await.map_err(|error| Obstacle::from(&error))?;
+    Ok((outcomes, imported))
+}
+
+/// What each set should hold. Tens of thousands of objects take a moment of a core: not of the one that ends accesses.
+async fn compute(
+    server: &Server,
+    key: &ObjectsKey,
+    database: &rolecall_policy::Database,
+    rules: ImportRules,
+    kept: &[(String, Arc<PermissionEntries>)],
+    catalog: &Arc<Catalog>,
+) -> Result<(Vec<SetWish>, Imported), Obstacle> {
+    let (database, catalog, kept) = (database.clone(), Arc::clone(catalog), kept.to_vec());
+    let (owner, name) = (server.owner.clone(), Arc::clone(&key.database));
+    let computed = tokio::task::spawn_blocking(move || {
+        let labelled = Arc::new(label_objects(&rules, &database, Arc::clone(&catalog.objects)));
+        let wishes = kept
+            .into_iter()
+            .map(|(role, entries)| {
+                let permissions = compute_permissions(&entries, &labelled, Some(&name));
+                let canonical: CanonicalPermissions = entries.canonical();
+                SetWish::new(role, SetRecord::new(&owner, &name, &canonical), &permissions)
+            })
+            .collect();
+        let imported = Imported {
+            objects: count(labelled.imported()),
+            by_rule: labelled
+                .imported_per_rule()
+                .into_iter()
+                .map(|(rule, objects)| (rule.to_owned(), count(objects)))
+                .collect(),
+            crowded: catalog
+                .crowded
+                .keys()
+                .filter_map(|index| catalog.objects.get(*index))
+                .map(|object| format!("{}.{}.{}", object.database, object.schema, object.name))
+                .collect(),
+        };
+        (wishes, imported)
+    });
+    computed.await.map_err(|error| {
+        Obstacle::passing(reasons::PENDING, format!("labelling the objects failed: {error}"))
+    })
+}
+
+/// Drops sets that nobody has used for a while, and tells when the next one is due.
+async fn drop_unused(shared: &Shared, key: &ObjectsKey, server: &Server) -> Done {
+    let mut done = Done::nothing();
+    for (role, since) in shared.sets.unused(key) {
+        let due = since + KEPT_UNUSED;
+        if due > Instant::now() {
+            let left = due.duration_since(Instant::now());
+            done.at_earliest(plus(Timestamp::now(), left).map(|at| (at, Lane::Normal)));
+            continue;
+        }
+        match server.engine.drop_set(&role, &server.owner.uid).await {
+            Ok(applied) => {
+                if let Some(why) = applied.kept_because {
+                    tracing::info!(role, admin = %key.admin, why, "an unused permission set stays");
+                }
+                shared.sets.forget(key, &role);
+            }
+            Err(error) => {
+                tracing::warn!(role, admin = %key.admin, %error, "an unused permission set could not be dropped");
+                done.retry = true;
+            }
+        }
+    }
+    done
+}
+
+fn tell(shared: &Shared, key: &ObjectsKey, role: &str, standing: Standing) {
+    for account in shared.sets.set_standing(key, role, standing) {
+        shared.queue.add(Work::Account(account), Lane::Normal);
+    }
+}
+
+fn tell_counts(shared: &Shared, key: &ObjectsKey, imported: Option<Imported>) {
+    if shared.sets.set_imported(key, imported) {
+        shared.recount(&key.admin);
+        let rules: BTreeSet<ObjectKey> = shared.world().rules_in(&key.admin.namespace).collect();
+        for rule in rules {
+            shared.queue.add(Work::Rule(rule), Lane::Normal);
+        }
+    }
+}
+
+fn standing(outcome: &SetOutcome) -> Standing {
+    if let Some(failure) = &outcome.failure {
+        return Standing::Failed(Obstacle::from(failure));
+    }
+    let counts: BTreeMap<String, u64> = outcome
+        .granted
+        .iter()
+        .map(|(privilege, objects)| {
+            (privilege.as_str().to_owned(), u64::try_from(*objects).unwrap_or(u64::MAX))
+        })
+        .collect();
+    let incomplete = incomplete(outcome);
+    match incomplete {
+        // Nothing at all could be given: that is no access.
+        Some(obstacle) if counts.is_empty() => Standing::Failed(obstacle),
+        incomplete => Standing::Stands(Arc::new(Holding { counts, incomplete })),
+    }
+}
+
+/// What a set lacks or holds too much, in one message that carries the statements.
+fn incomplete(outcome: &SetOutcome) -> Option<Obstacle> {
+    let mut told: Vec<String> = outcome
+        .missing
+        .iter()
+        .take(LISTED)
+        .map(|missing| {
+            format!("{} on {} is missing: {}", missing.privileges, missing.object, missing.statement)
+        })
+        .collect();
+    if outcome.missing_objects > told.len() && outcome.missing_objects > 0 {
+        told.push(format!("{} objects in all lack something", outcome.missing_objects));
+    }
+    told.extend(outcome.excess.iter().take(LISTED).map(|excess| {
+        format!(
+            "{} on {} was granted by {} and cannot be taken away by the admin user: {}",
+            excess.privileges, excess.object, excess.grantor, excess.statement
+        )
+    }));
+    (!told.is_empty()).then(|| Obstacle::stalled(reasons::MISSING_OBJECT_PRIVILEGES, told.join("\n")))
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
