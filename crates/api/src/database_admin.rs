@@ -108,14 +108,12 @@ pub struct DatabaseAdminSpec {
     /// Users that Rolecall created here and that no live session explains. `Disable` (default): they are
     /// disabled. `Report`: they are only counted and named.
     ///
-    /// Not in effect yet: orphans are neither disabled nor reported.
+    /// Not in effect yet: orphans are counted in `status.accounts.orphaned` and left as they are.
     #[serde(default)]
     pub orphans: Orphans,
 
     /// How often the server's objects are read again while sessions use object permissions, as a duration
     /// such as `5m` (default).
-    ///
-    /// Not in effect yet, because object permissions are not.
     #[serde(default = "five_minutes")]
     #[schemars(schema_with = "schema::positive_duration")]
     pub object_sync: GoDuration,

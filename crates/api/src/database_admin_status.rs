@@ -36,7 +36,7 @@ pub struct DatabaseAdminStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accounts: Option<AccountCounts>,
 
-    /// Objects that object permissions know. Not filled yet, because object permissions are not in effect.
+    /// Objects that object permissions know, in the logical databases where sessions use them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objects: Option<ObjectCounts>,
 }

@@ -146,8 +146,7 @@ pub struct DatabaseSessionStatus {
     #[schemars(schema_with = "schema::of::<CreateDbUserMode>")]
     pub mode: Option<CreateDbUserMode>,
 
-    /// Objects per privilege, for example `{SELECT: 12, UPDATE: 1}`. Not filled yet, because object
-    /// permissions are not in effect.
+    /// Objects per privilege that the user has through object permissions, for example `{SELECT: 12, UPDATE: 1}`.
     #[serde(default, skip_serializing_if = "schema::is_empty")]
     pub permissions: BTreeMap<String, u64>,
 

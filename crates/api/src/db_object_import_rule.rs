@@ -22,8 +22,7 @@ use crate::{Selector, rules, schema};
     derive = "PartialEq",
     doc = "A DbObjectImportRule says which objects of a database (tables, views, schemas ...) exist for \
            object permissions, and gives them labels. Where a namespace has no rule, every object is imported with \
-           the labels protocol, database_service_name, object_kind, database, schema and name. Not in effect \
-           yet, because object permissions are not.",
+           the labels protocol, database_service_name, object_kind, database, schema and name.",
     printcolumn(name = "PRIORITY", type_ = "integer", json_path = ".spec.priority"),
     printcolumn(
         name = "READY",
