@@ -163,7 +163,11 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
     };
     let lost = lease.lost();
     let mut watches = watch::start(&client, &namespaces, &shared, &stop);
+    // A stop ends the watches too: it is asked for first, so that an orderly end is told from a failure.
     let result = tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        () = lost.cancelled() => Err(anyhow::anyhow!("the lease was lost; another operator leads now")),
         synced = watches.synced() => match synced {
             true => {
                 health.set_ready();
@@ -171,6 +175,7 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
                 let workers = CancellationToken::new();
                 let running = tokio::spawn(runtime::run(Arc::clone(&shared), workers.clone()));
                 let result = tokio::select! {
+                    biased;
                     () = stop.cancelled() => Ok(()),
                     () = lost.cancelled() => Err(anyhow::anyhow!("the lease was lost; another operator leads now")),
                     () = watches.failed() => Err(anyhow::anyhow!("a watch ended")),
@@ -185,8 +190,6 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
             }
             false => Err(anyhow::anyhow!("a watch ended before everything was listed")),
         },
-        () = stop.cancelled() => Ok(()),
-        () = lost.cancelled() => Err(anyhow::anyhow!("the lease was lost; another operator leads now")),
     };
     for server in shared.servers.all() {
         server.engine.close().await;
