@@ -193,7 +193,10 @@ pub fn give_up(session: &DatabaseSession, timed: bool, obstacle: Obstacle, now: 
 pub fn give_up_at(session: &DatabaseSession) -> Option<Timestamp> {
     let created = session.metadata.creation_timestamp.as_ref()?.0;
     let deadline = session.spec.start_deadline.as_ref().map_or(DEFAULT_START_DEADLINE, |d| d.get());
-    plus(created, deadline)
+    // A creation time is cut to seconds: without the one that it may lack, a deadline of a second could be over before
+    // anybody had looked. A deadline of nothing stays one: there the first try counts.
+    let lacking = if deadline.is_zero() { Duration::ZERO } else { Duration::from_secs(1) };
+    plus(created, deadline + lacking)
 }
 
 /// Is the session over at some time by itself?
@@ -433,8 +436,8 @@ mod tests {
 
     #[test]
     fn a_timed_session_waits_until_its_start_deadline_and_a_standing_one_for_ever() {
-        assert!(matches!(verdict(&session(Some(60)), &denied(), CREATED + 59), Verdict::Wait(_)));
-        assert!(matches!(verdict(&session(Some(60)), &denied(), CREATED + 60), Verdict::Reject(_)));
+        assert!(matches!(verdict(&session(Some(60)), &denied(), CREATED + 60), Verdict::Wait(_)));
+        assert!(matches!(verdict(&session(Some(60)), &denied(), CREATED + 61), Verdict::Reject(_)));
         assert!(matches!(verdict(&session(None), &denied(), CREATED + 9_999), Verdict::Wait(_)));
     }
 
