@@ -97,8 +97,9 @@ async fn program() -> Result<&'static PathBuf> {
             if release {
                 cargo.arg("--release");
             }
-            let built = cargo.status().await.context("running cargo")?;
-            ensure!(built.success(), "cargo build -p rolecall-operator failed");
+            let built = cargo.output().await.context("running cargo")?;
+            let said = String::from_utf8_lossy(&built.stderr);
+            ensure!(built.status.success(), "cargo build -p rolecall-operator failed:\n{said}");
             Ok(directory.join("rolecall-operator"))
         })
         .await

@@ -1,5 +1,8 @@
 //! One behaviour per test, on a real API server and real PostgreSQL servers.
 
+mod accounts;
 mod credentials;
 mod policy;
+mod restart;
 mod sessions;
+mod suspend;
