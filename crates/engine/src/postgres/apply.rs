@@ -161,7 +161,15 @@ impl Postgres {
         place: &Place,
         account: &AccountName,
     ) -> Result<Vec<rights::Dependency>, Error> {
-        let message = rights::dependencies(account);
+        self.dependencies_of(place, account.as_str()).await
+    }
+
+    pub(super) async fn dependencies_of(
+        &self,
+        place: &Place,
+        role: &str,
+    ) -> Result<Vec<rights::Dependency>, Error> {
+        let message = rights::dependencies(role);
         let reply = self.server.run(place, &message).await?;
         super::observe::parse(&reply, || message.attempted(0).to_owned())
     }

@@ -11,6 +11,8 @@
 //! | `observe`, `reader`, `census`, `probe` | what is read |
 //! | `activate`, `adjust`, `end`, `guard`, `rights` | what is sent, as text |
 //! | `apply`, `drain` | what is sent when |
+//! | `objects` | the objects of a logical database |
+//! | `sets` | permission sets: converged, listed, dropped |
 
 mod activate;
 mod adjust;
@@ -22,6 +24,7 @@ mod drain;
 mod end;
 mod guard;
 mod message;
+mod objects;
 mod observe;
 mod platform;
 mod pool;
@@ -30,6 +33,7 @@ mod quote;
 mod reader;
 mod rights;
 mod server;
+mod sets;
 pub mod sqlstate;
 mod stats;
 mod tls;
@@ -41,7 +45,10 @@ pub use config::{Auth, Config, Tls, TlsMode, parse_address};
 pub use platform::{Platform, RDS_IAM};
 pub use stats::Stats;
 
-use crate::{Applied, Census, Engine, Error, Needs, Observed, Plan, Probe, Query};
+use crate::{
+    Applied, Catalog, CatalogQuery, Census, Engine, Error, Needs, Observed, Plan, Probe, Query, SetEntry,
+    SetOutcome, SetWish,
+};
 
 /// One PostgreSQL server, reached as its admin user.
 #[derive(Debug)]
@@ -95,6 +102,22 @@ impl Engine for Postgres {
             Plan::Adjust(plan) => self.adjust(plan).await,
             Plan::End(plan) => self.end(plan).await,
         }
+    }
+
+    async fn read_objects(&self, query: &CatalogQuery) -> Result<Catalog, Error> {
+        self.catalog(query).await
+    }
+
+    async fn converge(&self, wishes: &[SetWish], catalog: &Catalog) -> Result<Vec<SetOutcome>, Error> {
+        self.converge_all(wishes, catalog).await
+    }
+
+    async fn sets(&self) -> Result<Vec<SetEntry>, Error> {
+        self.list_sets().await
+    }
+
+    async fn drop_set(&self, role: &str, owner_uid: &str) -> Result<Applied, Error> {
+        self.retire_set(role, owner_uid).await
     }
 
     async fn close(&self) {

@@ -30,6 +30,12 @@ pub(super) fn names<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> String
     format!("ARRAY[{}]::pg_catalog.name[]", list(names.into_iter().map(literal)))
 }
 
+/// An array of numbers of objects, which may be empty.
+pub(super) fn numbers(ids: impl IntoIterator<Item = u32>) -> String {
+    let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();
+    format!("'{{{}}}'::pg_catalog.oid[]", ids.join(","))
+}
+
 /// A DO statement. The delimiter is one that does not occur in the body, whatever names stand in it, and the line
 /// breaks keep the body's end and the delimiter from making one together.
 pub(super) fn block(body: &str) -> String {

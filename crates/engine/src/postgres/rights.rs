@@ -51,10 +51,10 @@ SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_roles u WHERE u.rolname =
     )
 }
 
-/// Lists what depends on an account, counted by database and kind, as JSON.
-pub(super) fn dependencies(account: &AccountName) -> Message {
+/// Lists what depends on a role, counted by database and kind, as JSON.
+pub(super) fn dependencies(role: &str) -> Message {
     Message::one(
-        format!("reading what depends on {}", identifier(account.as_str())),
+        format!("reading what depends on {}", identifier(role)),
         format!(
             "SELECT COALESCE(pg_catalog.json_agg(x), '[]') FROM (
   SELECT d.datname AS database, s.deptype AS kind, pg_catalog.count(*) AS count
@@ -63,7 +63,7 @@ pub(super) fn dependencies(account: &AccountName) -> Message {
   WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND u.rolname = {}
     AND s.classid <> 'pg_catalog.pg_auth_members'::pg_catalog.regclass
   GROUP BY 1, 2 ORDER BY 1 NULLS FIRST, 2) x",
-            literal(account.as_str())
+            literal(role)
         ),
     )
 }
@@ -76,9 +76,15 @@ pub(super) fn databases(dependencies: &[Dependency]) -> BTreeSet<Option<String>>
 /// Takes away what the account holds in the database where this runs, and on the server as a whole. What the admin
 /// user may not take away is passed over.
 pub(super) fn revoke(account: &AccountName, dialect: Dialect, connect_too: bool) -> Message {
-    let name = literal(account.as_str());
-    let may_become = if dialect.has_grantors() { "SET" } else { "MEMBER" };
     let on_database = if connect_too { "ALL" } else { "CREATE, TEMPORARY" };
+    revoke_from(account.as_str(), dialect, on_database, "true")
+}
+
+/// As [`revoke`], from any role: of databases these privileges (the inside of an SQL string), of other things what the
+/// condition on the dependency (the alias `s`) holds for.
+pub(super) fn revoke_from(role: &str, dialect: Dialect, on_database: &str, which: &str) -> Message {
+    let name = literal(role);
+    let may_become = if dialect.has_grantors() { "SET" } else { "MEMBER" };
     let body = format!(
         "DECLARE
   one pg_catalog.record;
@@ -133,7 +139,7 @@ BEGIN
       WHERE s.classid = 'pg_catalog.pg_parameter_acl'::pg_catalog.regclass AND p.oid = s.objid
     ) x
     JOIN pg_catalog.pg_roles g ON g.oid = x.grantor
-    WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'a' AND x.grantee = u.oid
+    WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'a' AND x.grantee = u.oid AND ({which})
       AND s.dbid IN (0, (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))
   LOOP
     BEGIN
@@ -149,7 +155,7 @@ BEGIN
   END LOOP;
 END"
     );
-    Message::one(format!("revoking rights of {} itself", identifier(account.as_str())), block(&body))
+    Message::one(format!("revoking rights of {} itself", identifier(role)), block(&body))
 }
 
 /// What an account is kept for, in words.

@@ -6,6 +6,8 @@ use crate::{Class, Reason};
 pub const CHANGED: &str = "RC001";
 /// Of our own: the account itself holds rights on objects.
 pub(super) const HOLDS_RIGHTS: &str = "RC002";
+/// Of our own: a role with the name of a permission set does not carry our record.
+pub(super) const NOT_OURS: &str = "RC003";
 
 /// How our own checks fail: plain SQL has no other way, and PL/pgSQL would be compiled anew each time.
 pub(super) const DIVISION_BY_ZERO: &str = "22012";
@@ -35,6 +37,7 @@ pub fn meaning(code: &str) -> (Class, Reason) {
     match code {
         _ if is_retried(code) => (Class::Transient, Reason::ServerRefused),
         CHANGED | HOLDS_RIGHTS => (Class::Transient, Reason::AccountInUse),
+        NOT_OURS => (Class::Refused, Reason::DbRoleNotGrantable),
         // Somebody created it meanwhile; the next look sees it.
         "42710" => (Class::Transient, Reason::ServerRefused),
         // Cancelled by a time-out of ours, out of resources, or the transaction is already dead.

@@ -27,6 +27,13 @@ impl Dialect {
     }
 }
 
+impl Dialect {
+    /// 17 and later: `MAINTAIN` is a privilege.
+    pub(super) fn has_maintain(self) -> bool {
+        self.0 >= 17
+    }
+}
+
 impl Version {
     /// Reads the parameter `server_version`, as `17.10 (Debian 17.10-1.pgdg120+1)`.
     pub(super) fn parse(text: &str) -> Self {

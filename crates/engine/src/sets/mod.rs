@@ -11,6 +11,7 @@ mod plan;
 pub use name::{SetRecord, set_role_name};
 pub use outcome::{Excess, Missing, SetEntry, SetOutcome, Why};
 pub use plan::{GrantGroup, MOST_OBJECTS, RevokeGroup, SetPlan, plan_set};
+pub(crate) use plan::plan_from;
 
 use rolecall_policy::{ObjectPermissions, PrivilegeSet};
 

@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_name_tells_apart_what_differs_and_never_changes() {
         let name = set_role_name("uid-1", "shop", &permissions(&["prod"], false));
-        assert_eq!(name, "rolecall:c0ffee");
+        assert_eq!(name, "rolecall:941be85d85d257fdb645388405d9231662b0a20b");
         assert!(name.len() <= crate::account::MAX_NAME_BYTES);
         for other in [
             set_role_name("uid-2", "shop", &permissions(&["prod"], false)),

@@ -1,6 +1,6 @@
 //! What became of a set.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use rolecall_policy::{DbObject, Privilege};
 
@@ -81,10 +81,8 @@ pub struct Excess {
 pub struct SetEntry {
     /// Its role.
     pub role: String,
-    /// What it stands for; `None` where its record cannot be read.
+    /// Whose it is, in which logical database, and what it stands for; `None` where its record cannot be read.
     pub record: Option<SetRecord>,
-    /// The logical databases in which it holds something.
-    pub databases: BTreeSet<String>,
     /// How many accounts are members of it.
     pub members: usize,
 }

@@ -68,7 +68,11 @@ impl SetPlan {
 /// nothing from the set. What a wish needs without naming it, CONNECT and USAGE of the schemas, is granted where not
 /// everybody has it.
 pub fn plan_set(wish: &SetWish, catalog: &Catalog) -> SetPlan {
-    let state = catalog.sets.get(&wish.role);
+    plan_from(wish, catalog, catalog.sets.get(&wish.role))
+}
+
+/// As [`plan_set`], from another state of the set than that in the catalogue.
+pub(crate) fn plan_from(wish: &SetWish, catalog: &Catalog, state: Option<&SetState>) -> SetPlan {
     let nothing = SetState::default();
     let held = &state.unwrap_or(&nothing).held;
     let (wanted, allowed) = expected(wish, catalog);

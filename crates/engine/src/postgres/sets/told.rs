@@ -1,0 +1,218 @@
+//! What became of a set, for people: what is missing or too much, and the statement that mends it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rolecall_policy::{Privilege, PrivilegeSet};
+
+use super::super::quote::{identifier, identifiers};
+use super::ask::Answer;
+use super::change::Refused;
+use super::{Id, id_of};
+use crate::objects::{Catalog, Held, ObjectClass, SetState};
+use crate::sets::{Excess, Missing, SetOutcome, SetPlan, SetWish, Why};
+use crate::{Class, Error, Reason};
+
+/// How many objects are named; the others are counted.
+const MOST_NAMED: usize = 50;
+/// An object's row is full (`program_limit_exceeded`).
+const ROW_FULL: &str = "54000";
+
+/// What an outcome is told from.
+pub(super) struct Told<'a> {
+    pub(super) admin: &'a str,
+    pub(super) wish: &'a SetWish,
+    pub(super) catalog: &'a Catalog,
+    pub(super) found: &'a SetState,
+    pub(super) state: &'a SetState,
+    pub(super) left: &'a SetPlan,
+    pub(super) effective: &'a BTreeMap<Id, Answer>,
+    pub(super) ungrantable: &'a BTreeMap<Id, Answer>,
+    pub(super) refused: &'a Refused,
+    pub(super) no_connect: Option<&'a Error>,
+}
+
+/// The outcome of a set that held what it should.
+pub(super) fn complete(wish: &SetWish, catalog: &Catalog, connects: bool) -> SetOutcome {
+    SetOutcome {
+        role: wish.role.clone(),
+        granted: granted(wish, catalog, |_| PrivilegeSet::EMPTY),
+        near_limit: near_limit(wish, catalog),
+        connects,
+        ..SetOutcome::default()
+    }
+}
+
+/// The outcome of a set that was converged.
+pub(super) fn outcome(told: &Told<'_>) -> SetOutcome {
+    let mut outcome = complete(told.wish, told.catalog, told.state.connects);
+    let mut lacking: HashMap<usize, PrivilegeSet> = HashMap::new();
+    for group in &told.left.grants {
+        for object in &group.objects {
+            let Some(answer) = told.effective.get(&id_of(told.catalog, *object)) else {
+                // It was dropped meanwhile.
+                lacking.insert(*object, PrivilegeSet::ALL);
+                continue;
+            };
+            let privileges = answer.lacking.intersection(group.privileges);
+            if privileges.is_empty() {
+                continue;
+            }
+            lacking.insert(*object, privileges);
+            outcome.missing_objects += 1;
+            if outcome.missing.len() < MOST_NAMED {
+                outcome.missing.push(told.missing(*object, group.class, privileges, answer));
+            }
+        }
+    }
+    outcome.granted =
+        granted(told.wish, told.catalog, |object| lacking.get(&object).copied().unwrap_or_default());
+    outcome.revoked = revoked(told.found, told.state);
+    outcome.excess = told.excess();
+    if !told.state.connects {
+        outcome.missing.insert(0, told.no_connect());
+    }
+    outcome
+}
+
+/// The error for a name that no set has.
+pub(super) fn no_set(role: &str) -> Error {
+    Error {
+        class: Class::Refused,
+        reason: Reason::DbRoleInvalid,
+        attempted: format!("making the permission set {role:?}"),
+        code: String::new(),
+        detail: "it is not the name of a permission set".to_owned(),
+        remedy: String::new(),
+    }
+}
+
+impl Told<'_> {
+    fn missing(
+        &self,
+        object: usize,
+        class: ObjectClass,
+        privileges: PrivilegeSet,
+        answer: &Answer,
+    ) -> Missing {
+        let id = id_of(self.catalog, object);
+        let (name, admin) = (&answer.name, identifier(self.admin));
+        let grant = format!("GRANT {privileges} ON {class} {name} TO {admin} WITH GRANT OPTION");
+        let (why, statement) = match (self.refused.get(&id), self.ungrantable.get(&id)) {
+            (_, Some(asked)) if asked.closed => {
+                let usage = format!("GRANT USAGE ON SCHEMA {} TO {admin}", answer.schema);
+                let also = asked.lacking.intersection(privileges);
+                let statement = if also.is_empty() { usage } else { format!("{usage}; {grant}") };
+                (Why::SchemaClosed, statement)
+            }
+            (Some(error), _) if error.code == ROW_FULL => (
+                Why::AccessListFull,
+                format!(
+                    "REVOKE ALL ON {class} {name} FROM roles that do not need it: its access list is full"
+                ),
+            ),
+            (Some(error), _) => (Why::Refused(format!("{} (SQLSTATE {})", error.detail, error.code)), grant),
+            (None, _) => (Why::NotGrantable, grant),
+        };
+        Missing { object: format!("{class} {name}"), privileges: privileges.to_string(), why, statement }
+    }
+
+    fn no_connect(&self) -> Missing {
+        let database = identifier(&self.catalog.database);
+        let why = match self.no_connect {
+            Some(error) if error.code == ROW_FULL => Why::AccessListFull,
+            _ => Why::NotGrantable,
+        };
+        Missing {
+            object: format!("DATABASE {database}"),
+            privileges: "CONNECT".to_owned(),
+            why,
+            statement: format!(
+                "GRANT CONNECT ON DATABASE {database} TO {} WITH GRANT OPTION",
+                identifier(self.admin)
+            ),
+        }
+    }
+
+    fn excess(&self) -> Vec<Excess> {
+        let set = identifier(&self.wish.role);
+        let mut excess = Vec::new();
+        for group in &self.left.revokes {
+            let (class, privileges, grantor) = (group.class, group.privileges, &group.grantor);
+            let option = if group.option_only { "GRANT OPTION FOR " } else { "" };
+            for object in &group.objects {
+                let Some(answer) = self.effective.get(&id_of(self.catalog, *object)) else { continue };
+                let revoke =
+                    format!("REVOKE {option}{privileges} ON {class} {} FROM {set} CASCADE", answer.name);
+                excess.push(Excess {
+                    object: format!("{class} {}", answer.name),
+                    privileges: format!("{option}{privileges}"),
+                    grantor: grantor.to_string(),
+                    statement: format!("SET ROLE {}; {revoke}", identifiers([grantor])),
+                });
+                if excess.len() == MOST_NAMED {
+                    return excess;
+                }
+            }
+        }
+        if self.state.strays {
+            excess.push(Excess {
+                object: format!("ROLE {set}"),
+                privileges: "an attribute, a membership, or rights on what no set has any on".to_owned(),
+                grantor: String::new(),
+                statement: format!("DROP OWNED BY {set} (as superuser, in each database)"),
+            });
+        }
+        excess
+    }
+}
+
+fn granted(
+    wish: &SetWish,
+    catalog: &Catalog,
+    lacking: impl Fn(usize) -> PrivilegeSet,
+) -> BTreeMap<Privilege, usize> {
+    let mut counts = BTreeMap::new();
+    for (object, privileges) in &wish.wanted {
+        let Some(facts) = catalog.objects.get(*object) else { continue };
+        let has = privileges
+            .intersection(PrivilegeSet::of_kind(facts.kind))
+            .difference(catalog.unknown)
+            .difference(lacking(*object));
+        for privilege in has.iter() {
+            *counts.entry(privilege).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// How many objects a set held something on that it holds no more.
+fn revoked(before: &SetState, after: &SetState) -> BTreeMap<Privilege, usize> {
+    let (before, after) = (by_object(before), by_object(after));
+    let mut counts = BTreeMap::new();
+    for (object, privileges) in before {
+        let lost = privileges.difference(after.get(&object).copied().unwrap_or_default());
+        for privilege in lost.iter() {
+            *counts.entry(privilege).or_default() += 1;
+        }
+    }
+    counts
+}
+
+fn by_object(state: &SetState) -> HashMap<usize, PrivilegeSet> {
+    let mut held: HashMap<usize, PrivilegeSet> = HashMap::with_capacity(state.held.len());
+    for Held { object, privileges, .. } in &state.held {
+        let has = held.entry(*object).or_default();
+        *has = has.union(*privileges);
+    }
+    held
+}
+
+fn near_limit(wish: &SetWish, catalog: &Catalog) -> Vec<(rolecall_policy::DbObject, u32)> {
+    if catalog.crowded.is_empty() {
+        return Vec::new();
+    }
+    let crowded = wish.wanted.iter().filter_map(|(object, _)| {
+        Some((catalog.objects.get(*object)?.clone(), *catalog.crowded.get(object)?))
+    });
+    crowded.take(MOST_NAMED).collect()
+}
