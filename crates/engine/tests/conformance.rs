@@ -6,7 +6,7 @@ mod harness;
 use std::time::Instant;
 
 use futures::StreamExt;
-use harness::{Admin, FakeServer, RealServer};
+use harness::{Admin, FakeServer, RealServer, vectors};
 use rolecall_engine::conformance::{self, Harness};
 use rolecall_testbed::{PgVersion, Postgres};
 
@@ -25,6 +25,11 @@ async fn run_all(name: &str, harness: &dyn Harness) {
         .collect();
     println!("{name}: {}/{} in {:.1?}", outcomes.len() - failed.len(), outcomes.len(), started.elapsed());
     assert!(failed.is_empty(), "{name}:\n{}", failed.join("\n\n"));
+}
+
+async fn run_vectors(version: PgVersion) {
+    let server = RealServer::new(Postgres::shared(version).await.unwrap(), Admin::CreateRole).await;
+    vectors::run(&version.to_string(), &server).await;
 }
 
 async fn run_on(version: PgVersion, admin: Admin) {
@@ -79,8 +84,34 @@ async fn postgres_17_as_a_superuser() {
 }
 
 #[tokio::test]
+async fn vectors_on_the_fake() {
+    vectors::run("fake", &FakeServer::default()).await;
+}
+
+#[tokio::test]
+async fn vectors_on_postgres_15() {
+    run_vectors(PgVersion::V15).await;
+}
+
+#[tokio::test]
+async fn vectors_on_postgres_16() {
+    run_vectors(PgVersion::V16).await;
+}
+
+#[tokio::test]
+async fn vectors_on_postgres_17() {
+    run_vectors(PgVersion::V17).await;
+}
+
+#[tokio::test]
+async fn vectors_on_postgres_18() {
+    run_vectors(PgVersion::V18).await;
+}
+
+#[tokio::test]
 async fn postgres_that_speaks_german() {
     let pg = Box::leak(Box::new(Postgres::german().start().await.unwrap()));
     let server = RealServer::new(pg, Admin::CreateRole).await;
     run_all("German", &server).await;
+    vectors::run("German", &server).await;
 }

@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret;
 
 use super::refused;
-use super::world::{Role, User, World};
+use super::world::{User, World};
 use crate::account::Leftover;
 use crate::plan::{Activate, Adjust, End};
 use crate::{AccountName, Applied, Class, Error, Reason};

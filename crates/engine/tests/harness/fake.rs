@@ -7,12 +7,29 @@ use async_trait::async_trait;
 use rolecall_engine::Engine;
 use rolecall_engine::account::Leftover;
 use rolecall_engine::conformance::{Harness, State, Trace};
-use rolecall_engine::fake::{Database, Fake, Role, User};
+use rolecall_engine::fake::{Database, Fake, Role};
+
+use super::vectors::Server;
 
 #[derive(Default)]
 pub(crate) struct FakeServer {
     fake: Fake,
     names: AtomicU32,
+}
+
+#[async_trait]
+impl Server for FakeServer {
+    fn is_fake(&self) -> bool {
+        true
+    }
+
+    async fn named_role(&self, name: &str) {
+        self.fake.world().add_roles([name]);
+    }
+
+    async fn admin_database(&self) -> Option<String> {
+        None
+    }
 }
 
 #[async_trait]

@@ -2,6 +2,7 @@
 
 mod fake;
 mod real;
+pub(crate) mod vectors;
 
 pub(crate) use fake::FakeServer;
 pub(crate) use real::{Admin, RealServer};

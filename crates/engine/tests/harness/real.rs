@@ -10,6 +10,7 @@ use rolecall_engine::postgres::Postgres as PgEngine;
 use rolecall_testbed::{Certificate, Postgres};
 use tokio_postgres::Client;
 
+use super::vectors::Server;
 use crate::common::{config, literal, quote, unique};
 
 /// What kind of admin user the engine has.
@@ -84,6 +85,30 @@ impl RealServer {
 
     fn has_grantors(&self) -> bool {
         self.pg.version().major() >= 16
+    }
+}
+
+#[async_trait]
+impl Server for RealServer {
+    fn is_fake(&self) -> bool {
+        false
+    }
+
+    async fn named_role(&self, name: &str) {
+        let role = quote(name);
+        let create = format!(
+            "do $$ begin create role {role}; exception when duplicate_object or unique_violation then null; end $$"
+        );
+        self.sql("postgres", &create).await;
+        self.sql("postgres", &format!("grant {role} to {} with admin option", self.admin)).await;
+    }
+
+    async fn admin_database(&self) -> Option<String> {
+        let query = format!(
+            "select datname from pg_stat_activity where usename = {} and application_name = 'rolecall' order by state_change desc",
+            literal(&self.admin)
+        );
+        self.pg.value("postgres", &query).await.unwrap()
     }
 }
 

@@ -1,0 +1,15 @@
+//! Permission sets on real servers of every version.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod admins;
+mod concurrency;
+mod convergence;
+mod drift;
+mod membership;
+mod objects;
+mod planning;
+mod retiring;
+mod shop;
+mod vectors;
