@@ -2,7 +2,9 @@
 
 mod accounts;
 mod credentials;
+mod endings;
 mod policy;
 mod restart;
 mod sessions;
+mod status;
 mod suspend;
