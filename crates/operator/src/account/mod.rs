@@ -1,17 +1,30 @@
 //! One account with all its sessions: the unit of work.
 //!
-//! A look at an account reads as five steps: [`gather`] what the API server holds, let policy and time decide about
-//! each session ([`lifecycle`]), [`carry_out`] on the server what follows for the account (observe, plan, apply, read
-//! back), and report to each session what became of it ([`report`]). What the account should be follows from the
-//! sessions alone, so that a restart, a retry and the normal path are one path.
+//! What the account should be follows from the sessions alone, so that a restart, a retry and the normal path are one
+//! path. A look reads as:
+//!
+//! | step | module | does I/O |
+//! |---|---|---|
+//! | what the API server holds, and what policy says | [`gather`] | no |
+//! | what should happen to each session | [`lifecycle`] | no |
+//! | what needs no server; who waits, who is let go | [`round`] | no |
+//! | what follows for the account: observe, plan, apply, read back | [`carry_out`] | the server |
+//! | permission sets that the account wants | [`wanted_sets`] | no |
+//! | credentials: made, renewed, taken back | [`handing`], [`credentials`] | Secrets |
+//! | the status of each session | [`report`], [`note`] | no |
+//! | writing it down | [`settle`] | the API server |
 
 mod carry_out;
 pub mod credentials;
 mod gather;
+mod handing;
 pub mod lifecycle;
 pub mod memory;
+mod note;
 pub mod report;
+mod round;
 mod settle;
+mod wanted_sets;
 
 pub use gather::wanted_roles;
 
@@ -27,9 +40,9 @@ use crate::Shared;
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
 use crate::world::{AccountKey, ObjectKey, Work};
-use carry_out::Round;
 use lifecycle::{Ending, Next, Obstacle, Verdict, give_up, give_up_at, is_touched};
 use report::{Left, Outcome};
+use round::Round;
 
 /// Looks at one account.
 ///

@@ -13,6 +13,7 @@ use super::lifecycle::{Obstacle, phase};
 
 /// What happened to a session.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a look holds a handful of them, and most are the large one")]
 pub enum Outcome {
     /// It has access.
     Active(Active),

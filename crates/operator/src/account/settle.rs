@@ -7,7 +7,7 @@ use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
 use rolecall_api::{DatabaseSession, SessionPhase, reasons};
 use serde_json::json;
 
-use super::carry_out::next_look;
+use super::handing::next_look;
 use super::lifecycle::{is_touched, phase, plus};
 use super::report::{self, Left, Outcome, audit, end_reason, is_news, status};
 use crate::Shared;

@@ -1,0 +1,291 @@
+//! One look at an account: its sessions sorted by what should happen to them, and what needs no server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rolecall_api::{DatabaseAdmin, DatabaseSession, Deletion, reasons};
+
+use super::gather::{Gathered, Item};
+use super::handing::take_back;
+use super::lifecycle::{Ending, Life, Next, Obstacle, Verdict, give_up, phase};
+use super::memory::Report;
+use super::outcome_of_end;
+use super::report::{Left, Outcome};
+use crate::Shared;
+use crate::objects::Severity;
+use crate::permissions::Standing;
+use crate::runtime::Failed;
+use crate::servers::State;
+use crate::world::{AccountKey, ObjectKey};
+
+/// Starts may fail one by one, and each failure can change what the account should be. After so many attempts the
+/// rest waits for the next look.
+const ATTEMPTS: usize = 8;
+
+/// One look at an account, while it is carried out.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) gathered: Gathered,
+    pub(super) now: Timestamp,
+    pub(super) outcomes: Vec<Option<Outcome>>,
+    /// The permission set of each session that wants one, and how it stands.
+    pub(super) sets: BTreeMap<usize, (String, Standing)>,
+    /// Something failed that may work when it is tried again.
+    pub(super) retry: bool,
+    /// What the status of the DatabaseUser will say.
+    pub(super) report: Option<Report>,
+}
+
+impl Round {
+    pub(super) fn new(gathered: Gathered, now: Timestamp) -> Self {
+        let outcomes = gathered.sessions.iter().map(|_| None).collect();
+        Self { gathered, now, outcomes, sets: BTreeMap::new(), retry: false, report: None }
+    }
+
+    /// What became of each session; those of which nothing is to be said are left out.
+    pub(super) fn outcomes(self) -> Vec<(Arc<DatabaseSession>, Option<Outcome>)> {
+        self.gathered.sessions.into_iter().map(|item| item.session).zip(self.outcomes).collect()
+    }
+
+    pub(super) async fn run(&mut self, shared: &Shared, key: &AccountKey) -> Result<(), Failed> {
+        self.settle_without_server();
+        if !self.needs_server() {
+            return Ok(());
+        }
+        if self.retained(shared, key).await? {
+            return Ok(());
+        }
+        let state = match self.gathered.server.clone() {
+            Some(state) => state,
+            None if self.gathered.admin.is_some() => {
+                // Its reconciler is on the way and wakes this account when it knows more.
+                self.wait_for_first_look();
+                return Ok(());
+            }
+            None => State::default(),
+        };
+        if let Some(obstacle) = self.obstacle_to_starts(&state) {
+            self.fail_starts(&obstacle);
+        }
+        if let Some(obstacle) = self.obstacle_to_everything(&state) {
+            self.hold_ends(shared, key, &obstacle).await?;
+            if let Some(server) = &state.server {
+                self.want_sets(shared, key, server);
+            }
+            self.keep_lives(shared, key, state.server.as_deref(), None).await?;
+            return Ok(());
+        }
+        // The obstacle to everything is a server that is missing.
+        let (Some(server), Some(account)) = (state.server, self.gathered.account.clone()) else {
+            return Ok(());
+        };
+        for _ in 0..ATTEMPTS {
+            if self.attempt(shared, key, &server, &account).await? {
+                return Ok(());
+            }
+        }
+        self.retry = true;
+        Ok(())
+    }
+
+    /// What needs no server: waiting, rejected, untouched sessions.
+    pub(super) fn settle_without_server(&mut self) {
+        for (index, item) in self.gathered.sessions.iter().enumerate() {
+            self.outcomes[index] = match &item.verdict {
+                Verdict::Wait(obstacle) => Some(Outcome::Waiting(obstacle.clone())),
+                Verdict::Reject(obstacle) => Some(Outcome::Rejected(obstacle.clone())),
+                Verdict::Over { .. }
+                | Verdict::Untouched
+                | Verdict::Live(_)
+                | Verdict::Start(_)
+                | Verdict::End(_) => None,
+            };
+        }
+    }
+
+    pub(super) fn needs_server(&self) -> bool {
+        self.gathered
+            .sessions
+            .iter()
+            .any(|item| matches!(item.verdict, Verdict::Live(_) | Verdict::Start(_) | Verdict::End(_)))
+    }
+
+    pub(super) fn wait_for_first_look(&mut self) {
+        let obstacle = Obstacle::passing(reasons::PENDING, "the DatabaseAdmin has not been looked at yet");
+        for index in self.starts() {
+            if phase(&self.gathered.sessions[index].session) != rolecall_api::SessionPhase::Active {
+                self.outcomes[index] = Some(Outcome::Waiting(obstacle.clone()));
+            }
+        }
+        self.retry = true;
+    }
+
+    pub(super) fn obstacle_to_starts(&self, state: &State) -> Option<Obstacle> {
+        if let Some(obstacle) = self.suspended() {
+            return Some(obstacle);
+        }
+        state.obstacle.clone()
+    }
+
+    pub(super) fn obstacle_to_everything(&self, state: &State) -> Option<Obstacle> {
+        if let Some(obstacle) = self.suspended() {
+            return Some(obstacle);
+        }
+        if state.unreachable || state.server.is_none() {
+            return Some(state.obstacle.clone().unwrap_or_else(|| {
+                Obstacle::stalled(
+                    reasons::DATABASE_NOT_FOUND,
+                    "there is no DatabaseAdmin to reach the server with",
+                )
+            }));
+        }
+        None
+    }
+
+    pub(super) fn suspended(&self) -> Option<Obstacle> {
+        let admin = self.gathered.admin.as_ref().filter(|admin| admin.spec.suspend)?;
+        Some(Obstacle::stalled(
+            reasons::DATABASE_SUSPENDED,
+            format!(
+                "the DatabaseAdmin {:?} is suspended: nothing on its server is touched",
+                admin.metadata.name.as_deref().unwrap_or_default()
+            ),
+        ))
+    }
+
+    pub(super) fn starts(&self) -> Vec<usize> {
+        self.indexes(|item| matches!(item.verdict, Verdict::Start(_)))
+    }
+
+    pub(super) fn lives(&self) -> Vec<usize> {
+        self.indexes(|item| matches!(item.verdict, Verdict::Live(_)))
+    }
+
+    pub(super) fn ends(&self) -> Vec<usize> {
+        self.indexes(|item| matches!(item.verdict, Verdict::End(_)))
+    }
+
+    pub(super) fn indexes(&self, is: impl Fn(&Item) -> bool) -> Vec<usize> {
+        let items = self.gathered.sessions.iter().enumerate();
+        items.filter(|(_, item)| is(item)).map(|(index, _)| index).collect()
+    }
+
+    pub(super) fn life(&self, index: usize) -> Option<&Life> {
+        match &self.gathered.sessions[index].verdict {
+            Verdict::Live(life) | Verdict::Start(life) => Some(life),
+            _ => None,
+        }
+    }
+
+    pub(super) fn fail_starts(&mut self, obstacle: &Obstacle) {
+        for index in self.starts() {
+            self.fail_start(index, obstacle.clone());
+        }
+    }
+
+    /// A start that did not come off: it waits, is rejected, or has to be ended first.
+    pub(super) fn fail_start(&mut self, index: usize, obstacle: Obstacle) {
+        let item = &mut self.gathered.sessions[index];
+        let verdict = give_up(&item.session, item.timed, obstacle, self.now);
+        let verdict = match verdict {
+            // Something may have been done for it in this very look.
+            Verdict::Reject(obstacle) if item.touched => {
+                Verdict::End(Ending { reason: None, next: Next::Rejected(obstacle) })
+            }
+            Verdict::Wait(obstacle) if item.touched => {
+                Verdict::End(Ending { reason: None, next: Next::Again(obstacle) })
+            }
+            other => other,
+        };
+        self.outcomes[index] = match &verdict {
+            Verdict::Wait(obstacle) => Some(Outcome::Waiting(obstacle.clone())),
+            Verdict::Reject(obstacle) => Some(Outcome::Rejected(obstacle.clone())),
+            _ => None,
+        };
+        self.retry |= matches!(verdict, Verdict::Wait(_) | Verdict::End(_));
+        item.verdict = verdict;
+    }
+
+    /// Accesses that should end and cannot: because the server is gone for good they are let go, otherwise they stay.
+    pub(super) async fn hold_ends(
+        &mut self,
+        shared: &Shared,
+        key: &AccountKey,
+        obstacle: &Obstacle,
+    ) -> Result<(), Failed> {
+        let given_up = given_up(self.gathered.admin.as_deref(), shared.settings.teardown_deadline, self.now);
+        for index in self.ends() {
+            let Verdict::End(ending) = self.gathered.sessions[index].verdict.clone() else { continue };
+            let session = Arc::clone(&self.gathered.sessions[index].session);
+            match given_up {
+                GivenUp::No => {
+                    let reason = ending.reason;
+                    self.outcomes[index] = Some(match ending.next {
+                        // It never became Active: it keeps waiting, and what may be there is closed later.
+                        Next::Pending(obstacle) | Next::Again(obstacle) if reason.is_none() => {
+                            Outcome::Waiting(obstacle)
+                        }
+                        _ => Outcome::Ending { reason, obstacle: obstacle.clone() },
+                    });
+                    self.retry = true;
+                }
+                GivenUp::Abandoned => {
+                    let note = format!(
+                        "the access of {} on {} could not be taken away: {}. Disable the account on the server by hand",
+                        key.username, key.admin, obstacle.message
+                    );
+                    shared
+                        .objects
+                        .event(&*session, Severity::Warning, reasons::ABANDONED, "End", &note)
+                        .await;
+                    tracing::warn!(account = %key, session = %ObjectKey::of(&*session), "abandoned");
+                    // Whoever has no other copy of the credentials has no access any more.
+                    take_back(shared, &session).await?;
+                    self.outcomes[index] = Some(outcome_of_end(&ending, Some(Left::Abandoned)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// With `deletion: Retain` the database stays as it is, whether it answers or not.
+    pub(super) async fn retained(&mut self, shared: &Shared, key: &AccountKey) -> Result<bool, Failed> {
+        let retained = self.gathered.admin.as_ref().is_some_and(|admin| {
+            admin.metadata.deletion_timestamp.is_some() && admin.spec.deletion == Deletion::Retain
+        });
+        if !retained {
+            return Ok(false);
+        }
+        for index in self.ends() {
+            let Verdict::End(ending) = self.gathered.sessions[index].verdict.clone() else { continue };
+            let session = Arc::clone(&self.gathered.sessions[index].session);
+            take_back(shared, &session).await?;
+            let note = format!(
+                "{} on {} stays as it is: the DatabaseAdmin is being deleted with deletion: Retain",
+                key.username, key.admin
+            );
+            shared.objects.event(&*session, Severity::Warning, reasons::DATABASE_REMOVED, "End", &note).await;
+            self.outcomes[index] = Some(outcome_of_end(&ending, Some(Left::Retained)));
+        }
+        Ok(true)
+    }
+}
+
+/// Is ending accesses on a server given up?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GivenUp {
+    /// Never, while its DatabaseAdmin is declared.
+    No,
+    /// Its DatabaseAdmin is gone, or is being deleted for longer than the deadline.
+    Abandoned,
+}
+
+fn given_up(admin: Option<&DatabaseAdmin>, deadline: std::time::Duration, now: Timestamp) -> GivenUp {
+    let Some(admin) = admin else { return GivenUp::Abandoned };
+    let Some(deleted) = &admin.metadata.deletion_timestamp else { return GivenUp::No };
+    match super::lifecycle::plus(deleted.0, deadline) {
+        Some(end) if end <= now => GivenUp::Abandoned,
+        _ => GivenUp::No,
+    }
+}
