@@ -30,8 +30,8 @@ pub struct Cli {
 }
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 done; 1 error, with a message on standard error; 2 the answer is no, where that was asked for
-(explain --exit-code, convert --strict). connect ends with the status of the program that it ran.";
+Exit status: 0 done; 1 error, with a message on standard error; 2 the answer is no, where that was
+asked for (explain --exit-code, convert --strict). connect ends with the status of psql.";
 
 /// Flags of every command.
 #[derive(Clone, Debug, Default, Args)]
@@ -145,8 +145,8 @@ Examples:
   # In a pipeline: status 2 where alice could not start a session
   kubectl rolecall explain -u alice -d orders --exit-code -o json -f manifests/
 
--o json prints an object of apiVersion cli.rolecall.dev/v1 and kind Explanation; docs/explain-json.md describes it.
-Within v1 fields are added, never changed or removed.";
+-o json prints an object of apiVersion cli.rolecall.dev/v1 and kind Explanation, which
+docs/explain-json.md describes. Within v1 fields are added, never changed or removed.";
 
 /// `ls`.
 #[derive(Clone, Debug, Default, Args)]
@@ -248,8 +248,8 @@ Examples:
   # In a pipeline: status 2 where a line of the role has no equal
   kubectl rolecall convert --strict -f role.yaml | kubectl apply -n shop -f -
 
-What was not carried over, and why, is listed on standard error. Where a condition could not be carried over, what it
-guards is closed, not open.";
+What was not carried over, and why, is listed on standard error. A label expression that could not
+be carried over selects no database in allow and every database in deny, until it is written in CEL.";
 
 /// `connect`.
 #[derive(Clone, Debug, Default, Args)]
@@ -311,8 +311,8 @@ Examples:
   # One statement with one role, through a port-forward
   kubectl rolecall connect orders --db-name horizon --db-roles reader --address 127.0.0.1:5432 -- -c 'select 1'
 
-The key never leaves this machine: the session gets a certificate request, and key and certificate lie in a directory
-that only you can read, until psql ends.";
+The key never leaves this machine: the session gets a certificate request. Key and certificate lie in
+a directory that only you can read, until psql ends.";
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {
     rolecall_api::duration::parse(text).map_err(|error| error.to_string())

@@ -25,7 +25,15 @@ pub fn read(paths: &[PathBuf], namespace: Option<&str>) -> anyhow::Result<(Names
     collect(yaml::documents(paths)?, namespace)
 }
 
-fn collect(documents: Vec<Document>, namespace: Option<&str>) -> anyhow::Result<(Namespace, Vec<String>)> {
+/// The objects in these documents; see [`read`].
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn collect(
+    documents: Vec<Document>,
+    namespace: Option<&str>,
+) -> anyhow::Result<(Namespace, Vec<String>)> {
     let mut found = Found { namespace: namespace.map(str::to_owned), ..Found::default() };
     for document in documents {
         found.take(document)?;

@@ -8,7 +8,7 @@ mod yaml;
 
 pub use cluster::{Cluster, own_user};
 pub(crate) use cluster::{list, plain};
-pub use manifests::read as read_manifests;
+pub use manifests::{collect as collect_manifests, read as read_manifests};
 pub use namespace::Namespace;
 pub use objects::{parse as parse_objects, read as read_objects};
 pub use yaml::{Document, Place, documents, parse as parse_documents, read_text, typed};
