@@ -10,8 +10,7 @@
 //!
 //! # Caveats
 //!
-//! The worker that took a key must call [`Queue::done`], else the key never comes out again: [`Taken`] does it when
-//! it is dropped, also in a panic.
+//! A key in work comes out again only when its [`Taken`] was dropped, which also happens in a panic.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;

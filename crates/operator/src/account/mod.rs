@@ -5,14 +5,14 @@
 //!
 //! | step | module | does I/O |
 //! |---|---|---|
-//! | what the API server holds, and what policy says | [`gather`] | no |
-//! | what should happen to each session | [`lifecycle`] | no |
-//! | what needs no server; who waits, who is let go | [`round`] | no |
-//! | what follows for the account: observe, plan, apply, read back | [`carry_out`] | the server |
-//! | permission sets that the account wants | [`wanted_sets`] | no |
-//! | credentials: made, renewed, taken back | [`handing`], [`credentials`] | Secrets |
-//! | the status of each session | [`report`], [`note`] | no |
-//! | writing it down | [`settle`] | the API server |
+//! | what the API server holds, and what policy says | `gather` | no |
+//! | what should happen to each session | `lifecycle` | no |
+//! | what needs no server; who waits, who is let go | `round` | no |
+//! | what follows for the account: observe, plan, apply, read back | `carry_out` | the server |
+//! | permission sets that the account wants | `wanted_sets` | no |
+//! | credentials: made, renewed, taken back | `handing`, `credentials` | Secrets |
+//! | the status of each session | `report`, `note` | no |
+//! | writing it down | `settle` | the API server |
 
 mod carry_out;
 pub mod credentials;

@@ -1,7 +1,7 @@
 //! The DatabaseAdmin: its server is made, looked at, and in the end left.
 //!
-//! A look reads as: [`read`] the Secrets and make a server of them, probe it, take a census of its accounts, [`status`]
-//! what was seen. Deleting one tears every account down first; see [`teardown`].
+//! A look reads as: read the Secrets and make a server of them (`connect`), probe it, take a census of its accounts,
+//! tell what was seen (`status`). Deleting one tears every account down first (`teardown`).
 
 mod connect;
 mod status;
