@@ -76,12 +76,15 @@ pub(super) fn databases(dependencies: &[Dependency]) -> BTreeSet<Option<String>>
 /// Takes away what the account holds in the database where this runs, and on the server as a whole. What the admin
 /// user may not take away is passed over.
 pub(super) fn revoke(account: &AccountName, dialect: Dialect, connect_too: bool) -> Message {
-    let on_database = if connect_too { "ALL" } else { "CREATE, TEMPORARY" };
+    let on_database = if connect_too { "true" } else { "a.privilege_type <> 'CONNECT'" };
     revoke_from(account.as_str(), dialect, on_database, "true")
 }
 
-/// As [`revoke`], from any role: of databases these privileges (the inside of an SQL string), of other things what the
-/// condition on the dependency (the alias `s`) holds for.
+/// As [`revoke`], from any role: of databases what one condition holds for (aliases `d`, the database, and `a`, what is
+/// granted), of other things what the other does (the alias `s`, the dependency).
+///
+/// The privileges are named: for ALL the server might look for the grants of another grantor, whose rights the admin
+/// user has as well.
 pub(super) fn revoke_from(role: &str, dialect: Dialect, on_database: &str, which: &str) -> Message {
     let name = literal(role);
     let may_become = if dialect.has_grantors() { "SET" } else { "MEMBER" };
@@ -90,57 +93,60 @@ pub(super) fn revoke_from(role: &str, dialect: Dialect, on_database: &str, which
   one pg_catalog.record;
 BEGIN
   FOR one IN
-    SELECT DISTINCT x.revoke, x.grantor, g.rolname <> CURRENT_USER AND pg_catalog.pg_has_role(g.oid, '{may_become}') AS become, g.rolname
+    SELECT x.before || 'REVOKE ' || pg_catalog.string_agg(DISTINCT x.privilege_type, ', ') || ' ON ' || x.object AS revoke,
+      g.rolname <> CURRENT_USER AND pg_catalog.pg_has_role(g.oid, '{may_become}') AS become, g.rolname
     FROM pg_catalog.pg_shdepend s
     JOIN pg_catalog.pg_roles u ON u.oid = s.refobjid AND u.rolname = {name}
     CROSS JOIN LATERAL (
-      SELECT a.grantor, a.grantee, 'REVOKE ALL ON ' || CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::pg_catalog.regclass AS revoke
+      SELECT a.grantor, a.grantee, a.privilege_type, '' AS before,
+        CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::pg_catalog.regclass AS object
       FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) a
       WHERE s.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = s.objid
-      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON TABLE ' || t.attrelid::pg_catalog.regclass
+      UNION ALL SELECT a.grantor, a.grantee, a.privilege_type, '', 'TABLE ' || t.attrelid::pg_catalog.regclass
       FROM pg_catalog.pg_attribute t CROSS JOIN LATERAL pg_catalog.aclexplode(t.attacl) a
       WHERE s.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND t.attrelid = s.objid AND t.attnum = s.objsubid
-      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON ROUTINE ' || p.oid::pg_catalog.regprocedure
+      UNION ALL SELECT a.grantor, a.grantee, a.privilege_type, '', 'ROUTINE ' || p.oid::pg_catalog.regprocedure
       FROM pg_catalog.pg_proc p CROSS JOIN LATERAL pg_catalog.aclexplode(p.proacl) a
       WHERE s.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = s.objid
-      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON SCHEMA ' || pg_catalog.quote_ident(n.nspname)
+      UNION ALL SELECT a.grantor, a.grantee, a.privilege_type, '', 'SCHEMA ' || pg_catalog.quote_ident(n.nspname)
       FROM pg_catalog.pg_namespace n CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) a
       WHERE s.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND n.oid = s.objid
-      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON TYPE ' || t.oid::pg_catalog.regtype
+      UNION ALL SELECT a.grantor, a.grantee, a.privilege_type, '', 'TYPE ' || t.oid::pg_catalog.regtype
       FROM pg_catalog.pg_type t CROSS JOIN LATERAL pg_catalog.aclexplode(t.typacl) a
       WHERE s.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = s.objid
-      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON LANGUAGE ' || pg_catalog.quote_ident(l.lanname)
+      UNION ALL SELECT a.grantor, a.grantee, a.privilege_type, '', 'LANGUAGE ' || pg_catalog.quote_ident(l.lanname)
       FROM pg_catalog.pg_language l CROSS JOIN LATERAL pg_catalog.aclexplode(l.lanacl) a
       WHERE s.classid = 'pg_catalog.pg_language'::pg_catalog.regclass AND l.oid = s.objid
-      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON FOREIGN DATA WRAPPER ' || pg_catalog.quote_ident(f.fdwname)
+      UNION ALL SELECT a.grantor, a.grantee, a.privilege_type, '', 'FOREIGN DATA WRAPPER ' || pg_catalog.quote_ident(f.fdwname)
       FROM pg_catalog.pg_foreign_data_wrapper f CROSS JOIN LATERAL pg_catalog.aclexplode(f.fdwacl) a
       WHERE s.classid = 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass AND f.oid = s.objid
-      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON FOREIGN SERVER ' || pg_catalog.quote_ident(f.srvname)
+      UNION ALL SELECT a.grantor, a.grantee, a.privilege_type, '', 'FOREIGN SERVER ' || pg_catalog.quote_ident(f.srvname)
       FROM pg_catalog.pg_foreign_server f CROSS JOIN LATERAL pg_catalog.aclexplode(f.srvacl) a
       WHERE s.classid = 'pg_catalog.pg_foreign_server'::pg_catalog.regclass AND f.oid = s.objid
-      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON LARGE OBJECT ' || l.oid
+      UNION ALL SELECT a.grantor, a.grantee, a.privilege_type, '', 'LARGE OBJECT ' || l.oid
       FROM pg_catalog.pg_largeobject_metadata l CROSS JOIN LATERAL pg_catalog.aclexplode(l.lomacl) a
       WHERE s.classid = 'pg_catalog.pg_largeobject'::pg_catalog.regclass AND l.oid = s.objid
-      UNION ALL SELECT d.defaclrole, a.grantee, 'ALTER DEFAULT PRIVILEGES FOR ROLE ' || pg_catalog.quote_ident(r.rolname)
-        || COALESCE(' IN SCHEMA ' || pg_catalog.quote_ident(n.nspname), '') || ' REVOKE ALL ON '
-        || CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES'
+      UNION ALL SELECT d.defaclrole, a.grantee, a.privilege_type, 'ALTER DEFAULT PRIVILEGES FOR ROLE ' || pg_catalog.quote_ident(r.rolname)
+        || COALESCE(' IN SCHEMA ' || pg_catalog.quote_ident(n.nspname), '') || ' ',
+        CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES'
           WHEN 'T' THEN 'TYPES' WHEN 'n' THEN 'SCHEMAS' WHEN 'L' THEN 'LARGE OBJECTS' END
       FROM pg_catalog.pg_default_acl d CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl) a
       JOIN pg_catalog.pg_roles r ON r.oid = d.defaclrole LEFT JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace
       WHERE s.classid = 'pg_catalog.pg_default_acl'::pg_catalog.regclass AND d.oid = s.objid
-      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE {on_database} ON DATABASE ' || pg_catalog.quote_ident(d.datname)
+      UNION ALL SELECT a.grantor, a.grantee, a.privilege_type, '', 'DATABASE ' || pg_catalog.quote_ident(d.datname)
       FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) a
-      WHERE s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND d.oid = s.objid
-      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON TABLESPACE ' || pg_catalog.quote_ident(t.spcname)
+      WHERE s.classid = 'pg_catalog.pg_database'::pg_catalog.regclass AND d.oid = s.objid AND ({on_database})
+      UNION ALL SELECT a.grantor, a.grantee, a.privilege_type, '', 'TABLESPACE ' || pg_catalog.quote_ident(t.spcname)
       FROM pg_catalog.pg_tablespace t CROSS JOIN LATERAL pg_catalog.aclexplode(t.spcacl) a
       WHERE s.classid = 'pg_catalog.pg_tablespace'::pg_catalog.regclass AND t.oid = s.objid
-      UNION ALL SELECT a.grantor, a.grantee, 'REVOKE ALL ON PARAMETER ' || p.parname
+      UNION ALL SELECT a.grantor, a.grantee, a.privilege_type, '', 'PARAMETER ' || p.parname
       FROM pg_catalog.pg_parameter_acl p CROSS JOIN LATERAL pg_catalog.aclexplode(p.paracl) a
       WHERE s.classid = 'pg_catalog.pg_parameter_acl'::pg_catalog.regclass AND p.oid = s.objid
     ) x
     JOIN pg_catalog.pg_roles g ON g.oid = x.grantor
     WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'a' AND x.grantee = u.oid AND ({which})
       AND s.dbid IN (0, (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))
+    GROUP BY x.before, x.object, g.oid, g.rolname
   LOOP
     BEGIN
       -- What was granted by one is not taken away by another.

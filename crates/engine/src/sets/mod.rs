@@ -10,8 +10,8 @@ mod plan;
 
 pub use name::{SetRecord, set_role_name};
 pub use outcome::{Excess, Missing, SetEntry, SetOutcome, Why};
-pub use plan::{GrantGroup, MOST_OBJECTS, RevokeGroup, SetPlan, plan_set};
 pub(crate) use plan::plan_from;
+pub use plan::{GrantGroup, MOST_OBJECTS, RevokeGroup, SetPlan, plan_set};
 
 use rolecall_policy::{ObjectPermissions, PrivilegeSet};
 

@@ -26,7 +26,7 @@ pub(super) struct Change<'a> {
     pub(super) class: ObjectClass,
     /// The catalogue in which the objects stand.
     pub(super) table: super::Table,
-    /// `SELECT, UPDATE`, or `ALL`.
+    /// `SELECT, UPDATE`. Named one by one: for ALL the server might act for another grantor.
     pub(super) privileges: String,
     pub(super) set: &'a str,
     pub(super) verb: Verb<'a>,

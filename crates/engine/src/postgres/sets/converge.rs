@@ -31,6 +31,8 @@ struct Work<'a> {
     /// What the admin user may not grant.
     ungrantable: BTreeMap<Id, Answer>,
     refused: Refused,
+    /// Something was granted and has not been read back.
+    unread: bool,
     /// Why CONNECT was not granted.
     no_connect: Option<Error>,
 }
@@ -85,6 +87,7 @@ impl Postgres {
             state: catalog.sets.get(&wish.role).cloned().unwrap_or_default(),
             ungrantable: BTreeMap::new(),
             refused: Refused::new(),
+            unread: false,
             no_connect: None,
         };
         let found = work.state.clone();
@@ -134,7 +137,10 @@ impl Work<'_> {
         self.grant(&plan.grants, &plan.revokes).await?;
         // Grant options of several grantors cannot be used in one statement: the server takes those of one, and leaves
         // the rest out. One privilege at a time, it finds the grantor of each.
-        let again: Vec<GrantGroup> = self.plan().grants.into_iter().flat_map(singly).collect();
+        let several = plan.grants.iter().filter(|group| group.privileges.len() > 1);
+        let several: BTreeSet<usize> = several.flat_map(|group| group.objects.iter().copied()).collect();
+        let again: Vec<GrantGroup> =
+            self.plan().grants.into_iter().flat_map(|group| singly(group, &several)).collect();
         if self.grantable(&again).is_empty() {
             return Ok(());
         }
@@ -159,6 +165,9 @@ impl Work<'_> {
             grantable.iter().flat_map(|((class, _), ids)| ids.iter().map(|id| (table_of(*class), *id)));
         let revoked = touched_before.iter().flat_map(|group| &group.objects).map(|o| id_of(self.catalog, *o));
         let touched: Vec<Id> = granted.chain(revoked).collect::<BTreeSet<_>>().into_iter().collect();
+        if touched.is_empty() && !self.unread {
+            return Ok(());
+        }
         // Looking at each of many objects costs more than looking at all.
         let only = if touched.len() > self.catalog.objects.len() / 4 {
             Only::Everything
@@ -209,7 +218,10 @@ impl Work<'_> {
         );
         match self.engine.server.run(self.place, &message).await {
             Err(error) if error.class == Class::Refused => self.no_connect = Some(error),
-            result => drop(result?),
+            result => {
+                result?;
+                self.unread = true;
+            }
         }
         Ok(())
     }
@@ -248,16 +260,16 @@ impl Work<'_> {
             let before = std::mem::take(&mut self.state.held).into_iter();
             state.held.extend(before.filter(|held| !touched.contains(&held.object)));
         }
-        self.state = state;
+        (self.state, self.unread) = (state, false);
         Ok(())
     }
 }
 
-fn singly(group: GrantGroup) -> impl Iterator<Item = GrantGroup> {
-    let GrantGroup { class, privileges, objects } = group;
-    let several = privileges.len() > 1;
-    let privileges: Vec<_> = privileges.iter().filter(|_| several).collect();
-    privileges.into_iter().map(move |one| GrantGroup {
+/// One group for each privilege, with those of its objects that are among these.
+fn singly(group: GrantGroup, among: &BTreeSet<usize>) -> impl Iterator<Item = GrantGroup> {
+    let GrantGroup { class, privileges, mut objects } = group;
+    objects.retain(|object| among.contains(object));
+    privileges.iter().map(move |one| GrantGroup {
         class,
         privileges: PrivilegeSet::from_iter([one]),
         objects: objects.clone(),

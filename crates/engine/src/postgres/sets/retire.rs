@@ -84,28 +84,31 @@ impl Postgres {
         let what = format!("reading what {} holds", identifier(set));
         let statement = held([set].into_iter(), dialect, &Only::Everything);
         let reply = self.server.run(place, &Message::one(what, statement)).await?;
-        let mut groups: BTreeMap<(Table, &str), Vec<u32>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Table, &str, String), Vec<u32>> = BTreeMap::new();
         for row in reply.rows().iter().filter(|row| row.get(0) == Some("h")) {
             let table = match row.get(2) {
                 Some("c") => Table::Class,
                 Some("p") => Table::Proc,
                 _ => Table::Namespace,
             };
-            if let (Some(Ok(id)), Some(grantor)) = (row.get(1).map(str::parse), row.get(4)) {
-                groups.entry((table, grantor)).or_default().push(id);
+            if let (Some(Ok(id)), Some(grantor), Some(list)) =
+                (row.get(1).map(str::parse), row.get(4), row.get(5))
+            {
+                // The privileges are named, as for ALL the server might look for the grants of another grantor.
+                groups.entry((table, grantor, list.replace('*', ""))).or_default().push(id);
             }
         }
         let mut refused = Refused::new();
-        for ((table, grantor), ids) in &groups {
+        for ((table, grantor, privileges), ids) in &groups {
             let verb = Verb::Revoke { grantor, option_only: false };
             let change =
-                Change { class: class_of(*table), table: *table, privileges: "ALL".to_owned(), set, verb };
+                Change { class: class_of(*table), table: *table, privileges: privileges.clone(), set, verb };
             for ids in ids.chunks(MOST_OBJECTS) {
                 self.change(place, dialect, &change, ids, &mut refused).await?;
             }
         }
         // The rest: columns, types, databases. What cannot be taken away shows when the role is dropped.
-        self.server.run(place, &rights::revoke_from(set, dialect, "ALL", "true")).await.map(drop)
+        self.server.run(place, &rights::revoke_from(set, dialect, "true", "true")).await.map(drop)
     }
 }
 

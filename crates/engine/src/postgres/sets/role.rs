@@ -42,8 +42,7 @@ impl Postgres {
         tracing::warn!(set, database, "a permission set has what it never should: taking it away");
         self.server.run(place, &plain(set, dialect)).await?;
         let own = literal(database);
-        let on_database =
-            format!("' || CASE d.datname WHEN {own} THEN 'CREATE, TEMPORARY' ELSE 'ALL' END || '");
+        let on_database = format!("d.datname <> {own} OR a.privilege_type <> 'CONNECT'");
         let stray =
             is_stray(&format!("(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = {own})"));
         self.server.run(place, &rights::revoke_from(set, dialect, &on_database, &stray)).await?;
