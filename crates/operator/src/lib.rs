@@ -55,6 +55,9 @@ use world::{Held, ObjectKey, Wakes, Work, World};
 /// How long after a change a server's accounts are counted again: many changes, one count.
 const RECOUNT: Duration = Duration::from_secs(3);
 
+/// How long a stop waits for what is under way. A Pod is killed after 30 s by default.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What all reconcilers share.
 #[derive(Debug)]
 pub struct Shared {
@@ -183,8 +186,8 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
                 health.set_stopping();
                 workers.cancel();
                 if result.is_ok() {
-                    // What is under way comes to its end; what is not is found again by the next start.
-                    let _ = running.await;
+                    // What is under way comes to its end, unless a server keeps it; the next start finds what is left.
+                    let _ = tokio::time::timeout(STOP_PATIENCE, running).await;
                 }
                 result
             }
