@@ -110,7 +110,7 @@ async fn vectors_on_postgres_18() {
 
 #[tokio::test]
 async fn postgres_that_speaks_german() {
-    let pg = Box::leak(Box::new(Postgres::german().start().await.unwrap()));
+    let pg: &Postgres = Box::leak(Box::new(Postgres::german().start().await.unwrap()));
     let server = RealServer::new(pg, Admin::CreateRole).await;
     run_all("German", &server).await;
     vectors::run("German", &server).await;

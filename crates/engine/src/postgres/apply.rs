@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 
 use super::drain::Door;
 use super::guard::Guard;
+use super::observe::Question;
 use super::server::Place;
-use super::sqlstate::{DEPENDENT_OBJECTS, HOLDS_RIGHTS, LOCK_NOT_AVAILABLE, UNDEFINED_OBJECT};
+use super::sqlstate::{
+    DEPENDENT_OBJECTS, HOLDS_RIGHTS, INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, UNDEFINED_OBJECT,
+};
 use super::{Postgres, activate, adjust, end, probe, rights};
+use crate::account::Leftover;
 use crate::plan::{Activate, Adjust, End, is_set};
-use crate::{AccountName, Applied, Class, Error, Query};
+use crate::{AccountName, Applied, Class, Error, Query, Reason};
 
 impl Postgres {
     pub(super) async fn activate(&self, plan: &Activate) -> Result<Applied, Error> {
@@ -85,7 +89,9 @@ impl Postgres {
         let place = self.server.place(plan.session_database.as_deref());
         let door = Door { place: &place, account: &plan.account, owner_uid: &plan.owner_uid, owned: true };
         let query = query(&plan.account, &plan.owner_uid, plan.session_database.as_deref());
-        self.shut(&door).await?;
+        if let Err(error) = self.shut(&door).await {
+            return Err(self.with_remedy(&place, &query, error).await);
+        }
         // From here on no failure keeps the rest from being tried.
         let stripped = self.strip(&place, plan).await;
         let drained = self.drain(&door, &query).await?;
@@ -110,6 +116,23 @@ impl Postgres {
             }
         }
         Ok(applied)
+    }
+
+    /// Where an account cannot be changed because somebody gave it an attribute, that has to go first.
+    async fn with_remedy(&self, place: &Place, query: &Query, error: Error) -> Error {
+        if error.code != INSUFFICIENT_PRIVILEGE {
+            return error;
+        }
+        let question = Question { query: query.clone(), to_verify: false };
+        let reading = self.reader.read(&self.server, place, question).await.unwrap_or_default();
+        let leftovers = reading.observed.account.map(|account| account.leftovers).unwrap_or_default();
+        let attribute = leftovers.iter().find(|left| matches!(left, Leftover::Attribute { .. }));
+        match attribute {
+            Some(attribute) => {
+                Error { reason: Reason::LeftoverMembership, remedy: attribute.told(&query.account), ..error }
+            }
+            None => error,
+        }
     }
 
     async fn strip(&self, place: &Place, plan: &End) -> Result<(), Error> {
