@@ -127,10 +127,10 @@ where
 
 /// An error without the struct that the API server wraps it in.
 pub(crate) fn plain(error: kube::Error) -> anyhow::Error {
+    /// What an API server says to a path that it does not serve, with and without other kinds in the group.
+    const NOT_SERVED: [&str; 2] = ["404 page not found", "could not find the requested resource"];
     match error {
-        kube::Error::Api(status)
-            if status.code == 404 && status.message.contains("could not find the requested resource") =>
-        {
+        kube::Error::Api(status) if NOT_SERVED.iter().any(|text| status.message.contains(text)) => {
             anyhow::anyhow!(
                 "the cluster does not have Rolecall's kinds; install them: rolecall-operator crds | kubectl apply -f -"
             )

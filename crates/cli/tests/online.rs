@@ -1,0 +1,246 @@
+//! The program against a real API server.
+
+#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use rolecall_testbed::{Cluster, Identity};
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+/// The cluster, with our kinds; and what the program said before they were there.
+async fn cluster() -> (&'static Cluster, &'static str) {
+    static READY: OnceCell<String> = OnceCell::const_new();
+    let cluster = Cluster::shared().await.expect("the cluster starts");
+    let before = READY
+        .get_or_init(|| async {
+            let output = run(&cluster.kubeconfig(), &["ls", "--user", "alice"]).await;
+            cluster
+                .apply(&rolecall_api::crds_yaml().expect("the definitions can be written"))
+                .await
+                .expect("applies");
+            let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+            cluster.kubectl(&wait).await.expect("the definitions are taken up");
+            text(&output.stderr)
+        })
+        .await;
+    (cluster, before)
+}
+
+async fn run(kubeconfig: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kubectl-rolecall"))
+        .args(args)
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .env_remove("ROLECALL_USER")
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn shop() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/shop")
+}
+
+/// A namespace with the objects of the fixture.
+async fn namespace(cluster: &Cluster, name: &str) {
+    cluster
+        .apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}"))
+        .await
+        .expect("the namespace is made");
+    for file in ["databases.yaml", "roles.yaml", "users.yaml", "rules.yaml"] {
+        let text = std::fs::read_to_string(shop().join(file)).expect("the fixture is there");
+        let ours: Vec<&str> =
+            text.split("\n---\n").filter(|document| document.contains("rolecall.dev/")).collect();
+        let path = tempfile::NamedTempFile::new().expect("a file can be made");
+        std::fs::write(path.path(), ours.join("\n---\n")).expect("and written");
+        let path = path.path().display().to_string();
+        cluster
+            .kubectl(&["apply", "--server-side", "-n", name, "-f", &path])
+            .await
+            .expect("the fixtures are valid");
+    }
+}
+
+#[tokio::test]
+async fn online_and_offline_say_the_same() {
+    let (cluster, _) = cluster().await;
+    namespace(cluster, "same").await;
+    let (fixtures, objects) =
+        (shop().display().to_string(), shop().join("objects.csv").display().to_string());
+    for user in ["alice", "bob", "carol", "dave", "erin"] {
+        for database in ["orders", "people", "events"] {
+            let question = ["explain", "-u", user, "-d", database, "--objects", &objects, "-o", "json"];
+            let online = run(&cluster.kubeconfig(), &[&question[..], &["-n", "same"]].concat()).await;
+            assert!(online.status.success(), "{}", text(&online.stderr));
+            let offline = run(&cluster.kubeconfig(), &[&question[..], &["-f", &fixtures]].concat()).await;
+            assert_eq!(text(&online.stdout), text(&offline.stdout), "{user} {database}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_caller_is_the_user_where_none_is_named() {
+    let (cluster, _) = cluster().await;
+    namespace(cluster, "whoami").await;
+    let rights = "
+{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: reader, namespace: whoami},
+ rules: [{apiGroups: [rolecall.dev], resources: ['*'], verbs: [get, list]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: reader, namespace: whoami},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader},
+ subjects: [{kind: Group, name: readers, apiGroup: rbac.authorization.k8s.io}]}";
+    cluster.apply(rights).await.expect("the rights are given");
+    let who = |name: &'static str, groups: &'static [&'static str]| async move {
+        let identity = Identity::user(name, groups);
+        let kubeconfig = cluster.kubeconfig_file_for(&identity).await.expect("a kubeconfig is made");
+        run(&kubeconfig, &["ls", "-n", "whoami"]).await
+    };
+    let alice = who("alice@example.com", &["readers"]).await;
+    assert_eq!(
+        text(&alice.stdout),
+        "DATABASE   PROTOCOL   DATABASE NAMES        MODE\n\
+         events     mongodb    horizon               BestEffortDrop\n\
+         orders     postgres   all except postgres   BestEffortDrop\n\
+         people     postgres   all except postgres   BestEffortDrop (suspended)\n",
+        "{}",
+        text(&alice.stderr)
+    );
+    let zoe = who("zoe", &["readers"]).await;
+    assert_eq!(zoe.status.code(), Some(1));
+    assert_eq!(
+        text(&zoe.stderr),
+        "error: you are \"zoe\" in the cluster: there is no DatabaseUser \"zoe\" in namespace whoami; there are alice, \
+         bob, carol, dave, erin; name the user with --user\n"
+    );
+    let stranger = who("stranger", &[]).await;
+    assert_eq!(stranger.status.code(), Some(1));
+    let told = text(&stranger.stderr);
+    assert!(
+        told.starts_with("error: listing ") && told.contains("\"stranger\" cannot list resource"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended() {
+    let (cluster, _) = cluster().await;
+    namespace(cluster, "live").await;
+    let session = |name: &str, more: &str| {
+        format!(
+            "---\n{{apiVersion: rolecall.dev/v1alpha1, kind: DatabaseSession, metadata: {{name: {name}, namespace: live{more}}}, \
+             spec: {{user: alice, database: orders, databaseName: horizon, ttl: 1h}}}}\n"
+        )
+    };
+    let manifests =
+        session("one", "") + &session("stuck", ", finalizers: [example.com/stuck]") + &session("over", "");
+    cluster.apply(&manifests).await.expect("the sessions are made");
+    for (name, status) in [
+        (
+            "one",
+            r#"{"phase": "Active", "conditions": [{"type": "Ready", "status": "True", "reason": "Active", "message": "", "lastTransitionTime": "2024-01-01T00:00:00Z"}]}"#,
+        ),
+        ("over", r#"{"phase": "Ended"}"#),
+    ] {
+        let patch = format!("{{\"status\": {status}}}");
+        let args = ["patch", "dbs", name, "-n", "live", "--subresource=status", "--type=merge", "-p", &patch];
+        cluster.kubectl(&args).await.expect("the status is written");
+    }
+    let kubeconfig = cluster.kubeconfig();
+    let list = async |args: &[&str]| {
+        let output = run(&kubeconfig, &[&["sessions", "-n", "live", "-o", "json"], args].concat()).await;
+        let list: Value = serde_json::from_slice(&output.stdout).expect("JSON comes out");
+        let items = list["items"].as_array().expect("it is a list").clone();
+        items
+            .iter()
+            .map(|item| item["metadata"]["name"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(list(&[]).await, ["one", "stuck"]);
+    assert_eq!(list(&["--all"]).await, ["one", "over", "stuck"]);
+    assert_eq!(list(&["--user", "bob"]).await, Vec::<String>::new());
+    let table = run(&kubeconfig, &["sessions", "-n", "live"]).await;
+    let table = text(&table.stdout);
+    let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["NAME", "USER", "DATABASE", "DBNAME", "PHASE", "EXPIRES", "REASON", "AGE"]);
+    assert_eq!(rows[1][..7], ["one", "alice", "orders", "horizon", "Active", "-", "Active"]);
+    assert_eq!(rows[2][4], "Pending");
+
+    let ended = run(&kubeconfig, &["end", "one", "stuck", "gone", "-n", "live", "--timeout", "2s"]).await;
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(text(&ended.stdout), "session one ended\n");
+    assert_eq!(
+        text(&ended.stderr),
+        "error: the session stuck is not ended after 2s (Pending: Waiting for the operator); its ending goes on\n\
+         error: ending the session gone: databasesessions.rolecall.dev \"gone\" not found\n"
+    );
+    let unstick = r#"{"metadata": {"finalizers": null}}"#;
+    let args = ["patch", "dbs", "stuck", "-n", "live", "--type=merge", "-p", unstick];
+    cluster.kubectl(&args).await.expect("the finalizer goes");
+    assert_eq!(list(&["--all"]).await, ["over"]);
+}
+
+#[tokio::test]
+async fn what_is_converted_is_admitted_and_read_as_it_was_written() {
+    let (cluster, _) = cluster().await;
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/documents");
+    // One by one, since several documents call their example the same.
+    for example in directory.read_dir().expect("the fixtures are there").flatten() {
+        let file = example.path().display().to_string();
+        let converted = run(&cluster.kubeconfig(), &["convert", "-f", &file, "-n", "default"]).await;
+        assert!(converted.status.success(), "{}", text(&converted.stderr));
+        let manifest = tempfile::NamedTempFile::new().expect("a file can be made");
+        std::fs::write(manifest.path(), &converted.stdout).expect("and written");
+        let manifest = manifest.path().display().to_string();
+        let admitted = cluster.kubectl(&["apply", "--dry-run=server", "-f", &manifest]).await;
+        assert!(admitted.is_ok(), "{file}: {admitted:?}");
+    }
+
+    // Texts that other readers of YAML take for something else.
+    let odd = [
+        "off",
+        "y",
+        "No",
+        "0x1F",
+        "010",
+        "1e3",
+        "1_000",
+        "~",
+        "null",
+        "",
+        "2001-01-01",
+        "1:30",
+        "<<",
+        "=",
+        "*",
+        "a: b",
+        "- a",
+        "#",
+        " a ",
+        "\u{e9}\u{1}",
+        "a\nb\n",
+    ];
+    let role = serde_json::json!({"kind": "role", "version": "v7", "metadata": {"name": "odd"}, "spec": {"allow": {"db_labels": {"off": odd}}}});
+    let file = tempfile::NamedTempFile::with_suffix(".json").expect("a file can be made");
+    std::fs::write(file.path(), role.to_string()).expect("and written");
+    let converted =
+        run(&cluster.kubeconfig(), &["convert", "-n", "default", "-f", &file.path().display().to_string()])
+            .await;
+    cluster.apply(&text(&converted.stdout)).await.expect("it is admitted");
+    let stored = cluster.kubectl(&["get", "prole", "odd", "-o", "json"]).await.expect("it is there");
+    let stored: Value = serde_json::from_str(&stored).expect("JSON comes out");
+    assert_eq!(stored["spec"]["allow"]["dbLabels"]["off"], serde_json::json!(odd));
+}
+
+#[tokio::test]
+async fn a_cluster_without_our_kinds_is_told_what_to_install() {
+    let (_, before) = cluster().await;
+    assert!(before.contains("install them: rolecall-operator crds | kubectl apply -f -"), "{before}");
+}

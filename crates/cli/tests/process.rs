@@ -1,0 +1,137 @@
+//! The program as shells see it: streams and exit status.
+
+#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-rolecall"));
+    command
+        .env_remove("ROLECALL_USER")
+        .env_remove("ROLECALL_CLUSTER_NAME")
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"));
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    program().args(args).output().expect("the program starts")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn exit_status() {
+    let explain = ["explain", "-f", "shop", "-u", "alice", "-d", "orders", "--database-name"];
+    let with = |more: &[&str]| run(&[&explain[..], more].concat()).status.code();
+    assert_eq!(with(&["horizon", "--exit-code"]), Some(0));
+    assert_eq!(with(&["postgres"]), Some(0));
+    assert_eq!(with(&["postgres", "--exit-code"]), Some(2));
+    assert_eq!(run(&["explain", "-f", "shop", "-u", "nobody", "-d", "orders"]).status.code(), Some(1));
+    assert_eq!(run(&["explain", "--no-such-flag"]).status.code(), Some(1));
+    assert_eq!(run(&["convert", "-f", "documents/db-admin-user-text.yaml"]).status.code(), Some(0));
+    assert_eq!(
+        run(&["convert", "--strict", "-f", "documents/db-admin-user-text.yaml"]).status.code(),
+        Some(2)
+    );
+    assert_eq!(run(&["convert", "--strict", "-f", "documents/role-mongodb.yaml"]).status.code(), Some(0));
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_error() {
+    for args in [
+        &["--help"][..],
+        &["convert", "-f", "documents"],
+        &["explain", "-f", "shop", "-u", "alice", "-d", "orders", "-o", "json"],
+    ] {
+        let mut child = program()
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert!(
+            output.status.success() && !stderr(&output).contains("panicked"),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn standard_input_is_a_file() {
+    let mut child = program()
+        .args(["convert", "-f", "-", "-o", "table"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    stdin.write_all(b"{kind: role, version: v7, metadata: {name: my_role}}").expect("it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "KIND               NAME\nProvisioningRole   my-role\n"
+    );
+    assert!(
+        stderr(&output).starts_with("note: standard input, document 1: role my_role: metadata.name: "),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("binary.yaml"), b"a: \xff").expect("it is written");
+    let huge = std::fs::File::create(path("huge.yaml")).expect("it is made");
+    huge.set_len(64 << 20).expect("it is sparse");
+    std::fs::create_dir(path("empty")).expect("it is made");
+    for (name, expected) in [
+        ("missing.yaml", "No such file or directory"),
+        ("binary.yaml", "is not text in UTF-8 (at byte 3)"),
+        ("huge.yaml", "is larger than 32 MiB; name the files that matter, one by one"),
+        ("empty", "there is no *.yaml, *.yml or *.json in"),
+    ] {
+        for command in [&["convert", "-f"][..], &["ls", "--user", "a", "-f"]] {
+            let output = run(&[command, &[path(name).as_str()]].concat());
+            assert_eq!(output.status.code(), Some(1));
+            let told = stderr(&output);
+            assert!(
+                told.starts_with("error: ") && told.contains(expected) && told.contains(&path(name)),
+                "{told}"
+            );
+        }
+    }
+}
+
+#[test]
+fn yaml_says_what_json_says() {
+    let args = [
+        "explain",
+        "-f",
+        "shop",
+        "-u",
+        "alice",
+        "-d",
+        "orders",
+        "--database-name",
+        "horizon",
+        "--objects",
+        "shop/objects.csv",
+    ];
+    let (json, yaml) =
+        (run(&[&args[..], &["-o", "json"]].concat()), run(&[&args[..], &["-o", "yaml"]].concat()));
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON comes out");
+    let yaml: serde_json::Value = serde_saphyr::from_slice(&yaml.stdout).expect("YAML comes out");
+    assert_eq!(json, yaml);
+}
