@@ -250,7 +250,10 @@ impl Connector {
 
     fn tls_failed(&self, error: &rustls::Error) -> Error {
         let remedy = match error {
-            rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            // BadSignature: a CA of the same name, made anew.
+            rustls::Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature,
+            ) => {
                 "the server's certificate is not signed by the CA given: correct the CA"
             }
             rustls::Error::InvalidCertificate(

@@ -132,7 +132,8 @@ SELECT pg_catalog.json_build_object(
       SELECT FROM pg_catalog.unnest(s.setconfig) AS c (entry)
       CROSS JOIN LATERAL pg_catalog.split_part(c.entry, '=', 1) AS n (name)
       LEFT JOIN parameters ON parameters.name = n.name
-      WHERE parameters.context = 'user' OR pg_catalog.has_parameter_privilege(n.name, 'SET')))),
+      WHERE parameters.context = 'user' OR n.name IN ('role', 'session_authorization')
+        OR pg_catalog.has_parameter_privilege(n.name, 'SET')))),
   'limits', u.rolconnlimit <> -1 OR COALESCE(u.rolvaliduntil, 'infinity') <> 'infinity',
   'backends', COALESCE(b.n, 0),
   'rights', CASE WHEN u.rolname = ANY ($2) THEN {HOLDS_ANY} ELSE false END))

@@ -124,11 +124,18 @@ impl Postgres {
         for database in facts.databases.iter().flatten() {
             let name = identifier(&database.name);
             if !wanted.databases.contains(&database.name) && database.public {
+                // Where the admin user itself connects it must not be locked out with the others.
+                let first = match self.server.place(None) {
+                    Place::Any(own) if own == database.name => {
+                        format!("GRANT CONNECT ON DATABASE {name} TO {admin}; ")
+                    }
+                    _ => String::new(),
+                };
                 findings.push(Finding {
                     reason: Reason::PublicConnect,
                     object: database.name.clone(),
                     message: format!(
-                        "everybody may connect to the logical database {:?}, so users can, too: run REVOKE CONNECT ON DATABASE {name} FROM PUBLIC",
+                        "everybody may connect to the logical database {:?}, so users can, too: run {first}REVOKE CONNECT ON DATABASE {name} FROM PUBLIC",
                         database.name
                     ),
                 });

@@ -109,7 +109,7 @@ fn invalid(field: &str, detail: impl Into<String>) -> Error {
         attempted: format!("reading {field}"),
         code: String::new(),
         detail: detail.into(),
-        remedy: String::new(),
+        remedy: "put PEM into the Secrets that spec.auth and spec.tls name".to_owned(),
     }
 }
 
