@@ -69,19 +69,39 @@ pub struct State {
 
 /// All servers, by DatabaseAdmin.
 #[derive(Debug, Default)]
-pub struct Servers(RwLock<HashMap<ObjectKey, State>>);
+pub struct Servers(RwLock<HashMap<ObjectKey, Known>>);
+
+#[derive(Debug)]
+struct Known {
+    /// As the DatabaseAdmin's reconciler saw it.
+    state: State,
+    /// Since then an account found that it does not answer.
+    mark: Option<Obstacle>,
+}
+
+impl Known {
+    fn state(&self) -> State {
+        match &self.mark {
+            None => self.state.clone(),
+            Some(mark) => State { obstacle: Some(mark.clone()), unreachable: true, ..self.state.clone() },
+        }
+    }
+}
 
 impl Servers {
     /// What is known of a server; `None` before its DatabaseAdmin was looked at.
     pub fn get(&self, key: &ObjectKey) -> Option<State> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).map(Known::state)
     }
 
     /// Puts a server's state, and tells whether accounts have reason to look again.
+    ///
+    /// That a mark is gone is none: who ran into it comes back by itself, later each time. Otherwise an account that
+    /// fails on a server that answers its DatabaseAdmin would chase it round and round.
     pub fn put(&self, key: &ObjectKey, state: State) -> bool {
         let mut servers = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let before = servers.insert(key.clone(), state.clone());
-        before.is_none_or(|before| {
+        let before = servers.insert(key.clone(), Known { state: state.clone(), mark: None });
+        before.is_none_or(|Known { state: before, .. }| {
             before.obstacle != state.obstacle
                 || before.unreachable != state.unreachable
                 || before.server.map(|s| s.fingerprint) != state.server.map(|s| s.fingerprint)
@@ -90,26 +110,25 @@ impl Servers {
 
     /// Marks a server that stopped answering while an account was worked on.
     pub fn mark_unreachable(&self, key: &ObjectKey, obstacle: Obstacle) {
-        if let Some(state) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
-            state.unreachable = true;
-            state.obstacle = Some(obstacle);
+        if let Some(known) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+            known.mark = Some(obstacle);
         }
     }
 
     /// Forgets the server of a DatabaseAdmin that is gone.
     pub fn remove(&self, key: &ObjectKey) -> Option<State> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key)
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key).map(|known| known.state)
     }
 
     /// What is known of every server, for metrics.
     pub fn states(&self) -> Vec<(ObjectKey, State)> {
         let servers = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        servers.iter().map(|(key, state)| (key.clone(), state.clone())).collect()
+        servers.iter().map(|(key, known)| (key.clone(), known.state())).collect()
     }
 
     /// All servers, for closing.
     pub fn all(&self) -> Vec<Arc<Server>> {
         let servers = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        servers.values().filter_map(|state| state.server.clone()).collect()
+        servers.values().filter_map(|known| known.state.server.clone()).collect()
     }
 }

@@ -118,6 +118,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
                 seen.state.obstacle = Some(obstacle);
                 seen.probe = None;
                 seen.reachable = Some(true);
+                seen.fall_back(before.server.as_deref()).await;
                 return seen;
             }
             if let Some(old) = before.server.filter(|old| old.fingerprint != server.fingerprint) {
