@@ -1,0 +1,150 @@
+//! What a DatabaseAdmin says of its server. The statement in a message is run as it stands there.
+
+use std::os::unix::fs::PermissionsExt;
+
+use anyhow::Result;
+use rolecall_api::DatabaseAdmin;
+use rolecall_testbed::PgVersion;
+use rolecall_tests::World;
+use rolecall_tests::accounts::MARKER;
+use rolecall_tests::objects::message_of;
+use rolecall_tests::world::ADMIN_USER;
+use serde_json::json;
+
+use crate::checks::{admin_ready, admin_tells, capable, condition, look_again, session_tells, statement};
+
+#[tokio::test]
+async fn a_server_that_can_be_worked_with_is_ready_reachable_and_capable() -> Result<()> {
+    let world = World::start().await?;
+    let admin = admin_ready(&world).await?;
+    assert_eq!(condition(&admin, "Reachable")?.status, "True");
+    assert_eq!(condition(&admin, "Capable")?.status, "True");
+    let status = admin.status.unwrap_or_default();
+    assert!(status.version.is_some_and(|version| version.starts_with("17.")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_missing_createrole_is_mended_by_the_statement_in_the_message() -> Result<()> {
+    let world = World::builder().without_operator().start().await?;
+    world.pg.sql("postgres", &format!("alter role \"{ADMIN_USER}\" nocreaterole")).await?;
+    let mut world = world;
+    world.start_operator().await?;
+    world.session("alice-orders", json!({})).await?;
+    admin_tells(&world, "MissingCreateRole", "ALTER ROLE").await?;
+    session_tells(&world, "alice-orders", "MissingCreateRole", "ALTER ROLE").await?;
+    let message = capable(&world, "False", "MissingCreateRole").await?;
+
+    world.pg.sql("postgres", statement(&message)?).await?;
+    world.active("alice-orders").await?;
+    capable(&world, "True", "PublicConnect").await.map(drop)
+}
+
+#[tokio::test]
+async fn a_missing_admin_option_is_mended_by_the_statement_in_the_message() -> Result<()> {
+    let world = World::start().await?;
+    world.pg.sql("postgres", &format!("revoke admin option for reader from \"{ADMIN_USER}\"")).await?;
+    world.session("alice-orders", json!({})).await?;
+    session_tells(&world, "alice-orders", "MissingAdminOption", "WITH ADMIN OPTION").await?;
+    look_again(&world).await?;
+    let message = capable(&world, "False", "MissingAdminOption").await?;
+
+    world.pg.sql("postgres", statement(&message)?).await?;
+    world.active("alice-orders").await?;
+    look_again(&world).await?;
+    capable(&world, "True", "PublicConnect").await.map(drop)
+}
+
+#[tokio::test]
+async fn on_postgresql_15_createrole_is_all_it_takes() -> Result<()> {
+    let world = World::builder().version(PgVersion::V15).start().await?;
+    world.pg.sql("postgres", &format!("revoke reader from \"{ADMIN_USER}\"")).await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    look_again(&world).await?;
+    capable(&world, "True", "PublicConnect").await.map(drop)
+}
+
+#[tokio::test]
+async fn a_marker_that_somebody_else_made_is_mended_by_the_statement_in_the_message() -> Result<()> {
+    let world = World::builder().without_operator().start().await?;
+    world.pg.sql("postgres", &format!("create role \"{MARKER}\" nologin")).await?;
+    let mut world = world;
+    world.start_operator().await?;
+    world.session("alice-orders", json!({})).await?;
+    session_tells(&world, "alice-orders", "MissingAdminOption", MARKER).await?;
+    assert!(world.account().await?.is_none(), "a part of the account was made");
+    let message = capable(&world, "False", "MissingAdminOption").await?;
+
+    world.pg.sql("postgres", statement(&message)?).await?;
+    world.active("alice-orders").await.map(drop)
+}
+
+#[tokio::test]
+async fn a_missing_connect_is_mended_by_the_statements_in_the_messages() -> Result<()> {
+    let world = World::start().await?;
+    world.pg.sql("postgres", "revoke connect on database app from public").await?;
+    world.session("alice-orders", json!({})).await?;
+    let session = session_tells(&world, "alice-orders", "MissingConnect", "GRANT CONNECT").await?;
+    assert!(world.account().await?.is_none(), "a part of the account was made");
+    look_again(&world).await?;
+    let message = capable(&world, "False", "MissingConnect").await?;
+
+    world.pg.sql("postgres", statement(&message)?).await?;
+    world.pg.sql("postgres", statement(message_of(&session))?).await?;
+    world.active("alice-orders").await?;
+    world.login("alice-orders").await?;
+    look_again(&world).await?;
+    capable(&world, "True", "PublicConnect").await.map(drop)
+}
+
+#[tokio::test]
+async fn databases_that_are_open_to_everybody_are_a_warning_that_its_statements_clear() -> Result<()> {
+    let world = World::start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    look_again(&world).await?;
+    let warned = |admin: &DatabaseAdmin| {
+        let capable = condition(admin, "Capable");
+        capable.is_ok_and(|c| c.message.contains("\"app2\"") && !c.message.contains("\"app\""))
+    };
+    let admin = world.until("orders", "warned of app2 and not of the session's own", warned).await?;
+    let message = &condition(&admin, "Capable")?.message;
+
+    for line in message.lines() {
+        world.pg.sql("postgres", statement(line)?).await?;
+    }
+    // What clears the warning must not lock the admin user out.
+    let all = "select pg_terminate_backend(pid) from pg_stat_activity where usename <> 'postgres'";
+    world.pg.sql("postgres", all).await?;
+    look_again(&world).await?;
+    capable(&world, "True", "Succeeded").await?;
+    world.session("alice-again", json!({})).await?;
+    world.active("alice-again").await.map(drop)
+}
+
+#[tokio::test]
+async fn a_replica_is_told() -> Result<()> {
+    let world = World::builder().without_operator().start().await?;
+    world.pg.stop().await;
+    let signal = world.pg.socket_dir().join("data/standby.signal");
+    std::fs::write(&signal, "")?;
+    std::fs::set_permissions(&signal, std::fs::Permissions::from_mode(0o666))?;
+    world.pg.start_again().await?;
+
+    let mut world = world;
+    world.start_operator().await?;
+    world.session("alice-orders", json!({})).await?;
+    admin_tells(&world, "ReadOnlyEndpoint", "use the writer's address").await?;
+    session_tells(&world, "alice-orders", "ReadOnlyEndpoint", "use the writer's address").await?;
+    capable(&world, "False", "ReadOnlyEndpoint").await.map(drop)
+}
+
+#[tokio::test]
+async fn a_database_that_is_read_only_by_default_is_none() -> Result<()> {
+    let world = World::start().await?;
+    let read_only = format!("alter role \"{ADMIN_USER}\" set default_transaction_read_only = on");
+    world.pg.sql("postgres", &read_only).await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await.map(drop)
+}

@@ -1,0 +1,123 @@
+//! What every test of something that goes wrong asks for: a condition with reason and remedy, an event, no partial
+//! account, nothing secret shown.
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, SessionPhase, conditions};
+use rolecall_tests::World;
+use rolecall_tests::objects::{Conditions, is_ready, message_of, phase, reason_of};
+use serde_json::{Value, json};
+
+/// Waits until the DatabaseAdmin `orders` and a new session on it say `reason` and what to do; nothing may have been
+/// done on the server, and nothing secret be shown.
+pub(crate) async fn nothing_starts(world: &World, reason: &str, remedy: &str) -> Result<()> {
+    admin_tells(world, reason, remedy).await?;
+    world.session("alice-orders", json!({})).await?;
+    session_tells(world, "alice-orders", reason, remedy).await?;
+    ensure!(world.account().await?.is_none(), "a part of the account was made");
+    nothing_secret_is_shown(world).await
+}
+
+/// Waits until the DatabaseAdmin `orders` is not Ready for this reason and says what to do, also in an event.
+pub(crate) async fn admin_tells(world: &World, reason: &str, remedy: &str) -> Result<DatabaseAdmin> {
+    let what = format!("not Ready with {reason} and {remedy:?}");
+    let wanted = |admin: &DatabaseAdmin| reason_of(admin) == reason && message_of(admin).contains(remedy);
+    let admin: DatabaseAdmin = world.until("orders", &what, wanted).await?;
+    let note = world.event("orders", reason).await?;
+    ensure!(note.contains(remedy), "the event says {note:?}");
+    Ok(admin)
+}
+
+/// Waits until a session is Pending for this reason and says what to do, also in an event.
+pub(crate) async fn session_tells(
+    world: &World,
+    name: &str,
+    reason: &str,
+    remedy: &str,
+) -> Result<DatabaseSession> {
+    let what = format!("Pending with {reason} and {remedy:?}");
+    let wanted = |session: &DatabaseSession| {
+        phase(session) == SessionPhase::Pending
+            && reason_of(session) == reason
+            && message_of(session).contains(remedy)
+    };
+    let session = world.until(name, &what, wanted).await?;
+    let note = world.event(name, reason).await?;
+    ensure!(note.contains(remedy), "the event says {note:?}");
+    Ok(session)
+}
+
+/// Waits until the DatabaseAdmin `orders` can be worked with: from then on its server has the marker.
+pub(crate) async fn admin_ready(world: &World) -> Result<DatabaseAdmin> {
+    world.until("orders", "Ready", is_ready).await
+}
+
+/// A condition of an object.
+pub(crate) fn condition<'a>(object: &'a impl Conditions, type_: &str) -> Result<&'a Condition> {
+    conditions::find(object.conditions(), type_).with_context(|| format!("there is no condition {type_}"))
+}
+
+/// Waits until the condition Capable of the DatabaseAdmin `orders` has this status and reason, and gives its message.
+pub(crate) async fn capable(world: &World, status: &str, reason: &str) -> Result<String> {
+    let what = format!("Capable {status} with {reason}");
+    let wanted = |admin: &DatabaseAdmin| {
+        condition(admin, conditions::CAPABLE).is_ok_and(|c| c.status == status && c.reason == reason)
+    };
+    let admin = world.until("orders", &what, wanted).await?;
+    Ok(condition(&admin, conditions::CAPABLE)?.message.clone())
+}
+
+/// The statement that a message tells people to run, as they would copy it.
+pub(crate) fn statement(message: &str) -> Result<&str> {
+    let (_, rest) = message.split_once("run ").with_context(|| format!("no statement in {message:?}"))?;
+    let ends = ["\n", ", or "].iter().filter_map(|end| rest.find(end));
+    Ok(&rest[..ends.min().unwrap_or(rest.len())])
+}
+
+/// Lets the operator look at the DatabaseAdmin `orders` now: it reads Secrets and rights only now and then.
+pub(crate) async fn look_again(world: &World) -> Result<()> {
+    let label = json!({"metadata": {"labels": {"looked-at": format!("{:08x}", rand::random::<u32>())}}});
+    world.patch::<DatabaseAdmin>("orders", label).await.map(drop)
+}
+
+/// Makes a Secret.
+pub(crate) async fn secret(world: &World, name: &str, data: Value) -> Result<()> {
+    let manifest =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+    world.apply(manifest).await.map(drop)
+}
+
+/// Everything that the catalogue holds about a role, to see that nobody touched it.
+pub(crate) async fn row_of(world: &World, name: &str) -> Result<String> {
+    let query = format!(
+        "select row_to_json(r)::text || coalesce(shobj_description(r.oid, 'pg_authid'), '-') || coalesce((select
+         json_agg(m order by m.oid)::text from pg_auth_members m where r.oid in (m.member, m.roleid)), '-')
+         from pg_authid r where rolname = '{}'",
+        name.replace('\'', "''")
+    );
+    world.pg.value("postgres", &query).await?.with_context(|| format!("there is no role {name}"))
+}
+
+/// No key and no password of any Secret of the namespace stands in an object, an event, or the operators' logs.
+pub(crate) async fn nothing_secret_is_shown(world: &World) -> Result<()> {
+    let mut shown = world.log();
+    shown += &serde_json::to_string(&world.list::<DatabaseAdmin>().await?)?;
+    shown += &serde_json::to_string(&world.list::<DatabaseUser>().await?)?;
+    shown += &serde_json::to_string(&world.list::<DatabaseSession>().await?)?;
+    shown += &serde_json::to_string(&world.list::<Event>().await?)?;
+    for secret in world.list::<Secret>().await? {
+        for (key, value) in secret.data.unwrap_or_default() {
+            if key.ends_with(".crt") || !["tls.key", "password"].contains(&key.as_str()) {
+                continue;
+            }
+            let text = String::from_utf8_lossy(&value.0).into_owned();
+            // The lines of a key one by one: a part of one is too much.
+            for line in text.lines().filter(|line| line.len() > 15 && !line.starts_with("-----")) {
+                ensure!(!shown.contains(line), "{key} of {:?} is shown", secret.metadata.name);
+            }
+        }
+    }
+    Ok(())
+}
