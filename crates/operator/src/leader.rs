@@ -3,8 +3,11 @@
 //! A Lease is no fence: a leader that lost it may still have a statement under way. What keeps two of them from
 //! harming each other are the checks that the engines make under the account's lock.
 
+use std::time::Duration;
+
 use anyhow::Context;
-use kube::Client;
+use k8s_openapi::api::coordination::v1 as coordination;
+use kube::{Api, Client};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,6 +20,8 @@ const LEASE: &str = "rolecall-operator";
 const DURATION_SECONDS: u64 = 15;
 /// How long before that it is renewed.
 const GRACE_SECONDS: u64 = 5;
+/// How often one that waits looks whether the Lease was given up.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The lead. Without leader election it is always there.
 #[derive(Debug)]
@@ -45,19 +50,19 @@ pub async fn wait(client: &Client, args: &Args, stop: &CancellationToken) -> any
     let namespace =
         args.leader_election_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let identity = identity();
-    let manager = LeaseManagerBuilder::new(client.clone(), LEASE)
-        .with_namespace(&namespace)
-        .with_identity(&identity)
-        .with_duration(DURATION_SECONDS)
-        .with_grace(GRACE_SECONDS)
-        .build()
-        .await
-        .with_context(|| format!("preparing the Lease {namespace}/{LEASE}"))?;
-    let (mut state, task) = manager.watch().await;
+    let (mut state, mut task) = compete(client, &namespace, &identity).await?;
     tracing::info!(%namespace, lease = LEASE, %identity, "waiting for the lead");
-    let lead = tokio::select! {
-        () = stop.cancelled() => false,
-        lead = state.wait_for(|leads| *leads) => lead.is_ok(),
+    let leases = Api::namespaced(client.clone(), &namespace);
+    let lead = loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break false,
+            lead = state.wait_for(|leads| *leads) => break lead.is_ok(),
+            () = released(&leases) => {}
+        }
+        // The manager sleeps until the Lease that it saw would have run out. A new one looks at once.
+        task.abort();
+        (state, task) = compete(client, &namespace, &identity).await?;
     };
     if !lead {
         drop(state);
@@ -75,6 +80,35 @@ pub async fn wait(client: &Client, args: &Args, stop: &CancellationToken) -> any
     Ok(Some(Lease { lost, held: Some(Held { state, task, watcher }) }))
 }
 
+/// Starts to compete for the Lease.
+async fn compete(
+    client: &Client,
+    namespace: &str,
+    identity: &str,
+) -> anyhow::Result<(watch::Receiver<bool>, JoinHandle<kube_lease_manager::Result<LeaseManager>>)> {
+    let manager = LeaseManagerBuilder::new(client.clone(), LEASE)
+        .with_namespace(namespace)
+        .with_identity(identity)
+        .with_duration(DURATION_SECONDS)
+        .with_grace(GRACE_SECONDS)
+        .build()
+        .await
+        .with_context(|| format!("preparing the Lease {namespace}/{LEASE}"))?;
+    Ok(manager.watch().await)
+}
+
+/// Waits until nobody holds the Lease, because its holder gave it up in order.
+async fn released(leases: &Api<coordination::Lease>) {
+    loop {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        // An API server that does not answer is the manager's business.
+        let lease = leases.get_opt(LEASE).await.ok().flatten();
+        if lease.and_then(|lease| lease.spec).is_some_and(|spec| spec.holder_identity.is_none()) {
+            return;
+        }
+    }
+}
+
 impl Lease {
     /// Cancelled when the lead is lost.
     pub fn lost(&self) -> CancellationToken {
@@ -88,7 +122,7 @@ impl Lease {
         let _ = watcher.await;
         // The task releases the Lease when nobody listens any more.
         drop(state);
-        if tokio::time::timeout(std::time::Duration::from_secs(3), task).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(3), task).await.is_err() {
             tracing::warn!("the Lease was not given up in time; it runs out by itself");
         }
     }
