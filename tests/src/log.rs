@@ -54,11 +54,12 @@ impl Log {
     /// # Errors
     /// When it does not come within [`PATIENCE`](crate::PATIENCE).
     pub async fn address(&self) -> anyhow::Result<SocketAddr> {
-        const FIELD: &str = "address=";
-        self.wait_for(FIELD).await?;
+        const HOST: &str = "127.0.0.1:";
+        self.wait_for(HOST).await?;
         let text = self.text();
-        let address = text.split_once(FIELD).and_then(|(_, rest)| rest.split_whitespace().next());
-        Ok(address.unwrap_or_default().parse()?)
+        let port = text.split_once(HOST).map_or("", |(_, rest)| rest);
+        let port = port.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        Ok(format!("{HOST}{port}").parse()?)
     }
 }
 

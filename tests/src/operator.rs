@@ -78,7 +78,7 @@ impl Operator {
     /// # Errors
     /// When it does not in time.
     pub async fn ready(&self) -> Result<()> {
-        self.log.wait_for("ready").await
+        self.log.wait_for("rolecall_operator: ready").await
     }
 
     /// Ends it as SIGTERM does and waits for its end.

@@ -1,0 +1,89 @@
+//! Of several operators one works, and another takes over.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::coordination::v1::Lease;
+use rolecall_api::EndReason;
+use rolecall_tests::{Operator, World};
+use serde_json::json;
+
+/// A world in which operators can be leaders: the Lease stands in its namespace.
+async fn world() -> Result<World> {
+    let world = World::builder().without_operator().start().await?;
+    world.apply_yaml(include_str!("../../../deploy/rbac/leader_election_role.yaml")).await?;
+    world
+        .apply(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "rolecall-leader-election"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "rolecall-leader-election"},
+            "subjects": [{"kind": "ServiceAccount", "name": "rolecall-operator", "namespace": "rolecall-system"}],
+        }))
+        .await?;
+    Ok(world)
+}
+
+async fn replica(world: &World) -> Result<Operator> {
+    let namespace = format!("--leader-election-namespace={}", world.namespace);
+    world.another_operator(&["--leader-elect=true", &namespace]).await
+}
+
+#[tokio::test]
+async fn when_the_leader_is_killed_the_other_takes_over_and_ends_what_is_due() -> Result<()> {
+    let world = world().await?;
+    let first = replica(&world).await?;
+    first.ready().await?;
+    let second = replica(&world).await?;
+    second.log().wait_for("waiting for the lead").await?;
+    world.session("timed", json!({"ttl": "6s"})).await?;
+    world.session("standing", json!({})).await?;
+    world.active("timed").await?;
+    world.active("standing").await?;
+    assert!(!second.log().text().contains("audit"), "only the leader works:\n{}", world.log());
+    let standby = second.get("/readyz").await?;
+    assert!(standby.starts_with("HTTP/1.1 200"), "one that waits is ready too: {standby}");
+
+    let client = world.login("timed").await?;
+    let begun = Instant::now();
+    first.crash().await;
+    world.session("new", json!({"databaseName": "app2"})).await?;
+    world.active("new").await?;
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(25), "it took {took:?}");
+    world.ended("timed", EndReason::Expired).await?;
+    // One account, still held by the standing session: its connections go with the password or roles only.
+    drop(client);
+    world.login("standing").await?;
+    second.stop().await
+}
+
+#[tokio::test]
+async fn a_leader_that_stops_in_order_hands_over_at_once() -> Result<()> {
+    let world = world().await?;
+    let first = replica(&world).await?;
+    first.ready().await?;
+    let second = replica(&world).await?;
+    second.log().wait_for("waiting for the lead").await?;
+    let begun = Instant::now();
+    first.stop().await?;
+    world.session("new", json!({})).await?;
+    world.active("new").await?;
+    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_leader_whose_lease_is_taken_ends() -> Result<()> {
+    let world = world().await?;
+    let operator = replica(&world).await?;
+    operator.ready().await?;
+    let lease: Lease = world.get("rolecall-operator").await.with_context(|| world.log())?;
+    assert_eq!(lease.spec.and_then(|spec| spec.lease_duration_seconds), Some(15));
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string();
+    let theirs = json!({"spec": {"holderIdentity": "another", "acquireTime": now, "renewTime": now}});
+    world.patch::<Lease>("rolecall-operator", theirs).await?;
+    let error = operator.ended().await.err().context("it must not go on")?;
+    assert!(error.to_string().contains("lease"), "{error:#}");
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The process: probes, metrics, an orderly end.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rolecall_api::DatabaseSession;
+use rolecall_testbed::rows;
+use rolecall_tests::World;
+use rolecall_tests::operator::get;
+use rustix::process::Signal;
+use serde_json::json;
+
+#[tokio::test]
+async fn it_serves_probes_and_metrics() -> Result<()> {
+    let world = World::start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let operator = world.operator.as_ref().context("an operator")?;
+    for path in ["/livez", "/readyz"] {
+        let answer = operator.get(path).await?;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    }
+    assert!(operator.get("/nothing").await?.starts_with("HTTP/1.1 404"));
+    let metrics = operator.get("/metrics").await?;
+    assert!(
+        metrics.contains("content-type: application/openmetrics-text") && metrics.ends_with("# EOF\n"),
+        "{metrics}"
+    );
+    let server = format!("database_admin=\"{}/orders\"", world.namespace);
+    for line in [
+        "rolecall_sessions{phase=\"Active\"} 1".to_owned(),
+        format!("rolecall_server_reachable{{{server}}} 1"),
+        "rolecall_session_changes_total{phase=\"Active\"} 1".to_owned(),
+        "rolecall_workers_died_total 0".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "no line {line} in\n{metrics}");
+    }
+    assert!(!metrics.contains("alice"), "metrics name nobody");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_makes_it_neither_dead_nor_unready() -> Result<()> {
+    let world = World::start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    world.pg.stop().await;
+    world.session("second", json!({})).await?;
+    world.pending("second", "DatabaseUnreachable").await?;
+    let operator = world.operator.as_ref().context("an operator")?;
+    assert!(operator.get("/livez").await?.starts_with("HTTP/1.1 200"));
+    assert!(operator.get("/readyz").await?.starts_with("HTTP/1.1 200"));
+    let metrics = operator.get("/metrics").await?;
+    assert!(
+        metrics.contains(&format!(
+            "rolecall_server_reachable{{database_admin=\"{}/orders\"}} 0",
+            world.namespace
+        ))
+    );
+    world.pg.start_again().await?;
+    world.active("second").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn sigterm_ends_it_in_order_and_leaves_accesses_as_they_are() -> Result<()> {
+    let world = World::builder().without_operator().start().await?;
+    let mut process = world.process(&["--log-format=json"]).await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let client = world.login("alice-orders").await?;
+    let address = process.log().address().await?;
+    assert!(get(address, "/readyz").await?.starts_with("HTTP/1.1 200"));
+
+    let begun = Instant::now();
+    process.signal(Signal::TERM)?;
+    let status = process.ended().await?;
+    assert!(status.success(), "{status}\n{}", process.log().text());
+    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    rows(&client, "select 1").await.context("access stays")?;
+    assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
+    let admins = "select count(*) from pg_stat_activity where usename = 'teleport-admin'";
+    assert_eq!(world.pg.value("postgres", admins).await?.as_deref(), Some("0"), "its connections are closed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn sigterm_ends_it_while_a_database_does_not_answer() -> Result<()> {
+    let world = World::builder().without_operator().start().await?;
+    let mut process = world.process(&[]).await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    world.pg.pause().await;
+    world.delete::<DatabaseSession>("alice-orders").await?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let begun = Instant::now();
+    process.signal(Signal::TERM)?;
+    let ended = process.ended().await;
+    world.pg.unpause().await;
+    assert!(ended?.success(), "{}", process.log().text());
+    // The default grace of a Pod is half a minute; then it would be killed.
+    assert!(begun.elapsed() < Duration::from_secs(25), "it took {:?}", begun.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_ends_it_with_a_message() -> Result<()> {
+    let world = World::start().await?;
+    let taken = world.operator.as_ref().context("an operator")?.log().address().await?;
+    let second = world.another_operator(&[&format!("--listen={taken}")]).await?;
+    let error = second.ended().await.err().context("it cannot run")?;
+    assert!(format!("{error:#}").contains(&taken.to_string()), "{error:#}");
+    Ok(())
+}
