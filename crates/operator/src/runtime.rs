@@ -1,19 +1,22 @@
 //! The workers: they take keys from the queue, run the reconciler of the key's kind, and decide when to look again.
 //!
-//! Four things that decide whether a cluster of ten thousand objects stays calm stand here and nowhere else: how many
-//! looks run at once, how long one may take, how fast a key that fails comes back, and that ending an access has
-//! workers of its own.
+//! Five things that decide whether a cluster of ten thousand objects stays calm stand here and nowhere else: how many
+//! looks run at once, how long one may take, how fast a key that fails comes back, that ending an access has workers of
+//! its own, and that workers who wait for a server that hangs are missed by nobody.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
-use tokio::task::JoinSet;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use crate::queue::Lane;
 use crate::world::Work;
@@ -23,6 +26,10 @@ use crate::{Shared, account, admin, permissions, role, rule, user};
 const WORKERS: usize = 16;
 /// How many of the workers do nothing but end accesses.
 const URGENT_WORKERS: usize = 8;
+/// A worker whose look takes longer waits for somebody: until it is back another one stands in for it.
+const STAND_IN_AFTER: Duration = Duration::from_millis(500);
+/// How many stand in at once, at most.
+const STAND_INS: usize = 128;
 /// A look that takes longer is given up and tried again. It is longer than what an engine bounds by itself.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(120);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -71,27 +78,43 @@ pub enum Failed {
     TimedOut,
 }
 
+/// What the workers share.
+struct Crew {
+    shared: Arc<Shared>,
+    backoff: Backoff,
+    tasks: TaskTracker,
+    stand_ins: Arc<Semaphore>,
+}
+
 /// Runs the workers until `stop`; looks that are under way are finished.
 pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let backoff = Arc::new(Backoff::default());
-    let mut workers = JoinSet::new();
+    let crew = Arc::new(Crew {
+        shared,
+        backoff: Backoff::default(),
+        tasks: TaskTracker::new(),
+        stand_ins: Arc::new(Semaphore::new(STAND_INS)),
+    });
     for index in 0..WORKERS + URGENT_WORKERS {
         let lane = if index < WORKERS { Lane::Normal } else { Lane::Urgent };
-        workers.spawn(work(Arc::clone(&shared), Arc::clone(&backoff), lane, stop.clone()));
+        crew.tasks.spawn(work(Arc::clone(&crew), lane, stop.clone()));
     }
-    while let Some(ended) = workers.join_next().await {
-        if let Err(error) = ended {
-            // A reconciler panicked: its key is free again, the others go on, and a new worker takes the place.
-            tracing::error!(%error, "a worker died");
-            shared.metrics.worker_died();
-            if !stop.is_cancelled() {
-                workers.spawn(work(Arc::clone(&shared), Arc::clone(&backoff), Lane::Normal, stop.clone()));
-            }
-        }
+    crew.tasks.close();
+    crew.tasks.wait().await;
+}
+
+impl Crew {
+    /// Another worker, which stops when the answer is dropped.
+    fn stand_in(self: &Arc<Self>, lane: Lane, stop: &CancellationToken) -> Option<DropGuard> {
+        let permit = Arc::clone(&self.stand_ins).try_acquire_owned().ok()?;
+        let stop = stop.child_token();
+        let worker: BoxFuture<'static, ()> = Box::pin(work(Arc::clone(self), lane, stop.clone()));
+        self.tasks.spawn(worker.map(move |()| drop(permit)));
+        Some(stop.drop_guard())
     }
 }
 
-async fn work(shared: Arc<Shared>, backoff: Arc<Backoff>, lane: Lane, stop: CancellationToken) {
+async fn work(crew: Arc<Crew>, lane: Lane, stop: CancellationToken) {
+    let Crew { shared, backoff, .. } = &*crew;
     loop {
         let taken = tokio::select! {
             biased;
@@ -103,8 +126,16 @@ async fn work(shared: Arc<Shared>, backoff: Arc<Backoff>, lane: Lane, stop: Canc
         let started = Instant::now();
         // What a look leaves behind when it panics is what it leaves behind when it is given up: nothing that the
         // next one does not find.
-        let attempt = AssertUnwindSafe(look(&shared, key)).catch_unwind();
-        let looked = match tokio::time::timeout(LOOK_TIMEOUT, attempt).await {
+        let attempt = AssertUnwindSafe(look(shared, key)).catch_unwind();
+        let mut attempt = pin!(tokio::time::timeout(LOOK_TIMEOUT, attempt));
+        let attempted = tokio::select! {
+            attempted = &mut attempt => attempted,
+            () = tokio::time::sleep(STAND_IN_AFTER) => {
+                let _stand_in = crew.stand_in(lane, &stop);
+                attempt.await
+            }
+        };
+        let looked = match attempted {
             Ok(Ok(looked)) => looked,
             Ok(Err(_)) => {
                 shared.metrics.worker_died();
