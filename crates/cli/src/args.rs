@@ -283,6 +283,11 @@ pub struct ConnectArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub address: Option<String>,
 
+    /// The authorities that the server's certificate is checked against, in PEM. Default: those that the DatabaseAdmin
+    /// names, else those of the system (psql 16 and later).
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+
     /// How long to wait for the session to start, as a duration such as 90s.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     pub timeout: std::time::Duration,

@@ -1,0 +1,151 @@
+//! Running psql.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use rolecall_api::{DatabaseAdmin, TlsMode};
+use tokio::process::Command;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::identity::Identity;
+use super::session::{Access, Session};
+use super::signals::Signals;
+use crate::Exit;
+use crate::output;
+
+/// How often to look whether the certificate was renewed or the session has ended.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// Variables that would change what psql connects to, or how.
+const FOREIGN: [&str; 6] =
+    ["PGSERVICE", "PGPASSWORD", "PGPASSFILE", "PGREQUIRESSL", "PGSSLCRL", "PGSSLCRLDIR"];
+
+/// Where psql connects, and whom it trusts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The name that the server's certificate must carry.
+    pub server_name: String,
+    /// The address to connect to, where it is not that name's.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// The logical database.
+    pub database: String,
+    /// The user in the database.
+    pub username: String,
+    /// Whether the server's name is checked, beside its authority.
+    pub verify_name: bool,
+}
+
+impl Target {
+    /// The server of a session, at its own address or at another one.
+    pub(super) async fn new(
+        admin: &DatabaseAdmin,
+        access: &Access,
+        address: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let connection = &access.connection;
+        let server_name = admin.spec.tls.server_name.clone().unwrap_or_else(|| connection.host.clone());
+        let elsewhere = match address {
+            Some(address) => Some(resolve(address).await.context("reading --address; write HOST:PORT")?),
+            None if server_name != connection.host => {
+                Some(resolve(&join(&connection.host, connection.port)).await?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            server_name,
+            address: elsewhere.map(|(address, _)| address),
+            port: elsewhere.map_or(connection.port, |(_, port)| port),
+            database: connection.database.clone().unwrap_or_default(),
+            username: access.username.clone(),
+            verify_name: admin.spec.tls.mode == TlsMode::VerifyFull,
+        })
+    }
+}
+
+/// The variables by which psql connects there. With them no argument is needed, and none shows who connects where.
+pub fn environment(
+    target: &Target,
+    certificate: OsString,
+    key: OsString,
+    authorities: Option<OsString>,
+) -> Vec<(&'static str, OsString)> {
+    let mut variables = vec![
+        ("PGHOST", target.server_name.clone().into()),
+        ("PGPORT", target.port.to_string().into()),
+        ("PGDATABASE", target.database.clone().into()),
+        ("PGUSER", target.username.clone().into()),
+        ("PGSSLMODE", if target.verify_name { "verify-full" } else { "verify-ca" }.into()),
+        ("PGSSLCERT", certificate),
+        ("PGSSLKEY", key),
+        // libpq takes the word for those of the system, and then insists on verify-full itself.
+        ("PGSSLROOTCERT", authorities.unwrap_or_else(|| "system".into())),
+    ];
+    // An empty one would be looked up: it stands for "as PGHOST says" only where it is not there.
+    variables.extend(target.address.map(|address| ("PGHOSTADDR", address.to_string().into())));
+    variables
+}
+
+/// Runs psql until it ends, or until the session does.
+pub(super) async fn run(
+    target: &Target,
+    identity: &Identity,
+    arguments: &[OsString],
+    session: &Session,
+    signals: &mut Signals,
+) -> anyhow::Result<Exit> {
+    let mut command = Command::new("psql");
+    for variable in FOREIGN.iter().chain(&["PGHOSTADDR"]) {
+        command.env_remove(variable);
+    }
+    let authorities = identity.authorities().map(OsString::from);
+    command.envs(environment(target, identity.certificate().into(), identity.key().into(), authorities));
+    let mut child = command
+        .args(arguments)
+        .kill_on_drop(true)
+        .spawn()
+        .context("starting psql; it belongs to PostgreSQL's client programs (postgresql-client)")?;
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    look.tick().await;
+    let mut ended = false;
+    loop {
+        tokio::select! {
+            status = child.wait() => return Ok(exit(status.context("waiting for psql")?)),
+            () = signals.ending() => child.start_kill().context("stopping psql")?,
+            _ = look.tick(), if !ended => match session.look(identity).await {
+                Ok(None) => {}
+                Ok(Some(why)) => {
+                    ended = true;
+                    output::say(format_args!("the session {} is over: {why}", session.name()));
+                }
+                // The next look may have more luck; psql's connection does not depend on it.
+                Err(error) => output::say(format_args!("warning: looking at the session: {error:#}")),
+            },
+        }
+    }
+}
+
+fn exit(status: ExitStatus) -> Exit {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    match code.and_then(|code| u8::try_from(code).ok()) {
+        Some(0) => Exit::Done,
+        Some(code) => Exit::Other(code),
+        None => Exit::Other(1),
+    }
+}
+
+async fn resolve(address: &str) -> anyhow::Result<(IpAddr, u16)> {
+    let mut found = tokio::net::lookup_host(address).await.with_context(|| format!("finding {address}"))?;
+    let found = found.next().ok_or_else(|| anyhow!("{address} has no address"))?;
+    Ok((found.ip(), found.port()))
+}
+
+fn join(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
