@@ -19,6 +19,8 @@ mod permissions;
 mod policy;
 mod process;
 mod restart;
+mod secrecy;
 mod sessions;
 mod status;
 mod suspend;
+mod vectors;
