@@ -29,7 +29,7 @@ enum Task {
     Testbed(testbed::Args),
     /// Writes the files that are generated from the code.
     Generate(generate::Args),
-    /// Measures.
+    /// Measures: sessions from end to end, or decisions of the policy.
     Bench(bench::Args),
 }
 
@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
         Task::Test(args) => tests::run(&args).await,
         Task::Testbed(args) => testbed::run(args).await,
         Task::Generate(args) => generate::run(&args),
-        Task::Bench(args) => bench::run(args).await,
+        Task::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

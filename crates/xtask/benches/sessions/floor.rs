@@ -1,0 +1,170 @@
+//! The bare client: the writes that cannot be left out, and nothing else.
+//!
+//! It decides nothing, checks nothing, makes no keys and waits for no watch. It sends, for each session, the API
+//! requests that the operator sends, with the same content but for names, and to its own PostgreSQL the statements
+//! without which there is no access or no end of it, in one transaction and one round trip, and a read-back. It has as
+//! many connections as the operator.
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Resource, ResourceExt};
+use rolecall_api::names::{ACCOUNT_FINALIZER, FIELD_MANAGER, USERNAME_ANNOTATION};
+use rolecall_api::{DatabaseSession, DatabaseUser};
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_postgres::Client;
+
+use crate::bed::{Bed, ROLE, username};
+use crate::phase::{self, Kind, Side, name};
+
+/// The operator's `--max-connections-per-server`.
+const CONNECTIONS: usize = 5;
+
+/// See the module.
+pub(crate) struct Floor {
+    sessions: Api<DatabaseSession>,
+    users: Api<DatabaseUser>,
+    secrets: Api<Secret>,
+    pool: Pool,
+    template: Template,
+}
+
+/// What the operator wrote for one session, to be written again under other names.
+struct Template {
+    secret: Secret,
+    session_status: Value,
+    user_status: Value,
+}
+
+impl Floor {
+    /// Lets the operator do one session, and learns from it what has to be written.
+    pub(crate) async fn new(bed: &Bed) -> anyhow::Result<Self> {
+        let namespace = Side::Floor.namespace();
+        let admin = bed.admin_certificate(Side::Floor)?;
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            clients.push(bed.floor_postgres.connect("postgres", &admin).await?);
+        }
+        clients[0]
+            .batch_execute("create role \"teleport-auto-user\"")
+            .await
+            .context("creating the marker on the floor's server")?;
+        let mut floor = Self {
+            sessions: Api::namespaced(bed.client.clone(), namespace),
+            users: Api::namespaced(bed.client.clone(), namespace),
+            secrets: Api::namespaced(bed.client.clone(), namespace),
+            pool: Pool { permits: Semaphore::new(CONNECTIONS), clients: std::sync::Mutex::new(clients) },
+            template: Template {
+                secret: Secret::default(),
+                session_status: Value::Null,
+                user_status: Value::Null,
+            },
+        };
+        phase::at_once(bed, &floor, Side::Operator, Kind::Start, 1, 1).await?;
+        // The user's status follows the session's.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        floor.template = Template::learn(bed).await?;
+        phase::at_once(bed, &floor, Side::Operator, Kind::End, 1, 1).await?;
+        bed.forget_accounts(Side::Operator).await?;
+        Ok(floor)
+    }
+
+    /// What makes a created session Active.
+    pub(crate) async fn start(&self, index: usize, session: &DatabaseSession) -> anyhow::Result<()> {
+        let (name, user) = (name(index), username(index));
+        let finalizer = json!({"metadata": {
+            "finalizers": [ACCOUNT_FINALIZER], "annotations": {USERNAME_ANNOTATION: user},
+            "resourceVersion": session.resource_version(), "uid": session.uid()}});
+        self.sessions.patch(&name, &PatchParams::default(), &Patch::Merge(finalizer)).await?;
+
+        let mut secret = self.template.secret.clone();
+        secret.metadata.name = Some(name.clone());
+        secret.metadata.owner_references = session.controller_owner_ref(&()).map(|owner| vec![owner]);
+        self.secrets.create(&PostParams::default(), &secret).await?;
+
+        self.pool
+            .run(&format!(
+                "begin; create role \"{user}\" nologin; comment on role \"{user}\" is 'floor'; \
+                 grant {ROLE}, \"teleport-auto-user\" to \"{user}\"; alter role \"{user}\" login; commit"
+            ))
+            .await?;
+        self.read_back(&user).await?;
+        self.apply(&self.sessions, "DatabaseSession", &name, &self.template.session_status).await?;
+        self.apply(&self.users, "DatabaseUser", &format!("user{index:04}"), &self.template.user_status).await
+    }
+
+    /// What makes a deleted session go.
+    pub(crate) async fn end(&self, index: usize) -> anyhow::Result<()> {
+        let (name, user) = (name(index), username(index));
+        self.pool.run(&format!("alter role \"{user}\" nologin password null")).await?;
+        self.pool.run(&format!("revoke {ROLE} from \"{user}\"")).await?;
+        self.read_back(&user).await?;
+        self.secrets.delete(&name, &DeleteParams::default()).await?;
+        let none = json!({"metadata": {"finalizers": []}});
+        self.sessions.patch(&name, &PatchParams::default(), &Patch::Merge(none)).await?;
+        // An account that is disabled: as long as one that is enabled.
+        let mut status = self.template.user_status.clone();
+        status["accounts"][0]["phase"] = json!("Disabled");
+        self.apply(&self.users, "DatabaseUser", &format!("user{index:04}"), &status).await
+    }
+
+    async fn read_back(&self, user: &str) -> anyhow::Result<()> {
+        self.pool
+            .run(&format!(
+                "select r.rolcanlogin, (select count(*) from pg_stat_activity a where a.usesysid = r.oid), \
+                 array(select m.roleid from pg_auth_members m where m.member = r.oid) \
+                 from pg_roles r where r.rolname = '{user}'"
+            ))
+            .await
+    }
+
+    async fn apply<K>(&self, api: &Api<K>, kind: &str, name: &str, status: &Value) -> anyhow::Result<()>
+    where
+        K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+    {
+        let body = json!({"apiVersion": "rolecall.dev/v1alpha1", "kind": kind, "metadata": {"name": name},
+            "status": status});
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        api.patch_status(name, &params, &Patch::Apply(body)).await?;
+        Ok(())
+    }
+}
+
+impl Template {
+    async fn learn(bed: &Bed) -> anyhow::Result<Self> {
+        let namespace = Side::Operator.namespace();
+        let client = || bed.client.clone();
+        let session = Api::<DatabaseSession>::namespaced(client(), namespace).get(&name(0)).await?;
+        let user = Api::<DatabaseUser>::namespaced(client(), namespace).get("user0000").await?;
+        let written = Api::<Secret>::namespaced(client(), namespace).get(&name(0)).await?;
+        let mut secret = Secret { type_: written.type_, data: written.data, ..Secret::default() };
+        secret.metadata.labels = written.metadata.labels;
+        secret.metadata.annotations = written.metadata.annotations;
+        Ok(Self {
+            secret,
+            session_status: serde_json::to_value(session.status)?,
+            user_status: serde_json::to_value(user.status)?,
+        })
+    }
+}
+
+/// Connections, one user each at a time.
+struct Pool {
+    permits: Semaphore,
+    clients: std::sync::Mutex<Vec<Client>>,
+}
+
+impl Pool {
+    async fn run(&self, sql: &str) -> anyhow::Result<()> {
+        let _permit: SemaphorePermit<'_> = self.permits.acquire().await?;
+        let client = self.lock().pop().context("there are as many permits as connections")?;
+        let result = client.simple_query(sql).await;
+        self.lock().push(client);
+        result.map(drop).with_context(|| format!("running {sql}"))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Client>> {
+        self.clients.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

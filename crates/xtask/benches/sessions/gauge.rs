@@ -1,0 +1,157 @@
+//! What is counted around a phase.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use rolecall_xtask::metrics;
+use serde::Serialize;
+
+use crate::bed::Bed;
+
+/// The kinds that somebody writes during a phase; the rest is the API server's own.
+const RESOURCES: [&str; 8] = [
+    "databaseadmins",
+    "databasesessions",
+    "databaseusers",
+    "dbobjectimportrules",
+    "events",
+    "provisioningroles",
+    "secrets",
+    "leases",
+];
+
+/// Counters at one time, or their difference between two.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Gauges {
+    /// Requests that the API server answered, by verb and resource, whoever sent them.
+    pub(crate) requests: BTreeMap<String, i64>,
+    /// Statements of the operator.
+    pub(crate) statements: i64,
+    /// Messages of the operator to the server, each a round trip.
+    pub(crate) round_trips: i64,
+    /// Connections of the operator's admin user now.
+    pub(crate) connections: i64,
+    /// Processor time by program, in milliseconds.
+    pub(crate) cpu_ms: BTreeMap<String, i64>,
+    /// Resident memory of the operator now, in KiB.
+    pub(crate) resident_kib: i64,
+    /// Its highest so far.
+    pub(crate) peak_kib: i64,
+}
+
+impl Gauges {
+    /// Reads all counters.
+    pub(crate) async fn read(bed: &Bed) -> anyhow::Result<Self> {
+        let own = bed.operator.get("/metrics").await?;
+        let api = bed.cluster.kubectl(&["get", "--raw", "/metrics"]).await?;
+        let count = |name: &str| whole(metrics::sum(&own, name));
+        let connections = "select count(*) from pg_stat_activity where usename = 'teleport-admin'";
+        let connections = bed.postgres.value("postgres", connections).await?.unwrap_or_default();
+        let pid = bed.operator.pid();
+        Ok(Self {
+            requests: requests(&api),
+            statements: count("rolecall_sql_statements"),
+            round_trips: count("rolecall_sql_round_trips"),
+            connections: connections.parse().unwrap_or(0),
+            cpu_ms: cpu(bed),
+            resident_kib: memory(pid, "VmRSS:"),
+            peak_kib: memory(pid, "VmHWM:"),
+        })
+    }
+
+    /// What happened since `before`.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let difference = |now: &BTreeMap<String, i64>, before: &BTreeMap<String, i64>| {
+            let changed = now.iter().map(|(key, value)| (key.clone(), value - before.get(key).unwrap_or(&0)));
+            changed.filter(|(_, value)| *value != 0).collect()
+        };
+        Self {
+            requests: difference(&self.requests, &before.requests),
+            statements: self.statements - before.statements,
+            round_trips: self.round_trips - before.round_trips,
+            connections: self.connections,
+            cpu_ms: difference(&self.cpu_ms, &before.cpu_ms),
+            resident_kib: self.resident_kib,
+            peak_kib: self.peak_kib,
+        }
+    }
+
+    /// The requests without those that our own client sent for `sessions` of them: one each, to create or to delete.
+    /// Reading and watching is what clients do all the time, and the Lease is renewed whatever happens.
+    pub(crate) fn requests_of_operator(&self, sessions: usize) -> BTreeMap<String, i64> {
+        let ours = i64::try_from(sessions).unwrap_or(i64::MAX);
+        let mut requests = self.requests.clone();
+        requests.retain(|key, count| {
+            if key == "POST databasesessions" || key == "DELETE databasesessions" {
+                *count -= ours;
+            }
+            *count > 0 && !key.starts_with("WATCH") && !key.starts_with("LIST") && !key.ends_with("leases")
+        });
+        requests
+    }
+}
+
+fn requests(text: &str) -> BTreeMap<String, i64> {
+    let mut found = BTreeMap::new();
+    for metric in metrics::parse(text).filter(|metric| metric.name == "apiserver_request_total") {
+        let label = |name: &str| metric.labels.get(name).copied().unwrap_or_default();
+        if !RESOURCES.contains(&label("resource")) {
+            continue;
+        }
+        let subresource = label("subresource");
+        let separator = if subresource.is_empty() { "" } else { "/" };
+        let key = format!("{} {}{separator}{subresource}", label("verb"), label("resource"));
+        *found.entry(key).or_default() += whole(metric.value);
+    }
+    found
+}
+
+/// Processor time that each program used so far, found by the directory in which it runs.
+fn cpu(bed: &Bed) -> BTreeMap<String, i64> {
+    let kubeconfig = bed.cluster.kubeconfig();
+    let cluster = kubeconfig.parent().unwrap_or(Path::new("/")).to_owned();
+    let directories = [
+        (cluster.as_path(), None),
+        (bed.postgres.socket_dir(), Some("postgres (operator's)")),
+        (bed.floor_postgres.socket_dir(), Some("postgres (floor's)")),
+    ];
+    let mut found: BTreeMap<String, i64> = BTreeMap::new();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Ok(pid) = process.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let Some((name, milliseconds)) = processor_time(pid) else { continue };
+        let label = if pid == bed.operator.pid() {
+            "operator".to_owned()
+        } else if pid == std::process::id() {
+            "bench client".to_owned()
+        } else {
+            let Ok(cwd) = fs::read_link(process.path().join("cwd")) else { continue };
+            let Some((_, label)) = directories.iter().find(|(dir, _)| cwd.starts_with(dir)) else { continue };
+            label.map_or(name, str::to_owned)
+        };
+        *found.entry(label).or_default() += milliseconds;
+    }
+    found
+}
+
+/// Name and processor time of a process. The kernel counts in hundredths of a second.
+fn processor_time(pid: u32) -> Option<(String, i64)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (head, rest) = stat.rsplit_once(") ")?;
+    let name = head.split_once('(')?.1.to_owned();
+    let mut fields = rest.split(' ').skip(11);
+    let user: i64 = fields.next()?.parse().ok()?;
+    let system: i64 = fields.next()?.parse().ok()?;
+    Some((name, (user + system) * 10))
+}
+
+fn memory(pid: u32, field: &str) -> i64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "counters of a benchmark are far below 2^53")]
+fn whole(value: f64) -> i64 {
+    value as i64
+}
