@@ -1,0 +1,154 @@
+//! Changes of policy and of rules reach live sessions at once, without disturbing their connections.
+
+use anyhow::Result;
+use rolecall_api::{DatabaseUser, DbObjectImportRule};
+use rolecall_tests::Account;
+use rolecall_tests::world::ALICE;
+use serde_json::json;
+
+use super::*;
+
+#[tokio::test]
+async fn a_changed_role_moves_the_live_session_to_another_set() -> Result<()> {
+    let world = world().await?;
+    allow(&world, select_in("hr")).await?;
+    let alice = alice(&world).await?;
+    may(&alice, &["select * from hr.employees"]).await?;
+    let before = sets_of(&world, ALICE).await?;
+    allow(&world, select_in("sales")).await?;
+    may_soon(&world, &alice, "select * from sales.deals").await?;
+    may_not(&alice, &["select * from hr.employees"]).await?;
+    counting(&world, "alice-orders", &[("SELECT", 1)]).await?;
+    let after = sets_of(&world, ALICE).await?;
+    assert!(before != after && after.len() == 1, "{before:?}, {after:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_that_stops_giving_object_permissions_leaves_none() -> Result<()> {
+    let world = world().await?;
+    world.role("reader", json!({"allow": {"dbPermissions": select_in("hr")}})).await?;
+    let alice = alice(&world).await?;
+    world.role("reader", json!({})).await?;
+    counting(&world, "alice-orders", &[]).await?;
+    may_not(&alice, &["select * from hr.employees"]).await?;
+    may(&alice, &["select * from orders"]).await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rule_that_becomes_invalid_withholds_object_permissions_and_nothing_else_until_it_is_mended()
+-> Result<()> {
+    let world = world().await?;
+    let mapping = |pattern: &str| json!([{"scope": {"schemaNames": ["hr"]}, "match": {"tableNames": [pattern]}, "addLabels": {"dept": "hr"}}]);
+    rule(&world, "departments", mapping("*")).await?;
+    let permissions = json!([{"match": {"dept": ["hr"]}, "permissions": ["SELECT"]}]);
+    world.role("reader", json!({"allow": {"dbPermissions": permissions}})).await?;
+    let alice = alice(&world).await?;
+    may(&alice, &["select * from hr.employees", "select * from orders"]).await?;
+
+    rule(&world, "departments", mapping("^($")).await?;
+    incomplete(&world, "alice-orders", "ImportRuleInvalid").await?;
+    may_not(&alice, &["select * from hr.employees"]).await?;
+    may(&alice, &["select * from orders"]).await?;
+    world.user("bob", json!({})).await?;
+    world.session("bob-orders", json!({"user": "bob"})).await?;
+    incomplete(&world, "bob-orders", "ImportRuleInvalid").await?;
+    may(&world.login("bob-orders").await?, &["select * from orders"]).await?;
+
+    rule(&world, "departments", mapping("*")).await?;
+    complete(&world, "alice-orders").await?;
+    complete(&world, "bob-orders").await?;
+    may(&alice, &["select * from hr.employees"]).await?;
+    may(&world.login("bob-orders").await?, &["select * from hr.employees"]).await
+}
+
+#[tokio::test]
+async fn a_rule_that_changes_comes_or_goes_is_in_force_at_once() -> Result<()> {
+    let world = world().await?;
+    allow(&world, json!([{"match": {"dept": ["*"]}, "permissions": ["SELECT"]}, {"match": {"name": ["deals"]}, "permissions": ["SELECT"]}])).await?;
+    let mapping = |schema: &str| json!([{"scope": {"schemaNames": [schema]}, "match": {"tableNames": ["*"]}, "addLabels": {"dept": schema}}]);
+    rule(&world, "departments", mapping("hr")).await?;
+    let alice = alice(&world).await?;
+    may(&alice, &["select * from hr.employees"]).await?;
+    may_not(&alice, &["select * from sales.deals"]).await?;
+
+    rule(&world, "departments", mapping("sales")).await?;
+    may_soon(&world, &alice, "select * from sales.deals").await?;
+    may_not_soon(&world, &alice, "select * from hr.employees").await?;
+
+    rule(&world, "more", mapping("hr")).await?;
+    may_soon(&world, &alice, "select * from hr.employees").await?;
+
+    // Without a rule the built-in one holds, which knows no departments.
+    world.delete_and_wait::<DbObjectImportRule>("departments").await?;
+    world.delete_and_wait::<DbObjectImportRule>("more").await?;
+    counting(&world, "alice-orders", &[("SELECT", 1)]).await?;
+    may(&alice, &["select * from sales.deals"]).await?;
+    may_not(&alice, &["select * from hr.employees"]).await
+}
+
+#[tokio::test]
+async fn a_suspended_user_has_no_object_permissions_and_gets_them_back() -> Result<()> {
+    let world = world().await?;
+    allow(&world, select_in("hr")).await?;
+    let connection = alice(&world).await?;
+    let suspend = |suspend: bool| json!({"spec": {"suspend": suspend}});
+    world.patch::<DatabaseUser>("alice", suspend(true)).await?;
+    world.pending("alice-orders", "UserSuspended").await?;
+    assert!(connection.simple_query("select 1").await.is_err());
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    world.patch::<DatabaseUser>("alice", suspend(false)).await?;
+    complete(&world, "alice-orders").await?;
+    may(&world.login("alice-orders").await?, &["select * from hr.employees"]).await
+}
+
+#[tokio::test]
+async fn a_restart_takes_nothing_away_and_grants_nothing_anew() -> Result<()> {
+    let mut world = world().await?;
+    allow(&world, select_in("hr")).await?;
+    let alice = alice(&world).await?;
+    let before =
+        (access_lists(&world, "app").await?, world.account().await?.map(|account| account.memberships));
+    let status = world.get::<DatabaseSession>("alice-orders").await?.status;
+    let memberships = "select xmin, * from pg_auth_members order by roleid, member";
+    let granted = world.pg.sql("postgres", memberships).await?;
+    world.stop_operator().await?;
+    world.start_operator().await?;
+    // Something for it to do, after which it has looked at the account and the objects.
+    world.session("second", json!({})).await?;
+    complete(&world, "second").await?;
+    complete(&world, "alice-orders").await?;
+    may(&alice, &["select * from hr.employees"]).await?;
+    let after =
+        (access_lists(&world, "app").await?, world.account().await?.map(|account| account.memberships));
+    assert_eq!(before, after);
+    assert_eq!(
+        world.pg.sql("postgres", memberships).await?,
+        granted,
+        "no membership was taken and given again"
+    );
+    assert_eq!(
+        world.get::<DatabaseSession>("alice-orders").await?.status.map(|s| s.permissions),
+        status.map(|s| s.permissions)
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restart_with_an_invalid_rule_withholds_object_permissions_too() -> Result<()> {
+    let mut world = world().await?;
+    world.role("reader", json!({"allow": {"dbPermissions": select_in("hr")}})).await?;
+    let alice = alice(&world).await?;
+    world.crash_operator().await;
+    rule(&world, "departments", json!([{"match": {"tableNames": ["^($"]}, "addLabels": {"dept": "hr"}}]))
+        .await?;
+    world.start_operator().await?;
+    incomplete(&world, "alice-orders", "ImportRuleInvalid").await?;
+    may_not(&alice, &["select * from hr.employees"]).await?;
+    assert!(
+        world.account().await?.as_ref().is_some_and(|account: &Account| account.is_enabled_with(&["reader"]))
+    );
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! What the statuses tell of objects.
+
+use anyhow::Result;
+use rolecall_api::{DatabaseAdmin, DbObjectImportRule, ObjectCounts};
+use serde_json::json;
+
+use super::*;
+
+#[tokio::test]
+async fn a_database_and_its_rules_count_the_objects_that_are_imported() -> Result<()> {
+    let world = world().await?;
+    rule(&world, "hr", json!([{"scope": {"schemaNames": ["hr"]}, "match": {"tableNames": ["*"]}, "addLabels": {"dept": "hr"}}])).await?;
+    rule(
+        &world,
+        "names",
+        json!([{"match": {"tableNames": ["e*", "d*"]}, "addLabels": {"short": "{{obj.name}}"}}]),
+    )
+    .await?;
+    allow(&world, json!([{"match": {"dept": ["hr"]}, "permissions": ["SELECT"]}])).await?;
+    alice(&world).await?;
+    let imported = |databases, imported| {
+        move |admin: &DatabaseAdmin| {
+            let wanted = ObjectCounts { databases, imported };
+            admin.status.as_ref().and_then(|status| status.objects) == Some(wanted)
+        }
+    };
+    let labels = |objects| {
+        move |rule: &DbObjectImportRule| {
+            let status = rule.status.as_ref();
+            status.is_some_and(|status| (status.databases, status.objects) == (Some(1), Some(objects)))
+        }
+    };
+    world.until("orders", "importing three", imported(1, 3)).await?;
+    world.until("hr", "labelling two", labels(2)).await?;
+    world.until("names", "labelling two", labels(2)).await?;
+
+    // A second logical database counts as soon as a session names it.
+    world.pg.sql("app2", "create schema hr; create table hr.departments (id int)").await?;
+    world.session("second", json!({"databaseName": "app2"})).await?;
+    world.until("orders", "importing four of two databases", imported(2, 4)).await?;
+    world.until("names", "labelling three", labels(3)).await?;
+    Ok(())
+}
