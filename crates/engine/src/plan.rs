@@ -185,6 +185,8 @@ pub fn check_database(desired: &Desired, observed: &Observed, database: &str) ->
 type Check = fn(&Desired, &Enabled, &Observed) -> Option<Refusal>;
 
 const CHECKS: &[Check] = &[
+    // The admin user hands the marker out; it is no account.
+    admin_user,
     // A user that somebody made by hand is never touched.
     unmanaged,
     // Nor is an account that another DatabaseAdmin, or Teleport, works with now.
@@ -262,7 +264,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
 
 fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
     let Some(account) = &observed.account else { return Plan::Nothing };
-    if !account.managed || !is_ours(desired, account) {
+    if !account.managed || !is_ours(desired, account) || desired.account.as_str() == observed.admin_user {
         return Plan::Nothing;
     }
     let revoke = revocable(account, |_| true);
@@ -281,6 +283,18 @@ fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
         revoke,
         settings: account.settings.clone(),
         drop,
+    })
+}
+
+fn admin_user(desired: &Desired, _: &Enabled, observed: &Observed) -> Option<Refusal> {
+    (desired.account.as_str() == observed.admin_user).then(|| {
+        Refusal::new(
+            Reason::InvalidUsername,
+            format!(
+                "{:?} is the admin user of the server; set another spec.username in the DatabaseUser",
+                observed.admin_user
+            ),
+        )
     })
 }
 

@@ -1,5 +1,7 @@
 //! The conformance suite, on the fake and on PostgreSQL 15 to 18.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong")]
+
 mod common;
 mod harness;
 

@@ -13,6 +13,7 @@ cases![
     what_has_gone_has_ended,
     what_owns_something_is_kept_and_closed,
     a_right_in_another_database_is_no_hindrance,
+    a_prepared_transaction_keeps_the_account,
     an_end_tells_what_it_cannot_take,
     another_owners_account_is_not_ended,
     a_session_database_that_is_gone_holds_nothing_up,
@@ -102,6 +103,21 @@ async fn a_right_in_another_database_is_no_hindrance(h: &dyn Harness) -> Outcome
     check!(h.leave(&user, &Trace::Right).await, "{user}");
     let applied = wish.end(true).must(h.engine()).await?;
     check!(applied.dropped && h.look(&user).await.is_none(), "{applied:?}");
+    Ok(())
+}
+
+async fn a_prepared_transaction_keeps_the_account(h: &dyn Harness) -> Outcome {
+    let user = h.name("prepared");
+    let wish = Wish::start(&user, &h.database())?;
+    wish.must(h.engine()).await?;
+    if !h.leave(&user, &Trace::Prepared).await {
+        return Ok(());
+    }
+    // Without the account nothing would show whose it is, and it could still be committed.
+    let applied = wish.end(true).must(h.engine()).await?;
+    let Some(why) = applied.kept_because else { return Err("nothing says why".to_owned()) };
+    check!(!applied.dropped && why.contains("ROLLBACK PREPARED"), "{why}");
+    check_eq!(seen(h, &user).await?, closed());
     Ok(())
 }
 

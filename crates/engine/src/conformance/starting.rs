@@ -15,6 +15,7 @@ cases![
     a_kept_account_is_reset,
     what_is_left_over_and_open_is_closed_first,
     an_unmanaged_user_is_never_touched,
+    the_admin_user_is_no_account,
     an_account_in_use_elsewhere_is_left_alone,
     an_idle_account_is_taken_over,
     a_managed_account_without_record_is_taken_over,
@@ -107,6 +108,16 @@ async fn an_unmanaged_user_is_never_touched(h: &dyn Harness) -> Outcome {
         check!(h.engine().apply(&plan).await.is_err(), "it was carried out: {plan}");
     }
     check_eq!(seen(h, &user).await?, before);
+    Ok(())
+}
+
+async fn the_admin_user_is_no_account(h: &dyn Harness) -> Outcome {
+    let observed = h.engine().observe(&Wish::start(&h.name("x"), &h.database())?.0.query()).await;
+    let admin = observed.map_err(|error| error.to_string())?.admin_user;
+    let wish = Wish::start(&admin, &h.database())?;
+    check_eq!(wish.reason(h.engine()).await?, Reason::InvalidUsername);
+    let plan = wish.end(true).plan(h.engine()).await?;
+    check!(plan.is_nothing(), "{plan}");
     Ok(())
 }
 

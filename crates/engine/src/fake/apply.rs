@@ -77,7 +77,8 @@ impl World {
         let user = self.owned(&plan.account, &plan.owner_uid)?.clone();
         let mut applied = Applied { leftovers: self.account(&user).leftovers, ..Applied::default() };
         if plan.drop {
-            match user.blocks_drop {
+            let prepared = applied.leftovers.iter().find(|left| matches!(left, Leftover::Prepared { .. }));
+            match user.blocks_drop.or(prepared.map(|left| left.told(&plan.account))) {
                 Some(why) => applied.kept_because = Some(why),
                 None => {
                     self.users.remove(plan.account.as_str());

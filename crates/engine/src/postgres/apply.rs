@@ -103,7 +103,11 @@ impl Postgres {
             self.revoke_rights(&place, &plan.account, plan.drop).await;
         }
         let mut applied = Applied { leftovers: account.leftovers, ..Applied::default() };
-        if plan.drop {
+        let prepared = applied.leftovers.iter().find(|left| matches!(left, Leftover::Prepared { .. }));
+        if let Some(prepared) = prepared.filter(|_| plan.drop) {
+            // It would outlive the account, and nothing would show any more whose it is.
+            applied.kept_because = Some(prepared.told(&plan.account));
+        } else if plan.drop {
             match self.drop_account(&place, plan).await {
                 Ok(()) => {
                     self.draining.forget(&plan.account);

@@ -41,14 +41,14 @@ fn message() -> Message {
             "SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
   'name', u.rolname, 'comment', d.description, 'login', u.rolcanlogin, 'backends', COALESCE(b.n, 0))
   ORDER BY u.rolname), '[]')
-FROM (SELECT DISTINCT m.member FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
-  WHERE g.rolname = {}) managed
-JOIN pg_catalog.pg_roles u ON u.oid = managed.member
+FROM (SELECT m.member, pg_catalog.bool_and(m.admin_option) AS admin FROM pg_catalog.pg_auth_members m
+  JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE g.rolname = {} GROUP BY m.member) k
+JOIN pg_catalog.pg_roles u ON u.oid = k.member
 LEFT JOIN pg_catalog.pg_shdescription d
   ON d.objoid = u.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass
 LEFT JOIN (SELECT a.usesysid, pg_catalog.count(*) AS n FROM pg_catalog.pg_stat_activity a
   WHERE a.usesysid IS NOT NULL GROUP BY a.usesysid) b ON b.usesysid = u.oid
-WHERE u.rolname <> CURRENT_USER",
+WHERE NOT k.admin OR d.description ~ '\"uid\"\\s*:'",
             literal(MARKER)
         ),
     )

@@ -71,11 +71,8 @@ impl<'a> Guard<'a> {
 /// A regular expression for the record of one owner. The comment may be no JSON at all, and 15 cannot tell.
 pub(super) fn record_of(uid: &str) -> String {
     let json = serde_json::to_string(uid).unwrap_or_default();
-    let escaped: String = json
-        .chars()
-        .flat_map(|c| [(!c.is_ascii_alphanumeric()).then_some('\\'), Some(c)])
-        .flatten()
-        .collect();
+    let escaped: String =
+        json.chars().flat_map(|c| [c.is_ascii_punctuation().then_some('\\'), Some(c)]).flatten().collect();
     format!("\"uid\"\\s*:\\s*{escaped}")
 }
 
@@ -85,17 +82,27 @@ pub(super) fn prepare() -> String {
     format!(
         "PREPARE rolecall_guard (pg_catalog.name, pg_catalog.text, pg_catalog.bool, pg_catalog.bool, pg_catalog.bool, pg_catalog.bool) AS
 SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_roles u
-  JOIN pg_catalog.pg_auth_members m ON m.member = u.oid
-  JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
   LEFT JOIN pg_catalog.pg_shdescription d
     ON d.objoid = u.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass
-  WHERE u.rolname = $1 AND g.rolname = {}
+  WHERE u.rolname = $1 AND {}
     AND ($2 IS NULL OR COALESCE(d.description ~ $2, false)
       OR $3 AND COALESCE(d.description !~ '\"uid\"\\s*:', true))
     AND NOT ($4 AND u.rolcanlogin)
     AND NOT ($5 AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = u.oid))
     AND NOT ($6 AND (u.rolsuper OR u.rolcreaterole OR u.rolcreatedb OR u.rolreplication OR u.rolbypassrls)))
   THEN 1 ELSE 0 END",
+        managed("u")
+    )
+}
+
+/// An expression: is the role of this alias a managed account? It is a member of the marker, and not only with ADMIN
+/// OPTION: so are the admin users that hand the marker out, the one that created it among them.
+pub(super) fn managed(alias: &str) -> String {
+    format!(
+        "EXISTS (SELECT FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
+    WHERE g.rolname = {} AND m.member = {alias}.oid AND (NOT m.admin_option OR EXISTS (
+      SELECT FROM pg_catalog.pg_shdescription d WHERE d.objoid = {alias}.oid
+        AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.description ~ '\"uid\"\\s*:')))",
         literal(MARKER)
     )
 }

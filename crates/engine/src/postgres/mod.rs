@@ -31,6 +31,8 @@ mod pool;
 mod probe;
 mod quote;
 mod reader;
+#[cfg(test)]
+mod rendered;
 mod rights;
 mod server;
 mod sets;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use super::guard::managed;
 use super::message::{Message, Reply};
 use super::quote::{is_possible, literal, names};
 use super::rights::HOLDS_ANY;
@@ -85,6 +86,7 @@ pub(super) fn prepare(dialect: Dialect) -> [String; 2] {
 /// databases.
 fn prepare_observe(dialect: Dialect) -> String {
     let (marker, own) = (literal(MARKER), literal(OWN_ROLE_PREFIX));
+    let (is_managed, is_managed_role) = (managed("u"), managed("r"));
     let grantable = grantable(dialect);
     let revocable = if dialect.has_grantors() {
         "g.grantable AND CASE WHEN m.grantor = me.oid THEN true ELSE pg_catalog.pg_has_role(m.grantor, 'USAGE') END"
@@ -96,8 +98,6 @@ fn prepare_observe(dialect: Dialect) -> String {
         "PREPARE rolecall_observe (pg_catalog.name[], pg_catalog.name[], pg_catalog.name[], pg_catalog.name[]) AS
 WITH me AS MATERIALIZED (SELECT r.oid, r.rolname, r.rolsuper, r.rolcreaterole FROM pg_catalog.pg_roles r
   WHERE r.rolname = CURRENT_USER),
-managed AS MATERIALIZED (SELECT m.member AS oid FROM pg_catalog.pg_auth_members m
-  JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE g.rolname = {marker}),
 u AS MATERIALIZED (SELECT r.* FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ($1)),
 r AS MATERIALIZED (SELECT r.*, {grantable} AS grantable FROM pg_catalog.pg_roles r, me
   WHERE r.rolname = ANY ($3)
@@ -111,7 +111,7 @@ SELECT pg_catalog.json_build_object(
 'admin', (SELECT me.rolname FROM me),
 'accounts', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
   'name', u.rolname,
-  'managed', u.oid IN (SELECT managed.oid FROM managed),
+  'managed', {is_managed},
   'login', u.rolcanlogin,
   'comment', (SELECT d.description FROM pg_catalog.pg_shdescription d
     WHERE d.objoid = u.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass),
@@ -144,7 +144,7 @@ SELECT pg_catalog.json_build_object(
     CASE WHEN r.rolcanlogin THEN 'LOGIN' END, CASE WHEN r.rolsuper THEN 'SUPERUSER' END,
     CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END,
     CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END], NULL),
-  'managed', r.oid IN (SELECT managed.oid FROM managed),
+  'managed', {is_managed_role},
   'comment', CASE WHEN pg_catalog.starts_with(r.rolname::pg_catalog.text, {own}) THEN
     (SELECT d.description FROM pg_catalog.pg_shdescription d
       WHERE d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass) END,

@@ -1,5 +1,7 @@
 //! What the PostgreSQL engine does beyond the contract: connections, trouble on the way, users who make trouble.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

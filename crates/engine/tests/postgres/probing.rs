@@ -133,6 +133,28 @@ async fn a_replica_is_a_read_only_endpoint() {
 }
 
 #[tokio::test]
+async fn admin_users_that_hand_the_marker_out_are_no_accounts() {
+    for version in PgVersion::ALL {
+        let pg: &Postgres = Box::leak(Box::new(Postgres::start(version).await.unwrap()));
+        let certificate = pg.create_admin("adm").await.unwrap();
+        let engine = Engine::new(config(pg, "adm", &certificate)).unwrap();
+        // It creates the marker, and is a member of it from then on.
+        engine.probe(&Needs::default()).await.unwrap();
+        let other =
+            "create role other login createrole; grant \"teleport-auto-user\" to other with admin option";
+        pg.sql("postgres", other).await.unwrap();
+        for admin in ["adm", "other"] {
+            let desired = enabled(admin, &[]);
+            let Err(Failure::Refusal(refusal)) = apply(&engine, &desired).await else { panic!("it worked") };
+            let expected = if admin == "adm" { Reason::InvalidUsername } else { Reason::UserConflict };
+            assert_eq!(refusal.reason, expected, "{version}: {refusal}");
+            assert!(!engine.observe(&desired.query()).await.unwrap().account.unwrap().managed);
+        }
+        assert!(engine.census().await.unwrap().accounts.is_empty(), "{version}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_tells_who_it_is() {
     let bench = Bench::new(PgVersion::V17).await;
     let identity = bench.engine.probe(&Needs::default()).await.unwrap().identity;
