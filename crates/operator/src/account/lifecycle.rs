@@ -209,6 +209,11 @@ pub fn is_touched(session: &DatabaseSession) -> bool {
     session.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER)
 }
 
+/// May it have access? Also where somebody took the finalizer off.
+pub fn may_have_access(session: &DatabaseSession) -> bool {
+    is_touched(session) || matches!(phase(session), SessionPhase::Active | SessionPhase::Ending)
+}
+
 /// The phase that the status tells; a fresh object is Pending.
 pub fn phase(session: &DatabaseSession) -> SessionPhase {
     session.status.as_ref().and_then(|status| status.phase).unwrap_or_default()

@@ -1,7 +1,7 @@
 //! What the operator keeps of accounts between two looks. All of it can be had again: from the database, from the
 //! Secrets, or by making it anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rolecall_api::{AccountPhase, AccountStatus};
@@ -16,6 +16,7 @@ pub struct Memory {
     reports: Mutex<HashMap<AccountKey, Report>>,
     passwords: Mutex<HashMap<AccountKey, SecretString>>,
     handed: Mutex<HashMap<String, Handed>>,
+    orphans: Mutex<HashSet<AccountKey>>,
 }
 
 /// What is told of an account in the status of its DatabaseUser.
@@ -56,6 +57,16 @@ impl Memory {
     pub fn forget_user(&self, user: &ObjectKey) {
         locked(&self.reports)
             .retain(|_, report| report.user != *user || report.account.phase == AccountPhase::Enabled);
+    }
+
+    /// Keeps in mind that a server showed this account of ours enabled, and no session accounted for it.
+    pub fn suspect(&self, key: &AccountKey) {
+        locked(&self.orphans).insert(key.clone());
+    }
+
+    /// Was it seen as an orphan? Once asked, it is forgotten.
+    pub fn is_suspect(&self, key: &AccountKey) -> bool {
+        locked(&self.orphans).remove(key)
     }
 
     /// The password that an account has now, when it is known.

@@ -37,6 +37,7 @@ use rolecall_api::{
 };
 
 use crate::Shared;
+use crate::objects::Severity;
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
 use crate::world::{AccountKey, ObjectKey, Work};
@@ -52,8 +53,12 @@ use round::Round;
 pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed> {
     let now = Timestamp::now();
     let gathered = gather::gather(shared, key, now);
+    let suspect = shared.memory.is_suspect(key);
     if gathered.sessions.is_empty() {
-        return vanished(shared, key, &gathered).await;
+        return vanished(shared, key, &gathered, suspect).await;
+    }
+    if suspect && !gathered.sessions.iter().any(|item| lifecycle::may_have_access(&item.session)) {
+        vanished(shared, key, &gathered, suspect).await?;
     }
     let mut round = Round::new(gathered, now);
     round.run(shared, key).await?;
@@ -74,32 +79,44 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
     Ok(done)
 }
 
-/// Somebody took the finalizer off a session that had access, and its object is gone: the access goes all the same.
-async fn vanished(shared: &Shared, key: &AccountKey, gathered: &gather::Gathered) -> Result<Done, Failed> {
+/// Somebody took the finalizer off a session that had access, and its object is gone: the access goes all the same,
+/// whether this operator gave it or the server shows it (`suspect`).
+async fn vanished(
+    shared: &Shared,
+    key: &AccountKey,
+    gathered: &gather::Gathered,
+    suspect: bool,
+) -> Result<Done, Failed> {
     let retained = gathered.admin.as_ref().is_none_or(|admin| {
         admin.spec.suspend
             || (admin.metadata.deletion_timestamp.is_some() && admin.spec.deletion == Deletion::Retain)
     });
-    let Some(known) =
-        shared.memory.reported(key).filter(|report| report.account.phase == AccountPhase::Enabled)
-    else {
+    let known = shared.memory.reported(key).filter(|report| report.account.phase == AccountPhase::Enabled);
+    if known.is_none() && !suspect {
         return Ok(Done::nothing());
-    };
+    }
     let server =
         gathered.server.as_ref().filter(|state| !state.unreachable).and_then(|state| state.server.clone());
     let (Some(server), Some(account), false) = (server, gathered.account.clone(), retained) else {
-        return Ok(Done { retry: gathered.admin.is_some(), ..Done::nothing() });
+        // A census finds what is not known here again.
+        return Ok(Done { retry: gathered.admin.is_some() && known.is_some(), ..Done::nothing() });
     };
     shared.sets.want(key, &[]);
     tracing::warn!(account = %key, "no session accounts for this enabled account any more; ending it");
-    let drop = known.account.mode == Some(CreateDbUserMode::BestEffortDrop);
+    let drop =
+        known.as_ref().is_some_and(|known| known.account.mode == Some(CreateDbUserMode::BestEffortDrop));
     let applied = crate::admin::end_account(&server, account, drop).await?;
     shared.memory.set_password(key, None);
+    shared.recount(&key.admin);
+    if let Some(admin) = &gathered.admin {
+        let note = format!("{} was enabled and no session accounts for it: it is no more", key.username);
+        shared.objects.event(&**admin, Severity::Warning, "OrphanEnded", "End", &note).await;
+    }
+    let Some(known) = known else { return Ok(Done::nothing()) };
     let phase = if applied.dropped { AccountPhase::Dropped } else { AccountPhase::Disabled };
     let account = AccountStatus { phase, sessions: 0, db_roles: Vec::new(), ..known.account.clone() };
     shared.memory.report(key, memory::Report { account, ..known.clone() });
     shared.queue.add(Work::User(known.user), Lane::Normal);
-    shared.recount(&key.admin);
     Ok(Done::nothing())
 }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
-use rolecall_api::{DatabaseAdmin, Endpoint, MissingDbRoles, ObjectCounts, reasons};
-use rolecall_engine::{Class, Needs, Probe, Reason};
+use rolecall_api::{DatabaseAdmin, Endpoint, MissingDbRoles, ObjectCounts, Orphans, reasons};
+use rolecall_engine::{Census, Class, Needs, Probe, Reason};
 
 pub use connect::postgres_platform;
 pub use teardown::end_account;
@@ -24,7 +24,7 @@ use crate::account::lifecycle::{self, Obstacle, is_touched};
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
 use crate::servers::{Server, State};
-use crate::world::{ObjectKey, Work, World};
+use crate::world::{AccountKey, ObjectKey, Work, World};
 use status::Seen;
 
 /// How often a server that answers is looked at by itself.
@@ -146,7 +146,14 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
     }
     seen.state.server = Some(Arc::clone(&server));
     match server.engine.census().await {
-        Ok(census) => seen.counts = Some(status::count(&census, &server.owner.uid, &explained(shared, key))),
+        Ok(census) => {
+            // Asked for after the server: what was enabled then had its session marked before.
+            let explained = explained(shared, key);
+            seen.counts = Some(status::count(&census, &server.owner.uid, &explained));
+            if admin.spec.orphans == Orphans::Disable {
+                end_orphans(shared, key, &census, &server.owner.uid, &explained);
+            }
+        }
         Err(error) => tracing::warn!(admin = %key, %error, "the accounts could not be counted"),
     }
     seen
@@ -196,11 +203,23 @@ fn needs(world: &World, key: &ObjectKey, admin: &DatabaseAdmin) -> Needs {
     needs
 }
 
+/// Wakes the accounts of ours that have access and that no session accounts for: a session was removed by force.
+fn end_orphans(shared: &Shared, key: &ObjectKey, census: &Census, uid: &str, explained: &BTreeSet<String>) {
+    for entry in &census.accounts {
+        let ours = entry.owner.as_ref().is_some_and(|owner| owner.uid == uid);
+        if ours && (entry.enabled || entry.backends > 0) && !explained.contains(entry.account.as_str()) {
+            let account = AccountKey { admin: key.clone(), username: entry.account.as_str().into() };
+            shared.memory.suspect(&account);
+            shared.queue.add(Work::Account(account), Lane::Urgent);
+        }
+    }
+}
+
 /// The accounts that some session accounts for.
 fn explained(shared: &Shared, key: &ObjectKey) -> BTreeSet<String> {
     let world = shared.world();
-    let touched = world.sessions_of_admin(key).filter(|session| is_touched(session));
-    touched.filter_map(|session| crate::world::recorded_username(session)).map(str::to_owned).collect()
+    let live = world.sessions_of_admin(key).filter(|session| lifecycle::may_have_access(session));
+    live.filter_map(|session| crate::world::recorded_username(session)).map(str::to_owned).collect()
 }
 
 fn endpoint(admin: &DatabaseAdmin, admin_user: &str) -> Endpoint {
