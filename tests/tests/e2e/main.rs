@@ -2,6 +2,7 @@
 
 mod accounts;
 mod admin_conditions;
+mod admin_drift;
 mod admin_secrets;
 mod bad_input_account;
 mod bad_input_names;

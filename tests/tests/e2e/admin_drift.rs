@@ -1,0 +1,63 @@
+//! What somebody does by hand on the server, or to objects while nobody looks.
+
+use anyhow::Result;
+use rolecall_api::{DatabaseAdmin, DatabaseSession};
+use rolecall_tests::World;
+use rolecall_tests::world::{ADMIN_USER, ALICE};
+use serde_json::json;
+
+use crate::checks::look_again;
+
+#[tokio::test]
+async fn what_somebody_granted_revoked_or_closed_by_hand_is_mended_at_the_next_look() -> Result<()> {
+    let world = World::start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let by_hand = format!(
+        "revoke reader from \"{ALICE}\" granted by \"{ADMIN_USER}\";
+         grant writer to \"{ALICE}\" granted by \"{ADMIN_USER}\"; alter role \"{ALICE}\" nologin"
+    );
+    world.pg.sql("postgres", &by_hand).await?;
+
+    look_again(&world).await?;
+    let mended = |account: Option<&rolecall_tests::Account>| {
+        account.is_some_and(|account| account.is_enabled_with(&["reader"]))
+    };
+    world.account_until("what policy says", mended).await?;
+    world.login("alice-orders").await.map(drop)
+}
+
+#[tokio::test]
+async fn an_access_whose_session_was_removed_by_force_is_ended() -> Result<()> {
+    let world = forgotten(json!({})).await?;
+    world
+        .account_until("disabled", |account| account.is_some_and(rolecall_tests::Account::is_disabled))
+        .await?;
+    assert!(world.event("orders", "OrphanEnded").await?.contains(ALICE));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_access_whose_session_was_removed_by_force_is_only_counted_where_the_admin_says_so() -> Result<()>
+{
+    let world = forgotten(json!({"spec": {"orphans": "Report"}})).await?;
+    let counted = |admin: &DatabaseAdmin| {
+        admin.status.as_ref().and_then(|s| s.accounts.as_ref()).is_some_and(|counts| counts.orphaned == 1)
+    };
+    world.until("orders", "counting an orphan", counted).await?;
+    assert!(world.account().await?.is_some_and(|account| account.login));
+    Ok(())
+}
+
+/// A world with an account that is enabled, and an operator that has never heard of its session.
+async fn forgotten(admin: serde_json::Value) -> Result<World> {
+    let mut world = World::start().await?;
+    world.admin(admin).await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    world.crash_operator().await;
+    world.patch::<DatabaseSession>("alice-orders", json!({"metadata": {"finalizers": null}})).await?;
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    world.start_operator().await?;
+    Ok(world)
+}
