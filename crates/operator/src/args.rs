@@ -47,6 +47,10 @@ pub struct Args {
     #[arg(long, env = "ROLECALL_TEARDOWN_DEADLINE", default_value = "5m", value_parser = duration)]
     pub teardown_deadline: Duration,
 
+    /// How long a permission set that nobody uses is kept right, so that the next session need not wait for it.
+    #[arg(long, env = "ROLECALL_KEEP_UNUSED_SETS", default_value = "10m", value_parser = duration)]
+    pub keep_unused_sets: Duration,
+
     /// Connections to one database server at any time.
     #[arg(long, env = "ROLECALL_MAX_CONNECTIONS_PER_SERVER", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100))]
     pub max_connections_per_server: usize,

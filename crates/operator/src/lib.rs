@@ -85,6 +85,8 @@ pub struct Settings {
     pub cluster_name: String,
     /// How long the teardown of a DatabaseAdmin is tried.
     pub teardown_deadline: Duration,
+    /// How long a permission set that nobody uses is kept.
+    pub keep_unused_sets: Duration,
     /// Connections to one server at any time.
     pub max_connections_per_server: usize,
 }
@@ -152,6 +154,7 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
     let settings = Settings {
         cluster_name: args.cluster_name.clone(),
         teardown_deadline: args.teardown_deadline,
+        keep_unused_sets: args.keep_unused_sets,
         max_connections_per_server: args.max_connections_per_server,
     };
     let shared = Shared::new(client.clone(), settings);

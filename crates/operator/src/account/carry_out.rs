@@ -42,7 +42,7 @@ impl Round {
         if self.refuse_databases(&desired, &observed) {
             return Ok(false);
         }
-        let plan = match plan::plan(&desired, &observed) {
+        let mut plan = match plan::plan(&desired, &observed) {
             Ok(plan) => plan,
             Err(refusal) => {
                 let obstacle = Obstacle::stalled(refusal.reason.as_str(), refusal.message.clone());
@@ -59,6 +59,10 @@ impl Round {
                 return Ok(true);
             }
         };
+        if let Plan::Adjust(adjust) = &mut plan {
+            // What connections cached of an inlined function outlives the loss of EXECUTE.
+            adjust.terminate |= adjust.revoke.iter().any(|role| shared.sets.may_execute(&key.admin, role));
+        }
         let ends_account = matches!(desired.want, Want::Ended { .. });
         if !ends_account && !self.prepare_starts(shared, key, server, account, password.text()).await? {
             return Ok(false);

@@ -14,13 +14,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
 use rolecall_api::{DatabaseAdmin, Endpoint, MissingDbRoles, ObjectCounts, Orphans, reasons};
-use rolecall_engine::{Census, Class, Needs, Probe, Reason};
+use rolecall_engine::{Census, Class, Finding, Needs, Probe, Reason};
 
 pub use connect::postgres_platform;
 pub use teardown::end_account;
 
 use crate::Shared;
 use crate::account::lifecycle::{self, Obstacle, is_touched};
+use crate::permissions;
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
 use crate::servers::{Server, State};
@@ -47,12 +48,16 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     let now = Timestamp::now();
     let seen = look(shared, key, &admin, now).await;
     // Before anything is written: ending accesses needs the server, not the status.
+    let first = shared.servers.get(key).is_none_or(|state| state.server.is_none());
     let changed = shared.servers.put(key, seen.state.clone());
     if changed {
         shared.wake(shared.world().objects_wakes(key));
         for account in shared.world().accounts_of_admin(key) {
             shared.queue.add(Work::Account(account), Lane::Normal);
         }
+    }
+    if let Some(server) = seen.state.server.as_ref().filter(|_| first && seen.reachable == Some(true)) {
+        permissions::find_leftovers(shared, key, server).await;
     }
     let after = status::status(&admin, &seen, now);
     if admin.status.as_ref() != Some(&after) {
@@ -127,7 +132,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             seen.reachable = Some(true);
             seen.state.obstacle = blocking(&probe);
             seen.endpoint = Some(server.endpoint.clone());
-            seen.probe = Some(probe);
+            seen.probe = Some(with_objects(probe, shared.sets.lacking(key)));
         }
         Err(error) => {
             let message = error.to_string();
@@ -182,6 +187,17 @@ fn blocking(probe: &Probe) -> Option<Obstacle> {
         matches!(finding.reason, Reason::MissingCreateRole | Reason::ReadOnlyEndpoint | Reason::Unsupported)
     })?;
     Some(Obstacle::stalled(finding.reason.as_str(), finding.message.clone()))
+}
+
+/// What object permissions lack is found when they are granted, not by a probe.
+fn with_objects(mut probe: Probe, lacking: Vec<String>) -> Probe {
+    let reason = Reason::MissingObjectPrivileges;
+    let findings = lacking.into_iter().map(|message| Finding { reason, object: String::new(), message });
+    // What keeps whole sessions from starting is told first, as in any probe.
+    let first = [Reason::MissingCreateRole, Reason::MissingAdminOption, Reason::MissingConnect];
+    let at = probe.findings.partition_point(|finding| first.contains(&finding.reason));
+    probe.findings.splice(at..at, findings);
+    probe
 }
 
 fn needs(world: &World, key: &ObjectKey, admin: &DatabaseAdmin) -> Needs {

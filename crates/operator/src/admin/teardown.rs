@@ -15,6 +15,7 @@ use super::status::Seen;
 use crate::Shared;
 use crate::account::lifecycle::{is_touched, plus};
 use crate::objects::Severity;
+use crate::permissions;
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
 use crate::servers::Server;
@@ -77,7 +78,8 @@ pub(super) async fn tear_down(
     Ok(Done::nothing())
 }
 
-/// Disables every account that carries our record and can still log in, though no session accounts for it.
+/// Disables every account that carries our record and can still log in, though no session accounts for it, and drops
+/// the permission sets.
 async fn sweep(server: &Server, key: &ObjectKey) -> Result<(), String> {
     let census = server.engine.census().await.map_err(|error| error.to_string())?;
     for entry in census.accounts {
@@ -87,7 +89,7 @@ async fn sweep(server: &Server, key: &ObjectKey) -> Result<(), String> {
             end_account(server, entry.account, false).await.map_err(|error| error.to_string())?;
         }
     }
-    Ok(())
+    permissions::drop_all(server).await.map_err(|error| error.to_string())
 }
 
 /// Ends an account without any session: it is disabled, and dropped where that is wanted and possible.

@@ -8,14 +8,14 @@ mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use rolecall_api::{DatabaseSession, reasons};
+use rolecall_engine::plan::{Adjust, Plan};
 use rolecall_engine::sets::{SetOutcome, SetRecord, SetWish, set_role_name};
-use rolecall_engine::{Catalog, CatalogQuery};
+use rolecall_engine::{AccountName, Catalog, CatalogQuery};
 use rolecall_policy::{
-    CanonicalPermissions, ImportRules, PermissionEntries, compute_permissions, label_objects,
+    CanonicalPermissions, ImportRules, PermissionEntries, Privilege, compute_permissions, label_objects,
 };
 use rolecall_resolve::Grant;
 use tokio::time::Instant;
@@ -28,9 +28,6 @@ use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
 use crate::servers::Server;
 use crate::world::{ObjectKey, ObjectsKey, Work};
-
-/// How long a set that nobody uses is kept right, so that the next session need not wait for it.
-const KEPT_UNUSED: Duration = Duration::from_secs(600);
 
 /// The most objects that a message names.
 const LISTED: usize = 5;
@@ -56,8 +53,7 @@ pub fn wanted(
 ///
 /// None so far: what goes wrong is told to the accounts and tried again.
 pub async fn reconcile(shared: &Shared, key: &ObjectsKey) -> Result<Done, Failed> {
-    let kept = shared.sets.kept(key);
-    if kept.is_empty() {
+    if shared.sets.is_empty(key) {
         tell_counts(shared, key, None);
         return Ok(Done::nothing());
     }
@@ -73,6 +69,11 @@ pub async fn reconcile(shared: &Shared, key: &ObjectsKey) -> Result<Done, Failed
     }
     let Some(server) = state.server else { return Ok(Done::nothing()) };
     let mut done = drop_unused(shared, key, &server).await;
+    let kept = shared.sets.kept(key);
+    if kept.is_empty() {
+        tell_counts(shared, key, None);
+        return Ok(done);
+    }
     let database = rolecall_resolve::database(&admin);
     if let Err(denial) = rules.check(&database) {
         let obstacle = Obstacle::stalled(denial.reason.as_str(), denial.message);
@@ -82,9 +83,16 @@ pub async fn reconcile(shared: &Shared, key: &ObjectsKey) -> Result<Done, Failed
         return Ok(done);
     }
     match converge(key, &server, &database, rules, &kept).await {
-        Ok((outcomes, imported)) => {
+        Ok(Converged { outcomes, imported, made }) => {
             for outcome in &outcomes {
+                if outcome.revoked.contains_key(&Privilege::Execute) {
+                    end_backends(shared, key, &server, &outcome.role).await;
+                }
                 tell(shared, key, &outcome.role, standing(outcome));
+            }
+            // Somebody dropped a set, and its members with it, while it stood here.
+            for member in made.iter().flat_map(|role| shared.sets.members(key, role)) {
+                shared.queue.add(Work::Account(member), Lane::Normal);
             }
             tell_counts(shared, key, Some(imported));
             done.retry |= outcomes.iter().any(|outcome| !outcome.is_complete());
@@ -105,13 +113,21 @@ pub async fn reconcile(shared: &Shared, key: &ObjectsKey) -> Result<Done, Failed
     Ok(done)
 }
 
+/// What became of the sets of a database.
+struct Converged {
+    outcomes: Vec<SetOutcome>,
+    imported: Imported,
+    /// Sets that were not there.
+    made: Vec<String>,
+}
+
 async fn converge(
     key: &ObjectsKey,
     server: &Server,
     database: &rolecall_policy::Database,
     rules: ImportRules,
     kept: &[(String, Arc<PermissionEntries>)],
-) -> Result<(Vec<SetOutcome>, Imported), Obstacle> {
+) -> Result<Converged, Obstacle> {
     let query = CatalogQuery {
         database: key.database.to_string(),
         sets: kept.iter().map(|(role, _)| role.clone()).collect(),
@@ -120,7 +136,8 @@ async fn converge(
     let catalog = Arc::new(catalog);
     let (wishes, imported) = compute(server, key, database, rules, kept, &catalog).await?;
     let outcomes = server.engine.converge(&wishes, &catalog).await.map_err(|error| Obstacle::from(&error))?;
-    Ok((outcomes, imported))
+    let made = query.sets.into_iter().filter(|role| !catalog.sets.contains_key(role)).collect();
+    Ok(Converged { outcomes, imported, made })
 }
 
 /// What each set should hold. Tens of thousands of objects take a moment of a core: not of the one that ends accesses.
@@ -169,10 +186,14 @@ async fn compute(
 async fn drop_unused(shared: &Shared, key: &ObjectsKey, server: &Server) -> Done {
     let mut done = Done::nothing();
     for (role, since) in shared.sets.unused(key) {
-        let due = since + KEPT_UNUSED;
+        let due = since + shared.settings.keep_unused_sets;
         if due > Instant::now() {
             let left = due.duration_since(Instant::now());
             done.at_earliest(plus(Timestamp::now(), left).map(|at| (at, Lane::Normal)));
+            continue;
+        }
+        // Whoever wants it from now on waits until it was looked at again.
+        if !shared.sets.give_up(key, &role) {
             continue;
         }
         match server.engine.drop_set(&role, &server.owner.uid).await {
@@ -191,10 +212,68 @@ async fn drop_unused(shared: &Shared, key: &ObjectsKey, server: &Server) -> Done
     done
 }
 
+/// Ends the connections of a set's members: plans of inlined functions that they cached outlive the loss of `EXECUTE`.
+async fn end_backends(shared: &Shared, key: &ObjectsKey, server: &Server, role: &str) {
+    for member in shared.sets.members(key, role) {
+        let Ok(account) = AccountName::new(&*member.username) else { continue };
+        let end = Plan::Adjust(Adjust {
+            account,
+            owner_uid: server.owner.uid.clone(),
+            session_database: Some(key.database.to_string()),
+            create_roles: Vec::new(),
+            revoke: Vec::new(),
+            grant: Vec::new(),
+            grant_sets: Vec::new(),
+            enable: false,
+            terminate: true,
+            verifier: None,
+        });
+        if let Err(error) = server.engine.apply(&end).await {
+            tracing::warn!(account = %member, %error, "connections that lost a function could not be ended");
+        }
+    }
+}
+
+/// Takes note of the sets that an operator before this one left on a server, so that they go too when nobody wants them.
+pub async fn find_leftovers(shared: &Shared, admin: &ObjectKey, server: &Server) {
+    let sets = match server.engine.sets().await {
+        Ok(sets) => sets,
+        Err(error) => {
+            tracing::warn!(%admin, %error, "the permission sets could not be listed");
+            return;
+        }
+    };
+    for set in sets {
+        let Some(record) = set.record.filter(|record| record.uid == server.owner.uid) else { continue };
+        let key = ObjectsKey { admin: admin.clone(), database: record.database.into() };
+        shared.sets.left_over(&key, set.role);
+        shared.queue.add(Work::Objects(key), Lane::Normal);
+    }
+}
+
+/// Drops every set that carries the record of a DatabaseAdmin.
+///
+/// # Errors
+///
+/// What the server answered.
+pub async fn drop_all(server: &Server) -> Result<(), rolecall_engine::Error> {
+    for set in server.engine.sets().await? {
+        if set.record.is_some_and(|record| record.uid == server.owner.uid) {
+            let applied = server.engine.drop_set(&set.role, &server.owner.uid).await?;
+            if let Some(why) = applied.kept_because {
+                tracing::warn!(set = set.role, why, "a permission set stays");
+            }
+        }
+    }
+    Ok(())
+}
+
 fn tell(shared: &Shared, key: &ObjectsKey, role: &str, standing: Standing) {
-    for account in shared.sets.set_standing(key, role, standing) {
+    let Some(accounts) = shared.sets.set_standing(key, role, standing) else { return };
+    for account in accounts {
         shared.queue.add(Work::Account(account), Lane::Normal);
     }
+    shared.recount(&key.admin);
 }
 
 fn tell_counts(shared: &Shared, key: &ObjectsKey, imported: Option<Imported>) {

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rolecall_policy::PermissionEntries;
+use rolecall_api::reasons;
+use rolecall_policy::{PermissionEntries, Privilege};
 use tokio::time::Instant;
 
 use crate::account::lifecycle::Obstacle;
@@ -64,6 +65,8 @@ pub struct Imported {
 #[derive(Debug, Default)]
 struct Database {
     sets: BTreeMap<String, Set>,
+    /// Sets that an operator before this one left, with since when nobody here wants them.
+    leftovers: BTreeMap<String, Instant>,
     imported: Option<Imported>,
 }
 
@@ -96,8 +99,9 @@ impl Sets {
         }
         let mut standings = BTreeMap::new();
         for wish in wanted {
-            let sets = &mut databases.entry(wish.key.clone()).or_default().sets;
-            let set = sets.entry(wish.role.clone()).or_insert_with(|| Set {
+            let database = databases.entry(wish.key.clone()).or_default();
+            database.leftovers.remove(&wish.role);
+            let set = database.sets.entry(wish.role.clone()).or_insert_with(|| Set {
                 entries: Arc::clone(&wish.entries),
                 accounts: BTreeSet::new(),
                 standing: Standing::NotYet,
@@ -124,32 +128,94 @@ impl Sets {
     /// The sets of a database that nobody uses, with since when.
     pub fn unused(&self, key: &ObjectsKey) -> Vec<(String, Instant)> {
         let databases = self.locked();
-        let sets = databases.get(key).into_iter().flat_map(|database| &database.sets);
-        sets.filter_map(|(role, set)| set.unused_since.map(|since| (role.clone(), since))).collect()
+        let Some(database) = databases.get(key) else { return Vec::new() };
+        let sets = database.sets.iter().filter_map(|(role, set)| Some((role.clone(), set.unused_since?)));
+        let leftovers = database.leftovers.iter().map(|(role, since)| (role.clone(), *since));
+        sets.chain(leftovers).collect()
+    }
+
+    /// Is nothing known of a database that would have to be looked after?
+    pub fn is_empty(&self, key: &ObjectsKey) -> bool {
+        let databases = self.locked();
+        databases.get(key).is_none_or(|database| database.sets.is_empty() && database.leftovers.is_empty())
+    }
+
+    /// Takes note of a set on the server that nobody has asked for here.
+    pub fn left_over(&self, key: &ObjectsKey, role: String) {
+        let mut databases = self.locked();
+        let database = databases.entry(key.clone()).or_default();
+        if !database.sets.contains_key(&role) {
+            database.leftovers.entry(role).or_insert_with(Instant::now);
+        }
+    }
+
+    /// Before a set is dropped: from now on it does not stand. False where somebody wants it again.
+    pub fn give_up(&self, key: &ObjectsKey, role: &str) -> bool {
+        let mut databases = self.locked();
+        match databases.get_mut(key).and_then(|database| database.sets.get_mut(role)) {
+            Some(set) if !set.accounts.is_empty() => false,
+            Some(set) => {
+                set.standing = Standing::NotYet;
+                true
+            }
+            None => true,
+        }
     }
 
     /// Forgets a set that was dropped.
     pub fn forget(&self, key: &ObjectsKey, role: &str) {
         if let Some(database) = self.locked().get_mut(key) {
             database.sets.retain(|name, set| name != role || !set.accounts.is_empty());
+            database.leftovers.remove(role);
         }
     }
 
-    /// Is the set of that role wanted anywhere on the server?
-    pub fn is_wanted(&self, admin: &ObjectKey, role: &str) -> bool {
-        self.locked().iter().any(|(key, database)| key.admin == *admin && database.sets.contains_key(role))
+    /// The accounts that want a set.
+    pub fn members(&self, key: &ObjectsKey, role: &str) -> BTreeSet<AccountKey> {
+        let databases = self.locked();
+        let set = databases.get(key).and_then(|database| database.sets.get(role));
+        set.map(|set| set.accounts.clone()).unwrap_or_default()
     }
 
-    /// Says how a set stands now. Answers the accounts that have reason to look again.
-    pub fn set_standing(&self, key: &ObjectsKey, role: &str, standing: Standing) -> BTreeSet<AccountKey> {
+    /// Could members of a set execute functions? True of a set that is not known, which a restart can bring about.
+    pub fn may_execute(&self, admin: &ObjectKey, role: &str) -> bool {
+        let databases = self.locked();
+        let mut sets = databases
+            .iter()
+            .filter(|(key, _)| key.admin == *admin)
+            .filter_map(|(_, database)| database.sets.get(role));
+        sets.next().is_none_or(|set| {
+            set.entries.allow.iter().any(|entry| entry.privileges.contains(Privilege::Execute))
+        })
+    }
+
+    /// Says how a set stands now. Answers the accounts that have reason to look again; `None` where nothing changed.
+    pub fn set_standing(
+        &self,
+        key: &ObjectsKey,
+        role: &str,
+        standing: Standing,
+    ) -> Option<BTreeSet<AccountKey>> {
         let mut databases = self.locked();
-        match databases.get_mut(key).and_then(|database| database.sets.get_mut(role)) {
-            Some(set) if set.standing != standing => {
-                set.standing = standing;
-                set.accounts.clone()
-            }
-            _ => BTreeSet::new(),
-        }
+        let set = databases.get_mut(key)?.sets.get_mut(role).filter(|set| set.standing != standing)?;
+        set.standing = standing;
+        Some(set.accounts.clone())
+    }
+
+    /// What the sets in use on a server lack because the admin user may not grant it.
+    pub fn lacking(&self, admin: &ObjectKey) -> Vec<String> {
+        let databases = self.locked();
+        let databases = databases.iter().filter(|(key, _)| key.admin == *admin);
+        let sets = databases.flat_map(|(_, database)| database.sets.values());
+        let used = sets.filter(|set| !set.accounts.is_empty());
+        let obstacles = used.filter_map(|set| match &set.standing {
+            Standing::Stands(holding) => holding.incomplete.as_ref(),
+            Standing::Failed(obstacle) => Some(obstacle),
+            Standing::NotYet | Standing::Withheld(_) => None,
+        });
+        let lacking = obstacles.filter(|obstacle| obstacle.reason == reasons::MISSING_OBJECT_PRIVILEGES);
+        let lines: BTreeSet<&str> = lacking.flat_map(|obstacle| obstacle.message.lines()).collect();
+        lines.into_iter().map(str::to_owned).collect()
     }
 
     /// How a set stands.
@@ -235,7 +301,7 @@ mod tests {
         let (standings, look) = sets.want(&account("alice"), &[wanted("s")]);
         assert_eq!(standings["s"], Standing::NotYet);
         assert_eq!(look, BTreeSet::from([key()]));
-        assert_eq!(sets.set_standing(&key(), "s", stands()), BTreeSet::from([account("alice")]));
+        assert_eq!(sets.set_standing(&key(), "s", stands()), Some(BTreeSet::from([account("alice")])));
         let (standings, look) = sets.want(&account("bob"), &[wanted("s")]);
         assert_eq!(standings["s"], stands());
         assert!(look.is_empty(), "nothing to do for the second one");
@@ -269,10 +335,40 @@ mod tests {
     }
 
     #[test]
+    fn only_a_set_that_is_known_to_hold_no_functions_is_said_to_hold_none() {
+        let sets = Sets::default();
+        sets.want(&account("alice"), &[wanted("s")]);
+        assert!(!sets.may_execute(&key().admin, "s"));
+        assert!(sets.may_execute(&key().admin, "another"));
+    }
+
+    #[test]
     fn accounts_are_woken_only_when_a_standing_changes() {
         let sets = Sets::default();
         sets.want(&account("alice"), &[wanted("s")]);
-        assert_eq!(sets.set_standing(&key(), "s", stands()).len(), 1);
-        assert_eq!(sets.set_standing(&key(), "s", stands()).len(), 0);
+        assert!(sets.set_standing(&key(), "s", stands()).is_some());
+        assert_eq!(sets.set_standing(&key(), "s", stands()), None);
+    }
+
+    #[test]
+    fn a_set_that_is_being_dropped_does_not_stand_for_whoever_wants_it_again() {
+        let sets = Sets::default();
+        sets.want(&account("alice"), &[wanted("s")]);
+        sets.set_standing(&key(), "s", stands());
+        assert!(!sets.give_up(&key(), "s"), "it is in use");
+        sets.want(&account("alice"), &[]);
+        assert!(sets.give_up(&key(), "s"));
+        let (standings, look) = sets.want(&account("bob"), &[wanted("s")]);
+        assert_eq!((&standings["s"], look), (&Standing::NotYet, BTreeSet::from([key()])));
+    }
+
+    #[test]
+    fn a_leftover_is_unused_until_somebody_wants_it() {
+        let sets = Sets::default();
+        sets.left_over(&key(), "s".into());
+        assert!(sets.unused(&key()).len() == 1 && sets.kept(&key()).is_empty() && !sets.is_empty(&key()));
+        sets.want(&account("alice"), &[wanted("s")]);
+        sets.left_over(&key(), "s".into());
+        assert!(sets.unused(&key()).is_empty());
     }
 }
