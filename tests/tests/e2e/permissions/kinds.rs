@@ -89,3 +89,18 @@ async fn losing_a_function_ends_the_connections_that_may_have_cached_it() -> Res
     may(&second, &["select * from hr.employees"]).await?;
     may_not(&second, &["select hr.twice(2)"]).await
 }
+
+#[tokio::test]
+async fn a_set_without_the_function_ends_the_connections_that_may_have_cached_it_too() -> Result<()> {
+    let world = world().await?;
+    world.pg.sql("app", OBJECTS).await?;
+    let permissions = |what: &[&str]| json!([{"match": {"schema": ["hr"]}, "permissions": what}]);
+    allow(&world, permissions(&["EXECUTE", "USAGE"])).await?;
+    let first = alice(&world).await?;
+    may(&first, &["prepare twice as select hr.twice(2)", "execute twice"]).await?;
+    allow(&world, permissions(&["USAGE"])).await?;
+    let without = |session: &DatabaseSession| !counts(session).contains_key("EXECUTE");
+    world.until("alice-orders", "without functions", without).await?;
+    assert!(rows(&first, "execute twice").await.is_err());
+    may_not(&world.login("alice-orders").await?, &["select hr.twice(2)"]).await
+}
