@@ -66,7 +66,7 @@ async fn the_secret_goes_with_the_access_and_not_with_the_object() -> Result<()>
 #[tokio::test]
 async fn a_certificate_is_renewed_while_the_session_lives() -> Result<()> {
     let world = World::start().await?;
-    let credentials = json!({"x509": {"caSecretRef": {"name": "orders-client-ca"}, "ttl": "6s"}});
+    let credentials = json!({"x509": {"caSecretRef": {"name": "orders-client-ca"}, "ttl": "12s"}});
     world.admin(json!({"spec": {"userCredentials": credentials}})).await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
@@ -76,7 +76,7 @@ async fn a_certificate_is_renewed_while_the_session_lives() -> Result<()> {
         .until::<Secret>("alice-orders", "renewed", |secret| crt(secret).ok() != crt(&first).ok())
         .await?;
     assert!(Timestamp::now() < end, "before the old one ran out");
-    assert!(end.duration_since(Timestamp::now()).as_secs() <= 3, "and not at once");
+    assert!(end.duration_since(Timestamp::now()).as_secs() <= 5, "and not at once");
     assert!(Facts::of(&crt(&renewed)?)?.not_after > end);
     assert_eq!(renewed.uid(), first.uid(), "the Secret stays the same object");
     world.login("alice-orders").await?;
@@ -106,7 +106,7 @@ async fn a_certificate_request_is_answered_in_the_status_and_its_key_stays_with_
 #[tokio::test]
 async fn a_certificate_request_is_answered_anew_before_the_answer_runs_out() -> Result<()> {
     let world = World::start().await?;
-    let credentials = json!({"x509": {"caSecretRef": {"name": "orders-client-ca"}, "ttl": "6s"}});
+    let credentials = json!({"x509": {"caSecretRef": {"name": "orders-client-ca"}, "ttl": "12s"}});
     world.admin(json!({"spec": {"userCredentials": credentials}})).await?;
     let (request, _) = request("CN=anything")?;
     world.session("alice-orders", json!({"certificateRequest": request})).await?;
@@ -184,7 +184,8 @@ async fn a_secret_of_somebody_else_is_never_written() -> Result<()> {
     assert_eq!(world.secret("alice-orders").await?.len(), 1);
     assert!(world.account().await?.is_none_or(|account| !account.login), "no access without credentials");
 
-    world.delete_and_wait::<Secret>("alice-orders").await?;
+    // It may be followed by the session's own before a watch could tell that it is gone.
+    world.delete::<Secret>("alice-orders").await?;
     world.active("alice-orders").await?;
     Ok(())
 }

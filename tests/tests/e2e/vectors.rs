@@ -1,4 +1,4 @@
-//! The vectors of kind `session_integration`: `tests/vectors/session_integration.json`, or the file of that name in the
+//! The vectors of kind `session_integration`: `vectors/session_integration.json` of this package, or the file of that name in the
 //! directory that the environment variable ROLECALL_VECTORS names.
 
 use std::collections::{BTreeMap, BTreeSet};
