@@ -122,6 +122,13 @@ fn names_that_clash_and_names_that_are_too_long() {
     namespace.users[0].spec.origin_cluster = Some("root".to_owned());
     let explanation = explain::answer(&namespace, question()).expect("user and database exist");
     assert_eq!(explanation.blocked[0].reason, "InvalidUsername");
+
+    for reserved in ["teleport-admin", "teleport-auto-user", "pg_monitor"] {
+        namespace.users[0].spec.username = Some(reserved.to_owned());
+        namespace.users[0].spec.origin_cluster = None;
+        let explanation = explain::answer(&namespace, question()).expect("user and database exist");
+        assert_eq!(explanation.blocked[0].reason, "InvalidUsername", "{reserved}");
+    }
 }
 
 #[test]

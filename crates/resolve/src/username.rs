@@ -4,9 +4,6 @@ use rolecall_api::{DatabaseAdmin, DatabaseUser, reasons};
 
 use crate::{Blocked, admin_user, database_username};
 
-/// The longest name that every server keeps whole.
-const MAX_NAME_BYTES: usize = 63;
-
 /// Who holds a database user name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
@@ -18,24 +15,16 @@ pub enum Claim {
     Unclear(String),
 }
 
-/// Why no account of this name can be on the server; `None`: one can.
+/// Why this name cannot be a user's on the server: it is its admin user's.
 pub fn username_fault(username: &str, admin: &DatabaseAdmin) -> Option<Blocked> {
-    let fault = if username.len() > MAX_NAME_BYTES {
-        format!("it has {} bytes, and a server keeps at most {MAX_NAME_BYTES}", username.len())
-    } else if admin_user(admin).name.as_deref() == Some(username) {
-        format!(
-            "it is the admin user of the DatabaseAdmin {:?}",
-            admin.metadata.name.as_deref().unwrap_or_default()
+    (admin_user(admin).name.as_deref() == Some(username)).then(|| {
+        Blocked::permanent(
+            reasons::INVALID_USERNAME,
+            format!(
+                "{username:?} is the admin user of the DatabaseAdmin; set another spec.username in the DatabaseUser"
+            ),
         )
-    } else {
-        return None;
-    };
-    Some(Blocked::permanent(
-        reasons::INVALID_USERNAME,
-        format!(
-            "{username:?} cannot be a database user: {fault}; set another spec.username in the DatabaseUser"
-        ),
-    ))
+    })
 }
 
 /// Of several users of a namespace with one database user name the oldest holds it.

@@ -75,15 +75,17 @@ pub fn environment(
     key: OsString,
     authorities: Option<OsString>,
 ) -> Vec<(&'static str, OsString)> {
+    // libpq trusts the system's authorities only together with the name.
+    let verify_name = target.verify_name || authorities.is_none();
     let mut variables = vec![
         ("PGHOST", target.server_name.clone().into()),
         ("PGPORT", target.port.to_string().into()),
         ("PGDATABASE", target.database.clone().into()),
         ("PGUSER", target.username.clone().into()),
-        ("PGSSLMODE", if target.verify_name { "verify-full" } else { "verify-ca" }.into()),
+        ("PGSSLMODE", if verify_name { "verify-full" } else { "verify-ca" }.into()),
         ("PGSSLCERT", certificate),
         ("PGSSLKEY", key),
-        // libpq takes the word for those of the system, and then insists on verify-full itself.
+        // The word stands for those of the system.
         ("PGSSLROOTCERT", authorities.unwrap_or_else(|| "system".into())),
     ];
     // An empty one would be looked up: it stands for "as PGHOST says" only where it is not there.
@@ -148,4 +150,31 @@ async fn resolve(address: &str) -> anyhow::Result<(IpAddr, u16)> {
 
 fn join(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_goes_unchecked_only_against_authorities_of_ones_own() {
+        let mut target = Target {
+            server_name: "orders-db".to_owned(),
+            address: None,
+            port: 5432,
+            database: "horizon".to_owned(),
+            username: "alice".to_owned(),
+            verify_name: false,
+        };
+        let mode = |target: &Target, authorities: Option<&str>| {
+            let variables = environment(target, "crt".into(), "key".into(), authorities.map(OsString::from));
+            let text = |name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
+            assert_eq!(text("PGHOSTADDR"), None);
+            (text("PGSSLMODE"), text("PGSSLROOTCERT"))
+        };
+        assert_eq!(mode(&target, Some("ca")), (Some("verify-ca".into()), Some("ca".into())));
+        assert_eq!(mode(&target, None), (Some("verify-full".into()), Some("system".into())));
+        target.verify_name = true;
+        assert_eq!(mode(&target, Some("ca")), (Some("verify-full".into()), Some("ca".into())));
+    }
 }

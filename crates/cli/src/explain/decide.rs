@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, DatabaseUser, conditions, reasons};
+use rolecall_engine::AccountName;
 use rolecall_policy::{
     Database, DbObject, Decision, Denial, ImportRules, Roles, User, decide_access, decide_objects,
     decide_provisioning, label_objects, list_reach,
@@ -141,7 +142,11 @@ fn blocked(
     notices: &mut Vec<String>,
 ) -> Vec<BlockedView> {
     let username = namespace.username(user);
-    let mut blocked: Vec<Blocked> = username_fault(&username, admin).into_iter().collect();
+    let mut blocked = Vec::new();
+    if let Err(refusal) = AccountName::new(&*username) {
+        blocked.push(Blocked::permanent(reasons::INVALID_USERNAME, refusal.message));
+    }
+    blocked.extend(username_fault(&username, admin));
     match username_holder(user, &namespace.users, &namespace.cluster_name) {
         Claim::Own => {}
         Claim::Taken(taken) => blocked.push(taken),
