@@ -52,11 +52,12 @@ impl Place {
             "postgres",
             &format!(
                 "create role \"teleport-auto-user\"; create role {ADMIN} login createrole;
-                 grant \"teleport-auto-user\" to {ADMIN} with admin option; create database shop"
+                 grant \"teleport-auto-user\" to {ADMIN} with admin option"
             ),
         )
         .await
         .unwrap();
+        pg.sql("postgres", "create database shop").await.unwrap();
         pg.sql("shop", &format!("create schema app; grant usage on schema app to {ADMIN} with grant option"))
             .await
             .unwrap();
@@ -128,14 +129,20 @@ impl Place {
     }
 
     async fn measure(&self) {
-        let set = "rolecall:measured";
-        let first_floor = self.floor("floor_1").await;
-        self.vacuum().await;
-        self.read(set).await;
-        let (read, catalog) = timed(self.read(set)).await;
-        let (first, ()) = timed(self.converge(set, &catalog)).await;
-        let second_floor = self.floor("floor_2").await;
-        let floor = (first_floor + second_floor) / 2;
+        // Each in turn, and the least of each: other work on the machine only adds.
+        let (mut floors, mut reads, mut firsts) = (Vec::new(), Vec::new(), Vec::new());
+        let mut set = String::new();
+        for round in 0..3 {
+            floors.push(self.floor(&format!("floor_{round}")).await);
+            self.vacuum().await;
+            set = format!("rolecall:measured{round}");
+            let (read, catalog) = timed(self.read(&set)).await;
+            reads.push(read);
+            firsts.push(timed(self.converge(&set, &catalog)).await.0);
+        }
+        let set = set.as_str();
+        let least = |times: &[Duration]| times.iter().min().copied().unwrap_or_default();
+        let (floor, read, first) = (least(&floors), least(&reads), least(&firsts));
         self.vacuum().await;
         let (again, ()) = timed(async { self.converge(set, &self.read(set).await).await }).await;
         let mut activations = Vec::new();

@@ -1,5 +1,7 @@
 //! Permission sets on real servers of every version.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong")]
+
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -11,7 +11,7 @@ use crate::objects::CROWDED;
 pub(in crate::postgres) enum Only<'a> {
     /// All of them.
     Everything,
-    /// These.
+    /// These. Whether a set has what no set has is not told then.
     These(&'a [(Table, u32)]),
 }
 
@@ -79,7 +79,11 @@ GROUP BY o.oid, s.rolname, g.rolname, a.grantor"
         )
     };
     let [classes, procs, namespaces] = [Table::Class, Table::Proc, Table::Namespace].map(held);
-    let strays = strays(dialect);
+    // That is a matter of all that it holds.
+    let strays = match only {
+        Only::Everything => strays(dialect),
+        Only::These(_) => "false".to_owned(),
+    };
     format!(
         "{classes}
 UNION ALL

@@ -259,6 +259,7 @@ impl Work<'_> {
                 these.iter().filter_map(|id| self.index.get(id).copied()).collect();
             let before = std::mem::take(&mut self.state.held).into_iter();
             state.held.extend(before.filter(|held| !touched.contains(&held.object)));
+            state.strays = self.state.strays;
         }
         (self.state, self.unread) = (state, false);
         Ok(())
