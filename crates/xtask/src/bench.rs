@@ -19,6 +19,12 @@ enum What {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Permission sets beside 10, 1,000 and 50,000 tables, on a real server, beside bare GRANTs.
+    Objects {
+        /// Arguments of the benchmark: numbers of tables.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Decisions of the policy alone.
     Policy {
         /// Arguments of the benchmark, for example a part of a name.
@@ -35,6 +41,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
         What::Sessions { arguments } => {
             bench(&["--package", "rolecall-xtask", "--bench", "sessions"], arguments)
+        }
+        What::Objects { arguments } => {
+            bench(&["--package", "rolecall-engine", "--bench", "objects"], arguments)
         }
         What::Policy { arguments } => bench(&["--package", "rolecall-policy"], arguments),
     }
