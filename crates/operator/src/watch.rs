@@ -1,7 +1,7 @@
 //! The watches: one per kind (and namespace), each feeding the world.
 //!
 //! An object that cannot be decoded is skipped with a word in the log, so that one bad object does not stop a kind.
-//! What is held of it goes too: policy that cannot be read allows nothing.
+//! What is held of it goes too: policy that cannot be read allows nothing. A DatabaseAdmin stays what it was.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
@@ -173,9 +173,9 @@ fn take_in<K: Held>(shared: &Shared, DeserializeGuard(object): DeserializeGuard<
         }
         Err(invalid) => {
             let key = key_of_meta(&invalid.metadata);
-            tracing::error!(kind = %K::kind(&()), %key, error = invalid.error, "an object cannot be decoded and counts as missing");
-            forget::<K>(shared, &key);
-            None
+            tracing::error!(kind = %K::kind(&()), %key, error = invalid.error, "an object cannot be decoded");
+            shared.wake(shared.change(|world| K::unreadable(world, &key)));
+            Some(key)
         }
     }
 }

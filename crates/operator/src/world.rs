@@ -87,6 +87,7 @@ pub struct RuleEntry {
 pub struct World {
     cluster_name: String,
     admins: BTreeMap<ObjectKey, Arc<DatabaseAdmin>>,
+    unreadable_admins: BTreeSet<ObjectKey>,
     users: BTreeMap<ObjectKey, Arc<DatabaseUser>>,
     roles: BTreeMap<ObjectKey, RoleEntry>,
     rules: BTreeMap<ObjectKey, RuleEntry>,
@@ -110,6 +111,11 @@ impl World {
     /// The DatabaseAdmin of that name.
     pub fn admin(&self, key: &ObjectKey) -> Option<Arc<DatabaseAdmin>> {
         self.admins.get(key).cloned()
+    }
+
+    /// Is there a DatabaseAdmin of that name that cannot be read, so that nothing is known of it?
+    pub fn is_unreadable(&self, admin: &ObjectKey) -> bool {
+        self.unreadable_admins.contains(admin) && !self.admins.contains_key(admin)
     }
 
     /// The DatabaseUser of that name.
@@ -202,6 +208,10 @@ pub trait Held: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + Sized {
     fn apply(world: &mut World, object: Self) -> Wakes;
     /// Forgets an object.
     fn forget(world: &mut World, key: &ObjectKey) -> Wakes;
+    /// Takes note of an object that cannot be read. It counts as missing: policy that cannot be read allows nothing.
+    fn unreadable(world: &mut World, key: &ObjectKey) -> Wakes {
+        Self::forget(world, key)
+    }
     /// What is held of this kind.
     fn keys(world: &World) -> Vec<ObjectKey>;
 }
@@ -215,19 +225,27 @@ impl Held for DatabaseAdmin {
         }
         let woken = before
             .is_none_or(|before| is_changed(before.as_ref(), &object) || labels_differ(&**before, &object));
+        world.unreadable_admins.remove(&key);
         world.admins.insert(key.clone(), Arc::new(object));
         if woken { world.admin_wakes(&key) } else { Vec::new() }
     }
 
     fn forget(world: &mut World, key: &ObjectKey) -> Wakes {
-        if world.admins.remove(key).is_none() {
+        let unreadable = world.unreadable_admins.remove(key);
+        if world.admins.remove(key).is_none() && !unreadable {
             return Vec::new();
         }
         world.admin_wakes(key)
     }
 
+    /// What was known of it holds: one that is missing lets its accesses go, and they would be lost.
+    fn unreadable(world: &mut World, key: &ObjectKey) -> Wakes {
+        world.unreadable_admins.insert(key.clone());
+        Vec::new()
+    }
+
     fn keys(world: &World) -> Vec<ObjectKey> {
-        world.admins.keys().cloned().collect()
+        world.admins.keys().chain(&world.unreadable_admins).cloned().collect()
     }
 }
 
@@ -711,6 +729,26 @@ mod tests {
         apply(&mut world, newer);
         apply(&mut world, session("a", "alice"));
         assert_eq!(world.session(&key("a")).unwrap().finalizers().len(), 1);
+    }
+
+    #[test]
+    fn a_database_admin_that_cannot_be_read_is_not_missing() {
+        let mut world = World::new("here");
+        apply(&mut world, admin());
+        DatabaseAdmin::unreadable(&mut world, &key("orders"));
+        assert!(
+            world.admin(&key("orders")).is_some() && !world.is_unreadable(&key("orders")),
+            "it was read before"
+        );
+
+        let mut started = World::new("here");
+        apply(&mut started, user("alice", None, &[]));
+        apply(&mut started, session("a", "alice"));
+        DatabaseAdmin::unreadable(&mut started, &key("orders"));
+        assert!(started.is_unreadable(&key("orders")));
+        let wakes = woken(&DatabaseAdmin::forget(&mut started, &key("orders")));
+        assert!(wakes.contains(&Work::Account(account("alice"))), "now it is missing");
+        assert!(!started.is_unreadable(&key("orders")));
     }
 
     #[test]

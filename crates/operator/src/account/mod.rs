@@ -51,6 +51,10 @@ use round::Round;
 ///
 /// What the API server refused. What a database refuses is reported on the sessions and looked at again.
 pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed> {
+    if shared.world().is_unreadable(&key.admin) {
+        // Not missing: nothing is given up, and nothing can be done before it can be read.
+        return Ok(Done::nothing());
+    }
     let now = Timestamp::now();
     let gathered = gather::gather(shared, key, now);
     let suspect = shared.memory.is_suspect(key);
