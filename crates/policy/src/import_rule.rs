@@ -227,6 +227,18 @@ mod tests {
     }
 
     #[test]
+    fn rules_go_by_priority_then_by_name() {
+        let named = |name: &str, priority| {
+            let labels = Some([("*".to_owned(), vec!["*".to_owned()])].into());
+            let spec = ImportRuleSpec { priority, database_labels: labels, ..ImportRuleSpec::default() };
+            Arc::new(ImportRule::read(name, &spec))
+        };
+        let rules = ImportRules::new([named("c", 1), named("b", 1), named("a", 2), named("d", -1)]);
+        let names: Vec<&str> = rules.applicable(&database("x")).iter().map(|rule| rule.name()).collect();
+        assert_eq!(names, ["d", "b", "c", "a"]);
+    }
+
+    #[test]
     fn the_built_in_rule_is_valid_and_holds_where_there_is_none() {
         assert!(ImportRule::import_all_objects().faults().is_empty());
         let names = |rules: ImportRules| -> Vec<String> {

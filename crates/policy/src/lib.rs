@@ -25,6 +25,7 @@ mod permission;
 mod privilege;
 mod provisioning;
 mod reach;
+mod regex_prefix;
 mod role;
 mod selector;
 mod shape;

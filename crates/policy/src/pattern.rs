@@ -6,6 +6,7 @@ use regex::{Regex, RegexBuilder};
 
 use crate::fault::Faults;
 use crate::limits::{MAX_LARGE_REGEXES, MAX_REGEXES, MAX_TEXT, check_text};
+use crate::regex_prefix::prefixes;
 
 /// A pattern.
 ///
@@ -26,10 +27,17 @@ pub(crate) enum Matcher {
     Any,
     /// Any other glob.
     Glob(Glob),
-    /// A regular expression that is small when compiled.
-    Regex(Regex),
-    /// Any other.
-    LargeRegex(Regex),
+    /// A regular expression.
+    Regex(PatternRegex),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PatternRegex {
+    pub(crate) regex: Regex,
+    /// What its matches begin with, where that is known.
+    pub(crate) prefixes: Vec<Box<[u8]>>,
+    /// It is one of those that are large when compiled.
+    is_large: bool,
 }
 
 /// Why a pattern cannot be compiled.
@@ -71,12 +79,12 @@ impl Pattern {
     pub fn new(text: &str) -> Result<Self, PatternError> {
         check_text(text).map_err(|_| PatternError::TooLong)?;
         let matcher = if text.starts_with('^') && text.ends_with('$') {
-            match compile_regex(text, RegexSize::Small) {
-                Ok(regex) => Matcher::Regex(regex),
-                Err(_) => compile_regex(text, RegexSize::Large)
-                    .map(Matcher::LargeRegex)
-                    .map_err(|why| PatternError::Regex { text: text.to_owned(), why })?,
-            }
+            let small = compile_regex(text, RegexSize::Small).map(|regex| (regex, false));
+            let compiled =
+                small.or_else(|_| compile_regex(text, RegexSize::Large).map(|regex| (regex, true)));
+            let (regex, is_large) =
+                compiled.map_err(|why| PatternError::Regex { text: text.to_owned(), why })?;
+            Matcher::Regex(PatternRegex { regex, prefixes: prefixes(text), is_large })
         } else if text == "*" {
             Matcher::Any
         } else if text.contains('*') {
@@ -97,9 +105,9 @@ impl Pattern {
                 return None;
             }
         };
-        let admitted = match pattern.matcher {
+        let admitted = match &pattern.matcher {
+            Matcher::Regex(regex) if regex.is_large => faults.large_regexes.admit(MAX_LARGE_REGEXES),
             Matcher::Regex(_) => faults.regexes.admit(MAX_REGEXES),
-            Matcher::LargeRegex(_) => faults.large_regexes.admit(MAX_LARGE_REGEXES),
             _ => true,
         };
         if !admitted {
@@ -117,7 +125,7 @@ impl Pattern {
             Matcher::Exact => *self.text == *value,
             Matcher::Any => !value.contains('\n'),
             Matcher::Glob(glob) => glob.matches(value),
-            Matcher::Regex(regex) | Matcher::LargeRegex(regex) => regex.is_match(value),
+            Matcher::Regex(regex) => regex.regex.is_match(value),
         }
     }
 

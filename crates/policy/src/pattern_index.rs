@@ -1,8 +1,8 @@
 //! Many patterns against one value at a time.
 //!
-//! Rules and roles come with hundreds of patterns, most of them literal names or globs like `hr_*`. Instead of
-//! trying each, literals are looked up, globs are looked up by their literal prefix or suffix, and regular
-//! expressions are run as one set.
+//! Rules and roles come with hundreds of patterns, most of them literal names, globs like `hr_*` or regular
+//! expressions like `^hr_[0-9]+$`. Instead of trying each, literals are looked up; what begins or ends with
+//! something literal is looked up by that and then tried; regular expressions that remain are run as one set.
 
 use std::collections::HashMap;
 
@@ -29,32 +29,41 @@ pub(crate) struct PatternIndex {
     star: Star,
     any: Bits,
     exact: HashMap<Box<str>, Vec<usize>>,
-    globs: Vec<(Glob, Vec<usize>)>,
+    /// Patterns that must be tried, each once, with their owners.
+    tried: Vec<(Tried, Vec<usize>)>,
     by_prefix: Affixes,
     by_suffix: Affixes,
     /// Globs that begin and end with a star.
     loose: Vec<usize>,
-    regexes: Regexes,
-    regex_owners: Vec<Vec<usize>>,
+    /// Regular expressions whose matches can begin with anything, by their places in `tried`.
+    set: Option<(RegexSet, Vec<usize>)>,
 }
 
 #[derive(Debug)]
-enum Regexes {
-    None,
-    Set(RegexSet),
-    Each(Vec<Regex>),
+enum Tried {
+    Glob(Glob),
+    Regex(Regex),
 }
 
-/// Globs by a literal part at one end, and the lengths that such parts have.
+impl Tried {
+    fn matches(&self, value: &str) -> bool {
+        match self {
+            Self::Glob(glob) => glob.matches(value),
+            Self::Regex(regex) => regex.is_match(value),
+        }
+    }
+}
+
+/// Patterns by a literal part at one end, and the lengths that such parts have.
 #[derive(Debug, Default)]
 struct Affixes {
-    globs: HashMap<Box<[u8]>, Vec<usize>>,
+    patterns: HashMap<Box<[u8]>, Vec<usize>>,
     lengths: Vec<usize>,
 }
 
 impl Affixes {
-    fn add(&mut self, affix: &str, glob: usize) {
-        self.globs.entry(affix.as_bytes().into()).or_default().push(glob);
+    fn add(&mut self, affix: &[u8], pattern: usize) {
+        self.patterns.entry(affix.into()).or_default().push(pattern);
         if !self.lengths.contains(&affix.len()) {
             self.lengths.push(affix.len());
         }
@@ -72,48 +81,69 @@ impl PatternIndex {
             star,
             any: Bits::empty(owners),
             exact: HashMap::new(),
-            globs: Vec::new(),
+            tried: Vec::new(),
             by_prefix: Affixes::default(),
             by_suffix: Affixes::default(),
             loose: Vec::new(),
-            regexes: Regexes::None,
-            regex_owners: Vec::new(),
+            set: None,
         };
         // The same pattern often stands in many places.
-        let mut globs: HashMap<&str, usize> = HashMap::new();
-        let mut regexes: HashMap<&str, usize> = HashMap::new();
-        let mut compiled: Vec<&Regex> = Vec::new();
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        let mut unanchored = Vec::new();
         for (owner, pattern) in patterns {
             match pattern.matcher() {
                 Matcher::Any => index.any.insert(owner),
                 Matcher::Exact => index.exact.entry(pattern.as_str().into()).or_default().push(owner),
-                Matcher::Glob(glob) => {
-                    let at = *globs.entry(pattern.as_str()).or_insert_with(|| index.add_glob(glob));
-                    index.globs[at].1.push(owner);
-                }
-                Matcher::Regex(regex) | Matcher::LargeRegex(regex) => {
-                    let at = *regexes.entry(pattern.as_str()).or_insert_with(|| {
-                        compiled.push(regex);
-                        index.regex_owners.push(Vec::new());
-                        compiled.len() - 1
-                    });
-                    index.regex_owners[at].push(owner);
+                matcher => {
+                    let at =
+                        *known.entry(pattern.as_str()).or_insert_with(|| index.add(matcher, &mut unanchored));
+                    index.tried[at].1.push(owner);
                 }
             }
         }
-        index.regexes = combine(&compiled);
+        index.combine(unanchored);
         index
     }
 
-    fn add_glob(&mut self, glob: &Glob) -> usize {
-        let at = self.globs.len();
-        match (glob.prefix(), glob.suffix()) {
-            ("", "") => self.loose.push(at),
-            ("", suffix) => self.by_suffix.add(suffix, at),
-            (prefix, _) => self.by_prefix.add(prefix, at),
+    /// Adds a glob or a regular expression and returns its place.
+    fn add(&mut self, matcher: &Matcher, unanchored: &mut Vec<usize>) -> usize {
+        let at = self.tried.len();
+        match matcher {
+            Matcher::Glob(glob) => {
+                match (glob.prefix(), glob.suffix()) {
+                    ("", "") => self.loose.push(at),
+                    ("", suffix) => self.by_suffix.add(suffix.as_bytes(), at),
+                    (prefix, _) => self.by_prefix.add(prefix.as_bytes(), at),
+                }
+                self.tried.push((Tried::Glob(glob.clone()), Vec::new()));
+            }
+            Matcher::Regex(regex) => {
+                if regex.prefixes.is_empty() {
+                    unanchored.push(at);
+                }
+                regex.prefixes.iter().for_each(|prefix| self.by_prefix.add(prefix, at));
+                self.tried.push((Tried::Regex(regex.regex.clone()), Vec::new()));
+            }
+            // Neither is tried.
+            Matcher::Any | Matcher::Exact => {}
         }
-        self.globs.push((glob.clone(), Vec::new()));
         at
+    }
+
+    /// Makes one set of the regular expressions that every value must be tried on, unless it grows too large.
+    fn combine(&mut self, unanchored: Vec<usize>) {
+        let regexes = unanchored.iter().filter_map(|at| match &self.tried[*at].0 {
+            Tried::Regex(regex) => Some(regex.as_str()),
+            Tried::Glob(_) => None,
+        });
+        // A set of one is slower than the one.
+        let set = (unanchored.len() > 1).then(|| {
+            RegexSetBuilder::new(regexes).size_limit(SET_SIZE_LIMIT).dfa_size_limit(SET_SIZE_LIMIT).build()
+        });
+        match set {
+            Some(Ok(set)) => self.set = Some((set, unanchored)),
+            _ => self.loose.extend(unanchored),
+        }
     }
 
     /// Sets `hits` to the owners of the patterns that match the value.
@@ -129,50 +159,27 @@ impl PatternIndex {
         let bytes = value.as_bytes();
         for length in &self.by_prefix.lengths {
             if let Some(prefix) = bytes.get(..*length) {
-                self.try_globs(self.by_prefix.globs.get(prefix), value, hits);
+                self.try_each(self.by_prefix.patterns.get(prefix), value, hits);
             }
         }
         for length in &self.by_suffix.lengths {
             if let Some(start) = bytes.len().checked_sub(*length) {
-                self.try_globs(self.by_suffix.globs.get(&bytes[start..]), value, hits);
+                self.try_each(self.by_suffix.patterns.get(&bytes[start..]), value, hits);
             }
         }
-        self.try_globs(Some(&self.loose), value, hits);
-        let mut matched =
-            |regex: usize| self.regex_owners[regex].iter().for_each(|owner| hits.insert(*owner));
-        match &self.regexes {
-            Regexes::None => {}
-            Regexes::Set(set) => set.matches(value).into_iter().for_each(&mut matched),
-            Regexes::Each(regexes) => {
-                let matching = regexes.iter().enumerate().filter(|(_, regex)| regex.is_match(value));
-                matching.for_each(|(i, _)| matched(i));
+        self.try_each(Some(&self.loose), value, hits);
+        if let Some((set, places)) = &self.set {
+            for matched in set.matches(value) {
+                self.tried[places[matched]].1.iter().for_each(|owner| hits.insert(*owner));
             }
         }
     }
 
-    fn try_globs(&self, globs: Option<&Vec<usize>>, value: &str, hits: &mut Bits) {
-        for (glob, owners) in globs.into_iter().flatten().map(|at| &self.globs[*at]) {
-            if glob.matches(value) {
+    fn try_each(&self, patterns: Option<&Vec<usize>>, value: &str, hits: &mut Bits) {
+        for (pattern, owners) in patterns.into_iter().flatten().map(|at| &self.tried[*at]) {
+            if pattern.matches(value) {
                 owners.iter().for_each(|owner| hits.insert(*owner));
             }
-        }
-    }
-}
-
-fn combine(regexes: &[&Regex]) -> Regexes {
-    match regexes {
-        [] => Regexes::None,
-        // A set of one is slower than the one.
-        [regex] => Regexes::Each(vec![(*regex).clone()]),
-        regexes => {
-            let set = RegexSetBuilder::new(regexes.iter().map(|regex| regex.as_str()))
-                .size_limit(SET_SIZE_LIMIT)
-                .dfa_size_limit(SET_SIZE_LIMIT)
-                .build();
-            set.map_or_else(
-                |_| Regexes::Each(regexes.iter().map(|regex| (*regex).clone()).collect()),
-                Regexes::Set,
-            )
         }
     }
 }
@@ -186,7 +193,7 @@ mod tests {
     proptest! {
         #[test]
         fn finds_what_each_pattern_by_itself_matches(
-            texts in prop::collection::vec("[ab*\n]{0,5}|\\^[ab|.*]{0,4}\\$", 0..12),
+            texts in prop::collection::vec("[ab*\n]{0,5}|\\^[ab|.*?()]{0,6}\\$", 0..12),
             values in prop::collection::vec("[ab\n]{0,6}", 1..6),
         ) {
             let patterns: Vec<Pattern> = texts.iter().filter_map(|text| Pattern::new(text).ok()).collect();

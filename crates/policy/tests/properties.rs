@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use rolecall_policy::spec::{Labels, PermissionSpec, RoleSpec};
 use rolecall_policy::{
-    DatabaseNames, Decision, ImportRule, ImportRules, LabelledObjects, ObjectPermissions, PrivilegeSet,
-    Reason, Roles, User, compute_permissions, decide_access, decide_objects, label_objects, list_reach,
+    DatabaseNames, Decision, Effect, Faults, ImportRule, ImportRules, LabelledObjects, ObjectPermissions,
+    PermissionEntries, PermissionEntry, PrivilegeSet, Reason, Roles, User, compute_permissions,
+    decide_access, decide_objects, label_objects, list_reach,
 };
 
 /// A decision without its provenance.
@@ -108,7 +109,7 @@ fn add(spec: &mut RoleSpec, deny: Deny) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn a_deny_added_to_a_role_never_widens(case in case(), at in any::<Index>(), denies in prop::collection::vec(deny(), 1..3)) {
@@ -144,9 +145,11 @@ proptest! {
             parts.extend(outcome(&Case { objects: objects.to_vec(), ..case.clone() }).objects);
         }
         prop_assert_eq!(&parts, &whole);
-        for object in &case.objects {
-            let alone = outcome(&Case { objects: vec![object.clone()], ..case.clone() }).objects;
-            prop_assert_eq!(alone.get(&object.to_string()), whole.get(&object.to_string()));
+        let labelled = decide(&case).labelled;
+        for (i, object) in case.objects.iter().enumerate() {
+            let alone = decide(&Case { objects: vec![object.clone()], ..case.clone() });
+            prop_assert_eq!(alone.labelled.labels(0), labelled.labels(i));
+            prop_assert_eq!(alone.permissions.privileges(0), whole.get(&object.to_string()).copied().unwrap_or_default());
         }
     }
 
@@ -178,6 +181,30 @@ proptest! {
                 .collect();
             prop_assert_eq!(permissions.privileges(i), granted);
             prop_assert!(explanation.privileges.iter().all(|p| p.granted == granted.contains(p.privilege)));
+        }
+    }
+
+    #[test]
+    fn indexes_find_what_each_entry_by_itself_selects(
+        case in case(),
+        allow in prop::collection::vec(arbitrary::permission(false), 0..8),
+        deny in prop::collection::vec(arbitrary::permission(true), 0..4),
+    ) {
+        let read = |effect, specs: &[PermissionSpec]| -> Vec<Arc<PermissionEntry>> {
+            let read = |(i, spec)| Arc::new(PermissionEntry::read("r", effect, i, spec, &mut Faults::new()));
+            specs.iter().enumerate().map(read).collect()
+        };
+        let entries = PermissionEntries { allow: read(Effect::Allow, &allow), deny: read(Effect::Deny, &deny) };
+        let labelled = Arc::new(label_objects(&rules(&case), &case.database, case.objects.clone().into()));
+        let permissions = compute_permissions(&entries, &labelled, None);
+        for (i, object) in case.objects.iter().enumerate() {
+            let selected = |entries: &[Arc<PermissionEntry>]| {
+                let labels = labelled.labels(i);
+                let selects = |entry: &&Arc<PermissionEntry>| labels.as_ref().is_some_and(|l| entry.selector().matches(l));
+                entries.iter().filter(selects).fold(PrivilegeSet::EMPTY, |all, entry| all.union(entry.privileges))
+            };
+            let expected = selected(&entries.allow).difference(selected(&entries.deny));
+            prop_assert_eq!(permissions.privileges(i), expected.intersection(PrivilegeSet::of_kind(object.kind)));
         }
     }
 

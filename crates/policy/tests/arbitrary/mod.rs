@@ -38,19 +38,19 @@ fn selector() -> impl Strategy<Value = SelectorSpec> {
     let everything = Just(BTreeMap::from([("*".to_owned(), vec!["*".to_owned()])]));
     let key = word(&["env", "team", "dept", "name", "object_kind", "{{external.key}}"]);
     let keys = prop::collection::btree_map(key, prop::collection::vec(pattern(), 0..3), 0..3);
-    prop_oneof![2 => everything, 3 => keys]
+    prop_oneof![3 => everything, 2 => keys]
 }
 
 fn object_selector() -> impl Strategy<Value = SelectorSpec> {
     let everything = Just(BTreeMap::from([("*".to_owned(), vec!["*".to_owned()])]));
-    let value = word(&["table", "view", "hr", "h*", "t*", "*", "t1", "^t[12]$", "public", "^t|1$"]);
-    let key = word(&["dept", "name", "object_kind", "schema"]);
-    let keys = prop::collection::btree_map(key, prop::collection::vec(value, 0..3), 0..3);
-    prop_oneof![1 => everything, 3 => keys]
+    let value = word(&["table", "view", "hr", "h*", "t*", "*", "*", "t1", "^t[12]$", "public", "^t|1$"]);
+    let key = word(&["dept", "name", "name", "object_kind", "schema"]);
+    let keys = prop::collection::btree_map(key, prop::collection::vec(value, 1..4), 1..3);
+    prop_oneof![1 => everything, 4 => keys]
 }
 
 pub(crate) fn database_name() -> impl Strategy<Value = String> {
-    word(&["app", "crm", "postgres", "*", "{{external.team}}"])
+    word(&["app", "crm", "postgres", "{{external.team}}"])
 }
 
 pub(crate) fn db_role() -> impl Strategy<Value = String> {
@@ -82,24 +82,25 @@ pub(crate) fn conditions(deny: bool) -> impl Strategy<Value = RoleConditions> {
         a.extend(b);
         a
     });
+    // Allow mostly means every logical database, and deny rarely does.
+    let star = if deny { 1 } else { 6 };
+    let names = prop_oneof![
+        star => Just(vec!["*".to_owned()]),
+        4 => prop::collection::vec(database_name(), 0..3),
+    ];
     // A deny that selects closes everything, so most have no selector.
     let labels =
         if deny { prop::option::weighted(0.3, selector()) } else { prop::option::weighted(0.9, selector()) };
-    (
-        labels,
-        expression,
-        prop::collection::vec(database_name(), 0..3),
-        db_roles,
-        prop::collection::vec(permission(deny), 0..3),
-    )
-        .prop_map(|(labels, expression, db_names, db_roles, db_permissions)| RoleConditions {
+    (labels, expression, names, db_roles, prop::collection::vec(permission(deny), 0..3)).prop_map(
+        |(labels, expression, db_names, db_roles, db_permissions)| RoleConditions {
             db_labels: labels.unwrap_or_default(),
             db_labels_expression: expression,
             db_names,
             db_users: Vec::new(),
             db_roles,
             db_permissions,
-        })
+        },
+    )
 }
 
 fn options() -> impl Strategy<Value = RoleOptions> {
@@ -113,25 +114,43 @@ fn options() -> impl Strategy<Value = RoleOptions> {
     })
 }
 
-fn role() -> impl Strategy<Value = RoleSpec> {
-    let deny = prop_oneof![2 => Just(RoleConditions::default()), 1 => conditions(true)];
+/// A role that lets people in and gives them objects, so that there is something to lose.
+fn generous_role() -> impl Strategy<Value = RoleSpec> {
+    let allow = prop::collection::vec(permission(false), 1..5);
+    let deny = prop::collection::vec(permission(true), 0..2);
+    (options(), prop::collection::vec(db_role(), 0..4), allow, deny).prop_map(
+        |(options, db_roles, allow, deny)| RoleSpec {
+            options: RoleOptions { create_db_user_mode: Some(Mode::Keep), ..options },
+            allow: RoleConditions {
+                db_labels: BTreeMap::from([("*".to_owned(), vec!["*".to_owned()])]),
+                db_names: vec!["*".to_owned()],
+                db_roles,
+                db_permissions: allow,
+                ..RoleConditions::default()
+            },
+            deny: RoleConditions { db_permissions: deny, ..RoleConditions::default() },
+        },
+    )
+}
+
+fn any_role() -> impl Strategy<Value = RoleSpec> {
+    let deny = prop_oneof![4 => Just(RoleConditions::default()), 1 => conditions(true)];
     (options(), conditions(false), deny).prop_map(|(options, allow, deny)| RoleSpec { options, allow, deny })
 }
 
+fn role() -> impl Strategy<Value = RoleSpec> {
+    prop_oneof![1 => generous_role(), 1 => any_role()]
+}
+
 fn mapping() -> impl Strategy<Value = MappingSpec> {
-    let names: &'static [&'static str] = &["*", "t*", "t1", "*1", "^t[12]$", "a*b*c", "*a*"];
+    let names: &'static [&'static str] = &["*", "*", "t*", "t1", "*1", "^t[12]$", "a*b*c", "*a*"];
     let label =
         word(&["hr", "sales", "{{obj.name}}", "{{obj.schema}}", "x-{{obj.name}}", "{{obj.object_kind}}"]);
     let labels = prop::collection::btree_map(word(&["dept", "name", "object_kind", "schema"]), label, 0..4);
-    (
-        words(names, 2),
-        words(names, 2),
-        words(names, 1),
-        words(&["app", "a*"], 1),
-        words(&["public", "h*"], 1),
-        labels,
-    )
-        .prop_map(|(tables, views, schemas, database_names, schema_names, add_labels)| MappingSpec {
+    let scope = prop_oneof![2 => Just(Vec::new()), 1 => words(&["public", "h*"], 2)];
+    let some = |most| prop::collection::vec(word(names), 1..=most);
+    (some(2), words(names, 2), words(names, 1), words(&["app", "a*", "*"], 1), scope, labels).prop_map(
+        |(tables, views, schemas, database_names, schema_names, add_labels)| MappingSpec {
             matching: MatchSpec {
                 table_names: tables,
                 view_names: views.clone(),
@@ -141,7 +160,8 @@ fn mapping() -> impl Strategy<Value = MappingSpec> {
             },
             scope: ScopeSpec { database_names, schema_names },
             add_labels,
-        })
+        },
+    )
 }
 
 fn rule() -> impl Strategy<Value = ImportRuleSpec> {
@@ -169,9 +189,9 @@ fn object() -> impl Strategy<Value = DbObject> {
         ObjectKind::Schema,
         ObjectKind::Function,
     ]);
-    let schema = word(&["public", "hr", "pg_catalog", "pg_temp_1"]);
+    let schema = word(&["public", "public", "hr", "hr", "pg_catalog", "pg_temp_1"]);
     let name = word(&["t1", "t2", "t3", "abc", "axbxc", "u1", "t\n1"]);
-    (kind, word(&["app", "app", "crm"]), schema, name)
+    (kind, word(&["app", "app", "app", "crm"]), schema, name)
         .prop_map(|(kind, database, schema, name)| DbObject::new(kind, database, schema, name))
 }
 
@@ -184,9 +204,9 @@ fn traits() -> impl Strategy<Value = Traits> {
 pub(crate) fn case() -> impl Strategy<Value = Case> {
     let roles = prop::collection::vec(role(), 1..5);
     let rules = prop::collection::vec(rule(), 0..4);
-    let objects = prop::collection::vec(object(), 0..12);
-    let requested = prop_oneof![3 => Just(Vec::new()), 1 => words(&["reader", "writer"], 2)];
-    let name = word(&["app", "crm", "postgres"]);
+    let objects = prop::collection::vec(object(), 0..16);
+    let requested = prop_oneof![8 => Just(Vec::new()), 1 => words(&["reader", "writer"], 2)];
+    let name = word(&["app", "app", "app", "crm", "postgres"]);
     (traits(), roles, database(), name, requested, rules, objects).prop_map(
         |(traits, roles, database, database_name, requested, rules, objects)| {
             let named = |prefix: &str, i: usize| format!("{prefix}-{i}");
