@@ -7,9 +7,7 @@ use clap::CommandFactory;
 use rolecall_testbed::Cluster;
 use rolecall_xtask::root;
 
-fn readme() -> String {
-    fs::read_to_string(root().join("README.md")).expect("there is a README")
-}
+const README: &str = include_str!("../../../README.md");
 
 /// The blocks of this language.
 fn blocks(text: &str, language: &str) -> Vec<String> {
@@ -19,7 +17,7 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn every_manifest_is_accepted() -> rolecall_testbed::Result<()> {
-    let manifests = blocks(&readme(), "yaml");
+    let manifests = blocks(README, "yaml");
     assert!(manifests.len() >= 5, "one for each kind");
     // Nothing is created, so nothing has to be collected.
     let cluster = Cluster::builder().controllers(&[]).start().await?;
@@ -37,11 +35,10 @@ async fn every_manifest_is_accepted() -> rolecall_testbed::Result<()> {
 
 #[test]
 fn every_flag_of_the_operator_is_in_the_table() {
-    let readme = readme();
     let command = rolecall_operator::args::Args::command();
     for argument in command.get_arguments() {
         let flag = format!("`--{}`", argument.get_long().expect("every argument is a flag"));
-        let Some(line) = readme.lines().find(|line| line.starts_with(&format!("| {flag} |"))) else {
+        let Some(line) = README.lines().find(|line| line.starts_with(&format!("| {flag} |"))) else {
             panic!("{flag} is missing");
         };
         let variable =
@@ -58,8 +55,7 @@ fn every_flag_of_the_operator_is_in_the_table() {
 
 #[test]
 fn the_map_names_every_crate_and_no_other() {
-    let readme = readme();
-    let told: BTreeSet<String> = readme
+    let told: BTreeSet<String> = README
         .lines()
         .filter_map(|line| Some(line.strip_prefix("| [crates/")?.split_once(']')?.0.to_owned()))
         .collect();
@@ -72,7 +68,7 @@ fn the_map_names_every_crate_and_no_other() {
 
 #[test]
 fn every_link_into_the_tree_leads_somewhere() {
-    for target in readme().split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())) {
+    for target in README.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())) {
         if !target.starts_with("http") && !target.starts_with('#') {
             assert!(root().join(&target).exists(), "{target} does not exist");
         }

@@ -5,9 +5,13 @@
 //! without which there is no access or no end of it, in one transaction and one round trip, and a read-back. It has as
 //! many connections as the operator.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 use rolecall_api::names::{ACCOUNT_FINALIZER, FIELD_MANAGER, USERNAME_ANNOTATION};
 use rolecall_api::{DatabaseSession, DatabaseUser};
@@ -26,13 +30,17 @@ pub(crate) struct Floor {
     sessions: Api<DatabaseSession>,
     users: Api<DatabaseUser>,
     secrets: Api<Secret>,
+    events: Api<Event>,
+    events_sent: AtomicU64,
     pool: Pool,
     template: Template,
 }
 
 /// What the operator wrote for one session, to be written again under other names.
+#[derive(Default)]
 struct Template {
     secret: Secret,
+    event: Event,
     session_status: Value,
     user_status: Value,
 }
@@ -54,18 +62,17 @@ impl Floor {
             sessions: Api::namespaced(bed.client.clone(), namespace),
             users: Api::namespaced(bed.client.clone(), namespace),
             secrets: Api::namespaced(bed.client.clone(), namespace),
+            events: Api::namespaced(bed.client.clone(), namespace),
+            events_sent: AtomicU64::new(0),
             pool: Pool { permits: Semaphore::new(CONNECTIONS), clients: std::sync::Mutex::new(clients) },
-            template: Template {
-                secret: Secret::default(),
-                session_status: Value::Null,
-                user_status: Value::Null,
-            },
+            template: Template::default(),
         };
         phase::at_once(bed, &floor, Side::Operator, Kind::Start, 1, 1).await?;
         // The user's status follows the session's.
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         floor.template = Template::learn(bed).await?;
         phase::at_once(bed, &floor, Side::Operator, Kind::End, 1, 1).await?;
+        floor.template.learn_event(bed).await?;
         bed.forget_accounts(Side::Operator).await?;
         Ok(floor)
     }
@@ -103,6 +110,9 @@ impl Floor {
         self.secrets.delete(&name, &DeleteParams::default()).await?;
         let none = json!({"metadata": {"finalizers": []}});
         self.sessions.patch(&name, &PatchParams::default(), &Patch::Merge(none)).await?;
+        let mut event = self.template.event.clone();
+        event.metadata.name = Some(format!("{name}.{}", self.events_sent.fetch_add(1, Relaxed)));
+        self.events.create(&PostParams::default(), &event).await?;
         // An account that is disabled: as long as one that is enabled.
         let mut status = self.template.user_status.clone();
         status["accounts"][0]["phase"] = json!("Disabled");
@@ -143,9 +153,24 @@ impl Template {
         secret.metadata.annotations = written.metadata.annotations;
         Ok(Self {
             secret,
+            event: Event::default(),
             session_status: serde_json::to_value(session.status)?,
             user_status: serde_json::to_value(user.status)?,
         })
+    }
+
+    /// The event that tells of the end, which the operator sends after it.
+    async fn learn_event(&mut self, bed: &Bed) -> anyhow::Result<()> {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let events = Api::<Event>::namespaced(bed.client.clone(), Side::Operator.namespace());
+        let written = events.list(&ListParams::default()).await?.items;
+        let event = written.into_iter().rfind(|event| event.action.as_deref() == Some("End"));
+        self.event = event.context("the operator sent no event about an end")?;
+        self.event.metadata = ObjectMeta::default();
+        if let Some(regarding) = &mut self.event.regarding {
+            regarding.namespace = Some(Side::Floor.namespace().to_owned());
+        }
+        Ok(())
     }
 }
 
