@@ -33,6 +33,8 @@ pub struct Config {
     pub statement_timeout: Duration,
     /// For waiting on a lock; kept by the server.
     pub lock_timeout: Duration,
+    /// How long a connection that nobody uses stays open.
+    pub idle_timeout: Duration,
 }
 
 impl Config {
@@ -50,6 +52,7 @@ impl Config {
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(60),
         }
     }
 

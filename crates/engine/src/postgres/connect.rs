@@ -253,9 +253,7 @@ impl Connector {
             // BadSignature: a CA of the same name, made anew.
             rustls::Error::InvalidCertificate(
                 CertificateError::UnknownIssuer | CertificateError::BadSignature,
-            ) => {
-                "the server's certificate is not signed by the CA given: correct the CA"
-            }
+            ) => "the server's certificate is not signed by the CA given: correct the CA",
             rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             ) => {

@@ -86,6 +86,8 @@ pub(super) fn prepare(dialect: Dialect) -> [String; 2] {
 /// databases.
 fn prepare_observe(dialect: Dialect) -> String {
     let (marker, own) = (literal(MARKER), literal(OWN_ROLE_PREFIX));
+    // Whoever created it is a member that can only pass it on.
+    let has_its_rights = if dialect.has_grantors() { " AND (m.inherit_option OR m.set_option)" } else { "" };
     let (is_managed, is_managed_role) = (managed("u"), managed("r"));
     let grantable = grantable(dialect);
     let revocable = if dialect.has_grantors() {
@@ -120,7 +122,7 @@ SELECT pg_catalog.json_build_object(
     LEFT JOIN pg_catalog.pg_roles b ON b.oid = m.grantor
     WHERE m.member = u.oid AND g.rolname <> {marker}),
   'members', (SELECT pg_catalog.json_agg(DISTINCT b.rolname) FROM pg_catalog.pg_auth_members m
-    JOIN pg_catalog.pg_roles b ON b.oid = m.member WHERE m.roleid = u.oid AND m.member <> me.oid),
+    JOIN pg_catalog.pg_roles b ON b.oid = m.member WHERE m.roleid = u.oid AND m.member <> me.oid{has_its_rights}),
   'attributes', pg_catalog.array_remove(ARRAY[
     CASE WHEN u.rolsuper THEN 'SUPERUSER' END, CASE WHEN u.rolcreaterole THEN 'CREATEROLE' END,
     CASE WHEN u.rolcreatedb THEN 'CREATEDB' END, CASE WHEN u.rolreplication THEN 'REPLICATION' END,

@@ -4,7 +4,7 @@
 //! it is open. Whoever has a slot but finds no connection to its database closes an idle one of another database and
 //! takes its permit. Since those in use never exceed the slots, there is always one to close.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,6 @@ use super::connect::{Connection, Connector};
 use super::sqlstate;
 use crate::Error;
 
-/// How long a connection that nobody uses stays open.
-const IDLE: Duration = Duration::from_secs(60);
 /// How long a database that could not be connected to is passed over where another one does as well.
 const SHUNNED: Duration = Duration::from_secs(30);
 /// Where the admin user connects when the database it should use is gone; every server has these.
@@ -34,6 +32,8 @@ struct State {
     /// Most recently used last.
     idle: Vec<Idle>,
     shunned: HashMap<String, Instant>,
+    /// Databases that took a connection: where another one does as well, they are tried.
+    known: BTreeSet<String>,
     reaping: bool,
 }
 
@@ -84,9 +84,10 @@ impl Pool {
                 }
             }
         }
-        for other in FALL_BACK.iter().filter(|&&other| other != database) {
-            match self.exactly(other).await {
+        for other in self.others(database) {
+            match self.exactly(&other).await {
                 Ok(lease) => return Ok(lease),
+                Err(error) if !sqlstate::is_about_the_database(&error.code) => return Err(error),
                 Err(error) => first = Some(first.unwrap_or(error)),
             }
         }
@@ -113,7 +114,9 @@ impl Pool {
             return Ok(lease(connection, true));
         }
         let permit = self.permit().await?;
-        Ok(lease(self.connector.open(database, permit).await?, false))
+        let connection = self.connector.open(database, permit).await?;
+        self.state().known.insert(database.to_owned());
+        Ok(lease(connection, false))
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
@@ -148,6 +151,14 @@ impl Pool {
         }
     }
 
+    /// Where to go when this database takes no connection.
+    fn others(&self, database: &str) -> Vec<String> {
+        let state = self.state();
+        let known = state.known.iter().map(String::as_str).filter(|known| !FALL_BACK.contains(known));
+        let others = FALL_BACK.into_iter().chain(known).filter(|&other| other != database);
+        others.map(str::to_owned).collect()
+    }
+
     fn is_shunned(&self, database: &str) -> bool {
         let mut state = self.state();
         state.shunned.retain(|_, since| since.elapsed() < SHUNNED);
@@ -174,10 +185,11 @@ impl Pool {
 /// Closes what was idle for too long, until nothing is left to watch.
 async fn reap(pool: Weak<Pool>) {
     loop {
-        tokio::time::sleep(IDLE / 4).await;
+        let Some(idle) = pool.upgrade().map(|pool| pool.connector.config().idle_timeout) else { return };
+        tokio::time::sleep(idle / 4).await;
         let Some(pool) = pool.upgrade() else { return };
         let mut state = pool.state();
-        state.idle.retain(|idle| idle.since.elapsed() < IDLE && !idle.connection.client.is_closed());
+        state.idle.retain(|one| one.since.elapsed() < idle && !one.connection.client.is_closed());
         if state.idle.is_empty() {
             state.reaping = false;
             return;

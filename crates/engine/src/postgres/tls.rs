@@ -22,7 +22,7 @@ pub(super) fn client_config(config: &Config) -> Result<Option<ClientConfig>, Err
     if config.tls.mode == TlsMode::Disable {
         return match config.auth {
             Auth::X509 { .. } => {
-                Err(invalid("tls.mode", "a client certificate needs TLS, and TLS is disabled"))
+                Err(unusable("tls.mode", "a client certificate needs TLS, and TLS is disabled"))
             }
             Auth::Password(_) => Ok(None),
         };
@@ -30,13 +30,13 @@ pub(super) fn client_config(config: &Config) -> Result<Option<ClientConfig>, Err
     if let Some(name) = &config.tls.server_name
         && ServerName::try_from(name.as_str()).is_err()
     {
-        return Err(invalid("tls.serverName", format!("{name:?} is neither a DNS name nor an IP address")));
+        return Err(unusable("tls.serverName", format!("{name:?} is neither a DNS name nor an IP address")));
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let roots = Arc::new(roots(config)?);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| invalid("tls", error.to_string()))?;
+        .map_err(|error| unusable("tls", error.to_string()))?;
     let builder = match config.tls.mode {
         TlsMode::VerifyCa => {
             let chain = WebPkiServerVerifier::builder_with_provider(roots, provider)
@@ -102,14 +102,20 @@ fn certificates(field: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, 
     Ok(certificates)
 }
 
+/// A fault in what a Secret holds.
 fn invalid(field: &str, detail: impl Into<String>) -> Error {
+    Error { reason: Reason::SecretInvalid, ..unusable(field, detail) }
+}
+
+/// A fault in the configuration itself.
+fn unusable(field: &str, detail: impl Into<String>) -> Error {
     Error {
         class: Class::Invalid,
-        reason: Reason::SecretInvalid,
+        reason: Reason::TlsFailed,
         attempted: format!("reading {field}"),
         code: String::new(),
         detail: detail.into(),
-        remedy: "put PEM into the Secrets that spec.auth and spec.tls name".to_owned(),
+        remedy: String::new(),
     }
 }
 

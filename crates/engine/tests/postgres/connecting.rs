@@ -218,6 +218,28 @@ async fn a_database_that_admits_nobody_else_is_passed_over() {
 }
 
 #[tokio::test]
+async fn a_database_that_worked_before_does_for_what_has_none() {
+    let pg: &Postgres = Box::leak(Box::new(Postgres::start(PgVersion::V17).await.unwrap()));
+    let bench = Bench::on(pg, "createrole").await;
+    bench.sql("create database app").await;
+    for database in ["postgres", "template1"] {
+        bench.sql(&format!("revoke connect on database {database} from public")).await;
+    }
+    let user = unique("alice");
+    let mut desired = enabled(&user, &[]);
+    desired.session_database = Some("app".to_owned());
+    if let rolecall_engine::Want::Enabled(enabled) = &mut desired.want {
+        enabled.databases = ["app".to_owned()].into();
+    }
+    assert_eq!(bench.engine.census().await.unwrap_err().reason, Reason::MissingConnect);
+    bench.reach(&desired).await;
+    assert_eq!(bench.engine.census().await.unwrap().accounts.len(), 1);
+    let mut end = ended(&user, true);
+    end.session_database = None;
+    assert!(bench.reach(&end).await.dropped);
+}
+
+#[tokio::test]
 async fn ipv6_addresses_work() {
     let bench = Bench::new(PgVersion::V17).await;
     let engine = Engine::new(Config { host: "::1".to_owned(), ..bench.config() }).unwrap();

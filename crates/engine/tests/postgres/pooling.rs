@@ -63,6 +63,18 @@ async fn one_connection_serves_one_database() {
 }
 
 #[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed() {
+    let bench = Bench::new(PgVersion::V17).await;
+    let engine = Engine::new(Config { idle_timeout: Duration::from_millis(200), ..bench.config() }).unwrap();
+    apply(&engine, &enabled(&unique("alice"), &[])).await.unwrap();
+    assert_eq!(engine.stats().connections_open, 1);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(engine.stats().connections_open, 0);
+    apply(&engine, &enabled(&unique("alice"), &[])).await.unwrap();
+    assert_eq!(engine.stats().connections_opened, 2);
+}
+
+#[tokio::test]
 async fn a_connection_that_was_cut_is_replaced() {
     let bench = Bench::new(PgVersion::V17).await;
     let user = unique("alice");

@@ -111,6 +111,31 @@ async fn grants_of_others_whose_rights_the_admin_user_has_are_revoked() {
 }
 
 #[tokio::test]
+async fn an_account_of_another_admin_user_is_taken_over() {
+    for version in PgVersion::ALL {
+        let (theirs, ours) = (Bench::new(version).await, Bench::new(version).await);
+        let user = unique("alice");
+        theirs.reach(&enabled(&user, &[])).await;
+        theirs.reach(&ended(&user, false)).await;
+        let mut desired = enabled(&user, &[]);
+        desired.owner.uid = "ours".to_owned();
+        if version.major() >= 16 {
+            let Err(Failure::Error(error)) = ours.apply(&desired).await else {
+                panic!("{version}: it worked")
+            };
+            assert_eq!((error.class, error.reason), (Class::Refused, Reason::MissingAdminOption), "{error}");
+            // The statement that is told is enough, and the other admin user stays what it is.
+            let (_, statement) = error.remedy.split_once("run ").unwrap();
+            ours.sql(statement).await;
+        }
+        ours.reach(&desired).await;
+        let mut end = ended(&user, true);
+        end.owner.uid = "ours".to_owned();
+        assert!(ours.reach(&end).await.dropped, "{version}");
+    }
+}
+
+#[tokio::test]
 async fn why_an_account_is_kept_names_what_and_where() {
     let bench = Bench::new(PgVersion::V17).await;
     let (user, database, table) = (unique("alice"), unique("shop"), unique("table"));
