@@ -40,7 +40,11 @@ enum What {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
         What::Sessions { arguments } => {
-            bench(&["--package", "rolecall-xtask", "--bench", "sessions"], arguments)
+            // The client waits for others most of the time: linking it with LTO would take minutes for nothing.
+            let quick =
+                ["--config", "profile.bench.lto=\"off\"", "--config", "profile.bench.codegen-units=16"];
+            let which = ["--package", "rolecall-xtask", "--bench", "sessions"];
+            bench(&[which, quick].concat(), arguments)
         }
         What::Objects { arguments } => {
             bench(&["--package", "rolecall-engine", "--bench", "objects"], arguments)
