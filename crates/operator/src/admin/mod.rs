@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
 use rolecall_api::{DatabaseAdmin, Endpoint, MissingDbRoles, ObjectCounts, Orphans, reasons};
-use rolecall_engine::{Census, Class, Finding, Needs, Probe, Reason};
+use rolecall_engine::{Census, CensusEntry, Class, Finding, Needs, Probe, Reason};
 
 pub use connect::postgres_platform;
 pub use teardown::end_account;
@@ -58,6 +58,10 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     }
     if let Some(server) = seen.state.server.as_ref().filter(|_| first && seen.reachable == Some(true)) {
         permissions::find_leftovers(shared, key, server).await;
+    }
+    for account in &seen.orphans {
+        shared.memory.suspect(account);
+        shared.queue.add(Work::Account(account.clone()), Lane::Urgent);
     }
     let after = status::status(&admin, &seen, now);
     if admin.status.as_ref() != Some(&after) {
@@ -156,7 +160,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             let explained = explained(shared, key);
             seen.counts = Some(status::count(&census, &server.owner.uid, &explained));
             if admin.spec.orphans == Orphans::Disable {
-                end_orphans(shared, key, &census, &server.owner.uid, &explained);
+                seen.orphans = orphans(key, &census, &server.owner.uid, &explained);
             }
         }
         Err(error) => tracing::warn!(admin = %key, %error, "the accounts could not be counted"),
@@ -219,16 +223,14 @@ fn needs(world: &World, key: &ObjectKey, admin: &DatabaseAdmin) -> Needs {
     needs
 }
 
-/// Wakes the accounts of ours that have access and that no session accounts for: a session was removed by force.
-fn end_orphans(shared: &Shared, key: &ObjectKey, census: &Census, uid: &str, explained: &BTreeSet<String>) {
-    for entry in &census.accounts {
+/// The accounts of ours that have access and that no session accounts for: a session was removed by force.
+fn orphans(key: &ObjectKey, census: &Census, uid: &str, explained: &BTreeSet<String>) -> Vec<AccountKey> {
+    let entries = census.accounts.iter().filter(|entry| {
         let ours = entry.owner.as_ref().is_some_and(|owner| owner.uid == uid);
-        if ours && (entry.enabled || entry.backends > 0) && !explained.contains(entry.account.as_str()) {
-            let account = AccountKey { admin: key.clone(), username: entry.account.as_str().into() };
-            shared.memory.suspect(&account);
-            shared.queue.add(Work::Account(account), Lane::Urgent);
-        }
-    }
+        ours && (entry.enabled || entry.backends > 0) && !explained.contains(entry.account.as_str())
+    });
+    let username = |entry: &CensusEntry| entry.account.as_str().into();
+    entries.map(|entry| AccountKey { admin: key.clone(), username: username(entry) }).collect()
 }
 
 /// The accounts that some session accounts for.

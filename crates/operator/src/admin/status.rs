@@ -13,6 +13,7 @@ use rolecall_engine::{Census, Class, Finding, Probe, Reason};
 use crate::Shared;
 use crate::objects::Severity;
 use crate::servers::{Server, State};
+use crate::world::AccountKey;
 
 /// The most findings that a message lists; the rest is counted.
 const LISTED: usize = 10;
@@ -32,6 +33,8 @@ pub(super) struct Seen {
     pub(super) objects: Option<ObjectCounts>,
     /// Objects whose access list is nearly full.
     pub(super) crowded: Vec<String>,
+    /// Accounts of it that have access without any session.
+    pub(super) orphans: Vec<AccountKey>,
     /// The address and admin user that are in use now.
     pub(super) endpoint: Option<Endpoint>,
 }
