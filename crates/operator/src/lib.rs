@@ -118,6 +118,14 @@ impl Shared {
         self.wake(self.change(|world| K::apply(world, object)));
     }
 
+    /// As [`Self::take_in`], but only while the world holds an object of that name.
+    pub fn take_in_if_held<K: Held>(&self, object: K) {
+        let key = ObjectKey::of(&object);
+        let wakes =
+            self.change(|world| if K::is_held(world, &key) { K::apply(world, object) } else { Wakes::new() });
+        self.wake(wakes);
+    }
+
     /// Counts the accounts of a server again, soon.
     pub fn recount(&self, admin: &ObjectKey) {
         self.queue.add_at(Work::Admin(admin.clone()), Lane::Normal, Instant::now() + RECOUNT);

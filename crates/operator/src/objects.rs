@@ -210,9 +210,12 @@ impl Objects {
     ) -> kube::Result<Option<K>> {
         match written {
             Ok(object) => {
-                // Without its last finalizer a deleted object is gone: the watch tells.
+                // Without its last finalizer a deleted object is gone. The watch may have told that already: then it
+                // must not come back. Until it does, nobody may do the end over again.
                 let gone = object.meta().deletion_timestamp.is_some() && object.finalizers().is_empty();
-                if !gone {
+                if gone {
+                    shared.take_in_if_held(object.clone());
+                } else {
                     shared.take_in(object.clone());
                 }
                 Ok(Some(object))

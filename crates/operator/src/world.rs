@@ -214,6 +214,8 @@ pub trait Held: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + Sized {
     }
     /// What is held of this kind.
     fn keys(world: &World) -> Vec<ObjectKey>;
+    /// Is an object of that name held?
+    fn is_held(world: &World, key: &ObjectKey) -> bool;
 }
 
 impl Held for DatabaseAdmin {
@@ -247,6 +249,10 @@ impl Held for DatabaseAdmin {
     fn keys(world: &World) -> Vec<ObjectKey> {
         world.admins.keys().chain(&world.unreadable_admins).cloned().collect()
     }
+
+    fn is_held(world: &World, key: &ObjectKey) -> bool {
+        world.admins.contains_key(key)
+    }
 }
 
 impl Held for DatabaseUser {
@@ -277,6 +283,10 @@ impl Held for DatabaseUser {
     fn keys(world: &World) -> Vec<ObjectKey> {
         world.users.keys().cloned().collect()
     }
+
+    fn is_held(world: &World, key: &ObjectKey) -> bool {
+        world.users.contains_key(key)
+    }
 }
 
 impl Held for ProvisioningRole {
@@ -306,6 +316,10 @@ impl Held for ProvisioningRole {
     fn keys(world: &World) -> Vec<ObjectKey> {
         world.roles.keys().cloned().collect()
     }
+
+    fn is_held(world: &World, key: &ObjectKey) -> bool {
+        world.roles.contains_key(key)
+    }
 }
 
 impl Held for DbObjectImportRule {
@@ -334,6 +348,10 @@ impl Held for DbObjectImportRule {
 
     fn keys(world: &World) -> Vec<ObjectKey> {
         world.rules.keys().cloned().collect()
+    }
+
+    fn is_held(world: &World, key: &ObjectKey) -> bool {
+        world.rules.contains_key(key)
     }
 }
 
@@ -369,6 +387,10 @@ impl Held for DatabaseSession {
 
     fn keys(world: &World) -> Vec<ObjectKey> {
         world.sessions.keys().cloned().collect()
+    }
+
+    fn is_held(world: &World, key: &ObjectKey) -> bool {
+        world.sessions.contains_key(key)
     }
 }
 

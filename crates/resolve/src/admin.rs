@@ -52,8 +52,10 @@ pub fn grantable(admin: &DatabaseAdmin, role: &str) -> Result<Option<bool>, Faul
         return Ok(Some(true));
     }
     for (index, pattern) in patterns.iter().enumerate() {
-        let compiled = rolecall_policy::Pattern::new(pattern)
-            .map_err(|error| Fault { path: format!("spec.grantableDbRoles[{index}]"), message: error.to_string() })?;
+        let compiled = rolecall_policy::Pattern::new(pattern).map_err(|error| Fault {
+            path: format!("spec.grantableDbRoles[{index}]"),
+            message: error.to_string(),
+        })?;
         if compiled.matches(role) {
             return Ok(Some(false));
         }

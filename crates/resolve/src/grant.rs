@@ -95,7 +95,10 @@ pub fn decide(
     if database.protocol.needs_database_name() && database_name.is_none() {
         return Err(Blocked::permanent(
             reasons::DATABASE_NAME_REQUIRED,
-            format!("spec.databaseName names the logical database on {:?}; create the session anew with it", database.name),
+            format!(
+                "spec.databaseName names the logical database on {:?}; create the session anew with it",
+                database.name
+            ),
         ));
     }
     let resolved = User::resolve(&user_spec(user, username), roles);

@@ -45,11 +45,10 @@ use async_trait::async_trait;
 
 pub use config::{Auth, Config, Tls, TlsMode, parse_address};
 pub use platform::{Platform, RDS_IAM};
-pub use stats::Stats;
 
 use crate::{
     Applied, Catalog, CatalogQuery, Census, Engine, Error, Needs, Observed, Plan, Probe, Query, SetEntry,
-    SetOutcome, SetWish,
+    SetOutcome, SetWish, Stats,
 };
 
 /// One PostgreSQL server, reached as its admin user.
@@ -73,11 +72,6 @@ impl Postgres {
             reader: reader::Reader::default(),
             draining: drain::Draining::default(),
         })
-    }
-
-    /// What the engine did so far, for metrics.
-    pub fn stats(&self) -> Stats {
-        self.server.stats()
     }
 }
 
@@ -120,6 +114,10 @@ impl Engine for Postgres {
 
     async fn drop_set(&self, role: &str, owner_uid: &str) -> Result<Applied, Error> {
         self.retire_set(role, owner_uid).await
+    }
+
+    fn stats(&self) -> Stats {
+        self.server.stats()
     }
 
     async fn close(&self) {

@@ -2,20 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What an engine did since it was made. Numbers only grow, but `connections_open`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// SQL statements sent.
-    pub statements: u64,
-    /// Messages sent to the server: round trips.
-    pub round_trips: u64,
-    /// Connections opened.
-    pub connections_opened: u64,
-    /// Connections open now.
-    pub connections_open: u64,
-    /// Transactions run again after a conflict with another.
-    pub retries: u64,
-}
+use crate::Stats;
 
 /// The counters behind [`Stats`].
 #[derive(Debug, Default)]
