@@ -3,13 +3,15 @@
 //! Two properties hold and are tested: a plan that was applied leaves nothing to do
 //! (`plan(settled, apply(plan)) == Nothing`), and no plan ever names an account that does not carry the marker.
 
+mod checks;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
 use secrecy::SecretString;
 
-use crate::account::{Account, Credential, Desired, Enabled, Leftover, MAX_NAME_BYTES, Observed, WantedRole};
-use crate::{AccountName, MARKER, OWN_ROLE_PREFIX, Owner, Reason, Want};
+use crate::account::{Account, Credential, Desired, Enabled, Leftover, Observed};
+use crate::{AccountName, OWN_ROLE_PREFIX, Owner, Reason, Want};
 
 /// What has to change so that one account is what it should be.
 #[derive(Clone, Debug, Default)]
@@ -181,26 +183,8 @@ pub fn check_database(desired: &Desired, observed: &Observed, database: &str) ->
     Ok(())
 }
 
-/// One reason not to enable an account. The first that applies is told.
-type Check = fn(&Desired, &Enabled, &Observed) -> Option<Refusal>;
-
-const CHECKS: &[Check] = &[
-    // The admin user hands the marker out; it is no account.
-    admin_user,
-    // A user that somebody made by hand is never touched.
-    unmanaged,
-    // Nor is an account that another DatabaseAdmin, or Teleport, works with now.
-    used_by_somebody_else,
-    // What the last session left must be gone before the next one.
-    leftover,
-    // The roles must be there, and be such as may be handed out.
-    roles,
-    // So must the permission sets, and be our own.
-    sets,
-];
-
 fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Result<Plan, Refusal> {
-    if let Some(refusal) = CHECKS.iter().find_map(|check| check(desired, enabled, observed)) {
+    if let Some(refusal) = checks::first_refusal(desired, enabled, observed) {
         return Err(refusal);
     }
     let create_roles: Vec<String> =
@@ -284,202 +268,6 @@ fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
         settings: account.settings.clone(),
         drop,
     })
-}
-
-fn admin_user(desired: &Desired, _: &Enabled, observed: &Observed) -> Option<Refusal> {
-    (desired.account.as_str() == observed.admin_user).then(|| {
-        Refusal::new(
-            Reason::InvalidUsername,
-            format!(
-                "{:?} is the admin user of the server; set another spec.username in the DatabaseUser",
-                observed.admin_user
-            ),
-        )
-    })
-}
-
-fn unmanaged(desired: &Desired, _: &Enabled, observed: &Observed) -> Option<Refusal> {
-    let account = observed.account.as_ref()?;
-    (!account.managed).then(|| {
-        Refusal::new(
-            Reason::UserConflict,
-            format!(
-                "a user {:?} exists that is not managed (it is no member of {MARKER:?}) and is left alone; rename or drop that user, or set another spec.username in the DatabaseUser",
-                desired.account.as_str()
-            ),
-        )
-    })
-}
-
-fn used_by_somebody_else(desired: &Desired, _: &Enabled, observed: &Observed) -> Option<Refusal> {
-    let account = observed.account.as_ref()?;
-    if is_ours(desired, account) {
-        return None;
-    }
-    let holder = account
-        .owner
-        .as_ref()
-        .map_or_else(|| "somebody else".to_owned(), |o| format!("DatabaseAdmin {}", o.admin));
-    let busy = if account.backends > 0 {
-        format!("has {} open connections", account.backends)
-    } else if account.enabled && account.owner.is_some() {
-        "is enabled".to_owned()
-    } else {
-        return None;
-    };
-    Some(Refusal::new(
-        Reason::AccountInUse,
-        format!(
-            "the account {:?} of {holder} {busy}; it can be taken over when it is idle",
-            desired.account.as_str()
-        ),
-    ))
-}
-
-fn leftover(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
-    if is_live(desired, enabled, observed) {
-        return None;
-    }
-    let leftovers = &observed.account.as_ref()?.leftovers;
-    if leftovers.is_empty() {
-        return None;
-    }
-    let told: Vec<String> =
-        leftovers.iter().take(5).map(|leftover| leftover.told(&desired.account)).collect();
-    Some(Refusal::new(Reason::LeftoverMembership, told.join("; ")))
-}
-
-fn roles(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
-    let held: BTreeSet<&str> = observed
-        .account
-        .iter()
-        .filter(|_| is_live(desired, enabled, observed))
-        .flat_map(|account| account.memberships.iter().map(|m| m.role.as_str()))
-        .collect();
-    enabled
-        .roles
-        .iter()
-        .filter(|(role, _)| !held.contains(role.as_str()))
-        .find_map(|(role, wanted)| role_refusal(desired, enabled, observed, role, wanted))
-}
-
-fn role_refusal(
-    desired: &Desired,
-    enabled: &Enabled,
-    observed: &Observed,
-    role: &str,
-    wanted: &WantedRole,
-) -> Option<Refusal> {
-    let not_grantable = |why: &str| {
-        Some(Refusal::new(
-            Reason::DbRoleNotGrantable,
-            format!("the database role {role:?} cannot be handed out: {why}"),
-        ))
-    };
-    if role.is_empty() || role.len() > MAX_NAME_BYTES || role.contains('\0') {
-        return Some(Refusal::new(
-            Reason::DbRoleInvalid,
-            format!(
-                "no server can have a role {role:?}: names have 1 to {MAX_NAME_BYTES} bytes and no NUL; correct dbRoles"
-            ),
-        ));
-    }
-    if role == MARKER || is_set(role) {
-        return not_grantable("it is Rolecall's own");
-    }
-    if role == observed.admin_user {
-        return not_grantable("it is the admin user");
-    }
-    if role == desired.account.as_str() {
-        return not_grantable("it is the account itself");
-    }
-    if (role.starts_with("pg_") || role.starts_with("rds_")) && !wanted.named_literally {
-        return not_grantable(
-            "roles of the server's own must be named literally in spec.grantableDbRoles of the DatabaseAdmin",
-        );
-    }
-    let Some(facts) = observed.roles.get(role) else {
-        if enabled.create_missing_roles {
-            return None;
-        }
-        return Some(Refusal::new(
-            Reason::DbRoleNotFound,
-            format!(
-                "the database has no role {role:?}; run CREATE ROLE {} NOLOGIN, or set missingDbRoles: Create on the DatabaseAdmin",
-                quoted(role)
-            ),
-        ));
-    };
-    if facts.managed {
-        return not_grantable("it is a managed account");
-    }
-    if !facts.attributes.is_empty() && !wanted.named_literally {
-        return not_grantable(&format!(
-            "it has {}; name it literally in spec.grantableDbRoles of the DatabaseAdmin if that is meant",
-            facts.attributes.join(", ")
-        ));
-    }
-    if !facts.grantable {
-        let reason = if role == "rds_iam" { Reason::MissingRdsIam } else { Reason::MissingAdminOption };
-        return Some(Refusal::new(
-            reason,
-            format!(
-                "the admin user may not grant the database role {role:?}: run GRANT {} TO {} WITH ADMIN OPTION",
-                quoted(role),
-                quoted(&observed.admin_user)
-            ),
-        ));
-    }
-    None
-}
-
-fn sets(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
-    let held: BTreeSet<&str> = observed
-        .account
-        .iter()
-        .filter(|_| is_live(desired, enabled, observed))
-        .flat_map(|account| account.memberships.iter().map(|m| m.role.as_str()))
-        .collect();
-    let lacking = enabled.sets.iter().filter(|set| !held.contains(set.as_str()));
-    lacking.into_iter().find_map(|set| set_refusal(desired, observed, set))
-}
-
-fn set_refusal(desired: &Desired, observed: &Observed, set: &str) -> Option<Refusal> {
-    let refused = |reason, why: &str| {
-        Some(Refusal::new(reason, format!("the permission set {set:?} cannot be handed out: {why}")))
-    };
-    if !is_set(set) {
-        return refused(Reason::DbRoleInvalid, "its name is not that of a permission set");
-    }
-    let Some(facts) = observed.sets.get(set) else {
-        return refused(Reason::DbRoleNotFound, "it does not exist yet, or not any more");
-    };
-    let sql = quoted(set);
-    if facts.owner_uid.as_deref() != Some(&desired.owner.uid) {
-        return refused(
-            Reason::DbRoleNotGrantable,
-            &format!("a role of that name exists that does not carry our record; run DROP ROLE {sql}"),
-        );
-    }
-    if !facts.attributes.is_empty() {
-        let attributes = facts.attributes.join(", ");
-        let without: Vec<String> =
-            facts.attributes.iter().map(|attribute| format!("NO{attribute}")).collect();
-        return refused(
-            Reason::DbRoleNotGrantable,
-            &format!("somebody gave it {attributes}; run ALTER ROLE {sql} {}", without.join(" ")),
-        );
-    }
-    if !facts.grantable {
-        return refused(
-            Reason::MissingAdminOption,
-            &format!(
-                "the admin user may not grant it; run GRANT {sql} TO {} WITH ADMIN OPTION",
-                quoted(&observed.admin_user)
-            ),
-        );
-    }
-    None
 }
 
 impl Leftover {

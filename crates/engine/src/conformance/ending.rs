@@ -11,6 +11,7 @@ cases![
     an_end_drops_where_that_is_wanted,
     what_is_ended_stays_ended,
     what_has_gone_has_ended,
+    what_has_gone_meanwhile_is_noticed,
     what_owns_something_is_kept_and_closed,
     a_right_in_another_database_is_no_hindrance,
     a_prepared_transaction_keeps_the_account,
@@ -77,6 +78,24 @@ async fn what_has_gone_has_ended(h: &dyn Harness) -> Outcome {
         let plan = wish.clone().end(drop).plan(h.engine()).await?;
         check!(plan.is_nothing(), "{plan}");
     }
+    Ok(())
+}
+
+async fn what_has_gone_meanwhile_is_noticed(h: &dyn Harness) -> Outcome {
+    let (user, role) = (h.name("gone"), h.role("reader", None).await);
+    let wish = Wish::start(&user, &h.database())?.roles([&role]);
+    wish.must(h.engine()).await?;
+    let adjust = wish.clone().roles::<&str>([]).live().plan(h.engine()).await?;
+    let restart = wish.plan(h.engine()).await?;
+    let end = wish.clone().end(true).plan(h.engine()).await?;
+    wish.end(true).must(h.engine()).await?;
+    for plan in [adjust, restart, end] {
+        let Err(error) = h.engine().apply(&plan).await else {
+            return Err(format!("it was carried out: {plan}"));
+        };
+        check_eq!((error.class, error.reason), (Class::Transient, Reason::AccountInUse));
+    }
+    check!(h.look(&user).await.is_none(), "{user}");
     Ok(())
 }
 

@@ -60,7 +60,7 @@ fn reset(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Mess
     // The lock of the account: cluster-wide, and nobody without ADMIN OPTION on it can take it.
     record(&mut message, &plan.account, &plan.owner);
     message.push_needing(
-        Needs::AdminOption(account.clone()),
+        Needs::Account(account.clone()),
         format!("resetting {account}"),
         format!("ALTER ROLE {account} INHERIT PASSWORD NULL CONNECTION LIMIT -1 VALID UNTIL 'infinity'"),
     );
@@ -83,10 +83,11 @@ pub(super) fn reset_settings<'a>(
     settings: impl IntoIterator<Item = &'a Option<String>>,
 ) {
     let account = identifier(account.as_str());
-    let what = format!("clearing the settings of {account}");
-    message.push(&what, format!("ALTER ROLE {account} RESET ALL"));
+    let (needs, what) = (Needs::Account(account.clone()), format!("clearing the settings of {account}"));
+    message.push_needing(needs.clone(), &what, format!("ALTER ROLE {account} RESET ALL"));
     for database in settings.into_iter().flatten() {
-        message.push(&what, format!("ALTER ROLE {account} IN DATABASE {} RESET ALL", identifier(database)));
+        let sql = format!("ALTER ROLE {account} IN DATABASE {} RESET ALL", identifier(database));
+        message.push_needing(needs.clone(), &what, sql);
     }
 }
 
@@ -96,7 +97,7 @@ fn record(message: &mut Message, account: &AccountName, owner: &Owner) {
     // A struct of strings always has a JSON form.
     let json = serde_json::to_string(owner).unwrap_or_default();
     message.push_needing(
-        Needs::AdminOption(account.clone()),
+        Needs::Account(account.clone()),
         format!("recording the owner of {account}"),
         format!("COMMENT ON ROLE {account} IS {}", literal(json)),
     );

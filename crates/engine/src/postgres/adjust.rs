@@ -37,7 +37,7 @@ pub(super) fn message(plan: &Adjust, dialect: Dialect, cascade: bool) -> Message
 pub(super) fn lock(message: &mut Message, account: &AccountName) {
     let account = identifier(account.as_str());
     message.push_needing(
-        Needs::AdminOption(account.clone()),
+        Needs::Account(account.clone()),
         format!("locking {account}"),
         format!("ALTER ROLE {account} CONNECTION LIMIT -1"),
     );

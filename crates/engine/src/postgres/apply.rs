@@ -29,7 +29,6 @@ impl Postgres {
             )
             .await?;
         }
-        self.draining.forget(&plan.account);
         match self.try_activate(&place, plan, true).await {
             Err(error) if error.code == HOLDS_RIGHTS => {
                 self.revoke_rights(&place, &plan.account, false).await;
@@ -110,7 +109,6 @@ impl Postgres {
         } else if plan.drop {
             match self.drop_account(&place, plan).await {
                 Ok(()) => {
-                    self.draining.forget(&plan.account);
                     applied = Applied { dropped: true, ..Applied::default() };
                 }
                 Err(error) if error.class == Class::Refused => {

@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks: at first a backend is gone within a millisecond or two.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LONGEST_LOOK: Duration = Duration::from_millis(200);
-/// Logins that were under way when a door closed are decided by then: authentication_timeout is at most 10 minutes.
-const DECIDED: Duration = Duration::from_secs(600);
+/// What is remembered of an end that nobody has tried again for so long is forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The account whose door is closed, and on whose word.
 pub(super) struct Door<'a> {
@@ -54,7 +54,7 @@ impl Draining {
     /// What is left of the logins under way: of those found now that were so the first time.
     fn remaining(&self, account: &AccountName, starting: &BTreeSet<String>) -> BTreeSet<String> {
         let mut entries = self.entries();
-        entries.retain(|_, (since, _)| since.elapsed() < DECIDED);
+        entries.retain(|_, (since, _)| since.elapsed() < FORGOTTEN);
         let (_, remaining) =
             entries.entry(account.clone()).or_insert_with(|| (Instant::now(), starting.clone()));
         remaining.retain(|login| starting.contains(login));
@@ -113,6 +113,7 @@ impl Postgres {
             // Within a reading the logins are looked at first: one that is through by then is a backend.
             let starting = self.draining.remaining(door.account, &reading.starting).len();
             if account.backends == 0 && starting == 0 {
+                self.draining.forget(door.account);
                 return Ok(reading);
             }
             if begun.elapsed() > PATIENCE {

@@ -28,7 +28,7 @@ FROM pg_catalog.pg_roles r WHERE r.rolname = {text}"
         ),
     );
     message.push_needing(
-        Needs::AdminOption(name.clone()),
+        Needs::Account(name.clone()),
         format!("taking the login from {name}"),
         format!("ALTER ROLE {name} NOLOGIN PASSWORD NULL"),
     );
@@ -45,7 +45,7 @@ pub(super) fn terminate(guard: &Guard<'_>, account: &AccountName, dialect: Diale
     guard.check(&mut message);
     if dialect.has_grantors() {
         message.push_needing(
-            Needs::AdminOption(name.clone()),
+            Needs::Account(name.clone()),
             &what,
             format!("GRANT {name} TO CURRENT_USER WITH INHERIT TRUE, SET FALSE"),
         );
@@ -86,7 +86,8 @@ WHERE a.usesysid = (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = {}
 pub(super) fn strip(plan: &End, dialect: Dialect, cascade: bool) -> Message {
     let name = identifier(plan.account.as_str());
     let mut message = Message::new();
-    message.push(
+    message.push_needing(
+        Needs::Account(name.clone()),
         format!("resetting {name}"),
         format!("ALTER ROLE {name} PASSWORD NULL CONNECTION LIMIT -1 VALID UNTIL 'infinity'"),
     );

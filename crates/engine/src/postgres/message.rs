@@ -35,6 +35,8 @@ pub(super) enum Needs {
     CreateRole,
     /// Denied: ADMIN OPTION on these roles (as SQL) is missing.
     AdminOption(String),
+    /// The account itself (as SQL). Denied: ADMIN OPTION on it is missing. Not found: it has gone meanwhile.
+    Account(String),
     /// Division by zero: what the statement checks is not so. This is the code to tell it by.
     Truth(&'static str),
 }

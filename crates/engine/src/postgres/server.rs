@@ -13,10 +13,12 @@ use super::connect::{Connection, Connector};
 use super::message::{Message, Needs, Reply};
 use super::pool::{Lease, Pool};
 use super::quote::identifier;
-use super::sqlstate::{self, DIVISION_BY_ZERO, INSUFFICIENT_PRIVILEGE, READ_ONLY};
-use super::stats::{Counters, Stats};
+use super::sqlstate::{
+    self, CHANGED, DIVISION_BY_ZERO, INSUFFICIENT_PRIVILEGE, READ_ONLY, UNDEFINED_DATABASE, UNDEFINED_OBJECT,
+};
+use super::stats::Counters;
 use super::version::{Dialect, Version};
-use crate::{Class, Error, Reason};
+use crate::{Class, Error, Reason, Stats};
 
 /// How often a transaction runs again, and for how long in all: conflicts are over in milliseconds, lock time-outs
 /// are not.
@@ -188,16 +190,17 @@ impl Server {
                 remedy: format!("run ALTER ROLE {admin} CREATEROLE"),
                 ..error
             },
-            Needs::AdminOption(roles) if error.code == INSUFFICIENT_PRIVILEGE => Error {
-                reason: Reason::MissingAdminOption,
-                remedy: format!("run GRANT {roles} TO {admin} WITH ADMIN OPTION"),
-                ..error
-            },
-            Needs::Truth(code) if error.code == DIVISION_BY_ZERO => {
-                let (class, reason) = sqlstate::meaning(code);
-                let detail = "it has changed since it was looked at".to_owned();
-                Error { class, reason, code: code.to_owned(), detail, ..error }
+            Needs::Account(_) if matches!(error.code.as_str(), UNDEFINED_OBJECT | UNDEFINED_DATABASE) => {
+                changed(CHANGED, error)
             }
+            Needs::AdminOption(roles) | Needs::Account(roles) if error.code == INSUFFICIENT_PRIVILEGE => {
+                Error {
+                    reason: Reason::MissingAdminOption,
+                    remedy: format!("run GRANT {roles} TO {admin} WITH ADMIN OPTION"),
+                    ..error
+                }
+            }
+            Needs::Truth(code) if error.code == DIVISION_BY_ZERO => changed(code, error),
             _ => error,
         }
     }
@@ -242,6 +245,18 @@ async fn exchange(
         }
     }
     (statement, Ok(reply))
+}
+
+/// An account is not what the plan took it for.
+fn changed(code: &str, error: Error) -> Error {
+    let (class, reason) = sqlstate::meaning(code);
+    Error {
+        class,
+        reason,
+        code: code.to_owned(),
+        detail: "it has changed since it was looked at".to_owned(),
+        ..error
+    }
 }
 
 /// What the server, or the connection, said about a statement.

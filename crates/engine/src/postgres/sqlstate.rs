@@ -14,6 +14,7 @@ pub(super) const DIVISION_BY_ZERO: &str = "22012";
 
 pub(super) const INSUFFICIENT_PRIVILEGE: &str = "42501";
 pub(super) const UNDEFINED_OBJECT: &str = "42704";
+pub(super) const UNDEFINED_DATABASE: &str = "3D000";
 pub(super) const DEPENDENT_OBJECTS: &str = "2BP01";
 pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
 pub(super) const READ_ONLY: &str = "25006";
