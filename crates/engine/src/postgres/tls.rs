@@ -104,7 +104,8 @@ fn certificates(field: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, 
 
 /// A fault in what a Secret holds.
 fn invalid(field: &str, detail: impl Into<String>) -> Error {
-    Error { reason: Reason::SecretInvalid, ..unusable(field, detail) }
+    let remedy = "put PEM into the Secrets that spec.auth and spec.tls name".to_owned();
+    Error { reason: Reason::SecretInvalid, remedy, ..unusable(field, detail) }
 }
 
 /// A fault in the configuration itself.
