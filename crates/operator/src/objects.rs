@@ -50,17 +50,28 @@ impl Objects {
     where
         K: Held + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
     {
-        let body = json!({
-            "apiVersion": K::api_version(&()),
-            "kind": K::kind(&()),
-            // With the uid the API server refuses to write to another object of this name.
-            "metadata": {"name": object.name_any(), "uid": object.uid()},
-            "status": status,
-        });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let written =
-            self.api::<K>(object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await;
-        self.take_in(shared, written).map(drop)
+        // With the uid the API server refuses to write to another object of this name.
+        let metadata = json!({"name": object.name_any(), "uid": object.uid()});
+        self.write_status(shared, object, metadata, status).await
+    }
+
+    /// As [`Objects::apply_status`], where nobody has written the object since it was read.
+    ///
+    /// # Errors
+    ///
+    /// What the API server answered; a conflict when somebody has.
+    pub async fn apply_status_unless_changed<K>(
+        &self,
+        shared: &Shared,
+        object: &K,
+        status: &impl Serialize,
+    ) -> kube::Result<()>
+    where
+        K: Held + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
+    {
+        let version = object.resource_version();
+        let metadata = json!({"name": object.name_any(), "uid": object.uid(), "resourceVersion": version});
+        self.write_status(shared, object, metadata, status).await
     }
 
     /// Adds a finalizer and annotations in one write.
@@ -184,6 +195,28 @@ impl Objects {
         if let Err(error) = self.recorder.publish(&event, &reference).await {
             tracing::debug!(%error, reason, "an event could not be published");
         }
+    }
+
+    async fn write_status<K>(
+        &self,
+        shared: &Shared,
+        object: &K,
+        metadata: Value,
+        status: &impl Serialize,
+    ) -> kube::Result<()>
+    where
+        K: Held + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
+    {
+        let body = json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": metadata,
+            "status": status,
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let written =
+            self.api::<K>(object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await;
+        self.take_in(shared, written).map(drop)
     }
 
     async fn patch_metadata<K>(

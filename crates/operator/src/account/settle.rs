@@ -36,7 +36,12 @@ pub(super) async fn settle(
     }
     let after = status(session, outcome, now);
     if session.status.as_ref() != Some(&after) {
-        shared.objects.apply_status(shared, &**session, &after).await?;
+        if is_touched(session) {
+            shared.objects.apply_status(shared, &**session, &after).await?;
+        } else {
+            // Its account may have become known meanwhile, and what a look at that one wrote must stay.
+            shared.objects.apply_status_unless_changed(shared, &**session, &after).await?;
+        }
     }
     if news {
         tell(shared, session, outcome);
