@@ -1,6 +1,6 @@
 //! Which permission entries select an object, for many objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::bits::Bits;
 use crate::label_template::Attribute;
@@ -39,6 +39,8 @@ pub(crate) struct Scratch {
     selected: Bits,
     hits: Bits,
     value: String,
+    /// Per key, what was found for values that many classes share.
+    found: Vec<HashMap<String, Bits>>,
 }
 
 impl Scratch {
@@ -77,7 +79,12 @@ impl EntryIndex {
     }
 
     pub(crate) fn scratch(&self) -> Scratch {
-        Scratch { selected: Bits::empty(self.entries), hits: Bits::empty(self.entries), value: String::new() }
+        Scratch {
+            selected: Bits::empty(self.entries),
+            hits: Bits::empty(self.entries),
+            value: String::new(),
+            found: self.keys.iter().map(|_| HashMap::new()).collect(),
+        }
     }
 
     /// What can be said about a class without the names of its objects.
@@ -96,8 +103,14 @@ impl EntryIndex {
                 Some(template) if template.attribute() == Some(Attribute::Name) => by_name.push(i),
                 Some(template) => {
                     template.write(&attributes, &mut scratch.value);
-                    key.patterns.find(&scratch.value, &mut scratch.hits);
-                    selected.restrict(&key.mentioned, &scratch.hits);
+                    let found = match scratch.found[i].get(&scratch.value) {
+                        Some(found) => found,
+                        None => {
+                            key.patterns.find(&scratch.value, &mut scratch.hits);
+                            scratch.found[i].entry(scratch.value.clone()).or_insert(scratch.hits.clone())
+                        }
+                    };
+                    selected.restrict(&key.mentioned, found);
                 }
                 None => {
                     scratch.hits.clear();

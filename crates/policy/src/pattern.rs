@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use memchr::memmem::Finder;
 use regex::{Regex, RegexBuilder};
 
 use crate::fault::Faults;
@@ -164,7 +165,7 @@ fn last_line(message: &str) -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct Glob {
     prefix: Box<str>,
-    inner: Vec<Box<str>>,
+    inner: Vec<Finder<'static>>,
     suffix: Box<str>,
 }
 
@@ -174,7 +175,11 @@ impl Glob {
         let (inner, suffix) = rest.rsplit_once('*').unwrap_or(("", rest));
         Self {
             prefix: prefix.into(),
-            inner: inner.split('*').filter(|part| !part.is_empty()).map(Box::from).collect(),
+            inner: inner
+                .split('*')
+                .filter(|part| !part.is_empty())
+                .map(|part| Finder::new(part).into_owned())
+                .collect(),
             suffix: suffix.into(),
         }
     }
@@ -190,18 +195,20 @@ impl Glob {
     }
 
     pub(crate) fn matches(&self, value: &str) -> bool {
-        let Some(rest) = value.strip_prefix(&*self.prefix) else { return false };
-        let Some(mut rest) = rest.strip_suffix(&*self.suffix) else { return false };
+        // Bytes do for text: a literal that is found in UTF-8 is found between characters.
+        let Some(rest) = value.as_bytes().strip_prefix(self.prefix.as_bytes()) else { return false };
+        let Some(mut rest) = rest.strip_suffix(self.suffix.as_bytes()) else { return false };
+        let one_line = |run: &[u8]| memchr::memchr(b'\n', run).is_none();
         // The first place where a part fits is as good as any later one: what a later one would leave to the
         // star before it contains all that the first one leaves to the star after it.
         for part in &self.inner {
-            let Some((gap, after)) = rest.split_once(&**part) else { return false };
-            if gap.contains('\n') {
+            let Some(at) = part.find(rest) else { return false };
+            if !one_line(&rest[..at]) {
                 return false;
             }
-            rest = after;
+            rest = &rest[at + part.needle().len()..];
         }
-        !rest.contains('\n')
+        one_line(rest)
     }
 }
 
