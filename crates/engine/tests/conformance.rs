@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use futures::StreamExt;
 use harness::{Admin, FakeServer, RealServer, vectors};
+use rolecall_engine::Engine as _;
 use rolecall_engine::conformance::{self, Harness};
 use rolecall_testbed::{PgVersion, Postgres};
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use rolecall_engine::Engine as _;
 use rolecall_engine::sets::{SetWish, set_role_name};
 use rolecall_policy::{CanonicalEntry, CanonicalPermissions, Privilege, PrivilegeSet};
 use rolecall_testbed::PgVersion;

@@ -1,7 +1,7 @@
 //! Sessions that start.
 
-use rolecall_engine::Want;
 use rolecall_engine::conformance::Wish;
+use rolecall_engine::{AccountName, Want};
 use serde::Deserialize;
 
 use super::{AccountOutcome, Before, Done, Names, Outcome, Server, SessionOutcome, platform, same};
@@ -42,7 +42,7 @@ pub(super) async fn activate(server: &dyn Server, input: ActivateInput, expect: 
     }
     let user = match &input.username {
         // One that no server could have stays as it is.
-        Some(username) if username.len() > 63 => username.clone(),
+        Some(username) if AccountName::new(username.as_str()).is_err() => username.clone(),
         Some(username) => server.name(username),
         None => server.name("user"),
     };
