@@ -107,8 +107,7 @@ pub struct DatabaseAdminSpec {
 
     /// Users that Rolecall created here and that no live session explains. `Disable` (default): they are
     /// disabled. `Report`: they are only counted and named.
-    ///
-    /// Not in effect yet: orphans are counted in `status.accounts.orphaned` and left as they are.
+    /// They are looked for once a minute.
     #[serde(default)]
     pub orphans: Orphans,
 

@@ -129,6 +129,12 @@ reasons! {
     DATABASE_REMOVED = "DatabaseRemoved":
         "The session ended because the DatabaseAdmin was deleted.",
         "Create the DatabaseAdmin again, then a new session.";
+    ACCOUNT_KEPT = "AccountKept":
+        "An account that should have been dropped is disabled instead, because something depends on it.",
+        "The message says what: hand it to somebody else or drop it, then drop the user.";
+    ORPHAN_ENDED = "OrphanEnded":
+        "An enabled account of this DatabaseAdmin had no session any more and was ended.",
+        "Find out who removed the session's finalizer; nothing else is to be done.";
     ABANDONED = "Abandoned":
         "The DatabaseAdmin was deleted and its server did not answer until the teardown deadline.",
         "Disable the accounts that the event names on the server by hand.";

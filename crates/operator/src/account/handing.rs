@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use jiff::Timestamp;
 use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
+use rolecall_api::reasons;
 use rolecall_api::{AccountPhase, Connection, DatabaseSession};
 use rolecall_engine::{AccountName, Applied};
 use secrecy::SecretString;
@@ -231,7 +232,10 @@ impl Round {
             }
             if let Some(why) = &applied.kept_because {
                 let note = format!("{} on {} is disabled, not dropped: {why}", key.username, key.admin);
-                shared.objects.event(&*session, Severity::Warning, "AccountKept", "Drop", &note).await;
+                shared
+                    .objects
+                    .event(&*session, Severity::Warning, reasons::ACCOUNT_KEPT, "Drop", &note)
+                    .await;
             }
             self.outcomes[index] = Some(outcome_of_end(&ending, None));
         }
