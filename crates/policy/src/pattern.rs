@@ -196,8 +196,18 @@ impl Glob {
 
     pub(crate) fn matches(&self, value: &str) -> bool {
         // Bytes do for text: a literal that is found in UTF-8 is found between characters.
-        let Some(rest) = value.as_bytes().strip_prefix(self.prefix.as_bytes()) else { return false };
-        let Some(mut rest) = rest.strip_suffix(self.suffix.as_bytes()) else { return false };
+        let (prefix, suffix) = (self.prefix.as_bytes(), self.suffix.as_bytes());
+        let value = value.as_bytes();
+        let Some(end) = value.len().checked_sub(suffix.len()).filter(|end| *end >= prefix.len()) else {
+            return false;
+        };
+        // Most globs have only one of the two, and comparing nothing is not free.
+        if !prefix.is_empty() && value[..prefix.len()] != *prefix
+            || !suffix.is_empty() && value[end..] != *suffix
+        {
+            return false;
+        }
+        let mut rest = &value[prefix.len()..end];
         let one_line = |run: &[u8]| memchr::memchr(b'\n', run).is_none();
         // The first place where a part fits is as good as any later one: what a later one would leave to the
         // star before it contains all that the first one leaves to the star after it.
