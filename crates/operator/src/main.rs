@@ -25,7 +25,10 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn log_to_stderr(args: &Args) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&args.log).context("reading --log")?;
+    // At debug the driver logs whole statements, password verifiers included: not even on request.
+    let cap = "tokio_postgres=info".parse().context("capping the driver's log")?;
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(&args.log).context("reading --log")?.add_directive(cap);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -71,8 +71,8 @@ fn mapping(r: usize, m: usize) -> MappingSpec {
         table_names: names.clone(),
         view_names: names.clone(),
         materialized_view_names: names.clone(),
-        sequence_names: if m % 2 == 0 { names.clone() } else { Vec::new() },
-        function_names: if m % 4 == 0 { names } else { Vec::new() },
+        sequence_names: if m.is_multiple_of(2) { names.clone() } else { Vec::new() },
+        function_names: if m.is_multiple_of(4) { names } else { Vec::new() },
         ..MatchSpec::default()
     };
     let mut add_labels: std::collections::BTreeMap<String, String> =
@@ -84,7 +84,7 @@ fn mapping(r: usize, m: usize) -> MappingSpec {
         _ => add_labels.extend([("object_kind".to_owned(), "{{obj.object_kind}}".to_owned())]),
     }
     let scope = ScopeSpec {
-        database_names: if m % 7 == 0 { texts(&["app"]) } else { Vec::new() },
+        database_names: if m.is_multiple_of(7) { texts(&["app"]) } else { Vec::new() },
         schema_names: schemas,
     };
     MappingSpec { matching, scope, add_labels }
@@ -98,7 +98,7 @@ pub(crate) fn roles() -> Vec<(String, RoleSpec)> {
                 ("env", &texts(&["prod", "staging-*"])),
                 ("team", &[format!("team-{}*", r % 10), "{{external.team}}".to_owned(), "core".to_owned()]),
             ]),
-            db_labels_expression: (r % 5 == 0)
+            db_labels_expression: (r.is_multiple_of(5))
                 .then(|| "labels[\"tier\"] != \"0\" || labels.team in traits.team".to_owned()),
             db_names: texts(&["*"]),
             db_roles: vec![format!("reader_{r}"), "{{external.team}}_rw".to_owned()],

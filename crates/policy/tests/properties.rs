@@ -1,4 +1,5 @@
 //! What holds for every input.
+#![allow(clippy::expect_used, reason = "a test says what went wrong")]
 
 mod arbitrary;
 
