@@ -20,7 +20,8 @@ pub(crate) struct EntryIndex {
 
 /// What entries say about one label key.
 struct KeyIndex {
-    key: Box<str>,
+    /// The key's place among those of the objects, where they have it at all.
+    place: Option<u32>,
     /// The entries that need the label.
     mentioned: Bits,
     patterns: PatternIndex,
@@ -51,7 +52,7 @@ impl Scratch {
 }
 
 impl EntryIndex {
-    pub(crate) fn new(entries: &PermissionEntries) -> Self {
+    pub(crate) fn new(entries: &PermissionEntries, labelled: &LabelledObjects) -> Self {
         let numbered = || entries.allow.iter().chain(&entries.deny).map(|entry| entry.selector()).enumerate();
         let count = entries.allow.len() + entries.deny.len();
         let mut selectable = Bits::empty(count);
@@ -71,7 +72,7 @@ impl EntryIndex {
             }
         }
         let keys = keys.into_iter().map(|(key, (mentioned, patterns))| KeyIndex {
-            key: key.into(),
+            place: labelled.key_place(key),
             mentioned,
             patterns: PatternIndex::new(Star::Everything, count, patterns),
         });
@@ -99,7 +100,7 @@ impl EntryIndex {
         let mut selected = self.selectable.clone();
         let mut by_name = Vec::new();
         for (i, key) in self.keys.iter().enumerate() {
-            match shape.template(&key.key) {
+            match key.place.and_then(|place| shape.template(place)) {
                 Some(template) if template.attribute() == Some(Attribute::Name) => by_name.push(i),
                 Some(template) => {
                     template.write(&attributes, &mut scratch.value);
@@ -133,7 +134,7 @@ impl EntryIndex {
     ) {
         scratch.selected.copy_from(&index.selected);
         for key in index.by_name.iter().map(|key| &self.keys[*key]) {
-            if let Some(template) = labelled.shape(class).template(&key.key) {
+            if let Some(template) = key.place.and_then(|place| labelled.shape(class).template(place)) {
                 template.write(&labelled.attributes(class, name), &mut scratch.value);
                 key.patterns.find(&scratch.value, &mut scratch.hits);
                 scratch.selected.restrict(&key.mentioned, &scratch.hits);

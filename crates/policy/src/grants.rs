@@ -58,7 +58,7 @@ pub fn compute_permissions(
     labelled: &Arc<LabelledObjects>,
     database_name: Option<&str>,
 ) -> ObjectPermissions {
-    let index = EntryIndex::new(entries);
+    let index = EntryIndex::new(entries, labelled);
     let mut outcomes = vec![PrivilegeSet::EMPTY];
     let mut known: HashMap<Bits, u32> = HashMap::new();
     let mut outcome_of_bits = |bits: &Bits| match known.get(bits) {
@@ -159,7 +159,7 @@ impl ObjectPermissions {
             taken_by: taken.remove(&privilege).unwrap_or_default(),
         });
         ObjectExplanation {
-            imported_by: self.objects.imported_by(index).into_iter().cloned().collect(),
+            imported_by: self.objects.imported_by(index),
             labels: self.objects.explain(index),
             privileges: privileges.collect(),
         }

@@ -138,7 +138,11 @@ impl ImportRules {
 
     /// The rules that select the database, in order.
     pub fn applicable(&self, database: &Database) -> Vec<&ImportRule> {
-        self.0.iter().map(|rule| &**rule).filter(|rule| rule.applies_to(database)).collect()
+        self.selecting(database).map(|rule| &**rule).collect()
+    }
+
+    pub(crate) fn selecting(&self, database: &Database) -> impl Iterator<Item = &Arc<ImportRule>> {
+        self.0.iter().filter(|rule| rule.applies_to(database))
     }
 
     /// Whether some mapping may import objects of this logical database, so that it is worth reading.

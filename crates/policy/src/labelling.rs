@@ -1,18 +1,17 @@
 //! Objects with the labels that import rules give them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::bits::Bits;
-use crate::import_rule::ImportRules;
-use crate::label_template::Attributes;
+use crate::import_rule::{ImportRule, ImportRules};
+use crate::label_template::{Attributes, LabelTemplate};
+use crate::labeller::Labeller;
 use crate::mapping::Mapping;
-use crate::object::{Database, DbObject, ObjectKind};
+use crate::object::{Database, DbObject};
 use crate::one_line::OneLine;
-use crate::pattern_index::{PatternIndex, Star};
 use crate::shape::{Class, NOT_IMPORTED, Shape, ShapeLabel};
 use crate::spec::Labels;
 
@@ -30,7 +29,12 @@ pub struct LabelledObjects {
     class_of: Vec<u32>,
     classes: Vec<Class>,
     shapes: Vec<Shape>,
-    mappings: Vec<MappingRef>,
+    /// The label keys in use, sorted.
+    keys: Vec<Arc<str>>,
+    /// The rules that select the database, in order.
+    rules: Vec<Arc<ImportRule>>,
+    /// Their mappings, each as rule and place in it.
+    mappings: Vec<(usize, usize)>,
 }
 
 /// Applies import rules to objects of one server: of all logical databases, and of any number of them.
@@ -40,120 +44,59 @@ pub struct LabelledObjects {
 /// is one that a mapping with a faulty template fits, nor one in a system schema. Faulty rules are applied as far
 /// as they go; whether they may be is what [`ImportRules::check`] says.
 pub fn label_objects(rules: &ImportRules, database: &Database, objects: Arc<[DbObject]>) -> LabelledObjects {
-    let applicable = rules.applicable(database);
-    let mappings: Vec<&Mapping> = applicable.iter().flat_map(|rule| rule.mappings()).collect();
-    let refs = applicable.iter().flat_map(|rule| {
-        (0..rule.mappings().len()).map(|mapping| MappingRef { rule: rule.name().to_owned(), mapping })
-    });
-    let mut labelled = LabelledObjects {
-        objects: Arc::clone(&objects),
+    let rules: Vec<Arc<ImportRule>> = rules.selecting(database).cloned().collect();
+    let mappings: Vec<&Mapping> = rules.iter().flat_map(|rule| rule.mappings()).collect();
+    let mut labeller = Labeller::new(&mappings);
+    let class_of = objects.iter().map(|object| labeller.class(object)).collect();
+    let (keys, shapes, classes) = labeller.finish();
+    let places = rules.iter().enumerate();
+    let places =
+        places.flat_map(|(i, rule)| (0..rule.mappings().len()).map(move |mapping| (i, mapping))).collect();
+    LabelledObjects {
+        class_of,
+        classes,
+        shapes,
+        keys,
+        mappings: places,
+        rules,
         protocol: database.protocol.as_str().to_owned(),
         service_name: database.name.clone(),
-        class_of: Vec::with_capacity(objects.len()),
-        classes: Vec::new(),
-        shapes: Vec::new(),
-        mappings: refs.collect(),
-    };
-    let mut labeller = Labeller {
-        mappings: &mappings,
-        names: HashMap::new(),
-        scopes: HashMap::new(),
-        shapes: HashMap::new(),
-        classes: HashMap::new(),
-        hits: Bits::empty(mappings.len()),
-    };
-    for object in &*objects {
-        let class = labeller.class_of(object, &mut labelled.shapes, &mut labelled.classes);
-        labelled.class_of.push(class);
-    }
-    labelled
-}
-
-/// What is worked out once and used for many objects.
-struct Labeller<'a> {
-    mappings: &'a [&'a Mapping],
-    /// Per kind: the mappings that a name fits.
-    names: HashMap<ObjectKind, PatternIndex>,
-    /// Per logical database and schema: the mappings whose scope they are in.
-    scopes: HashMap<(&'a str, &'a str), Bits>,
-    /// Per set of mappings: its shape, or [`NOT_IMPORTED`].
-    shapes: HashMap<Bits, u32>,
-    classes: HashMap<(u32, ObjectKind, &'a str, &'a str), u32>,
-    hits: Bits,
-}
-
-impl<'a> Labeller<'a> {
-    fn class_of(&mut self, object: &'a DbObject, shapes: &mut Vec<Shape>, classes: &mut Vec<Class>) -> u32 {
-        if object.is_system() {
-            return NOT_IMPORTED;
-        }
-        let mappings = self.mappings;
-        let names = self.names.entry(object.kind).or_insert_with(|| {
-            let patterns = mappings.iter().enumerate();
-            let patterns = patterns
-                .flat_map(|(i, mapping)| mapping.names(object.kind).iter().map(move |pattern| (i, pattern)));
-            PatternIndex::new(Star::OneLine, mappings.len(), patterns)
-        });
-        names.find(&object.name, &mut self.hits);
-        if self.hits.is_empty() {
-            return NOT_IMPORTED;
-        }
-        let scope = self.scopes.entry((&object.database, &object.schema)).or_insert_with(|| {
-            let mut scope = Bits::empty(mappings.len());
-            for (i, mapping) in mappings.iter().enumerate() {
-                if mapping.databases.admits(&object.database) && mapping.schemas.admits(&object.schema) {
-                    scope.insert(i);
-                }
-            }
-            scope
-        });
-        self.hits.intersect_with(scope);
-        let shape = match self.shapes.get(&self.hits) {
-            Some(shape) => *shape,
-            None => {
-                let shape = Shape::of_mappings(mappings, &self.hits).map_or(NOT_IMPORTED, |shape| {
-                    shapes.push(shape);
-                    (shapes.len() - 1) as u32
-                });
-                self.shapes.insert(self.hits.clone(), shape);
-                shape
-            }
-        };
-        if shape == NOT_IMPORTED {
-            return NOT_IMPORTED;
-        }
-        *self.classes.entry((shape, object.kind, &object.database, &object.schema)).or_insert_with(|| {
-            classes.push(Class::new(shape, object));
-            (classes.len() - 1) as u32
-        })
+        objects,
     }
 }
 
 impl LabelledObjects {
     /// Objects whose labels are known already. All of them count as imported.
     pub fn from_labels(labelled: impl IntoIterator<Item = (DbObject, Labels)>) -> Self {
-        let mut objects = Vec::new();
-        let mut class_of = Vec::new();
-        let mut classes = Vec::new();
+        let labelled: Vec<(DbObject, Labels)> = labelled.into_iter().collect();
+        let keys: BTreeSet<&str> =
+            labelled.iter().flat_map(|(_, labels)| labels.keys()).map(String::as_str).collect();
+        let keys: Vec<Arc<str>> = keys.into_iter().map(Arc::from).collect();
+        let label = |(key, value): (&String, &String)| ShapeLabel {
+            key: keys.binary_search_by(|known| (**known).cmp(key)).unwrap_or_default() as u32,
+            template: Arc::new(LabelTemplate::literal(value)),
+            given_by: None,
+        };
         let mut shapes: Vec<Shape> = Vec::new();
-        let mut known: HashMap<Labels, u32> = HashMap::new();
-        for (object, labels) in labelled {
-            let shape = *known.entry(labels).or_insert_with_key(|labels| {
-                shapes.push(Shape::of_labels(labels));
+        let mut known: HashMap<&Labels, u32> = HashMap::new();
+        let mut classes = Vec::new();
+        for (object, labels) in &labelled {
+            let shape = *known.entry(labels).or_insert_with(|| {
+                shapes.push(Shape { labels: labels.iter().map(label).collect(), mappings: Vec::new() });
                 (shapes.len() - 1) as u32
             });
-            class_of.push(classes.len() as u32);
-            classes.push(Class::new(shape, &object));
-            objects.push(object);
+            classes.push(Class::new(shape, object));
         }
         Self {
-            objects: objects.into(),
-            protocol: String::new(),
-            service_name: String::new(),
-            class_of,
+            class_of: (0..classes.len() as u32).collect(),
             classes,
             shapes,
+            keys,
+            rules: Vec::new(),
             mappings: Vec::new(),
+            protocol: String::new(),
+            service_name: String::new(),
+            objects: labelled.into_iter().map(|(object, _)| object).collect(),
         }
     }
 
@@ -165,13 +108,8 @@ impl LabelledObjects {
     /// The labels of the object at `index`; `None` where it is not imported, or where there is no such object.
     pub fn labels(&self, index: usize) -> Option<Labels> {
         let (attributes, shape) = self.parts(index)?;
-        Some(
-            shape
-                .labels
-                .iter()
-                .map(|label| (label.key.to_string(), label.template.value(&attributes)))
-                .collect(),
-        )
+        let label = |label: &ShapeLabel| (self.key(label).to_owned(), label.template.value(&attributes));
+        Some(shape.labels.iter().map(label).collect())
     }
 
     /// How many objects are imported.
@@ -187,11 +125,10 @@ impl LabelledObjects {
         }
         let mut counts = BTreeMap::new();
         for (shape, objects) in self.shapes.iter().zip(objects) {
-            let mut rules: Vec<&str> =
-                shape.mappings.iter().map(|mapping| self.mappings[*mapping as usize].rule.as_str()).collect();
-            rules.dedup();
+            let rules: BTreeSet<usize> =
+                shape.mappings.iter().map(|mapping| self.mappings[*mapping as usize].0).collect();
             for rule in rules {
-                *counts.entry(rule).or_default() += objects;
+                *counts.entry(self.rules[rule].name()).or_default() += objects;
             }
         }
         counts
@@ -200,26 +137,48 @@ impl LabelledObjects {
     /// Where the labels of the object at `index` come from; empty where it is not imported.
     pub fn explain(&self, index: usize) -> Vec<LabelOrigin> {
         let Some((attributes, shape)) = self.parts(index) else { return Vec::new() };
-        let reference = |mapping: &u32| self.mappings.get(*mapping as usize).cloned();
-        let origin = |label: &ShapeLabel| LabelOrigin {
-            key: label.key.to_string(),
-            value: label.template.value(&attributes),
-            given_by: label.given_by.as_ref().and_then(reference),
-            overwritten: label.overwritten.iter().filter_map(reference).collect(),
+        let origin = |label: &ShapeLabel| {
+            let earlier = shape.mappings.iter().take_while(|mapping| Some(**mapping) != label.given_by);
+            let overwritten = earlier.filter(|mapping| self.gives(**mapping, self.key(label)));
+            LabelOrigin {
+                key: self.key(label).to_owned(),
+                value: label.template.value(&attributes),
+                given_by: label.given_by.map(|mapping| self.mapping(mapping)),
+                overwritten: overwritten.map(|mapping| self.mapping(*mapping)).collect(),
+            }
         };
         shape.labels.iter().map(origin).collect()
     }
 
     /// The mappings that import the object at `index`, in the order in which they apply; none where it is not
     /// imported.
-    pub fn imported_by(&self, index: usize) -> Vec<&MappingRef> {
+    pub fn imported_by(&self, index: usize) -> Vec<MappingRef> {
         let mappings = self.parts(index).map_or(&[][..], |(_, shape)| &shape.mappings);
-        mappings.iter().map(|mapping| &self.mappings[*mapping as usize]).collect()
+        mappings.iter().map(|mapping| self.mapping(*mapping)).collect()
     }
 
     fn parts(&self, index: usize) -> Option<(Attributes<'_>, &Shape)> {
         let class = self.classes.get(*self.class_of.get(index)? as usize)?;
         Some((self.attributes(class, &self.objects.get(index)?.name), self.shape(class)))
+    }
+
+    fn key(&self, label: &ShapeLabel) -> &str {
+        &self.keys[label.key as usize]
+    }
+
+    fn mapping(&self, mapping: u32) -> MappingRef {
+        let (rule, mapping) = self.mappings[mapping as usize];
+        MappingRef { rule: self.rules[rule].name().to_owned(), mapping }
+    }
+
+    fn gives(&self, mapping: u32, key: &str) -> bool {
+        let (rule, mapping) = self.mappings[mapping as usize];
+        self.rules[rule].mappings()[mapping].labels.iter().any(|(given, _)| **given == *key)
+    }
+
+    /// The place of a label key among those in use.
+    pub(crate) fn key_place(&self, key: &str) -> Option<u32> {
+        self.keys.binary_search_by(|known| (**known).cmp(key)).ok().map(|place| place as u32)
     }
 
     pub(crate) fn attributes<'a>(&'a self, class: &'a Class, name: &'a str) -> Attributes<'a> {

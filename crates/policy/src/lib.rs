@@ -13,6 +13,7 @@ mod fault;
 mod grants;
 mod import_rule;
 mod label_template;
+mod labeller;
 mod labelling;
 mod limits;
 mod mapping;

@@ -1,5 +1,4 @@
 //! Decisions as the operator and `kubectl rolecall explain` ask for them.
-
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong")]
 
 use std::sync::Arc;
