@@ -61,6 +61,8 @@ pub fn check_access(
     if let Some(denial) = user.unresolved() {
         return Err(denial.clone());
     }
+    // Nothing is called by an empty name.
+    let database_name = database_name.filter(|name| !name.is_empty());
     if database_name.is_none() && database.protocol.needs_database_name() {
         let message = format!("a session on database {} must name a logical database", database.name);
         return Err(Denial::new(Reason::DatabaseNameRequired, &message, Vec::new()));

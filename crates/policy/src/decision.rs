@@ -76,6 +76,8 @@ impl Denial {
     }
 }
 
+impl std::error::Error for Denial {}
+
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.reason, self.message)

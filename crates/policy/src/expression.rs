@@ -3,11 +3,6 @@
 //! The `cel` crate reads the expressions. They are evaluated here, because three things are wanted that its
 //! interpreter does not do: a cost limit, so that no expression can hang; labels and traits that are missing
 //! read as empty; and regular expressions compiled once rather than in every evaluation.
-//!
-//! What the language has: `null`, booleans, integers, doubles, strings, lists and maps with string keys; all
-//! operators; `has`, `all`, `exists`, `exists_one`, `map` and `filter`; `size`, `contains`, `startsWith`,
-//! `endsWith`, `matches` (with a literal pattern), and the conversions `string`, `int`, `double`, `bool` and
-//! `dyn`. Unsigned numbers, bytes, times and messages have no use in labels and are refused.
 
 mod compile;
 mod eval;
@@ -33,6 +28,15 @@ const MAX_NESTING: u16 = 24;
 const PARSER_STACK: usize = 32 << 20;
 
 /// A label expression, checked and ready to be evaluated.
+///
+/// The language is CEL over `labels`, a map of string to string, and `traits`, a map of string to list of string.
+/// It has `null`, booleans, integers, doubles, strings, lists and maps with string keys; all operators; `has`,
+/// `all`, `exists`, `exists_one`, `map` and `filter`; `size`, `contains`, `startsWith`, `endsWith`, `matches` (with
+/// a pattern that is written out), and the conversions `string`, `int`, `double`, `bool` and `dyn`. Unsigned
+/// numbers, bytes, times and messages have no use in labels and are refused.
+///
+/// Types are checked as far as they are known, so that `labels.tier > 1` is refused when it is read and not found
+/// out when it is evaluated.
 #[derive(Clone)]
 pub struct Expression {
     source: Box<str>,

@@ -1,4 +1,73 @@
 //! Who may do what on which database: pure decisions with their provenance.
+//!
+//! No clock, no network, no files: what goes in are the specs of roles, import rules and users, a database with its
+//! labels, and objects; what comes out are decisions, and for everything in them the role and entry, the rule and
+//! mapping, the label and pattern that gave it or took it away.
+//!
+//! 1. [`Role::compile`] and [`ImportRule::read`] compile what is stored, once. Everything that is wrong with an object
+//!    is told together, as [`Fault`]s with the path of the field. [`Roles`] and [`ImportRules`] hold what a namespace
+//!    has, with what is not valid.
+//! 2. [`User::resolve`] joins a user with its roles and expands trait templates. Where a role is missing or not valid,
+//!    every decision about the user says so: what that role would deny is not known.
+//! 3. [`decide_access`] decides about a database: may the user connect, how is it provisioned, which database roles
+//!    does it get, which permission entries are in force. [`list_reach`] does it for many databases.
+//! 4. [`label_objects`] gives objects the labels of the import rules, and [`decide_objects`] the privileges that the
+//!    entries in force select by these labels.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use rolecall_policy::spec::{RoleSpec, UserSpec};
+//! use rolecall_policy::{
+//!     Database, DbObject, ImportRules, ObjectKind, Privilege, Protocol, Roles, User, decide_access, decide_objects,
+//!     label_objects,
+//! };
+//!
+//! let role: RoleSpec = serde_json::from_value(serde_json::json!({
+//!     "options": {"createDbUserMode": "Keep"},
+//!     "allow": {
+//!         "dbLabels": {"env": ["prod-*"]},
+//!         "dbNames": ["*"],
+//!         "dbRoles": ["{{external.team}}_reader"],
+//!         "dbPermissions": [{"match": {"schema": ["hr"]}, "permissions": ["SELECT"]}],
+//!     },
+//! }))?;
+//! let mut roles = Roles::new();
+//! roles.insert("hr-reader", &role);
+//! let user = User::resolve(
+//!     &UserSpec {
+//!         username: "alice".to_owned(),
+//!         traits: [("team".to_owned(), vec!["blue".to_owned()])].into(),
+//!         roles: vec!["hr-reader".to_owned()],
+//!     },
+//!     &roles,
+//! );
+//! let orders = Database {
+//!     name: "orders".to_owned(),
+//!     protocol: Protocol::Postgres,
+//!     labels: [("env".to_owned(), "prod-eu".to_owned())].into(),
+//! };
+//!
+//! let decision = decide_access(&user, &orders, Some("app"), &[]);
+//! assert!(decision.is_allowed());
+//! assert_eq!(
+//!     decision.provisioning.db_roles[0].to_string(),
+//!     "blue_reader given by role hr-reader allow.dbRoles[0] = {{external.team}}_reader"
+//! );
+//!
+//! // Without a rule of its own a namespace imports every object and labels it with what it is.
+//! let rules = ImportRules::of_namespace([]);
+//! let objects = [DbObject::new(ObjectKind::Table, "app", "hr", "salaries")];
+//! let labelled = Arc::new(label_objects(&rules, &orders, objects.into()));
+//! let entries = &decision.provisioning.permissions;
+//! let permissions = decide_objects(&rules, &orders, Some("app"), entries, &labelled)?;
+//! assert!(permissions.privileges(0).contains(Privilege::Select));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What people write cannot make a decision hang or grow: regular expressions run in linear time and are bounded in
+//! size, label expressions have a budget of steps, and what is written is bounded in length and number. What a trait
+//! or an expression spoils does not allow, and denies.
 
 mod access;
 mod bits;

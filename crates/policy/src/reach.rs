@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::bound::{BoundRole, Matched};
 use crate::decision::{Denial, Reason};
 use crate::mode::Mode;
@@ -12,7 +14,8 @@ use crate::spec::Labels;
 use crate::user::User;
 
 /// What a user may do with one of many databases.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Reach {
     /// Why the user cannot reach it, or is not provisioned on it; `None`: it can reach some logical database.
     pub denial: Option<Denial>,
@@ -25,7 +28,8 @@ pub struct Reach {
 }
 
 /// Logical databases that a user may connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum DatabaseNames {
     /// All but these.
     AllExcept(Vec<String>),

@@ -1,5 +1,7 @@
 //! The language inside the braces of a trait template.
 
+use std::str::Chars;
+
 use crate::pattern::{RegexSize, compile_regex};
 use crate::template::{Expression, TemplateError};
 
@@ -158,16 +160,12 @@ impl<'a> Parser<'a> {
             match chars.next() {
                 None => return Err(self.fault("has a string without an end")),
                 Some('"') => break,
-                Some('\\') => match chars.next() {
-                    Some(c @ ('\\' | '"')) => text.push(c),
-                    Some('n') => text.push('\n'),
-                    Some('t') => text.push('\t'),
-                    Some('r') => text.push('\r'),
-                    other => {
-                        let escape = other.map(String::from).unwrap_or_default();
-                        return Err(self.fault(format_args!(
-                            "has an unknown escape \\{escape} in a string: a backslash is written \\\\"
-                        )));
+                Some('\\') => match escape(&mut chars) {
+                    Some(c) => text.push(c),
+                    None => {
+                        return Err(self.fault(
+                            "has an unknown escape in a string: write \\\\ for a backslash, or the string in backquotes",
+                        ));
                     }
                 },
                 Some(c) => text.push(c),
@@ -176,6 +174,28 @@ impl<'a> Parser<'a> {
         self.rest = chars.as_str();
         Ok(text)
     }
+}
+
+/// What stands for a character after a backslash, as in Go.
+fn escape(chars: &mut Chars<'_>) -> Option<char> {
+    let digits = match chars.next()? {
+        c @ ('\\' | '"') => return Some(c),
+        'a' => return Some('\u{7}'),
+        'b' => return Some('\u{8}'),
+        'f' => return Some('\u{c}'),
+        'n' => return Some('\n'),
+        'r' => return Some('\r'),
+        't' => return Some('\t'),
+        'v' => return Some('\u{b}'),
+        'x' => 2,
+        'u' => 4,
+        'U' => 8,
+        _ => return None,
+    };
+    let hex =
+        chars.as_str().get(..digits).filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+    *chars = chars.as_str()[digits..].chars();
+    u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)
 }
 
 #[cfg(test)]
@@ -189,6 +209,20 @@ mod tests {
     #[test]
     fn white_space_does_not_matter() {
         assert!(parse(" regexp.replace( email.local( external [ \"e\" ] ) , \"a\" , \"b\" ) ").is_ok());
+    }
+
+    #[test]
+    fn strings_have_the_escapes_of_go() {
+        for (inside, text) in [
+            (r#""a\\b\"c""#, "a\\b\"c"),
+            (r#""\t\x41\u00e9\U0001F600""#, "\tA\u{e9}\u{1f600}"),
+            (r"`\d+`", r"\d+"),
+        ] {
+            assert!(matches!(parse(inside), Ok(Expression::Text(found)) if found == text), "{inside}");
+        }
+        for inside in [r#""\d""#, r#""\x4""#, r#""\u12é4""#, r#""\UFFFFFFFF""#, r#""\"#] {
+            fault(inside);
+        }
     }
 
     #[test]

@@ -107,8 +107,22 @@ fn mongodb_without_a_logical_database_looks_only_at_a_denied_star() {
 #[test]
 fn postgresql_needs_a_logical_database() {
     let user = user(&[("r", everything(json!({})))], json!({}));
-    let decision = decide_access(&user, &database(Protocol::Postgres, "prod"), None, &[]);
-    assert_eq!(reason(&decision), Some(Reason::DatabaseNameRequired));
+    for name in [None, Some("")] {
+        let decision = decide_access(&user, &database(Protocol::Postgres, "prod"), name, &[]);
+        assert_eq!(reason(&decision), Some(Reason::DatabaseNameRequired));
+    }
+}
+
+#[test]
+fn a_role_that_is_named_twice_counts_once() {
+    let mut stored = Roles::new();
+    stored.insert("r", &serde_json::from_value(everything(json!({"dbRoles": ["reader"]}))).expect("a role"));
+    let roles = vec!["r".to_owned(), "r".to_owned()];
+    let user = User::resolve(&UserSpec { roles, ..UserSpec::default() }, &stored);
+    let decision = decide_access(&user, &database(Protocol::Postgres, "prod"), Some("app"), &[]);
+    assert_eq!(decision.allowed_by.len(), 1);
+    assert_eq!(decision.provisioning.contributing.len(), 1);
+    assert_eq!(decision.provisioning.db_roles[0].given_by.len(), 1);
 }
 
 #[test]
@@ -204,11 +218,12 @@ fn object_permissions_say_which_rule_label_and_entry_gave_them() {
         DbObject::new(ObjectKind::Table, "other", "public", "salaries"),
         DbObject::new(ObjectKind::Table, "app", "pg_catalog", "salaries"),
         DbObject::new(ObjectKind::View, "app", "public", "salaries"),
+        DbObject::new(ObjectKind::Table, "app", "public", "Salaries"),
     ]
     .into();
     let labelled = Arc::new(label_objects(&rules, &postgres, objects));
-    assert_eq!(labelled.imported(), 3);
-    assert_eq!(labelled.imported_per_rule(), [("own", 3)].into());
+    assert_eq!(labelled.imported(), 4);
+    assert_eq!(labelled.imported_per_rule(), [("own", 4)].into());
     let entries = &decision.provisioning.permissions;
     let permissions =
         decide_objects(&rules, &postgres, Some("app"), entries, &labelled).expect("valid rules");

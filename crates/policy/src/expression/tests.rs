@@ -150,6 +150,21 @@ fn bombs_are_refused_when_they_are_read() {
 }
 
 #[test]
+fn the_deepest_nesting_fits_the_parsers_stack() {
+    let nested = |open: &str, close: &str, depth: usize| {
+        let sum = vec!["1"; 40].join("+");
+        format!("{}{sum}{} == 1", open.repeat(depth), close.repeat(depth))
+    };
+    let allowed = (1..40).take_while(|depth| Expression::compile(&nested("(", ")", *depth)).is_ok()).count();
+    assert!((10..40).contains(&allowed), "{allowed}");
+    for depth in 1..40 {
+        let _ = Expression::compile(&nested("[", "]", depth));
+        let _ = Expression::compile(&nested("size(\"\" + string(", "))", depth));
+        let _ = Expression::compile(&nested("traits.a.exists(t, (", "))", depth));
+    }
+}
+
+#[test]
 fn bombs_end_at_the_budget() {
     let many: Vec<String> = (0..2000).map(|i| format!("value-{i}")).collect();
     let traits = Traits::from([("many".to_owned(), many), ("long".to_owned(), vec!["x".repeat(1 << 20)])]);

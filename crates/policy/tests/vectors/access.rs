@@ -14,7 +14,7 @@ use rolecall_policy::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::check::{Actual, read};
+use crate::check::{Actual, known_kind, read};
 use crate::import::{NamedRule, compile};
 
 #[derive(Deserialize)]
@@ -95,12 +95,12 @@ pub(crate) fn role_evaluation(input: Value) -> Result<Actual, String> {
         Ok(provisioning) => Actual::new()
             .field("mode", provisioning.mode)
             .set("dbRoles", provisioning.db_role_names())
-            .field("allowPermissions", specs(&provisioning.permissions.allow))
-            .field("denyPermissions", specs(&provisioning.permissions.deny)),
+            .multiset("allowPermissions", specs(&provisioning.permissions.allow))
+            .multiset("denyPermissions", specs(&provisioning.permissions.deny)),
     })
 }
 
-/// Entries as written, as a multiset: in the order of their roles' names, which is the order of the vectors too.
+/// Entries as written.
 fn specs(entries: &[Arc<PermissionEntry>]) -> Vec<&PermissionSpec> {
     entries.iter().map(|entry| &entry.spec).collect()
 }
@@ -116,7 +116,8 @@ pub(crate) fn permission_computation(input: Value) -> Result<Actual, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Object {
-        kind: ObjectKind,
+        #[serde(deserialize_with = "known_kind")]
+        kind: Option<ObjectKind>,
         name: String,
         labels: Labels,
     }
@@ -130,9 +131,9 @@ pub(crate) fn permission_computation(input: Value) -> Result<Actual, String> {
         deny: entries(Effect::Deny, &input.deny),
     };
     let objects = input.objects.into_iter();
-    let labelled = LabelledObjects::from_labels(
-        objects.map(|object| (DbObject::new(object.kind, "app", "public", object.name), object.labels)),
-    );
+    let labelled = LabelledObjects::from_labels(objects.filter_map(|object| {
+        Some((DbObject::new(object.kind?, "app", "public", object.name), object.labels))
+    }));
     let permissions = compute_permissions(&entries, &Arc::new(labelled), None);
     let named = permissions.iter().map(|(object, privileges)| (object.name.to_string(), privileges));
     Ok(Actual::new().field("permissions", by_privilege(named)))
@@ -174,7 +175,8 @@ pub(crate) fn decision(input: Value) -> Result<Actual, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Object {
-        kind: ObjectKind,
+        #[serde(deserialize_with = "known_kind")]
+        kind: Option<ObjectKind>,
         database: String,
         schema: String,
         name: String,
@@ -189,8 +191,8 @@ pub(crate) fn decision(input: Value) -> Result<Actual, String> {
         decide_access(&user, &database, database_name, &input.requested_db_roles);
 
     let objects = input.objects.into_iter();
-    let objects =
-        objects.map(|object| DbObject::new(object.kind, object.database, object.schema, object.name));
+    let objects = objects
+        .filter_map(|object| Some(DbObject::new(object.kind?, object.database, object.schema, object.name)));
     let rules = ImportRules::of_namespace(compile(input.import_rules));
     let labelled = Arc::new(label_objects(&rules, &database, objects.collect()));
     let permissions = decide_objects(&rules, &database, database_name, &provisioning.permissions, &labelled)

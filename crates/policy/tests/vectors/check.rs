@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use rolecall_policy::ObjectKind;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// What came out of a case: every field that an expectation may have.
@@ -11,6 +12,7 @@ use serde_json::Value;
 pub(crate) struct Actual {
     fields: BTreeMap<&'static str, Value>,
     sets: Vec<&'static str>,
+    multisets: Vec<&'static str>,
     ignored: Vec<&'static str>,
 }
 
@@ -37,11 +39,24 @@ impl Actual {
         self.field(name, value)
     }
 
+    /// A field whose list is compared without order, but with duplicates.
+    pub(crate) fn multiset(mut self, name: &'static str, value: impl Serialize) -> Self {
+        self.multisets.push(name);
+        self.field(name, value)
+    }
+
     /// A field that is for readers.
     pub(crate) fn ignored(mut self, name: &'static str) -> Self {
         self.ignored.push(name);
         self
     }
+}
+
+/// A kind of object as it stands in a case; `None`: one that policy knows nothing of, so that nothing ever
+/// matches it or applies to it.
+pub(crate) fn known_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ObjectKind>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok(ObjectKind::ALL.into_iter().find(|kind| kind.as_str() == text))
 }
 
 /// Reads a part of a case's input strictly.
@@ -63,9 +78,17 @@ pub(crate) fn compare(
         if actual.ignored.contains(&name.as_str()) {
             continue;
         }
-        let is_set = actual.sets.contains(&name.as_str());
+        let normal = |value: &Value| {
+            if actual.sets.contains(&name.as_str()) {
+                as_set(value)
+            } else if actual.multisets.contains(&name.as_str()) {
+                as_multiset(value)
+            } else {
+                value.clone()
+            }
+        };
         match actual.fields.get(name.as_str()) {
-            Some(value) if normal(value, is_set) == normal(expected, is_set) => {}
+            Some(value) if normal(value) == normal(expected) => {}
             Some(value) => differences.push(format!("expected {name} {expected}, got {value}")),
             None => {
                 let fields: Vec<String> = actual.fields.iter().map(|(k, v)| format!("{k} {v}")).collect();
@@ -76,19 +99,23 @@ pub(crate) fn compare(
     if differences.is_empty() { Ok(()) } else { Err(differences.join("; ")) }
 }
 
-fn normal(value: &Value, is_set: bool) -> Value {
+fn as_set(value: &Value) -> Value {
     match value {
         Value::Array(items) => {
-            let mut items: Vec<Value> = items.iter().map(|item| normal(item, is_set)).collect();
-            if is_set {
-                items.sort_by_key(ToString::to_string);
-                items.dedup();
-            }
+            let mut items: Vec<Value> = items.iter().map(as_set).collect();
+            items.sort_by_key(ToString::to_string);
+            items.dedup();
             Value::Array(items)
         }
-        Value::Object(fields) => {
-            fields.iter().map(|(key, value)| (key.clone(), normal(value, is_set))).collect()
-        }
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), as_set(value))).collect(),
         value => value.clone(),
     }
+}
+
+fn as_multiset(value: &Value) -> Value {
+    let mut value = value.clone();
+    if let Value::Array(items) = &mut value {
+        items.sort_by_key(ToString::to_string);
+    }
+    value
 }

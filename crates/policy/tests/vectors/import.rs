@@ -7,7 +7,7 @@ use rolecall_policy::{Database, DbObject, ImportRule, ImportRules, ObjectKind, P
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::check::{Actual, read};
+use crate::check::{Actual, known_kind, read};
 
 /// An import rule with its name.
 #[derive(Deserialize)]
@@ -63,13 +63,14 @@ pub(crate) fn object_match(input: Value) -> Result<Actual, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Object {
-        kind: ObjectKind,
+        #[serde(deserialize_with = "known_kind")]
+        kind: Option<ObjectKind>,
         name: String,
     }
     let input: Input = read(input)?;
     let mapping = MappingSpec { matching: input.matching, ..MappingSpec::default() };
-    let object = DbObject::new(input.object.kind, "app", "public", input.object.name);
-    Ok(Actual::new().field("match", imports(mapping, object)))
+    let object = input.object.kind.map(|kind| DbObject::new(kind, "app", "public", input.object.name));
+    Ok(Actual::new().field("match", object.is_some_and(|object| imports(mapping, object))))
 }
 
 pub(crate) fn scope_match(input: Value) -> Result<Actual, String> {
@@ -133,7 +134,8 @@ pub(crate) fn labelling(input: Value) -> Result<Actual, String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     struct Object {
-        kind: ObjectKind,
+        #[serde(deserialize_with = "known_kind")]
+        kind: Option<ObjectKind>,
         name: String,
         #[serde(default)]
         schema: String,
@@ -147,13 +149,14 @@ pub(crate) fn labelling(input: Value) -> Result<Actual, String> {
     let rules = ImportRules::new(compile(input.rules));
     let mut imported = Vec::new();
     for object in input.objects {
+        let Some(kind) = object.kind else { continue };
         let database = Database {
             name: object.database_service_name,
             protocol: object.protocol,
             labels: input.database.labels.clone(),
         };
         let (schema, name) = (object.schema.clone(), object.name.clone());
-        let object = DbObject::new(object.kind, object.database, object.schema, object.name);
+        let object = DbObject::new(kind, object.database, object.schema, object.name);
         if let Some(labels) = label_objects(&rules, &database, vec![object].into()).labels(0) {
             imported.push(json!({"schema": schema, "name": name, "labels": labels}));
         }

@@ -10,7 +10,7 @@ use rolecall_policy::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::check::{Actual, read};
+use crate::check::{Actual, known_kind, read};
 
 pub(crate) fn mode_of_role(input: Value) -> Result<Actual, String> {
     #[derive(Deserialize)]
@@ -148,14 +148,16 @@ pub(crate) fn pg_permission_validation(input: Value) -> Result<Actual, String> {
     #[serde(deny_unknown_fields)]
     struct Input {
         permission: String,
-        kind: ObjectKind,
+        #[serde(deserialize_with = "known_kind")]
+        kind: Option<ObjectKind>,
     }
     let input: Input = read(input)?;
     let privilege = Privilege::parse(&input.permission);
+    let applies = input.kind.zip(privilege).is_some_and(|(kind, privilege)| privilege.applies_to(kind));
     Ok(Actual::new()
         .field("privilege", privilege)
         .field("known", privilege.is_some())
-        .field("applies", privilege.is_some_and(|privilege| privilege.applies_to(input.kind))))
+        .field("applies", applies))
 }
 
 pub(crate) fn remote_username(input: Value) -> Result<Actual, String> {
