@@ -309,7 +309,7 @@ fn a_megabyte_of_labels_is_only_slow_to_write() {
     huge.labels.extend((0..20_000).map(|i| (format!("key-{i:06}"), "x".repeat(40))));
     let start = std::time::Instant::now();
     let decision = decide_access(&user, &huge, Some("app"), &[]);
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert!(decision.is_allowed());
     let huge_role: RoleSpec =
         serde_json::from_value(json!({"allow": {"dbLabels": huge.labels.keys().map(|k| (k.clone(), json!([k]))).collect::<serde_json::Map<_, _>>()}}))

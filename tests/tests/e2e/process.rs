@@ -76,7 +76,7 @@ async fn sigterm_ends_it_in_order_and_leaves_accesses_as_they_are() -> Result<()
     process.signal(Signal::TERM)?;
     let status = process.ended().await?;
     assert!(status.success(), "{status}\n{}", process.log().text());
-    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(9), "it took {:?}", begun.elapsed());
     rows(&client, "select 1").await.context("access stays")?;
     assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
     let admins = "select count(*) from pg_stat_activity where usename = 'teleport-admin'";

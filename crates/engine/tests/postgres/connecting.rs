@@ -71,7 +71,7 @@ async fn a_server_that_keeps_silent_is_given_up() {
     let started = Instant::now();
     let error = failure(config).await;
     assert_eq!((error.class, error.reason), (Class::Unreachable, Reason::DatabaseUnreachable), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ async fn an_end_does_not_succeed_while_a_login_is_on_its_way_and_newcomers_do_no
     drop(login.await.unwrap());
     let started = Instant::now();
     bench.engine.apply(&plan).await.unwrap();
-    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(20));
     ok(&other_holder, "rollback").await;
     drop(other_login.await.unwrap());
 }
@@ -105,7 +105,7 @@ async fn a_user_who_holds_the_door_is_put_out() {
         ok(&client, &format!("begin; alter role {user} password 'mine'")).await;
         let started = Instant::now();
         bench.reach(&ended(&user, true)).await;
-        assert!(started.elapsed() < Duration::from_secs(3), "{version}: {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(20), "{version}: {:?}", started.elapsed());
         assert!(rows(&client, "select 1").await.is_err());
     }
 }
