@@ -228,6 +228,10 @@ proptest! {
         let databases: Vec<_> = others.into_iter().chain([case.database.clone()]).collect();
         let names: BTreeSet<&str> = ["app", "crm", "postgres", "somewhere"].into();
         for (database, reach) in databases.iter().zip(list_reach(&user, &databases)) {
+            if !database.protocol.needs_database_name() {
+                let decision = decide_access(&user, database, None, &[]);
+                prop_assert_eq!(reach.denial.is_none(), decision.is_allowed());
+            }
             for name in &names {
                 let decision = decide_access(&user, database, Some(name), &[]);
                 let listed = match &reach.database_names {

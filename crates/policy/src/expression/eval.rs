@@ -17,8 +17,8 @@ pub enum Failure {
     #[error("{0} got a value that it does not work on")]
     Type(&'static str),
     /// A list has no item at an index, or a map that is written out has no such key.
-    #[error("there is nothing at index {0}")]
-    Missing(String),
+    #[error("there is nothing at the index")]
+    Missing,
     /// A number is too large, or divided by zero.
     #[error("{0} has no result")]
     Arithmetic(&'static str),
@@ -59,6 +59,11 @@ impl<'a> Evaluation<'a> {
                 Err(Failure::TooExpensive)
             }
         }
+    }
+
+    /// Charges for going through a value.
+    fn charge_for(&mut self, value: &Value<'a>) -> Result<(), Failure> {
+        self.charge(value.cost(self.left))
     }
 
     fn value(&mut self, node: &'a Node) -> Outcome<'a> {
@@ -102,7 +107,8 @@ impl<'a> Evaluation<'a> {
             Node::Call(function, arguments) => {
                 let first = arguments.first().map_or(Ok(Value::Null), |argument| self.value(argument))?;
                 let second = arguments.get(1).map_or(Ok(Value::Null), |argument| self.value(argument))?;
-                self.charge(first.size() + second.size())?;
+                self.charge_for(&first)?;
+                self.charge_for(&second)?;
                 call(*function, first, &second)?
             }
             Node::Matches(text, regex) => {
@@ -150,7 +156,7 @@ impl<'a> Evaluation<'a> {
         let compared = |sign| a.compare(&b).ok_or(Failure::Type(sign));
         Ok(Value::Bool(match operator {
             Operator::Equal | Operator::NotEqual => {
-                self.charge(a.size().min(b.size()))?;
+                self.charge(a.cost(self.left).min(b.cost(self.left)))?;
                 a.equals(&b) == (operator == Operator::Equal)
             }
             Operator::Less => compared("<")?.is_lt(),
@@ -170,7 +176,7 @@ impl<'a> Evaluation<'a> {
 
     fn contains(&mut self, item: &Value<'a>, container: &Value<'a>) -> Outcome<'a> {
         if container.is_list() {
-            self.charge(container.size())?;
+            self.charge_for(container)?;
             return Ok(Value::Bool(container.items().into_iter().flatten().any(|other| other.equals(item))));
         }
         let key = item.text().ok_or(Failure::Type("in"))?;
@@ -197,7 +203,8 @@ impl<'a> Evaluation<'a> {
                 _ => return Err(Failure::Type("%")),
             })),
             _ if operator == Operator::Add => {
-                self.charge(a.size() + b.size())?;
+                self.charge_for(a)?;
+                self.charge_for(b)?;
                 if let (Some(a), Some(b)) = (a.text(), b.text()) {
                     return Ok(Value::Built([a, b].concat().into()));
                 }
@@ -268,14 +275,12 @@ fn index<'a>(container: &Value<'a>, key: &Value<'a>) -> Outcome<'a> {
             Value::Double(_) => None,
             _ => return Err(Failure::Type("[]")),
         };
-        return position
-            .and_then(|position| container.item(position))
-            .ok_or_else(|| Failure::Missing(format!("{key:?}")));
+        return position.and_then(|position| container.item(position)).ok_or(Failure::Missing);
     }
     let (Some(_), Some(key)) = (container.has_key(""), key.text()) else {
         return Err(Failure::Type("[]"));
     };
-    container.at(key).ok_or_else(|| Failure::Missing(key.to_owned()))
+    container.at(key).ok_or(Failure::Missing)
 }
 
 fn call<'a>(function: Function, first: Value<'a>, second: &Value<'a>) -> Outcome<'a> {

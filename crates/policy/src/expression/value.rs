@@ -89,23 +89,23 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// What comparing or copying it costs, in steps.
-    pub(super) fn size(&self) -> usize {
-        match self {
-            Self::List(items) => items.iter().map(|item| 1 + item.size()).sum(),
-            Self::Texts(texts) => texts.iter().map(|text| 1 + text.len() / 32).sum(),
-            Self::Map(map) => map.iter().map(|(key, value)| 1 + key.len() / 32 + value.size()).sum(),
-            Self::Labels(labels) => {
-                labels.iter().map(|(key, value)| 1 + (key.len() + value.len()) / 32).sum()
+    /// What comparing or copying it costs, in steps; what is beyond `most` is not counted any more. Lists can share
+    /// parts, so that going through one can take far longer than it took to build it.
+    pub(super) fn cost(&self, most: usize) -> usize {
+        let mut cost = self.text().map_or(0, |text| text.len() / 32);
+        if self.count().is_some() {
+            for item in self.items().into_iter().flatten() {
+                if cost > most {
+                    break;
+                }
+                cost += 1 + item.cost(most - cost);
+                let value = if self.is_list() { None } else { item.text().and_then(|key| self.at(key)) };
+                if let Some(value) = value {
+                    cost += value.cost(most.saturating_sub(cost));
+                }
             }
-            Self::Traits(traits) => traits
-                .iter()
-                .map(|(key, values)| {
-                    1 + key.len() / 32 + values.iter().map(|v| 1 + v.len() / 32).sum::<usize>()
-                })
-                .sum(),
-            value => value.text().map_or(0, |text| text.len() / 32),
         }
+        cost
     }
 
     /// Equality: numbers by value, whatever their type; values of other types that differ are unequal.

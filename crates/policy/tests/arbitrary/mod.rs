@@ -172,13 +172,15 @@ fn rule() -> impl Strategy<Value = ImportRuleSpec> {
 
 pub(crate) fn database() -> impl Strategy<Value = Database> {
     let label = (word(&["env", "team", "dept"]), word(&["prod", "dev", "hr", "1", "2"]));
-    (prop::collection::vec(label, 0..4), select(vec![Protocol::Postgres, Protocol::Redshift])).prop_map(
-        |(labels, protocol)| Database {
+    (
+        prop::collection::vec(label, 0..4),
+        select(vec![Protocol::Postgres, Protocol::Redshift, Protocol::Mongodb]),
+    )
+        .prop_map(|(labels, protocol)| Database {
             name: "orders".to_owned(),
             protocol,
             labels: labels.into_iter().collect(),
-        },
-    )
+        })
 }
 
 fn object() -> impl Strategy<Value = DbObject> {
