@@ -4,7 +4,7 @@ use crate::bound::{BoundRole, Item, ListField, Matched};
 use crate::conditions::Effect;
 use crate::decision::{Decision, Denial, Origin, Provisioning, Reason};
 use crate::object::Database;
-use crate::one_line::Join;
+use crate::one_line::Few;
 use crate::provisioning::decide_provisioning;
 use crate::user::User;
 
@@ -82,7 +82,7 @@ pub fn check_access(
             "user {} is denied {}: {}",
             user.name(),
             target(database, database_name),
-            Join(&denied_by)
+            Few(&denied_by)
         );
         return Err(Denial::new(Reason::AccessDenied, &message, denied_by));
     }

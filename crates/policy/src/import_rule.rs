@@ -7,7 +7,7 @@ use crate::fault::{Fault, Faults};
 use crate::limits;
 use crate::mapping::Mapping;
 use crate::object::Database;
-use crate::one_line::Join;
+use crate::one_line::Few;
 use crate::selector::{Selector, check_wildcard_key};
 use crate::spec::{ImportRuleSpec, MappingSpec, MatchSpec};
 
@@ -166,12 +166,12 @@ impl ImportRules {
             .0
             .iter()
             .filter(concerns)
-            .map(|rule| format!("import rule {} is not valid: {}", rule.name, Join(&rule.faults)))
+            .map(|rule| format!("import rule {} is not valid: {}", rule.name, Few(&rule.faults)))
             .collect();
         if invalid.is_empty() {
             return Ok(());
         }
-        let message = format!("no object permissions on database {}: {}", database.name, Join(&invalid));
+        let message = format!("no object permissions on database {}: {}", database.name, Few(&invalid));
         Err(Denial::new(Reason::ImportRuleInvalid, &message, Vec::new()))
     }
 }

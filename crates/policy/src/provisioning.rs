@@ -10,7 +10,7 @@ use crate::decision::{
 };
 use crate::mode::Mode;
 use crate::object::Database;
-use crate::one_line::Join;
+use crate::one_line::Few;
 use crate::permission::PermissionEntries;
 use crate::user::User;
 
@@ -48,7 +48,7 @@ pub fn decide_provisioning(
         restrict(&mut provisioning, denied, requested).map_err(|(role, denied_by)| {
             let why = match denied_by.as_slice() {
                 [] => format!("allowed are [{}]", provisioning.db_role_names().join(", ")),
-                denied_by => format!("taken by {}", Join(denied_by)),
+                denied_by => format!("taken by {}", Few(denied_by)),
             };
             let message = format!(
                 "user {} may not have database role {role} on database {}: {why}",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::bound::{BoundRole, Matched};
 use crate::decision::{Denial, Reason};
 use crate::object::Database;
-use crate::one_line::Join;
+use crate::one_line::Few;
 use crate::role::{Role, Roles};
 use crate::spec::{Traits, UserSpec};
 
@@ -43,7 +43,7 @@ impl User {
                 Some(Denial::new(Reason::RoleNotFound, &message, Vec::new()))
             }
             (None, Some((name, faults))) => {
-                let message = format!("role {name} of user {} is not valid: {}", spec.username, Join(faults));
+                let message = format!("role {name} of user {} is not valid: {}", spec.username, Few(faults));
                 Some(Denial::new(Reason::RoleInvalid, &message, Vec::new()))
             }
             (None, None) => None,
