@@ -10,8 +10,7 @@ use rolecall_tests::{Account, World};
 use serde_json::{Value, json};
 
 /// How soon a change must be in force. The rest is patience for a machine that runs other tests too.
-// Well under a second on a quiet machine; room for a busy one.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(1);
 
 /// What a change is a merge patch of.
 #[derive(Clone, Copy)]
