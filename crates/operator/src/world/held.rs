@@ -1,0 +1,225 @@
+//! How each kind is taken in and forgotten, and what that wakes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
+use rolecall_policy::ImportRule;
+
+use super::{ObjectKey, RoleEntry, RuleEntry, Wakes, Work, World};
+use crate::queue::Lane;
+
+/// A kind that the world holds. The watches are written once, over this.
+pub trait Held: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + Sized {
+    /// Takes in a new or changed object. An object that is older than what is held changes nothing.
+    fn apply(world: &mut World, object: Self) -> Wakes;
+    /// Forgets an object.
+    fn forget(world: &mut World, key: &ObjectKey) -> Wakes;
+    /// Takes note of an object that cannot be read. It counts as missing: policy that cannot be read allows nothing.
+    fn unreadable(world: &mut World, key: &ObjectKey) -> Wakes {
+        Self::forget(world, key)
+    }
+    /// What is held of this kind.
+    fn keys(world: &World) -> Vec<ObjectKey>;
+    /// Is an object of that name held?
+    fn is_held(world: &World, key: &ObjectKey) -> bool;
+}
+
+impl Held for DatabaseAdmin {
+    fn apply(world: &mut World, object: Self) -> Wakes {
+        let key = ObjectKey::of(&object);
+        let before = world.admins.get(&key);
+        if before.is_some_and(|before| is_older(&object, &**before)) {
+            return Vec::new();
+        }
+        let woken = before
+            .is_none_or(|before| is_changed(before.as_ref(), &object) || labels_differ(&**before, &object));
+        world.unreadable_admins.remove(&key);
+        world.admins.insert(key.clone(), Arc::new(object));
+        if woken { world.admin_wakes(&key) } else { Vec::new() }
+    }
+
+    fn forget(world: &mut World, key: &ObjectKey) -> Wakes {
+        let unreadable = world.unreadable_admins.remove(key);
+        if world.admins.remove(key).is_none() && !unreadable {
+            return Vec::new();
+        }
+        world.admin_wakes(key)
+    }
+
+    /// What was known of it holds: one that is missing lets its accesses go, and they would be lost.
+    fn unreadable(world: &mut World, key: &ObjectKey) -> Wakes {
+        world.unreadable_admins.insert(key.clone());
+        Vec::new()
+    }
+
+    fn keys(world: &World) -> Vec<ObjectKey> {
+        world.admins.keys().chain(&world.unreadable_admins).cloned().collect()
+    }
+
+    fn is_held(world: &World, key: &ObjectKey) -> bool {
+        world.admins.contains_key(key)
+    }
+}
+
+impl Held for DatabaseUser {
+    fn apply(world: &mut World, object: Self) -> Wakes {
+        let key = ObjectKey::of(&object);
+        if let Some(before) = world.users.get(&key).cloned() {
+            if is_older(&object, &*before) {
+                return Vec::new();
+            }
+            if !is_changed(&*before, &object) {
+                world.users.insert(key, Arc::new(object));
+                return Vec::new();
+            }
+            let mut wakes = world.drop_user(&key, &before);
+            wakes.extend(world.take_user(key, object));
+            return wakes;
+        }
+        world.take_user(key, object)
+    }
+
+    fn forget(world: &mut World, key: &ObjectKey) -> Wakes {
+        match world.users.get(key).cloned() {
+            Some(before) => world.drop_user(key, &before),
+            None => Vec::new(),
+        }
+    }
+
+    fn keys(world: &World) -> Vec<ObjectKey> {
+        world.users.keys().cloned().collect()
+    }
+
+    fn is_held(world: &World, key: &ObjectKey) -> bool {
+        world.users.contains_key(key)
+    }
+}
+
+impl Held for ProvisioningRole {
+    fn apply(world: &mut World, object: Self) -> Wakes {
+        let key = ObjectKey::of(&object);
+        if let Some(before) = world.roles.get_mut(&key) {
+            if is_older(&object, &*before.object) {
+                return Vec::new();
+            }
+            if !is_changed(&*before.object, &object) {
+                before.object = Arc::new(object);
+                return Vec::new();
+            }
+        }
+        let state = Arc::new(rolecall_resolve::compile_role(&object));
+        world.roles.insert(key.clone(), RoleEntry { object: Arc::new(object), state });
+        world.role_wakes(&key)
+    }
+
+    fn forget(world: &mut World, key: &ObjectKey) -> Wakes {
+        if world.roles.remove(key).is_none() {
+            return Vec::new();
+        }
+        world.role_wakes(key)
+    }
+
+    fn keys(world: &World) -> Vec<ObjectKey> {
+        world.roles.keys().cloned().collect()
+    }
+
+    fn is_held(world: &World, key: &ObjectKey) -> bool {
+        world.roles.contains_key(key)
+    }
+}
+
+impl Held for DbObjectImportRule {
+    fn apply(world: &mut World, object: Self) -> Wakes {
+        let key = ObjectKey::of(&object);
+        if let Some(before) = world.rules.get_mut(&key) {
+            if is_older(&object, &*before.object) {
+                return Vec::new();
+            }
+            if !is_changed(&*before.object, &object) {
+                before.object = Arc::new(object);
+                return Vec::new();
+            }
+        }
+        let compiled = Arc::new(ImportRule::read(&key.name, &rolecall_resolve::rule_spec(&object.spec)));
+        world.rules.insert(key.clone(), RuleEntry { object: Arc::new(object), compiled });
+        world.rule_wakes(&key)
+    }
+
+    fn forget(world: &mut World, key: &ObjectKey) -> Wakes {
+        if world.rules.remove(key).is_none() {
+            return Vec::new();
+        }
+        world.rule_wakes(key)
+    }
+
+    fn keys(world: &World) -> Vec<ObjectKey> {
+        world.rules.keys().cloned().collect()
+    }
+
+    fn is_held(world: &World, key: &ObjectKey) -> bool {
+        world.rules.contains_key(key)
+    }
+}
+
+impl Held for DatabaseSession {
+    fn apply(world: &mut World, object: Self) -> Wakes {
+        let key = ObjectKey::of(&object);
+        let before = world.sessions.get(&key).cloned();
+        if before.as_ref().is_some_and(|before| is_older(&object, &**before)) {
+            return Vec::new();
+        }
+        let changed = before.as_ref().is_none_or(|before| is_changed(&**before, &object));
+        let deleted = object.metadata.deletion_timestamp.is_some();
+        let account = world.account_of.get(&key).cloned();
+        // The name recorded on the object decides which account it belongs to, so that binding follows every write.
+        let mut wakes = world.unbind(&key);
+        world.sessions.insert(key.clone(), Arc::new(object));
+        wakes.extend(world.bind(&key));
+        if !changed && world.account_of.get(&key) == account.as_ref() {
+            return Vec::new();
+        }
+        if deleted {
+            wakes.iter_mut().for_each(|(_, lane)| *lane = Lane::Urgent);
+        }
+        wakes
+    }
+
+    fn forget(world: &mut World, key: &ObjectKey) -> Wakes {
+        let mut wakes = world.unbind(key);
+        world.sessions.remove(key);
+        wakes.retain(|(work, _)| !matches!(work, Work::Unbound(_)));
+        wakes
+    }
+
+    fn keys(world: &World) -> Vec<ObjectKey> {
+        world.sessions.keys().cloned().collect()
+    }
+
+    fn is_held(world: &World, key: &ObjectKey) -> bool {
+        world.sessions.contains_key(key)
+    }
+}
+
+/// Did anything change that a person or another controller did? Our own writes of status, finalizers and annotations
+/// change neither the generation nor these.
+fn is_changed(before: &impl ResourceExt, after: &impl ResourceExt) -> bool {
+    let (before, after) = (before.meta(), after.meta());
+    before.uid != after.uid
+        || before.generation != after.generation
+        || before.deletion_timestamp.is_some() != after.deletion_timestamp.is_some()
+}
+
+fn labels_differ(before: &impl ResourceExt, after: &impl ResourceExt) -> bool {
+    before.labels() != after.labels()
+}
+
+/// Resource versions of one resource are integers that grow; a watch may deliver what a write already returned.
+fn is_older(new: &impl ResourceExt, held: &impl ResourceExt) -> bool {
+    let number = |version: Option<String>| version.and_then(|v| v.parse::<u64>().ok());
+    match (number(new.resource_version()), number(held.resource_version())) {
+        (Some(new), Some(held)) => new < held,
+        _ => false,
+    }
+}
