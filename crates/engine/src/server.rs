@@ -56,6 +56,8 @@ pub struct CensusEntry {
     pub enabled: bool,
     /// Open connections.
     pub backends: u32,
+    /// The roles and permission sets that it is a member of, without the marker; empty where it may not log in.
+    pub memberships: BTreeSet<String>,
 }
 
 /// What an engine did since it was made. Numbers only grow, but `connections_open`.

@@ -47,6 +47,11 @@ pub struct Args {
     #[arg(long, env = "ROLECALL_TEARDOWN_DEADLINE", default_value = "5m", value_parser = duration)]
     pub teardown_deadline: Duration,
 
+    /// How often a server that answers is looked at by itself: what its admin user may do, and whether its live
+    /// accounts are still as they were left.
+    #[arg(long, env = "ROLECALL_LOOK_INTERVAL", default_value = "1m", value_parser = duration)]
+    pub look_interval: Duration,
+
     /// How long a permission set that nobody uses is kept right, so that the next session need not wait for it.
     #[arg(long, env = "ROLECALL_KEEP_UNUSED_SETS", default_value = "10m", value_parser = duration)]
     pub keep_unused_sets: Duration,

@@ -85,6 +85,8 @@ pub struct Settings {
     pub cluster_name: String,
     /// How long the teardown of a DatabaseAdmin is tried.
     pub teardown_deadline: Duration,
+    /// How often a server that answers is looked at by itself.
+    pub look_interval: Duration,
     /// How long a permission set that nobody uses is kept.
     pub keep_unused_sets: Duration,
     /// Connections to one server at any time.
@@ -162,6 +164,7 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
     let settings = Settings {
         cluster_name: args.cluster_name.clone(),
         teardown_deadline: args.teardown_deadline,
+        look_interval: args.look_interval,
         keep_unused_sets: args.keep_unused_sets,
         max_connections_per_server: args.max_connections_per_server,
     };

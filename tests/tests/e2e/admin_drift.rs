@@ -1,6 +1,6 @@
 //! What somebody does by hand on the server, or to objects while nobody looks.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rolecall_api::{DatabaseAdmin, DatabaseSession};
 use rolecall_tests::World;
 use rolecall_tests::world::{ADMIN_USER, ALICE};
@@ -25,6 +25,25 @@ async fn what_somebody_granted_revoked_or_closed_by_hand_is_mended_at_the_next_l
     };
     world.account_until("what policy says", mended).await?;
     world.login("alice-orders").await.map(drop)
+}
+
+#[tokio::test]
+async fn what_somebody_changed_by_hand_is_mended_though_no_object_changes() -> Result<()> {
+    let world = World::builder().flag("--look-interval=1s").start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let as_left = |account: Option<&rolecall_tests::Account>| {
+        account.is_some_and(|account| account.is_enabled_with(&["reader"]))
+    };
+    for by_hand in [
+        format!("grant writer to \"{ALICE}\" granted by \"{ADMIN_USER}\""),
+        format!("revoke reader from \"{ALICE}\" granted by \"{ADMIN_USER}\""),
+        format!("alter role \"{ALICE}\" nologin"),
+    ] {
+        world.pg.sql("postgres", &by_hand).await?;
+        world.account_until("what policy says", as_left).await.context(by_hand)?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

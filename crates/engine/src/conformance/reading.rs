@@ -93,7 +93,8 @@ async fn logical_databases_and_who_may_connect(h: &dyn Harness) -> Outcome {
 
 async fn the_census_lists_managed_accounts(h: &dyn Harness) -> Outcome {
     let [ours, theirs, alien, by_hand] = ["ours", "theirs", "alien", "hand"].map(|base| h.name(base));
-    Wish::start(&ours, &h.database())?.must(h.engine()).await?;
+    let role = h.role("reader", None).await;
+    Wish::start(&ours, &h.database())?.roles([&role]).must(h.engine()).await?;
     check!(h.log_in(&ours).await, "{ours}");
     h.put(&theirs, &State { owner: Some(owner("them")), ..closed() }).await;
     h.put(&alien, &State { owner: None, ..closed() }).await;
@@ -105,6 +106,8 @@ async fn the_census_lists_managed_accounts(h: &dyn Harness) -> Outcome {
     check_eq!(told(&theirs), Some((Some(owner("them")), false, 0)));
     check_eq!(told(&alien), Some((None, false, 0)));
     check_eq!(told(&by_hand), None);
+    check_eq!(find(&ours).map(|entry| entry.memberships), Some(BTreeSet::from([role])));
+    check_eq!(find(&theirs).map(|entry| entry.memberships), Some(BTreeSet::new()));
     Ok(())
 }
 

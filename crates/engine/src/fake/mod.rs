@@ -150,6 +150,12 @@ impl Engine for Fake {
                 owner: user.owner.clone(),
                 enabled: user.login,
                 backends: user.backends,
+                memberships: user
+                    .memberships
+                    .iter()
+                    .filter(|_| user.login)
+                    .map(|(role, _)| role.clone())
+                    .collect(),
             })
         });
         Ok(Census { accounts: accounts.collect() })

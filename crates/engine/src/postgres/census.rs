@@ -1,5 +1,7 @@
 //! All managed accounts of a server, in one query.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::Postgres;
@@ -15,6 +17,7 @@ struct Row {
     comment: Option<String>,
     login: bool,
     backends: u32,
+    memberships: BTreeSet<String>,
 }
 
 impl Postgres {
@@ -28,6 +31,7 @@ impl Postgres {
                 owner: record(row.comment.as_deref()),
                 enabled: row.login,
                 backends: row.backends,
+                memberships: row.memberships,
             })
         });
         Ok(Census { accounts: entries.collect() })
@@ -39,17 +43,19 @@ fn message() -> Message {
         "listing the managed accounts",
         format!(
             "SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
-  'name', u.rolname, 'comment', d.description, 'login', u.rolcanlogin, 'backends', COALESCE(b.n, 0))
-  ORDER BY u.rolname), '[]')
+  'name', u.rolname, 'comment', d.description, 'login', u.rolcanlogin, 'backends', COALESCE(b.n, 0),
+  'memberships', CASE WHEN u.rolcanlogin THEN (SELECT COALESCE(pg_catalog.json_agg(DISTINCT r.rolname), '[]')
+    FROM pg_catalog.pg_auth_members h JOIN pg_catalog.pg_roles r ON r.oid = h.roleid
+    WHERE h.member = u.oid AND r.rolname <> {marker}) ELSE '[]' END) ORDER BY u.rolname), '[]')
 FROM (SELECT m.member, pg_catalog.bool_and(m.admin_option) AS admin FROM pg_catalog.pg_auth_members m
-  JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE g.rolname = {} GROUP BY m.member) k
+  JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE g.rolname = {marker} GROUP BY m.member) k
 JOIN pg_catalog.pg_roles u ON u.oid = k.member
 LEFT JOIN pg_catalog.pg_shdescription d
   ON d.objoid = u.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass
 LEFT JOIN (SELECT a.usesysid, pg_catalog.count(*) AS n FROM pg_catalog.pg_stat_activity a
   WHERE a.usesysid IS NOT NULL GROUP BY a.usesysid) b ON b.usesysid = u.oid
 WHERE NOT k.admin OR d.description ~ '\"uid\"\\s*:'",
-            literal(MARKER)
+            marker = literal(MARKER),
         ),
     )
 }

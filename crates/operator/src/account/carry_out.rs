@@ -85,6 +85,7 @@ impl Round {
             self.note_ended(key, account, phase, &applied, &leftovers);
             self.finish_ends(shared, server, &applied, key).await?;
             shared.memory.set_password(key, None);
+            shared.memory.leave(key, None);
             return Ok(true);
         }
         if !plan.is_nothing()
@@ -97,6 +98,10 @@ impl Round {
             }
             self.keep_lives(shared, key, Some(&**server), Some(&obstacle)).await?;
             return Ok(true);
+        }
+        if let Want::Enabled(enabled) = &desired.want {
+            let memberships = enabled.roles.keys().chain(&enabled.sets).cloned().collect();
+            shared.memory.leave(key, Some(&memberships));
         }
         self.finish_ends(shared, server, &applied, key).await?;
         self.renew_shared_password(shared, server, account, &password).await?;

@@ -1,10 +1,12 @@
 //! What the operator keeps of accounts between two looks. All of it can be had again: from the database, from the
 //! Secrets, or by making it anew.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rolecall_api::{AccountPhase, AccountStatus};
+use rolecall_engine::{Census, CensusEntry};
 use secrecy::SecretString;
 
 use super::credentials::Handed;
@@ -17,6 +19,8 @@ pub struct Memory {
     passwords: Mutex<HashMap<AccountKey, SecretString>>,
     handed: Mutex<HashMap<String, Handed>>,
     orphans: Mutex<HashSet<AccountKey>>,
+    // A hash of the memberships that each live account was left with.
+    left_with: Mutex<BTreeMap<AccountKey, u64>>,
 }
 
 /// What is told of an account in the status of its DatabaseUser.
@@ -69,6 +73,34 @@ impl Memory {
         locked(&self.orphans).remove(key)
     }
 
+    /// Keeps which roles and permission sets a live account was left a member of; `None` for one that is not live.
+    pub fn leave(&self, key: &AccountKey, memberships: Option<&BTreeSet<String>>) {
+        let mut left_with = locked(&self.left_with);
+        match memberships {
+            Some(memberships) => left_with.insert(key.clone(), hash(memberships)),
+            None => left_with.remove(key),
+        };
+    }
+
+    /// The live accounts on a server that a census shows otherwise than they were left, or not at all.
+    pub fn drifted(&self, admin: &ObjectKey, census: &Census) -> Vec<AccountKey> {
+        let shown: HashMap<&str, &CensusEntry> =
+            census.accounts.iter().map(|entry| (entry.account.as_str(), entry)).collect();
+        let as_left = |key: &AccountKey, left: u64| {
+            shown.get(&*key.username).is_some_and(|entry| entry.enabled && hash(&entry.memberships) == left)
+        };
+        locked(&self.left_with)
+            .iter()
+            .filter(|(key, left)| key.admin == *admin && !as_left(key, **left))
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+
+    /// Forgets the live accounts of a server that is gone.
+    pub fn forget_server(&self, admin: &ObjectKey) {
+        locked(&self.left_with).retain(|key, _| key.admin != *admin);
+    }
+
     /// The password that an account has now, when it is known.
     pub fn password(&self, key: &AccountKey) -> Option<SecretString> {
         locked(&self.passwords).get(key).cloned()
@@ -98,7 +130,53 @@ impl Memory {
     }
 }
 
+fn hash(memberships: &BTreeSet<String>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    memberships.hash(&mut hasher);
+    hasher.finish()
+}
+
 // A poisoned lock means that a thread panicked between two plain map operations; what they hold is whole.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use rolecall_engine::AccountName;
+
+    use super::*;
+
+    fn key(username: &str) -> AccountKey {
+        let admin = ObjectKey { namespace: "shop".into(), name: "orders".into() };
+        AccountKey { admin, username: username.into() }
+    }
+
+    fn entry(username: &str, enabled: bool, roles: &[&str]) -> CensusEntry {
+        CensusEntry {
+            account: AccountName::new(username).unwrap(),
+            owner: None,
+            enabled,
+            backends: 0,
+            memberships: roles.iter().map(|&role| role.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn an_account_drifts_when_it_is_not_as_it_was_left() {
+        let memory = Memory::default();
+        for username in ["as-left", "closed", "gone", "more", "ended"] {
+            memory.leave(&key(username), Some(&BTreeSet::from(["reader".to_owned()])));
+        }
+        memory.leave(&key("ended"), None);
+        let accounts = vec![
+            entry("as-left", true, &["reader"]),
+            entry("closed", false, &[]),
+            entry("more", true, &["reader", "writer"]),
+            entry("ended", false, &[]),
+            entry("never-ours", true, &["writer"]),
+        ];
+        let drifted = memory.drifted(&key("").admin, &Census { accounts });
+        assert_eq!(drifted, ["closed", "gone", "more"].map(key));
+    }
 }

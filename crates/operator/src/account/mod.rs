@@ -111,6 +111,7 @@ async fn vanished(
         known.as_ref().is_some_and(|known| known.account.mode == Some(CreateDbUserMode::BestEffortDrop));
     let applied = crate::admin::end_account(&server, account, drop).await?;
     shared.memory.set_password(key, None);
+    shared.memory.leave(key, None);
     shared.recount(&key.admin);
     if let Some(admin) = &gathered.admin {
         let note = format!("{} was enabled and no session accounts for it: it is no more", key.username);

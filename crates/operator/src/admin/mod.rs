@@ -9,7 +9,6 @@ mod teardown;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
@@ -28,9 +27,6 @@ use crate::servers::{Server, State};
 use crate::world::{AccountKey, ObjectKey, Work, World};
 use status::Seen;
 
-/// How often a server that answers is looked at by itself.
-const INTERVAL: Duration = Duration::from_secs(60);
-
 /// Looks at one DatabaseAdmin.
 ///
 /// # Errors
@@ -39,6 +35,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed> {
     let Some(admin) = shared.world().admin(key) else {
         shared.sets.forget_server(key);
+        shared.memory.forget_server(key);
         if let Some(server) = shared.servers.remove(key).and_then(|state| state.server) {
             server.engine.close().await;
         }
@@ -63,6 +60,9 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
         shared.memory.suspect(account);
         shared.queue.add(Work::Account(account.clone()), Lane::Urgent);
     }
+    for account in &seen.drifted {
+        shared.queue.add(Work::Account(account.clone()), Lane::Normal);
+    }
     let after = status::status(&admin, &seen, now);
     if admin.status.as_ref() != Some(&after) {
         shared.objects.apply_status(shared, &*admin, &after).await?;
@@ -73,7 +73,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     }
     let mut done = Done { retry: seen.is_failing(), ..Done::nothing() };
     if !done.retry {
-        let jitter = INTERVAL.mul_f64(rand::random_range(0.9..1.1));
+        let jitter = shared.settings.look_interval.mul_f64(rand::random_range(0.9..1.1));
         done.at_earliest(lifecycle::plus(now, jitter).map(|at| (at, Lane::Normal)));
     }
     Ok(done)
@@ -159,6 +159,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             // Asked for after the server: what was enabled then had its session marked before.
             let explained = explained(shared, key);
             seen.counts = Some(status::count(&census, &server.owner.uid, &explained));
+            seen.drifted = shared.memory.drifted(key, &census);
             if admin.spec.orphans == Orphans::Disable {
                 seen.orphans = orphans(key, &census, &server.owner.uid, &explained);
             }

@@ -35,6 +35,8 @@ pub(super) struct Seen {
     pub(super) crowded: Vec<String>,
     /// Accounts of it that have access without any session.
     pub(super) orphans: Vec<AccountKey>,
+    /// Live accounts that are not as they were left: somebody else changed them.
+    pub(super) drifted: Vec<AccountKey>,
     /// The address and admin user that are in use now.
     pub(super) endpoint: Option<Endpoint>,
 }
