@@ -7,7 +7,10 @@
 
 mod ending;
 mod live;
+mod members;
+mod objects;
 mod reading;
+mod sets;
 mod starting;
 mod wish;
 
@@ -17,6 +20,7 @@ use std::pin::Pin;
 
 use async_trait::async_trait;
 
+pub use objects::{Held, Objects, Sort};
 pub use wish::{Stopped, Wish, bring};
 
 use crate::{Engine, Owner};
@@ -59,6 +63,9 @@ pub trait Harness: Send + Sync {
 
     /// Does something to a user that outlives a session. False where there is no such thing.
     async fn leave(&self, user: &str, what: &Trace) -> bool;
+
+    /// The objects of its logical databases.
+    fn objects(&self) -> &dyn Objects;
 }
 
 /// A user, seen from outside.
@@ -131,7 +138,17 @@ impl std::fmt::Debug for Case {
 
 /// Every case. They do not touch each other and may run at the same time.
 pub fn all() -> Vec<Case> {
+    [accounts(), permission_sets()].concat()
+}
+
+/// The cases about accounts.
+pub fn accounts() -> Vec<Case> {
     [starting::CASES, live::CASES, ending::CASES, reading::CASES].concat()
+}
+
+/// The cases about objects and permission sets.
+pub fn permission_sets() -> Vec<Case> {
+    [sets::CASES, members::CASES].concat()
 }
 
 /// Names functions as cases.

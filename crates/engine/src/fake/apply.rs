@@ -41,7 +41,7 @@ impl World {
             user.rights.clear();
             self.revoke(&plan.account, &plan.revoke);
         }
-        self.grant(&plan.account, &plan.grant)?;
+        self.grant(&plan.account, &plan.grant, &plan.grant_sets)?;
         let user = self.checked(&plan.account, |_| true)?;
         user.owner = Some(plan.owner.clone());
         user.password = plan.verifier.as_ref().map(|verifier| verifier.expose_secret().to_owned());
@@ -53,7 +53,7 @@ impl World {
         self.create_roles(&plan.create_roles);
         self.owned(&plan.account, &plan.owner_uid)?;
         self.revoke(&plan.account, &plan.revoke);
-        self.grant(&plan.account, &plan.grant)?;
+        self.grant(&plan.account, &plan.grant, &plan.grant_sets)?;
         let user = self.owned(&plan.account, &plan.owner_uid)?;
         if let Some(verifier) = &plan.verifier {
             user.password = Some(verifier.expose_secret().to_owned());
@@ -125,9 +125,10 @@ impl World {
         }
     }
 
-    fn grant(&mut self, account: &AccountName, roles: &[String]) -> Result<(), Error> {
+    fn grant(&mut self, account: &AccountName, roles: &[String], sets: &[String]) -> Result<(), Error> {
         let attempted = || format!("granting {roles:?} to \"{account}\"");
-        if let Some(missing) = roles.iter().find(|role| !self.roles.contains_key(*role)) {
+        let missing = roles.iter().find(|role| !self.roles.contains_key(*role));
+        if let Some(missing) = missing.or(sets.iter().find(|set| !self.sets.contains_key(*set))) {
             let detail = format!("role {missing:?} does not exist");
             return Err(refused(Class::Refused, Reason::DbRoleNotFound, attempted(), "42704", &detail));
         }
@@ -135,7 +136,8 @@ impl World {
             let detail = "permission denied";
             return Err(refused(Class::Refused, Reason::MissingAdminOption, attempted(), "42501", detail));
         }
-        let grants = roles.iter().map(|role| (role.clone(), self.admin_user.clone())).collect::<Vec<_>>();
+        let grants =
+            roles.iter().chain(sets).map(|role| (role.clone(), self.admin_user.clone())).collect::<Vec<_>>();
         if let Some(user) = self.users.get_mut(account.as_str()) {
             user.memberships.extend(grants);
         }

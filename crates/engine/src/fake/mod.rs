@@ -5,6 +5,7 @@
 //! the way, through [`Fake::fail_next`] and [`Fake::delay`].
 
 mod apply;
+mod objects;
 mod world;
 
 use std::collections::{HashMap, VecDeque};
@@ -13,11 +14,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use world::{Database, Role, User, World};
+pub use objects::Object;
+pub use world::{Database, PermissionSet, Role, User, World};
 
 use crate::server::CensusEntry;
 use crate::{
-    AccountName, Applied, Census, Class, Engine, Error, Finding, Needs, Observed, Plan, Probe, Query, Reason,
+    AccountName, Applied, Catalog, CatalogQuery, Census, Class, Engine, Error, Finding, Needs, Observed,
+    Plan, Probe, Query, Reason, SetEntry, SetOutcome, SetWish,
 };
 
 /// A call of the contract.
@@ -31,6 +34,14 @@ pub enum Call {
     Observe,
     /// [`Engine::apply`].
     Apply,
+    /// [`Engine::read_objects`].
+    ReadObjects,
+    /// [`Engine::converge`].
+    Converge,
+    /// [`Engine::sets`].
+    Sets,
+    /// [`Engine::drop_set`].
+    DropSet,
 }
 
 /// A database server in memory.
@@ -182,6 +193,27 @@ impl Engine for Fake {
             self.script().plans.push(plan.to_string());
         }
         applied
+    }
+
+    async fn read_objects(&self, query: &CatalogQuery) -> Result<Catalog, Error> {
+        self.called(Call::ReadObjects).await?;
+        self.world().catalog(query)
+    }
+
+    async fn converge(&self, wishes: &[SetWish], catalog: &Catalog) -> Result<Vec<SetOutcome>, Error> {
+        self.called(Call::Converge).await?;
+        let mut world = self.world();
+        Ok(wishes.iter().map(|wish| world.converge(wish, catalog)).collect())
+    }
+
+    async fn sets(&self) -> Result<Vec<SetEntry>, Error> {
+        self.called(Call::Sets).await?;
+        Ok(self.world().set_entries())
+    }
+
+    async fn drop_set(&self, role: &str, owner_uid: &str) -> Result<Applied, Error> {
+        self.called(Call::DropSet).await?;
+        Ok(self.world().drop_set(role, owner_uid))
     }
 
     async fn close(&self) {}

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::objects::Object;
 use crate::account::{Account, DatabaseFacts, Leftover, Membership, Owner, RoleFacts};
-use crate::{Observed, Query};
+use crate::{Observed, Query, SetRecord};
 
 /// The server's roles, users and databases. Everything may be changed by hand.
 #[derive(Clone, Debug)]
@@ -20,8 +21,20 @@ pub struct World {
     pub roles: BTreeMap<String, Role>,
     /// Database users, managed or not.
     pub users: BTreeMap<String, User>,
+    /// Permission sets.
+    pub sets: BTreeMap<String, PermissionSet>,
     /// Logical databases.
     pub databases: BTreeMap<String, Database>,
+    pub(super) last_object: u32,
+}
+
+/// A permission set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PermissionSet {
+    /// What is recorded with it.
+    pub record: Option<SetRecord>,
+    /// Attributes that somebody gave it.
+    pub attributes: Vec<String>,
 }
 
 /// A database role.
@@ -42,6 +55,8 @@ pub struct Database {
     pub public: bool,
     /// Roles and users that may connect.
     pub connect: BTreeSet<String>,
+    /// The objects in it, by the server's own number.
+    pub objects: BTreeMap<u32, Object>,
 }
 
 /// A database user.
@@ -81,7 +96,9 @@ impl Default for World {
             marker: true,
             roles: BTreeMap::new(),
             users: BTreeMap::new(),
+            sets: BTreeMap::new(),
             databases: databases.into(),
+            last_object: 0,
         }
     }
 }
@@ -94,7 +111,7 @@ impl Default for Role {
 
 impl Default for Database {
     fn default() -> Self {
-        Self { allows_connections: true, public: true, connect: BTreeSet::new() }
+        Self { allows_connections: true, public: true, connect: BTreeSet::new(), objects: BTreeMap::new() }
     }
 }
 
@@ -112,7 +129,7 @@ impl World {
                 .iter()
                 .filter_map(|name| Some((name.clone(), self.role_facts(name)?)))
                 .collect(),
-            sets: BTreeMap::new(),
+            sets: query.sets.iter().filter_map(|name| Some((name.clone(), self.set_facts(name)?))).collect(),
             databases: query
                 .databases
                 .iter()
@@ -136,7 +153,7 @@ impl World {
     fn database_facts(&self, name: &str, query: &Query) -> Option<DatabaseFacts> {
         let database = self.databases.get(name)?;
         let connect = database.public
-            || query.roles.iter().any(|role| database.connect.contains(role))
+            || query.roles.iter().chain(&query.sets).any(|role| database.connect.contains(role))
             || database.connect.contains(query.account.as_str());
         Some(DatabaseFacts { allows_connections: database.allows_connections, connect })
     }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use rolecall_engine::Engine;
 use rolecall_engine::account::Leftover;
-use rolecall_engine::conformance::{Harness, State, Trace};
-use rolecall_engine::fake::{Database, Fake, Role};
+use rolecall_engine::conformance::{Harness, Held, Objects, Sort, State, Trace};
+use rolecall_engine::fake::{Database, Fake, Object, Role, World};
+use rolecall_policy::{DbObject, ObjectKind, Privilege, PrivilegeSet};
 
 use super::vectors::Server;
 
@@ -136,5 +137,76 @@ impl Harness for FakeServer {
             Trace::Limit => user.limits = true,
         }
         true
+    }
+
+    fn objects(&self) -> &dyn Objects {
+        self
+    }
+}
+
+/// An object by its name.
+fn named<'a>(world: &'a mut World, database: &str, name: &str) -> &'a mut Object {
+    let objects = world.databases.get_mut(database).unwrap().objects.values_mut();
+    objects.into_iter().find(|object| &*object.object.name == name).unwrap()
+}
+
+#[async_trait]
+impl Objects for FakeServer {
+    fn sort(&self) -> Sort {
+        Sort { kind: ObjectKind::Table, read: Privilege::Select, write: Privilege::Insert }
+    }
+
+    async fn database(&self, base: &str) -> String {
+        self.closed_database(base, None).await
+    }
+
+    async fn create(&self, database: &str, object: &str) {
+        self.fake.world().add_object(DbObject::new(ObjectKind::Table, database, "app", object), true);
+    }
+
+    async fn create_foreign(&self, database: &str, object: &str) -> bool {
+        self.fake.world().add_object(DbObject::new(ObjectKind::Table, database, "app", object), false);
+        true
+    }
+
+    async fn rename(&self, database: &str, from: &str, to: &str) {
+        named(&mut self.fake.world(), database, from).object.name = to.into();
+    }
+
+    async fn drop(&self, database: &str, object: &str) {
+        let mut world = self.fake.world();
+        world.databases.get_mut(database).unwrap().objects.retain(|_, one| &*one.object.name != object);
+    }
+
+    async fn grant(&self, database: &str, object: &str, privilege: Privilege, set: &str) {
+        let mut world = self.fake.world();
+        let held = named(&mut world, database, object).held.entry(set.to_owned()).or_default();
+        *held = held.union(PrivilegeSet::from_iter([privilege]));
+    }
+
+    async fn revoke(&self, database: &str, object: &str, privilege: Privilege, set: &str) {
+        let mut world = self.fake.world();
+        let held = named(&mut world, database, object).held.entry(set.to_owned()).or_default();
+        *held = held.difference(PrivilegeSet::from_iter([privilege]));
+    }
+
+    async fn held(&self, database: &str, set: &str) -> Held {
+        let world = self.fake.world();
+        let objects = world.databases[database].objects.values();
+        let held = objects.flat_map(|object| {
+            let privileges = object.held.get(set).copied().unwrap_or_default();
+            privileges.iter().map(|one| (object.object.name.to_string(), one)).collect::<Vec<_>>()
+        });
+        held.collect()
+    }
+
+    async fn can(&self, user: &str, database: &str, object: &str, privilege: Privilege) -> bool {
+        let mut world = self.fake.world();
+        let Some(user) = world.users.get(user).filter(|user| user.login) else { return false };
+        let sets: Vec<String> = user.memberships.iter().map(|(role, _)| role.clone()).collect();
+        let connects = sets.iter().any(|set| world.databases[database].connect.contains(set));
+        let object = named(&mut world, database, object);
+        let mut held = sets.iter().filter_map(|set| object.held.get(set));
+        connects && held.any(|privileges| privileges.contains(privilege))
     }
 }

@@ -2,6 +2,7 @@
 
 mod fake;
 mod real;
+mod tables;
 pub(crate) mod vectors;
 
 pub(crate) use fake::FakeServer;

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use rolecall_engine::Engine;
-use rolecall_engine::conformance::{Harness, State, Trace};
+use rolecall_engine::conformance::{Harness, Objects, State, Trace};
 use rolecall_engine::postgres::Postgres as PgEngine;
 use rolecall_testbed::{Certificate, Postgres};
 use tokio_postgres::Client;
@@ -60,15 +60,26 @@ impl RealServer {
         &self.engine
     }
 
-    async fn sql(&self, database: &str, statements: &str) {
-        if let Err(error) = self.pg.sql(database, statements).await {
-            panic!("{statements}: {error}");
-        }
+    pub(super) async fn sql(&self, database: &str, statements: &str) {
+        drop(self.rows(database, statements).await);
+    }
+
+    /// What statements of the superuser answer.
+    pub(super) async fn rows(&self, database: &str, statements: &str) -> Vec<Vec<Option<String>>> {
+        self.pg.sql(database, statements).await.unwrap_or_else(|error| panic!("{statements}: {error}"))
+    }
+
+    pub(super) fn admin(&self) -> &str {
+        &self.admin
+    }
+
+    pub(super) fn kind(&self) -> Admin {
+        self.kind
     }
 
     /// The statements of the admin user, so that things are as an engine left them.
-    async fn as_admin(&self, statements: &str) {
-        let client = self.pg.connect("postgres", &self.certificate).await.unwrap();
+    pub(super) async fn as_admin(&self, database: &str, statements: &str) {
+        let client = self.pg.connect(database, &self.certificate).await.unwrap();
         if let Err(error) = rolecall_testbed::rows(&client, statements).await {
             panic!("{statements}: {error}");
         }
@@ -78,9 +89,9 @@ impl RealServer {
         self.kept.lock().unwrap().push(client);
     }
 
-    async fn connect(&self, user: &str) -> rolecall_testbed::Result<Client> {
+    pub(super) async fn connect(&self, user: &str, database: &str) -> rolecall_testbed::Result<Client> {
         let certificate = self.pg.client_cert(user)?;
-        self.pg.connect("postgres", &certificate).await
+        self.pg.connect(database, &certificate).await
     }
 
     fn has_grantors(&self) -> bool {
@@ -185,13 +196,13 @@ impl Harness for RealServer {
         let record = record.map_or_else(|| "null".to_owned(), |record| literal(&record));
         statements += &format!("comment on role {role} is {record};");
         if state.managed || exists {
-            self.as_admin(&statements).await;
+            self.as_admin("postgres", &statements).await;
         } else {
             self.sql("postgres", &statements).await;
         }
         let open = self.look(user).await.unwrap().backends;
         for _ in open..state.backends {
-            let client = self.connect(user).await.unwrap();
+            let client = self.connect(user, "postgres").await.unwrap();
             self.keep(client);
         }
         if !state.login {
@@ -237,7 +248,7 @@ impl Harness for RealServer {
     }
 
     async fn log_in(&self, user: &str) -> bool {
-        match self.connect(user).await {
+        match self.connect(user, "postgres").await {
             Ok(client) => {
                 self.keep(client);
                 true
@@ -286,5 +297,9 @@ impl Harness for RealServer {
             Trace::Limit => self.sql("postgres", &format!("alter role {role} connection limit 7")).await,
         }
         true
+    }
+
+    fn objects(&self) -> &dyn Objects {
+        self
     }
 }

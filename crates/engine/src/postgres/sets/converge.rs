@@ -16,7 +16,7 @@ use super::ask::{Answer, Questions, Who};
 use super::change::{Change, Refused, Verb};
 use super::{Id, Postgres, id_of, table_of, told};
 use crate::objects::{Catalog, SetState};
-use crate::sets::{GrantGroup, RevokeGroup, SetOutcome, SetPlan, SetWish, plan_from};
+use crate::sets::{GrantGroup, RevokeGroup, SetOutcome, SetPlan, SetWish, counts, plan_from};
 use crate::{Class, Error};
 
 /// One set that is being converged.
@@ -50,7 +50,7 @@ impl Postgres {
             let plan = plan_from(wish, catalog, catalog.sets.get(&wish.role));
             if plan.is_nothing() {
                 let connects = catalog.sets.get(&wish.role).is_some_and(|state| state.connects);
-                outcomes.push(told::complete(wish, catalog, connects));
+                outcomes.push(counts::complete(wish, catalog, connects));
                 continue;
             }
             let index = known.get_or_insert_with(|| index(catalog));

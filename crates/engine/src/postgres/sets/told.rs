@@ -2,18 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rolecall_policy::{Privilege, PrivilegeSet};
+use rolecall_policy::PrivilegeSet;
 
 use super::super::quote::{identifier, identifiers};
 use super::ask::Answer;
 use super::change::Refused;
 use super::{Id, id_of};
-use crate::objects::{Catalog, Held, ObjectClass, SetState};
-use crate::sets::{Excess, Missing, SetOutcome, SetPlan, SetWish, Why};
+use crate::objects::{Catalog, ObjectClass, SetState};
+use crate::sets::{Excess, MOST_NAMED, Missing, SetOutcome, SetPlan, SetWish, Why, counts};
 use crate::{Class, Error, Reason};
 
-/// How many objects are named; the others are counted.
-const MOST_NAMED: usize = 50;
 /// An object's row is full (`program_limit_exceeded`).
 const ROW_FULL: &str = "54000";
 
@@ -31,20 +29,9 @@ pub(super) struct Told<'a> {
     pub(super) no_connect: Option<&'a Error>,
 }
 
-/// The outcome of a set that held what it should.
-pub(super) fn complete(wish: &SetWish, catalog: &Catalog, connects: bool) -> SetOutcome {
-    SetOutcome {
-        role: wish.role.clone(),
-        granted: granted(wish, catalog, |_| PrivilegeSet::EMPTY),
-        near_limit: near_limit(wish, catalog),
-        connects,
-        ..SetOutcome::default()
-    }
-}
-
 /// The outcome of a set that was converged.
 pub(super) fn outcome(told: &Told<'_>) -> SetOutcome {
-    let mut outcome = complete(told.wish, told.catalog, told.state.connects);
+    let mut outcome = counts::complete(told.wish, told.catalog, told.state.connects);
     let mut lacking: HashMap<usize, PrivilegeSet> = HashMap::new();
     for group in &told.left.grants {
         for object in &group.objects {
@@ -65,8 +52,8 @@ pub(super) fn outcome(told: &Told<'_>) -> SetOutcome {
         }
     }
     outcome.granted =
-        granted(told.wish, told.catalog, |object| lacking.get(&object).copied().unwrap_or_default());
-    outcome.revoked = revoked(told.found, told.state);
+        counts::granted(told.wish, told.catalog, |object| lacking.get(&object).copied().unwrap_or_default());
+    outcome.revoked = counts::revoked(told.found, told.state);
     outcome.excess = told.excess();
     if !told.state.connects {
         outcome.missing.insert(0, told.no_connect());
@@ -164,55 +151,4 @@ impl Told<'_> {
         }
         excess
     }
-}
-
-fn granted(
-    wish: &SetWish,
-    catalog: &Catalog,
-    lacking: impl Fn(usize) -> PrivilegeSet,
-) -> BTreeMap<Privilege, usize> {
-    let mut counts = BTreeMap::new();
-    for (object, privileges) in &wish.wanted {
-        let Some(facts) = catalog.objects.get(*object) else { continue };
-        let has = privileges
-            .intersection(PrivilegeSet::of_kind(facts.kind))
-            .difference(catalog.unknown)
-            .difference(lacking(*object));
-        for privilege in has.iter() {
-            *counts.entry(privilege).or_default() += 1;
-        }
-    }
-    counts
-}
-
-/// How many objects a set held something on that it holds no more.
-fn revoked(before: &SetState, after: &SetState) -> BTreeMap<Privilege, usize> {
-    let (before, after) = (by_object(before), by_object(after));
-    let mut counts = BTreeMap::new();
-    for (object, privileges) in before {
-        let lost = privileges.difference(after.get(&object).copied().unwrap_or_default());
-        for privilege in lost.iter() {
-            *counts.entry(privilege).or_default() += 1;
-        }
-    }
-    counts
-}
-
-fn by_object(state: &SetState) -> HashMap<usize, PrivilegeSet> {
-    let mut held: HashMap<usize, PrivilegeSet> = HashMap::with_capacity(state.held.len());
-    for Held { object, privileges, .. } in &state.held {
-        let has = held.entry(*object).or_default();
-        *has = has.union(*privileges);
-    }
-    held
-}
-
-fn near_limit(wish: &SetWish, catalog: &Catalog) -> Vec<(rolecall_policy::DbObject, u32)> {
-    if catalog.crowded.is_empty() {
-        return Vec::new();
-    }
-    let crowded = wish.wanted.iter().filter_map(|(object, _)| {
-        Some((catalog.objects.get(*object)?.clone(), *catalog.crowded.get(object)?))
-    });
-    crowded.take(MOST_NAMED).collect()
 }

@@ -1,0 +1,71 @@
+//! Counting what sets hold, for their outcomes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rolecall_policy::{DbObject, Privilege, PrivilegeSet};
+
+use super::{MOST_NAMED, SetOutcome, SetWish};
+use crate::objects::{Catalog, Held, SetState};
+
+/// The outcome of a set that held what it should.
+pub(crate) fn complete(wish: &SetWish, catalog: &Catalog, connects: bool) -> SetOutcome {
+    SetOutcome {
+        role: wish.role.clone(),
+        granted: granted(wish, catalog, |_| PrivilegeSet::EMPTY),
+        near_limit: near_limit(wish, catalog),
+        connects,
+        ..SetOutcome::default()
+    }
+}
+
+/// On how many objects a set has each privilege that it should have, but for those that it lacks.
+pub(crate) fn granted(
+    wish: &SetWish,
+    catalog: &Catalog,
+    lacking: impl Fn(usize) -> PrivilegeSet,
+) -> BTreeMap<Privilege, usize> {
+    let mut counts = BTreeMap::new();
+    for (object, privileges) in &wish.wanted {
+        let Some(facts) = catalog.objects.get(*object) else { continue };
+        let has = privileges
+            .intersection(PrivilegeSet::of_kind(facts.kind))
+            .difference(catalog.unknown)
+            .difference(lacking(*object));
+        for privilege in has.iter() {
+            *counts.entry(privilege).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// How many objects a set held something on that it holds no more.
+pub(crate) fn revoked(before: &SetState, after: &SetState) -> BTreeMap<Privilege, usize> {
+    let (before, after) = (by_object(before), by_object(after));
+    let mut counts = BTreeMap::new();
+    for (object, privileges) in before {
+        let lost = privileges.difference(after.get(&object).copied().unwrap_or_default());
+        for privilege in lost.iter() {
+            *counts.entry(privilege).or_default() += 1;
+        }
+    }
+    counts
+}
+
+fn by_object(state: &SetState) -> HashMap<usize, PrivilegeSet> {
+    let mut held: HashMap<usize, PrivilegeSet> = HashMap::with_capacity(state.held.len());
+    for Held { object, privileges, .. } in &state.held {
+        let has = held.entry(*object).or_default();
+        *has = has.union(*privileges);
+    }
+    held
+}
+
+fn near_limit(wish: &SetWish, catalog: &Catalog) -> Vec<(DbObject, u32)> {
+    if catalog.crowded.is_empty() {
+        return Vec::new();
+    }
+    let crowded = wish.wanted.iter().filter_map(|(object, _)| {
+        Some((catalog.objects.get(*object)?.clone(), *catalog.crowded.get(object)?))
+    });
+    crowded.take(MOST_NAMED).collect()
+}
