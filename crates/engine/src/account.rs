@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Refusal;
-use crate::{MARKER, Reason};
+use crate::{Dialect, MARKER, Reason};
 
 /// The longest name that PostgreSQL keeps whole (NAMEDATALEN - 1); a longer one would be cut off and could hit
 /// another user. It holds for every engine.
@@ -125,7 +125,7 @@ pub enum Want {
 pub struct Enabled {
     /// The database roles it is a member of, exactly; beside them only the marker and its permission sets.
     pub roles: BTreeMap<String, WantedRole>,
-    /// The permission sets that it is a member of, exactly: their roles, as `set_role_name` makes them.
+    /// The permission sets that it is a member of, exactly: their full names, as [`Dialect::set_name`] makes them.
     pub sets: BTreeSet<String>,
     /// The logical databases that its sessions name: it must be able to connect to each.
     pub databases: BTreeSet<String>,
@@ -208,8 +208,10 @@ pub struct Observed {
     pub sets: BTreeMap<String, SetFacts>,
     /// The logical databases asked for; one that does not exist is absent.
     pub databases: BTreeMap<String, DatabaseFacts>,
-    /// The name of the admin user, as the server knows it.
+    /// The name of the admin user, as a `DatabaseUser` would be called.
     pub admin_user: String,
+    /// What kind of server it is: the names that it takes, and the remedies that refusals carry.
+    pub dialect: Dialect,
 }
 
 /// A database user as the server has it.
@@ -228,7 +230,7 @@ pub struct Account {
     pub leftovers: Vec<Leftover>,
     /// Settings that somebody stored for it: `None` for all databases, else the database.
     pub settings: BTreeSet<Option<String>>,
-    /// Limits that somebody stored for it: VALID UNTIL, or a CONNECTION LIMIT.
+    /// Limits that somebody stored for it: VALID UNTIL, a CONNECTION LIMIT, addresses that it must come from.
     pub limits: bool,
     /// Open connections.
     pub backends: u32,
@@ -271,6 +273,11 @@ pub enum Leftover {
         gid: String,
         /// Where ROLLBACK PREPARED has to be run.
         database: String,
+    },
+    /// A member of a replica set that could not be asked what the account still runs there.
+    Unasked {
+        /// Its `host:port`.
+        member: String,
     },
 }
 

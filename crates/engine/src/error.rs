@@ -43,13 +43,15 @@ pub enum Reason {
     MissingObjectPrivileges,
     /// The admin user may not grant `rds_iam`.
     MissingRdsIam,
+    /// The admin user lacks privileges on MongoDB.
+    MissingMongoPrivileges,
     /// The server is a read-only replica.
     ReadOnlyEndpoint,
     /// PUBLIC may connect to logical databases that no session names (a warning).
     PublicConnect,
     /// This kind of server cannot be provisioned.
     Unsupported,
-    /// The server refused a statement for another reason: its SQLSTATE is in the message.
+    /// The server refused a statement for another reason: its SQLSTATE, or MongoDB's code, is in the message.
     ServerRefused,
     /// What a Secret holds cannot be used.
     SecretInvalid,
@@ -78,6 +80,7 @@ impl Reason {
             Self::MissingConnect => "MissingConnect",
             Self::MissingObjectPrivileges => "MissingObjectPrivileges",
             Self::MissingRdsIam => "MissingRdsIam",
+            Self::MissingMongoPrivileges => "MissingMongoPrivileges",
             Self::ReadOnlyEndpoint => "ReadOnlyEndpoint",
             Self::PublicConnect => "PublicConnect",
             Self::Unsupported => "Unsupported",
@@ -116,7 +119,7 @@ pub struct Error {
     pub reason: Reason,
     /// What was attempted and on which object, as `granting roles to "alice"`.
     pub attempted: String,
-    /// The SQLSTATE, or the server's own code; empty when the server did not answer.
+    /// The SQLSTATE; of a server that has none, its name and code (`MongoDB 13`). Empty when the server did not answer.
     pub code: String,
     /// What the server, or the connection, said; no secrets.
     pub detail: String,
@@ -144,8 +147,10 @@ impl fmt::Display for Error {
         if !self.detail.is_empty() {
             write!(f, ": {}", self.detail)?;
         }
-        if !self.code.is_empty() {
-            write!(f, " (SQLSTATE {})", self.code)?;
+        match self.code.as_str() {
+            "" => {}
+            named if named.contains(' ') => write!(f, " ({named})")?,
+            sqlstate => write!(f, " (SQLSTATE {sqlstate})")?,
         }
         if !self.remedy.is_empty() {
             write!(f, "; {}", self.remedy)?;

@@ -15,7 +15,9 @@
 //! | [`objects`] | the objects of a logical database, and what permission sets hold on them |
 //! | [`sets`] | permission sets: names, wishes, the pure step to what has to change, outcomes |
 //! | [`error`] | what went wrong, told apart by code, never by text |
+//! | [`dialect`] | what differs between kinds of servers where things are decided and told |
 //! | [`postgres`] | PostgreSQL 15 to 18 |
+//! | [`mongodb`] | MongoDB, self-hosted |
 //! | [`fake`] | an engine in memory, for tests |
 //! | [`conformance`] | the suite that every engine passes |
 //! | [`credentials`] | client certificates and password verifiers for users |
@@ -23,8 +25,10 @@
 pub mod account;
 pub mod conformance;
 pub mod credentials;
+pub mod dialect;
 pub mod error;
 pub mod fake;
+pub mod mongodb;
 pub mod objects;
 pub mod plan;
 pub mod postgres;
@@ -34,6 +38,7 @@ pub mod sets;
 use async_trait::async_trait;
 
 pub use account::{Account, AccountName, Desired, Observed, Owner, Query, Want};
+pub use dialect::Dialect;
 pub use error::{Class, Error, Reason};
 pub use objects::{Catalog, CatalogQuery};
 pub use plan::{Plan, Refusal};
@@ -64,6 +69,9 @@ pub const OWN_ROLE_PREFIX: &str = "rolecall:";
 /// Two calls for one account at the same time are safe but wasteful; callers keep one task per account.
 #[async_trait]
 pub trait Engine: Send + Sync + std::fmt::Debug {
+    /// What kind of server it is, as far as names and remedies go. [`Dialect::set_name`] names permission sets.
+    fn dialect(&self) -> Dialect;
+
     /// Looks at the server itself: version, identity, and what the admin user lacks for `needs`. Also makes sure
     /// that the marker exists and is usable.
     ///

@@ -287,6 +287,9 @@ impl Leftover {
             Self::Attribute { attribute } => {
                 format!("{account} has the attribute {attribute}: run ALTER ROLE {account_sql} NO{attribute}")
             }
+            Self::Unasked { member } => format!(
+                "the member {member} of the replica set cannot be asked what {account} still runs there, and the set cannot reach it either: make it answer, or take it out of the set"
+            ),
             Self::Prepared { gid, database } => format!(
                 "{account} has a prepared transaction: in the database {database:?} run ROLLBACK PREPARED '{}'",
                 gid.replace('\'', "''")
@@ -326,7 +329,7 @@ pub(crate) fn is_set(role: &str) -> bool {
 }
 
 /// An identifier as a person can paste it into psql. Statements that run are built by the engines, not from this.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -19,8 +19,8 @@ pub use world::{Database, PermissionSet, Role, User, World};
 
 use crate::server::CensusEntry;
 use crate::{
-    AccountName, Applied, Catalog, CatalogQuery, Census, Class, Engine, Error, Finding, Needs, Observed,
-    Plan, Probe, Query, Reason, SetEntry, SetOutcome, SetWish,
+    AccountName, Applied, Catalog, CatalogQuery, Census, Class, Dialect, Engine, Error, Finding, Needs,
+    Observed, Plan, Probe, Query, Reason, SetEntry, SetOutcome, SetWish,
 };
 
 /// A call of the contract.
@@ -135,6 +135,10 @@ impl Fake {
 
 #[async_trait]
 impl Engine for Fake {
+    fn dialect(&self) -> Dialect {
+        Dialect::PostgreSql
+    }
+
     async fn probe(&self, needs: &Needs) -> Result<Probe, Error> {
         self.called(Call::Probe).await?;
         let mut world = self.world();

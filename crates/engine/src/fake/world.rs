@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::objects::Object;
 use crate::account::{Account, DatabaseFacts, Leftover, Membership, Owner, RoleFacts};
-use crate::{Observed, Query, SetRecord};
+use crate::{Dialect, Observed, Query, SetRecord};
 
 /// The server's roles, users and databases. Everything may be changed by hand.
 #[derive(Clone, Debug)]
@@ -136,6 +136,7 @@ impl World {
                 .filter_map(|name| Some((name.clone(), self.database_facts(name, query)?)))
                 .collect(),
             admin_user: self.admin_user.clone(),
+            dialect: Dialect::PostgreSql,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Refusal, is_live, is_ours, is_set, quoted};
-use crate::account::{Desired, Enabled, MAX_NAME_BYTES, Observed, WantedRole};
+use super::{Refusal, is_live, is_ours, is_set};
+use crate::account::{Desired, Enabled, Observed, WantedRole};
 use crate::{MARKER, Reason};
 
 /// The first reason not to enable the account.
@@ -47,8 +47,9 @@ fn unmanaged(desired: &Desired, _: &Enabled, observed: &Observed) -> Option<Refu
         Refusal::new(
             Reason::UserConflict,
             format!(
-                "a user {:?} exists that is not managed (it is no member of {MARKER:?}) and is left alone; rename or drop that user, or set another spec.username in the DatabaseUser",
-                desired.account.as_str()
+                "a user {:?} exists that is not managed ({}) and is left alone; rename or drop that user, or set another spec.username in the DatabaseUser",
+                desired.account.as_str(),
+                observed.dialect.no_marker()
             ),
         )
     })
@@ -119,13 +120,9 @@ fn role_refusal(
             format!("the database role {role:?} cannot be handed out: {why}"),
         ))
     };
-    if role.is_empty() || role.len() > MAX_NAME_BYTES || role.contains('\0') {
-        return Some(Refusal::new(
-            Reason::DbRoleInvalid,
-            format!(
-                "no server can have a role {role:?}: names have 1 to {MAX_NAME_BYTES} bytes and no NUL; correct dbRoles"
-            ),
-        ));
+    let dialect = observed.dialect;
+    if let Some(fault) = dialect.role_fault(role) {
+        return Some(Refusal::new(Reason::DbRoleInvalid, fault));
     }
     if role == MARKER || is_set(role) {
         return not_grantable("it is Rolecall's own");
@@ -136,10 +133,8 @@ fn role_refusal(
     if role == desired.account.as_str() {
         return not_grantable("it is the account itself");
     }
-    if (role.starts_with("pg_") || role.starts_with("rds_")) && !wanted.named_literally {
-        return not_grantable(
-            "roles of the server's own must be named literally in spec.grantableDbRoles of the DatabaseAdmin",
-        );
+    if let Some(why) = dialect.why_literally(role).filter(|_| !wanted.named_literally) {
+        return not_grantable(why);
     }
     let Some(facts) = observed.roles.get(role) else {
         if enabled.create_missing_roles {
@@ -147,10 +142,7 @@ fn role_refusal(
         }
         return Some(Refusal::new(
             Reason::DbRoleNotFound,
-            format!(
-                "the database has no role {role:?}; run CREATE ROLE {} NOLOGIN, or set missingDbRoles: Create on the DatabaseAdmin",
-                quoted(role)
-            ),
+            format!("the database has no role {role:?}; {}", dialect.create_role(role)),
         ));
     };
     if facts.managed {
@@ -163,14 +155,10 @@ fn role_refusal(
         ));
     }
     if !facts.grantable {
-        let reason = if role == "rds_iam" { Reason::MissingRdsIam } else { Reason::MissingAdminOption };
+        let (reason, remedy) = dialect.not_grantable(role, &observed.admin_user);
         return Some(Refusal::new(
             reason,
-            format!(
-                "the admin user may not grant the database role {role:?}: run GRANT {} TO {} WITH ADMIN OPTION",
-                quoted(role),
-                quoted(&observed.admin_user)
-            ),
+            format!("the admin user may not grant the database role {role:?}: {remedy}"),
         ));
     }
     None
@@ -197,30 +185,23 @@ fn set_refusal(desired: &Desired, observed: &Observed, set: &str) -> Option<Refu
     let Some(facts) = observed.sets.get(set) else {
         return refused(Reason::DbRoleNotFound, "it does not exist yet, or not any more");
     };
-    let sql = quoted(set);
+    let dialect = observed.dialect;
     if facts.owner_uid.as_deref() != Some(&desired.owner.uid) {
         return refused(
             Reason::DbRoleNotGrantable,
-            &format!("a role of that name exists that does not carry our record; run DROP ROLE {sql}"),
+            &format!("a role of that name exists that does not carry our record; {}", dialect.drop_set(set)),
         );
     }
     if !facts.attributes.is_empty() {
         let attributes = facts.attributes.join(", ");
-        let without: Vec<String> =
-            facts.attributes.iter().map(|attribute| format!("NO{attribute}")).collect();
         return refused(
             Reason::DbRoleNotGrantable,
-            &format!("somebody gave it {attributes}; run ALTER ROLE {sql} {}", without.join(" ")),
+            &format!("somebody gave it {attributes}; {}", dialect.strip_set(set, facts)),
         );
     }
     if !facts.grantable {
-        return refused(
-            Reason::MissingAdminOption,
-            &format!(
-                "the admin user may not grant it; run GRANT {sql} TO {} WITH ADMIN OPTION",
-                quoted(&observed.admin_user)
-            ),
-        );
+        let (reason, remedy) = dialect.not_grantable(set, &observed.admin_user);
+        return refused(reason, &format!("the admin user may not grant it; {remedy}"));
     }
     None
 }

@@ -118,6 +118,11 @@ impl fmt::Debug for Auth {
 ///
 /// `Invalid` when the text is no address that a server could have.
 pub fn parse_address(text: &str) -> Result<(String, u16), Error> {
+    host_and_port(text, 5432)
+}
+
+/// Takes `host:port` apart, with the port that holds where none is written.
+pub(crate) fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), Error> {
     let invalid = |why: &str| Error {
         class: Class::Invalid,
         reason: Reason::DatabaseUnreachable,
@@ -151,7 +156,7 @@ pub fn parse_address(text: &str) -> Result<(String, u16), Error> {
         return Err(invalid("the host has a character that no host name has"));
     }
     let port = match port {
-        None => 5432,
+        None => default_port,
         Some(port) => match port.parse::<u16>() {
             Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => number,
             _ => return Err(invalid("the port is no number from 1 to 65535")),

@@ -43,12 +43,13 @@ mod version;
 
 use async_trait::async_trait;
 
+pub(crate) use config::host_and_port;
 pub use config::{Auth, Config, Tls, TlsMode, parse_address};
 pub use platform::{Platform, RDS_IAM};
 
 use crate::{
-    Applied, Catalog, CatalogQuery, Census, Engine, Error, Needs, Observed, Plan, Probe, Query, SetEntry,
-    SetOutcome, SetWish, Stats,
+    Applied, Catalog, CatalogQuery, Census, Dialect, Engine, Error, Needs, Observed, Plan, Probe, Query,
+    SetEntry, SetOutcome, SetWish, Stats,
 };
 
 /// One PostgreSQL server, reached as its admin user.
@@ -77,6 +78,10 @@ impl Postgres {
 
 #[async_trait]
 impl Engine for Postgres {
+    fn dialect(&self) -> Dialect {
+        Dialect::PostgreSql
+    }
+
     async fn probe(&self, needs: &Needs) -> Result<Probe, Error> {
         self.look(needs).await
     }

@@ -280,6 +280,7 @@ impl All {
             sets: sets.map(|row| (row.name.clone(), row.set_facts())).collect(),
             databases: databases.map(|row| (row.name.clone(), row.facts(query))).collect::<BTreeMap<_, _>>(),
             admin_user: self.admin.clone().unwrap_or_default(),
+            dialect: crate::Dialect::PostgreSql,
         }
     }
 }

@@ -1,0 +1,153 @@
+//! What differs between kinds of servers where decisions are made and told: names, and the statements that mend things.
+//!
+//! Everything here is pure. Statements that run are built by the engines, not from this.
+
+use rolecall_policy::CanonicalPermissions;
+
+use crate::account::{MAX_NAME_BYTES, SetFacts};
+use crate::mongodb::{self, RoleName};
+use crate::plan::quoted;
+use crate::sets::set_role_name;
+use crate::{MARKER, Reason};
+
+/// A kind of server, as far as names and remedies go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// Roles belong to the whole server, and remedies are SQL.
+    #[default]
+    PostgreSql,
+    /// Roles belong to a logical database (`role@database`), and remedies are commands for mongosh.
+    MongoDb,
+}
+
+impl Dialect {
+    /// The full name of the permission set that stands for these permissions in a logical database, for one
+    /// DatabaseAdmin, as accounts hold it: `rolecall:<hash>`; where roles belong to a logical database,
+    /// `rolecall:<hash>@<database>`.
+    pub fn set_name(self, admin_uid: &str, database: &str, permissions: &CanonicalPermissions) -> String {
+        let role = set_role_name(admin_uid, database, permissions);
+        match self {
+            Self::PostgreSql => role,
+            Self::MongoDb => format!("{role}@{database}"),
+        }
+    }
+
+    /// Why no server of this kind can have a role of this name.
+    pub(crate) fn role_fault(self, role: &str) -> Option<String> {
+        match self {
+            Self::PostgreSql => {
+                let fault = role.is_empty() || role.len() > MAX_NAME_BYTES || role.contains('\0');
+                fault.then(|| {
+                    format!(
+                        "no server can have a role {role:?}: names have 1 to {MAX_NAME_BYTES} bytes and no NUL; correct dbRoles"
+                    )
+                })
+            }
+            Self::MongoDb => RoleName::parse(role)
+                .err()
+                .map(|why| format!("{role:?} is no role: {why}; write role@database in dbRoles")),
+        }
+    }
+
+    /// Why a role may be handed out only where it is named literally, going by its name alone.
+    pub(crate) fn why_literally(self, role: &str) -> Option<&'static str> {
+        match self {
+            Self::PostgreSql if role.starts_with("pg_") || role.starts_with("rds_") => Some(
+                "roles of the server's own must be named literally in spec.grantableDbRoles of the DatabaseAdmin",
+            ),
+            Self::MongoDb if RoleName::parse(role).is_ok_and(|role| role.is_powerful()) => Some(
+                "it has power over users or the whole server; name it literally in spec.grantableDbRoles of the DatabaseAdmin if that is meant",
+            ),
+            _ => None,
+        }
+    }
+
+    /// What an unmanaged user lacks.
+    pub(crate) fn no_marker(self) -> String {
+        match self {
+            Self::PostgreSql => format!("it is no member of {MARKER:?}"),
+            Self::MongoDb => format!("its customData has no {MARKER:?}: true"),
+        }
+    }
+
+    /// How to mend that a role does not exist, after `the database has no role ...`.
+    pub(crate) fn create_role(self, role: &str) -> String {
+        match self {
+            Self::PostgreSql => format!(
+                "run CREATE ROLE {} NOLOGIN, or set missingDbRoles: Create on the DatabaseAdmin",
+                quoted(role)
+            ),
+            Self::MongoDb => format!("run {}, or correct dbRoles", mongodb::remedy::create_role(role)),
+        }
+    }
+
+    /// Why the admin user cannot grant a role, and how to mend that.
+    pub(crate) fn not_grantable(self, role: &str, admin_user: &str) -> (Reason, String) {
+        match self {
+            Self::PostgreSql => {
+                let reason =
+                    if role == "rds_iam" { Reason::MissingRdsIam } else { Reason::MissingAdminOption };
+                let statement = format!("GRANT {} TO {} WITH ADMIN OPTION", quoted(role), quoted(admin_user));
+                (reason, format!("run {statement}"))
+            }
+            Self::MongoDb => {
+                (Reason::MissingMongoPrivileges, mongodb::remedy::may_grant(role, admin_user, None))
+            }
+        }
+    }
+
+    /// How to get rid of a role that has the name of a permission set and is not ours.
+    pub(crate) fn drop_set(self, set: &str) -> String {
+        match self {
+            Self::PostgreSql => format!("run DROP ROLE {}", quoted(set)),
+            Self::MongoDb => format!("run {}", mongodb::remedy::drop_role(set)),
+        }
+    }
+
+    /// How to take away what somebody added to a permission set.
+    pub(crate) fn strip_set(self, set: &str, facts: &SetFacts) -> String {
+        match self {
+            Self::PostgreSql => {
+                let without: Vec<String> =
+                    facts.attributes.iter().map(|attribute| format!("NO{attribute}")).collect();
+                format!("run ALTER ROLE {} {}", quoted(set), without.join(" "))
+            }
+            Self::MongoDb => self.drop_set(set),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_belongs_to_the_server_or_to_its_database() {
+        let permissions = CanonicalPermissions { allow: vec![], deny: vec![] };
+        let name = Dialect::PostgreSql.set_name("uid", "shop", &permissions);
+        assert_eq!(name, set_role_name("uid", "shop", &permissions));
+        assert_eq!(Dialect::MongoDb.set_name("uid", "shop", &permissions), format!("{name}@shop"));
+    }
+
+    #[test]
+    fn remedies_can_be_pasted() {
+        let facts = SetFacts { attributes: vec!["LOGIN".to_owned()], ..SetFacts::default() };
+        let told: Vec<String> = [(Dialect::PostgreSql, "re\"ader"), (Dialect::MongoDb, "re\"ader@shop")]
+            .into_iter()
+            .flat_map(|(dialect, role)| {
+                [
+                    format!("{dialect:?}"),
+                    dialect.no_marker(),
+                    dialect.create_role(role),
+                    dialect.not_grantable(role, "ad, min").1,
+                    dialect.drop_set(role),
+                    dialect.strip_set(role, &facts),
+                    dialect.role_fault("").unwrap_or_default(),
+                    dialect.why_literally("pg_monitor").unwrap_or_default().to_owned(),
+                    dialect.why_literally("dbOwner@shop").unwrap_or_default().to_owned(),
+                ]
+            })
+            .collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+}

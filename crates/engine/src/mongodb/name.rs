@@ -1,0 +1,119 @@
+//! Names of users: MongoDB calls the holder of a certificate by the certificate's subject, as RFC 2253 text.
+//!
+//! Certificates of ours hold nothing but a CN in their subject. A name that is not rendered exactly as the server
+//! renders it belongs to a user who can never log in.
+
+use crate::AccountName;
+
+/// Characters that are escaped wherever they stand.
+const SPECIAL: [char; 7] = [',', '+', '"', '\\', '<', '>', ';'];
+
+/// The user of an account, in `$external`: `CN=alice`, `CN=a\,b`, `CN=\C3\A4`.
+pub fn user_name(account: &AccountName) -> String {
+    user_name_of(account.as_str())
+}
+
+/// The account of a user in `$external`; `None` for a user that no account of ours can be.
+pub fn account_name(user: &str) -> Option<AccountName> {
+    let account = AccountName::new(unescaped(user.strip_prefix("CN=")?)?).ok()?;
+    // The same name written in another way is another user.
+    (user_name(&account) == user).then_some(account)
+}
+
+/// The user of any name, also of the admin user.
+pub(crate) fn user_name_of(name: &str) -> String {
+    let mut text = String::from("CN=");
+    let start = text.len();
+    for (index, character) in name.char_indices() {
+        if !character.is_ascii() {
+            let mut buffer = [0; 4];
+            for byte in character.encode_utf8(&mut buffer).bytes() {
+                text.push_str(&format!("\\{byte:02X}"));
+            }
+            continue;
+        }
+        let at_the_front = index == 0 && matches!(character, ' ' | '#');
+        if at_the_front || SPECIAL.contains(&character) {
+            text.push('\\');
+        }
+        text.push(character);
+    }
+    // A space at the end, as the server does it: not where it would be the second character of the text.
+    if text.ends_with(' ') && text.len() - start > 2 {
+        text.pop();
+        text.push_str("\\ ");
+    }
+    text
+}
+
+/// The value of which this is the escaped text.
+fn unescaped(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        let first = rest.next()?;
+        if SPECIAL.contains(&char::from(first)) || matches!(first, b' ' | b'#') {
+            bytes.push(first);
+            continue;
+        }
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        bytes.push(digit(first)? * 16 + digit(rest.next()?)?);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_as_the_server_does() {
+        for (name, user) in [
+            ("alice", "CN=alice"),
+            ("alice@example.com", "CN=alice@example.com"),
+            ("a,b", r"CN=a\,b"),
+            ("a+b=c", r"CN=a\+b=c"),
+            (r#"say "hi""#, r#"CN=say \"hi\""#),
+            ("<a>;", r"CN=\<a\>\;"),
+            ("#1 #2", r"CN=\#1 #2"),
+            (" both ", r"CN=\ both\ "),
+            (r"back\slash", r"CN=back\\slash"),
+            ("ä", r"CN=\C3\A4"),
+            ("CN=x", "CN=CN=x"),
+        ] {
+            let account = AccountName::new(name).unwrap();
+            assert_eq!(user_name(&account), user);
+            assert_eq!(account_name(user), Some(account), "{user}");
+        }
+    }
+
+    #[test]
+    fn other_users_are_no_accounts() {
+        for user in
+            ["alice", "CN=", "CN=a,O=b", r"CN=a\", r"CN=a\4", r"CN=\61", r"CN=\c3\a4", r"CN=\FF", "CN=ä"]
+        {
+            assert_eq!(account_name(user), None, "{user}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_comes_back(name in "[ -~äß🦀]{1,15}") {
+            if let Ok(account) = AccountName::new(name) {
+                prop_assert_eq!(account_name(&user_name(&account)), Some(account));
+            }
+        }
+
+        #[test]
+        fn no_two_accounts_are_one_user(one in "[ #,a\\\\]{1,6}", two in "[ #,a\\\\]{1,6}") {
+            let (Ok(a), Ok(b)) = (AccountName::new(&*one), AccountName::new(&*two)) else { return Ok(()) };
+            prop_assert_eq!(user_name(&a) == user_name(&b), one == two);
+        }
+    }
+}

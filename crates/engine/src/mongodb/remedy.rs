@@ -1,0 +1,68 @@
+//! Commands that a person can paste into mongosh. They never run from here.
+
+use serde_json::{Value, json};
+
+use super::name::user_name_of;
+use super::role::RoleName;
+
+/// Where users that prove themselves by a certificate are kept.
+pub(crate) const EXTERNAL: &str = "$external";
+
+/// `db.getSiblingDB(database).runCommand(command)`
+pub(crate) fn run(database: &str, command: &Value) -> String {
+    format!("db.getSiblingDB({}).runCommand({command})", json!(database))
+}
+
+/// Creates a role without privileges.
+pub(crate) fn create_role(role: &str) -> String {
+    match RoleName::parse(role) {
+        Ok(name) => run(&name.database, &json!({"createRole": name.role, "privileges": [], "roles": []})),
+        Err(_) => format!("createRole for {role:?}"),
+    }
+}
+
+/// Drops a role.
+pub(crate) fn drop_role(role: &str) -> String {
+    match RoleName::parse(role) {
+        Ok(name) => run(&name.database, &json!({"dropRole": name.role})),
+        Err(_) => format!("dropRole for {role:?}"),
+    }
+}
+
+/// Lets the admin user grant the roles of the database that `role` belongs to.
+pub(crate) fn may_grant(role: &str, admin_user: &str, admin_role: Option<&str>) -> String {
+    let database = RoleName::parse(role).map_or_else(|_| String::new(), |name| name.database);
+    let resource = json!({"db": database, "collection": ""});
+    format!("run {}", give(&[(resource, &["grantRole"])], admin_user, admin_role))
+}
+
+/// Gives the admin user privileges: through the custom role that it has, else through a new one.
+pub(crate) fn give(privileges: &[(Value, &[&str])], admin_user: &str, admin_role: Option<&str>) -> String {
+    let privileges: Vec<Value> = privileges
+        .iter()
+        .map(|(resource, actions)| json!({"resource": resource, "actions": actions}))
+        .collect();
+    match admin_role {
+        Some(role) => run("admin", &json!({"grantPrivilegesToRole": role, "privileges": privileges})),
+        None => {
+            let user = user_name_of(admin_user);
+            // The name tells what the role gives, so that two such commands do not meet.
+            let role = format!("rolecall-{}", actions(&privileges));
+            let create = json!({"createRole": role, "privileges": privileges, "roles": []});
+            let grant = json!({"grantRolesToUser": user, "roles": [{"role": role, "db": "admin"}]});
+            format!("{}; {}", run("admin", &create), run(EXTERNAL, &grant))
+        }
+    }
+}
+
+fn actions(privileges: &[Value]) -> String {
+    let parts: Vec<String> = privileges
+        .iter()
+        .map(|privilege| {
+            let database = privilege["resource"]["db"].as_str().filter(|database| !database.is_empty());
+            let first = privilege["actions"][0].as_str().unwrap_or_default();
+            database.map_or_else(|| first.to_owned(), |database| format!("{first}-{database}"))
+        })
+        .collect();
+    parts.join("-")
+}
