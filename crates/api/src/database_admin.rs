@@ -44,12 +44,13 @@ use crate::{DatabaseAdminStatus, GoDuration, SecretKeyRef, SecretRef, schema};
     validation = at(".platform", rules::PLATFORM_REDSHIFT),
     validation = at(".tls", rules::TLS_FOR_ADMIN),
     validation = at(".tls", rules::TLS_FOR_USERS),
+    validation = at(".userCredentials", rules::MONGODB_USERS),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseAdminSpec {
     /// What the server speaks: `postgres`, `redshift` or `mongodb`. Immutable.
     ///
-    /// Only `postgres` works so far; the other two are accepted and answer with the reason `Unsupported`.
+    /// `redshift` is accepted and answers with the reason `Unsupported`.
     #[x_kube(validation = rules::SAME_PROTOCOL)]
     pub protocol: Protocol,
 
@@ -59,9 +60,10 @@ pub struct DatabaseAdminSpec {
     #[schemars(schema_with = "schema::of::<Platform>")]
     pub platform: Option<Platform>,
 
-    /// Address of the server. For `postgres` and `redshift` `host:port` without a scheme, for example
-    /// `orders-db.shop.svc:5432` or `[fd00::5]:5432`; for `mongodb` a URI that starts with `mongodb://` or
-    /// `mongodb+srv://` and holds no user name or password.
+    /// Address of the server: `host:port` without a scheme, for example `orders-db.shop.svc:5432` or
+    /// `[fd00::5]:5432`. For `mongodb` also a URI without user name, password and path, and with no option but
+    /// `replicaSet`: `mongodb://m0.shop.svc:27017,m1.shop.svc:27017/?replicaSet=rs0` or
+    /// `mongodb+srv://mongo.shop.example`.
     #[schemars(length(min = 1, max = 1024))]
     pub uri: String,
 

@@ -122,7 +122,7 @@ pub(crate) const URI_NO_SCHEME: Rule = (
 
 /// DatabaseAdmin.
 pub(crate) const URI_HOST_AND_PORT: Rule = (
-    "self.protocol == 'mongodb' || self.uri.contains('://') \
+    "self.uri.contains('://') \
      || self.uri.matches('^([0-9A-Za-z._-]+|[[][0-9A-Fa-f:]+[]]):\
      ([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$')",
     "must be host:port with a port from 1 to 65535, for example orders-db.shop.svc:5432; \
@@ -135,15 +135,19 @@ pub(crate) const URI_IPV6: Rule = (
     "must have an IPv6 address in its brackets, for example [fd00::5]:5432",
 );
 
-/// DatabaseAdmin.
+/// DatabaseAdmin: for a MongoDB URI without credentials, which [`URI_NO_CREDENTIALS`] looks for.
 pub(crate) const URI_MONGODB: Rule = (
-    r"self.protocol != 'mongodb' || self.uri.matches('^mongodb([+]srv)?://[^/?\\s]')",
-    "must start with mongodb:// or mongodb+srv:// and a host, for example mongodb://m0.shop.svc:27017",
+    "self.protocol != 'mongodb' || !self.uri.contains('://') || self.uri.contains('@') \
+     || self.uri.matches('\
+     ^mongodb([+]srv://[^/?,:\\\\s]+|://[^/?,\\\\s]+(,[^/?,\\\\s]+)*)/?([?]replicaSet=[^&=?/\\\\s]+)?$')",
+    "must be host:port, mongodb://host:port,host:port or mongodb+srv://host, with no path and no option but \
+     replicaSet, for example mongodb://m0.shop.svc:27017,m1.shop.svc:27017/?replicaSet=rs0; what else there is to \
+     say stands in tls and auth",
 );
 
 /// DatabaseAdmin.
 pub(crate) const URI_NO_CREDENTIALS: Rule = (
-    "self.protocol != 'mongodb' || !self.uri.contains('@')",
+    "self.protocol != 'mongodb' || !self.uri.contains('://') || !self.uri.contains('@')",
     "must not hold a user name or password: name the user in adminUser.name, its credentials in auth",
 );
 
@@ -171,6 +175,14 @@ pub(crate) const TLS_FOR_USERS: Rule = (
      || !(has(self.userCredentials.x509) || has(self.userCredentials.awsIam))",
     "must not have mode Disable with userCredentials.x509 or userCredentials.awsIam, which need TLS; \
      use VerifyFull, or userCredentials.password",
+);
+
+/// DatabaseAdmin.
+pub(crate) const MONGODB_USERS: Rule = (
+    "self.protocol != 'mongodb' || !has(self.userCredentials) \
+     || !(has(self.userCredentials.password) || has(self.userCredentials.awsIam))",
+    "must not hold password or awsIam with protocol mongodb, whose users log in with client certificates; use x509, \
+     or leave it out where users have certificates of their own",
 );
 
 /// DatabaseAdmin: `protocol`.

@@ -14,12 +14,14 @@
 //! | [`permissions`] | object permissions: the permission sets of each logical database |
 //! | [`user`], [`role`], [`rule`] | the status of the other kinds |
 //! | [`servers`] | one engine per DatabaseAdmin |
+//! | [`binding`] | what users are told about a server, in the Secrets of their sessions |
 //! | [`objects`] | every write to the API server |
 //! | [`leader`], [`http`], [`metrics`] | the process around it |
 
 pub mod account;
 pub mod admin;
 pub mod args;
+pub mod binding;
 pub mod http;
 pub mod leader;
 pub mod metrics;

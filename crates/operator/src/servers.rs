@@ -13,6 +13,7 @@ use rolecall_engine::credentials::Ca;
 use rolecall_engine::{Engine, Owner};
 
 use crate::account::lifecycle::Obstacle;
+use crate::binding::Binding;
 use crate::world::ObjectKey;
 
 /// A server that can be worked on.
@@ -24,14 +25,8 @@ pub struct Server {
     pub owner: Owner,
     /// What the engine was made for.
     pub endpoint: Endpoint,
-    /// The host, as users connect to it.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// The CA that users check the server's certificate against; `None`: the system's.
-    pub server_ca: Option<String>,
-    /// How users check the server, as libpq's `sslmode`.
-    pub sslmode: &'static str,
+    /// How users reach it.
+    pub binding: Binding,
     /// How users prove themselves.
     pub issuer: Issuer,
     /// Roles that the platform adds to every account (RDS: `rds_iam`).

@@ -8,7 +8,6 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rolecall_api::names::{FIELD_MANAGER, USERNAME_ANNOTATION};
 use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::AccountName;
@@ -20,17 +19,11 @@ use crate::Shared;
 use crate::objects::is_conflict;
 use crate::servers::{Issuer, Server};
 
-/// The type that the Service Binding specification gives such a Secret.
-const SECRET_TYPE: &str = "servicebinding.io/postgresql";
-
 /// Certificates know whole seconds only.
 const SAME_END: Duration = Duration::from_secs(2);
 
 /// No certificate is made anew sooner than this after it was made.
 const MIN_LIFE: Duration = Duration::from_secs(1);
-
-/// Everything but what RFC 3986 calls unreserved.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What a session was handed.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +98,7 @@ pub async fn hand_out(
     expires_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Handed, Failure> {
-    let mut data = connection_data(session, server, account);
+    let mut data = server.binding.data(account, session.spec.database_name.as_deref());
     match (&server.issuer, &session.spec.certificate_request) {
         (Issuer::X509 { ca, ttl }, request) => {
             let not_after = expires_at.into_iter().chain(plus(now, *ttl)).min().unwrap_or(Timestamp::MAX);
@@ -124,15 +117,14 @@ pub async fn hand_out(
                 Failure::Obstacle(Obstacle::stalled(reasons::SECRET_INVALID, error.to_string()))
             })?;
             let valid = Some((certificate.not_before, certificate.not_after));
-            data.insert("tls.crt", certificate.chain_pem);
-            data.insert("tls.key", key.expose_secret().to_owned());
-            let secret_uid = write(shared, session, account, data).await?;
+            data.extend(server.binding.identity(certificate.chain_pem, key.expose_secret()));
+            let secret_uid = write(shared, session, server, account, data).await?;
             Ok(Handed { secret: Some(session.name_any()), secret_uid, certificate: None, valid })
         }
         (Issuer::Password, _) => {
             let Some(password) = password else { return Ok(Handed::default()) };
             data.insert("password", password.expose_secret().to_owned());
-            let secret_uid = write(shared, session, account, data).await?;
+            let secret_uid = write(shared, session, server, account, data).await?;
             Ok(Handed { secret: Some(session.name_any()), secret_uid, ..Handed::default() })
         }
         (Issuer::None, _) => Ok(Handed::default()),
@@ -203,6 +195,7 @@ pub async fn take_back(
 async fn write(
     shared: &Shared,
     session: &DatabaseSession,
+    server: &Server,
     account: &AccountName,
     data: BTreeMap<&'static str, String>,
 ) -> Result<Option<String>, Failure> {
@@ -220,7 +213,7 @@ async fn write(
             owner_references: session.controller_owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
-        type_: Some(SECRET_TYPE.to_owned()),
+        type_: Some(server.binding.shape.secret_type.to_owned()),
         data: Some(
             data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect(),
         ),
@@ -243,35 +236,6 @@ async fn write(
             ),
         ))),
     }
-}
-
-fn connection_data(
-    session: &DatabaseSession,
-    server: &Server,
-    account: &AccountName,
-) -> BTreeMap<&'static str, String> {
-    let database = session.spec.database_name.clone().unwrap_or_default();
-    let encode = |text: &str| utf8_percent_encode(text, COMPONENT).to_string();
-    let host = if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.clone() };
-    let uri = format!(
-        "postgresql://{}@{host}:{}/{}?sslmode={}",
-        encode(account.as_str()),
-        server.port,
-        encode(&database),
-        server.sslmode
-    );
-    let mut data = BTreeMap::from([
-        ("type", "postgresql".to_owned()),
-        ("host", server.host.clone()),
-        ("port", server.port.to_string()),
-        ("database", database),
-        ("username", account.to_string()),
-        ("uri", uri),
-    ]);
-    if let Some(ca) = &server.server_ca {
-        data.insert("ca.crt", ca.clone());
-    }
-    data
 }
 
 /// The request as PEM: the field holds PEM itself, or PEM in base64 as in a CertificateSigningRequest.
@@ -356,11 +320,6 @@ mod tests {
     fn an_authority_about_to_end_causes_no_hot_loop() {
         assert_eq!(valid(-60, 1).renew_at(None), Some(at(1)));
         assert_eq!(valid(-60, -10).renew_at(None), Some(at(-9)));
-    }
-
-    #[test]
-    fn names_are_escaped_in_the_uri() {
-        assert_eq!(utf8_percent_encode("a b@c/%é", COMPONENT).to_string(), "a%20b%40c%2F%25%C3%A9");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rolecall_api::{Auth, DatabaseAdmin, DatabaseSession, DatabaseUser, Protocol, reasons};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, reasons};
 use rolecall_engine::AccountName;
 use rolecall_policy::Roles;
 use rolecall_resolve::{Blocked, Grant, admin_user};
@@ -153,22 +153,13 @@ fn roles_of(world: &World, namespace: &Arc<str>, user: &DatabaseUser) -> Roles {
     roles
 }
 
+/// What no session on this DatabaseAdmin can ever have.
 fn unsupported(admin: &DatabaseAdmin, session: &DatabaseSession) -> Result<(), Blocked> {
-    let what = match (admin.spec.protocol, &admin.spec.auth) {
-        (Protocol::Redshift, _) => "protocol redshift is",
-        (Protocol::Mongodb, _) => "protocol mongodb is",
-        (Protocol::Postgres, Auth { aws_iam: Some(_), .. }) => "auth.awsIam is",
-        _ if admin.spec.user_credentials.aws_iam.is_some() => "userCredentials.awsIam is",
-        _ => match crate::admin::postgres_platform(admin) {
-            Err(refusal) => return Err(Blocked::permanent(reasons::UNSUPPORTED, refusal)),
-            Ok(_) => return Ok(()),
-        },
-    };
-    Err(Blocked::permanent(
-        reasons::UNSUPPORTED,
-        format!(
-            "{what} not supported yet by the DatabaseAdmin {:?}; sessions need another one",
-            session.spec.database
-        ),
-    ))
+    match crate::admin::unsupported(admin) {
+        None => Ok(()),
+        Some(why) => Err(Blocked::permanent(
+            reasons::UNSUPPORTED,
+            format!("sessions on the DatabaseAdmin {:?} cannot start: {why}", session.spec.database),
+        )),
+    }
 }

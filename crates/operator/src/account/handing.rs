@@ -299,8 +299,8 @@ fn active(
         secret: handed.secret,
         certificate: handed.certificate,
         connection: Some(Connection {
-            host: server.host.clone(),
-            port: server.port,
+            host: server.binding.host.clone(),
+            port: server.binding.port,
             database: session.spec.database_name.clone(),
         }),
         permissions: BTreeMap::new(),

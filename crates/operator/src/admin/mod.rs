@@ -15,7 +15,7 @@ use rolecall_api::names::TEARDOWN_FINALIZER;
 use rolecall_api::{DatabaseAdmin, Endpoint, MissingDbRoles, ObjectCounts, Orphans, reasons};
 use rolecall_engine::{Census, CensusEntry, Class, Finding, Needs, Probe, Reason};
 
-pub use connect::postgres_platform;
+pub use connect::unsupported;
 pub use teardown::end_account;
 
 use crate::Shared;

@@ -1,0 +1,140 @@
+//! From a DatabaseAdmin and its Secrets to a server that can be worked on.
+//!
+//! What differs from protocol to protocol stands in a module for each, and nowhere else in the operator.
+
+mod postgres;
+mod secrets;
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use rolecall_api::{DatabaseAdmin, Protocol, reasons};
+use rolecall_engine::credentials::Ca;
+use rolecall_engine::{Engine, Owner};
+
+use super::endpoint;
+use crate::Shared;
+use crate::account::lifecycle::Obstacle;
+use crate::binding::Binding;
+use crate::servers::{Issuer, Server};
+use crate::world::ObjectKey;
+use secrets::Secrets;
+
+/// What a module for a protocol makes of a DatabaseAdmin. What it is made from has gone into the fingerprint.
+struct Prepared {
+    /// Makes the engine. It connects to nothing.
+    engine: Box<dyn FnOnce() -> Result<Arc<dyn Engine>, rolecall_engine::Error> + Send>,
+    /// How users reach the server.
+    binding: Binding,
+    /// Roles that the platform adds to every account.
+    platform_roles: &'static [&'static str],
+}
+
+/// Why users cannot be provisioned with this DatabaseAdmin, whatever its server answers; `None` where they can.
+pub fn unsupported(admin: &DatabaseAdmin) -> Option<String> {
+    if admin.spec.auth.aws_iam.is_some() || admin.spec.user_credentials.aws_iam.is_some() {
+        return Some("awsIam is not supported yet; use x509 or password".to_owned());
+    }
+    match admin.spec.protocol {
+        Protocol::Postgres => postgres::unsupported(admin),
+        Protocol::Redshift => Some("protocol redshift is not supported yet".to_owned()),
+        Protocol::Mongodb => Some("protocol mongodb is not supported yet".to_owned()),
+    }
+}
+
+/// Makes the server, or gives back `before` where nothing that it was made from has changed. Reads Secrets, connects
+/// to nothing.
+pub(super) async fn read(
+    shared: &Shared,
+    admin: &DatabaseAdmin,
+    before: Option<&Arc<Server>>,
+    now: Timestamp,
+) -> Result<Arc<Server>, Obstacle> {
+    if let Some(why) = unsupported(admin) {
+        return Err(Obstacle::stalled(reasons::UNSUPPORTED, why));
+    }
+    let user = rolecall_resolve::admin_user(admin);
+    let Some(name) = user.name.clone() else {
+        return Err(Obstacle::stalled(
+            reasons::MISSING_ADMIN_USER,
+            "no admin user is named; set spec.adminUser.name or the label teleport.dev/db-admin",
+        ));
+    };
+    let mut secrets = Secrets::new(shared, admin.namespace().unwrap_or_default());
+    let max_connections = shared.settings.max_connections_per_server;
+    (admin.uid(), &name, &user.default_database, max_connections).hash(&mut secrets.hash);
+    let prepared = match admin.spec.protocol {
+        Protocol::Postgres => postgres::prepare(admin, &user, &name, max_connections, &mut secrets).await?,
+        // Told as unsupported above.
+        protocol @ (Protocol::Redshift | Protocol::Mongodb) => {
+            let what = format!("protocol {protocol:?} is not supported yet");
+            return Err(Obstacle::stalled(reasons::UNSUPPORTED, what));
+        }
+    };
+    prepared.binding.hash(&mut secrets.hash);
+    let issuer = issuer(admin, &mut secrets, now).await?;
+    let fingerprint = secrets.hash.finish();
+    if let Some(before) = before.filter(|before| before.fingerprint == fingerprint) {
+        return Ok(Arc::clone(before));
+    }
+    let engine =
+        (prepared.engine)().map_err(|error| Obstacle::stalled(reasons::SECRET_INVALID, error.to_string()))?;
+    Ok(Arc::new(Server {
+        engine,
+        owner: Owner {
+            uid: admin.uid().unwrap_or_default(),
+            admin: ObjectKey::of(admin).to_string(),
+            cluster: shared.settings.cluster_name.clone(),
+        },
+        endpoint: endpoint(admin, &name),
+        binding: prepared.binding,
+        issuer,
+        platform_roles: prepared.platform_roles,
+        fingerprint,
+    }))
+}
+
+/// The server that accounts are enabled on, where the DatabaseAdmin names another one by now: an operator that has
+/// just started knows it from the status alone.
+pub(super) async fn read_used(shared: &Shared, admin: &DatabaseAdmin, now: Timestamp) -> Option<Arc<Server>> {
+    let used = admin.status.as_ref()?.endpoint.clone()?;
+    let named = rolecall_resolve::admin_user(admin).name.unwrap_or_default();
+    if used == endpoint(admin, &named) {
+        return None;
+    }
+    let mut before = admin.clone();
+    before.spec.uri = used.uri;
+    before.spec.admin_user.name = Some(used.admin_user);
+    read(shared, &before, None, now).await.ok()
+}
+
+async fn issuer(
+    admin: &DatabaseAdmin,
+    secrets: &mut Secrets<'_>,
+    now: Timestamp,
+) -> Result<Issuer, Obstacle> {
+    let credentials = &admin.spec.user_credentials;
+    if credentials.password.is_some() {
+        "password".hash(&mut secrets.hash);
+        return Ok(Issuer::Password);
+    }
+    let Some(x509) = &credentials.x509 else { return Ok(Issuer::None) };
+    let at = "spec.userCredentials.x509.caSecretRef";
+    let (cert, key) = secrets.key_pair(&x509.ca_secret_ref.name, at).await?;
+    x509.ttl.hash(&mut secrets.hash);
+    let ca = Ca::from_pem(&cert, &key, now)
+        .map_err(|error| Obstacle::stalled(reasons::SECRET_INVALID, format!("{at}: {error}")))?;
+    Ok(Issuer::X509 { ca: Box::new(ca), ttl: x509.ttl.get() })
+}
+
+/// The CAs that the server's certificate is checked against, as PEM; `None`: those of the system.
+async fn server_ca(admin: &DatabaseAdmin, secrets: &mut Secrets<'_>) -> Result<Option<String>, Obstacle> {
+    match &admin.spec.tls.ca_secret_ref {
+        Some(reference) => {
+            secrets.text(&reference.name, &reference.key, "spec.tls.caSecretRef").await.map(Some)
+        }
+        None => Ok(None),
+    }
+}
