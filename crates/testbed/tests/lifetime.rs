@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rolecall_testbed::{PgVersion, Postgres, Result};
+use rolecall_testbed::{Mongo, PgVersion, Postgres, Result};
 
 /// Set for the child process that holds a server and is then killed.
 const HOLDER: &str = "ROLECALL_TESTBED_HOLDER";
@@ -18,7 +18,9 @@ async fn holder() -> Result<()> {
         // A backend of its own, and one frozen: both have to go as well.
         let _client = pg.superuser("postgres").await?;
         pg.pause().await;
-        println!("directory={}", pg.socket_dir().display());
+        let mongo = Mongo::start().await?;
+        mongo.pause(0).await;
+        println!("directory={} {}", pg.socket_dir().display(), mongo.dir().display());
         tokio::time::sleep(Duration::from_secs(60)).await;
     }
     Ok(())
@@ -34,15 +36,18 @@ fn a_killed_owner_leaves_nothing_behind() {
         .unwrap();
     let output = BufReader::new(owner.stdout.take().unwrap());
     let line = output.lines().map_while(|line| line.ok()).find(|line| line.contains("directory=")).unwrap();
-    let dir = PathBuf::from(line.split_once("directory=").unwrap().1);
-    assert!(dir.is_dir());
-    assert!(processes_of(&dir) > 4, "postmaster, supervisor, sweeper and backends");
+    let dirs: Vec<_> = line.split_once("directory=").unwrap().1.split(' ').map(PathBuf::from).collect();
+    assert!(dirs.iter().all(|dir| dir.is_dir()));
+    assert!(processes_of(&dirs[0]) > 4, "postmaster, supervisor, sweeper and backends");
+    assert_eq!(processes_of(&dirs[1]), 3, "mongod, supervisor and sweeper");
 
     // SIGKILL: no destructor runs.
     owner.kill().unwrap();
     owner.wait().unwrap();
-    until("the directory is gone", || !dir.exists());
-    until("the processes are gone", || processes_of(&dir) == 0);
+    for dir in dirs {
+        until("the directory is gone", || !dir.exists());
+        until("the processes are gone", || processes_of(&dir) == 0);
+    }
 }
 
 #[tokio::test]

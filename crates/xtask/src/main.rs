@@ -25,7 +25,7 @@ enum Task {
     Demo(demo::Args),
     /// Runs everything that has to pass: formatting, lints, generated files, dependencies, all tests.
     Test(tests::Args),
-    /// Keeps a cluster and PostgreSQL servers running in the background.
+    /// Keeps a cluster, PostgreSQL and MongoDB servers running in the background.
     Testbed(testbed::Args),
     /// Writes the files that are generated from the code.
     Generate(generate::Args),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rolecall_testbed::progress::Progress;
-use rolecall_testbed::{Certificate, Cluster, PgVersion, Postgres, cache_dir, components};
+use rolecall_testbed::{Certificate, Cluster, Mongo, MongoAdmin, PgVersion, Postgres, cache_dir, components};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,15 +23,8 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// Starts a cluster and PostgreSQL servers and tells how to reach them.
-    Up {
-        /// Only these PostgreSQL versions, for example `--postgres 16,17`.
-        #[arg(long, value_delimiter = ',', default_value = "15,16,17,18", value_parser = parse_version)]
-        postgres: Vec<PgVersion>,
-        /// No Kubernetes cluster.
-        #[arg(long)]
-        no_cluster: bool,
-    },
+    /// Starts a cluster, PostgreSQL servers and a MongoDB replica set, and tells how to reach them.
+    Up(Wanted),
     /// Stops what `up` started and removes its data.
     Down,
     /// Tells again how to reach what `up` started.
@@ -40,12 +33,34 @@ enum Action {
     Prepare,
     /// Holds the components for `up`.
     #[command(hide = true)]
-    Hold {
-        #[arg(long, value_delimiter = ',', value_parser = parse_version)]
-        postgres: Vec<PgVersion>,
-        #[arg(long)]
-        no_cluster: bool,
-    },
+    Hold(Wanted),
+}
+
+/// Which components to start.
+#[derive(Clone, clap::Args)]
+struct Wanted {
+    /// Only these PostgreSQL versions, for example `--postgres 16,17`.
+    #[arg(long, value_delimiter = ',', default_value = "15,16,17,18", value_parser = parse_version)]
+    postgres: Vec<PgVersion>,
+    /// So many members of the MongoDB replica set; 0 for none.
+    #[arg(long, default_value_t = 1, value_name = "MEMBERS")]
+    mongo: usize,
+    /// No Kubernetes cluster.
+    #[arg(long)]
+    no_cluster: bool,
+}
+
+impl Wanted {
+    /// The arguments that say the same.
+    fn arguments(&self) -> Vec<String> {
+        let versions: Vec<String> = self.postgres.iter().map(|version| version.major().to_string()).collect();
+        let mut arguments =
+            vec![format!("--postgres={}", versions.join(",")), format!("--mongo={}", self.mongo)];
+        if self.no_cluster {
+            arguments.push("--no-cluster".to_owned());
+        }
+        arguments
+    }
 }
 
 /// What the holder tells about itself once everything is up.
@@ -62,13 +77,13 @@ struct State {
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let place = Place::new()?;
     match args.action {
-        Action::Up { postgres, no_cluster } => up(&place, &postgres, no_cluster).await,
+        Action::Up(wanted) => up(&place, wanted).await,
         Action::Down => down(&place),
         Action::Status => status(&place),
         Action::Prepare => {
             tokio::task::spawn_blocking(components::prepare_all).await?.context("preparing the components")
         }
-        Action::Hold { postgres, no_cluster } => hold(&place, &postgres, no_cluster).await,
+        Action::Hold(wanted) => hold(&place, &wanted).await,
     }
 }
 
@@ -112,7 +127,7 @@ impl Place {
     }
 }
 
-async fn up(place: &Place, postgres: &[PgVersion], no_cluster: bool) -> anyhow::Result<()> {
+async fn up(place: &Place, wanted: Wanted) -> anyhow::Result<()> {
     if let Some(state) = place.read()? {
         println!("already up (stop it with `cargo xtask testbed down`)\n\n{}", state.text);
         return Ok(());
@@ -121,19 +136,12 @@ async fn up(place: &Place, postgres: &[PgVersion], no_cluster: bool) -> anyhow::
         bail!("another `cargo xtask testbed up` is starting");
     }
     // Here and not in the holder: this is where somebody watches the progress.
-    let versions = postgres.to_vec();
-    tokio::task::spawn_blocking(move || prepare(&versions, no_cluster)).await??;
+    let arguments = wanted.arguments();
+    tokio::task::spawn_blocking(move || prepare(&wanted)).await??;
 
     let log = File::create(place.log()).context("creating the log")?;
-    let versions: Vec<String> = postgres.iter().map(|version| version.major().to_string()).collect();
     let mut holder = Command::new(std::env::current_exe()?);
-    holder.args(["testbed", "hold"]);
-    if !versions.is_empty() {
-        holder.args(["--postgres", &versions.join(",")]);
-    }
-    if no_cluster {
-        holder.arg("--no-cluster");
-    }
+    holder.args(["testbed", "hold"]).args(arguments);
     // Away from our terminal and directory: it lives on when both are gone.
     holder.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).current_dir("/");
     let mut holder = holder.spawn().context("starting the holder")?;
@@ -154,11 +162,14 @@ async fn up(place: &Place, postgres: &[PgVersion], no_cluster: bool) -> anyhow::
     }
 }
 
-fn prepare(postgres: &[PgVersion], no_cluster: bool) -> rolecall_testbed::Result<()> {
-    for version in postgres {
+fn prepare(wanted: &Wanted) -> rolecall_testbed::Result<()> {
+    for version in &wanted.postgres {
         components::postgres(*version)?;
     }
-    if !no_cluster {
+    if wanted.mongo > 0 {
+        components::mongodb()?;
+    }
+    if !wanted.no_cluster {
         components::etcd()?;
         components::Kubernetes::prepare()?;
     }
@@ -192,7 +203,7 @@ fn status(place: &Place) -> anyhow::Result<()> {
 }
 
 /// Starts everything, tells about it, and waits for the signal to end.
-async fn hold(place: &Place, postgres: &[PgVersion], no_cluster: bool) -> anyhow::Result<()> {
+async fn hold(place: &Place, wanted: &Wanted) -> anyhow::Result<()> {
     let lock = place.lock()?;
     // Whoever asks for the state holds the lock for a moment, so one failure says little.
     let mut tries = 0;
@@ -209,12 +220,19 @@ async fn hold(place: &Place, postgres: &[PgVersion], no_cluster: bool) -> anyhow
 
     let mut text = String::new();
     let mut servers = Vec::new();
-    for version in postgres {
+    for version in &wanted.postgres {
         let server = Postgres::start(*version).await?;
         text.push_str(&describe_postgres(&server, place).await?);
         servers.push(server);
     }
-    let cluster = if no_cluster { None } else { Some(Cluster::start().await?) };
+    let mongo = match wanted.mongo {
+        0 => None,
+        members => Some(Mongo::builder().members(members).start().await?),
+    };
+    if let Some(mongo) = &mongo {
+        text.push_str(&describe_mongo(mongo, place).await?);
+    }
+    let cluster = if wanted.no_cluster { None } else { Some(Cluster::start().await?) };
     if let Some(cluster) = &cluster {
         text.push_str(&format!(
             "Kubernetes\n  export KUBECONFIG={}\n  alias kubectl={}\n\n",
@@ -231,7 +249,7 @@ async fn hold(place: &Place, postgres: &[PgVersion], no_cluster: bool) -> anyhow
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    drop((cluster, servers));
+    drop((cluster, mongo, servers));
     fs::remove_file(place.state())?;
     drop(lock);
     Ok(())
@@ -254,9 +272,35 @@ async fn describe_postgres(server: &Postgres, place: &Place) -> anyhow::Result<S
     ))
 }
 
+/// How to reach the replica set, as its superuser and as an operator's admin user. Writes the files that mongosh needs.
+async fn describe_mongo(mongo: &Mongo, place: &Place) -> anyhow::Result<String> {
+    let root = mongo.create_user("root", &["root@admin"]).await?;
+    let admin = mongo.create_admin("teleport-admin", &MongoAdmin::documented()).await?;
+    let mut text = "MongoDB\n".to_owned();
+    for identity in [&root, &admin] {
+        let dir = place.dir.join("mongodb").join(&identity.common_name);
+        write_files(&dir, mongo.server_ca_pem(), identity)?;
+        text.push_str(&format!(
+            "  mongosh '{}&authMechanism=MONGODB-X509&authSource=$external' \
+             --tls --tlsCAFile {files}/ca.crt --tlsCertificateKeyFile {files}/client.pem\n",
+            mongo.uri(),
+            files = dir.display(),
+        ));
+    }
+    text.push('\n');
+    Ok(text)
+}
+
 fn write_files(dir: &Path, ca_pem: &str, identity: &Certificate) -> anyhow::Result<()> {
     fs::create_dir_all(dir)?;
-    let files = [("ca.crt", ca_pem), ("client.crt", &identity.cert_pem), ("client.key", &identity.key_pem)];
+    // mongosh wants both in one file.
+    let both = format!("{}{}", identity.cert_pem, identity.key_pem);
+    let files = [
+        ("ca.crt", ca_pem),
+        ("client.crt", &identity.cert_pem),
+        ("client.key", &identity.key_pem),
+        ("client.pem", &both),
+    ];
     for (name, text) in files {
         let path = dir.join(name);
         // An old file would keep its mode, and libpq refuses keys that others may read.

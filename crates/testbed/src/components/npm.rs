@@ -17,6 +17,11 @@ const LOCK: [(&str, &str); 2] = [
     ("package-lock.json", include_str!("../../components/postgres/package-lock.json")),
 ];
 
+/// The directory of the libraries that PostgreSQL of this version brings along, OpenSSL 1.1 among them.
+pub(super) fn libraries(version: PgVersion) -> Result<PathBuf> {
+    Ok(native(&cache::ensure("postgres", &LOCK, fetch)?, version).join("lib"))
+}
+
 pub(super) fn postgres(version: PgVersion) -> Result<PostgresInstallation> {
     let dir = cache::ensure("postgres", &LOCK, fetch)?;
     let bin = native(&dir, version).join("bin");
