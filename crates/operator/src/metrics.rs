@@ -31,6 +31,8 @@ pub struct Metrics {
     round_trips: Family<Server, Gauge>,
     connections: Family<Server, Gauge>,
     reachable: Family<Server, Gauge>,
+    verified: Family<Server, Gauge>,
+    crowded: Family<Server, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -72,6 +74,8 @@ impl Metrics {
             round_trips: Family::default(),
             connections: Family::default(),
             reachable: Family::default(),
+            verified: Family::default(),
+            crowded: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("looks", "Looks at something, by kind and outcome", metrics.looks.clone());
@@ -95,17 +99,27 @@ impl Metrics {
             metrics.watches_failed.clone(),
         );
         registry.register(
-            "sql_statements",
-            "Statements sent since the server was connected",
+            "server_statements",
+            "Statements and commands sent since the server was connected",
             metrics.statements.clone(),
         );
         registry.register(
-            "sql_round_trips",
+            "server_round_trips",
             "Round trips since the server was connected",
             metrics.round_trips.clone(),
         );
-        registry.register("sql_connections", "Open connections", metrics.connections.clone());
+        registry.register("server_connections", "Open connections", metrics.connections.clone());
         registry.register("server_reachable", "1: the server answers", metrics.reachable.clone());
+        registry.register(
+            "server_verified_timestamp_seconds",
+            "When the rights of the admin user were last verified, in Unix time",
+            metrics.verified.clone(),
+        );
+        registry.register(
+            "crowded_access_lists",
+            "Objects that hold so many grants to single users that the server will soon refuse any more",
+            metrics.crowded.clone(),
+        );
         metrics
     }
 
@@ -172,12 +186,23 @@ impl Metrics {
             oldest = oldest.max(since.map_or(0, |since| now.duration_since(since).as_secs()));
         }
         self.oldest_ending.set(oldest);
-        for family in [&self.statements, &self.round_trips, &self.connections, &self.reachable] {
-            family.clear();
-        }
+        let families = [
+            &self.statements,
+            &self.round_trips,
+            &self.connections,
+            &self.reachable,
+            &self.verified,
+            &self.crowded,
+        ];
+        families.into_iter().for_each(Family::clear);
         for (key, state) in shared.servers.states() {
             let label = Server { database_admin: key.to_string() };
             self.reachable.get_or_create(&label).set(i64::from(!state.unreachable && state.server.is_some()));
+            if let Some(verified) = state.verified {
+                self.verified.get_or_create(&label).set(verified.as_second());
+            }
+            let crowded = shared.sets.imported(&key).1.crowded.len();
+            self.crowded.get_or_create(&label).set(i64::try_from(crowded).unwrap_or(i64::MAX));
             let Some(server) = state.server else { continue };
             let stats = server.engine.stats();
             let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

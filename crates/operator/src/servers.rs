@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rolecall_api::Endpoint;
 use rolecall_engine::credentials::Ca;
 use rolecall_engine::{Engine, Owner};
@@ -60,6 +61,8 @@ pub struct State {
     pub obstacle: Option<Obstacle>,
     /// It does not answer: nothing can be ended on it either.
     pub unreachable: bool,
+    /// When its admin user's rights were last verified.
+    pub verified: Option<Timestamp>,
 }
 
 /// All servers, by DatabaseAdmin.

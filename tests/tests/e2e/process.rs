@@ -30,11 +30,15 @@ async fn it_serves_probes_and_metrics() -> Result<()> {
     for line in [
         "rolecall_sessions{phase=\"Active\"} 1".to_owned(),
         format!("rolecall_server_reachable{{{server}}} 1"),
+        format!("rolecall_crowded_access_lists{{{server}}} 0"),
         "rolecall_session_changes_total{phase=\"Active\"} 1".to_owned(),
         "rolecall_workers_died_total 0".to_owned(),
     ] {
         assert!(metrics.lines().any(|found| found == line), "no line {line} in\n{metrics}");
     }
+    let verified = format!("rolecall_server_verified_timestamp_seconds{{{server}}} ");
+    let verified = metrics.lines().find_map(|line| line.strip_prefix(&verified)).context(verified.clone())?;
+    assert!(verified.parse::<i64>()? > 1_700_000_000, "{verified}");
     assert!(!metrics.contains("alice"), "metrics name nobody");
     Ok(())
 }

@@ -91,7 +91,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
     let mut seen = Seen {
         objects,
         crowded: found.crowded,
-        state: State { server: before.server.clone(), ..State::default() },
+        state: State { server: before.server.clone(), verified: before.verified, ..State::default() },
         ..Seen::default()
     };
     let server = match connect::read(shared, admin, before.server.as_ref(), now).await {
@@ -134,6 +134,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
                 old.engine.close().await;
             }
             seen.reachable = Some(true);
+            seen.state.verified = Some(now);
             seen.state.obstacle = blocking(&probe);
             seen.endpoint = Some(server.endpoint.clone());
             seen.probe = Some(with_objects(probe, shared.sets.lacking(key)));

@@ -51,8 +51,8 @@ impl Gauges {
         let pid = bed.operator.pid();
         Ok(Self {
             requests: requests(&api),
-            statements: count("rolecall_sql_statements"),
-            round_trips: count("rolecall_sql_round_trips"),
+            statements: count("rolecall_server_statements"),
+            round_trips: count("rolecall_server_round_trips"),
             connections: connections.parse().unwrap_or(0),
             cpu_ms: cpu(bed),
             resident_kib: memory(pid, "VmRSS:"),
