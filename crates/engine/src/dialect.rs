@@ -8,7 +8,7 @@ use crate::account::{MAX_NAME_BYTES, SetFacts};
 use crate::mongodb::{self, RoleName};
 use crate::plan::quoted;
 use crate::sets::set_role_name;
-use crate::{MARKER, Reason};
+use crate::{AccountName, MARKER, Reason};
 
 /// A kind of server, as far as names and remedies go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -67,6 +67,24 @@ impl Dialect {
         match self {
             Self::PostgreSql => format!("it is no member of {MARKER:?}"),
             Self::MongoDb => format!("its customData has no {MARKER:?}: true"),
+        }
+    }
+
+    /// What to do with an account of ours that somebody took the marker from.
+    pub(crate) fn decide_account(self, account: &AccountName) -> String {
+        match self {
+            Self::PostgreSql => {
+                let user = quoted(account.as_str());
+                format!(
+                    "run GRANT {} TO {user} to have it ended, or COMMENT ON ROLE {user} IS NULL to have it forgotten",
+                    quoted(MARKER)
+                )
+            }
+            Self::MongoDb => format!(
+                "run {} to end it by hand, or {} to have it forgotten",
+                mongodb::remedy::drop_user(account),
+                mongodb::remedy::forget_user(account)
+            ),
         }
     }
 
@@ -138,6 +156,7 @@ mod tests {
                 [
                     format!("{dialect:?}"),
                     dialect.no_marker(),
+                    dialect.decide_account(&AccountName::new("o\"brien, jr").unwrap()),
                     dialect.create_role(role),
                     dialect.not_grantable(role, "ad, min").1,
                     dialect.drop_set(role),

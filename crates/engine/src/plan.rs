@@ -145,6 +145,29 @@ pub fn settled(desired: &Desired) -> Desired {
     desired
 }
 
+/// Is an account whose access should end one that we may end, or one that cannot be used?
+///
+/// # Errors
+///
+/// `UserConflict` when it carries our record and can be used, but somebody took its marker away: it is left alone, and
+/// the access is not gone.
+pub fn check_ended(desired: &Desired, observed: &Observed) -> Result<(), Refusal> {
+    let Some(account) = &observed.account else { return Ok(()) };
+    let usable = account.enabled || account.backends > 0;
+    if account.managed || !usable || !is_ours(desired, account) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::UserConflict,
+        format!(
+            "{} can still be used and carries our record, but is left alone: {}; {}",
+            desired.account,
+            observed.dialect.no_marker(),
+            observed.dialect.decide_account(&desired.account)
+        ),
+    ))
+}
+
 /// Can a session on this logical database start, as far as the database goes?
 ///
 /// # Errors

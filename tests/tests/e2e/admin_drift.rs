@@ -1,8 +1,9 @@
 //! What somebody does by hand on the server, or to objects while nobody looks.
 
 use anyhow::{Context, Result};
-use rolecall_api::{DatabaseAdmin, DatabaseSession};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, SessionPhase};
 use rolecall_tests::World;
+use rolecall_tests::objects::{is_ready, message_of, reason_of};
 use rolecall_tests::world::{ADMIN_USER, ALICE};
 use serde_json::json;
 
@@ -43,6 +44,28 @@ async fn what_somebody_changed_by_hand_is_mended_though_no_object_changes() -> R
         world.pg.sql("postgres", &by_hand).await?;
         world.account_until("what policy says", as_left).await.context(by_hand)?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_access_whose_marker_somebody_took_is_not_over_while_it_can_be_used() -> Result<()> {
+    let world = World::builder().flag("--look-interval=1s").start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let by_hand = format!("revoke \"teleport-auto-user\" from \"{ALICE}\" granted by \"{ADMIN_USER}\"");
+    world.pg.sql("postgres", &by_hand).await?;
+    let told = |session: &DatabaseSession| reason_of(session) == "UserConflict" && !is_ready(session);
+    world.until("alice-orders", "in conflict", told).await?;
+    world.event("alice-orders", "UserConflict").await?;
+
+    world.delete::<DatabaseSession>("alice-orders").await?;
+    let session = world.phase("alice-orders", SessionPhase::Ending, "UserConflict").await?;
+    let remedy = format!("GRANT \"teleport-auto-user\" TO \"{ALICE}\"");
+    assert!(message_of(&session).contains(&remedy), "{}", message_of(&session));
+    assert!(world.account().await?.is_some_and(|account| account.login), "it is not touched");
+    world.pg.sql("postgres", &remedy).await?;
+    world.gone::<DatabaseSession>("alice-orders").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
     Ok(())
 }
 

@@ -4,11 +4,13 @@ use serde_json::{Value, json};
 
 use super::name::user_name_of;
 use super::role::RoleName;
+use crate::AccountName;
 
 /// Where users that prove themselves by a certificate are kept.
 pub(crate) const EXTERNAL: &str = "$external";
 
-/// `db.getSiblingDB(database).runCommand(command)`
+/// `db.getSiblingDB(database).runCommand(command)`. The name of the command must come first, and it does where it is the
+/// first in the alphabet, too.
 pub(crate) fn run(database: &str, command: &Value) -> String {
     format!("db.getSiblingDB({}).runCommand({command})", json!(database))
 }
@@ -27,6 +29,17 @@ pub(crate) fn drop_role(role: &str) -> String {
         Ok(name) => run(&name.database, &json!({"dropRole": name.role})),
         Err(_) => format!("dropRole for {role:?}"),
     }
+}
+
+/// Drops a user.
+pub(crate) fn drop_user(account: &AccountName) -> String {
+    run(EXTERNAL, &json!({"dropUser": user_name_of(account.as_str())}))
+}
+
+/// Takes marker and record away from a user.
+pub(crate) fn forget_user(account: &AccountName) -> String {
+    let user = json!(user_name_of(account.as_str()));
+    format!("db.getSiblingDB({}).updateUser({user}, {{\"customData\": {{}}}})", json!(EXTERNAL))
 }
 
 /// Lets the admin user grant the roles of the database that `role` belongs to.

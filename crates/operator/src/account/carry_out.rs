@@ -64,6 +64,12 @@ impl Round {
             adjust.terminate |= adjust.revoke.iter().any(|role| shared.sets.may_execute(&key.admin, role));
         }
         let ends_account = matches!(desired.want, Want::Ended { .. });
+        if ends_account && let Err(refusal) = plan::check_ended(&desired, &observed) {
+            let obstacle = Obstacle::stalled(refusal.reason.as_str(), refusal.message);
+            self.note_account(key, AccountPhase::Conflict, &[], Some(&obstacle.message));
+            self.hold_ends(shared, key, &obstacle).await?;
+            return Ok(true);
+        }
         if !ends_account && !self.prepare_starts(shared, key, server, account, password.text()).await? {
             return Ok(false);
         }

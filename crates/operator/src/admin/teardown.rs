@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
 use rolecall_api::{DatabaseAdmin, Deletion, reasons};
-use rolecall_engine::{AccountName, Applied, Desired, Want, plan};
+use rolecall_engine::{AccountName, Applied, Class, Desired, Want, plan};
 
 use super::status::Seen;
 use crate::Shared;
@@ -105,7 +105,17 @@ pub async fn end_account(
     let desired =
         Desired { account, owner: server.owner.clone(), session_database: None, want: Want::Ended { drop } };
     let observed = server.engine.observe(&desired.query()).await?;
-    // Ending is never refused: what is not ours is left alone.
+    if let Err(refusal) = plan::check_ended(&desired, &observed) {
+        return Err(rolecall_engine::Error {
+            class: Class::Refused,
+            reason: refusal.reason,
+            attempted: format!("ending {}", desired.account),
+            code: String::new(),
+            detail: refusal.message,
+            remedy: String::new(),
+        });
+    }
+    // Planning an end is never refused: what is not ours is left alone.
     match plan::plan(&desired, &observed) {
         Ok(plan) => server.engine.apply(&plan).await,
         Err(_) => Ok(Applied::default()),
