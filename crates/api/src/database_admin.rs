@@ -44,6 +44,7 @@ use crate::{DatabaseAdminStatus, GoDuration, SecretKeyRef, SecretRef, schema};
     validation = at(".platform", rules::PLATFORM_REDSHIFT),
     validation = at(".tls", rules::TLS_FOR_ADMIN),
     validation = at(".tls", rules::TLS_FOR_USERS),
+    validation = at(".tls", rules::MONGODB_TLS),
     validation = at(".userCredentials", rules::MONGODB_USERS),
 )]
 #[serde(rename_all = "camelCase")]
@@ -177,7 +178,7 @@ pub struct AdminUser {
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
     /// What is checked. `VerifyFull` (default): the certificate chain and the host name. `VerifyCa`: the
-    /// chain only. `Disable`: no TLS at all; refused with `x509` and `awsIam`.
+    /// chain only; refused with `mongodb`. `Disable`: no TLS at all; refused with `x509` and `awsIam`.
     #[serde(default)]
     pub mode: TlsMode,
 
@@ -186,7 +187,7 @@ pub struct Tls {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretKeyRef>,
 
-    /// Name that the server's certificate must carry. Absent: the host in `uri`.
+    /// Name that the server's certificate must carry. Absent: the host in `uri`. Not with `mongodb`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub server_name: Option<String>,

@@ -93,7 +93,7 @@ reasons! {
         "A Secret of the session's name exists that this session does not control; it is never written.",
         "Delete or rename that Secret, or give the session another name.";
     DATABASE_NAME_REQUIRED = "DatabaseNameRequired":
-        "A session on postgres or redshift needs a logical database.",
+        "A session on postgres or redshift needs a logical database; on mongodb object permissions do.",
         "Create the session anew with `databaseName`.";
     TTL_TOO_LONG = "TtlTooLong":
         "The session asks for a longer `ttl` than the `maxSessionTtl` of the user's roles.",

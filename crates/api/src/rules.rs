@@ -177,6 +177,14 @@ pub(crate) const TLS_FOR_USERS: Rule = (
      use VerifyFull, or userCredentials.password",
 );
 
+/// DatabaseAdmin: a driver of MongoDB checks the name that it dials.
+pub(crate) const MONGODB_TLS: Rule = (
+    "self.protocol != 'mongodb' || !has(self.tls) \
+     || (self.tls.mode != 'VerifyCa' && !has(self.tls.serverName))",
+    "must have mode VerifyFull and no serverName with protocol mongodb; write the names that the servers' certificates \
+     carry into uri",
+);
+
 /// DatabaseAdmin.
 pub(crate) const MONGODB_USERS: Rule = (
     "self.protocol != 'mongodb' || !has(self.userCredentials) \

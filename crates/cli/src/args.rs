@@ -31,7 +31,7 @@ pub struct Cli {
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 done; 1 error, with a message on standard error; 2 the answer is no, where that was
-asked for (explain --exit-code, convert --strict). connect ends with the status of psql.";
+asked for (explain --exit-code, convert --strict). connect ends with the status of the client program.";
 
 /// Flags of every command.
 #[derive(Clone, Debug, Default, Args)]
@@ -74,7 +74,7 @@ pub enum Command {
     End(EndArgs),
     /// Convert Teleport's db, role, db_object_import_rule and user YAML to Rolecall's kinds.
     Convert(ConvertArgs),
-    /// Start a session on a PostgreSQL database, run psql in it, and end the session.
+    /// Start a session, run psql or mongosh in it, and end the session.
     Connect(ConnectArgs),
 }
 
@@ -262,7 +262,7 @@ pub struct ConnectArgs {
     #[arg(short, long, env = "ROLECALL_USER", hide_env_values = true)]
     pub user: Option<String>,
 
-    /// The logical database.
+    /// The logical database. Without it mongosh starts in `test`; psql needs it.
     #[arg(long, value_name = "NAME")]
     pub db_name: Option<String>,
 
@@ -279,7 +279,7 @@ pub struct ConnectArgs {
     pub reason: Option<String>,
 
     /// Connect to this address instead of the server's own, for example that of a port-forward. The server's
-    /// certificate must still carry the server's own name.
+    /// certificate must still carry the server's own name. Not with MongoDB.
     #[arg(long, value_name = "HOST:PORT")]
     pub address: Option<String>,
 
@@ -292,9 +292,9 @@ pub struct ConnectArgs {
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     pub timeout: std::time::Duration,
 
-    /// Arguments for psql.
-    #[arg(last = true, value_name = "PSQL_ARGS")]
-    pub psql_args: Vec<std::ffi::OsString>,
+    /// Arguments for psql or mongosh.
+    #[arg(last = true, value_name = "ARGS")]
+    pub client_args: Vec<std::ffi::OsString>,
 
     /// This cluster's name, as the operator's --cluster-name.
     #[arg(
@@ -316,8 +316,11 @@ Examples:
   # One statement with one role, through a port-forward
   kubectl rolecall connect orders --db-name horizon --db-roles reader --address 127.0.0.1:5432 -- -c 'select 1'
 
+  # mongosh on a MongoDB, with one command
+  kubectl rolecall connect events --db-name horizon -- --quiet --eval 'db.orders.countDocuments()'
+
 The key never leaves this machine: the session gets a certificate request. Key and certificate lie in
-a directory that only you can read, until psql ends.";
+a directory that only you can read, until the client program ends.";
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {
     rolecall_api::duration::parse(text).map_err(|error| error.to_string())

@@ -11,7 +11,7 @@
 //! | [`ls`] | which databases a user reaches |
 //! | [`sessions`], [`end`] | what is live; ending it |
 //! | [`convert`] | Teleport's YAML to Rolecall's kinds |
-//! | [`connect`] | a session with a certificate, and psql in it |
+//! | [`connect`] | a session with a certificate, and psql or mongosh in it |
 //! | [`output`], [`table`] | what is printed |
 
 pub mod args;

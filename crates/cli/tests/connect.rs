@@ -1,4 +1,4 @@
-//! `connect`, with a script in psql's place and a task in the operator's.
+//! `connect`, with a script in the client program's place and a task in the operator's.
 
 #![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
@@ -24,8 +24,13 @@ struct Bench {
 }
 
 impl Bench {
-    /// A namespace with alice and a database; `psql` is this script.
+    /// A namespace with alice and a database of each kind; `psql` is this script.
     async fn new(namespace: &'static str, psql: &str) -> Self {
+        Self::with_program(namespace, "psql", psql).await
+    }
+
+    /// As [`Bench::new`], with another client program.
+    async fn with_program(namespace: &'static str, program: &str, script: &str) -> Self {
         static KINDS: OnceCell<()> = OnceCell::const_new();
         let cluster = Cluster::shared().await.expect("the cluster starts");
         KINDS
@@ -46,31 +51,30 @@ impl Bench {
 {{apiVersion: rolecall.dev/v1alpha1, kind: DatabaseAdmin, metadata: {{name: orders, namespace: {namespace}}},
  spec: {{protocol: postgres, uri: 'orders-db.example:5432', adminUser: {{name: teleport-admin}},
          auth: {{x509: {{secretRef: {{name: a}}}}}}, tls: {{caSecretRef: {{name: ca, key: ca.crt}}}},
+         userCredentials: {{x509: {{caSecretRef: {{name: b}}}}}}}}}}
+---
+{{apiVersion: rolecall.dev/v1alpha1, kind: DatabaseAdmin, metadata: {{name: events, namespace: {namespace}}},
+ spec: {{protocol: mongodb, uri: 'mongodb://m0.example,m1.example/?replicaSet=rs0', adminUser: {{name: teleport-admin}},
+         auth: {{x509: {{secretRef: {{name: a}}}}}}, tls: {{caSecretRef: {{name: ca, key: ca.crt}}}},
          userCredentials: {{x509: {{caSecretRef: {{name: b}}}}}}}}}}"
         );
         cluster.apply(&manifests).await.expect("the manifests are valid");
         let bin = tempfile::tempdir().expect("a directory can be made");
-        let path = bin.path().join("psql");
-        std::fs::write(&path, format!("#!/bin/sh\n{psql}\n")).expect("the script is written");
+        let path = bin.path().join(program);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("the script is written");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("it can be run");
         Self { cluster, namespace, bin }
     }
 
     fn connect(&self, args: &[&str]) -> Command {
+        self.connect_to("orders", &[&["--db-name", "horizon"], args].concat())
+    }
+
+    fn connect_to(&self, database: &str, args: &[&str]) -> Command {
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-rolecall"));
         command
-            .args([
-                "connect",
-                "orders",
-                "--user",
-                "alice",
-                "--db-name",
-                "horizon",
-                "-n",
-                self.namespace,
-                "--kubeconfig",
-            ])
+            .args(["connect", database, "--user", "alice", "-n", self.namespace, "--kubeconfig"])
             .arg(self.cluster.kubeconfig())
             .args(args)
             .env("PATH", format!("{}:{path}", self.bin.path().display()))
@@ -184,6 +188,49 @@ async fn psql_runs_in_a_session_that_ends_with_it() {
     );
     assert_eq!(bench.sessions().await, Vec::<Value>::new());
     assert_eq!(bench.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn mongosh_runs_in_a_session_with_key_and_certificate_in_one_file() {
+    let script = "for a in \"$@\"; do echo \"$a\" | sed 's/.*rolecall-[^/]*/DIR/'; done; stat -c %a \"$3\" \"$5\"; \
+                  sed -n '1p;2p' \"$3\"; cat \"$5\"; exit 3";
+    let bench = Bench::with_program("mongosh", "mongosh", script).await;
+    let child = bench.connect_to("events", &["--", "--eval", "1"]).spawn().expect("the program starts");
+    let session = bench.answer(active()).await;
+    let output =
+        timeout(PATIENCE, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "mongodb://m0.example:27017,m1.example:27017/?tls=true&authMechanism=MONGODB-X509&authSource=%24external\
+         &replicaSet=rs0\n--tlsCertificateKeyFile\nDIR/tls.pem\n--tlsCAFile\nDIR/ca.crt\n--eval\n1\n600\n600\n\
+         CERTIFICATE\n-----BEGIN PRIVATE KEY-----\nAUTHORITIES",
+        "{told}"
+    );
+    assert_eq!(session["spec"]["databaseName"], Value::Null);
+    assert_eq!(bench.sessions().await, Vec::<Value>::new());
+    assert_eq!(bench.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_client_program_that_is_missing_is_named_before_there_is_a_session() {
+    let bench = Bench::new("missing", "echo never").await;
+    let directories = bench.bin.path().as_os_str();
+    let missing =
+        bench.connect_to("events", &[]).env("PATH", directories).output().await.expect("the program starts");
+    assert_eq!(
+        String::from_utf8_lossy(&missing.stderr),
+        "error: there is no mongosh on the PATH; install MongoDB's shell: https://www.mongodb.com/docs/mongodb-shell/install\n"
+    );
+    let refused = bench
+        .connect_to("events", &["--address", "127.0.0.1:27017"])
+        .output()
+        .await
+        .expect("the program starts");
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.starts_with("error: --address does not work with MongoDB"), "{told}");
+    assert_eq!(bench.sessions().await, Vec::<Value>::new());
 }
 
 #[tokio::test]

@@ -278,6 +278,30 @@ fn database_roles_come_from_the_role_and_from_traits() {
 }
 
 #[test]
+fn addresses_of_mongodb_keep_what_a_database_admin_takes() {
+    for (uri, converted, lost) in [
+        ("localhost:27017", "mongodb://localhost:27017", 0),
+        (
+            "mongodb://m0:27017,m1:27018/?replicaSet=rs0&readPreference=secondary&tls=true",
+            "mongodb://m0:27017,m1:27018/?replicaSet=rs0",
+            1,
+        ),
+        ("mongodb+srv://u:hunter2@mongo.example/shop", "mongodb+srv://mongo.example", 2),
+    ] {
+        let text = format!(
+            "{{kind: db, metadata: {{name: m}}, spec: {{protocol: mongodb, uri: '{uri}', admin_user: a}}}}"
+        );
+        let (yaml, report) = convert_text(&text, "m.yaml").expect("converts");
+        assert!(yaml.contains(&format!("  uri: {converted}\n")), "{yaml}");
+        assert_eq!(report.lost.len(), lost, "{:?}", report.lost);
+        assert!(
+            !yaml.contains("hunter2")
+                && report.lost.iter().all(|finding| !finding.to_string().contains("hunter2"))
+        );
+    }
+}
+
+#[test]
 fn excerpts_of_databases_say_who_provisions_and_what_is_missing() {
     for example in ["db-admin-user-text.yaml", "agent-admin-user.yaml"] {
         let (_, report) = convert(example);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use rolecall_engine::AccountName;
+use rolecall_engine::{AccountName, mongodb};
 
 /// Everything but what RFC 3986 calls unreserved.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -29,21 +29,29 @@ pub static POSTGRES: Shape = Shape {
     username: AccountName::to_string,
 };
 
+/// MongoDB: the user is the subject of its certificate, and clients read certificate and key from one file.
+pub static MONGODB: Shape = Shape {
+    kind: "mongodb",
+    secret_type: "servicebinding.io/mongodb",
+    identity_key: Some("tls.pem"),
+    username: mongodb::user_name,
+};
+
 /// How users reach one server.
 #[derive(Clone, Debug)]
 pub struct Binding {
     /// What holds for all servers of the protocol.
     pub shape: &'static Shape,
     /// The scheme of the URI.
-    pub scheme: &'static str,
+    pub scheme: String,
     /// Hosts and ports as they stand in the URI.
     pub authority: String,
     /// The host; of several the first.
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// What the URI says beside that: keys, and values that are not encoded yet.
-    pub parameters: Vec<(&'static str, String)>,
+    /// What the URI says behind its question mark.
+    pub options: String,
     /// The CA that users check the server's certificate against, as PEM; `None`: the system's.
     pub server_ca: Option<String>,
 }
@@ -53,15 +61,13 @@ impl Binding {
     pub fn data(&self, account: &AccountName, database: Option<&str>) -> BTreeMap<&'static str, String> {
         let encode = |text: &str| utf8_percent_encode(text, COMPONENT).to_string();
         let username = (self.shape.username)(account);
-        let parameters: Vec<String> =
-            self.parameters.iter().map(|(key, value)| format!("{key}={}", encode(value))).collect();
         let uri = format!(
             "{}://{}@{}/{}?{}",
             self.scheme,
             encode(&username),
             self.authority,
             encode(database.unwrap_or_default()),
-            parameters.join("&")
+            self.options
         );
         let mut data = BTreeMap::from([
             ("type", self.shape.kind.to_owned()),
@@ -93,8 +99,8 @@ impl Binding {
 /// What users would notice a change of.
 impl std::hash::Hash for Binding {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        let Self { shape, scheme, authority, host, port, parameters, server_ca } = self;
-        (shape.kind, scheme, authority, host, port, parameters, server_ca).hash(state);
+        let Self { shape, scheme, authority, host, port, options, server_ca } = self;
+        (shape.kind, scheme, authority, host, port, options, server_ca).hash(state);
     }
 }
 
@@ -106,11 +112,11 @@ mod tests {
     fn names_are_escaped_in_the_uri() {
         let binding = Binding {
             shape: &POSTGRES,
-            scheme: "postgresql",
+            scheme: "postgresql".to_owned(),
             authority: "[::1]:5432".to_owned(),
             host: "::1".to_owned(),
             port: 5432,
-            parameters: vec![("sslmode", "verify-full".to_owned())],
+            options: "sslmode=verify-full".to_owned(),
             server_ca: None,
         };
         let account = AccountName::new("a b@c/%é").unwrap();

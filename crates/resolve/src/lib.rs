@@ -5,13 +5,11 @@
 mod admin;
 mod convert;
 mod grant;
-mod mongodb;
 mod username;
 
 pub use admin::{AdminUser, admin_user, database, grantable};
 pub use convert::{database_username, role_spec, rule_spec, user_spec};
 pub use grant::{Blocked, Grant, decide, selected};
-pub use mongodb::MongodbAddress;
 pub use username::{Claim, username_fault, username_holder};
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A key that stays here, the request for its certificate, and the files that psql reads them from.
+//! A key that stays here, the request for its certificate, and the files that a client program reads them from.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::Write;
@@ -49,9 +49,18 @@ impl Identity {
 
     /// Puts a certificate into place, the first or a renewed one.
     pub(super) fn put_certificate(&self, pem: &[u8]) -> anyhow::Result<()> {
-        // A new file in the old one's place: psql never reads half of it.
-        self.write("tls.crt.new", pem)?;
-        std::fs::rename(self.path("tls.crt.new"), self.certificate()).context("replacing the certificate")
+        self.replace("tls.crt", pem)?;
+        let mut together = pem.to_vec();
+        if !together.ends_with(b"\n") {
+            together.push(b'\n');
+        }
+        together.extend(std::fs::read(self.key()).context("reading the key")?);
+        self.replace("tls.pem", &together)
+    }
+
+    /// The file that holds both certificate and key, once there is a certificate.
+    pub(super) fn together(&self) -> PathBuf {
+        self.path("tls.pem")
     }
 
     pub(super) fn certificate(&self) -> PathBuf {
@@ -69,6 +78,13 @@ impl Identity {
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// A new file in the old one's place, so that nobody reads half of it.
+    fn replace(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
+        let new = format!("{name}.new");
+        self.write(&new, content)?;
+        std::fs::rename(self.path(&new), self.path(name)).with_context(|| format!("replacing {name}"))
     }
 
     fn write(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
@@ -95,10 +111,14 @@ mod tests {
         identity.put_certificate(b"one").expect("it is written");
         identity.put_certificate(b"two").expect("it is replaced");
         assert_eq!(std::fs::read(identity.certificate()).expect("it is there"), b"two");
+        let key = std::fs::read_to_string(identity.key()).expect("it is there");
+        let together = std::fs::read_to_string(identity.together()).expect("it is there");
+        assert_eq!(together, format!("two\n{key}"));
         let directory = identity.directory.path().to_owned();
         let mode = |path: &Path| path.metadata().expect("it is there").permissions().mode() & 0o777;
         assert_eq!(mode(&directory), 0o700);
-        for file in [identity.key(), identity.certificate(), identity.authorities().expect("it has some")] {
+        let authorities = identity.authorities().expect("it has some");
+        for file in [identity.key(), identity.certificate(), identity.together(), authorities] {
             assert_eq!(mode(&file), 0o600, "{}", file.display());
         }
         let request = BASE64_STANDARD.decode(identity.request()).expect("base64");

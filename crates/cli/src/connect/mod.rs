@@ -1,6 +1,8 @@
-//! A session with a certificate, and psql in it.
+//! A session with a certificate, and a client program in it: psql or mongosh.
 
+mod client;
 mod identity;
+mod mongosh;
 mod psql;
 mod session;
 mod signals;
@@ -27,12 +29,13 @@ const INTERRUPTED: u8 = 130;
 ///
 /// # Errors
 ///
-/// A database that issues no certificates, a session that does not start, a psql that is not there.
+/// A database that issues no certificates, a client program that is not there, a session that does not start.
 pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     let cluster = Cluster::connect(global).await?;
     let admin = cluster.api::<DatabaseAdmin>().get(&args.database).await.map_err(plain);
     let admin = admin.with_context(|| format!("reading the DatabaseAdmin {:?}", args.database))?;
-    check(&admin, &args)?;
+    let shell = check(&admin, &args)?;
+    let program = shell.program().find()?;
     let user = user(&cluster, &args).await?;
     let identity = Identity::new(authorities(&cluster, &admin, &args).await?.as_deref())?;
     // Before there is a session, so that no signal leaves it behind.
@@ -44,9 +47,17 @@ pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     };
     let ran = match started {
         Ok(Some(access)) => {
-            let target = Target::new(&admin, &access, args.address.as_deref()).await;
-            match target {
-                Ok(target) => psql::run(&target, &identity, &args.psql_args, &session, &mut signals).await,
+            let command = match shell {
+                Shell::Psql => Target::new(&admin, &access, args.address.as_deref())
+                    .await
+                    .map(|target| psql::command(&program, &target, &identity)),
+                Shell::Mongosh => mongosh::command(&program, &admin, args.db_name.as_deref(), &identity),
+            };
+            match command {
+                Ok(command) => {
+                    let name = shell.program().name;
+                    client::run(name, command, &args.client_args, &identity, &session, &mut signals).await
+                }
                 Err(error) => Err(error),
             }
         }
@@ -59,21 +70,43 @@ pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     ran
 }
 
-/// What can be told before anything is created.
-fn check(admin: &DatabaseAdmin, args: &ConnectArgs) -> anyhow::Result<()> {
-    let name = admin.name_any();
-    if admin.spec.protocol != Protocol::Postgres {
-        bail!(
-            "connect works with PostgreSQL; {name} is another kind of server: create a DatabaseSession for it"
-        );
+/// The client programs.
+#[derive(Clone, Copy, Debug)]
+enum Shell {
+    Psql,
+    Mongosh,
+}
+
+impl Shell {
+    fn program(self) -> client::Program {
+        match self {
+            Self::Psql => psql::PSQL,
+            Self::Mongosh => mongosh::MONGOSH,
+        }
     }
+}
+
+/// What can be told before anything is created.
+fn check(admin: &DatabaseAdmin, args: &ConnectArgs) -> anyhow::Result<Shell> {
+    let name = admin.name_any();
+    let shell = match admin.spec.protocol {
+        Protocol::Postgres => Shell::Psql,
+        Protocol::Mongodb => Shell::Mongosh,
+        Protocol::Redshift => bail!(
+            "connect works with PostgreSQL and MongoDB; {name} is another kind of server: create a DatabaseSession for it"
+        ),
+    };
     if admin.spec.user_credentials.x509.is_none() {
         bail!("the DatabaseAdmin {name} issues no certificates (userCredentials.x509), which connect needs");
     }
-    if args.db_name.is_none() {
-        bail!("which logical database on {name}? name it with --db-name");
+    match shell {
+        Shell::Psql if args.db_name.is_none() => {
+            bail!("which logical database on {name}? name it with --db-name")
+        }
+        Shell::Psql => {}
+        Shell::Mongosh => mongosh::check(args.address.as_deref())?,
     }
-    Ok(())
+    Ok(shell)
 }
 
 /// The DatabaseUser to act for.

@@ -1,24 +1,22 @@
-//! Running psql.
+//! psql, PostgreSQL's shell.
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
-use std::time::Duration;
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use rolecall_api::{DatabaseAdmin, TlsMode};
 use tokio::process::Command;
-use tokio::time::{MissedTickBehavior, interval};
 
+use super::client::Program;
 use super::identity::Identity;
-use super::session::{Access, Session};
-use super::signals::Signals;
-use crate::Exit;
-use crate::output;
+use super::session::Access;
 
-/// How often to look whether the certificate was renewed or the session has ended.
-const LOOK: Duration = Duration::from_secs(15);
+/// The program.
+pub(super) const PSQL: Program = Program {
+    name: "psql",
+    origin: "install PostgreSQL's client programs: the package postgresql-client of Debian and Ubuntu",
+};
 
 /// Variables that would change what psql connects to, or how.
 const FOREIGN: [&str; 6] =
@@ -93,53 +91,15 @@ pub fn environment(
     variables
 }
 
-/// Runs psql until it ends, or until the session does.
-pub(super) async fn run(
-    target: &Target,
-    identity: &Identity,
-    arguments: &[OsString],
-    session: &Session,
-    signals: &mut Signals,
-) -> anyhow::Result<Exit> {
-    let mut command = Command::new("psql");
+/// The program with what it needs to connect.
+pub(super) fn command(program: &Path, target: &Target, identity: &Identity) -> Command {
+    let mut command = Command::new(program);
     for variable in FOREIGN.iter().chain(&["PGHOSTADDR"]) {
         command.env_remove(variable);
     }
     let authorities = identity.authorities().map(OsString::from);
     command.envs(environment(target, identity.certificate().into(), identity.key().into(), authorities));
-    let mut child = command
-        .args(arguments)
-        .kill_on_drop(true)
-        .spawn()
-        .context("starting psql; it belongs to PostgreSQL's client programs (postgresql-client)")?;
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    look.tick().await;
-    let mut ended = false;
-    loop {
-        tokio::select! {
-            status = child.wait() => return Ok(exit(status.context("waiting for psql")?)),
-            () = signals.ending() => child.start_kill().context("stopping psql")?,
-            _ = look.tick(), if !ended => match session.look(identity).await {
-                Ok(None) => {}
-                Ok(Some(why)) => {
-                    ended = true;
-                    output::say(format_args!("the session {} is over: {why}", session.name()));
-                }
-                // The next look may have more luck; psql's connection does not depend on it.
-                Err(error) => output::say(format_args!("warning: looking at the session: {error:#}")),
-            },
-        }
-    }
-}
-
-fn exit(status: ExitStatus) -> Exit {
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-    match code.and_then(|code| u8::try_from(code).ok()) {
-        Some(0) => Exit::Done,
-        Some(code) => Exit::Other(code),
-        None => Exit::Other(1),
-    }
+    command
 }
 
 async fn resolve(address: &str) -> anyhow::Result<(IpAddr, u16)> {

@@ -53,7 +53,14 @@ pub(super) fn convert(
             "it is missing; nothing is provisioned until spec.adminUser.name is written",
         );
     }
-    let (tls, secret) = tls(&mut fields, &name, reporter)?;
+    let (mut tls, secret) = tls(&mut fields, &name, reporter)?;
+    if protocol == Protocol::Mongodb && (tls.mode != TlsMode::VerifyFull || tls.server_name.is_some()) {
+        reporter.lost(
+            "spec.tls",
+            "certificates of MongoDB servers are verified in full, by the names in uri; write those that they carry",
+        );
+        tls = Tls { mode: TlsMode::VerifyFull, server_name: None, ..tls };
+    }
     let mut aws = fields.fields("aws")?;
     let region = aws.text("region")?;
     for key in ["assume_role_arn", "external_id"] {
@@ -76,8 +83,7 @@ pub(super) fn convert(
         reporter.lost(field.path, "there is no such field in a DatabaseAdmin");
     }
     let (auth, user_credentials) = credentials(service, &name, region, reporter);
-    let uri =
-        if protocol == Protocol::Mongodb && !uri.contains("://") { format!("mongodb://{uri}") } else { uri };
+    let uri = if protocol == Protocol::Mongodb { mongodb_uri(&uri, reporter) } else { uri };
     let mut spec: DatabaseAdminSpec =
         serde_json::from_value(json!({"protocol": protocol, "uri": uri, "auth": auth}))
             .context("making a DatabaseAdmin")?;
@@ -141,6 +147,32 @@ fn protocol(
             None
         }
     }
+}
+
+/// A URI of MongoDB without what the DatabaseAdmin says elsewhere, or does not know.
+fn mongodb_uri(uri: &str, reporter: &mut Reporter<'_>) -> String {
+    let (scheme, rest) = uri.split_once("://").unwrap_or(("mongodb", uri));
+    let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (credentials, hosts) = hosts.rsplit_once('@').unwrap_or(("", hosts));
+    if !credentials.is_empty() {
+        reporter
+            .lost("spec.uri", "the user name and password in it; the admin user logs in with a certificate");
+    }
+    if !path.is_empty() {
+        reporter.lost("spec.uri", format!("the database {path} in it; sessions name theirs in databaseName"));
+    }
+    let mut replica_set = String::new();
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        match (name.to_ascii_lowercase().as_str(), value) {
+            ("replicaset", value) => replica_set = format!("/?replicaSet={value}"),
+            ("tls" | "ssl", "true") | ("authmechanism", "MONGODB-X509") | ("authsource", _) => {}
+            _ => reporter
+                .lost("spec.uri", format!("the option {name} in it; no option but replicaSet is taken")),
+        }
+    }
+    format!("{scheme}://{hosts}{replica_set}")
 }
 
 /// A name, or a mapping with a name and a default database.
@@ -247,7 +279,7 @@ fn service(host: &str) -> Service {
     }
 }
 
-/// The host in `host:port` or in a URI.
+/// The host in `host:port` or in a URI; of several the last.
 fn host(uri: &str) -> &str {
     let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or_default();

@@ -80,6 +80,10 @@ impl Round {
     /// What the session's permission set gives it.
     pub(super) fn add_permissions(&self, index: usize, active: &mut Active) {
         match self.sets.get(&index) {
+            None if self.life(index).is_some_and(|life| life.grant.has_permissions()) => {
+                let why = "object permissions are given on one logical database; create the session anew with spec.databaseName";
+                active.incomplete = Some(Obstacle::stalled(reasons::DATABASE_NAME_REQUIRED, why));
+            }
             None => {}
             Some((_, Standing::Stands(holding))) => {
                 active.permissions = holding.counts.clone();

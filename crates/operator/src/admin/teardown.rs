@@ -67,7 +67,7 @@ pub(super) async fn tear_down(
             return Ok(Done { at: Some((deadline, Lane::Normal)), retry: true });
         }
         let note = format!(
-            "the server was not swept before the teardown deadline: {why}. Look for members of {} there that can log in",
+            "the server was not swept before the teardown deadline: {why}. Look for managed users ({}) there that can log in",
             rolecall_engine::MARKER
         );
         shared.objects.event(&**admin, Severity::Warning, reasons::ABANDONED, "TearDown", &note).await;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::plan::{Adjust, Plan};
-use rolecall_engine::sets::{SetOutcome, SetRecord, SetWish, set_role_name};
+use rolecall_engine::sets::{SetOutcome, SetRecord, SetWish};
 use rolecall_engine::{AccountName, Catalog, CatalogQuery};
 use rolecall_policy::{
     CanonicalPermissions, ImportRules, PermissionEntries, Privilege, compute_permissions, label_objects,
@@ -42,7 +42,7 @@ pub fn wanted(
     let database = session.spec.database_name.as_deref().filter(|_| grant.has_permissions())?;
     Some(Wanted {
         key: ObjectsKey { admin: admin.clone(), database: database.into() },
-        role: set_role_name(&server.owner.uid, database, &grant.permissions),
+        role: server.engine.dialect().set_name(&server.owner.uid, database, &grant.permissions),
         entries: Arc::clone(&grant.entries),
     })
 }

@@ -2,6 +2,7 @@
 //!
 //! What differs from protocol to protocol stands in a module for each, and nowhere else in the operator.
 
+mod mongodb;
 mod postgres;
 mod secrets;
 
@@ -40,7 +41,7 @@ pub fn unsupported(admin: &DatabaseAdmin) -> Option<String> {
     match admin.spec.protocol {
         Protocol::Postgres => postgres::unsupported(admin),
         Protocol::Redshift => Some("protocol redshift is not supported yet".to_owned()),
-        Protocol::Mongodb => Some("protocol mongodb is not supported yet".to_owned()),
+        Protocol::Mongodb => mongodb::unsupported(admin),
     }
 }
 
@@ -67,10 +68,10 @@ pub(super) async fn read(
     (admin.uid(), &name, &user.default_database, max_connections).hash(&mut secrets.hash);
     let prepared = match admin.spec.protocol {
         Protocol::Postgres => postgres::prepare(admin, &user, &name, max_connections, &mut secrets).await?,
+        Protocol::Mongodb => mongodb::prepare(admin, &name, max_connections, &mut secrets).await?,
         // Told as unsupported above.
-        protocol @ (Protocol::Redshift | Protocol::Mongodb) => {
-            let what = format!("protocol {protocol:?} is not supported yet");
-            return Err(Obstacle::stalled(reasons::UNSUPPORTED, what));
+        Protocol::Redshift => {
+            return Err(Obstacle::stalled(reasons::UNSUPPORTED, "protocol redshift is not supported yet"));
         }
     };
     prepared.binding.hash(&mut secrets.hash);
@@ -80,7 +81,7 @@ pub(super) async fn read(
         return Ok(Arc::clone(before));
     }
     let engine =
-        (prepared.engine)().map_err(|error| Obstacle::stalled(reasons::SECRET_INVALID, error.to_string()))?;
+        (prepared.engine)().map_err(|error| Obstacle::stalled(error.reason.as_str(), error.to_string()))?;
     Ok(Arc::new(Server {
         engine,
         owner: Owner {

@@ -62,11 +62,11 @@ pub(super) async fn prepare(
     };
     let binding = Binding {
         shape: &binding::POSTGRES,
-        scheme: "postgresql",
+        scheme: "postgresql".to_owned(),
         authority: config.address(),
         host,
         port,
-        parameters: vec![("sslmode", sslmode.to_owned())],
+        options: format!("sslmode={sslmode}"),
         server_ca: config.tls.ca_pem.clone(),
     };
     Ok(Prepared {
