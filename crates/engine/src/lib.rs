@@ -36,6 +36,7 @@ pub mod server;
 pub mod sets;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 
 pub use account::{Account, AccountName, Desired, Observed, Owner, Query, Want};
 pub use dialect::Dialect;
@@ -51,6 +52,10 @@ pub const MARKER: &str = "teleport-auto-user";
 
 /// Prefix of the roles that belong to Rolecall itself (permission sets). No `ProvisioningRole` can give one.
 pub const OWN_ROLE_PREFIX: &str = "rolecall:";
+
+/// That something has changed, each time as often as somebody looks: what happens in between counts once. It ends when
+/// the server cannot be heard any more.
+pub type Changes = BoxStream<'static, ()>;
 
 /// One database server, reached as its admin user.
 ///
@@ -110,6 +115,20 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// where the engine knows no permission sets; what the server answered.
     async fn read_objects(&self, query: &CatalogQuery) -> Result<Catalog, Error> {
         Err(Error::unsupported(format!("reading the objects of {:?}", query.database)))
+    }
+
+    /// Hears of changes of the objects of a logical database, and of the rights on them, that others make. A connection
+    /// is kept for it until the stream is dropped; `None` where there is none to spare. Nothing is told where
+    /// [`Catalog::announced`] is false.
+    ///
+    /// That is no more than a hint to look earlier: changes may be missed, and anybody can make believe that there is
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached; `Unsupported` where the engine hears of nothing.
+    async fn watch_objects(&self, database: &str) -> Result<Option<Changes>, Error> {
+        Err(Error::unsupported(format!("hearing of changes in {database:?}")))
     }
 
     /// Makes the sets of one logical database hold what is wished, and nothing else: creates their roles, grants,

@@ -39,6 +39,9 @@ pub struct Catalog {
     pub unknown: PrivilegeSet,
     /// Objects whose access list is long, with its number of entries: see [`CROWDED`].
     pub crowded: BTreeMap<usize, u32>,
+    /// The server announces changes of the objects by itself: [`Engine::watch_objects`](crate::Engine::watch_objects)
+    /// hears of them.
+    pub announced: bool,
     /// What is known of the sets asked for; one that does not exist is absent.
     pub sets: BTreeMap<String, SetState>,
 }

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 use secrecy::ExposeSecret;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Client, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::backends::{Backend, Backends};
 use super::config::{Auth, Config};
 use super::sqlstate;
 use super::stats::Counters;
@@ -33,12 +34,18 @@ pub(super) struct Connector {
     tls: Option<MakeRustlsConnect>,
     options: String,
     counters: Arc<Counters>,
+    backends: Arc<Backends>,
 }
 
 /// An open connection. It closes when this is dropped.
 pub(super) struct Connection {
     pub(super) client: Client,
     pub(super) version: Version,
+    /// One message where others announced something on a channel that this connection listens to, however much it was.
+    /// It closes with the connection.
+    pub(super) announced: mpsc::Receiver<()>,
+    /// Which of ours it is.
+    backend: Option<Backend>,
     /// Dropped with the connection: tells its task to come to an end.
     _alive: oneshot::Sender<()>,
 }
@@ -47,7 +54,7 @@ impl Connector {
     pub(super) fn new(config: Config, counters: Arc<Counters>) -> Result<Self, Error> {
         let tls = tls::client_config(&config)?.map(MakeRustlsConnect::new);
         let options = startup_options(&config);
-        Ok(Self { config, tls, options, counters })
+        Ok(Self { config, tls, options, counters, backends: Arc::default() })
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -133,10 +140,19 @@ impl Connector {
         let (alive, mut abandoned) = oneshot::channel::<()>();
         let counters = Arc::clone(&self.counters);
         counters.opened();
+        let backends = Arc::clone(&self.backends);
+        let (announce, announced) = mpsc::channel(1);
         tokio::spawn(async move {
             // Notices are of no use: what was achieved is read back, and their text may be in any language.
             let mut ended = std::pin::pin!(async move {
-                while let Some(Ok(_)) = poll_fn(|cx| connection.poll_message(cx)).await {}
+                while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+                    if let AsyncMessage::Notification(sent) = message
+                        && !backends.are_ours(sent.process_id())
+                    {
+                        // Where one waits already, it says as much.
+                        let _ = announce.try_send(());
+                    }
+                }
             });
             tokio::select! {
                 () = &mut ended => {}
@@ -145,23 +161,25 @@ impl Connector {
             counters.closed();
             drop(permit);
         });
-        let connection = Connection { client, version, _alive: alive };
+        let mut connection = Connection { client, version, announced, backend: None, _alive: alive };
         connection.version.check_supported()?;
-        self.settle(&connection, database).await?;
+        self.settle(&mut connection, database).await?;
         Ok(connection)
     }
 
     /// Settings that not every version knows, so that the startup packet cannot hold them, and the large query.
-    async fn settle(&self, connection: &Connection, database: &str) -> Result<(), Error> {
+    async fn settle(&self, connection: &mut Connection, database: &str) -> Result<(), Error> {
         let mut statements = connection.version.session_settings(self.config.statement_timeout);
         statements.extend(observe::prepare(connection.version.dialect));
-        statements.extend([guard::prepare(), rights::prepare()]);
+        statements.extend([guard::prepare(), rights::prepare(), Backends::QUERY.to_owned()]);
         self.counters.sent(statements.len());
-        connection
+        let answers = connection
             .client
-            .batch_execute(&statements.join(";"))
+            .simple_query(&statements.join(";"))
             .await
-            .map_err(|error| self.refused(database, &error))
+            .map_err(|error| self.refused(database, &error))?;
+        connection.backend = self.backends.note(&answers);
+        Ok(())
     }
 
     fn unreachable(&self, detail: String) -> Error {

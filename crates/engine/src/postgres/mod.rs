@@ -6,17 +6,19 @@
 //! | module | holds |
 //! |---|---|
 //! | `config`, `platform`, `tls`, `connect`, `pool`, `version` | how the server is reached |
-//! | `server`, `message`, `sqlstate`, `stats` | messages, answers, failures, retries |
+//! | `server`, `message`, `sqlstate`, `stats`, `backends` | messages, answers, failures, retries |
 //! | `quote` | names and texts as SQL, nowhere else |
 //! | `observe`, `reader`, `census`, `probe` | what is read |
 //! | `activate`, `adjust`, `end`, `guard`, `rights` | what is sent, as text |
 //! | `apply`, `drain` | what is sent when |
-//! | `objects` | the objects of a logical database |
+//! | `objects`, `announcements` | the objects of a logical database, and that they have changed |
 //! | `sets` | permission sets: converged, listed, dropped |
 
 mod activate;
 mod adjust;
+mod announcements;
 mod apply;
+mod backends;
 mod census;
 mod config;
 mod connect;
@@ -48,7 +50,7 @@ pub use config::{Auth, Config, Tls, TlsMode, parse_address};
 pub use platform::{Platform, RDS_IAM};
 
 use crate::{
-    Applied, Catalog, CatalogQuery, Census, Dialect, Engine, Error, Needs, Observed, Plan, Probe, Query,
+    Applied, Catalog, CatalogQuery, Census, Changes, Dialect, Engine, Error, Needs, Observed, Plan, Probe, Query,
     SetEntry, SetOutcome, SetWish, Stats,
 };
 
@@ -107,6 +109,10 @@ impl Engine for Postgres {
 
     async fn read_objects(&self, query: &CatalogQuery) -> Result<Catalog, Error> {
         self.catalog(query).await
+    }
+
+    async fn watch_objects(&self, database: &str) -> Result<Option<Changes>, Error> {
+        self.listen(database).await
     }
 
     async fn converge(&self, wishes: &[SetWish], catalog: &Catalog) -> Result<Vec<SetOutcome>, Error> {

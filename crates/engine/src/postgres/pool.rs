@@ -24,6 +24,8 @@ pub(super) struct Pool {
     connector: Connector,
     slots: Arc<Semaphore>,
     permits: Arc<Semaphore>,
+    /// For connections that are kept for one purpose.
+    dedicated: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
@@ -56,6 +58,19 @@ pub(super) struct Lease {
     _slot: OwnedSemaphorePermit,
 }
 
+/// A connection that is kept for one purpose. It closes when this is dropped.
+pub(super) struct Dedicated {
+    pub(super) connection: Connection,
+    _counted: [OwnedSemaphorePermit; 2],
+}
+
+impl Dedicated {
+    /// Waits until somebody else announces something; `None` when the connection has ended.
+    pub(super) async fn announced(&mut self) -> Option<()> {
+        self.connection.announced.recv().await
+    }
+}
+
 impl Pool {
     pub(super) fn new(connector: Connector) -> Arc<Self> {
         let size = connector.config().max_connections.max(1);
@@ -63,6 +78,7 @@ impl Pool {
             connector,
             slots: Arc::new(Semaphore::new(size)),
             permits: Arc::new(Semaphore::new(size)),
+            dedicated: Arc::new(Semaphore::new(size / 2)),
             state: Mutex::default(),
         })
     }
@@ -117,6 +133,15 @@ impl Pool {
         let connection = self.connector.open(database, permit).await?;
         self.state().known.insert(database.to_owned());
         Ok(lease(connection, false))
+    }
+
+    /// A connection that does not come back to the pool. `None` where half of all are kept so: the others are for work.
+    pub(super) async fn dedicated(self: &Arc<Self>, database: &str) -> Result<Option<Dedicated>, Error> {
+        let Ok(dedicated) = Arc::clone(&self.dedicated).try_acquire_owned() else { return Ok(None) };
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| closed())?;
+        let permit = self.permit().await?;
+        let connection = self.connector.open(database, permit).await?;
+        Ok(Some(Dedicated { connection, _counted: [slot, dedicated] }))
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {

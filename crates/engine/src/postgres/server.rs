@@ -11,7 +11,7 @@ use tokio_postgres::SimpleQueryMessage;
 use super::config::Config;
 use super::connect::{Connection, Connector};
 use super::message::{Message, Needs, Reply};
-use super::pool::{Lease, Pool};
+use super::pool::{Dedicated, Lease, Pool};
 use super::quote::identifier;
 use super::sqlstate::{
     self, CHANGED, DIVISION_BY_ZERO, INSUFFICIENT_PRIVILEGE, READ_ONLY, UNDEFINED_DATABASE, UNDEFINED_OBJECT,
@@ -161,6 +161,22 @@ impl Server {
             *self.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.version.clone());
         }
         Ok(lease)
+    }
+
+    /// A connection to a database that does not come back; `None` where there is none to spare.
+    pub(super) async fn dedicated(&self, database: &str) -> Result<Option<Dedicated>, Error> {
+        self.pool.dedicated(database).await
+    }
+
+    /// Sends a message on such a connection.
+    pub(super) async fn tell(&self, to: &Dedicated, message: &Message) -> Result<(), Error> {
+        self.counters.sent(message.len());
+        let deadline = self.config.statement_timeout + GRACE;
+        match tokio::time::timeout(deadline, exchange(&to.connection, message)).await {
+            Ok((_, Ok(_))) => Ok(()),
+            Ok((statement, Err(error))) => Err(said(message.attempted(statement), &error)),
+            Err(_) => Err(self.silent(message, deadline)),
+        }
     }
 
     async fn send(&self, lease: &mut Lease, message: &Message) -> Result<Reply, Error> {

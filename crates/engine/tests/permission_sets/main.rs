@@ -6,6 +6,7 @@
 mod common;
 
 mod admins;
+mod announcing;
 mod concurrency;
 mod convergence;
 mod drift;

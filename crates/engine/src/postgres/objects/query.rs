@@ -1,5 +1,6 @@
 //! The statement that reads a catalogue. All its columns are text; the first tells what a row is.
 
+use super::super::announcements::are_installed;
 use super::super::quote::{literal, names, numbers};
 use super::super::version::Dialect;
 use super::Table;
@@ -16,7 +17,7 @@ pub(in crate::postgres) enum Only<'a> {
 }
 
 /// Objects: `o`, number, kind, schema, name, entries of a long access list. Schemas that everybody may use: `u`,
-/// number. That everybody may connect: `c`.
+/// number. That everybody may connect: `c`. That changes are announced: `e`.
 pub(super) fn objects() -> String {
     let system = not_system();
     let crowded = |list: &str| {
@@ -24,6 +25,7 @@ pub(super) fn objects() -> String {
             "CASE WHEN pg_catalog.cardinality({list}) > {CROWDED} THEN pg_catalog.cardinality({list})::pg_catalog.text END"
         )
     };
+    let announced = are_installed();
     let (relacl, proacl, nspacl) = (crowded("c.relacl"), crowded("p.proacl"), crowded("n.nspacl"));
     format!(
         "SELECT 'o' AS row, c.oid::pg_catalog.text AS a, c.relkind::pg_catalog.text AS b, n.nspname::pg_catalog.text AS c,
@@ -42,7 +44,9 @@ SELECT 'u', n.oid::pg_catalog.text, NULL, NULL, NULL, NULL
 FROM pg_catalog.pg_namespace n WHERE {system} AND pg_catalog.has_schema_privilege('public', n.oid, 'USAGE')
 UNION ALL
 SELECT 'c', NULL, NULL, NULL, NULL, NULL FROM pg_catalog.pg_database d
-WHERE d.datname = pg_catalog.current_database() AND pg_catalog.has_database_privilege('public', d.oid, 'CONNECT')"
+WHERE d.datname = pg_catalog.current_database() AND pg_catalog.has_database_privilege('public', d.oid, 'CONNECT')
+UNION ALL
+SELECT 'e', NULL, NULL, NULL, NULL, NULL WHERE {announced}"
     )
 }
 

@@ -46,6 +46,7 @@ pub(super) fn catalog(database: &str, dialect: Dialect, rows: &[SimpleQueryRow])
             PrivilegeSet::from_iter([Privilege::Maintain])
         },
         open: rows.iter().any(|row| row.get(0) == Some("c")),
+        announced: rows.iter().any(|row| row.get(0) == Some("e")),
         ..Catalog::default()
     };
     catalog.objects = found.into_iter().map(|found| found.object).collect();
