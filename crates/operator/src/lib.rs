@@ -49,7 +49,7 @@ use account::memory::Memory;
 use args::Args;
 use metrics::Metrics;
 use objects::Objects;
-use permissions::Sets;
+use permissions::{Sets, Watches};
 use queue::{Lane, Queue};
 use servers::Servers;
 use world::{Held, ObjectKey, Wakes, Work, World};
@@ -74,6 +74,8 @@ pub struct Shared {
     pub memory: Memory,
     /// The permission sets that accounts want.
     pub sets: Sets,
+    /// The logical databases that announce changes of their objects.
+    pub watches: Watches,
     /// What is counted.
     pub metrics: Metrics,
     /// What was set at the start.
@@ -105,6 +107,7 @@ impl Shared {
             objects: Objects::new(client),
             memory: Memory::default(),
             sets: Sets::default(),
+            watches: Watches::default(),
             metrics: Metrics::new(),
             settings,
         })
@@ -210,6 +213,7 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
             false => Err(anyhow::anyhow!("a watch ended before everything was listed")),
         },
     };
+    shared.watches.stop_all();
     for server in shared.servers.all() {
         server.engine.close().await;
     }

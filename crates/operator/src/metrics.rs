@@ -33,6 +33,7 @@ pub struct Metrics {
     reachable: Family<Server, Gauge>,
     verified: Family<Server, Gauge>,
     crowded: Family<Server, Gauge>,
+    object_databases: Family<Changes, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -56,6 +57,12 @@ struct Server {
     database_admin: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Changes {
+    database_admin: String,
+    changes: &'static str,
+}
+
 impl Metrics {
     /// Everything at zero.
     pub fn new() -> Self {
@@ -76,6 +83,7 @@ impl Metrics {
             reachable: Family::default(),
             verified: Family::default(),
             crowded: Family::default(),
+            object_databases: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("looks", "Looks at something, by kind and outcome", metrics.looks.clone());
@@ -119,6 +127,11 @@ impl Metrics {
             "crowded_access_lists",
             "Objects that hold so many grants to single users that the server will soon refuse any more",
             metrics.crowded.clone(),
+        );
+        registry.register(
+            "object_databases",
+            "Logical databases with live object permissions, by how changes of objects are noticed",
+            metrics.object_databases.clone(),
         );
         metrics
     }
@@ -195,7 +208,15 @@ impl Metrics {
             &self.crowded,
         ];
         families.into_iter().for_each(Family::clear);
+        self.object_databases.clear();
+        let hearing = shared.watches.hearing();
         for (key, state) in shared.servers.states() {
+            let heard = hearing.get(&key).copied().unwrap_or(0);
+            let (looked_at, _) = shared.sets.imported(&key);
+            for (changes, databases) in [("announced", heard), ("polled", looked_at.saturating_sub(heard))] {
+                let label = Changes { database_admin: key.to_string(), changes };
+                self.object_databases.get_or_create(&label).set(i64::from(databases));
+            }
             let label = Server { database_admin: key.to_string() };
             self.reachable.get_or_create(&label).set(i64::from(!state.unreachable && state.server.is_some()));
             if let Some(verified) = state.verified {

@@ -50,8 +50,8 @@ pub use config::{Auth, Config, Tls, TlsMode, parse_address};
 pub use platform::{Platform, RDS_IAM};
 
 use crate::{
-    Applied, Catalog, CatalogQuery, Census, Changes, Dialect, Engine, Error, Needs, Observed, Plan, Probe, Query,
-    SetEntry, SetOutcome, SetWish, Stats,
+    Applied, Catalog, CatalogQuery, Census, Changes, Dialect, Engine, Error, Needs, Observed, Plan, Probe,
+    Query, SetEntry, SetOutcome, SetWish, Stats,
 };
 
 /// One PostgreSQL server, reached as its admin user.

@@ -35,6 +35,7 @@ use status::Seen;
 pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed> {
     let Some(admin) = shared.world().admin(key) else {
         shared.sets.forget_server(key);
+        shared.watches.forget_server(key);
         shared.memory.forget_server(key);
         if let Some(server) = shared.servers.remove(key).and_then(|state| state.server) {
             server.engine.close().await;

@@ -5,6 +5,7 @@
 //! account never waits for objects to be granted to it, only for its set to stand, which most often it does already.
 
 mod standing;
+mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use rolecall_resolve::Grant;
 use tokio::time::Instant;
 
 pub use standing::{Holding, Imported, Sets, Standing, Wanted};
+pub use watching::Watches;
 
 use crate::Shared;
 use crate::account::lifecycle::{Obstacle, plus};
@@ -54,6 +56,7 @@ pub fn wanted(
 /// None so far: what goes wrong is told to the accounts and tried again.
 pub async fn reconcile(shared: &Shared, key: &ObjectsKey) -> Result<Done, Failed> {
     if shared.sets.is_empty(key) {
+        shared.watches.stop(key);
         tell_counts(shared, key, None);
         return Ok(Done::nothing());
     }
@@ -65,12 +68,16 @@ pub async fn reconcile(shared: &Shared, key: &ObjectsKey) -> Result<Done, Failed
     let (Some(admin), Some(state)) = (admin, state) else { return Ok(Done::nothing()) };
     // Its accounts wait as well, and wake this when the server can be worked on again.
     if state.unreachable || admin.spec.suspend {
+        if admin.spec.suspend {
+            shared.watches.stop(key);
+        }
         return Ok(Done { retry: true, ..Done::nothing() });
     }
     let Some(server) = state.server else { return Ok(Done::nothing()) };
     let mut done = drop_unused(shared, key, &server).await;
     let kept = shared.sets.kept(key);
     if kept.is_empty() {
+        shared.watches.stop(key);
         tell_counts(shared, key, None);
         return Ok(done);
     }
@@ -82,8 +89,10 @@ pub async fn reconcile(shared: &Shared, key: &ObjectsKey) -> Result<Done, Failed
         }
         return Ok(done);
     }
+    let begun = Instant::now();
     match converge(key, &server, &database, rules, &kept).await {
-        Ok(Converged { outcomes, imported, made }) => {
+        Ok(Converged { outcomes, imported, made, announced }) => {
+            shared.watches.keep(key, &server.engine, &shared.queue, announced, begun.elapsed());
             for outcome in &outcomes {
                 if outcome.revoked.contains_key(&Privilege::Execute) {
                     end_backends(shared, key, &server, &outcome.role).await;
@@ -119,6 +128,8 @@ struct Converged {
     imported: Imported,
     /// Sets that were not there.
     made: Vec<String>,
+    /// The database announces changes of its objects.
+    announced: bool,
 }
 
 async fn converge(
@@ -137,7 +148,7 @@ async fn converge(
     let (wishes, imported) = compute(server, key, database, rules, kept, &catalog).await?;
     let outcomes = server.engine.converge(&wishes, &catalog).await.map_err(|error| Obstacle::from(&error))?;
     let made = query.sets.into_iter().filter(|role| !catalog.sets.contains_key(role)).collect();
-    Ok(Converged { outcomes, imported, made })
+    Ok(Converged { outcomes, imported, made, announced: catalog.announced })
 }
 
 /// What each set should hold. Tens of thousands of objects take a moment of a core: not of the one that ends accesses.

@@ -117,7 +117,6 @@ async fn listen(queue: Arc<Queue<Work>>, key: ObjectsKey, engine: Arc<dyn Engine
             Ok(Some(mut changes)) => {
                 tracing::info!(%admin, %database, "changes of objects are heard of as they are announced");
                 state.hears.store(true, Ordering::Relaxed);
-                wait = FIRST_RETRY;
                 // For what has changed since the last look.
                 queue.add(Work::Objects(key.clone()), Lane::Normal);
                 loop {
@@ -125,6 +124,7 @@ async fn listen(queue: Arc<Queue<Work>>, key: ObjectsKey, engine: Arc<dyn Engine
                     if changes.next().await.is_none() {
                         break;
                     }
+                    wait = FIRST_RETRY;
                     queue.add(Work::Objects(key.clone()), Lane::Normal);
                 }
                 state.hears.store(false, Ordering::Relaxed);
