@@ -1,5 +1,6 @@
 //! Object permissions, as users meet them: they log in, and read, write, or get 42501.
 
+mod announced;
 mod changes;
 mod closed;
 mod drift;
