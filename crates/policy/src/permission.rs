@@ -10,7 +10,7 @@ use crate::decision::Origin;
 use crate::fault::Faults;
 use crate::limits;
 use crate::privilege::{Privilege, PrivilegeSet};
-use crate::selector::{Selector, check_wildcard_key};
+use crate::selector::{Selector, check_wildcard_key, is_everything};
 use crate::spec::{PermissionSpec, SelectorSpec};
 
 /// The entries in force for one user on one database.
@@ -153,6 +153,35 @@ impl PermissionEntries {
     }
 }
 
+impl CanonicalPermissions {
+    /// Does this give all that `other` gives, whatever the objects and their labels are? Told from the entries one by
+    /// one, so that a "no" may be wrong, and a "yes" never is.
+    pub fn covers(&self, other: &Self) -> bool {
+        is_each_within(&other.allow, &self.allow) && is_each_within(&self.deny, &other.deny)
+    }
+}
+
+/// Is each privilege of each of these entries in one of those, for all objects that it selects?
+fn is_each_within(narrow: &[CanonicalEntry], wide: &[CanonicalEntry]) -> bool {
+    narrow.iter().all(|entry| {
+        let within = wide.iter().filter(|other| selects_all_of(&other.matching, &entry.matching));
+        let covered = within.fold(PrivilegeSet::EMPTY, |all, other| all.union(other.privileges));
+        entry.privileges.difference(covered).is_empty()
+    })
+}
+
+/// Does the one selector select whatever the other does?
+fn selects_all_of(wide: &SelectorSpec, narrow: &SelectorSpec) -> bool {
+    // The wildcard key has rules of its own.
+    if wide.contains_key("*") || narrow.contains_key("*") {
+        return wide == narrow || is_everything(wide);
+    }
+    wide.iter().all(|(key, patterns)| {
+        let any = patterns.iter().any(|pattern| pattern == "*");
+        narrow.get(key).is_some_and(|narrow| any || narrow.iter().all(|pattern| patterns.contains(pattern)))
+    })
+}
+
 fn canonical(entries: &[Arc<PermissionEntry>]) -> Vec<CanonicalEntry> {
     let mut merged: BTreeMap<SelectorSpec, PrivilegeSet> = BTreeMap::new();
     for entry in entries {
@@ -194,6 +223,37 @@ mod tests {
             deny: vec![entry(Effect::Deny, &[], &["*"])],
         };
         assert_eq!(plain.canonical(), spelled.canonical());
+    }
+
+    #[test]
+    fn entries_cover_others_that_name_less_or_select_less() {
+        let of = |allow: &[(&str, &[&str])], permissions: &[&str], deny: &[(&str, &[&str])]| {
+            let deny = (!deny.is_empty()).then(|| entry(Effect::Deny, deny, &["UPDATE"]));
+            PermissionEntries {
+                allow: vec![entry(Effect::Allow, allow, permissions)],
+                deny: deny.into_iter().collect(),
+            }
+            .canonical()
+        };
+        let hr = of(&[("schema", &["hr"])], &["SELECT"], &[]);
+        let wider = [
+            of(&[("schema", &["hr"])], &["SELECT", "UPDATE"], &[]),
+            of(&[("schema", &["hr", "sales"])], &["SELECT"], &[]),
+            of(&[("schema", &["*"])], &["SELECT"], &[]),
+            of(&[("*", &["*"])], &["SELECT"], &[]),
+        ];
+        for wider in &wider {
+            assert!(wider.covers(&hr) && !hr.covers(wider), "{wider:?}");
+        }
+        let narrower = [
+            of(&[("schema", &["hr"]), ("name", &["employees"])], &["SELECT"], &[]),
+            of(&[("schema", &["hr"])], &["SELECT"], &[("name", &["pay"])]),
+        ];
+        for narrower in &narrower {
+            assert!(hr.covers(narrower) && !narrower.covers(&hr), "{narrower:?}");
+        }
+        let nothing = CanonicalPermissions::default();
+        assert!(hr.covers(&nothing) && hr.covers(&hr) && !nothing.covers(&hr));
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn matching_pattern<'a>(patterns: &'a [Pattern], value: &str) -> Option<&'a Patt
     patterns.iter().find(|pattern| matches!(pattern.matcher(), Matcher::Any) || pattern.matches(value))
 }
 
-fn is_everything(spec: &SelectorSpec) -> bool {
+pub(crate) fn is_everything(spec: &SelectorSpec) -> bool {
     spec.get("*").is_some_and(|values| matches!(values.as_slice(), [value] if value == "*"))
 }
 

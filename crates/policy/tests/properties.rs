@@ -210,6 +210,28 @@ proptest! {
     }
 
     #[test]
+    fn entries_that_cover_others_give_all_that_those_give(
+        case in case(),
+        allow in prop::collection::vec((arbitrary::permission(false), 0..3_u8), 1..5),
+        deny in prop::collection::vec((arbitrary::permission(true), 0..3_u8), 0..4),
+    ) {
+        // Each entry is in the one, in the other, or in both.
+        let read = |effect, specs: &[(PermissionSpec, u8)], of: u8| -> Vec<Arc<PermissionEntry>> {
+            let read = |(i, spec)| Arc::new(PermissionEntry::read("r", effect, i, spec, &mut Faults::new()));
+            specs.iter().filter(|(_, which)| *which == of || *which == 2).map(|(spec, _)| spec).enumerate().map(read).collect()
+        };
+        let entries = |of| PermissionEntries { allow: read(Effect::Allow, &allow, of), deny: read(Effect::Deny, &deny, of) };
+        let (wide, narrow) = (entries(0), entries(1));
+        if wide.canonical().covers(&narrow.canonical()) {
+            let labelled = Arc::new(label_objects(&rules(&case), &case.database, case.objects.clone().into()));
+            let (wide, narrow) = (compute_permissions(&wide, &labelled, None), compute_permissions(&narrow, &labelled, None));
+            for i in 0..case.objects.len() {
+                prop_assert!(narrow.privileges(i).difference(wide.privileges(i)).is_empty());
+            }
+        }
+    }
+
+    #[test]
     fn labels_given_with_objects_decide_like_labels_of_rules(case in case()) {
         let Decided { decision, labelled, permissions } = decide(&case);
         let entries = &decision.provisioning.permissions;

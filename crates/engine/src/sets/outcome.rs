@@ -85,4 +85,6 @@ pub struct SetEntry {
     pub record: Option<SetRecord>,
     /// How many accounts are members of it.
     pub members: usize,
+    /// It holds rights on functions or procedures.
+    pub executes: bool,
 }

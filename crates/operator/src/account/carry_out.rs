@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rolecall_api::{AccountPhase, CreateDbUserMode, MissingDbRoles, reasons};
 use rolecall_engine::account::{Credential, Enabled, WantedRole};
 use rolecall_engine::plan::{self, Plan};
-use rolecall_engine::{AccountName, Applied, Class, Desired, Observed, Want};
+use rolecall_engine::{AccountName, Applied, Class, Desired, OWN_ROLE_PREFIX, Observed, Want};
 use secrecy::SecretString;
 
 use super::credentials::{self};
@@ -38,6 +38,9 @@ impl Round {
             Ok(observed) => observed,
             Err(error) => return self.engine_failed(shared, key, &error).await,
         };
+        if self.notice_missing_sets(shared, key, &desired, &observed) {
+            return Ok(false);
+        }
         self.keep_only_sets_that_may_be(&mut desired, &observed);
         if self.refuse_databases(&desired, &observed) {
             return Ok(false);
@@ -61,7 +64,12 @@ impl Round {
         };
         if let Plan::Adjust(adjust) = &mut plan {
             // What connections cached of an inlined function outlives the loss of EXECUTE.
-            adjust.terminate |= adjust.revoke.iter().any(|role| shared.sets.may_execute(&key.admin, role));
+            let wanted = || self.sets.values().map(|(role, _)| role.as_str());
+            adjust.terminate |= adjust
+                .revoke
+                .iter()
+                .filter(|role| role.starts_with(OWN_ROLE_PREFIX))
+                .any(|role| shared.sets.loses_functions(&key.admin, role, wanted()));
         }
         let ends_account = matches!(desired.want, Want::Ended { .. });
         if ends_account && let Err(refusal) = plan::check_ended(&desired, &observed) {

@@ -255,6 +255,7 @@ pub(super) async fn take_back(shared: &Shared, session: &DatabaseSession) -> Res
 pub(super) fn next_look(
     shared: &Shared,
     session: &DatabaseSession,
+    timed: bool,
     outcome: &Outcome,
     now: Timestamp,
 ) -> Option<(Timestamp, Lane)> {
@@ -270,9 +271,7 @@ pub(super) fn next_look(
                 .map(|at| (at, Lane::Normal));
             [expiry, renewal].into_iter().flatten().min()
         }
-        Outcome::Waiting(_) => {
-            deadline(session, session.spec.ttl.is_some(), now).map(|at| (at, Lane::Normal))
-        }
+        Outcome::Waiting(_) => deadline(session, timed, now).map(|at| (at, Lane::Normal)),
         _ => None,
     }
 }

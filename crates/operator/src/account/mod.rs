@@ -66,12 +66,10 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
     }
     let mut round = Round::new(gathered, now);
     round.run(shared, key).await?;
-    let retry = round.retry;
+    let mut done = Done { retry: round.retry, at: round.again };
     let report = round.report.take();
-    let outcomes = round.outcomes();
-    let mut done = Done { retry, ..Done::nothing() };
-    for (session, outcome) in &outcomes {
-        done.at_earliest(settle::settle(shared, session, outcome, now).await?);
+    for (item, outcome) in round.outcomes() {
+        done.at_earliest(settle::settle(shared, &item.session, item.timed, outcome.as_ref(), now).await?);
     }
     if let Some(report) = report {
         let user = report.user.clone();
@@ -147,14 +145,15 @@ pub async fn reconcile_unbound(shared: &Shared, key: &ObjectKey) -> Result<Done,
     if session.metadata.deletion_timestamp.is_some() || over {
         return settle_over(shared, &session, now).await;
     }
-    let outcome = match give_up(&session, session.spec.ttl.is_some(), missing, now) {
+    let timed = lifecycle::is_timed(&session, None);
+    let outcome = match give_up(&session, timed, missing, now) {
         Verdict::Reject(obstacle) => Outcome::Rejected(obstacle),
         Verdict::Wait(obstacle) => Outcome::Waiting(obstacle),
         // Without an account nothing can have been touched: the annotation names the account from the first touch on.
         _ => return Ok(Done::nothing()),
     };
     let mut done = Done::nothing();
-    done.at_earliest(settle::settle(shared, &session, &outcome, now).await?);
+    done.at_earliest(settle::settle(shared, &session, timed, &outcome, now).await?);
     Ok(done)
 }
 
@@ -166,7 +165,7 @@ async fn settle_over(
     let mut done = Done::nothing();
     if session.metadata.deletion_timestamp.is_some() {
         if is_touched(session) {
-            settle::settle(shared, session, &Outcome::Released { left: None }, now).await?;
+            settle::settle(shared, session, false, &Outcome::Released { left: None }, now).await?;
         }
         return Ok(done);
     }

@@ -1,10 +1,10 @@
 //! One look at an account: its sessions sorted by what should happen to them, and what needs no server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rolecall_api::{DatabaseAdmin, DatabaseSession, Deletion, reasons};
+use rolecall_api::{DatabaseAdmin, Deletion, reasons};
 
 use super::gather::{Gathered, Item};
 use super::handing::take_back;
@@ -14,7 +14,8 @@ use super::outcome_of_end;
 use super::report::{Left, Outcome};
 use crate::Shared;
 use crate::objects::Severity;
-use crate::permissions::Standing;
+use crate::permissions::{Holding, Standing};
+use crate::queue::Lane;
 use crate::runtime::Failed;
 use crate::servers::State;
 use crate::world::{AccountKey, ObjectKey};
@@ -31,6 +32,12 @@ pub(super) struct Round {
     pub(super) outcomes: Vec<Option<Outcome>>,
     /// The permission set of each session that wants one, and how it stands.
     pub(super) sets: BTreeMap<usize, (String, Standing)>,
+    /// Permission sets that nobody wants any more and that the account stays in until it has others.
+    pub(super) held_sets: BTreeSet<String>,
+    /// What the permission set holds that a live session stays in meanwhile.
+    pub(super) meanwhile: BTreeMap<usize, Arc<Holding>>,
+    /// When to look again by itself.
+    pub(super) again: Option<(Timestamp, Lane)>,
     /// Something failed that may work when it is tried again.
     pub(super) retry: bool,
     /// What the status of the DatabaseUser will say.
@@ -40,12 +47,27 @@ pub(super) struct Round {
 impl Round {
     pub(super) fn new(gathered: Gathered, now: Timestamp) -> Self {
         let outcomes = gathered.sessions.iter().map(|_| None).collect();
-        Self { gathered, now, outcomes, sets: BTreeMap::new(), retry: false, report: None }
+        Self {
+            gathered,
+            now,
+            outcomes,
+            sets: BTreeMap::new(),
+            held_sets: BTreeSet::new(),
+            meanwhile: BTreeMap::new(),
+            again: None,
+            retry: false,
+            report: None,
+        }
     }
 
-    /// What became of each session; those of which nothing is to be said are left out.
-    pub(super) fn outcomes(self) -> Vec<(Arc<DatabaseSession>, Option<Outcome>)> {
-        self.gathered.sessions.into_iter().map(|item| item.session).zip(self.outcomes).collect()
+    /// What became of each session; `None` where nothing is to be said.
+    pub(super) fn outcomes(self) -> impl Iterator<Item = (Item, Option<Outcome>)> {
+        self.gathered.sessions.into_iter().zip(self.outcomes)
+    }
+
+    /// Look again at that time, or earlier if that was said before.
+    pub(super) fn look_again(&mut self, at: Option<(Timestamp, Lane)>) {
+        self.again = self.again.into_iter().chain(at).min();
     }
 
     pub(super) async fn run(&mut self, shared: &Shared, key: &AccountKey) -> Result<(), Failed> {

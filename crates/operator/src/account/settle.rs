@@ -15,10 +15,12 @@ use crate::objects::Severity;
 use crate::queue::Lane;
 use crate::runtime::Failed;
 
-/// Writes what became of a session, and tells when it has to be looked at again.
+/// Writes what became of a session, and tells when it has to be looked at again. `timed`: it is over at some time by
+/// itself.
 pub(super) async fn settle(
     shared: &Shared,
     session: &Arc<DatabaseSession>,
+    timed: bool,
     outcome: impl Into<Option<&Outcome>>,
     now: Timestamp,
 ) -> Result<Option<(Timestamp, Lane)>, Failed> {
@@ -65,7 +67,7 @@ pub(super) async fn settle(
         }
         return Ok(Some((delete_at, Lane::Normal)));
     }
-    Ok(next_look(shared, session, outcome, now))
+    Ok(next_look(shared, session, timed, outcome, now))
 }
 
 /// A session that is over stays for a while, so that people and clients can read how it ended.

@@ -1,17 +1,24 @@
 //! The permission sets of an account: which it wants, and which it may have.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use rolecall_api::reasons;
 use rolecall_engine::{Desired, Observed, Want};
+use tokio::time::Instant;
 
-use super::lifecycle::{Obstacle, Verdict};
-use super::report::Active;
+use super::lifecycle::{Obstacle, Verdict, give_up_at, plus};
+use super::report::{Active, Outcome};
 use super::round::Round;
 use crate::permissions::{self, Standing, Wanted};
 use crate::servers::Server;
 use crate::world::{AccountKey, Work};
 use crate::{Lane, Shared};
+
+/// How long a session waits for its permission set before it is told so. Nearly all stand long before.
+const UNTOLD: Duration = Duration::from_secs(2);
 
 impl Round {
     /// Tells which permission sets the account wants now. A start waits until its set stands; where it cannot be made,
@@ -27,21 +34,25 @@ impl Round {
             })
             .collect();
         let list: Vec<Wanted> = wanted.iter().map(|(_, wanted)| wanted.clone()).collect();
-        let (standings, to_look_at) = shared.sets.want(key, &list);
-        for objects in to_look_at {
-            shared.queue.add(Work::Objects(objects), Lane::Normal);
+        let answer = shared.sets.want(key, &list);
+        for (objects, lane) in answer.to_look_at {
+            shared.queue.add(Work::Objects(objects), lane);
         }
+        for until in answer.held.values().flatten() {
+            let left = until.saturating_duration_since(Instant::now());
+            self.look_again(plus(Timestamp::now(), left).map(|at| (at, Lane::Urgent)));
+        }
+        self.held_sets = answer.held.into_keys().collect();
         self.sets.clear();
+        self.meanwhile.clear();
         for (index, wanted) in wanted {
-            let standing = standings.get(&wanted.role).cloned().unwrap_or_default();
+            self.meanwhile.extend(answer.meanwhile.get(&wanted.key).map(|held| (index, Arc::clone(held))));
+            let standing = answer.standings.get(&wanted.role).cloned().unwrap_or_default();
             let starts = matches!(self.gathered.sessions[index].verdict, Verdict::Start(_));
             match &standing {
-                // Whoever looks at the objects wakes this account; nothing is said until then.
                 Standing::NotYet if starts => {
-                    let preparing = "the object permissions are being prepared";
-                    self.gathered.sessions[index].verdict =
-                        Verdict::Wait(Obstacle::passing(reasons::STARTING, preparing));
-                    self.retry = true;
+                    let since = answer.waiting.get(&wanted.role).copied().unwrap_or_else(Instant::now);
+                    self.wait_for_set(index, since);
                 }
                 Standing::Failed(obstacle) if starts => self.fail_start(index, obstacle.clone()),
                 _ => {}
@@ -50,8 +61,31 @@ impl Round {
         }
     }
 
-    /// A live account keeps a set that it has while nobody can tell how the set stands (after a restart, say), and
-    /// gets none that does not stand.
+    /// Whoever looks at the objects wakes this account. Nothing is said of a wait that most often is over at once.
+    fn wait_for_set(&mut self, index: usize, since: Instant) {
+        let preparing = Obstacle::passing(reasons::STARTING, "the object permissions are being prepared");
+        let item = &self.gathered.sessions[index];
+        // Where the first try counts, waiting for the set is part of it.
+        let first_try_counts = item.session.spec.start_deadline.as_ref().is_some_and(|d| d.get().is_zero());
+        let give_up_at = give_up_at(&item.session).filter(|_| item.timed && !first_try_counts);
+        if give_up_at.is_some_and(|at| at <= self.now) {
+            return self.fail_start(index, preparing);
+        }
+        let mut tell_at = plus(self.now, UNTOLD.saturating_sub(since.elapsed()));
+        if give_up_at.is_some_and(|at| tell_at.is_none_or(|tell_at| at <= tell_at)) {
+            // The last that it is told is the reason why it is rejected.
+            tell_at = Some(self.now);
+        }
+        if tell_at.is_some_and(|at| at <= self.now) {
+            self.outcomes[index] = Some(Outcome::Waiting(preparing.clone()));
+            tell_at = None;
+        }
+        self.look_again(tell_at.into_iter().chain(give_up_at).min().map(|at| (at, Lane::Normal)));
+        self.gathered.sessions[index].verdict = Verdict::Wait(preparing);
+    }
+
+    /// A live account keeps a set that it has while nobody can tell how the set stands (after a restart, say), or while
+    /// it waits for another one, and gets none that does not stand.
     pub(super) fn keep_only_sets_that_may_be(&self, desired: &mut Desired, observed: &Observed) {
         let Want::Enabled(enabled) = &mut desired.want else { return };
         let held: BTreeSet<&str> = observed
@@ -69,16 +103,37 @@ impl Round {
         });
     }
 
-    /// The permission sets that the account may have: all but those that are withheld.
+    /// Somebody dropped the role of a set that is wanted: it is made again at once. True where one was found missing.
+    pub(super) fn notice_missing_sets(
+        &self,
+        shared: &Shared,
+        key: &AccountKey,
+        desired: &Desired,
+        observed: &Observed,
+    ) -> bool {
+        let Want::Enabled(enabled) = &desired.want else { return false };
+        let missing = enabled.sets.iter().filter(|role| !observed.sets.contains_key(*role));
+        let mut found = false;
+        for objects in missing.filter_map(|role| shared.sets.mark_missing(&key.admin, role)) {
+            tracing::warn!(account = %key, database = %objects.database, "the role of a permission set is missing");
+            shared.queue.add(Work::Objects(objects), Lane::Urgent);
+            found = true;
+        }
+        found
+    }
+
+    /// The permission sets that the account may have: all but those that are withheld, and those that a live one stays in
+    /// until it has others.
     pub(super) fn sets_of(&self, indexes: &[usize]) -> BTreeSet<String> {
         let sets = indexes.iter().filter_map(|index| self.sets.get(index));
-        sets.filter(|(_, standing)| !matches!(standing, Standing::Withheld(_)))
-            .map(|(role, _)| role.clone())
-            .collect()
+        let wanted = sets.filter(|(_, standing)| !matches!(standing, Standing::Withheld(_)));
+        let kept = self.held_sets.iter().filter(|_| !self.lives().is_empty());
+        wanted.map(|(role, _)| role).chain(kept).cloned().collect()
     }
 
     /// What the session's permission set gives it.
     pub(super) fn add_permissions(&self, index: usize, active: &mut Active) {
+        let meanwhile = || self.meanwhile.get(&index).map(|held| held.counts.clone()).unwrap_or_default();
         match self.sets.get(&index) {
             None if self.life(index).is_some_and(|life| life.grant.has_permissions()) => {
                 let why = "object permissions are given on one logical database; create the session anew with spec.databaseName";
@@ -91,9 +146,11 @@ impl Round {
                 active.complete = holding.incomplete.is_none();
             }
             Some((_, Standing::Withheld(obstacle) | Standing::Failed(obstacle))) => {
+                active.permissions = meanwhile();
                 active.incomplete = Some(obstacle.clone());
             }
             Some((_, Standing::NotYet)) => {
+                active.permissions = meanwhile();
                 active.incomplete =
                     Some(Obstacle::passing(reasons::STARTING, "the object permissions are being looked at"));
             }

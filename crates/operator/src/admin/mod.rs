@@ -46,7 +46,6 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     let now = Timestamp::now();
     let seen = look(shared, key, &admin, now).await;
     // Before anything is written: ending accesses needs the server, not the status.
-    let first = shared.servers.get(key).is_none_or(|state| state.server.is_none());
     let changed = shared.servers.put(key, seen.state.clone());
     if changed {
         shared.wake(shared.world().objects_wakes(key));
@@ -54,8 +53,9 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
             shared.queue.add(Work::Account(account), Lane::Normal);
         }
     }
-    if let Some(server) = seen.state.server.as_ref().filter(|_| first && seen.reachable == Some(true)) {
-        permissions::find_leftovers(shared, key, server).await;
+    let mut listed = true;
+    if let Some(server) = seen.state.server.as_ref().filter(|_| seen.reachable == Some(true)) {
+        listed = permissions::find_leftovers(shared, key, server).await;
     }
     for account in &seen.orphans {
         shared.memory.suspect(account);
@@ -72,7 +72,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     if deleted {
         return teardown::tear_down(shared, key, &admin, &seen, now).await;
     }
-    let mut done = Done { retry: seen.is_failing(), ..Done::nothing() };
+    let mut done = Done { retry: seen.is_failing() || !listed, ..Done::nothing() };
     if !done.retry {
         let jitter = shared.settings.look_interval.mul_f64(rand::random_range(0.9..1.1));
         done.at_earliest(lifecycle::plus(now, jitter).map(|at| (at, Lane::Normal)));

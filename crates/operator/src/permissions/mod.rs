@@ -4,24 +4,30 @@
 //! objects, label them by the import rules, compute what each set should hold, converge, and tell the accounts. An
 //! account never waits for objects to be granted to it, only for its set to stand, which most often it does already.
 
+mod imported;
+mod moves;
 mod standing;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::plan::{Adjust, Plan};
+use rolecall_engine::postgres::sqlstate::CHANGED;
 use rolecall_engine::sets::{SetOutcome, SetRecord, SetWish};
-use rolecall_engine::{AccountName, Catalog, CatalogQuery};
+use rolecall_engine::{AccountName, Catalog, CatalogQuery, Class};
 use rolecall_policy::{
     CanonicalPermissions, ImportRules, PermissionEntries, Privilege, compute_permissions, label_objects,
 };
 use rolecall_resolve::Grant;
 use tokio::time::Instant;
 
-pub use standing::{Holding, Imported, Sets, Standing, Wanted};
+pub use imported::Imported;
+pub use moves::Held;
+pub use standing::{Answer, Holding, Sets, Standing, Wanted};
 pub use watching::Watches;
 
 use crate::Shared;
@@ -31,6 +37,8 @@ use crate::runtime::{Done, Failed};
 use crate::servers::Server;
 use crate::world::{ObjectKey, ObjectsKey, Work};
 
+/// When a set that could not be dropped is tried again, at the earliest.
+const DROP_AGAIN: Duration = Duration::from_secs(10);
 /// The most objects that a message names.
 const LISTED: usize = 5;
 
@@ -90,21 +98,15 @@ pub async fn reconcile(shared: &Shared, key: &ObjectsKey) -> Result<Done, Failed
         return Ok(done);
     }
     let begun = Instant::now();
-    match converge(key, &server, &database, rules, &kept).await {
-        Ok(Converged { outcomes, imported, made, announced }) => {
+    match converge(shared, key, &server, &database, rules, &kept).await {
+        Ok(Converged { complete, imported, made, announced }) => {
             shared.watches.keep(key, &server.engine, &shared.queue, announced, begun.elapsed());
-            for outcome in &outcomes {
-                if outcome.revoked.contains_key(&Privilege::Execute) {
-                    end_backends(shared, key, &server, &outcome.role).await;
-                }
-                tell(shared, key, &outcome.role, standing(outcome));
-            }
             // Somebody dropped a set, and its members with it, while it stood here.
             for member in made.iter().flat_map(|role| shared.sets.members(key, role)) {
                 shared.queue.add(Work::Account(member), Lane::Normal);
             }
             tell_counts(shared, key, Some(imported));
-            done.retry |= outcomes.iter().any(|outcome| !outcome.is_complete());
+            done.retry |= !complete;
         }
         Err(obstacle) => {
             tracing::warn!(objects = %key.database, admin = %key.admin, error = obstacle.message, "the objects could not be looked at");
@@ -117,6 +119,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectsKey) -> Result<Done, Failed
             done.retry = true;
         }
     }
+    done.retry |= !disconnect(shared, key, &server).await;
     let interval = admin.spec.object_sync.get().mul_f64(rand::random_range(0.9..1.0));
     done.at_earliest(plus(Timestamp::now(), interval).map(|at| (at, Lane::Normal)));
     Ok(done)
@@ -124,7 +127,8 @@ pub async fn reconcile(shared: &Shared, key: &ObjectsKey) -> Result<Done, Failed
 
 /// What became of the sets of a database.
 struct Converged {
-    outcomes: Vec<SetOutcome>,
+    /// All hold what they should.
+    complete: bool,
     imported: Imported,
     /// Sets that were not there.
     made: Vec<String>,
@@ -132,7 +136,9 @@ struct Converged {
     announced: bool,
 }
 
+/// Makes the sets right and tells their accounts: first those that somebody waits for.
 async fn converge(
+    shared: &Shared,
     key: &ObjectsKey,
     server: &Server,
     database: &rolecall_policy::Database,
@@ -146,9 +152,22 @@ async fn converge(
     let catalog = server.engine.read_objects(&query).await.map_err(|error| Obstacle::from(&error))?;
     let catalog = Arc::new(catalog);
     let (wishes, imported) = compute(server, key, database, rules, kept, &catalog).await?;
-    let outcomes = server.engine.converge(&wishes, &catalog).await.map_err(|error| Obstacle::from(&error))?;
+    let (waited_for, others): (Vec<SetWish>, Vec<SetWish>) =
+        wishes.into_iter().partition(|wish| shared.sets.standing(key, &wish.role) == Standing::NotYet);
+    let mut complete = true;
+    for wishes in [waited_for, others] {
+        let outcomes =
+            server.engine.converge(&wishes, &catalog).await.map_err(|error| Obstacle::from(&error))?;
+        for outcome in &outcomes {
+            if outcome.revoked.contains_key(&Privilege::Execute) {
+                shared.sets.disconnect_members(key, &outcome.role);
+            }
+            tell(shared, key, &outcome.role, standing(outcome));
+        }
+        complete &= outcomes.iter().all(SetOutcome::is_complete);
+    }
     let made = query.sets.into_iter().filter(|role| !catalog.sets.contains_key(role)).collect();
-    Ok(Converged { outcomes, imported, made, announced: catalog.announced })
+    Ok(Converged { complete, imported, made, announced: catalog.announced })
 }
 
 /// What each set should hold. Tens of thousands of objects take a moment of a core: not of the one that ends accesses.
@@ -209,10 +228,14 @@ async fn drop_unused(shared: &Shared, key: &ObjectsKey, server: &Server) -> Done
         }
         match server.engine.drop_set(&role, &server.owner.uid).await {
             Ok(applied) => {
-                if let Some(why) = applied.kept_because {
-                    tracing::info!(role, admin = %key.admin, why, "an unused permission set stays");
-                }
-                shared.sets.forget(key, &role);
+                let Some(why) = applied.kept_because else {
+                    shared.sets.forget(key, &role);
+                    continue;
+                };
+                tracing::info!(role, admin = %key.admin, why, "an unused permission set stays for now");
+                shared.sets.postpone(key, &role);
+                let wait = shared.settings.keep_unused_sets.max(DROP_AGAIN);
+                done.at_earliest(plus(Timestamp::now(), wait).map(|at| (at, Lane::Normal)));
             }
             Err(error) => {
                 tracing::warn!(role, admin = %key.admin, %error, "an unused permission set could not be dropped");
@@ -223,43 +246,61 @@ async fn drop_unused(shared: &Shared, key: &ObjectsKey, server: &Server) -> Done
     done
 }
 
-/// Ends the connections of a set's members: plans of inlined functions that they cached outlive the loss of `EXECUTE`.
-async fn end_backends(shared: &Shared, key: &ObjectsKey, server: &Server, role: &str) {
-    for member in shared.sets.members(key, role) {
-        let Ok(account) = AccountName::new(&*member.username) else { continue };
-        let end = Plan::Adjust(Adjust {
-            account,
-            owner_uid: server.owner.uid.clone(),
-            session_database: Some(key.database.to_string()),
-            create_roles: Vec::new(),
-            revoke: Vec::new(),
-            grant: Vec::new(),
-            grant_sets: Vec::new(),
-            enable: false,
-            terminate: true,
-            verifier: None,
-        });
-        if let Err(error) = server.engine.apply(&end).await {
-            tracing::warn!(account = %member, %error, "connections that lost a function could not be ended");
+/// Ends the connections of those whose set lost functions: plans of inlined functions that they cached outlive the loss
+/// of `EXECUTE`. False where that failed; they are kept in mind.
+async fn disconnect(shared: &Shared, key: &ObjectsKey, server: &Server) -> bool {
+    let mut done = true;
+    for (role, member) in shared.sets.to_disconnect(key) {
+        if let Ok(account) = AccountName::new(&*member.username) {
+            let end = Plan::Adjust(Adjust {
+                account,
+                owner_uid: server.owner.uid.clone(),
+                session_database: Some(key.database.to_string()),
+                create_roles: Vec::new(),
+                revoke: Vec::new(),
+                grant: Vec::new(),
+                grant_sets: Vec::new(),
+                enable: false,
+                terminate: true,
+                verifier: None,
+            });
+            match server.engine.apply(&end).await {
+                Ok(_) => {}
+                // It was dropped, or belongs to somebody else by now: its connections are not ours to end.
+                Err(error) if error.code == CHANGED => {}
+                Err(error) => {
+                    tracing::warn!(account = %member, %error, "connections that lost a function could not be ended yet");
+                    done = false;
+                    continue;
+                }
+            }
         }
+        shared.sets.disconnected(key, &role, &member);
     }
+    done
 }
 
-/// Takes note of the sets that an operator before this one left on a server, so that they go too when nobody wants them.
-pub async fn find_leftovers(shared: &Shared, admin: &ObjectKey, server: &Server) {
+/// Takes note, once for each server, of the sets that an operator before this one left there, so that they go too when
+/// nobody wants them. False where they could not be listed and the next look has to try again.
+pub async fn find_leftovers(shared: &Shared, admin: &ObjectKey, server: &Server) -> bool {
+    if shared.sets.is_listed(admin, server.fingerprint) {
+        return true;
+    }
     let sets = match server.engine.sets().await {
         Ok(sets) => sets,
         Err(error) => {
             tracing::warn!(%admin, %error, "the permission sets could not be listed");
-            return;
+            return matches!(error.class, Class::Invalid | Class::Refused);
         }
     };
     for set in sets {
         let Some(record) = set.record.filter(|record| record.uid == server.owner.uid) else { continue };
         let key = ObjectsKey { admin: admin.clone(), database: record.database.into() };
-        shared.sets.left_over(&key, set.role);
+        shared.sets.left_over(&key, set.role, set.executes);
         shared.queue.add(Work::Objects(key), Lane::Normal);
     }
+    shared.sets.set_listed(admin, server.fingerprint);
+    true
 }
 
 /// Drops every set that carries the record of a DatabaseAdmin.
@@ -282,7 +323,8 @@ pub async fn drop_all(server: &Server) -> Result<(), rolecall_engine::Error> {
 fn tell(shared: &Shared, key: &ObjectsKey, role: &str, standing: Standing) {
     let Some(accounts) = shared.sets.set_standing(key, role, standing) else { return };
     for account in accounts {
-        shared.queue.add(Work::Account(account), Lane::Normal);
+        let lane = if shared.sets.is_moving(key, &account) { Lane::Urgent } else { Lane::Normal };
+        shared.queue.add(Work::Account(account), lane);
     }
     shared.recount(&key.admin);
 }

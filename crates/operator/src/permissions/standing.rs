@@ -10,12 +10,19 @@ use rolecall_api::reasons;
 use rolecall_policy::{PermissionEntries, Privilege};
 use tokio::time::Instant;
 
+use super::imported::Imported;
+use super::moves::{Goal, Held, Moves};
 use crate::account::lifecycle::Obstacle;
+use crate::queue::Lane;
 use crate::world::{AccountKey, ObjectKey, ObjectsKey};
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Sets(Mutex<HashMap<ObjectsKey, Database>>);
+pub struct Sets {
+    databases: Mutex<HashMap<ObjectsKey, Database>>,
+    /// Servers whose sets have been listed, by the fingerprint of the server.
+    listed: Mutex<HashMap<ObjectKey, u64>>,
+}
 
 /// A permission set that an account wants.
 #[derive(Clone, Debug)]
@@ -51,23 +58,27 @@ pub struct Holding {
     pub incomplete: Option<Obstacle>,
 }
 
-/// What is known of the objects of one logical database.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// Objects that some rule labels.
-    pub objects: u32,
-    /// Objects by rule.
-    pub by_rule: BTreeMap<String, u32>,
-    /// Objects whose access list is nearly full.
-    pub crowded: Vec<String>,
+/// How the sets that an account wants stand.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// By the set's role.
+    pub standings: BTreeMap<String, Standing>,
+    /// Since when nobody can tell how they stand, where that is so.
+    pub waiting: BTreeMap<String, Instant>,
+    /// Sets that the account wants no more and stays in for a while all the same: see the module `moves`.
+    pub held: Held,
+    /// What they hold, by database.
+    pub meanwhile: BTreeMap<ObjectsKey, Arc<Holding>>,
+    /// Databases that have to be looked at.
+    pub to_look_at: BTreeMap<ObjectsKey, Lane>,
 }
 
 #[derive(Debug, Default)]
-struct Database {
+pub(super) struct Database {
     sets: BTreeMap<String, Set>,
-    /// Sets that an operator before this one left, with since when nobody here wants them.
-    leftovers: BTreeMap<String, Instant>,
-    imported: Option<Imported>,
+    leftovers: BTreeMap<String, Leftover>,
+    moves: Moves,
+    pub(super) imported: Option<Imported>,
 }
 
 #[derive(Debug)]
@@ -75,29 +86,25 @@ struct Set {
     entries: Arc<PermissionEntries>,
     accounts: BTreeSet<AccountKey>,
     standing: Standing,
+    /// Since when it is [`Standing::NotYet`], if it is.
+    waiting_since: Instant,
     unused_since: Option<Instant>,
+    /// Whose connections have to be ended, because the set lost a function.
+    to_disconnect: BTreeSet<AccountKey>,
+}
+
+/// A set that an operator before this one left and nobody here wants.
+#[derive(Debug)]
+struct Leftover {
+    since: Instant,
+    executes: bool,
 }
 
 impl Sets {
-    /// Says which sets an account wants now; what it wanted before is forgotten. Answers how each of them stands, and
-    /// which databases have to be looked at because of a set that is new.
-    pub fn want(
-        &self,
-        account: &AccountKey,
-        wanted: &[Wanted],
-    ) -> (BTreeMap<String, Standing>, BTreeSet<ObjectsKey>) {
+    /// Says which sets an account wants now; what it wanted before is forgotten.
+    pub fn want(&self, account: &AccountKey, wanted: &[Wanted]) -> Answer {
         let mut databases = self.locked();
-        let mut to_look_at = BTreeSet::new();
-        for (key, database) in databases.iter_mut().filter(|(key, _)| key.admin == account.admin) {
-            for (role, set) in &mut database.sets {
-                let still = wanted.iter().any(|wish| wish.key == *key && wish.role == *role);
-                if !still && set.accounts.remove(account) && set.accounts.is_empty() {
-                    set.unused_since = Some(Instant::now());
-                    to_look_at.insert(key.clone());
-                }
-            }
-        }
-        let mut standings = BTreeMap::new();
+        let mut answer = Answer::default();
         for wish in wanted {
             let database = databases.entry(wish.key.clone()).or_default();
             database.leftovers.remove(&wish.role);
@@ -105,16 +112,42 @@ impl Sets {
                 entries: Arc::clone(&wish.entries),
                 accounts: BTreeSet::new(),
                 standing: Standing::NotYet,
+                waiting_since: Instant::now(),
                 unused_since: None,
+                to_disconnect: BTreeSet::new(),
             });
             set.unused_since = None;
             set.accounts.insert(account.clone());
             if set.standing == Standing::NotYet {
-                to_look_at.insert(wish.key.clone());
+                answer.to_look_at.insert(wish.key.clone(), Lane::Normal);
+                answer.waiting.insert(wish.role.clone(), set.waiting_since);
             }
-            standings.insert(wish.role.clone(), set.standing.clone());
+            answer.standings.insert(wish.role.clone(), set.standing.clone());
         }
-        (standings, to_look_at)
+        for (key, database) in databases.iter_mut().filter(|(key, _)| key.admin == account.admin) {
+            let wanted: Vec<&Wanted> = wanted.iter().filter(|wish| wish.key == *key).collect();
+            let left = database.leave(account, &wanted);
+            let moved = database.moves.has(account);
+            if !left.is_empty() || moved {
+                let held = database.stay_in(account, &wanted, &left);
+                let free =
+                    left.iter().any(|role| database.sets.get(role).is_some_and(|s| s.accounts.is_empty()));
+                if !held.is_empty() {
+                    // Somebody keeps what policy took away, or lacks what it gives: that comes first.
+                    answer.to_look_at.insert(key.clone(), Lane::Urgent);
+                } else if free || moved {
+                    // A set that nobody uses has to go some time.
+                    answer.to_look_at.entry(key.clone()).or_insert(Lane::Normal);
+                }
+                let holding = held.keys().find_map(|role| match &database.sets.get(role)?.standing {
+                    Standing::Stands(holding) => Some(Arc::clone(holding)),
+                    _ => None,
+                });
+                answer.meanwhile.extend(holding.map(|holding| (key.clone(), holding)));
+                answer.held.extend(held);
+            }
+        }
+        answer
     }
 
     /// The sets of a database with what they stand for. Those that were in use until lately are among them: they are
@@ -129,8 +162,9 @@ impl Sets {
     pub fn unused(&self, key: &ObjectsKey) -> Vec<(String, Instant)> {
         let databases = self.locked();
         let Some(database) = databases.get(key) else { return Vec::new() };
-        let sets = database.sets.iter().filter_map(|(role, set)| Some((role.clone(), set.unused_since?)));
-        let leftovers = database.leftovers.iter().map(|(role, since)| (role.clone(), *since));
+        let free = database.sets.iter().filter(|(role, _)| database.moves.staying_in(role).next().is_none());
+        let sets = free.filter_map(|(role, set)| Some((role.clone(), set.unused_since?)));
+        let leftovers = database.leftovers.iter().map(|(role, leftover)| (role.clone(), leftover.since));
         sets.chain(leftovers).collect()
     }
 
@@ -140,12 +174,16 @@ impl Sets {
         databases.get(key).is_none_or(|database| database.sets.is_empty() && database.leftovers.is_empty())
     }
 
-    /// Takes note of a set on the server that nobody has asked for here.
-    pub fn left_over(&self, key: &ObjectsKey, role: String) {
+    /// Takes note of a set on the server that nobody has asked for here, and whether it gives functions.
+    pub fn left_over(&self, key: &ObjectsKey, role: String, executes: bool) {
         let mut databases = self.locked();
         let database = databases.entry(key.clone()).or_default();
         if !database.sets.contains_key(&role) {
-            database.leftovers.entry(role).or_insert_with(Instant::now);
+            database
+                .leftovers
+                .entry(role)
+                .and_modify(|leftover| leftover.executes = executes)
+                .or_insert_with(|| Leftover { since: Instant::now(), executes });
         }
     }
 
@@ -155,10 +193,21 @@ impl Sets {
         match databases.get_mut(key).and_then(|database| database.sets.get_mut(role)) {
             Some(set) if !set.accounts.is_empty() => false,
             Some(set) => {
-                set.standing = Standing::NotYet;
+                set.nobody_knows();
                 true
             }
             None => true,
+        }
+    }
+
+    /// A set could not be dropped: it counts as unused since now.
+    pub fn postpone(&self, key: &ObjectsKey, role: &str) {
+        let mut databases = self.locked();
+        let Some(database) = databases.get_mut(key) else { return };
+        let set = database.sets.get_mut(role).and_then(|set| set.unused_since.as_mut());
+        let leftover = database.leftovers.get_mut(role).map(|leftover| &mut leftover.since);
+        for since in set.into_iter().chain(leftover) {
+            *since = Instant::now();
         }
     }
 
@@ -177,16 +226,70 @@ impl Sets {
         set.map(|set| set.accounts.clone()).unwrap_or_default()
     }
 
-    /// Could members of a set execute functions? True of a set that is not known, which a restart can bring about.
-    pub fn may_execute(&self, admin: &ObjectKey, role: &str) -> bool {
+    /// Would an account that leaves a set for these others lose functions? It is said to where that is not known.
+    pub fn loses_functions<'a>(
+        &self,
+        admin: &ObjectKey,
+        role: &str,
+        others: impl IntoIterator<Item = &'a str>,
+    ) -> bool {
         let databases = self.locked();
-        let mut sets = databases
-            .iter()
-            .filter(|(key, _)| key.admin == *admin)
-            .filter_map(|(_, database)| database.sets.get(role));
-        sets.next().is_none_or(|set| {
-            set.entries.allow.iter().any(|entry| entry.privileges.contains(Privilege::Execute))
+        let mut databases =
+            databases.iter().filter(|(key, _)| key.admin == *admin).map(|(_, database)| database);
+        let known = databases
+            .find(|database| database.sets.contains_key(role) || database.leftovers.contains_key(role));
+        let Some(database) = known else { return true };
+        let Some(set) = database.sets.get(role) else {
+            return database.leftovers.get(role).is_none_or(|leftover| leftover.executes);
+        };
+        let executes = set.entries.allow.iter().any(|entry| entry.privileges.contains(Privilege::Execute));
+        let mut others = others.into_iter().filter_map(|other| database.sets.get(other));
+        executes && !others.any(|other| other.entries.canonical().covers(&set.entries.canonical()))
+    }
+
+    /// The members of a set lost functions: their connections have to be ended.
+    pub fn disconnect_members(&self, key: &ObjectsKey, role: &str) {
+        let mut databases = self.locked();
+        let Some(Database { sets, moves, .. }) = databases.get_mut(key) else { return };
+        if let Some(set) = sets.get_mut(role) {
+            set.to_disconnect.extend(set.accounts.iter().cloned());
+            set.to_disconnect.extend(moves.staying_in(role).cloned());
+        }
+    }
+
+    /// The accounts whose connections have to be ended, with the set that lost functions.
+    pub fn to_disconnect(&self, key: &ObjectsKey) -> Vec<(String, AccountKey)> {
+        let databases = self.locked();
+        let sets = databases.get(key).into_iter().flat_map(|database| &database.sets);
+        sets.flat_map(|(role, set)| set.to_disconnect.iter().map(|account| (role.clone(), account.clone())))
+            .collect()
+    }
+
+    /// The connections of an account have been ended.
+    pub fn disconnected(&self, key: &ObjectsKey, role: &str, account: &AccountKey) {
+        let mut databases = self.locked();
+        if let Some(set) = databases.get_mut(key).and_then(|database| database.sets.get_mut(role)) {
+            set.to_disconnect.remove(account);
+        }
+    }
+
+    /// The role of a set was found missing on the server: from now on the set does not stand. Answers where it has to be
+    /// made again; `None` where that is known already.
+    pub fn mark_missing(&self, admin: &ObjectKey, role: &str) -> Option<ObjectsKey> {
+        let mut databases = self.locked();
+        let mut databases = databases.iter_mut().filter(|(key, _)| key.admin == *admin);
+        databases.find_map(|(key, database)| {
+            let set = database.sets.get_mut(role)?;
+            matches!(set.standing, Standing::Stands(_)).then(|| {
+                set.nobody_knows();
+                key.clone()
+            })
         })
+    }
+
+    /// Is an account waiting to leave its old set in a database for one that is new there?
+    pub fn is_moving(&self, key: &ObjectsKey, account: &AccountKey) -> bool {
+        self.locked().get(key).is_some_and(|database| database.moves.has(account))
     }
 
     /// Says how a set stands now. Answers the accounts that have reason to look again; `None` where nothing changed.
@@ -225,150 +328,63 @@ impl Sets {
         set.map(|set| set.standing.clone()).unwrap_or_default()
     }
 
-    /// Keeps what was found in a database; true when that is news.
-    pub fn set_imported(&self, key: &ObjectsKey, imported: Option<Imported>) -> bool {
-        let mut databases = self.locked();
-        let database = databases.entry(key.clone()).or_default();
-        let news = database.imported != imported;
-        database.imported = imported;
-        news
-    }
-
-    /// What was found in the databases of a server: how many were read, and what is in them.
-    pub fn imported(&self, admin: &ObjectKey) -> (u32, Imported) {
-        let databases = self.locked();
-        let mut all = Imported::default();
-        let mut count = 0;
-        for (_, database) in databases.iter().filter(|(key, _)| key.admin == *admin) {
-            let Some(imported) = &database.imported else { continue };
-            count += 1;
-            all.objects = all.objects.saturating_add(imported.objects);
-            all.crowded.extend(imported.crowded.iter().cloned());
-            for (rule, objects) in &imported.by_rule {
-                *all.by_rule.entry(rule.clone()).or_default() += objects;
-            }
-        }
-        (count, all)
-    }
-
-    /// Objects that a rule of a namespace labels now.
-    pub fn labelled_by(&self, namespace: &str, rule: &str) -> Option<u32> {
-        let databases = self.locked();
-        let imported = databases
-            .iter()
-            .filter(|(key, _)| &*key.admin.namespace == namespace)
-            .filter_map(|(_, database)| database.imported.as_ref());
-        imported.map(|imported| imported.by_rule.get(rule).copied().unwrap_or(0)).reduce(u32::saturating_add)
-    }
-
     /// Forgets the databases of a server that is gone.
     pub fn forget_server(&self, admin: &ObjectKey) {
         self.locked().retain(|key, _| key.admin != *admin);
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(admin);
+    }
+
+    /// Have the sets on this server been listed?
+    pub fn is_listed(&self, admin: &ObjectKey, fingerprint: u64) -> bool {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(admin) == Some(&fingerprint)
+    }
+
+    /// The sets on this server have been listed.
+    pub fn set_listed(&self, admin: &ObjectKey, fingerprint: u64) {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).insert(admin.clone(), fingerprint);
     }
 
     // A poisoned lock means that a thread panicked between two plain map operations; what they hold is whole.
-    fn locked(&self) -> MutexGuard<'_, HashMap<ObjectsKey, Database>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn locked(&self) -> MutexGuard<'_, HashMap<ObjectsKey, Database>> {
+        self.databases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Set {
+    fn nobody_knows(&mut self) {
+        (self.standing, self.waiting_since) = (Standing::NotYet, Instant::now());
+    }
+}
+
+impl Database {
+    /// The account wants no other sets here than these. Answers which it wanted before.
+    fn leave(&mut self, account: &AccountKey, wanted: &[&Wanted]) -> Vec<String> {
+        let mut left = Vec::new();
+        for (role, set) in &mut self.sets {
+            if !wanted.iter().any(|wish| wish.role == *role) && set.accounts.remove(account) {
+                left.push(role.clone());
+                if set.accounts.is_empty() {
+                    set.unused_since = Some(Instant::now());
+                }
+            }
+        }
+        left
+    }
+
+    /// Which of the sets that it has left the account stays in for a while.
+    fn stay_in(&mut self, account: &AccountKey, wanted: &[&Wanted], left: &[String]) -> Held {
+        let sets = &self.sets;
+        let goals: Vec<Goal<'_>> = wanted
+            .iter()
+            .filter_map(|wish| {
+                let standing = &sets.get(&wish.role)?.standing;
+                Some(Goal { role: &wish.role, permissions: wish.entries.canonical(), standing })
+            })
+            .collect();
+        let permissions_of = |role: &str| sets.get(role).map(|set| set.entries.canonical());
+        self.moves.update(account, &goals, left, permissions_of, Instant::now())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key() -> ObjectsKey {
-        ObjectsKey {
-            admin: ObjectKey { namespace: "shop".into(), name: "orders".into() },
-            database: "app".into(),
-        }
-    }
-
-    fn account(name: &str) -> AccountKey {
-        AccountKey { admin: key().admin, username: name.into() }
-    }
-
-    fn wanted(role: &str) -> Wanted {
-        Wanted { key: key(), role: role.into(), entries: Arc::default() }
-    }
-
-    fn stands() -> Standing {
-        Standing::Stands(Arc::default())
-    }
-
-    #[test]
-    fn a_new_set_has_to_be_looked_at_and_then_stands_for_everybody() {
-        let sets = Sets::default();
-        let (standings, look) = sets.want(&account("alice"), &[wanted("s")]);
-        assert_eq!(standings["s"], Standing::NotYet);
-        assert_eq!(look, BTreeSet::from([key()]));
-        assert_eq!(sets.set_standing(&key(), "s", stands()), Some(BTreeSet::from([account("alice")])));
-        let (standings, look) = sets.want(&account("bob"), &[wanted("s")]);
-        assert_eq!(standings["s"], stands());
-        assert!(look.is_empty(), "nothing to do for the second one");
-    }
-
-    #[test]
-    fn a_set_is_in_use_as_long_as_some_account_wants_it_and_is_kept_for_a_while() {
-        let sets = Sets::default();
-        sets.want(&account("alice"), &[wanted("s")]);
-        sets.set_standing(&key(), "s", stands());
-        sets.want(&account("bob"), &[wanted("s")]);
-        sets.want(&account("alice"), &[]);
-        assert!(sets.unused(&key()).is_empty());
-        sets.want(&account("bob"), &[]);
-        assert_eq!(sets.unused(&key()).len(), 1);
-        assert_eq!(sets.kept(&key()).len(), 1);
-        let (standings, look) = sets.want(&account("alice"), &[wanted("s")]);
-        assert_eq!(standings["s"], stands());
-        assert!(look.is_empty() && sets.unused(&key()).is_empty());
-    }
-
-    #[test]
-    fn a_set_that_somebody_wants_again_is_not_forgotten() {
-        let sets = Sets::default();
-        sets.want(&account("alice"), &[wanted("s")]);
-        sets.forget(&key(), "s");
-        assert_eq!(sets.kept(&key()).len(), 1);
-        sets.want(&account("alice"), &[]);
-        sets.forget(&key(), "s");
-        assert!(sets.kept(&key()).is_empty());
-    }
-
-    #[test]
-    fn only_a_set_that_is_known_to_hold_no_functions_is_said_to_hold_none() {
-        let sets = Sets::default();
-        sets.want(&account("alice"), &[wanted("s")]);
-        assert!(!sets.may_execute(&key().admin, "s"));
-        assert!(sets.may_execute(&key().admin, "another"));
-    }
-
-    #[test]
-    fn accounts_are_woken_only_when_a_standing_changes() {
-        let sets = Sets::default();
-        sets.want(&account("alice"), &[wanted("s")]);
-        assert!(sets.set_standing(&key(), "s", stands()).is_some());
-        assert_eq!(sets.set_standing(&key(), "s", stands()), None);
-    }
-
-    #[test]
-    fn a_set_that_is_being_dropped_does_not_stand_for_whoever_wants_it_again() {
-        let sets = Sets::default();
-        sets.want(&account("alice"), &[wanted("s")]);
-        sets.set_standing(&key(), "s", stands());
-        assert!(!sets.give_up(&key(), "s"), "it is in use");
-        sets.want(&account("alice"), &[]);
-        assert!(sets.give_up(&key(), "s"));
-        let (standings, look) = sets.want(&account("bob"), &[wanted("s")]);
-        assert_eq!((&standings["s"], look), (&Standing::NotYet, BTreeSet::from([key()])));
-    }
-
-    #[test]
-    fn a_leftover_is_unused_until_somebody_wants_it() {
-        let sets = Sets::default();
-        sets.left_over(&key(), "s".into());
-        assert!(sets.unused(&key()).len() == 1 && sets.kept(&key()).is_empty() && !sets.is_empty(&key()));
-        sets.want(&account("alice"), &[wanted("s")]);
-        sets.left_over(&key(), "s".into());
-        assert!(sets.unused(&key()).is_empty());
-    }
-}
+mod tests;

@@ -25,6 +25,80 @@ async fn a_changed_role_moves_the_live_session_to_another_set() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_a_changed_role_goes_on_giving_is_never_lost_and_what_it_takes_away_is_gone_at_once()
+-> Result<()> {
+    let world = world().await?;
+    let schemas = |schemas: &[&str]| json!([{"match": {"object_kind": ["table"], "schema": schemas}, "permissions": ["SELECT"]}]);
+    allow(&world, schemas(&["hr", "sales"])).await?;
+    let alice = alice(&world).await?;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let reads = reading(world.login("alice-orders").await?, "select * from hr.employees", stopped);
+    let reads = tokio::spawn(reads);
+
+    // Less, more, and something else, each of which leaves hr as it is.
+    allow(&world, schemas(&["hr"])).await?;
+    let began = std::time::Instant::now();
+    may_not_soon(&world, &alice, "select * from sales.deals").await?;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    counting(&world, "alice-orders", &[("SELECT", 2)]).await?;
+    allow(&world, schemas(&["hr", "sales", "public"])).await?;
+    may_soon(&world, &alice, "select * from sales.deals").await?;
+    let writes = json!({"match": {"schema": ["sales"]}, "permissions": ["INSERT"]});
+    allow(&world, json!([schemas(&["hr"])[0], writes])).await?;
+    may_soon(&world, &alice, "insert into sales.deals values (2, 3)").await?;
+    may_not(&alice, &["select * from sales.deals"]).await?;
+
+    drop(stop);
+    assert!(reads.await?? > 10, "it went on reading");
+    Ok(())
+}
+
+/// Reads again and again, and fails when that fails. Answers how often it read.
+async fn reading(
+    client: Client,
+    statement: &'static str,
+    mut stopped: tokio::sync::oneshot::Receiver<()>,
+) -> Result<usize> {
+    let mut count = 0;
+    while matches!(stopped.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty)) {
+        rows(&client, statement).await.with_context(|| format!("{statement}, after {count} times"))?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+#[tokio::test]
+async fn what_policy_took_away_does_not_wait_long_for_what_it_gives_instead() -> Result<()> {
+    let world = world().await?;
+    allow(&world, select_in("hr")).await?;
+    let alice = alice(&world).await?;
+    // Somebody grants on the same table and does not come to an end: nobody else can meanwhile.
+    let blocker = world.pg.superuser("app").await?;
+    blocker.batch_execute("begin; grant select on sales.deals to reader").await?;
+    allow(&world, select_in("sales")).await?;
+    may_not_soon(&world, &alice, "select * from hr.employees").await?;
+    may_not(&alice, &["select * from sales.deals"]).await?;
+    blocker.batch_execute("rollback").await?;
+    may_soon(&world, &alice, "select * from sales.deals").await
+}
+
+#[tokio::test]
+async fn a_start_that_waits_for_its_set_is_given_up_at_its_deadline() -> Result<()> {
+    let world = world().await?;
+    allow(&world, select_in("sales")).await?;
+    let blocker = world.pg.superuser("app").await?;
+    blocker.batch_execute("begin; grant select on sales.deals to reader").await?;
+    world.session("alice-orders", json!({"ttl": "1h", "startDeadline": "1s"})).await?;
+    let rejected = |session: &DatabaseSession| phase(session) == SessionPhase::Rejected;
+    let session = world.until("alice-orders", "Rejected", rejected).await?;
+    let ready = conditions::find(session.conditions(), conditions::READY).context("Ready")?;
+    assert_ne!(ready.reason, "StartDeadlineExceeded", "the last reason is told: {}", ready.message);
+    assert!(world.account().await?.is_none_or(|account| account.is_disabled()));
+    blocker.batch_execute("rollback").await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_role_that_stops_giving_object_permissions_leaves_none() -> Result<()> {
     let world = world().await?;
     world.role("reader", json!({"allow": {"dbPermissions": select_in("hr")}})).await?;
@@ -71,6 +145,8 @@ async fn a_rule_that_changes_comes_or_goes_is_in_force_at_once() -> Result<()> {
     let mapping = |schema: &str| json!([{"scope": {"schemaNames": [schema]}, "match": {"tableNames": ["*"]}, "addLabels": {"dept": schema}}]);
     rule(&world, "departments", mapping("hr")).await?;
     let alice = alice(&world).await?;
+    // The operator may have heard of the session before it heard of the rule.
+    counting(&world, "alice-orders", &[("SELECT", 2)]).await?;
     may(&alice, &["select * from hr.employees"]).await?;
     may_not(&alice, &["select * from sales.deals"]).await?;
 
@@ -79,7 +155,8 @@ async fn a_rule_that_changes_comes_or_goes_is_in_force_at_once() -> Result<()> {
     may_not_soon(&world, &alice, "select * from hr.employees").await?;
 
     rule(&world, "more", mapping("hr")).await?;
-    may_soon(&world, &alice, "select * from hr.employees").await?;
+    counting(&world, "alice-orders", &[("SELECT", 3)]).await?;
+    may(&alice, &["select * from hr.employees"]).await?;
 
     // Without a rule the built-in one holds, which knows no departments.
     world.delete_and_wait::<DbObjectImportRule>("departments").await?;

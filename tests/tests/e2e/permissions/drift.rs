@@ -55,11 +55,34 @@ async fn a_set_that_somebody_dropped_is_made_again() -> Result<()> {
     allow(&world, select_in("hr")).await?;
     let alice = alice(&world).await?;
     let set = sets(&world).await?.pop().context("a set")?;
+    drop_by_hand(&world, &set).await?;
+    may_not(&alice, &["select * from hr.employees"]).await?;
+    may_soon(&world, &alice, "select * from hr.employees").await
+}
+
+async fn drop_by_hand(world: &World, set: &str) -> Result<()> {
     let by_hand = format!(
         r#"set role "{ADMIN_USER}"; revoke all on all tables in schema hr from "{set}"; revoke all on schema hr from "{set}";
         drop role "{set}""#
     );
     world.pg.sql("app", &by_hand).await?;
-    may_not(&alice, &["select * from hr.employees"]).await?;
-    may_soon(&world, &alice, "select * from hr.employees").await
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_set_that_somebody_dropped_is_missed_by_the_next_who_wants_it() -> Result<()> {
+    let world = world().await?;
+    allow(&world, select_in("hr")).await?;
+    let first = alice(&world).await?;
+    // In use: another session of the same account finds out, and both have it again.
+    drop_by_hand(&world, &sets(&world).await?.pop().context("a set")?).await?;
+    world.session("second", json!({})).await?;
+    complete(&world, "second").await?;
+    may_soon(&world, &first, "select * from hr.employees").await?;
+    // Unused.
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    world.delete_and_wait::<DatabaseSession>("second").await?;
+    drop_by_hand(&world, &sets(&world).await?.pop().context("a set")?).await?;
+    let again = alice(&world).await?;
+    may(&again, &["select * from hr.employees"]).await
 }

@@ -22,12 +22,13 @@ struct Row {
     role: String,
     comment: Option<String>,
     members: usize,
+    executes: bool,
 }
 
 impl Row {
     fn entry(self) -> SetEntry {
         let record: Option<SetRecord> = self.comment.and_then(|comment| serde_json::from_str(&comment).ok());
-        SetEntry { role: self.role, record, members: self.members }
+        SetEntry { role: self.role, record, members: self.members, executes: self.executes }
     }
 }
 
@@ -131,7 +132,10 @@ fn list(dialect: Dialect, one: Option<&str>) -> Message {
         "listing the permission sets",
         format!(
             "SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
-  'role', r.rolname, 'comment', d.description, 'members', {}) ORDER BY r.rolname), '[]')
+  'role', r.rolname, 'comment', d.description, 'members', {}, 'executes', EXISTS (
+    SELECT FROM pg_catalog.pg_shdepend s WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+      AND s.refobjid = r.oid AND s.deptype = 'a' AND s.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass))
+  ORDER BY r.rolname), '[]')
 FROM pg_catalog.pg_roles r LEFT JOIN pg_catalog.pg_shdescription d
   ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass
 WHERE {which}",

@@ -1,0 +1,55 @@
+//! What was found in logical databases, for counting and warning.
+
+use std::collections::BTreeMap;
+
+use super::Sets;
+use crate::world::{ObjectKey, ObjectsKey};
+
+/// What is known of the objects of one logical database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Objects that some rule labels.
+    pub objects: u32,
+    /// Objects by rule.
+    pub by_rule: BTreeMap<String, u32>,
+    /// Objects whose access list is nearly full.
+    pub crowded: Vec<String>,
+}
+
+impl Sets {
+    /// Keeps what was found in a database; true when that is news.
+    pub fn set_imported(&self, key: &ObjectsKey, imported: Option<Imported>) -> bool {
+        let mut databases = self.locked();
+        let database = databases.entry(key.clone()).or_default();
+        let news = database.imported != imported;
+        database.imported = imported;
+        news
+    }
+
+    /// What was found in the databases of a server: how many were read, and what is in them.
+    pub fn imported(&self, admin: &ObjectKey) -> (u32, Imported) {
+        let databases = self.locked();
+        let mut all = Imported::default();
+        let mut count = 0;
+        for (_, database) in databases.iter().filter(|(key, _)| key.admin == *admin) {
+            let Some(imported) = &database.imported else { continue };
+            count += 1;
+            all.objects = all.objects.saturating_add(imported.objects);
+            all.crowded.extend(imported.crowded.iter().cloned());
+            for (rule, objects) in &imported.by_rule {
+                *all.by_rule.entry(rule.clone()).or_default() += objects;
+            }
+        }
+        (count, all)
+    }
+
+    /// Objects that a rule of a namespace labels now.
+    pub fn labelled_by(&self, namespace: &str, rule: &str) -> Option<u32> {
+        let databases = self.locked();
+        let imported = databases
+            .iter()
+            .filter(|(key, _)| &*key.admin.namespace == namespace)
+            .filter_map(|(_, database)| database.imported.as_ref());
+        imported.map(|imported| imported.by_rule.get(rule).copied().unwrap_or(0)).reduce(u32::saturating_add)
+    }
+}

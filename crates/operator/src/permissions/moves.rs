@@ -1,0 +1,185 @@
+//! Accounts on their way from one permission set to another.
+//!
+//! When policy changes what a live session may do, its account leaves one set for another, which may not stand yet. If
+//! it left the old one at once, statements would fail until then that policy allowed before and allows now. If it
+//! stayed for as long as that takes, it would keep what policy took away. So, for the time until the new set stands:
+//!
+//! - Where the new permissions give all that the old ones gave, the account stays in the old set: nothing of what that
+//!   holds was taken away.
+//! - Else it stays for [`HOLD`] at most. Most sets stand within a few hundredths of that, as what a live session waits
+//!   for is worked on before everything else; so what was taken away goes with the change, and only where the change
+//!   takes long, it goes first.
+//! - Where the new set cannot be made, or nobody may have it now, the account leaves at once.
+//! - It stays in no set for which there is no other: a session that ends, or gets no permissions any more, loses its set
+//!   at once.
+//!
+//! The change itself is one transaction: at no moment has the account neither set.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rolecall_policy::CanonicalPermissions;
+use tokio::time::Instant;
+
+use super::Standing;
+use crate::world::AccountKey;
+
+/// How long something that policy took away from a live session may outlive the change, in favour of what it left.
+const HOLD: Duration = Duration::from_secs(1);
+
+/// The sets that an account stays in for a while, each with the end of that; `None`: until the new one stands.
+pub type Held = BTreeMap<String, Option<Instant>>;
+
+/// See the module. Those of one logical database.
+#[derive(Debug, Default)]
+pub(super) struct Moves(BTreeMap<AccountKey, Held>);
+
+/// A set that an account wants now.
+#[derive(Debug)]
+pub(super) struct Goal<'a> {
+    pub(super) role: &'a str,
+    pub(super) permissions: CanonicalPermissions,
+    pub(super) standing: &'a Standing,
+}
+
+impl Moves {
+    /// The account wants these sets now, and has just left those. Answers which sets it stays in.
+    ///
+    /// `permissions_of` tells what a set stands for, where that is known.
+    pub(super) fn update(
+        &mut self,
+        account: &AccountKey,
+        goals: &[Goal<'_>],
+        left: &[String],
+        permissions_of: impl Fn(&str) -> Option<CanonicalPermissions>,
+        now: Instant,
+    ) -> Held {
+        let mut held = self.0.remove(account).unwrap_or_default();
+        for role in left {
+            held.entry(role.clone()).or_insert(None);
+        }
+        let all = |is: fn(&Standing) -> bool| goals.iter().all(|goal| is(goal.standing));
+        let waits = !all(|standing| matches!(standing, Standing::Stands(_)))
+            && all(|standing| !matches!(standing, Standing::Withheld(_)));
+        if !waits {
+            return Held::new();
+        }
+        held.retain(|role, until| {
+            if goals.iter().any(|goal| goal.role == role) {
+                return false;
+            }
+            let before = permissions_of(role);
+            let covered =
+                before.is_some_and(|before| goals.iter().any(|goal| goal.permissions.covers(&before)));
+            // The time runs from the first change that took something away, also through further changes.
+            *until = if covered { None } else { Some(until.unwrap_or(now + HOLD)) };
+            covered || (until.is_some_and(|until| until > now) && all(|s| !matches!(s, Standing::Failed(_))))
+        });
+        if !held.is_empty() {
+            self.0.insert(account.clone(), held.clone());
+        }
+        held
+    }
+
+    /// The accounts that stay in a set that they want no more.
+    pub(super) fn staying_in<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a AccountKey> {
+        self.0.iter().filter(move |(_, held)| held.contains_key(role)).map(|(account, _)| account)
+    }
+
+    /// Is the account waiting for a new set while it has an old one?
+    pub(super) fn has(&self, account: &AccountKey) -> bool {
+        self.0.contains_key(account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rolecall_policy::{CanonicalEntry, Privilege, PrivilegeSet};
+
+    use super::*;
+    use crate::account::lifecycle::Obstacle;
+    use crate::world::ObjectKey;
+
+    fn alice() -> AccountKey {
+        let admin = ObjectKey { namespace: "shop".into(), name: "orders".into() };
+        AccountKey { admin, username: "alice".into() }
+    }
+
+    /// SELECT where `schema` is one of these letters.
+    fn permissions(schemas: &str) -> CanonicalPermissions {
+        let values = schemas.chars().map(String::from).collect();
+        let entry = CanonicalEntry {
+            matching: [("schema".to_owned(), values)].into(),
+            privileges: PrivilegeSet::from_iter([Privilege::Select]),
+        };
+        CanonicalPermissions { allow: vec![entry], deny: vec![] }
+    }
+
+    /// Moves to the set of these schemas, each set being called like its schemas.
+    fn go(moves: &mut Moves, left: &[&str], to: &str, standing: &Standing, now: Instant) -> Held {
+        let goal = Goal { role: to, permissions: permissions(to), standing };
+        let left: Vec<String> = left.iter().map(|role| (*role).to_owned()).collect();
+        moves.update(&alice(), &[goal], &left, |role| Some(permissions(role)), now)
+    }
+
+    fn failed() -> Standing {
+        Standing::Failed(Obstacle::passing("R", ""))
+    }
+
+    fn held(role: &str, until: Option<Instant>) -> Held {
+        [(role.to_owned(), until)].into()
+    }
+
+    #[test]
+    fn what_the_new_permissions_give_too_is_kept_until_the_new_set_stands() {
+        let (mut moves, now) = (Moves::default(), Instant::now());
+        assert_eq!(go(&mut moves, &["a"], "ab", &Standing::NotYet, now), held("a", None));
+        let later = now + 100 * HOLD;
+        assert_eq!(go(&mut moves, &[], "ab", &Standing::NotYet, later), held("a", None));
+        assert_eq!(go(&mut moves, &[], "ab", &failed(), later), held("a", None));
+        assert!(go(&mut moves, &[], "ab", &Standing::Stands(Default::default()), later).is_empty());
+        assert!(!moves.has(&alice()));
+    }
+
+    #[test]
+    fn what_policy_took_away_goes_when_the_new_set_stands_and_soon_in_any_case() {
+        let (mut moves, now) = (Moves::default(), Instant::now());
+        let end = Some(now + HOLD);
+        assert_eq!(go(&mut moves, &["ab"], "a", &Standing::NotYet, now), held("ab", end));
+        assert_eq!(go(&mut moves, &[], "a", &Standing::NotYet, now + HOLD / 2), held("ab", end));
+        assert!(go(&mut moves, &[], "a", &Standing::NotYet, now + HOLD).is_empty());
+        assert!(go(&mut moves, &["ab"], "a", &Standing::Stands(Default::default()), now).is_empty());
+    }
+
+    #[test]
+    fn further_changes_do_not_make_the_time_longer() {
+        let (mut moves, now) = (Moves::default(), Instant::now());
+        go(&mut moves, &["ab"], "a", &Standing::NotYet, now);
+        let then = go(&mut moves, &["a"], "b", &Standing::NotYet, now + HOLD / 2);
+        assert_eq!(then["ab"], Some(now + HOLD));
+        let covered = go(&mut moves, &[], "abc", &Standing::NotYet, now + HOLD / 2);
+        assert_eq!(covered["ab"], None, "policy gives it again");
+    }
+
+    #[test]
+    fn an_old_set_goes_at_once_where_no_new_one_can_take_its_place() {
+        let now = Instant::now();
+        let withheld = Standing::Withheld(Obstacle::stalled("R", ""));
+        for (to, standing) in [("a", &failed()), ("a", &withheld), ("abc", &withheld)] {
+            let mut moves = Moves::default();
+            assert!(go(&mut moves, &["ab"], to, standing, now).is_empty(), "{to} {standing:?}");
+        }
+        let mut moves = Moves::default();
+        let none = |_: &str| Some(permissions("a"));
+        assert!(moves.update(&alice(), &[], &["a".to_owned()], none, now).is_empty());
+    }
+
+    #[test]
+    fn a_set_of_which_nothing_is_known_is_not_held_for_long() {
+        let mut moves = Moves::default();
+        let goal = Goal { role: "ab", permissions: permissions("ab"), standing: &Standing::NotYet };
+        let now = Instant::now();
+        let left = ["a".to_owned()];
+        assert_eq!(moves.update(&alice(), &[goal], &left, |_| None, now), held("a", Some(now + HOLD)));
+    }
+}

@@ -1,0 +1,103 @@
+//! What the sets of a database answer.
+
+use super::*;
+
+fn key() -> ObjectsKey {
+    ObjectsKey {
+        admin: ObjectKey { namespace: "shop".into(), name: "orders".into() },
+        database: "app".into(),
+    }
+}
+
+fn account(name: &str) -> AccountKey {
+    AccountKey { admin: key().admin, username: name.into() }
+}
+
+fn wanted(role: &str) -> Wanted {
+    Wanted { key: key(), role: role.into(), entries: Arc::default() }
+}
+
+fn stands() -> Standing {
+    Standing::Stands(Arc::default())
+}
+
+#[test]
+fn a_new_set_has_to_be_looked_at_and_then_stands_for_everybody() {
+    let sets = Sets::default();
+    let answer = sets.want(&account("alice"), &[wanted("s")]);
+    assert_eq!(answer.standings["s"], Standing::NotYet);
+    assert_eq!(answer.to_look_at, BTreeMap::from([(key(), Lane::Normal)]));
+    assert_eq!(sets.set_standing(&key(), "s", stands()), Some(BTreeSet::from([account("alice")])));
+    let answer = sets.want(&account("bob"), &[wanted("s")]);
+    assert_eq!(answer.standings["s"], stands());
+    assert!(answer.to_look_at.is_empty(), "nothing to do for the second one");
+}
+
+#[test]
+fn a_set_is_in_use_as_long_as_some_account_wants_it_and_is_kept_for_a_while() {
+    let sets = Sets::default();
+    sets.want(&account("alice"), &[wanted("s")]);
+    sets.set_standing(&key(), "s", stands());
+    sets.want(&account("bob"), &[wanted("s")]);
+    sets.want(&account("alice"), &[]);
+    assert!(sets.unused(&key()).is_empty());
+    sets.want(&account("bob"), &[]);
+    assert_eq!(sets.unused(&key()).len(), 1);
+    assert_eq!(sets.kept(&key()).len(), 1);
+    let answer = sets.want(&account("alice"), &[wanted("s")]);
+    assert_eq!(answer.standings["s"], stands());
+    assert!(answer.to_look_at.is_empty() && sets.unused(&key()).is_empty());
+}
+
+#[test]
+fn a_set_that_somebody_wants_again_is_not_forgotten() {
+    let sets = Sets::default();
+    sets.want(&account("alice"), &[wanted("s")]);
+    sets.forget(&key(), "s");
+    assert_eq!(sets.kept(&key()).len(), 1);
+    sets.want(&account("alice"), &[]);
+    sets.forget(&key(), "s");
+    assert!(sets.kept(&key()).is_empty());
+}
+
+#[test]
+fn only_a_set_that_is_known_to_give_no_functions_is_said_to_give_none() {
+    let sets = Sets::default();
+    sets.want(&account("alice"), &[wanted("s")]);
+    sets.left_over(&key(), "plain".into(), false);
+    sets.left_over(&key(), "with functions".into(), true);
+    let loses = |role| sets.loses_functions(&key().admin, role, []);
+    assert!(!loses("s") && !loses("plain"));
+    assert!(loses("with functions") && loses("unknown"));
+}
+
+#[test]
+fn accounts_are_woken_only_when_a_standing_changes() {
+    let sets = Sets::default();
+    sets.want(&account("alice"), &[wanted("s")]);
+    assert!(sets.set_standing(&key(), "s", stands()).is_some());
+    assert_eq!(sets.set_standing(&key(), "s", stands()), None);
+}
+
+#[test]
+fn a_set_that_is_being_dropped_does_not_stand_for_whoever_wants_it_again() {
+    let sets = Sets::default();
+    sets.want(&account("alice"), &[wanted("s")]);
+    sets.set_standing(&key(), "s", stands());
+    assert!(!sets.give_up(&key(), "s"), "it is in use");
+    sets.want(&account("alice"), &[]);
+    assert!(sets.give_up(&key(), "s"));
+    let answer = sets.want(&account("bob"), &[wanted("s")]);
+    assert_eq!(answer.standings["s"], Standing::NotYet);
+    assert!(answer.to_look_at.contains_key(&key()));
+}
+
+#[test]
+fn a_leftover_is_unused_until_somebody_wants_it() {
+    let sets = Sets::default();
+    sets.left_over(&key(), "s".into(), false);
+    assert!(sets.unused(&key()).len() == 1 && sets.kept(&key()).is_empty() && !sets.is_empty(&key()));
+    sets.want(&account("alice"), &[wanted("s")]);
+    sets.left_over(&key(), "s".into(), false);
+    assert!(sets.unused(&key()).is_empty());
+}
