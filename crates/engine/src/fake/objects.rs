@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use rolecall_policy::{DbObject, PrivilegeSet};
+use rolecall_policy::{DbObject, Privilege, PrivilegeSet};
 
 use super::refused;
 use super::world::{PermissionSet, World};
@@ -163,11 +163,15 @@ impl World {
     }
 
     pub(super) fn set_entries(&self) -> Vec<SetEntry> {
-        let entries = self.sets.iter().map(|(role, set)| SetEntry {
-            role: role.clone(),
-            record: set.record.clone(),
-            members: self.members(role),
-        });
+        let entries =
+            self.sets.iter().map(|(role, set)| SetEntry {
+                role: role.clone(),
+                record: set.record.clone(),
+                members: self.members(role),
+                executes: self.databases.values().flat_map(|database| database.objects.values()).any(
+                    |object| object.held.get(role).is_some_and(|held| held.contains(Privilege::Execute)),
+                ),
+            });
         entries.collect()
     }
 

@@ -45,6 +45,11 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     let deleted = admin.metadata.deletion_timestamp.is_some();
     let now = Timestamp::now();
     let seen = look(shared, key, &admin, now).await;
+    // Before accounts are looked at: what a set holds decides what leaving it means.
+    let leftovers = match seen.state.server.as_ref().filter(|_| seen.reachable == Some(true)) {
+        Some(server) => permissions::find_leftovers(shared, key, server).await,
+        None => Some(BTreeSet::new()),
+    };
     // Before anything is written: ending accesses needs the server, not the status.
     let changed = shared.servers.put(key, seen.state.clone());
     if changed {
@@ -53,9 +58,8 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
             shared.queue.add(Work::Account(account), Lane::Normal);
         }
     }
-    let mut listed = true;
-    if let Some(server) = seen.state.server.as_ref().filter(|_| seen.reachable == Some(true)) {
-        listed = permissions::find_leftovers(shared, key, server).await;
+    for objects in leftovers.iter().flatten() {
+        shared.queue.add(Work::Objects(objects.clone()), Lane::Normal);
     }
     for account in &seen.orphans {
         shared.memory.suspect(account);
@@ -72,7 +76,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     if deleted {
         return teardown::tear_down(shared, key, &admin, &seen, now).await;
     }
-    let mut done = Done { retry: seen.is_failing() || !listed, ..Done::nothing() };
+    let mut done = Done { retry: seen.is_failing() || leftovers.is_none(), ..Done::nothing() };
     if !done.retry {
         let jitter = shared.settings.look_interval.mul_f64(rand::random_range(0.9..1.1));
         done.at_earliest(lifecycle::plus(now, jitter).map(|at| (at, Lane::Normal)));

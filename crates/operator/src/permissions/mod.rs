@@ -281,26 +281,32 @@ async fn disconnect(shared: &Shared, key: &ObjectsKey, server: &Server) -> bool 
 }
 
 /// Takes note, once for each server, of the sets that an operator before this one left there, so that they go too when
-/// nobody wants them. False where they could not be listed and the next look has to try again.
-pub async fn find_leftovers(shared: &Shared, admin: &ObjectKey, server: &Server) -> bool {
+/// nobody wants them. Answers the databases that have to be looked at; `None` where they could not be listed and the
+/// next look has to try again.
+pub async fn find_leftovers(
+    shared: &Shared,
+    admin: &ObjectKey,
+    server: &Server,
+) -> Option<BTreeSet<ObjectsKey>> {
+    let mut found = BTreeSet::new();
     if shared.sets.is_listed(admin, server.fingerprint) {
-        return true;
+        return Some(found);
     }
     let sets = match server.engine.sets().await {
         Ok(sets) => sets,
         Err(error) => {
             tracing::warn!(%admin, %error, "the permission sets could not be listed");
-            return matches!(error.class, Class::Invalid | Class::Refused);
+            return matches!(error.class, Class::Invalid | Class::Refused).then_some(found);
         }
     };
     for set in sets {
         let Some(record) = set.record.filter(|record| record.uid == server.owner.uid) else { continue };
         let key = ObjectsKey { admin: admin.clone(), database: record.database.into() };
         shared.sets.left_over(&key, set.role, set.executes);
-        shared.queue.add(Work::Objects(key), Lane::Normal);
+        found.insert(key);
     }
     shared.sets.set_listed(admin, server.fingerprint);
-    true
+    Some(found)
 }
 
 /// Drops every set that carries the record of a DatabaseAdmin.

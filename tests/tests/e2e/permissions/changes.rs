@@ -216,6 +216,32 @@ async fn a_restart_takes_nothing_away_and_grants_nothing_anew() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_change_during_a_restart_ends_connections_only_where_a_function_may_be_lost() -> Result<()> {
+    let mut world = world().await?;
+    let function = r#"create function hr.one() returns int language sql as 'select 1';
+        revoke all on function hr.one() from public;
+        grant execute on function hr.one() to "teleport-admin" with grant option"#;
+    world.pg.sql("app", function).await?;
+    let functions = json!([{"match": {"schema": ["hr"]}, "permissions": ["EXECUTE"]}]);
+    let alice = {
+        allow(&world, select_in("hr")).await?;
+        alice(&world).await?
+    };
+    world.stop_operator().await?;
+    allow(&world, json!([select_in("sales")[0], functions[0]])).await?;
+    world.start_operator().await?;
+    may_soon(&world, &alice, "select * from sales.deals").await?;
+    may(&alice, &["select hr.one()"]).await?;
+
+    world.stop_operator().await?;
+    allow(&world, select_in("sales")).await?;
+    world.start_operator().await?;
+    counting(&world, "alice-orders", &[("SELECT", 1)]).await?;
+    assert!(rows(&alice, "select 1").await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_restart_with_an_invalid_rule_withholds_object_permissions_too() -> Result<()> {
     let mut world = world().await?;
     world.role("reader", json!({"allow": {"dbPermissions": select_in("hr")}})).await?;
