@@ -1,9 +1,10 @@
 //! The real program, for what only a process can show: signals, exit codes, a crash without any destructor.
 
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use rolecall_testbed::Identity;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
@@ -81,26 +82,37 @@ impl Process {
     }
 }
 
-/// The program, built from the sources as they are: an old one beside the tests would test nothing.
+/// Runs `kubectl-rolecall` as somebody in the cluster, and waits until it has ended.
+///
+/// # Errors
+/// When it cannot be built or started.
+pub async fn kubectl_rolecall(identity: &Identity, args: &[&str]) -> Result<Output> {
+    static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
+    let program = PROGRAM.get_or_try_init(|| build("rolecall-cli", "kubectl-rolecall")).await?;
+    let kubeconfig = cluster::cluster().await?.kubeconfig_file_for(identity).await?;
+    let mut command = Command::new(program);
+    command.args(args).arg("--kubeconfig").arg(kubeconfig).stdin(Stdio::null()).kill_on_drop(true);
+    command.output().await.context("starting kubectl-rolecall")
+}
+
 async fn program() -> Result<&'static PathBuf> {
     static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
-    PROGRAM
-        .get_or_try_init(|| async {
-            // target/PROFILE/deps/TEST: the program stands beside `deps`.
-            let test = std::env::current_exe()?;
-            let directory = test.parent().and_then(|deps| deps.parent()).context("the target directory")?;
-            let release = directory.ends_with("release");
-            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-            cargo
-                .args(["build", "--quiet", "-p", "rolecall-operator"])
-                .current_dir(env!("CARGO_MANIFEST_DIR"));
-            if release {
-                cargo.arg("--release");
-            }
-            let built = cargo.output().await.context("running cargo")?;
-            let said = String::from_utf8_lossy(&built.stderr);
-            ensure!(built.status.success(), "cargo build -p rolecall-operator failed:\n{said}");
-            Ok(directory.join("rolecall-operator"))
-        })
-        .await
+    PROGRAM.get_or_try_init(|| build("rolecall-operator", "rolecall-operator")).await
+}
+
+/// A program, built from the sources as they are: an old one beside the tests would test nothing.
+async fn build(package: &str, program: &str) -> Result<PathBuf> {
+    // target/PROFILE/deps/TEST: the program stands beside `deps`.
+    let test = std::env::current_exe()?;
+    let directory = test.parent().and_then(|deps| deps.parent()).context("the target directory")?;
+    let release = directory.ends_with("release");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "-p", package]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if release {
+        cargo.arg("--release");
+    }
+    let built = cargo.output().await.context("running cargo")?;
+    let said = String::from_utf8_lossy(&built.stderr);
+    ensure!(built.status.success(), "cargo build -p {package} failed:\n{said}");
+    Ok(directory.join(program))
 }

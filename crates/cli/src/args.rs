@@ -125,6 +125,17 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "FILE")]
     pub objects: Option<PathBuf>,
 
+    /// Tell labels and permissions of the objects that the logical database has now. They are read from the server as
+    /// its admin user, read-only; for that you must be allowed to read the Secrets that the DatabaseAdmin names in
+    /// spec.auth and spec.tls.
+    #[arg(long, requires = "database_name", conflicts_with_all = ["objects", "files"])]
+    pub live: bool,
+
+    /// With --live: connect to this address instead of the server's own, for example that of a port-forward. The
+    /// server's certificate must still carry the server's own name.
+    #[arg(long, value_name = "HOST:PORT", requires = "live")]
+    pub address: Option<String>,
+
     /// End with status 2 where a session could not start.
     #[arg(long)]
     pub exit_code: bool,
@@ -138,6 +149,9 @@ const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   # What may alice do in the logical database horizon on orders, and why not more?
   kubectl rolecall explain --user alice --database orders --database-name horizon
+
+  # How many objects would a session get each privilege on, and by which rule, role and label?
+  kubectl rolecall explain -u alice -d orders --database-name horizon --live
 
   # The same before anything is applied, with the permissions on some tables
   kubectl rolecall explain -u alice -d orders --database-name horizon -f manifests/ --objects tables.csv

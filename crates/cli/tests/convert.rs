@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use rolecall_cli::convert::{self, Report};
-use rolecall_cli::explain::{self, Explanation, Question};
+use rolecall_cli::explain::{self, Explanation, Objects, Question};
 use rolecall_cli::input::{self, Namespace};
 use rolecall_cli::output::Output;
 use rolecall_policy::{DbObject, ObjectKind};
@@ -60,7 +60,7 @@ fn ask(namespace: &Namespace, database_name: &str, objects: &[(ObjectKind, &str,
         database: namespace.admins[0].metadata.name.as_deref().expect("it has a name"),
         database_name: Some(database_name),
         requested: &[],
-        objects: Some(objects.collect()),
+        objects: Some(Objects::of_file(objects.collect())),
     };
     explain::answer(namespace, question).expect("user and server exist")
 }

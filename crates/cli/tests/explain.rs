@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rolecall_cli::explain::{self, Explanation, Question};
+use rolecall_cli::explain::{self, Explanation, Objects, Question};
 use rolecall_cli::input::{Namespace, read_manifests, read_objects};
 use rolecall_cli::ls;
 
@@ -27,6 +27,7 @@ fn ask(
 ) -> Explanation {
     let requested: Vec<String> = requested.iter().map(|role| (*role).to_owned()).collect();
     let objects = objects.then(|| read_objects(&shop().join("objects.csv")).expect("the fixture is sound"));
+    let objects = objects.map(Objects::of_file);
     let question = Question { user, database, database_name, requested: &requested, objects };
     explain::answer(&namespace(), question).expect("user and database exist")
 }

@@ -6,13 +6,14 @@ use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, DatabaseUser, conditions, reasons};
 use rolecall_engine::AccountName;
 use rolecall_policy::{
-    Database, DbObject, Decision, Denial, ImportRules, Roles, User, decide_access, decide_objects,
-    decide_provisioning, label_objects, list_reach,
+    Database, DbObject, Decision, Denial, ImportRules, PrivilegeSet, Roles, User, decide_access,
+    decide_objects, decide_provisioning, label_objects, list_reach,
 };
 use rolecall_resolve::{Blocked, Claim, admin_user, grantable, user_spec, username_fault, username_holder};
 
 use super::view::{
-    BlockedView, Explanation, GivenRoleView, NamesView, ObjectView, ObjectsView, WhereView, WhoView,
+    BlockedView, Explanation, GivenRoleView, NamesView, ObjectView, ObjectsSource, ObjectsView, WhereView,
+    WhoView,
 };
 use super::{API_VERSION, roles};
 use crate::input::Namespace;
@@ -29,7 +30,25 @@ pub struct Question<'a> {
     /// The database roles that a session would ask for; empty: all.
     pub requested: &'a [String],
     /// Objects to tell permissions for.
-    pub objects: Option<Vec<DbObject>>,
+    pub objects: Option<Objects>,
+}
+
+/// Objects to tell permissions for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objects {
+    /// The objects.
+    pub list: Vec<DbObject>,
+    /// Privileges that their server does not know: nobody has them.
+    pub unknown: PrivilegeSet,
+    /// Where they come from.
+    pub source: ObjectsSource,
+}
+
+impl Objects {
+    /// Objects that somebody wrote down. Which privileges their server knows is not known.
+    pub fn of_file(list: Vec<DbObject>) -> Self {
+        Self { list, unknown: PrivilegeSet::EMPTY, source: ObjectsSource::File }
+    }
 }
 
 /// Answers.
@@ -209,10 +228,11 @@ fn explain_objects(
     database: &Database,
     database_name: Option<&str>,
     decision: &Decision,
-    objects: Vec<DbObject>,
+    objects: Objects,
 ) -> ObjectsView {
+    let Objects { list, unknown, source } = objects;
     let objects =
-        objects.into_iter().filter(|object| database_name.is_none_or(|name| *object.database == *name));
+        list.into_iter().filter(|object| database_name.is_none_or(|name| *object.database == *name));
     let labelled = Arc::new(label_objects(rules, database, objects.collect::<Vec<_>>().into()));
     let entries = &decision.provisioning.permissions;
     let decided = decide_objects(rules, database, database_name, entries, &labelled);
@@ -229,11 +249,18 @@ fn explain_objects(
         database: object.database.to_string(),
         schema: object.schema.to_string(),
         name: object.name.to_string(),
-        explanation: permissions.explain(index),
+        explanation: {
+            let mut explanation = permissions.explain(index);
+            explanation.privileges.retain(|origin| !unknown.contains(origin.privilege));
+            explanation
+        },
     };
+    let mut counts = permissions.counts();
+    counts.retain(|privilege, _| !unknown.contains(*privilege));
     ObjectsView {
+        source,
         problem,
-        counts: permissions.counts(),
+        counts,
         imported: labelled.imported(),
         items: labelled.objects().iter().enumerate().map(item).collect(),
     }

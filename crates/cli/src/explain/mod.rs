@@ -1,17 +1,18 @@
 //! What a user may do on a database, what gave it, and what took the rest away.
 
 mod decide;
+mod live;
 mod roles;
 mod show;
 mod view;
 
-pub use decide::{Question, answer};
+pub use decide::{Objects, Question, answer};
 pub use show::table;
 pub use view::*;
 
 use crate::Exit;
 use crate::args::{ExplainArgs, Global};
-use crate::input::{gather, read_objects};
+use crate::input::{Cluster, gather, read_objects};
 use crate::output::{self, colour, render};
 
 /// The command.
@@ -21,7 +22,15 @@ use crate::output::{self, colour, render};
 /// Input that cannot be read, a user or database that does not exist.
 pub async fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
     let namespace = gather(global, &args.source).await?;
-    let objects = args.objects.as_deref().map(read_objects).transpose()?;
+    let objects = match (&args.objects, &args.database_name) {
+        (Some(file), _) => Some(Objects::of_file(read_objects(file)?)),
+        (None, Some(name)) if args.live => {
+            let cluster = Cluster::connect(global).await?;
+            let admin = namespace.admin(&args.database)?;
+            Some(live::read(&cluster, admin, name, args.address.as_deref()).await?)
+        }
+        _ => None,
+    };
     let question = Question {
         user: &args.user,
         database: &args.database,

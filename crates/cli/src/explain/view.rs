@@ -51,7 +51,7 @@ pub struct Explanation {
     pub withheld_db_roles: Vec<WithheldRole>,
     /// The entries of `dbPermissions` in force.
     pub permission_entries: PermissionEntries,
-    /// Labels and permissions of the objects that were named; `null` where none were.
+    /// Labels and permissions of the objects that were named, or that the server has; `null` where none were asked for.
     pub objects: Option<ObjectsView>,
     /// What else a reader should know.
     pub notices: Vec<String>,
@@ -149,17 +149,29 @@ pub struct GivenRoleView {
     pub grantable: bool,
 }
 
+/// Where objects come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum ObjectsSource {
+    /// From a file: `--objects`.
+    File,
+    /// From the server: `--live`.
+    Server,
+}
+
 /// Objects with labels and permissions.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectsView {
+    /// Where they come from.
+    pub source: ObjectsSource,
     /// Why there are no permissions at all, whatever the entries say.
     pub problem: Option<Denial>,
     /// How many objects each privilege is given on.
     pub counts: BTreeMap<Privilege, usize>,
     /// How many of the objects some import rule imports.
     pub imported: usize,
-    /// The objects of the logical database asked about, in the order of the file.
+    /// The objects of the logical database asked about, in the order of the file or of the server: by kind, schema and
+    /// name.
     pub items: Vec<ObjectView>,
 }
 

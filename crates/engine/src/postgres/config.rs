@@ -35,6 +35,8 @@ pub struct Config {
     pub lock_timeout: Duration,
     /// How long a connection that nobody uses stays open.
     pub idle_timeout: Duration,
+    /// Transactions are read-only: what would write fails with SQLSTATE 25006. For whoever only looks.
+    pub read_only: bool,
 }
 
 impl Config {
@@ -53,6 +55,7 @@ impl Config {
             statement_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(60),
+            read_only: false,
         }
     }
 

@@ -315,7 +315,11 @@ fn startup_options(config: &Config) -> String {
         "search_path=pg_catalog",
         "synchronous_commit=on",
         "idle_in_transaction_session_timeout=10s",
-        "default_transaction_read_only=off",
+        if config.read_only {
+            "default_transaction_read_only=on"
+        } else {
+            "default_transaction_read_only=off"
+        },
         r"default_transaction_isolation=read\ committed",
         "row_security=off",
         "jit=off",

@@ -240,6 +240,20 @@ async fn a_database_that_worked_before_does_for_what_has_none() {
 }
 
 #[tokio::test]
+async fn an_engine_that_only_looks_can_write_nothing() {
+    let bench = Bench::new(PgVersion::V17).await;
+    let looking = Engine::new(Config { read_only: true, ..bench.config() }).unwrap();
+    looking.census().await.unwrap();
+    let user = unique("alice");
+    let failed = apply(&looking, &enabled(&user, &[])).await.unwrap_err();
+    assert!(format!("{failed:?}").contains("25006"), "{failed:?}");
+    assert_eq!(
+        bench.value(&format!("select count(*)::text from pg_roles where rolname = '{user}'")).await,
+        "0"
+    );
+}
+
+#[tokio::test]
 async fn ipv6_addresses_work() {
     let bench = Bench::new(PgVersion::V17).await;
     let engine = Engine::new(Config { host: "::1".to_owned(), ..bench.config() }).unwrap();

@@ -5,6 +5,7 @@ mod changes;
 mod closed;
 mod drift;
 mod endings;
+mod explained;
 mod granting;
 mod kinds;
 mod lacking;

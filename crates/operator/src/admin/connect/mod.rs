@@ -67,7 +67,7 @@ pub(super) async fn read(
     let max_connections = shared.settings.max_connections_per_server;
     (admin.uid(), &name, &user.default_database, max_connections).hash(&mut secrets.hash);
     let prepared = match admin.spec.protocol {
-        Protocol::Postgres => postgres::prepare(admin, &user, &name, max_connections, &mut secrets).await?,
+        Protocol::Postgres => postgres::prepare(admin, max_connections, &mut secrets).await?,
         Protocol::Mongodb => mongodb::prepare(admin, &name, max_connections, &mut secrets).await?,
         // Told as unsupported above.
         Protocol::Redshift => {

@@ -1,0 +1,87 @@
+//! The objects that a logical database has now, as the operator sees them.
+//!
+//! The caller reads the Secrets with their own rights in the cluster and connects as the DatabaseAdmin's admin user: only
+//! that one sees what the operator sees. Transactions are read-only.
+
+use anyhow::{Context, anyhow, bail};
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use rolecall_api::{DatabaseAdmin, Protocol};
+use rolecall_engine::postgres::{Auth, Postgres, parse_address};
+use rolecall_engine::{CatalogQuery, Engine};
+use rolecall_resolve::{AdminProof, Blocked, admin_proof, postgres_config};
+
+use super::{Objects, ObjectsSource};
+use crate::input::{Cluster, plain};
+
+/// Reads the objects of a logical database. `address`: where to connect instead of the server's own address.
+///
+/// # Errors
+///
+/// A server that is no PostgreSQL, a Secret that cannot be read, what the server answered.
+pub(super) async fn read(
+    cluster: &Cluster,
+    admin: &DatabaseAdmin,
+    database: &str,
+    address: Option<&str>,
+) -> anyhow::Result<Objects> {
+    let name = admin.name_any();
+    if admin.spec.protocol != Protocol::Postgres {
+        bail!(
+            "--live works with PostgreSQL, and the DatabaseAdmin {name:?} is of another protocol; use --objects"
+        );
+    }
+    let because = |blocked: Blocked| anyhow!("the DatabaseAdmin {name:?}: {}", blocked.message);
+    let proof = admin_proof(admin).map_err(because)?;
+    let auth = match proof {
+        AdminProof::X509 { secret } => {
+            let read = secret_of(cluster, secret, proof.field()).await?;
+            let cert_pem = value(&read, "tls.crt", proof.field())?;
+            Auth::X509 { cert_pem, key_pem: value(&read, "tls.key", proof.field())?.into() }
+        }
+        AdminProof::Password { secret, key } => {
+            let read = secret_of(cluster, secret, proof.field()).await?;
+            Auth::Password(value(&read, key, proof.field())?.into())
+        }
+    };
+    let ca_pem = match &admin.spec.tls.ca_secret_ref {
+        Some(reference) => {
+            let field = "spec.tls.caSecretRef";
+            let read = secret_of(cluster, &reference.name, field).await?;
+            Some(value(&read, &reference.key, field)?)
+        }
+        None => None,
+    };
+    let mut config = postgres_config(admin, auth, ca_pem).map_err(because)?;
+    config.read_only = true;
+    config.max_connections = 1;
+    if let Some(address) = address {
+        let elsewhere = parse_address(address).context("reading --address; write HOST:PORT")?;
+        config.tls.server_name.get_or_insert_with(|| config.host.clone());
+        (config.host, config.port) = elsewhere;
+    }
+    let engine = Postgres::new(config)?;
+    let query = CatalogQuery { database: database.to_owned(), sets: Default::default() };
+    let read = engine.read_objects(&query).await;
+    engine.close().await;
+    let catalog = read.with_context(|| format!("reading the objects of {database:?} on {name}"))?;
+    Ok(Objects { list: catalog.objects.to_vec(), unknown: catalog.unknown, source: ObjectsSource::Server })
+}
+
+async fn secret_of(cluster: &Cluster, name: &str, field: &str) -> anyhow::Result<Secret> {
+    cluster.api::<Secret>().get(name).await.map_err(plain).with_context(|| {
+        format!(
+            "--live connects as the admin user, which takes the Secret {name:?} ({field}), and you could not read it; \
+             --objects FILE tells permissions without it"
+        )
+    })
+}
+
+fn value(secret: &Secret, key: &str, field: &str) -> anyhow::Result<String> {
+    let name = secret.name_any();
+    let value = secret.data.as_ref().and_then(|data| data.get(key));
+    let value =
+        value.ok_or_else(|| anyhow!("the Secret {name:?}, which {field} names, has no key {key:?}"))?;
+    String::from_utf8(value.0.clone())
+        .map_err(|_| anyhow!("the key {key:?} of the Secret {name:?}, which {field} names, is no text"))
+}

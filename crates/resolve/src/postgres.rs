@@ -1,0 +1,102 @@
+//! A DatabaseAdmin as the engine for PostgreSQL sees it, but for what its Secrets hold.
+
+use rolecall_api::{DatabaseAdmin, TlsMode, reasons};
+use rolecall_engine::postgres::{self, Auth, Config, Platform, Tls};
+
+use crate::{Blocked, admin_user};
+
+/// What the admin user proves itself with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminProof<'a> {
+    /// The certificate and key in a Secret of type `kubernetes.io/tls`.
+    X509 {
+        /// The Secret.
+        secret: &'a str,
+    },
+    /// A password.
+    Password {
+        /// The Secret.
+        secret: &'a str,
+        /// The key in it.
+        key: &'a str,
+    },
+}
+
+impl AdminProof<'_> {
+    /// The field that names the Secret.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::X509 { .. } => "spec.auth.x509.secretRef",
+            Self::Password { .. } => "spec.auth.password.secretRef",
+        }
+    }
+}
+
+/// What the admin user proves itself with.
+///
+/// # Errors
+///
+/// The DatabaseAdmin names none that is supported.
+pub fn admin_proof(admin: &DatabaseAdmin) -> Result<AdminProof<'_>, Blocked> {
+    let auth = &admin.spec.auth;
+    if let Some(x509) = &auth.x509 {
+        return Ok(AdminProof::X509 { secret: &x509.secret_ref.name });
+    }
+    match &auth.password {
+        Some(password) => {
+            Ok(AdminProof::Password { secret: &password.secret_ref.name, key: &password.secret_ref.key })
+        }
+        None => Err(Blocked::new(
+            reasons::UNSUPPORTED,
+            "spec.auth names no way for the admin user to prove itself; use x509 or password",
+        )),
+    }
+}
+
+/// How to reach the server of a DatabaseAdmin with protocol postgres. `ca_pem`: what `spec.tls.caSecretRef` holds,
+/// where it is set.
+///
+/// # Errors
+///
+/// A server on which users cannot be provisioned, an address that cannot be read, no admin user.
+pub fn postgres_config(admin: &DatabaseAdmin, auth: Auth, ca_pem: Option<String>) -> Result<Config, Blocked> {
+    let platform = postgres_platform(admin).map_err(|why| Blocked::new(reasons::UNSUPPORTED, why))?;
+    let (host, port) = postgres::parse_address(&admin.spec.uri)
+        .map_err(|error| Blocked::new(reasons::DATABASE_UNREACHABLE, error.to_string()))?;
+    let user = admin_user(admin);
+    let Some(name) = user.name else {
+        return Err(Blocked::new(
+            reasons::MISSING_ADMIN_USER,
+            "no admin user is named; set spec.adminUser.name or the label teleport.dev/db-admin",
+        ));
+    };
+    let mut config = Config::new(host, port, name, auth);
+    config.default_database = user.default_database;
+    config.platform = platform;
+    config.tls = Tls {
+        mode: match admin.spec.tls.mode {
+            TlsMode::VerifyFull => postgres::TlsMode::VerifyFull,
+            TlsMode::VerifyCa => postgres::TlsMode::VerifyCa,
+            TlsMode::Disable => postgres::TlsMode::Disable,
+        },
+        ca_pem,
+        server_name: admin.spec.tls.server_name.clone(),
+    };
+    Ok(config)
+}
+
+/// The platform of a PostgreSQL server: as written, else from the host name.
+///
+/// # Errors
+///
+/// Why users cannot be provisioned there, or why the address cannot be read.
+pub fn postgres_platform(admin: &DatabaseAdmin) -> Result<Platform, String> {
+    let (host, _) = postgres::parse_address(&admin.spec.uri).map_err(|error| error.to_string())?;
+    let told = Platform::of_host(&host).map_err(|refusal| refusal.message)?;
+    match admin.spec.platform {
+        None => Ok(told),
+        Some(rolecall_api::Platform::SelfHosted) => Ok(Platform::SelfHosted),
+        Some(rolecall_api::Platform::Rds) => Ok(Platform::Rds),
+        Some(rolecall_api::Platform::Redshift) => Err("platform Redshift needs protocol redshift".to_owned()),
+    }
+}
