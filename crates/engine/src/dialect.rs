@@ -32,6 +32,15 @@ impl Dialect {
         }
     }
 
+    /// Why nobody can be a user of this name on a server of this kind. What holds for every server,
+    /// [`AccountName`] sees to.
+    pub(crate) fn user_fault(self, account: &AccountName) -> Option<String> {
+        match self {
+            Self::PostgreSql => None,
+            Self::MongoDb => mongodb::name_fault(account.as_str()),
+        }
+    }
+
     /// Why no server of this kind can have a role of this name.
     pub(crate) fn role_fault(self, role: &str) -> Option<String> {
         match self {

@@ -24,6 +24,7 @@
 
 pub mod account;
 pub mod conformance;
+mod counters;
 pub mod credentials;
 pub mod dialect;
 pub mod error;

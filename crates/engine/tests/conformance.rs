@@ -1,4 +1,4 @@
-//! The conformance suite, on the fake and on PostgreSQL 15 to 18.
+//! The conformance suite, on the fake, on PostgreSQL 15 to 18, and on MongoDB.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong")]
 
@@ -8,15 +8,18 @@ mod harness;
 use std::time::Instant;
 
 use futures::StreamExt;
-use harness::{Admin, FakeServer, RealServer, vectors};
+use harness::{Admin, FakeServer, MongoServer, RealServer, Rights, vectors};
 use rolecall_engine::Engine as _;
-use rolecall_engine::conformance::{self, Harness};
-use rolecall_testbed::{PgVersion, Postgres};
+use rolecall_engine::conformance::{self, Case, Harness};
+use rolecall_testbed::{Mongo, PgVersion, Postgres};
 
 /// Runs every case, and only then says which of them failed.
 async fn run_all(name: &str, harness: &dyn Harness) {
+    run_these(name, conformance::all(), harness).await;
+}
+
+async fn run_these(name: &str, cases: Vec<Case>, harness: &dyn Harness) {
     let started = Instant::now();
-    let cases = conformance::all();
     let outcomes: Vec<_> = futures::stream::iter(&cases)
         .map(async |case| (case.name, (case.run)(harness).await))
         .buffer_unordered(6)
@@ -39,6 +42,12 @@ async fn run_on(version: PgVersion, admin: Admin) {
     let server = RealServer::new(Postgres::shared(version).await.unwrap(), admin).await;
     run_all(&format!("{version}, {admin:?}"), &server).await;
     println!("{:?}", server.pg_engine().stats());
+}
+
+async fn run_on_mongodb(mongo: &'static Mongo, rights: Rights) {
+    let server = MongoServer::new(mongo, rights).await;
+    run_these(&format!("MongoDB, {rights:?}"), conformance::accounts(), &server).await;
+    println!("{:?}", server.engine().stats());
 }
 
 #[tokio::test]
@@ -117,4 +126,25 @@ async fn postgres_that_speaks_german() {
     let server = RealServer::new(pg, Admin::CreateRole).await;
     run_all("German", &server).await;
     vectors::run("German", &server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_as_documented() {
+    run_on_mongodb(Mongo::shared().await.unwrap(), Rights::Documented).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_with_roles_of_one_database() {
+    run_on_mongodb(Mongo::shared().await.unwrap(), Rights::OneDatabase).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_with_more_rights() {
+    run_on_mongodb(Mongo::shared().await.unwrap(), Rights::More).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_standalone() {
+    let mongo = Mongo::builder().standalone().start().await.unwrap();
+    run_on_mongodb(Box::leak(Box::new(mongo)), Rights::Documented).await;
 }

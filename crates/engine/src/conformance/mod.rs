@@ -43,11 +43,47 @@ pub trait Harness: Send + Sync {
     /// Creates a database role that the admin user may hand out, with this attribute (`LOGIN`, `CREATEROLE`) or none.
     async fn role(&self, base: &str, attribute: Option<&str>) -> String;
 
+    /// The name of a role that nobody has created yet.
+    fn missing_role(&self, base: &str) -> String {
+        self.name(base)
+    }
+
+    /// Can a user have this name? One that cannot is refused.
+    fn takes_name(&self, name: &str) -> bool {
+        let _ = name;
+        true
+    }
+
+    /// Does a connection keep a role that its user has lost, so that it must end?
+    fn keeps_lost_roles(&self) -> bool {
+        true
+    }
+
+    /// The role that a user is; `None` where users are no roles.
+    fn role_of(&self, user: &str) -> Option<String> {
+        Some(user.to_owned())
+    }
+
+    /// May the admin user create roles?
+    fn creates_roles(&self) -> bool {
+        true
+    }
+
+    /// Can users have passwords?
+    fn has_passwords(&self) -> bool {
+        true
+    }
+
     /// Creates a role that the admin user may not hand out; `None` where there is no such thing.
     async fn foreign_role(&self, base: &str) -> Option<String>;
 
-    /// Creates a logical database to which only `grantee` may connect.
-    async fn closed_database(&self, base: &str, grantee: Option<&str>) -> String;
+    /// The name of a logical database where no session can be.
+    fn missing_database(&self) -> String {
+        self.name("dropped")
+    }
+
+    /// Creates a logical database to which only `grantee` may connect; `None` where there is no such thing.
+    async fn closed_database(&self, base: &str, grantee: Option<&str>) -> Option<String>;
 
     /// Creates a user, or brings it into this state. Its backends stay open.
     async fn put(&self, user: &str, state: &State);

@@ -98,6 +98,11 @@ impl Address {
         self.srv
     }
 
+    /// A single member is dialled, and whatever else its replica set holds is not looked for.
+    pub fn is_direct(&self) -> bool {
+        self.direct
+    }
+
     /// As a client that proves itself by a certificate takes it, to be handed to users as well.
     pub fn uri(&self) -> String {
         let mut uri = self.to_string();

@@ -1,59 +1,68 @@
 //! MongoDB, self-hosted: a replica set or a single server, users by X.509 certificates.
 //!
 //! An account is the user `CN=<name>` in `$external`, with `teleport-auto-user: true` and our ownership record in its
-//! customData. The admin user proves itself by a certificate as well.
+//! customData. It is disabled when it has no roles and may log in from nowhere. The admin user proves itself by a
+//! certificate as well, and needs the privileges that [`Engine::probe`] looks for.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `address`, `config` | how the server is reached |
-//! | `name`, `role` | names of users and roles as the server has them |
+//! | `address`, `config`, `identity`, `files` | how the server is reached |
+//! | `server`, `failure`, `code` | commands, answers, failures |
+//! | `name`, `role`, `user`, `operation` | users, roles and operations as the server has them |
+//! | `members` | the members of a replica set, and what runs on each |
+//! | `privileges` | what the admin user may do |
+//! | `observe`, `census`, `probe` | what is read |
+//! | `change`, `apply`, `drain` | what is changed, and when |
 //! | `remedy` | commands for people to paste |
 
 mod address;
+mod apply;
+mod census;
+mod change;
+mod code;
 mod config;
+mod drain;
+mod failure;
+mod files;
+mod identity;
+mod members;
 mod name;
+mod observe;
+mod operation;
+mod privileges;
+mod probe;
 pub(crate) mod remedy;
 mod role;
+mod server;
+mod sets;
+mod user;
 
 use async_trait::async_trait;
 
 pub use address::Address;
 pub use config::{ClientCertificate, Config, Tls, TlsMode};
+pub(crate) use name::name_fault;
 pub use name::{account_name, user_name};
 pub use role::RoleName;
 
-use crate::{Applied, Census, Class, Dialect, Engine, Error, Needs, Observed, Plan, Probe, Query, Reason};
+use crate::{Applied, Census, Dialect, Engine, Error, Needs, Observed, Plan, Probe, Query, Stats};
 
 /// One MongoDB server, reached as its admin user.
 #[derive(Debug)]
 pub struct Mongodb {
-    config: Config,
+    server: server::Server,
+    away: members::Away,
 }
 
 impl Mongodb {
-    /// An engine for one server. Nothing is sent yet: the first call connects.
+    /// An engine for one server. Nothing is sent yet: the first call connects. (The system's root certificates are
+    /// read from disk where the configuration names no CA.)
     ///
     /// # Errors
     ///
     /// `Invalid` when something in the configuration cannot be used; the message names it.
     pub fn new(config: Config) -> Result<Self, Error> {
-        if config.tls.mode != TlsMode::VerifyFull || config.tls.server_name.is_some() {
-            return Err(Error {
-                class: Class::Invalid,
-                reason: Reason::TlsFailed,
-                attempted: "reading spec.tls".to_owned(),
-                code: String::new(),
-                detail: "for MongoDB the certificate of a server is verified in full, by the name that is dialled"
-                    .to_owned(),
-                remedy: "set tls.mode: VerifyFull without serverName, and write the names of the servers' certificates into spec.uri"
-                    .to_owned(),
-            });
-        }
-        Ok(Self { config })
-    }
-
-    fn not_yet(&self, what: &str) -> Error {
-        Error::unsupported(format!("{what} on {}", self.config.address))
+        Ok(Self { server: server::Server::new(config)?, away: members::Away::default() })
     }
 }
 
@@ -63,24 +72,32 @@ impl Engine for Mongodb {
         Dialect::MongoDb
     }
 
-    async fn probe(&self, _: &Needs) -> Result<Probe, Error> {
-        Err(self.not_yet("looking at the server"))
+    async fn probe(&self, needs: &Needs) -> Result<Probe, Error> {
+        self.look_around(needs).await
     }
 
     async fn census(&self) -> Result<Census, Error> {
-        Err(self.not_yet("listing the managed accounts"))
+        self.count_accounts().await
     }
 
     async fn observe(&self, query: &Query) -> Result<Observed, Error> {
-        Err(self.not_yet(&format!("reading the account {:?}", query.account.as_str())))
+        self.read_account(query).await
     }
 
     async fn apply(&self, plan: &Plan) -> Result<Applied, Error> {
         match plan {
             Plan::Nothing => Ok(Applied::default()),
-            plan => Err(self.not_yet(&plan.to_string())),
+            Plan::Activate(plan) => self.activate(plan).await,
+            Plan::Adjust(plan) => self.adjust(plan).await,
+            Plan::End(plan) => self.end(plan).await,
         }
     }
 
-    async fn close(&self) {}
+    fn stats(&self) -> Stats {
+        self.server.stats()
+    }
+
+    async fn close(&self) {
+        self.server.close().await;
+    }
 }

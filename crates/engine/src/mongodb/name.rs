@@ -20,6 +20,19 @@ pub fn account_name(user: &str) -> Option<AccountName> {
     (user_name(&account) == user).then_some(account)
 }
 
+/// Why no certificate can make somebody the user of this name.
+///
+/// The server prepares a certificate's subject as RFC 4013 (SASLprep) says before it looks the user up: it refuses the
+/// connection where the text holds what Unicode 3.2 does not know, and turns compatible characters into each other. Who
+/// is called `o\u{fb00}ice` would be let in as `office`, who may be somebody else.
+pub(crate) fn name_fault(name: &str) -> Option<String> {
+    match stringprep::saslprep(name) {
+        Ok(prepared) if prepared == name => None,
+        Ok(prepared) => Some(format!("MongoDB would take it for {prepared:?}")),
+        Err(_) => Some("MongoDB lets nobody in whose certificate holds such characters".to_owned()),
+    }
+}
+
 /// The user of any name, also of the admin user.
 pub(crate) fn user_name_of(name: &str) -> String {
     let mut text = String::from("CN=");
@@ -99,6 +112,17 @@ mod tests {
             ["alice", "CN=", "CN=a,O=b", r"CN=a\", r"CN=a\4", r"CN=\61", r"CN=\c3\a4", r"CN=\FF", "CN=ä"]
         {
             assert_eq!(account_name(user), None, "{user}");
+        }
+    }
+
+    #[test]
+    fn names_that_the_server_reads_as_others_are_refused() {
+        for name in ["alice", "a,b", " a ", "ünïcödé", "日本", "ÿ"] {
+            assert_eq!(name_fault(name), None, "{name}");
+        }
+        for name in ["o\u{fb00}ice", "e\u{301}", "a\u{a0}b", "a\u{ad}b", "\u{200d}", "🦀", "\u{ffff}", "Ⅳ"]
+        {
+            assert!(name_fault(name).is_some(), "{name}");
         }
     }
 

@@ -15,6 +15,8 @@ pub(super) fn first_refusal(desired: &Desired, enabled: &Enabled, observed: &Obs
 type Check = fn(&Desired, &Enabled, &Observed) -> Option<Refusal>;
 
 const CHECKS: &[Check] = &[
+    // The server must take the user for who it is.
+    impossible,
     // The admin user hands the marker out; it is no account.
     admin_user,
     // A user that somebody made by hand is never touched.
@@ -28,6 +30,17 @@ const CHECKS: &[Check] = &[
     // So must the permission sets, and be our own.
     sets,
 ];
+
+fn impossible(desired: &Desired, _: &Enabled, observed: &Observed) -> Option<Refusal> {
+    let fault = observed.dialect.user_fault(&desired.account)?;
+    Some(Refusal::new(
+        Reason::InvalidUsername,
+        format!(
+            "{:?} cannot be a database user: {fault}; set another spec.username in the DatabaseUser",
+            desired.account.as_str()
+        ),
+    ))
+}
 
 fn admin_user(desired: &Desired, _: &Enabled, observed: &Observed) -> Option<Refusal> {
     (desired.account.as_str() == observed.admin_user).then(|| {

@@ -19,10 +19,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::backends::{Backend, Backends};
 use super::config::{Auth, Config};
 use super::sqlstate;
-use super::stats::Counters;
 use super::tls;
 use super::version::Version;
 use super::{guard, observe, rights};
+use crate::counters::Counters;
 use crate::{Class, Error, Reason};
 
 /// How long a connection that nobody wants any more may take to end in order.

@@ -6,7 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `config`, `platform`, `tls`, `connect`, `pool`, `version` | how the server is reached |
-//! | `server`, `message`, `sqlstate`, `stats`, `backends` | messages, answers, failures, retries |
+//! | `server`, `message`, `sqlstate`, `backends` | messages, answers, failures, retries |
 //! | `quote` | names and texts as SQL, nowhere else |
 //! | `observe`, `reader`, `census`, `probe` | what is read |
 //! | `activate`, `adjust`, `end`, `guard`, `rights` | what is sent, as text |
@@ -39,7 +39,6 @@ mod rights;
 mod server;
 mod sets;
 pub mod sqlstate;
-mod stats;
 mod tls;
 mod version;
 

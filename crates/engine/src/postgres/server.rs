@@ -16,8 +16,8 @@ use super::quote::identifier;
 use super::sqlstate::{
     self, CHANGED, DIVISION_BY_ZERO, INSUFFICIENT_PRIVILEGE, READ_ONLY, UNDEFINED_DATABASE, UNDEFINED_OBJECT,
 };
-use super::stats::Counters;
 use super::version::{Dialect, Version};
+use crate::counters::Counters;
 use crate::{Class, Error, Reason, Stats};
 
 /// How often a transaction runs again, and for how long in all: conflicts are over in milliseconds, lock time-outs

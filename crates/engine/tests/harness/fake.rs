@@ -66,12 +66,12 @@ impl Harness for FakeServer {
         Some(name)
     }
 
-    async fn closed_database(&self, base: &str, grantee: Option<&str>) -> String {
+    async fn closed_database(&self, base: &str, grantee: Option<&str>) -> Option<String> {
         let name = self.name(base);
         let connect = grantee.into_iter().map(str::to_owned).collect();
         let database = Database { public: false, connect, ..Database::default() };
         self.fake.world().databases.insert(name.clone(), database);
-        name
+        Some(name)
     }
 
     async fn put(&self, user: &str, state: &State) {
@@ -157,7 +157,7 @@ impl Objects for FakeServer {
     }
 
     async fn database(&self, base: &str) -> String {
-        self.closed_database(base, None).await
+        self.closed_database(base, None).await.unwrap()
     }
 
     async fn create(&self, database: &str, object: &str) {

@@ -1,9 +1,11 @@
 //! What the conformance suite runs on.
 
 mod fake;
+mod mongo;
 mod real;
 mod tables;
 pub(crate) mod vectors;
 
 pub(crate) use fake::FakeServer;
+pub(crate) use mongo::{MongoServer, Rights};
 pub(crate) use real::{Admin, RealServer};

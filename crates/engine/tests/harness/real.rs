@@ -165,7 +165,7 @@ impl Harness for RealServer {
         Some(name)
     }
 
-    async fn closed_database(&self, base: &str, grantee: Option<&str>) -> String {
+    async fn closed_database(&self, base: &str, grantee: Option<&str>) -> Option<String> {
         let name = unique(base);
         let database = quote(&name);
         self.sql("postgres", &format!("create database {database}")).await;
@@ -174,7 +174,7 @@ impl Harness for RealServer {
             self.sql("postgres", &format!("grant connect on database {database} to {}", quote(grantee)))
                 .await;
         }
-        name
+        Some(name)
     }
 
     async fn put(&self, user: &str, state: &State) {

@@ -18,7 +18,7 @@ impl Objects for RealServer {
     }
 
     async fn database(&self, base: &str) -> String {
-        let (database, admin) = (self.closed_database(base, None).await, self.admin());
+        let (database, admin) = (self.closed_database(base, None).await.unwrap(), self.admin());
         let quoted = quote(&database);
         let setup = format!(
             "grant connect on database {quoted} to {admin} with grant option;

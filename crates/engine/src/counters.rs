@@ -6,7 +6,7 @@ use crate::Stats;
 
 /// The counters behind [`Stats`].
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     statements: AtomicU64,
     round_trips: AtomicU64,
     opened: AtomicU64,
@@ -15,24 +15,24 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn sent(&self, statements: usize) {
+    pub(crate) fn sent(&self, statements: usize) {
         self.statements.fetch_add(statements as u64, Relaxed);
         self.round_trips.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn opened(&self) {
+    pub(crate) fn opened(&self) {
         self.opened.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn closed(&self) {
+    pub(crate) fn closed(&self) {
         self.closed.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn retried(&self) {
+    pub(crate) fn retried(&self) {
         self.retries.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn read(&self) -> Stats {
+    pub(crate) fn read(&self) -> Stats {
         let closed = self.closed.load(Relaxed);
         let opened = self.opened.load(Relaxed);
         Stats {

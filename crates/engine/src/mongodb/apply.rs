@@ -1,0 +1,272 @@
+//! Carrying out plans: which command when, and what follows from a failure.
+//!
+//! The server locks no user for us, and changes one without asking what it is. So a user is read right before each
+//! change, and right after it: what somebody else did in the milliseconds between is noticed and told.
+
+use std::collections::BTreeSet;
+
+use mongodb::bson::Document;
+
+use super::Mongodb;
+use super::code::{self, ROLE_EXISTS, UNAUTHORIZED, USER_EXISTS, USER_NOT_FOUND};
+use super::failure::is_interrupted;
+use super::members::Look;
+use super::operation::Operation;
+use super::remedy;
+use super::role::RoleName;
+use super::server::Request;
+use super::user::{Door, User, custom_data};
+use crate::plan::{Activate, Adjust, End};
+use crate::{AccountName, Applied, Class, Error, Reason};
+
+impl Mongodb {
+    pub(super) async fn activate(&self, plan: &Activate) -> Result<Applied, Error> {
+        no_password(&plan.account, plan.verifier.is_some())?;
+        let roles = parse(plan.grant.iter().chain(&plan.grant_sets))?;
+        self.create_roles(&plan.create_roles).await?;
+        let result = match self.try_activate(plan, &roles, false).await {
+            Err(error) if is_interrupted(&error) => {
+                self.again(&error);
+                self.try_activate(plan, &roles, true).await
+            }
+            result => result,
+        };
+        if let Err(error) = &result
+            && error.code == code::text(code::WRITE_CONCERN_FAILED)
+        {
+            // It was made, but may be undone by a failover. An account works completely or not at all.
+            self.undo(plan).await;
+        }
+        result.map(|()| Applied::default())
+    }
+
+    /// `again`: an attempt was interrupted, so that what is wanted may be there already.
+    async fn try_activate(
+        &self,
+        plan: &Activate,
+        roles: &BTreeSet<RoleName>,
+        again: bool,
+    ) -> Result<(), Error> {
+        let account = &plan.account;
+        let uid = &plan.owner.uid;
+        let is_wanted = |user: &User| {
+            user.is_managed() && user.is_of(uid) && user.roles == *roles && user.door == Door::Open
+        };
+        let found = self.user(account).await?.user;
+        match found {
+            Some(user) if again && is_wanted(&user) => {
+                // Seen on the primary of now; written once more, so that a majority confirms it.
+                let request = self.change().enable(account, roles, user.custom_data.clone());
+                self.change_user(&request).await?;
+            }
+            Some(_) if plan.create => return Err(changed(account, &code::text(USER_EXISTS))),
+            None if !plan.create => return Err(changed(account, "")),
+            None => {
+                let request = self.change().create(account, roles, custom_data(&plan.owner, None));
+                self.change_user(&request).await?;
+            }
+            Some(user) => {
+                let foreign = user.owner().is_some_and(|owner| owner.uid != *uid);
+                let may = if plan.close_first { !foreign } else { user.door == Door::Locked };
+                if !user.is_managed() || !may {
+                    return Err(changed(account, ""));
+                }
+                if plan.close_first {
+                    let locked = self.lock(account).await?;
+                    self.drain(account, locked).await?;
+                }
+                self.enable(account, roles, custom_data(&plan.owner, Some(&user))).await?;
+            }
+        }
+        match self.user(account).await?.user {
+            Some(user) if is_wanted(&user) => Ok(()),
+            _ => Err(changed(account, "")),
+        }
+    }
+
+    /// Lets a locked user in again.
+    ///
+    /// A connection of an earlier session that has been idle since would have the new session's rights. The server
+    /// tells users apart by an id that it gives when they are made: where there may be such connections, the user is
+    /// made anew.
+    async fn enable(
+        &self,
+        account: &AccountName,
+        roles: &BTreeSet<RoleName>,
+        data: Document,
+    ) -> Result<(), Error> {
+        let hello = self.server.hello().await?;
+        let look = Look { account: Some(account), after: None };
+        let sight = self.server.look(&hello, look, &self.away).await?;
+        if sight.backends(account, false) == 0 && sight.unasked.is_empty() {
+            return self.change_user(&self.change().enable(account, roles, data)).await.map(drop);
+        }
+        self.change_user(&self.change().drop_user(account)).await?;
+        let made = self.change_user(&self.change().create(account, roles, data.clone())).await;
+        if let Err(error) = &made
+            && error.class == Class::Refused
+            && let Err(error) = self.server.run(&self.change().create_locked(account, data)).await
+        {
+            tracing::info!(account = account.as_str(), %error, "the account is gone: it could not be kept");
+        }
+        made.map(drop)
+    }
+
+    /// Best effort: the caller looks at the account again in any case.
+    async fn undo(&self, plan: &Activate) {
+        let request = if plan.create {
+            self.change().drop_user(&plan.account)
+        } else {
+            self.change().lock(&plan.account)
+        };
+        if let Err(error) = self.server.run(&request).await {
+            tracing::info!(account = plan.account.as_str(), %error, "what was begun could not be undone for certain");
+        }
+    }
+
+    pub(super) async fn adjust(&self, plan: &Adjust) -> Result<Applied, Error> {
+        no_password(&plan.account, plan.verifier.is_some())?;
+        let granted = parse(plan.grant.iter().chain(&plan.grant_sets))?;
+        self.create_roles(&plan.create_roles).await?;
+        match self.try_adjust(plan, &granted).await {
+            Err(error) if is_interrupted(&error) => {
+                self.again(&error);
+                self.try_adjust(plan, &granted).await
+            }
+            result => result,
+        }
+    }
+
+    async fn try_adjust(&self, plan: &Adjust, granted: &BTreeSet<RoleName>) -> Result<Applied, Error> {
+        let account = &plan.account;
+        let user = self.owned(account, &plan.owner_uid).await?;
+        let kept = user.roles.iter().filter(|role| !plan.revoke.contains(&role.to_string()));
+        let roles: BTreeSet<RoleName> = kept.chain(granted).cloned().collect();
+        // An open connection has what its user has, from one command to the next. What has begun goes on.
+        let running = if plan.terminate { self.running(account).await? } else { Vec::new() };
+        self.change_user(&self.change().adjust(account, &roles)).await?;
+        let user = self.owned(account, &plan.owner_uid).await?;
+        if user.roles != roles || user.door != Door::Open {
+            return Err(changed(account, ""));
+        }
+        self.outlast(account, &running).await?;
+        Ok(Applied::default())
+    }
+
+    async fn running(&self, account: &AccountName) -> Result<Vec<(String, Operation)>, Error> {
+        let hello = self.server.hello().await?;
+        let look = Look { account: Some(account), after: None };
+        let sight = self.server.look(&hello, look, &self.away).await?;
+        Ok(sight.running(account).cloned().collect())
+    }
+
+    pub(super) async fn end(&self, plan: &End) -> Result<Applied, Error> {
+        match self.try_end(plan, false).await {
+            Err(error) if is_interrupted(&error) => {
+                self.again(&error);
+                self.try_end(plan, true).await
+            }
+            result => result,
+        }
+    }
+
+    async fn try_end(&self, plan: &End, again: bool) -> Result<Applied, Error> {
+        let account = &plan.account;
+        let dropped = Applied { dropped: true, ..Applied::default() };
+        if again && plan.drop && self.user(account).await?.user.is_none() {
+            return Ok(dropped);
+        }
+        self.owned(account, &plan.owner_uid).await?;
+        let locked = self.lock(account).await?;
+        let leftovers = self.drain(account, locked).await?;
+        let user = self.owned(account, &plan.owner_uid).await?;
+        if user.door != Door::Locked || !user.roles.is_empty() {
+            return Err(changed(account, ""));
+        }
+        if !plan.drop {
+            return Ok(Applied { leftovers, ..Applied::default() });
+        }
+        match self.server.run(&self.change().drop_user(account)).await {
+            Err(error) if error.code == code::text(USER_NOT_FOUND) => {}
+            result => drop(result?),
+        }
+        Ok(Applied { leftovers, ..dropped })
+    }
+
+    /// The user, where it is managed and carries the record of this DatabaseAdmin.
+    async fn owned(&self, account: &AccountName, uid: &str) -> Result<User, Error> {
+        let user = self.user(account).await?.user.filter(|user| user.is_managed() && user.is_of(uid));
+        user.ok_or_else(|| changed(account, ""))
+    }
+
+    async fn create_roles(&self, roles: &[String]) -> Result<(), Error> {
+        for role in parse(roles)? {
+            match self.server.run(&self.change().create_role(&role)).await {
+                Err(error) if error.code == code::text(ROLE_EXISTS) => {}
+                Err(error) if error.code == code::text(UNAUTHORIZED) => {
+                    let resource = serde_json::json!({"db": role.database, "collection": ""});
+                    let admin = &self.server.config().admin_user;
+                    let give = remedy::give(&[(resource, &["createRole"])], admin, None);
+                    let remedy = format!(
+                        "missingDbRoles: Create needs createRole on the database: run {give}, or set missingDbRoles: Reject"
+                    );
+                    return Err(Error { remedy, ..error });
+                }
+                result => drop(result?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a change of a user, and says what a refusal means.
+    pub(super) async fn change_user(&self, request: &Request) -> Result<Document, Error> {
+        self.server.run(request).await.map_err(|error| {
+            if error.code == code::text(UNAUTHORIZED) {
+                let remedy =
+                    "the condition Capable of the DatabaseAdmin names what the admin user lacks".to_owned();
+                return Error { remedy, ..error };
+            }
+            error
+        })
+    }
+
+    fn again(&self, error: &Error) {
+        tracing::info!(%error, "the server went away in between: looking again");
+        self.server.counters().retried();
+    }
+}
+
+fn parse<'a>(roles: impl IntoIterator<Item = &'a String>) -> Result<BTreeSet<RoleName>, Error> {
+    let parsed = roles.into_iter().map(|text| {
+        RoleName::parse(text).map_err(|why| Error {
+            class: Class::Refused,
+            reason: Reason::DbRoleInvalid,
+            attempted: format!("reading the database role {text:?}"),
+            code: String::new(),
+            detail: why.to_owned(),
+            remedy: "write role@database in dbRoles".to_owned(),
+        })
+    });
+    parsed.collect()
+}
+
+/// Users prove themselves by certificates: `$external` keeps no passwords.
+fn no_password(account: &AccountName, wanted: bool) -> Result<(), Error> {
+    if wanted {
+        let what = format!("storing a password for {:?}", account.as_str());
+        return Err(Error { remedy: "set userCredentials.x509".to_owned(), ..Error::unsupported(what) });
+    }
+    Ok(())
+}
+
+/// An account is not what the plan took it for.
+fn changed(account: &AccountName, code: &str) -> Error {
+    Error {
+        class: Class::Transient,
+        reason: Reason::AccountInUse,
+        attempted: format!("checking {:?}", account.as_str()),
+        code: code.to_owned(),
+        detail: "it has changed since it was looked at".to_owned(),
+        remedy: String::new(),
+    }
+}

@@ -1,0 +1,37 @@
+//! All managed accounts of a server.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Mongodb;
+use super::members::Look;
+use super::user::{Door, User, managed_users, users, users_info};
+use crate::server::CensusEntry;
+use crate::{AccountName, Census, Error};
+
+/// The most users that one answer tells all about: an answer has at most 16 MiB.
+const AT_ONCE: usize = 1000;
+
+impl Mongodb {
+    pub(super) async fn count_accounts(&self) -> Result<Census, Error> {
+        let hello = self.server.hello().await?;
+        let answer = self.server.run(&managed_users()).await?;
+        let names: Vec<AccountName> = users(&answer).into_keys().collect();
+        let mut all: BTreeMap<AccountName, User> = BTreeMap::new();
+        for names in names.chunks(AT_ONCE) {
+            let names: BTreeSet<AccountName> = names.iter().cloned().collect();
+            all.extend(users(&self.server.run(&users_info("reading the managed users", &names)).await?));
+        }
+        let sight = self.server.look(&hello, Look::default(), &self.away).await?;
+        let accounts = all.values().filter(|user| user.is_managed()).map(|user| CensusEntry {
+            account: user.account.clone(),
+            owner: user.owner(),
+            enabled: user.door != Door::Locked,
+            memberships: match user.door {
+                Door::Locked => BTreeSet::new(),
+                Door::Open | Door::Restricted => user.roles.iter().map(ToString::to_string).collect(),
+            },
+            backends: sight.backends(&user.account, user.door == Door::Locked),
+        });
+        Ok(Census { accounts: accounts.collect() })
+    }
+}

@@ -1,0 +1,211 @@
+//! Waiting until nothing of a disabled account runs any more, on any member.
+//!
+//! A disabled account loses its rights on each member as soon as the member hears of it, and its open connections with
+//! it. But a command that runs goes on to its end. So an end is complete when
+//!
+//! - a majority has confirmed, in its journals, that the account is disabled, and
+//! - every member was asked, had heard of it by then, and runs nothing of the account any more.
+//!
+//! Idle connections do not count: they have lost their rights, though a member shows them until their user tries.
+//!
+//! A member that cannot be asked is told apart by what the rest of the set knows. One that follows the primary is alive
+//! and only we cannot reach it: what it runs is not known, so the end is not complete. One that does not follow either
+//! is down or cut off: what is done there sees no change from then on and makes none that lasts. It does not hold the
+//! end up, and is named.
+
+use std::time::{Duration, Instant};
+
+use mongodb::bson::Timestamp;
+
+use super::Mongodb;
+use super::change::Change;
+use super::code;
+use super::members::{Hello, Look, Sight};
+use super::operation::Operation;
+use super::remedy;
+use super::server::Request;
+use crate::account::Leftover;
+use crate::{AccountName, Class, Error, Reason};
+
+/// How long one call waits. The next call goes on where this one stopped.
+const PATIENCE: Duration = Duration::from_secs(5);
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LONGEST_LOOK: Duration = Duration::from_millis(250);
+/// How long a member that is alive may take to follow.
+const FOLLOWS_WITHIN: Duration = Duration::from_secs(2);
+
+/// That an account was disabled, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Locked {
+    at: Option<Timestamp>,
+}
+
+impl Mongodb {
+    /// Takes everything from an account that was found to be ours to change.
+    pub(super) async fn lock(&self, account: &AccountName) -> Result<Locked, Error> {
+        let answer = self.change_user(&self.change().lock(account)).await?;
+        Ok(Locked { at: answer.get_timestamp("operationTime").ok() })
+    }
+
+    /// Waits until nothing of a locked account runs any more. The members that are away are told.
+    pub(super) async fn drain(&self, account: &AccountName, locked: Locked) -> Result<Vec<Leftover>, Error> {
+        let begun = Instant::now();
+        let mut pause = FIRST_LOOK;
+        let mut refused = None;
+        loop {
+            let hello = self.server.hello().await?;
+            let look = Look { account: Some(account), after: locked.at };
+            let sight = self.server.look(&hello, look, &self.away).await?;
+            let running: Vec<&(String, Operation)> = sight.running(account).collect();
+            if running.is_empty() && sight.behind.is_empty() {
+                self.tell_away_from_alive(account, &sight).await?;
+                let leftovers = sight.unasked.into_iter().map(|member| Leftover::Unasked { member });
+                return Ok(leftovers.collect());
+            }
+            if begun.elapsed() > PATIENCE {
+                if running.is_empty() {
+                    return Err(unknown(
+                        account,
+                        &sight.behind,
+                        "they have not heard yet that it is disabled",
+                    ));
+                }
+                return Err(still_running(account, &running, refused, &self.server.config().admin_user));
+            }
+            refused = refused.or(self.kill(&hello, &running).await);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_LOOK);
+        }
+    }
+
+    /// Waits until these operations have ended, and ends them where the admin user may.
+    pub(super) async fn outlast(
+        &self,
+        account: &AccountName,
+        begun_before: &[(String, Operation)],
+    ) -> Result<(), Error> {
+        let begun = Instant::now();
+        let mut pause = FIRST_LOOK;
+        let mut refused = None;
+        while !begun_before.is_empty() {
+            let hello = self.server.hello().await?;
+            let look = Look { account: Some(account), after: None };
+            let sight = self.server.look(&hello, look, &self.away).await?;
+            let is_old = |(member, operation): &(String, Operation)| {
+                begun_before.iter().any(|(other, old)| other == member && old.opid == operation.opid)
+            };
+            let running: Vec<&(String, Operation)> =
+                sight.running(account).filter(|one| is_old(one)).collect();
+            if running.is_empty() {
+                break;
+            }
+            if begun.elapsed() > PATIENCE {
+                return Err(still_running(account, &running, refused, &self.server.config().admin_user));
+            }
+            refused = refused.or(self.kill(&hello, &running).await);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_LOOK);
+        }
+        Ok(())
+    }
+
+    /// Ends operations, where the admin user may. Why not, otherwise.
+    async fn kill(&self, hello: &Hello, running: &[&(String, Operation)]) -> Option<Error> {
+        let mut refused = None;
+        for (member, operation) in running {
+            let what = format!("ending the operation {} on {member}", operation.opid);
+            let request = Request::new(what, "admin", operation.kill());
+            let result = match hello.members.iter().flatten().find(|one| one.to_string() == *member) {
+                Some(address) => self.server.run_on(address, &request, super::members::MEMBER_PATIENCE).await,
+                None => self.server.run(&request).await,
+            };
+            refused = refused.or(result.err());
+        }
+        refused
+    }
+
+    /// Decides about the members that did not answer.
+    ///
+    /// # Errors
+    ///
+    /// When one of them follows the primary, or that cannot be told.
+    async fn tell_away_from_alive(&self, account: &AccountName, sight: &Sight) -> Result<(), Error> {
+        let silent: Vec<String> =
+            sight.unasked.iter().filter(|member| !self.away.contains(member)).cloned().collect();
+        if silent.is_empty() {
+            return Ok(());
+        }
+        // One more than those that have answered, all of which keep up: then one of the others must have it.
+        let request = self.change().lock_confirmed_by(account, sight.asked.len() + 1, FOLLOWS_WITHIN);
+        match self.server.run(&request).await {
+            Ok(_) => {
+                return Err(unknown(account, &silent, "they do not answer us, but follow the primary"));
+            }
+            Err(error) if error.code == code::text(code::WRITE_CONCERN_FAILED) => {}
+            Err(error) => return Err(error),
+        }
+        tracing::warn!(account = account.as_str(), members = ?silent, "members are away from their replica set");
+        self.away.add(&silent);
+        Ok(())
+    }
+
+    pub(super) fn change(&self) -> Change {
+        Change { confirmed_within: self.server.config().command_timeout / 2 }
+    }
+}
+
+fn unknown(account: &AccountName, members: &[String], why: &str) -> Error {
+    Error {
+        class: Class::Transient,
+        reason: Reason::ServerRefused,
+        attempted: format!("ending the access of {:?}", account.as_str()),
+        code: String::new(),
+        detail: format!("what it can do or still runs on {} is not known: {why}", members.join(", ")),
+        remedy:
+            "let the operator reach every member of the replica set, and take those that are gone out of it"
+                .to_owned(),
+    }
+}
+
+/// The most operations that a message names.
+const LISTED: usize = 3;
+
+fn still_running(
+    account: &AccountName,
+    running: &[&(String, Operation)],
+    refused: Option<Error>,
+    admin_user: &str,
+) -> Error {
+    let told: Vec<String> = running
+        .iter()
+        .take(LISTED)
+        .map(|(member, operation)| {
+            let Operation { opid, command, namespace, seconds, .. } = operation;
+            format!("{command} on {namespace} for {seconds} s (on {member}, opid {opid})")
+        })
+        .collect();
+    let more = running.len().saturating_sub(LISTED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let kill = running.first().map_or_else(String::new, |(member, operation)| {
+        format!(
+            "on {member} run db.getSiblingDB(\"admin\").runCommand({{\"killOp\":1,\"op\":{}}})",
+            operation.opid
+        )
+    });
+    let (code, remedy) = match refused {
+        Some(error) if error.code == code::text(code::UNAUTHORIZED) => {
+            let resource = serde_json::json!({"cluster": true});
+            let give = remedy::give(&[(resource, &["killop"])], admin_user, None);
+            (error.code, format!("wait until it ends, or {kill}; so that the operator can: run {give}"))
+        }
+        _ => (String::new(), format!("wait until it ends, or {kill}")),
+    };
+    Error {
+        class: Class::Transient,
+        reason: Reason::ServerRefused,
+        attempted: format!("ending the access of {:?}", account.as_str()),
+        code,
+        detail: format!("it can do nothing new, but still runs {}{more}", told.join(", ")),
+        remedy,
+    }
+}

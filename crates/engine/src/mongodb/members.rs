@@ -1,0 +1,221 @@
+//! The members of a server, and what accounts run on each of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use mongodb::bson::{Bson, Document, Timestamp};
+use mongodb::options::ServerAddress;
+
+use super::address::supported;
+use super::operation::{self, Operation};
+use super::server::{Server, hello};
+use crate::{AccountName, Class, Error, Reason};
+
+/// How long a member is looked for that does not answer.
+pub(super) const MEMBER_PATIENCE: Duration = Duration::from_secs(2);
+/// For how long a member that the replica set could not reach counts as away.
+const AWAY: Duration = Duration::from_secs(60);
+
+/// What a `hello` tells.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Hello {
+    /// The members that hold data, with the exception of hidden ones; `None` for a server without replica set, or one
+    /// that is dialled directly.
+    pub(super) members: Option<Vec<ServerAddress>>,
+    /// The name of the replica set.
+    pub(super) set: Option<String>,
+    /// The latest change that a majority has confirmed.
+    pub(super) confirmed: Option<Timestamp>,
+    /// The latest change that the member has made.
+    pub(super) latest: Option<Timestamp>,
+}
+
+/// What runs on all members.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sight {
+    /// By account: the member, and the operation or idle connection.
+    pub(super) operations: BTreeMap<AccountName, Vec<(String, Operation)>>,
+    /// Members that were asked and have answered.
+    pub(super) asked: Vec<ServerAddress>,
+    /// Members that did not answer.
+    pub(super) unasked: Vec<String>,
+    /// Members that have not yet made the change that was asked for.
+    pub(super) behind: Vec<String>,
+}
+
+/// What is asked of every member.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Look<'a> {
+    /// Only what this account runs.
+    pub(super) account: Option<&'a AccountName>,
+    /// Which members have not made this change before they are asked.
+    pub(super) after: Option<Timestamp>,
+}
+
+/// Members that neither we nor the rest of the replica set can reach.
+///
+/// Not state of an account: forgetting an entry costs no more than finding it out again.
+#[derive(Debug, Default)]
+pub(super) struct Away(Mutex<HashMap<String, Instant>>);
+
+impl Away {
+    pub(super) fn add(&self, members: &[String]) {
+        let mut away = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        away.extend(members.iter().map(|member| (member.clone(), Instant::now())));
+    }
+
+    pub(super) fn contains(&self, member: &str) -> bool {
+        let mut away = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        away.retain(|_, since| since.elapsed() < AWAY);
+        away.contains_key(member)
+    }
+
+    fn remove(&self, member: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(member);
+    }
+}
+
+impl Hello {
+    /// # Errors
+    ///
+    /// `Unsupported` for a server where users cannot be provisioned: a sharded cluster, a service.
+    pub(super) fn read(answer: &Document, direct: bool) -> Result<Self, Error> {
+        if answer.get_str("msg").is_ok_and(|is| is == "isdbgrid") {
+            return Err(unsupported(
+                "it is a mongos: other mongos keep users in their caches, and what runs there cannot be seen",
+            ));
+        }
+        let set = answer.get_str("setName").ok().map(str::to_owned);
+        let names: Vec<&str> = ["hosts", "passives"]
+            .iter()
+            .filter_map(|list| answer.get_array(list).ok())
+            .flatten()
+            .filter_map(Bson::as_str)
+            .collect();
+        let members: Vec<ServerAddress> =
+            names.iter().filter_map(|name| ServerAddress::parse(name).ok()).collect();
+        for member in &members {
+            if let ServerAddress::Tcp { host, .. } = member {
+                supported(host)?;
+            }
+        }
+        if direct && members.len() > 1 {
+            return Err(unsupported(
+                "directConnection=true reaches one member of several: without it the others can be seen",
+            ));
+        }
+        let write = answer.get_document("lastWrite").ok();
+        let time = |key: &str| {
+            write
+                .and_then(|write| write.get_document(key).ok())
+                .and_then(|time| time.get_timestamp("ts").ok())
+        };
+        Ok(Self {
+            members: (set.is_some() && !direct).then_some(members),
+            set,
+            confirmed: time("majorityOpTime"),
+            latest: time("opTime"),
+        })
+    }
+}
+
+fn unsupported(why: &str) -> Error {
+    Error {
+        class: Class::Refused,
+        reason: Reason::Unsupported,
+        attempted: "looking at the server".to_owned(),
+        code: String::new(),
+        detail: why.to_owned(),
+        remedy: "use a replica set or a single server, and the addresses of its members".to_owned(),
+    }
+}
+
+impl Server {
+    pub(super) async fn hello(&self) -> Result<Hello, Error> {
+        Hello::read(&self.run(&hello()).await?, self.config().address.is_direct())
+    }
+
+    /// The latest change that a member has made.
+    async fn latest_of(&self, member: &ServerAddress) -> Result<Option<Timestamp>, Error> {
+        let answer = self.run_on(member, &hello(), MEMBER_PATIENCE).await?;
+        Ok(Hello::read(&answer, false)?.latest)
+    }
+
+    /// Looks at every member at once. Those that are known to be away are not waited for.
+    pub(super) async fn look(&self, hello: &Hello, look: Look<'_>, away: &Away) -> Result<Sight, Error> {
+        let what = match look.account {
+            Some(account) => format!("looking at what {:?} runs", account.as_str()),
+            None => "looking at what accounts run".to_owned(),
+        };
+        let request = operation::operations(what, look.account);
+        let mut sight = Sight::default();
+        let Some(members) = &hello.members else {
+            let answer = self.run(&request).await?;
+            sight.add(&self.config().address.to_string(), &answer);
+            return Ok(sight);
+        };
+        let answers = members.iter().map(async |member| {
+            if away.contains(&member.to_string()) && self.is_failing(member) {
+                return (member, None);
+            }
+            let ask = async {
+                // First: what begins after the change is refused.
+                let behind = match look.after {
+                    None => false,
+                    Some(after) => self.latest_of(member).await?.is_none_or(|latest| latest < after),
+                };
+                Ok::<_, Error>((behind, self.run_on(member, &request, MEMBER_PATIENCE).await?))
+            };
+            (member, Some(ask.await))
+        });
+        for (member, answer) in join_all(answers).await {
+            match answer {
+                Some(Ok((behind, answer))) => {
+                    away.remove(&member.to_string());
+                    sight.add(&member.to_string(), &answer);
+                    sight.asked.push(member.clone());
+                    if behind {
+                        sight.behind.push(member.to_string());
+                    }
+                }
+                Some(Err(error))
+                    if error.class != Class::Unreachable || error.reason == Reason::LoginFailed =>
+                {
+                    return Err(error);
+                }
+                _ => sight.unasked.push(member.to_string()),
+            }
+        }
+        Ok(sight)
+    }
+}
+
+impl Sight {
+    fn add(&mut self, member: &str, answer: &Document) {
+        for (account, operations) in operation::read(answer) {
+            let operations = operations.into_iter().map(|operation| (member.to_owned(), operation));
+            self.operations.entry(account).or_default().extend(operations);
+        }
+    }
+
+    /// What an account runs at this moment.
+    pub(super) fn running<'a>(
+        &'a self,
+        account: &AccountName,
+    ) -> impl Iterator<Item = &'a (String, Operation)> + use<'a> {
+        self.operations.get(account).into_iter().flatten().filter(|(_, operation)| operation.active)
+    }
+
+    /// The connections of an account; of one that is locked those that run something, as the others can do nothing any
+    /// more, and stay only until their user tries.
+    pub(super) fn backends(&self, account: &AccountName, locked: bool) -> u32 {
+        let count = if locked {
+            self.running(account).count()
+        } else {
+            self.operations.get(account).map_or(0, Vec::len)
+        };
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+}

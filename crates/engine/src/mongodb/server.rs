@@ -1,0 +1,210 @@
+//! One server, as a place to send commands to: to whichever member is primary, or to a certain member.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use mongodb::event::EventHandler;
+use mongodb::event::cmap::CmapEvent;
+use mongodb::options::{
+    AuthMechanism, ClientOptions, Credential, SelectionCriteria, ServerAddress, Tls, TlsOptions,
+};
+
+use super::config::Config;
+use super::failure::{self, Health};
+use super::files::PrivateFile;
+use super::identity;
+use crate::counters::Counters;
+use crate::{Class, Error, Reason, Stats};
+
+/// The server keeps the time-outs of commands; this much later it is not believed to be there any more.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// One command.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    /// What it attempts, for people: `reading the account "alice"`.
+    pub(super) what: String,
+    pub(super) database: String,
+    pub(super) command: Document,
+}
+
+impl Request {
+    pub(super) fn new(what: impl Into<String>, database: impl Into<String>, command: Document) -> Self {
+        Self { what: what.into(), database: database.into(), command }
+    }
+}
+
+/// One server. Nothing is connected before the first command.
+#[derive(Debug)]
+pub(super) struct Server {
+    config: Config,
+    counters: Arc<Counters>,
+    health: Arc<Health>,
+    ca: PrivateFile,
+    identity: PrivateFile,
+    client: tokio::sync::Mutex<Option<Client>>,
+}
+
+impl Server {
+    pub(super) fn new(config: Config) -> Result<Self, Error> {
+        let texts = identity::check(&config)?;
+        let file = |text: &str| PrivateFile::new(text).map_err(|error| no_file(&error));
+        Ok(Self {
+            counters: Arc::default(),
+            health: Arc::default(),
+            ca: file(&texts.ca)?,
+            identity: file(secrecy::ExposeSecret::expose_secret(&texts.identity))?,
+            client: tokio::sync::Mutex::default(),
+            config,
+        })
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.counters.read()
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The driver could not reach this member when it looked last.
+    pub(super) fn is_failing(&self, member: &ServerAddress) -> bool {
+        self.health.is_failing(member)
+    }
+
+    /// Gives up the connections. Commands under way keep theirs until they end.
+    pub(super) async fn close(&self) {
+        drop(self.client.lock().await.take());
+    }
+
+    /// Sends a command to the primary, or to the only server there is.
+    pub(super) async fn run(&self, request: &Request) -> Result<Document, Error> {
+        self.send(request, None, self.config.connect_timeout).await
+    }
+
+    /// Sends a command to this member, whatever it is. `patience`: for finding it.
+    pub(super) async fn run_on(
+        &self,
+        member: &ServerAddress,
+        request: &Request,
+        patience: Duration,
+    ) -> Result<Document, Error> {
+        let address = member.clone();
+        let criteria = SelectionCriteria::Predicate(Arc::new(move |server| *server.address() == address));
+        self.send(request, Some(criteria), patience).await
+    }
+
+    async fn send(
+        &self,
+        request: &Request,
+        criteria: Option<SelectionCriteria>,
+        patience: Duration,
+    ) -> Result<Document, Error> {
+        let client = self.client(&request.what).await?;
+        let mut command = request.command.clone();
+        let limit = self.config.command_timeout.as_millis();
+        command.insert("maxTimeMS", i64::try_from(limit).unwrap_or(i64::MAX));
+        let database = client.database(&request.database);
+        let mut action = database.run_command(command);
+        if let Some(criteria) = criteria {
+            action = action.selection_criteria(criteria);
+        }
+        self.counters.sent(1);
+        let deadline = patience + self.config.command_timeout + GRACE;
+        let answer = tokio::time::timeout(deadline, action).await;
+        let answer = match answer {
+            Err(_) => return Err(self.silent(&request.what, deadline)),
+            Ok(Err(error)) => return Err(failure::said(&request.what, &error, &self.health, &self.config)),
+            Ok(Ok(answer)) => answer,
+        };
+        // A change that too few members have confirmed is told beside the answer.
+        match answer.get_document("writeConcernError") {
+            Ok(unconfirmed) => Err(failure::unconfirmed(&request.what, unconfirmed)),
+            Err(_) => Ok(answer),
+        }
+    }
+
+    async fn client(&self, what: &str) -> Result<Client, Error> {
+        let mut client = self.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let connecting = tokio::time::timeout(self.config.connect_timeout, self.connect()).await;
+        let new = match connecting {
+            Err(_) => return Err(self.silent(what, self.config.connect_timeout)),
+            Ok(Err(error)) => return Err(failure::said(what, &error, &self.health, &self.config)),
+            Ok(Ok(new)) => new,
+        };
+        *client = Some(new.clone());
+        Ok(new)
+    }
+
+    async fn connect(&self) -> mongodb::error::Result<Client> {
+        let mut options = ClientOptions::parse(self.config.address.uri()).await?;
+        let tls = TlsOptions::builder()
+            .ca_file_path(self.ca.path().to_owned())
+            .cert_key_file_path(self.identity.path().to_owned())
+            .build();
+        options.tls = Some(Tls::Enabled(tls));
+        options.credential = Some(
+            Credential::builder()
+                // Without the user's name, which the driver sends in a way that the server refuses: the certificate
+                // tells it, and whose that is has been checked.
+                .source(super::remedy::EXTERNAL.to_owned())
+                .mechanism(AuthMechanism::MongoDbX509)
+                .build(),
+        );
+        options.app_name = Some("rolecall".to_owned());
+        options.connect_timeout = Some(self.config.connect_timeout);
+        options.server_selection_timeout = Some(self.config.connect_timeout);
+        options.max_pool_size = Some(u32::try_from(self.config.max_connections.max(1)).unwrap_or(u32::MAX));
+        options.min_pool_size = None;
+        options.max_idle_time = Some(self.config.idle_timeout);
+        // What is run again is decided here, after another look.
+        options.retry_reads = Some(false);
+        options.retry_writes = Some(false);
+        let counters = Arc::clone(&self.counters);
+        options.cmap_event_handler = Some(EventHandler::callback(move |event| match event {
+            CmapEvent::ConnectionCreated(_) => counters.opened(),
+            CmapEvent::ConnectionClosed(_) => counters.closed(),
+            _ => {}
+        }));
+        let health = Arc::clone(&self.health);
+        options.sdam_event_handler = Some(EventHandler::callback(move |event| health.note(event)));
+        Client::with_options(options)
+    }
+
+    fn silent(&self, what: &str, deadline: Duration) -> Error {
+        Error {
+            class: Class::Unreachable,
+            reason: Reason::DatabaseUnreachable,
+            attempted: what.to_owned(),
+            code: String::new(),
+            detail: format!("{} has not answered within {} s", self.config.address, deadline.as_secs()),
+            remedy: "check the server and the network between".to_owned(),
+        }
+    }
+}
+
+/// A `hello`, which every member answers.
+pub(super) fn hello() -> Request {
+    Request::new("looking at the replica set", "admin", doc! { "hello": 1 })
+}
+
+fn no_file(error: &io::Error) -> Error {
+    Error {
+        class: Class::Transient,
+        reason: Reason::TlsFailed,
+        attempted: "keeping the certificates for the driver".to_owned(),
+        code: String::new(),
+        detail: error.to_string(),
+        remedy: String::new(),
+    }
+}

@@ -1,0 +1,169 @@
+//! Users of `$external` as the server has them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mongodb::bson::{Array, Bson, Document, doc};
+
+use super::name::{account_name, user_name};
+use super::remedy::EXTERNAL;
+use super::role::RoleName;
+use super::server::Request;
+use crate::account::{Account, Membership, Owner};
+use crate::{AccountName, MARKER};
+
+/// The key of customData that holds our ownership record, beside the marker.
+const RECORD: &str = "rolecall";
+/// The address that no client comes from.
+const NOWHERE: &str = "0.0.0.0";
+
+/// One user.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct User {
+    pub(super) account: AccountName,
+    pub(super) custom_data: Document,
+    pub(super) roles: BTreeSet<RoleName>,
+    pub(super) door: Door,
+}
+
+/// From where a user may log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// From anywhere.
+    Open,
+    /// From nowhere, as we (and Teleport) lock users out.
+    Locked,
+    /// Somebody restricted it in another way.
+    Restricted,
+}
+
+/// Reads these users, those that exist. A query by names is the only one that tells restrictions.
+pub(super) fn users_info(what: impl Into<String>, accounts: &BTreeSet<AccountName>) -> Request {
+    let users: Vec<Document> =
+        accounts.iter().map(|account| doc! { "user": user_name(account), "db": EXTERNAL }).collect();
+    let command = doc! { "usersInfo": users, "showCustomData": true, "showAuthenticationRestrictions": true };
+    Request::new(what, EXTERNAL, command)
+}
+
+/// Lists the managed users. It does not tell from where they may log in.
+pub(super) fn managed_users() -> Request {
+    let filter = doc! { format!("customData.{MARKER}"): true };
+    Request::new(
+        "listing the managed users",
+        EXTERNAL,
+        doc! { "usersInfo": 1, "showCustomData": true, "filter": filter },
+    )
+}
+
+/// The users of an answer, by account. Users that no account can be are left out.
+pub(super) fn users(answer: &Document) -> BTreeMap<AccountName, User> {
+    documents(answer, "users").filter_map(User::read).map(|user| (user.account.clone(), user)).collect()
+}
+
+/// customData with the marker and our record, whatever else it holds.
+pub(super) fn custom_data(owner: &Owner, before: Option<&User>) -> Document {
+    let mut data = before.map(|user| user.custom_data.clone()).unwrap_or_default();
+    data.insert(MARKER, true);
+    let Owner { uid, admin, cluster } = owner;
+    data.insert(RECORD, doc! { "uid": uid, "admin": admin, "cluster": cluster });
+    data
+}
+
+/// The restriction that locks a user out.
+pub(super) fn nowhere() -> Bson {
+    Bson::Array(vec![Bson::Document(doc! { "clientSource": [NOWHERE] })])
+}
+
+impl User {
+    fn read(user: &Document) -> Option<Self> {
+        let name = user.get_str("user").ok().filter(|_| user.get_str("db").is_ok_and(|is| is == EXTERNAL))?;
+        let roles = documents(user, "roles").filter_map(role).collect();
+        Some(Self {
+            account: account_name(name)?,
+            custom_data: user.get_document("customData").cloned().unwrap_or_default(),
+            roles,
+            door: user.get_array("authenticationRestrictions").map_or(Door::Open, door),
+        })
+    }
+
+    pub(super) fn is_managed(&self) -> bool {
+        self.custom_data.get_bool(MARKER).unwrap_or(false)
+    }
+
+    pub(super) fn owner(&self) -> Option<Owner> {
+        let record = self.custom_data.get_document(RECORD).ok()?;
+        let text = |key: &str| record.get_str(key).unwrap_or_default().to_owned();
+        let uid = record.get_str("uid").ok()?.to_owned();
+        Some(Owner { uid, admin: text("admin"), cluster: text("cluster") })
+    }
+
+    pub(super) fn is_of(&self, uid: &str) -> bool {
+        self.owner().is_some_and(|owner| owner.uid == uid)
+    }
+
+    /// The user as decisions see it.
+    pub(super) fn account(&self, backends: u32) -> Account {
+        Account {
+            managed: self.is_managed(),
+            owner: self.owner(),
+            enabled: self.door != Door::Locked,
+            memberships: self
+                .roles
+                .iter()
+                .map(|role| Membership {
+                    role: role.to_string(),
+                    grantor: String::new(),
+                    // A user's list of roles is replaced as a whole.
+                    revocable: true,
+                })
+                .collect(),
+            leftovers: Vec::new(),
+            settings: BTreeSet::new(),
+            limits: self.door == Door::Restricted,
+            backends,
+        }
+    }
+}
+
+fn role(role: &Document) -> Option<RoleName> {
+    let text = |key: &str| role.get_str(key).ok().map(str::to_owned);
+    Some(RoleName { role: text("role")?, database: text("db")? })
+}
+
+/// One of the restrictions must be met to log in. The server nests them in lists.
+fn door(restrictions: &Array) -> Door {
+    let mut flat = Vec::new();
+    flatten(restrictions, &mut flat);
+    let is_lock = |restriction: &&Document| {
+        let sources = restriction.get_array("clientSource");
+        sources.is_ok_and(|sources| !sources.is_empty() && sources.iter().all(is_nowhere))
+    };
+    if flat.is_empty() {
+        Door::Open
+    } else if flat.iter().all(is_lock) {
+        Door::Locked
+    } else {
+        Door::Restricted
+    }
+}
+
+fn is_nowhere(source: &Bson) -> bool {
+    matches!(source.as_str(), Some(NOWHERE | "0.0.0.0/32"))
+}
+
+fn flatten<'a>(restrictions: &'a Array, flat: &mut Vec<&'a Document>) {
+    for restriction in restrictions {
+        match restriction {
+            Bson::Document(document) => flat.push(document),
+            Bson::Array(inner) => flatten(inner, flat),
+            _ => {}
+        }
+    }
+}
+
+/// The documents of a list.
+pub(super) fn documents<'a>(
+    document: &'a Document,
+    key: &str,
+) -> impl Iterator<Item = &'a Document> + use<'a> {
+    document.get_array(key).ok().into_iter().flatten().filter_map(Bson::as_document)
+}

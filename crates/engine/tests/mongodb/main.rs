@@ -1,0 +1,8 @@
+//! The engine on real MongoDB servers, beyond the conformance suite.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what went wrong")]
+
+mod bench;
+#[path = "../common/mod.rs"]
+mod common;
+mod names;

@@ -1,0 +1,74 @@
+//! Names of users are those that the server reads in certificates.
+
+use rolecall_engine::{Engine as _, Reason, plan};
+use rolecall_testbed::{Mongo, MongoAdmin};
+
+use crate::bench::{Bench, wanted};
+
+const NAMES: [&str; 37] = [
+    "a,b",
+    "a+b",
+    "a=b",
+    "a\"b",
+    "<a>",
+    "a;b",
+    "#a",
+    "a#b",
+    "##",
+    "#",
+    " a",
+    "a ",
+    "  a  ",
+    "ab ",
+    " ",
+    "  ",
+    "\\",
+    "a\\",
+    "a\\ ",
+    "\\a",
+    "ä",
+    "ä ",
+    "a ä",
+    "ünïcödé",
+    "日本",
+    "CN=x",
+    "a,O=b",
+    "a\\,b",
+    "alice@example.com",
+    "a/b",
+    "a'b",
+    "a*b",
+    "~",
+    "é",
+    "ÿ",
+    "Ā",
+    "sixty-three-bytes-are-the-most-that-a-name-can-have-in-any-engi",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_calls_the_holder_of_a_certificate_as_we_do() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    let mut wrong = Vec::new();
+    for name in NAMES {
+        bench.bring(&wanted(name, &["read@shop"])).await.unwrap();
+        if let Err(error) = bench.log_in(name).await {
+            wrong.push(format!("{name:?}: {error}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_the_server_takes_for_another_is_refused() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    // With a certificate for the one, the server lets in the other.
+    let (one, other) = ("o\u{fb00}ice", "office");
+    bench.bring(&wanted(other, &[])).await.unwrap();
+    assert!(bench.log_in(one).await.is_ok());
+    for name in [one, "🦀"] {
+        let wish = wanted(name, &[]);
+        let observed = bench.engine.observe(&wish.query()).await.unwrap();
+        let refusal = plan::plan(&wish, &observed).unwrap_err();
+        assert_eq!(refusal.reason, Reason::InvalidUsername, "{refusal}");
+    }
+}
