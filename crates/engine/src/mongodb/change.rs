@@ -107,7 +107,8 @@ impl Change {
         self.request(format!("creating the role {:?}", role.to_string()), &role.database, command)
     }
 
-    fn request(self, what: String, database: &str, mut command: Document) -> Request {
+    /// Any command that changes something.
+    pub(super) fn request(self, what: String, database: &str, mut command: Document) -> Request {
         command.insert("writeConcern", concern("majority".into(), self.confirmed_within));
         Request::new(what, database, command)
     }

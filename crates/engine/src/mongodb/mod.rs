@@ -13,6 +13,7 @@
 //! | `privileges` | what the admin user may do |
 //! | `observe`, `census`, `probe` | what is read |
 //! | `change`, `apply`, `drain` | what is changed, and when |
+//! | `objects`, `sets` | collections, and the permission sets that hold them |
 //! | `remedy` | commands for people to paste |
 
 mod address;
@@ -27,6 +28,7 @@ mod files;
 mod identity;
 mod members;
 mod name;
+mod objects;
 mod observe;
 mod operation;
 mod privileges;
@@ -45,7 +47,10 @@ pub(crate) use name::name_fault;
 pub use name::{account_name, user_name};
 pub use role::RoleName;
 
-use crate::{Applied, Census, Dialect, Engine, Error, Needs, Observed, Plan, Probe, Query, Stats};
+use crate::{
+    Applied, Catalog, CatalogQuery, Census, Dialect, Engine, Error, Needs, Observed, Plan, Probe, Query,
+    SetEntry, SetOutcome, SetWish, Stats,
+};
 
 /// One MongoDB server, reached as its admin user.
 #[derive(Debug)]
@@ -91,6 +96,22 @@ impl Engine for Mongodb {
             Plan::Adjust(plan) => self.adjust(plan).await,
             Plan::End(plan) => self.end(plan).await,
         }
+    }
+
+    async fn read_objects(&self, query: &CatalogQuery) -> Result<Catalog, Error> {
+        self.catalog(query).await
+    }
+
+    async fn converge(&self, wishes: &[SetWish], catalog: &Catalog) -> Result<Vec<SetOutcome>, Error> {
+        self.converge_all(wishes, catalog).await
+    }
+
+    async fn sets(&self) -> Result<Vec<SetEntry>, Error> {
+        self.list_sets().await
+    }
+
+    async fn drop_set(&self, role: &str, owner_uid: &str) -> Result<Applied, Error> {
+        self.retire_set(role, owner_uid).await
     }
 
     fn stats(&self) -> Stats {

@@ -63,6 +63,21 @@ impl Privileges {
         })
     }
 
+    /// The databases on which an action is given by name; and whether it is given on every one.
+    pub(super) fn databases(&self, action: &str) -> (BTreeSet<String>, bool) {
+        let given =
+            self.list.iter().filter(|(_, actions)| actions.contains(action) || actions.contains("anyAction"));
+        let (mut names, mut everywhere) = (BTreeSet::new(), false);
+        for (resource, _) in given {
+            match resource {
+                Resource::Database(name) if !name.is_empty() => drop(names.insert(name.clone())),
+                Resource::Database(_) | Resource::Anything => everywhere = true,
+                Resource::Cluster | Resource::Other => {}
+            }
+        }
+        (names, everywhere)
+    }
+
     /// What is missing of what every account needs, by resource.
     pub(super) fn missing(&self) -> Vec<(&'static str, Document, Vec<&'static str>)> {
         let lacking = |actions: &[&'static str], has: &dyn Fn(&str) -> bool| -> Vec<&'static str> {

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use mongodb::event::EventHandler;
@@ -108,11 +109,8 @@ impl Server {
         patience: Duration,
     ) -> Result<Document, Error> {
         let client = self.client(&request.what).await?;
-        let mut command = request.command.clone();
-        let limit = self.config.command_timeout.as_millis();
-        command.insert("maxTimeMS", i64::try_from(limit).unwrap_or(i64::MAX));
         let database = client.database(&request.database);
-        let mut action = database.run_command(command);
+        let mut action = database.run_command(self.timed(request));
         if let Some(criteria) = criteria {
             action = action.selection_criteria(criteria);
         }
@@ -129,6 +127,32 @@ impl Server {
             Ok(unconfirmed) => Err(failure::unconfirmed(&request.what, unconfirmed)),
             Err(_) => Ok(answer),
         }
+    }
+
+    /// Sends a command that answers with a list in parts to the primary, and reads all of it.
+    pub(super) async fn list(&self, request: &Request) -> Result<Vec<Document>, Error> {
+        let client = self.client(&request.what).await?;
+        let database = client.database(&request.database);
+        let reading = async {
+            let cursor = database.run_cursor_command(self.timed(request)).await?;
+            cursor.try_collect().await
+        };
+        self.counters.sent(1);
+        let deadline = self.config.connect_timeout + self.config.command_timeout + GRACE;
+        match tokio::time::timeout(deadline, reading).await {
+            Err(_) => Err(self.silent(&request.what, deadline)),
+            Ok(answer) => {
+                answer.map_err(|error| failure::said(&request.what, &error, &self.health, &self.config))
+            }
+        }
+    }
+
+    /// The command with the time that the server gives it.
+    fn timed(&self, request: &Request) -> Document {
+        let mut command = request.command.clone();
+        let limit = self.config.command_timeout.as_millis();
+        command.insert("maxTimeMS", i64::try_from(limit).unwrap_or(i64::MAX));
+        command
     }
 
     async fn client(&self, what: &str) -> Result<Client, Error> {

@@ -1,0 +1,94 @@
+//! Permission sets: custom roles that hold collections for the users who have them.
+//!
+//! A set is the role `rolecall:<hash>` of its logical database. Its list of privileges is replaced as a whole, so that
+//! one `updateRole` puts right whatever is different, and what somebody added by hand goes with it.
+//!
+//! Roles carry no comment and no custom data. What a set stands for is kept in the name of a collection, on which it
+//! has a privilege that is of no use: see `marker`.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `marker` | the record of a set, as a privilege |
+//! | `held` | privileges as the server has them, and as they should be |
+//! | `converge` | what is sent when, so that sets hold what they should |
+//! | `retire` | listing sets, and dropping them |
+//! | `needs` | what the admin user needs for all this, and the command that gives it |
+
+mod converge;
+mod held;
+mod marker;
+mod needs;
+mod retire;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::try_join_all;
+use mongodb::bson::{Document, doc};
+
+pub(super) use held::Numbers;
+use held::SetRole;
+
+use super::Mongodb;
+use super::role::RoleName;
+use super::server::Request;
+use super::user::documents;
+use crate::Error;
+use crate::account::SetFacts;
+use crate::objects::SetState;
+
+/// Sets that are read at the same time. Each is read by itself, as one can fill an answer.
+const AT_ONCE: usize = 4;
+
+impl Mongodb {
+    /// The sets that are asked for, those that exist, as accounts see them.
+    pub(super) async fn set_facts(
+        &self,
+        sets: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, SetFacts>, Error> {
+        let facts = |role: &SetRole| SetFacts {
+            owner_uid: role.record.as_ref().map(|record| record.uid.clone()),
+            attributes: role.inherits.clone(),
+            // Who makes a set must be able to grant the privileges in it, which is the same right.
+            grantable: true,
+        };
+        Ok(self.read_sets(sets).await?.iter().map(|(name, role)| (name.clone(), facts(role))).collect())
+    }
+
+    /// The state of the sets that are asked for, those that exist in this logical database.
+    pub(super) async fn set_states(
+        &self,
+        database: &str,
+        sets: &BTreeSet<String>,
+        numbers: &Numbers<'_>,
+    ) -> Result<BTreeMap<String, SetState>, Error> {
+        let here = |name: &&String| RoleName::parse(name).is_ok_and(|name| name.database == database);
+        let here = sets.iter().filter(here).cloned().collect();
+        let found = self.read_sets(&here).await?;
+        Ok(found.into_iter().map(|(name, role)| (name, role.state(numbers))).collect())
+    }
+
+    async fn read_sets(&self, sets: &BTreeSet<String>) -> Result<BTreeMap<String, SetRole>, Error> {
+        let names: Vec<(&String, RoleName)> = sets
+            .iter()
+            .filter(|set| crate::plan::is_set(set))
+            .filter_map(|set| Some((set, RoleName::parse(set).ok()?)))
+            .collect();
+        let mut found = BTreeMap::new();
+        for names in names.chunks(AT_ONCE) {
+            let roles = try_join_all(names.iter().map(|(_, name)| self.read_set(name))).await?;
+            let named = names.iter().zip(roles).filter_map(|((set, _), role)| Some(((*set).clone(), role?)));
+            found.extend(named);
+        }
+        Ok(found)
+    }
+
+    async fn read_set(&self, name: &RoleName) -> Result<Option<SetRole>, Error> {
+        let command = doc! {
+            "rolesInfo": doc! { "role": &name.role, "db": &name.database },
+            "showPrivileges": true,
+        };
+        let what = format!("reading the permission set {:?}", name.to_string());
+        let answer = self.run_for_sets(&name.database, Request::new(what, &name.database, command)).await?;
+        Ok(documents(&answer, "roles").next().map(|role: &Document| SetRole::read(role, &name.database)))
+    }
+}

@@ -1,0 +1,113 @@
+//! Sets are converged, accounts activate, members fail: all at the same time.
+
+use futures::future::{join, join_all};
+use mongodb::bson::doc;
+use rolecall_engine::{Class, Engine as _};
+use rolecall_testbed::Mongo;
+
+use crate::shop::{Shop, holding, unique};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_that_make_the_same_set_at_once_agree() {
+    let shop = Shop::new(&["orders", "payments"]).await;
+    let other = shop.another();
+    for _ in 0..10 {
+        let set = shop.set();
+        let catalog = shop.read(&[&set]).await;
+        let wishes = [shop.wish(&set, &catalog, &[("FIND", "*")])];
+        let both = join(shop.engine.converge(&wishes, &catalog), other.converge(&wishes, &catalog)).await;
+        for outcome in [both.0, both.1] {
+            let outcome = outcome.unwrap().remove(0);
+            assert!(outcome.is_complete(), "{outcome:#?}");
+        }
+        assert_eq!(shop.holds(&set).await, holding(&[("find", "orders"), ("find", "payments")]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_that_want_different_things_of_a_set_come_to_an_end() {
+    let shop = Shop::new(&["orders", "payments"]).await;
+    let (other, set) = (shop.another(), shop.set());
+    for _ in 0..10 {
+        let catalog = shop.read(&[&set]).await;
+        let [first, second] =
+            ["FIND", "INSERT"].map(|privilege| [shop.wish(&set, &catalog, &[(privilege, "*")])]);
+        let both = join(shop.engine.converge(&first, &catalog), other.converge(&second, &catalog)).await;
+        for outcome in [both.0, both.1] {
+            let outcome = outcome.unwrap().remove(0);
+            // Each is told when the other was stronger.
+            assert!(outcome.failure.is_none_or(|failure| failure.class == Class::Transient));
+        }
+    }
+    shop.reach(&set, &[("FIND", "*")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sixteen_accounts_activate_while_sets_are_converged() {
+    let shop = Shop::new(&["orders", "payments", "customers"]).await;
+    let sets: Vec<String> = (0..4).map(|_| shop.set()).collect();
+    for set in &sets {
+        shop.reach(set, &[("FIND", "orders")]).await;
+    }
+    let converging = async {
+        for round in 0..12 {
+            let wanted = if round % 2 == 0 { "FIND, INSERT" } else { "FIND" };
+            let names: Vec<&str> = sets.iter().map(String::as_str).collect();
+            let catalog = shop.read(&names).await;
+            let wishes: Vec<_> = sets.iter().map(|set| shop.wish(set, &catalog, &[(wanted, "*")])).collect();
+            for outcome in shop.engine.converge(&wishes, &catalog).await.unwrap() {
+                assert!(outcome.is_complete(), "{outcome:#?}");
+            }
+        }
+    };
+    let activating = (0..16).map(async |i: usize| {
+        let (user, set) = (unique("crowd"), &sets[i % sets.len()]);
+        for _ in 0..3 {
+            let wish = shop.member(&user, &[set]);
+            shop.bring(&wish).await;
+            shop.bring(&wish.end(false)).await;
+        }
+        shop.bring(&shop.member(&user, &[set])).await;
+    });
+    join(converging, join_all(activating)).await;
+    let entries = shop.engine.sets().await.unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.members).collect::<Vec<_>>(), [4; 4]);
+    for set in &sets {
+        shop.reach(set, &[("FIND", "*")]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_set_is_converged_across_a_failover() {
+    let mongo = Mongo::builder().members(3).start().await.unwrap();
+    let shop = Shop::on(&mongo, &["orders", "payments"]).await;
+    let set = shop.set();
+    shop.reach(&set, &[("FIND", "orders")]).await;
+    mongo.step_down().await.unwrap();
+    let wanted = [("FIND, INSERT", "*")];
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let tried = async {
+            let query =
+                rolecall_engine::CatalogQuery { database: shop.database.clone(), sets: [set.clone()].into() };
+            let catalog = shop.engine.read_objects(&query).await?;
+            shop.engine.converge(&[shop.wish(&set, &catalog, &wanted)], &catalog).await
+        };
+        match tried.await {
+            Ok(outcomes) => {
+                assert!(outcomes[0].is_complete(), "{outcomes:#?}");
+                break;
+            }
+            Err(error) => {
+                assert!(matches!(error.class, Class::Unreachable | Class::Transient), "{error}");
+                assert!(std::time::Instant::now() < deadline, "{error}");
+            }
+        }
+    }
+    assert_eq!(shop.holds(&set).await.len(), 4);
+    // What was confirmed is on the next primary, too.
+    let primary = mongo.primary().await.unwrap().unwrap();
+    mongo.kill(primary).await;
+    assert_eq!(shop.holds(&set).await.len(), 4);
+    shop.run(doc! { "ping": 1 }).await;
+}

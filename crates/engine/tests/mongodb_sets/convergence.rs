@@ -1,0 +1,104 @@
+//! What is wished comes to be, in one command.
+
+use mongodb::bson::{Document, doc};
+use rolecall_engine::Engine as _;
+use rolecall_policy::{ObjectKind, Privilege};
+
+use crate::shop::{Shop, holding, unique};
+
+#[tokio::test]
+async fn collections_views_and_time_series_are_read_and_system_collections_are_not() {
+    let shop = Shop::new(&["orders"]).await;
+    shop.run(doc! { "create": "by_day", "viewOn": "orders", "pipeline": [] }).await;
+    shop.run(doc! { "create": "load", "timeseries": { "timeField": "at" } }).await;
+    let catalog = shop.read(&[]).await;
+    let names: Vec<&str> = catalog.objects.iter().map(|object| &*object.name).collect();
+    assert_eq!(names, ["by_day", "load", "orders"]);
+    assert!(catalog.objects.iter().all(|object| object.kind == ObjectKind::Collection));
+}
+
+#[tokio::test]
+async fn more_collections_than_one_answer_holds_are_read() {
+    let names: Vec<String> = (0..250).map(|i| format!("collection-with-a-rather-long-name-{i:04}")).collect();
+    let shop = Shop::new(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let catalog = shop.read(&[]).await;
+    let found: Vec<&str> = catalog.objects.iter().map(|object| &*object.name).collect();
+    assert_eq!(found, names);
+    let set = shop.set();
+    let outcome = shop.reach(&set, &[("FIND", "*")]).await;
+    assert_eq!(outcome.granted, [(Privilege::Find, 250)].into());
+}
+
+#[tokio::test]
+async fn a_member_can_do_what_its_set_holds_and_nothing_else() {
+    let shop = Shop::new(&["orders", "payments"]).await;
+    shop.run(doc! { "create": "by_day", "viewOn": "payments", "pipeline": [] }).await;
+    let (set, user) = (shop.set(), unique("alice"));
+    let outcome = shop.reach(&set, &[("FIND, INSERT", "orders"), ("FIND", "by_day")]).await;
+    assert_eq!(outcome.granted, [(Privilege::Find, 2), (Privilege::Insert, 1)].into());
+    assert_eq!(
+        shop.holds(&set).await,
+        holding(&[("find", "orders"), ("insert", "orders"), ("find", "by_day")])
+    );
+    shop.bring(&shop.member(&user, &[&set])).await;
+    let client = shop.log_in(&user).await;
+    let can = async |command: Document| client.database(&shop.database).run_command(command).await.is_ok();
+    assert!(can(doc! { "find": "orders" }).await);
+    assert!(can(doc! { "insert": "orders", "documents": [{ "n": 1 }] }).await);
+    assert!(can(doc! { "find": "by_day" }).await, "a view without what is behind it");
+    for command in [
+        doc! { "find": "payments" },
+        doc! { "delete": "orders", "deletes": [{ "q": {}, "limit": 0 }] },
+        doc! { "drop": "orders" },
+        doc! { "create": "system.rolecall x" },
+        doc! { "rolesInfo": 1 },
+        doc! { "listIndexes": "orders" },
+    ] {
+        assert!(!can(command.clone()).await, "{command}");
+    }
+
+    // What the set gets and loses, its members get and lose at once, also on connections that are open.
+    let outcome = shop.reach(&set, &[("FIND", "payments")]).await;
+    assert_eq!(outcome.revoked, [(Privilege::Find, 2), (Privilege::Insert, 1)].into());
+    assert!(can(doc! { "find": "payments" }).await && !can(doc! { "find": "orders" }).await);
+}
+
+#[tokio::test]
+async fn a_set_that_differs_takes_one_change_and_one_look() {
+    let shop = Shop::new(&["orders", "payments"]).await;
+    let set = shop.set();
+    let sent = || shop.engine.stats().statements;
+    let catalog = shop.read(&[&set]).await;
+    for wanted in [[("FIND", "orders")], [("FIND, UPDATE, REMOVE", "payments")]] {
+        let catalog = if wanted[0].1 == "orders" { catalog.clone() } else { shop.read(&[&set]).await };
+        let (wish, before) = (shop.wish(&set, &catalog, &wanted), sent());
+        shop.engine.converge(&[wish], &catalog).await.unwrap();
+        assert_eq!(sent() - before, 2, "{wanted:?}");
+    }
+    let catalog = shop.read(&[&set]).await;
+    let wish = shop.wish(&set, &catalog, &[("FIND, UPDATE, REMOVE", "payments")]);
+    let before = sent();
+    assert!(shop.engine.converge(&[wish], &catalog).await.unwrap()[0].is_complete());
+    assert_eq!(sent() - before, 0, "nothing differs");
+}
+
+#[tokio::test]
+async fn every_action_that_policy_knows_is_one_of_the_server() {
+    let shop = Shop::new(&["orders"]).await;
+    let all: Vec<Privilege> =
+        Privilege::all().filter(|privilege| privilege.applies_to(ObjectKind::Collection)).collect();
+    let list = all.iter().map(|privilege| privilege.as_str()).collect::<Vec<_>>().join(", ");
+    let set = shop.set();
+    shop.reach(&set, &[(&list, "orders")]).await;
+    assert_eq!(shop.holds(&set).await.len(), all.len());
+}
+
+#[tokio::test]
+async fn what_a_set_stands_for_can_be_read_from_its_role() {
+    let shop = Shop::new(&["orders"]).await;
+    let set = shop.set();
+    shop.reach(&set, &[("FIND", "orders")]).await;
+    assert_eq!(shop.read(&[&set]).await.sets[&set].record, Some(shop.record()));
+    let told = shop.role(&set).await.unwrap().to_string();
+    assert!(told.contains("shop/orders") && told.contains("FIND where env"), "{told}");
+}

@@ -1,0 +1,50 @@
+//! How much a set can hold.
+
+use rolecall_engine::{Catalog, Engine as _, Reason};
+use rolecall_policy::{DbObject, ObjectKind};
+
+use crate::shop::Shop;
+
+/// As if the database had so many collections. A privilege can be given on one that is not there.
+fn many(shop: &Shop<'_>, count: u32) -> Catalog {
+    let object = |i| DbObject::new(ObjectKind::Collection, shop.database.as_str(), "", format!("c{i:06}"));
+    Catalog {
+        database: shop.database.clone(),
+        objects: (0..count).map(object).collect(),
+        ids: (0..count).collect(),
+        open: true,
+        ..Catalog::default()
+    }
+}
+
+#[tokio::test]
+async fn a_set_of_too_many_collections_is_refused_and_the_others_are_made() {
+    let shop = Shop::new(&[]).await;
+    let catalog = many(&shop, 50_000);
+    let (large, small) = (shop.set(), shop.set());
+    let wishes =
+        [shop.wish(&large, &catalog, &[("FIND", "*")]), shop.wish(&small, &catalog, &[("FIND", "c000001")])];
+    let outcomes = shop.engine.converge(&wishes, &catalog).await.unwrap();
+    let failure = outcomes[0].failure.as_ref().unwrap();
+    assert_eq!(failure.reason, Reason::Unsupported);
+    assert!(failure.detail.contains("50000 collections") && failure.remedy.contains("fewer"), "{failure}");
+    assert!(outcomes[1].is_complete(), "{:#?}", outcomes[1]);
+    assert_eq!(shop.role(&large).await, None);
+}
+
+#[tokio::test]
+async fn a_set_of_ten_thousand_collections_is_made_and_read() {
+    let shop = Shop::new(&[]).await;
+    let mut catalog = many(&shop, 10_000);
+    let set = shop.set();
+    let wish = shop.wish(&set, &catalog, &[("FIND, INSERT, UPDATE, REMOVE", "*")]);
+    let started = std::time::Instant::now();
+    let outcome = shop.engine.converge(std::slice::from_ref(&wish), &catalog).await.unwrap().remove(0);
+    println!("converged in {:?}", started.elapsed());
+    assert!(outcome.is_complete(), "{:?}", outcome.failure);
+    assert_eq!(shop.holds(&set).await.len(), 40_000);
+    let started = std::time::Instant::now();
+    catalog.sets = shop.read(&[&set]).await.sets;
+    println!("read in {:?}", started.elapsed());
+    assert!(catalog.sets[&set].strays, "none of them is there");
+}

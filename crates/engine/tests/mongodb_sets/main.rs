@@ -1,0 +1,11 @@
+//! Permission sets on a real MongoDB.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong")]
+
+mod concurrency;
+mod convergence;
+mod drift;
+mod limits;
+mod privileges;
+mod retiring;
+mod shop;

@@ -1,0 +1,85 @@
+//! What the admin user needs, and what it is told when it lacks some of it.
+
+use mongodb::bson::Document;
+use rolecall_engine::{CatalogQuery, Class, Engine as _, Error, Reason};
+
+use crate::shop::{Shop, holding, narrow, unique};
+
+const NEEDED: [&str; 5] = ["createRole", "dropRole", "grantRole", "listCollections", "viewRole"];
+
+/// Reads, makes, changes, uses, lists and drops a set.
+async fn whole_life(shop: &Shop<'_>) -> Result<(), Error> {
+    let (set, user) = (shop.set(), unique("alice"));
+    let query = CatalogQuery { database: shop.database.clone(), sets: [set.clone()].into() };
+    for wanted in [[("FIND", "orders")], [("INSERT", "orders")]] {
+        let catalog = shop.engine.read_objects(&query).await?;
+        let wish = shop.wish(&set, &catalog, &wanted);
+        if let Some(failure) = shop.engine.converge(&[wish], &catalog).await?.remove(0).failure {
+            return Err(failure);
+        }
+    }
+    assert_eq!(shop.holds(&set).await, holding(&[("insert", "orders")]));
+    let wish = shop.member(&user, &[&set]);
+    shop.bring(&wish).await;
+    assert!(shop.engine.sets().await?.iter().any(|entry| entry.role == set && entry.members == 1));
+    shop.bring(&wish.end(true)).await;
+    let applied = shop.engine.drop_set(&set, "us").await?;
+    match applied.kept_because {
+        None => Ok(()),
+        Some(why) => Err(Error {
+            class: Class::Refused,
+            reason: Reason::MissingMongoPrivileges,
+            attempted: String::new(),
+            code: String::new(),
+            remedy: why.split_once("; ").unwrap().1.to_owned(),
+            detail: why,
+        }),
+    }
+}
+
+#[tokio::test]
+async fn what_is_documented_is_enough_and_each_part_is_needed_and_the_remedy_mends_it() {
+    let shop = Shop::new(&["orders"]).await;
+    whole_life(&shop).await.unwrap();
+    for lacking in NEEDED {
+        let rest: Vec<&str> = NEEDED.into_iter().filter(|action| *action != lacking).collect();
+        shop.mongo.set_admin(&shop.admin, &narrow().database(&shop.database, &rest)).await.unwrap();
+        let error = whole_life(&shop).await.unwrap_err();
+        assert_eq!(
+            (error.class, error.reason),
+            (Class::Refused, Reason::MissingMongoPrivileges),
+            "{lacking}"
+        );
+        assert!(error.detail.contains(lacking), "{lacking}: {error}");
+        let others = rest.iter().any(|other| error.remedy.contains(*other));
+        assert!(!others, "only what is missing: {error}");
+        run_as_a_person(&shop, &error.remedy).await;
+        whole_life(&shop).await.unwrap_or_else(|error| panic!("{lacking}: {error}"));
+    }
+}
+
+/// Runs `db.getSiblingDB("...").runCommand({...})` from a remedy.
+async fn run_as_a_person(shop: &Shop<'_>, remedy: &str) {
+    let rest = remedy.split_once("db.getSiblingDB(\"").unwrap().1;
+    let (database, rest) = rest.split_once("\").runCommand(").unwrap();
+    let (command, _) = rest.rsplit_once(')').unwrap();
+    let command: serde_json::Value = serde_json::from_str(command).unwrap();
+    // JSON objects have no order, and the name of a command comes first.
+    let mut document = Document::new();
+    document.insert("grantPrivilegesToRole", command["grantPrivilegesToRole"].as_str().unwrap());
+    document.insert("privileges", mongodb::bson::serialize_to_bson(&command["privileges"]).unwrap());
+    shop.run_in(database, document).await;
+}
+
+#[tokio::test]
+async fn rights_on_one_database_give_no_sets_in_another() {
+    let shop = Shop::new(&["orders"]).await;
+    let elsewhere = unique("crm");
+    let query = CatalogQuery { database: elsewhere.clone(), sets: Default::default() };
+    let error = shop.engine.read_objects(&query).await.unwrap_err();
+    assert_eq!(error.reason, Reason::MissingMongoPrivileges);
+    assert!(error.remedy.contains(&elsewhere) && error.detail.contains("listCollections"), "{error}");
+    let query = CatalogQuery { database: "no such name".to_owned(), sets: Default::default() };
+    let error = shop.engine.read_objects(&query).await.unwrap_err();
+    assert_eq!(error.reason, Reason::DatabaseNameNotFound);
+}
