@@ -46,7 +46,11 @@ async fn run_on(version: PgVersion, admin: Admin) {
 
 async fn run_on_mongodb(mongo: &'static Mongo, rights: Rights) {
     let server = MongoServer::new(mongo, rights).await;
-    run_these(&format!("MongoDB, {rights:?}"), conformance::accounts(), &server).await;
+    let cases = match rights {
+        Rights::Sets => conformance::all(),
+        Rights::Documented | Rights::OneDatabase | Rights::More => conformance::accounts(),
+    };
+    run_these(&format!("MongoDB, {rights:?}"), cases, &server).await;
     println!("{:?}", server.engine().stats());
 }
 
@@ -141,6 +145,11 @@ async fn mongodb_with_roles_of_one_database() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mongodb_with_more_rights() {
     run_on_mongodb(Mongo::shared().await.unwrap(), Rights::More).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_with_permission_sets() {
+    run_on_mongodb(Mongo::shared().await.unwrap(), Rights::Sets).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

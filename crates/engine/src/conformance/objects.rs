@@ -8,7 +8,7 @@ use rolecall_policy::{ObjectKind, Privilege, PrivilegeSet};
 use super::wish::owner;
 use super::{Harness, check, check_eq};
 use crate::sets::plan_set;
-use crate::{Catalog, CatalogQuery, OWN_ROLE_PREFIX, SetOutcome, SetRecord, SetWish};
+use crate::{Catalog, CatalogQuery, Dialect, OWN_ROLE_PREFIX, SetOutcome, SetRecord, SetWish};
 
 /// The objects of a server, set up by hand and looked at without the engine.
 #[async_trait]
@@ -70,6 +70,10 @@ impl<'a> Set<'a> {
     /// A set of ours that nobody has asked for yet.
     pub(super) fn new(harness: &'a dyn Harness, database: &str) -> Self {
         let role = format!("{OWN_ROLE_PREFIX}{}", harness.name("set"));
+        let role = match harness.engine().dialect() {
+            Dialect::PostgreSql => role,
+            Dialect::MongoDb => format!("{role}@{database}"),
+        };
         Self { harness, role, database: database.to_owned(), uid: "us" }
     }
 

@@ -1,5 +1,6 @@
 //! What the conformance suite runs on.
 
+mod collections;
 mod fake;
 mod mongo;
 mod real;

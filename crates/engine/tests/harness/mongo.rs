@@ -22,6 +22,8 @@ pub(crate) enum Rights {
     OneDatabase,
     /// Besides, it sees and creates roles, and ends operations.
     More,
+    /// Besides what the documentation asks for, it manages permission sets in every database.
+    Sets,
 }
 
 /// Where roles are.
@@ -44,6 +46,7 @@ impl MongoServer {
         let privileges = match rights {
             Rights::Documented => MongoAdmin::documented(),
             Rights::More => MongoAdmin::documented().killop().database("", &["viewRole", "createRole"]),
+            Rights::Sets => MongoAdmin::documented().object_permissions(""),
             Rights::OneDatabase => MongoAdmin::nothing()
                 .cluster(&["inprog"])
                 .database("", &["revokeRole"])
@@ -103,7 +106,13 @@ impl MongoServer {
         u32::try_from(list(seen.get_document("cursor").unwrap(), "firstBatch").len()).unwrap()
     }
 
-    async fn run(&self, database: &str, command: Document) -> Document {
+    /// A client of the user; none when the server says no.
+    pub(crate) async fn client(&self, user: &str) -> Option<Client> {
+        let certificate = self.mongo.client_cert(user).unwrap();
+        self.mongo.connect(&certificate).await.ok()
+    }
+
+    pub(crate) async fn run(&self, database: &str, command: Document) -> Document {
         let shown = command.to_string();
         let answer = self.root.database(database).run_command(command).await;
         answer.unwrap_or_else(|error| panic!("{shown}: {error}"))
@@ -129,7 +138,7 @@ fn role_document(role: &str) -> Document {
     doc! { "role": role, "db": database }
 }
 
-fn list<'a>(document: &'a Document, key: &str) -> Vec<&'a Document> {
+pub(crate) fn list<'a>(document: &'a Document, key: &str) -> Vec<&'a Document> {
     document
         .get_array(key)
         .map_or_else(|_| Vec::new(), |all| all.iter().filter_map(Bson::as_document).collect())
@@ -172,7 +181,7 @@ impl Harness for MongoServer {
     }
 
     fn creates_roles(&self) -> bool {
-        self.rights == Rights::More
+        matches!(self.rights, Rights::More | Rights::Sets)
     }
 
     fn has_passwords(&self) -> bool {
@@ -275,14 +284,9 @@ impl Harness for MongoServer {
     }
 
     async fn log_in(&self, user: &str) -> bool {
-        let certificate = self.mongo.client_cert(user).unwrap();
-        match self.mongo.connect(&certificate).await {
-            Ok(client) => {
-                self.kept.lock().unwrap().push((user.to_owned(), client));
-                true
-            }
-            Err(_) => false,
-        }
+        let client = self.client(user).await;
+        let kept = client.map(|client| self.kept.lock().unwrap().push((user.to_owned(), client)));
+        kept.is_some()
     }
 
     async fn leave(&self, user: &str, what: &Trace) -> bool {
@@ -302,6 +306,6 @@ impl Harness for MongoServer {
     }
 
     fn objects(&self) -> &dyn Objects {
-        panic!("the cases about objects are not run here")
+        self
     }
 }

@@ -49,7 +49,7 @@ mod tests {
         };
         let privilege = privilege("shop", &record);
         let resource = privilege.get_document("resource").unwrap();
-        assert_eq!(resource.get_str("db"), Ok("shop"));
+        assert_eq!(resource.get_str("db").unwrap(), "shop");
         let collection = resource.get_str("collection").unwrap();
         assert!(is_marker(collection) && !collection.contains(['$', '\0']), "{collection}");
         assert_eq!(super::record(collection), Some(record));

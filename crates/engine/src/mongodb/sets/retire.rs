@@ -15,8 +15,9 @@ use crate::{Applied, Class, Error, OWN_ROLE_PREFIX};
 
 impl Mongodb {
     pub(in super::super) async fn list_sets(&self) -> Result<Vec<SetEntry>, Error> {
+        let members = self.members_of_sets().await?;
         let mut sets = BTreeSet::new();
-        for database in self.databases_with_sets().await? {
+        for database in self.databases_with_sets(&members).await? {
             let request = Request::new(
                 format!("listing the roles of the database {database:?}"),
                 &database,
@@ -28,7 +29,6 @@ impl Mongodb {
                 |role: &str| RoleName { role: role.to_owned(), database: database.clone() }.to_string();
             sets.extend(roles.filter(|role| crate::plan::is_set(role)).map(name));
         }
-        let members = self.members_of_sets().await?;
         let found = self.read_sets(&sets).await?;
         let entry = |(role, set): (String, super::SetRole)| SetEntry {
             members: members.get(&role).copied().unwrap_or_default(),
@@ -61,8 +61,13 @@ impl Mongodb {
         }
     }
 
-    /// The logical databases whose roles the admin user may see. Without that right no set was ever made there.
-    async fn databases_with_sets(&self) -> Result<BTreeSet<String>, Error> {
+    /// The logical databases whose roles the admin user may see. Without that right no set was ever made there. Of a
+    /// right on all databases only those are found that hold something, or where a set has members: any other set gives
+    /// nothing to anybody.
+    async fn databases_with_sets(
+        &self,
+        members: &BTreeMap<String, usize>,
+    ) -> Result<BTreeSet<String>, Error> {
         let privileges = self.privileges().await?;
         let (mut databases, everywhere) = privileges.databases("viewRole");
         if everywhere {
@@ -71,6 +76,7 @@ impl Mongodb {
             let answer = self.server.run(&request).await?;
             let names = documents(&answer, "databases").filter_map(|database| database.get_str("name").ok());
             databases.extend(names.map(str::to_owned));
+            databases.extend(members.keys().filter_map(|set| Some(RoleName::parse(set).ok()?.database)));
         }
         Ok(databases)
     }
