@@ -34,6 +34,7 @@ impl Mongodb {
             members: members.get(&role).copied().unwrap_or_default(),
             record: set.record,
             role,
+            executes: false,
         };
         Ok(found.into_iter().map(entry).collect())
     }
