@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use mongodb::bson::Document;
 
 use super::Mongodb;
-use super::code::{self, ROLE_EXISTS, UNAUTHORIZED, USER_EXISTS, USER_NOT_FOUND};
+use super::code::{self, ROLE_EXISTS, ROLE_NOT_FOUND, UNAUTHORIZED, USER_EXISTS, USER_NOT_FOUND};
 use super::failure::is_interrupted;
 use super::members::Look;
 use super::operation::Operation;
@@ -37,7 +37,7 @@ impl Mongodb {
             // It was made, but may be undone by a failover. An account works completely or not at all.
             self.undo(plan).await;
         }
-        result.map(|()| Applied::default())
+        result.map(|()| Applied::default()).map_err(|error| about_roles(error, &roles))
     }
 
     /// `again`: an attempt was interrupted, so that what is wanted may be there already.
@@ -144,7 +144,8 @@ impl Mongodb {
         let roles: BTreeSet<RoleName> = kept.chain(granted).cloned().collect();
         // An open connection has what its user has, from one command to the next. What has begun goes on.
         let running = if plan.terminate { self.running(account).await? } else { Vec::new() };
-        self.change_user(&self.change().adjust(account, &roles)).await?;
+        let changed_user = self.change_user(&self.change().adjust(account, &roles)).await;
+        changed_user.map_err(|error| about_roles(error, &roles))?;
         let user = self.owned(account, &plan.owner_uid).await?;
         if user.roles != roles || user.door != Door::Open {
             return Err(changed(account, ""));
@@ -248,6 +249,19 @@ fn parse<'a>(roles: impl IntoIterator<Item = &'a String>) -> Result<BTreeSet<Rol
         })
     });
     parsed.collect()
+}
+
+/// Adds what to do where a role does not exist. The server names one of them.
+fn about_roles(error: Error, roles: &BTreeSet<RoleName>) -> Error {
+    if error.code != code::text(ROLE_NOT_FOUND) {
+        return error;
+    }
+    let names: Vec<String> = roles.iter().map(ToString::to_string).collect();
+    let remedy = format!(
+        "create it (createRole on its database), or correct dbRoles; the roles are {}",
+        names.join(", ")
+    );
+    Error { remedy, ..error }
 }
 
 /// Users prove themselves by certificates: `$external` keeps no passwords.

@@ -32,6 +32,8 @@ pub(super) fn meaning(code: i32) -> (Class, Reason) {
         // Somebody was quicker; the next look sees it.
         USER_NOT_FOUND => (Class::Transient, Reason::AccountInUse),
         USER_EXISTS | ROLE_EXISTS => (Class::Transient, Reason::ServerRefused),
+        // A member that has just started has not got the keys yet that signatures of times are verified with.
+        211 => (Class::Transient, Reason::ServerRefused),
         // Time is up, not enough members have confirmed, or another write got in the way.
         24 | 46 | 50 | WRITE_CONCERN_FAILED | 112 | 202 | 251 | 262 | 391 => {
             (Class::Transient, Reason::ServerRefused)

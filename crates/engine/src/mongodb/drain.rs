@@ -116,7 +116,7 @@ impl Mongodb {
             let what = format!("ending the operation {} on {member}", operation.opid);
             let request = Request::new(what, "admin", operation.kill());
             let result = match hello.members.iter().flatten().find(|one| one.to_string() == *member) {
-                Some(address) => self.server.run_on(address, &request, super::members::MEMBER_PATIENCE).await,
+                Some(address) => self.server.run_on(address, &request).await,
                 None => self.server.run(&request).await,
             };
             refused = refused.or(result.err());

@@ -76,9 +76,15 @@ pub(super) fn said(what: &str, error: &mongodb::error::Error, health: &Health, c
             failed(Class::Invalid, Reason::SecretInvalid, message.clone(), "put PEM into the Secrets")
         }
         ErrorKind::ServerSelection { .. } => match health.worst() {
-            Some(cause) => match tls_error(&cause) {
-                Some(tls) => failed(Class::Unreachable, Reason::TlsFailed, tls.to_string(), tls_remedy(tls)),
-                None => unreachable(format!("{}: {}", config.address, cause.kind)),
+            Some(cause) => match (tls_error(&cause), closed_at_once(&cause)) {
+                (Some(tls), _) => {
+                    failed(Class::Unreachable, Reason::TlsFailed, tls.to_string(), tls_remedy(tls))
+                }
+                (None, true) => {
+                    let detail = format!("{} closes the connection at once", config.address);
+                    failed(Class::Unreachable, Reason::DatabaseUnreachable, detail, CLOSED_REMEDY)
+                }
+                (None, false) => unreachable(format!("{}: {}", config.address, cause.kind)),
             },
             None => unreachable(format!("{} has no member that could take it", config.address)),
         },
@@ -133,6 +139,13 @@ fn tls_error(error: &mongodb::error::Error) -> Option<&rustls::Error> {
         _ => None,
     }
 }
+
+/// The server says nothing when it does not like the client's certificate.
+fn closed_at_once(error: &mongodb::error::Error) -> bool {
+    matches!(&*error.kind, ErrorKind::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof)
+}
+
+const CLOSED_REMEDY: &str = "check that the admin user's certificate has not expired, and that a CA of the server's net.tls.CAFile has signed it; else check what is between";
 
 fn tls_remedy(error: &rustls::Error) -> &'static str {
     match error {

@@ -13,8 +13,8 @@ use super::operation::{self, Operation};
 use super::server::{Server, hello};
 use crate::{AccountName, Class, Error, Reason};
 
-/// How long a member is looked for that does not answer.
-pub(super) const MEMBER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a member is waited for that does not answer at all.
+const MEMBER_PATIENCE: Duration = Duration::from_secs(2);
 /// For how long a member that the replica set could not reach counts as away.
 const AWAY: Duration = Duration::from_secs(60);
 
@@ -139,8 +139,19 @@ impl Server {
 
     /// The latest change that a member has made.
     async fn latest_of(&self, member: &ServerAddress) -> Result<Option<Timestamp>, Error> {
-        let answer = self.run_on(member, &hello(), MEMBER_PATIENCE).await?;
-        Ok(Hello::read(&answer, false)?.latest)
+        let request = hello();
+        let asked = self.run_on(member, &request);
+        match tokio::time::timeout(MEMBER_PATIENCE, asked).await {
+            Ok(answer) => Ok(Hello::read(&answer?, false)?.latest),
+            Err(_) => Err(Error {
+                class: Class::Unreachable,
+                reason: Reason::DatabaseUnreachable,
+                attempted: format!("looking at the member {member}"),
+                code: String::new(),
+                detail: format!("it has not answered within {} s", MEMBER_PATIENCE.as_secs()),
+                remedy: "check the member and the network between".to_owned(),
+            }),
+        }
     }
 
     /// Looks at every member at once. Those that are known to be away are not waited for.
@@ -161,12 +172,14 @@ impl Server {
                 return (member, None);
             }
             let ask = async {
-                // First: what begins after the change is refused.
-                let behind = match look.after {
-                    None => false,
-                    Some(after) => self.latest_of(member).await?.is_none_or(|latest| latest < after),
-                };
-                Ok::<_, Error>((behind, self.run_on(member, &request, MEMBER_PATIENCE).await?))
+                let mut behind = false;
+                // The only one has just answered.
+                if members.len() > 1 || look.after.is_some() {
+                    // First: what begins after the change is refused.
+                    let latest = self.latest_of(member).await?;
+                    behind = look.after.is_some_and(|after| latest.is_none_or(|latest| latest < after));
+                }
+                Ok::<_, Error>((behind, self.run_on(member, &request).await?))
             };
             (member, Some(ask.await))
         });

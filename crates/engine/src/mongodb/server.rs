@@ -87,27 +87,17 @@ impl Server {
 
     /// Sends a command to the primary, or to the only server there is.
     pub(super) async fn run(&self, request: &Request) -> Result<Document, Error> {
-        self.send(request, None, self.config.connect_timeout).await
+        self.send(request, None).await
     }
 
-    /// Sends a command to this member, whatever it is. `patience`: for finding it.
-    pub(super) async fn run_on(
-        &self,
-        member: &ServerAddress,
-        request: &Request,
-        patience: Duration,
-    ) -> Result<Document, Error> {
+    /// Sends a command to this member, whatever it is.
+    pub(super) async fn run_on(&self, member: &ServerAddress, request: &Request) -> Result<Document, Error> {
         let address = member.clone();
         let criteria = SelectionCriteria::Predicate(Arc::new(move |server| *server.address() == address));
-        self.send(request, Some(criteria), patience).await
+        self.send(request, Some(criteria)).await
     }
 
-    async fn send(
-        &self,
-        request: &Request,
-        criteria: Option<SelectionCriteria>,
-        patience: Duration,
-    ) -> Result<Document, Error> {
+    async fn send(&self, request: &Request, criteria: Option<SelectionCriteria>) -> Result<Document, Error> {
         let client = self.client(&request.what).await?;
         let database = client.database(&request.database);
         let mut action = database.run_command(self.timed(request));
@@ -115,7 +105,7 @@ impl Server {
             action = action.selection_criteria(criteria);
         }
         self.counters.sent(1);
-        let deadline = patience + self.config.command_timeout + GRACE;
+        let deadline = self.config.connect_timeout + self.config.command_timeout + GRACE;
         let answer = tokio::time::timeout(deadline, action).await;
         let answer = match answer {
             Err(_) => return Err(self.silent(&request.what, deadline)),

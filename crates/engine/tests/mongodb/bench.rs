@@ -2,13 +2,18 @@
 
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::SelectionCriteria;
 use rolecall_engine::account::{Enabled, WantedRole};
 use rolecall_engine::mongodb::{Address, ClientCertificate, Config, Mongodb, Tls, user_name};
 use rolecall_engine::plan::{self, Plan};
 use rolecall_engine::{AccountName, Applied, Desired, Engine as _, Error, Owner, Want};
 use rolecall_testbed::{Certificate, Mongo, MongoAdmin};
+use tokio::task::JoinHandle;
 
 /// One admin user on one server, with an engine.
 pub(crate) struct Bench<'a> {
@@ -42,6 +47,33 @@ impl<'a> Bench<'a> {
     /// A client of a user, with a certificate of its own.
     pub(crate) async fn log_in(&self, user: &str) -> rolecall_testbed::Result<Client> {
         self.mongo.connect(&self.mongo.client_cert(user)?).await
+    }
+
+    /// Runs a command for this long, and waits until some member runs it. It comes to true at its own end.
+    pub(crate) async fn run_for(&self, client: &Client, time: Duration) -> JoinHandle<bool> {
+        let shop = client.database("shop");
+        let slow = doc! { "find": "orders", "filter": { "$where": format!("sleep({}); return true", time.as_millis()) } };
+        let running = tokio::spawn(async move { shop.run_command(slow).await.is_ok() });
+        let pipeline = vec![
+            doc! { "$currentOp": { "allUsers": true } },
+            doc! { "$match": { "active": true, "command.find": "orders", "command.filter.$where": { "$exists": true } } },
+        ];
+        let ask = doc! { "aggregate": 1, "pipeline": pipeline, "cursor": {} };
+        until("the command runs", async || {
+            let mut seen = 0;
+            for member in 0..self.mongo.ports().len() {
+                let address = self.mongo.address(member);
+                let there: SelectionCriteria = SelectionCriteria::Predicate(Arc::new(move |server| {
+                    server.address().to_string() == address
+                }));
+                let admin = self.root.database("admin");
+                let answer = admin.run_command(ask.clone()).selection_criteria(there).await.unwrap();
+                seen += answer.get_document("cursor").unwrap().get_array("firstBatch").unwrap().len();
+            }
+            seen > 0
+        })
+        .await;
+        running
     }
 
     pub(crate) async fn bring(&self, desired: &Desired) -> Result<Applied, Error> {
@@ -91,4 +123,21 @@ pub(crate) fn wanted(user: &str, roles: &[&str]) -> Desired {
 /// That its access has ended.
 pub(crate) fn ended(user: &str, drop: bool) -> Desired {
     Desired { want: Want::Ended { drop }, ..wanted(user, &[]) }
+}
+
+/// The same while a session is live.
+pub(crate) fn live(mut desired: Desired) -> Desired {
+    if let Want::Enabled(enabled) = &mut desired.want {
+        enabled.in_use = true;
+    }
+    desired
+}
+
+/// Waits until it is so.
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -5,4 +5,8 @@
 mod bench;
 #[path = "../common/mod.rs"]
 mod common;
+mod connecting;
+mod failover;
 mod names;
+mod probing;
+mod sessions;

@@ -1,0 +1,168 @@
+//! A replica set of three: failover, members that are away, commands that still run.
+
+use std::time::{Duration, Instant};
+
+use mongodb::bson::doc;
+use rolecall_engine::account::Leftover;
+use rolecall_engine::plan::{self, Plan};
+use rolecall_engine::{Class, Engine as _};
+use rolecall_testbed::{Mongo, MongoAdmin};
+
+use crate::bench::{Bench, ended, until, wanted};
+
+async fn three() -> Mongo {
+    Mongo::builder().members(3).start().await.unwrap()
+}
+
+/// Brings it about, trying again as an operator does while the server is between two primaries.
+async fn bring(bench: &Bench<'_>, desired: &rolecall_engine::Desired) -> rolecall_engine::Applied {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match bench.bring(desired).await {
+            Ok(applied) => return applied,
+            Err(error) => {
+                assert!(error.class != Class::Refused && Instant::now() < deadline, "{desired:?}: {error}")
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_start_and_end_through_failovers() {
+    let mongo = three().await;
+    let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
+    let users: Vec<String> = (0..12).map(|i| format!("alice{i}")).collect();
+    let failovers = async {
+        mongo.step_down().await.unwrap();
+        let primary = mongo.primary().await.unwrap().unwrap();
+        mongo.kill(primary).await;
+        until("another member is primary", async || mongo.primary().await.is_ok_and(|new| new.is_some()))
+            .await;
+        mongo.start_again(primary).await.unwrap();
+    };
+    let work = async {
+        for user in &users {
+            bring(&bench, &wanted(user, &["readWrite@shop"])).await;
+            let client = bench.log_in(user).await;
+            bring(&bench, &ended(user, user.ends_with('1'))).await;
+            // It was let in, or the server was between two primaries.
+            drop(client);
+        }
+    };
+    tokio::join!(failovers, work);
+    for user in &users {
+        let plan = bench.settled(&ended(user, false)).await;
+        assert!(plan.is_nothing(), "{user}: {plan}");
+        match bench.user(user).await {
+            None => assert!(user.ends_with('1'), "{user}"),
+            Some(found) => {
+                assert!(found.get_array("roles").unwrap().is_empty(), "{found}");
+                assert!(found.to_string().contains("0.0.0.0"), "{found}");
+            }
+        }
+        assert!(bench.log_in(user).await.is_err(), "{user}");
+    }
+    println!("{:?}", bench.engine.stats());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_down_holds_no_end_up_and_is_named() {
+    let mongo = three().await;
+    let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
+    bench.bring(&wanted("alice", &["read@shop"])).await.unwrap();
+    let primary = mongo.primary().await.unwrap().unwrap();
+    let down = (primary + 1) % 3;
+    mongo.kill(down).await;
+    let begun = Instant::now();
+    let applied = bench.bring(&ended("alice", false)).await.unwrap();
+    println!("ended with a member down in {:?}", begun.elapsed());
+    assert_eq!(applied.leftovers, [Leftover::Unasked { member: mongo.address(down) }]);
+    let plan = bench.settled(&ended("alice", false)).await;
+    assert!(plan.is_nothing(), "{plan}");
+    // The next one need not find it out again, and starts are not held up either.
+    let begun = Instant::now();
+    bench.bring(&wanted("bob", &["read@shop"])).await.unwrap();
+    bench.bring(&ended("bob", true)).await.unwrap();
+    println!("started and ended the next in {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    mongo.start_again(down).await.unwrap();
+    let identity = mongo.client_cert("alice").unwrap();
+    let refused = async || mongo.connect_to(down, &identity).await.is_err();
+    until("the member that was down has heard of it", refused).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_hangs_neither_hangs_an_end_nor_is_passed_over() {
+    let mongo = three().await;
+    let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
+    bench.bring(&wanted("alice", &["read@shop"])).await.unwrap();
+    let primary = mongo.primary().await.unwrap().unwrap();
+    let hung = (primary + 1) % 3;
+    mongo.pause(hung).await;
+    let begun = Instant::now();
+    let applied = bench.bring(&ended("alice", false)).await.unwrap();
+    println!("ended with a member hanging in {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    assert_eq!(applied.leftovers, [Leftover::Unasked { member: mongo.address(hung) }]);
+    mongo.unpause(hung).await;
+    let identity = mongo.client_cert("alice").unwrap();
+    let refused = async || mongo.connect_to(hung, &identity).await.is_err();
+    until("the member that hung has heard of it", refused).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_majority_nothing_is_believed() {
+    let mongo = three().await;
+    let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
+    bench.bring(&wanted("alice", &["read@shop"])).await.unwrap();
+    let primary = mongo.primary().await.unwrap().unwrap();
+    let others = [(primary + 1) % 3, (primary + 2) % 3];
+    for other in others {
+        mongo.pause(other).await;
+    }
+    // The primary takes the change, and no other member has it.
+    let error = bench.bring(&ended("alice", false)).await.unwrap_err();
+    assert!(matches!(error.class, Class::Transient | Class::Unreachable), "{error}");
+    let observed = bench.engine.observe(&ended("alice", false).query()).await;
+    let believed = observed.is_ok_and(|observed| {
+        plan::plan(&ended("alice", false), &observed).is_ok_and(|plan| plan.is_nothing())
+    });
+    assert!(!believed, "the end is not confirmed");
+    for other in others {
+        mongo.unpause(other).await;
+    }
+    bring(&bench, &ended("alice", false)).await;
+    assert!(bench.settled(&ended("alice", false)).await.is_nothing());
+    assert!(bench.log_in("alice").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_on_a_secondary_holds_an_end_up_and_is_named() {
+    let mongo = three().await;
+    let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
+    bench.run("shop", doc! { "insert": "orders", "documents": [{ "n": 1 }] }).await;
+    bench.bring(&wanted("alice", &["read@shop"])).await.unwrap();
+    let primary = mongo.primary().await.unwrap().unwrap();
+    let secondary = (primary + 1) % 3;
+    let identity = mongo.client_cert("alice").unwrap();
+    let client = mongo.connect_to(secondary, &identity).await.unwrap();
+    let running = bench.run_for(&client, Duration::from_secs(12)).await;
+    let error = bench.bring(&ended("alice", true)).await.unwrap_err();
+    println!("{error}");
+    assert_eq!(error.class, Class::Transient, "{error}");
+    for part in [&*mongo.address(secondary), "find on shop.orders", "killOp", "killop"] {
+        assert!(error.to_string().contains(part), "{part} is not in {error}");
+    }
+    // It is not over, and everybody sees so; but nothing new can be done.
+    let plan = bench.settled(&ended("alice", false)).await;
+    assert!(matches!(plan, Plan::End(_)), "{plan}");
+    assert!(client.database("shop").run_command(doc! { "find": "orders" }).await.is_err());
+    // Where the admin user may, it ends the command.
+    mongo.set_admin(&bench.admin, &MongoAdmin::documented().killop()).await.unwrap();
+    let begun = Instant::now();
+    let applied = bench.bring(&ended("alice", true)).await.unwrap();
+    println!("killed in {:?}", begun.elapsed());
+    assert!(applied.dropped, "{applied:?}");
+    assert!(!running.await.unwrap(), "the command came to its own end");
+}

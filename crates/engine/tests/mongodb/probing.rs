@@ -1,0 +1,115 @@
+//! What a server is, and what its admin user lacks.
+
+use std::collections::BTreeSet;
+
+use mongodb::bson::Document;
+use rolecall_engine::mongodb::Mongodb;
+use rolecall_engine::{Engine as _, Finding, Needs, Reason};
+use rolecall_testbed::{Mongo, MongoAdmin};
+
+use crate::bench::{Bench, wanted};
+
+fn needs(roles: &[&str]) -> Needs {
+    Needs { roles: roles.iter().map(|role| (*role).to_owned()).collect(), ..Needs::default() }
+}
+
+/// Runs the commands of a remedy as somebody who pastes them would, as far as they are commands of the server.
+async fn paste(bench: &Bench<'_>, message: &str) {
+    let (_, commands) = message.split_once("run db.").unwrap_or_else(|| panic!("no command in {message}"));
+    for command in commands.split("; db.") {
+        let (database, rest) = command.split_once(").runCommand(").unwrap();
+        let database = database.strip_prefix("getSiblingDB(").unwrap();
+        let database: String = serde_json::from_str(database).unwrap();
+        let command: Document = serde_json::from_str(rest.strip_suffix(')').unwrap()).unwrap();
+        bench.run(&database, command).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_documented_privileges_are_enough() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    let probe = bench.engine.probe(&needs(&["readWrite@shop", "readAnyDatabase@admin"])).await.unwrap();
+    assert_eq!(probe.findings, []);
+    assert!(probe.version.starts_with("6.0."), "{probe:?}");
+    let again = bench.engine.probe(&Needs::default()).await.unwrap();
+    assert_eq!(probe.identity, again.identity);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_missing_privilege_is_named_with_the_command_that_gives_it() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::nothing()).await;
+    let needs = needs(&["readWrite@shop", "read@hr"]);
+    let probe = bench.engine.probe(&needs).await.unwrap();
+    let objects: Vec<&str> = probe.findings.iter().map(|finding| &*finding.object).collect();
+    assert_eq!(objects, ["$external", "every database", "the cluster", "read@hr", "readWrite@shop"]);
+    let told: Vec<&str> = probe.findings.iter().map(|finding| &*finding.message).collect();
+    for privilege in [
+        "createUser",
+        "updateUser",
+        "dropUser",
+        "viewUser",
+        "setAuthenticationRestriction",
+        "changeCustomData",
+        "revokeRole",
+        "inprog",
+        "grantRole",
+    ] {
+        assert!(told.iter().any(|message| message.contains(privilege)), "{privilege}: {told:#?}");
+    }
+    for Finding { reason, message, .. } in &probe.findings {
+        assert_eq!(*reason, Reason::MissingMongoPrivileges, "{message}");
+        paste(&bench, message).await;
+    }
+    let probe = bench.engine.probe(&needs).await.unwrap();
+    assert_eq!(probe.findings, []);
+    bench.bring(&wanted(&crate::common::unique("alice"), &["readWrite@shop", "read@hr"])).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn creating_roles_needs_createrole() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    let needs = Needs { create_missing_roles: true, ..needs(&["reader@shop"]) };
+    let probe = bench.engine.probe(&needs).await.unwrap();
+    let [finding] = &probe.findings[..] else { panic!("{probe:?}") };
+    assert!(
+        finding.message.contains("missingDbRoles") && finding.message.contains("createRole"),
+        "{finding:?}"
+    );
+    paste(&bench, &finding.message).await;
+    assert_eq!(bench.engine.probe(&needs).await.unwrap().findings, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_are_told_apart_and_one_is_itself_through_each_member() {
+    let (one, other) = (Mongo::builder().members(2).start().await.unwrap(), Mongo::shared().await.unwrap());
+    let [one, other] =
+        [Bench::new(&one, MongoAdmin::documented()).await, Bench::new(other, MongoAdmin::documented()).await];
+    let identity = one.engine.probe(&Needs::default()).await.unwrap().identity;
+    assert_ne!(identity, other.engine.probe(&Needs::default()).await.unwrap().identity);
+    let mut seen = BTreeSet::new();
+    for member in 0..2 {
+        let mut config = one.config();
+        config.address = rolecall_engine::mongodb::Address::parse(&one.mongo.address(member)).unwrap();
+        seen.insert(Mongodb::new(config).unwrap().probe(&Needs::default()).await.unwrap().identity);
+    }
+    assert_eq!(seen, BTreeSet::from([identity]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_does_not_exist_is_named() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    let user = crate::common::unique("alice");
+    let error = bench.bring(&wanted(&user, &["read@shop", "ghost@shop"])).await.unwrap_err();
+    assert_eq!((error.reason, &*error.code), (Reason::DbRoleNotFound, "MongoDB 31"), "{error}");
+    assert!(error.to_string().contains("ghost@shop"), "{error}");
+    assert!(bench.user(&user).await.is_none(), "{user}");
+    // An account that was kept stays so.
+    bench.bring(&wanted(&user, &["read@shop"])).await.unwrap();
+    let open = bench.log_in(&user).await.unwrap();
+    bench.bring(&crate::bench::ended(&user, false)).await.unwrap();
+    bench.bring(&wanted(&user, &["ghost@shop"])).await.unwrap_err();
+    let kept = bench.user(&user).await.unwrap();
+    assert!(kept.get_document("customData").unwrap().get_bool("teleport-auto-user").unwrap(), "{kept}");
+    assert!(bench.settled(&crate::bench::ended(&user, false)).await.is_nothing(), "{kept}");
+    drop(open);
+}

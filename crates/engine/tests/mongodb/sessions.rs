@@ -1,0 +1,74 @@
+//! Connections of users through the life of an account.
+
+use std::time::Duration;
+
+use mongodb::Client;
+use mongodb::bson::doc;
+use rolecall_testbed::{Mongo, MongoAdmin};
+
+use crate::bench::{Bench, ended, until, wanted};
+
+async fn can_read(client: &Client) -> bool {
+    client.database("shop").run_command(doc! { "find": "orders" }).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_connection_loses_everything_at_once_and_never_gets_it_back() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    let user = crate::common::unique("alice");
+    for (used_in_between, drop) in [(true, false), (false, false), (false, true)] {
+        bench.bring(&wanted(&user, &["read@shop"])).await.unwrap();
+        let old = bench.log_in(&user).await.unwrap();
+        assert!(can_read(&old).await, "{user}");
+        bench.bring(&ended(&user, drop)).await.unwrap();
+        if used_in_between {
+            assert!(!can_read(&old).await, "{user}");
+        }
+        // The next session is another one: its rights are not for connections of the one before.
+        bench.bring(&wanted(&user, &["readWrite@shop"])).await.unwrap();
+        assert!(!can_read(&old).await, "used in between: {used_in_between}, dropped: {drop}");
+        assert!(can_read(&bench.log_in(&user).await.unwrap()).await, "{user}");
+        bench.bring(&ended(&user, true)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_runs_holds_an_end_up_until_it_is_over() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    let user = crate::common::unique("alice");
+    bench.run("shop", doc! { "insert": "orders", "documents": [{ "n": 1 }] }).await;
+    bench.bring(&wanted(&user, &["read@shop"])).await.unwrap();
+    let client = bench.log_in(&user).await.unwrap();
+    let running = bench.run_for(&client, Duration::from_secs(2)).await;
+    bench.bring(&ended(&user, false)).await.unwrap();
+    assert!(running.is_finished(), "it still runs");
+    assert!(!can_read(&client).await && bench.log_in(&user).await.is_err(), "{user}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_open_can_not_be_committed_after_the_end() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    let user = crate::common::unique("alice");
+    bench.bring(&wanted(&user, &["readWrite@shop"])).await.unwrap();
+    let client = bench.log_in(&user).await.unwrap();
+    let mut session = client.start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    let orders = client.database("shop").collection("transactions");
+    orders.insert_one(doc! { "user": &user }).session(&mut session).await.unwrap();
+    // It runs nothing at this moment, so it holds nothing up.
+    bench.bring(&ended(&user, false)).await.unwrap();
+    assert!(session.commit_transaction().await.is_err());
+    let found = bench.run("shop", doc! { "count": "transactions", "query": { "user": &user } }).await;
+    assert_eq!(found.get_i32("n").unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_session_loses_a_role_from_one_command_to_the_next() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    let user = crate::common::unique("alice");
+    bench.bring(&wanted(&user, &["read@shop", "read@hr"])).await.unwrap();
+    let client = bench.log_in(&user).await.unwrap();
+    bench.bring(&crate::bench::live(wanted(&user, &["read@hr"]))).await.unwrap();
+    until("the role is gone", async || !can_read(&client).await).await;
+    assert!(client.database("hr").run_command(doc! { "find": "people" }).await.is_ok(), "it goes on");
+}
