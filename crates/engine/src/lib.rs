@@ -136,7 +136,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// revokes, and reads back. One outcome for each wish, in their order.
     ///
     /// The catalogue must have been read for these sets, and the wishes must number objects as it does. What has
-    /// changed on the server since is safe: objects are told by their ids, and one that is gone is passed over.
+    /// changed on the server since is safe: objects are told by what the server's own grants go by (PostgreSQL: their
+    /// ids; MongoDB: their names), and one that is gone is passed over.
     ///
     /// Calls for one database must follow one another; grants that others make at the same time lose nothing.
     ///

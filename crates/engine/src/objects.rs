@@ -29,7 +29,7 @@ pub struct Catalog {
     /// The objects, by kind, schema and name.
     pub objects: Arc<[DbObject]>,
     /// The server's own number of each object (PostgreSQL: its oid), which tells it from another one that gets its
-    /// name later.
+    /// name later. (MongoDB has none that matters: privileges are on names, whatever has them. The numbers only count.)
     pub ids: Vec<u32>,
     /// The schemas, among the objects, that everybody may use.
     pub open_schemas: HashSet<usize>,

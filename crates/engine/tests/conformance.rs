@@ -155,5 +155,5 @@ async fn mongodb_with_permission_sets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mongodb_standalone() {
     let mongo = Mongo::builder().standalone().start().await.unwrap();
-    run_on_mongodb(Box::leak(Box::new(mongo)), Rights::Documented).await;
+    run_on_mongodb(Box::leak(Box::new(mongo)), Rights::Sets).await;
 }

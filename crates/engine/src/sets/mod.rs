@@ -22,7 +22,7 @@ pub(crate) const MOST_NAMED: usize = 50;
 /// What a set should hold in its logical database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetWish {
-    /// Its role: [`set_role_name`].
+    /// Its role: [`Dialect::set_name`](crate::Dialect::set_name).
     pub role: String,
     /// What is recorded with it.
     pub record: SetRecord,

@@ -29,7 +29,7 @@ pub fn set_role_name(admin_uid: &str, database: &str, permissions: &CanonicalPer
 }
 
 /// What is kept with a set: whose it is, and what it stands for, for people. (PostgreSQL: the role's comment, which
-/// everybody can read.)
+/// everybody can read; MongoDB: a privilege that gives nothing.)
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SetRecord {
