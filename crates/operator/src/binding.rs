@@ -19,6 +19,8 @@ pub struct Shape {
     pub identity_key: Option<&'static str>,
     /// What an account is called when it logs in.
     pub username: fn(&AccountName) -> String,
+    /// The URI names the user.
+    pub names_user: bool,
 }
 
 /// PostgreSQL.
@@ -27,14 +29,19 @@ pub static POSTGRES: Shape = Shape {
     secret_type: "servicebinding.io/postgresql",
     identity_key: None,
     username: AccountName::to_string,
+    names_user: true,
 };
 
 /// MongoDB: the user is the subject of its certificate, and clients read certificate and key from one file.
+///
+/// The server takes the user from the certificate. A URI that names it as well is more than MongoDB's own rules for
+/// drivers ask for since version 3.4, and there are drivers that cannot log in with it.
 pub static MONGODB: Shape = Shape {
     kind: "mongodb",
     secret_type: "servicebinding.io/mongodb",
     identity_key: Some("tls.pem"),
     username: mongodb::user_name,
+    names_user: false,
 };
 
 /// How users reach one server.
@@ -61,10 +68,10 @@ impl Binding {
     pub fn data(&self, account: &AccountName, database: Option<&str>) -> BTreeMap<&'static str, String> {
         let encode = |text: &str| utf8_percent_encode(text, COMPONENT).to_string();
         let username = (self.shape.username)(account);
+        let user = if self.shape.names_user { format!("{}@", encode(&username)) } else { String::new() };
         let uri = format!(
-            "{}://{}@{}/{}?{}",
+            "{}://{user}{}/{}?{}",
             self.scheme,
-            encode(&username),
             self.authority,
             encode(database.unwrap_or_default()),
             self.options

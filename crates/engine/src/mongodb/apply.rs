@@ -227,6 +227,10 @@ impl Mongodb {
                     "the condition Capable of the DatabaseAdmin names what the admin user lacks".to_owned();
                 return Error { remedy, ..error };
             }
+            if error.reason == Reason::DbRoleNotFound {
+                let remedy = "create the role with createRole, or correct dbRoles".to_owned();
+                return Error { remedy, ..error };
+            }
             error
         })
     }
