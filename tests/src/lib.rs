@@ -21,7 +21,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`cluster`] | the cluster of the test binary, and who speaks to it |
-//! | [`world`] | what a test starts with |
+//! | [`scene`] | what every test starts with: a namespace, its objects, its operators |
+//! | [`world`] | that, with a PostgreSQL server |
+//! | [`mongo`] | that, with a MongoDB server |
 //! | [`objects`] | making, changing, reading objects, and waiting for them |
 //! | [`accounts`] | what the database shows; logging in as a user |
 //! | [`operator`] | the operator in this process: it can be stopped and crashed |
@@ -34,14 +36,18 @@
 pub mod accounts;
 pub mod cluster;
 pub mod log;
+pub mod mongo;
 pub mod objects;
 pub mod operator;
 pub mod process;
+pub mod scene;
 pub mod world;
 
 pub use accounts::Account;
+pub use mongo::{MongoAccount, MongoWorld};
 pub use operator::Operator;
 pub use process::Process;
+pub use scene::Scene;
 pub use world::{Credentials, World, WorldBuilder};
 
 use std::time::Duration;

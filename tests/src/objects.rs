@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::PATIENCE;
-use crate::world::World;
+use crate::scene::Scene;
 
 /// A kind that a test reads.
 pub trait Kind:
@@ -45,7 +45,7 @@ impl<K> Kind for K where
 {
 }
 
-impl World {
+impl Scene {
     /// Objects of a kind in this world's namespace.
     pub fn api<K: Kind>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.namespace)
@@ -85,14 +85,14 @@ impl World {
         self.apply(merged(&self.admin_manifest(), &change)).await.map(drop)
     }
 
-    /// Applies a ProvisioningRole. By default it gives `reader` on everything and keeps the account.
+    /// Applies a ProvisioningRole. By default it gives the role to read on everything and keeps the account.
     ///
     /// # Errors
     /// What the API server answered.
     pub async fn role(&self, name: &str, spec: Value) -> Result<()> {
         let default = json!({
             "options": {"createDbUserMode": "Keep"},
-            "allow": {"dbLabels": {"*": ["*"]}, "dbNames": ["*"], "dbRoles": ["reader"]},
+            "allow": {"dbLabels": {"*": ["*"]}, "dbNames": ["*"], "dbRoles": [self.manifests.db_role]},
         });
         self.apply_kind("ProvisioningRole", name, merged(&default, &spec)).await
     }
@@ -105,12 +105,13 @@ impl World {
         self.apply_kind("DatabaseUser", name, merged(&json!({"roles": ["reader"]}), &spec)).await
     }
 
-    /// Applies a DatabaseSession. By default it is standing, of `alice` on the database `app` of `orders`.
+    /// Applies a DatabaseSession. By default it is standing, of `alice` on the first logical database of `orders`.
     ///
     /// # Errors
     /// What the API server answered.
     pub async fn session(&self, name: &str, spec: Value) -> Result<()> {
-        let default = json!({"user": "alice", "database": "orders", "databaseName": "app"});
+        let database = &self.manifests.database;
+        let default = json!({"user": "alice", "database": "orders", "databaseName": database});
         self.apply_kind("DatabaseSession", name, merged(&default, &spec)).await
     }
 
@@ -183,10 +184,10 @@ impl World {
         self.until_within(PATIENCE, name, what, wanted).await
     }
 
-    /// As [`World::until`], with another deadline.
+    /// As [`Scene::until`], with another deadline.
     ///
     /// # Errors
-    /// As [`World::until`].
+    /// As [`Scene::until`].
     pub async fn until_within<K: Kind>(
         &self,
         patience: Duration,

@@ -16,6 +16,7 @@ mod deletion_outage;
 mod endings;
 mod idle;
 mod leader;
+mod mongodb;
 mod permissions;
 mod policy;
 mod process;

@@ -1,0 +1,385 @@
+//! A [`Scene`] with a MongoDB server.
+//!
+//! One server serves all tests of a binary, which takes a moment to start and much memory; so each world has names of
+//! its own on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use rolecall_testbed::{Mongo, MongoAdmin};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::PATIENCE;
+use crate::accounts::MARKER;
+use crate::operator::FILTER;
+use crate::scene::{self, Manifests, Scene, Trust};
+
+/// The server refuses a command that the user may not run.
+pub const UNAUTHORIZED: i32 = 13;
+/// The server refuses a login.
+pub const AUTHENTICATION_FAILED: i32 = 18;
+
+/// A [`Scene`] with logical databases, roles and an admin user of the test's own on a MongoDB server.
+///
+/// `reader` and `writer` are roles of the logical database `app`, which has the collection `orders` with one document.
+pub struct MongoWorld {
+    // Declared first: the operator ends before its servers do.
+    scene: Scene,
+    /// A client of the superuser.
+    pub root: Client,
+    /// The logical database of sessions.
+    pub app: String,
+    /// The name of the admin user, which the server calls `CN=` and this.
+    pub admin_user: String,
+    /// The database user name of the DatabaseUser `alice`.
+    pub alice: String,
+    server: Server,
+}
+
+/// The server: that of the binary, or one that a test may stop.
+#[derive(Debug)]
+enum Server {
+    Shared(&'static Mongo),
+    Own(Box<Mongo>),
+}
+
+/// A world that is about to be made.
+#[derive(Clone, Debug)]
+pub struct MongoWorldBuilder {
+    privileges: Option<MongoAdmin>,
+    members: Option<usize>,
+    user_credentials: bool,
+    alice: Option<String>,
+    flags: Vec<String>,
+}
+
+impl MongoWorldBuilder {
+    /// Other privileges for the admin user than those that the README asks for.
+    pub fn privileges(self, privileges: MongoAdmin) -> Self {
+        Self { privileges: Some(privileges), ..self }
+    }
+
+    /// A replica set of its own, with so many members.
+    pub fn members(self, members: usize) -> Self {
+        Self { members: Some(members), ..self }
+    }
+
+    /// Users have certificates of their own.
+    pub fn without_user_credentials(self) -> Self {
+        Self { user_credentials: false, ..self }
+    }
+
+    /// Another beginning of alice's database user name.
+    pub fn alice(self, name: &str) -> Self {
+        Self { alice: Some(name.to_owned()), ..self }
+    }
+
+    /// A flag for every operator of this world.
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// Makes it.
+    ///
+    /// # Errors
+    /// When a component does not start or an object is refused.
+    pub async fn start(self) -> Result<MongoWorld> {
+        let namespace = scene::namespace().await?;
+        let server = match self.members {
+            None => Server::Shared(Mongo::shared().await?),
+            Some(members) => Server::Own(Box::new(Mongo::builder().members(members).start().await?)),
+        };
+        let mongo = server.mongo();
+        let unique = namespace.1.trim_start_matches("e2e-");
+        let (app, admin_user) = (format!("app-{unique}"), format!("admin-{unique}"));
+        let alice = format!("{}-{unique}", self.alice.as_deref().unwrap_or("alice@example.com"));
+        let privileges = self.privileges.unwrap_or_default();
+        let admin = mongo.create_admin(&admin_user, &privileges).await?;
+        let root = mongo.superuser().await?;
+        prepare(&root, &app).await?;
+        let mut spec = json!({
+            "protocol": "mongodb",
+            "uri": mongo.uri(),
+            "adminUser": {"name": admin_user},
+            "tls": {"caSecretRef": {"name": "orders-ca", "key": "ca.crt"}},
+            "auth": {"x509": {"secretRef": {"name": "orders-admin-cert"}}},
+        });
+        if self.user_credentials {
+            spec["userCredentials"] = json!({"x509": {"caSecretRef": {"name": "orders-client-ca"}}});
+        }
+        let manifests = Manifests {
+            admin: spec,
+            db_role: format!("reader@{app}"),
+            database: app.clone(),
+            alice: alice.clone(),
+        };
+        let trust =
+            Trust { admin: &admin, users: mongo.client_authority(), server_ca: mongo.server_ca_pem() };
+        let scene = Scene::new(namespace, manifests, trust, &self.flags, FILTER).await?;
+        let mut world = MongoWorld { scene, root, app, admin_user, alice, server };
+        world.make_objects().await?;
+        world.start_operator().await?;
+        Ok(world)
+    }
+}
+
+impl Deref for MongoWorld {
+    type Target = Scene;
+
+    fn deref(&self) -> &Scene {
+        &self.scene
+    }
+}
+
+impl DerefMut for MongoWorld {
+    fn deref_mut(&mut self) -> &mut Scene {
+        &mut self.scene
+    }
+}
+
+impl Server {
+    fn mongo(&self) -> &Mongo {
+        match self {
+            Self::Shared(mongo) => mongo,
+            Self::Own(mongo) => mongo,
+        }
+    }
+}
+
+impl MongoWorld {
+    /// A world as most tests want it: the server of the binary, an admin user with the documented privileges, all
+    /// objects but sessions, an operator.
+    ///
+    /// # Errors
+    /// As [`MongoWorldBuilder::start`].
+    pub async fn start() -> Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// A world with settings of its own.
+    pub fn builder() -> MongoWorldBuilder {
+        MongoWorldBuilder {
+            privileges: None,
+            members: None,
+            user_credentials: true,
+            alice: None,
+            flags: Vec::new(),
+        }
+    }
+
+    /// The server behind the DatabaseAdmin `orders`.
+    pub fn mongo(&self) -> &Mongo {
+        self.server.mongo()
+    }
+
+    /// A role of the logical database, as it stands in dbRoles.
+    pub fn role_name(&self, role: &str) -> String {
+        format!("{role}@{}", self.app)
+    }
+
+    /// The account of `alice`; `None` where there is no such user.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn account(&self) -> Result<Option<MongoAccount>> {
+        self.account_of(&self.alice).await
+    }
+
+    /// The account of that database user name.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn account_of(&self, username: &str) -> Result<Option<MongoAccount>> {
+        let user = doc! { "user": subject(username)?, "db": "$external" };
+        let command =
+            doc! { "usersInfo": user, "showCustomData": true, "showAuthenticationRestrictions": true };
+        let answer = self.root.database("$external").run_command(command).await?;
+        let users = answer.get_array("users")?;
+        Ok(users.first().and_then(|user| user.as_document()).map(MongoAccount::of))
+    }
+
+    /// Waits until the account of `alice` is as `wanted` says.
+    ///
+    /// # Errors
+    /// When it does not become so within [`PATIENCE`].
+    pub async fn account_until(
+        &self,
+        what: &str,
+        wanted: impl Fn(Option<&MongoAccount>) -> bool,
+    ) -> Result<Option<MongoAccount>> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let account = self.account().await?;
+            if wanted(account.as_ref()) {
+                return Ok(account);
+            }
+            if tokio::time::Instant::now() > deadline {
+                bail!("the account did not become {what}: {account:?}\n-- log --\n{}", self.log());
+            }
+            // Users cannot be watched.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Makes a user of `$external` by hand.
+    ///
+    /// # Errors
+    /// When it exists already.
+    pub async fn create_user(&self, username: &str, custom_data: Document) -> Result<()> {
+        let roles = vec![doc! { "role": "reader", "db": &self.app }];
+        let command = doc! { "createUser": subject(username)?, "roles": roles, "customData": custom_data };
+        self.root.database("$external").run_command(command).await?;
+        Ok(())
+    }
+
+    /// Logs in with what the Secret of a session holds, by its own URI.
+    ///
+    /// # Errors
+    /// When there is no Secret or the server refuses.
+    pub async fn login(&self, session: &str) -> Result<Login> {
+        login_with(&self.secret(session).await?).await
+    }
+
+    /// Reads the one document of `orders`.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn read(&self, client: &Client) -> mongodb::error::Result<Option<Document>> {
+        client.database(&self.app).collection::<Document>("orders").find_one(doc! { "_id": 1 }).await
+    }
+
+    /// Writes a document of `orders`.
+    ///
+    /// # Errors
+    /// What the server answered.
+    pub async fn write(&self, client: &Client) -> mongodb::error::Result<()> {
+        let orders = client.database(&self.app).collection::<Document>("orders");
+        orders.update_one(doc! { "_id": 1 }, doc! { "$inc": { "n": 1 } }).await.map(drop)
+    }
+}
+
+impl std::fmt::Debug for MongoWorld {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MongoWorld").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+/// A client that has logged in, with the files that it logs in with.
+#[derive(Debug)]
+pub struct Login {
+    client: Client,
+    _files: TempDir,
+}
+
+impl Deref for Login {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// Logs in as any client does that was handed a Secret: by its URI, with `tls.pem` and `ca.crt` in files.
+///
+/// # Errors
+/// When the server refuses, or something is missing in the Secret.
+pub async fn login_with(secret: &BTreeMap<String, String>) -> Result<Login> {
+    let files = TempDir::new()?;
+    let value = |key: &str| secret.get(key).with_context(|| format!("the Secret has no {key}"));
+    let path = |key: &str| files.path().join(key);
+    for key in ["tls.pem", "ca.crt"] {
+        std::fs::write(path(key), value(key)?)?;
+    }
+    let uri = format!(
+        "{}&tlsCertificateKeyFile={}&tlsCAFile={}&serverSelectionTimeoutMS=10000",
+        value("uri")?,
+        path("tls.pem").display(),
+        path("ca.crt").display(),
+    );
+    let client = Client::with_uri_str(uri).await?;
+    // The driver connects with the first command only.
+    client.database("admin").run_command(doc! { "connectionStatus": 1 }).await?;
+    Ok(Login { client, _files: files })
+}
+
+/// The server's code for a refusal.
+pub fn code(error: &mongodb::error::Error) -> Option<i32> {
+    match error.kind.as_ref() {
+        mongodb::error::ErrorKind::Command(refused) => Some(refused.code),
+        mongodb::error::ErrorKind::Authentication { .. } => Some(AUTHENTICATION_FAILED),
+        _ => None,
+    }
+}
+
+/// As [`code`], for a failure of [`login_with`].
+pub fn login_code(error: &anyhow::Error) -> Option<i32> {
+    error.downcast_ref().and_then(code)
+}
+
+/// An account as the server shows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MongoAccount {
+    /// It carries the marker.
+    pub managed: bool,
+    /// Its roles, as `role@database`.
+    pub roles: BTreeSet<String>,
+    /// It may log in from nowhere.
+    pub locked: bool,
+    /// Its custom data.
+    pub custom_data: Document,
+}
+
+impl MongoAccount {
+    fn of(user: &Document) -> Self {
+        let text = |role: &Document, key: &str| role.get_str(key).unwrap_or_default().to_owned();
+        let documents = |key: &str| user.get_array(key).cloned().unwrap_or_default();
+        let custom_data = user.get_document("customData").cloned().unwrap_or_default();
+        Self {
+            managed: custom_data.get_bool(MARKER).unwrap_or(false),
+            roles: documents("roles")
+                .iter()
+                .filter_map(|role| role.as_document())
+                .map(|role| format!("{}@{}", text(role, "role"), text(role, "db")))
+                .collect(),
+            locked: !documents("authenticationRestrictions").is_empty(),
+            custom_data,
+        }
+    }
+
+    /// It can log in and has exactly these roles.
+    pub fn is_enabled_with(&self, roles: &[&str]) -> bool {
+        self.managed && !self.locked && self.roles.iter().map(String::as_str).eq(roles.iter().copied())
+    }
+
+    /// Nothing is left of its access.
+    pub fn is_disabled(&self) -> bool {
+        self.managed && self.locked && self.roles.is_empty()
+    }
+}
+
+/// The subject of a certificate with that common name, as RFC 2253 has it.
+fn subject(username: &str) -> Result<String> {
+    let account =
+        rolecall_engine::AccountName::new(username).map_err(|refusal| anyhow::anyhow!(refusal.message))?;
+    Ok(rolecall_engine::mongodb::user_name(&account))
+}
+
+/// The logical database and roles that tests work with.
+async fn prepare(root: &Client, app: &str) -> Result<()> {
+    let database = root.database(app);
+    database.collection("orders").insert_one(doc! { "_id": 1, "note": "first" }).await?;
+    for (role, actions) in [("reader", &["find"][..]), ("writer", &["find", "insert", "update", "remove"])] {
+        let resource = doc! { "db": app, "collection": "" };
+        let privileges = vec![doc! { "resource": resource, "actions": actions }];
+        let no_roles: [&str; 0] = [];
+        let command = doc! { "createRole": role, "privileges": privileges, "roles": no_roles };
+        database.run_command(command).await?;
+    }
+    Ok(())
+}

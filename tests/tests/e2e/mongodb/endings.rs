@@ -1,0 +1,76 @@
+//! Endings that a command holds up.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use rolecall_api::{DatabaseSession, SessionPhase};
+use rolecall_testbed::MongoAdmin;
+use rolecall_tests::MongoWorld;
+use rolecall_tests::objects::{message_of, phase};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::is_over;
+
+/// A query that takes so long.
+async fn running(
+    world: &MongoWorld,
+    client: &Client,
+    time: Duration,
+) -> Result<JoinHandle<mongodb::error::Result<Document>>> {
+    let database = client.database(&world.app);
+    let slowly = doc! { "$where": format!("sleep({}) || true", time.as_millis()) };
+    let command =
+        tokio::spawn(async move { database.run_command(doc! { "find": "orders", "filter": slowly }).await });
+    let seen = doc! { "currentOp": 1, "ns": format!("{}.orders", world.app), "active": true };
+    loop {
+        let found = world.root.database("admin").run_command(seen.clone()).await?;
+        if !found.get_array("inprog")?.is_empty() {
+            return Ok(command);
+        }
+        anyhow::ensure!(!command.is_finished(), "the command has ended already");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_end_waits_for_a_command_that_runs_and_says_which_and_how_to_kill_it() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let client = world.login("alice-orders").await?;
+    let command = running(&world, &client, Duration::from_secs(12)).await?;
+
+    world.delete::<DatabaseSession>("alice-orders").await?;
+    // Told as soon as the first try has had its time; until then there is nothing to tell.
+    let ending = world
+        .until::<DatabaseSession>("alice-orders", "Ending with a command that runs", |session| {
+            phase(session) == SessionPhase::Ending && message_of(session).contains("still runs find")
+        })
+        .await?;
+    let message = message_of(&ending);
+    for part in [format!("{}.orders", world.app), "killOp".to_owned(), "opid".to_owned(), "killop".to_owned()]
+    {
+        assert!(message.contains(&part), "{part:?} in {message}");
+    }
+    is_over(&world, &client).await?;
+    assert!(!command.is_finished(), "while it runs, the session does not end");
+    world.gone::<DatabaseSession>("alice-orders").await?;
+    assert!(command.is_finished());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_admin_user_that_may_kill_ends_the_command() -> Result<()> {
+    let world = MongoWorld::builder().privileges(MongoAdmin::documented().killop()).start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let client = world.login("alice-orders").await?;
+    let command = running(&world, &client, Duration::from_secs(600)).await?;
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    let killed = tokio::time::timeout(rolecall_tests::PATIENCE, command).await.context("it is killed")??;
+    assert!(killed.is_err());
+    is_over(&world, &client).await
+}

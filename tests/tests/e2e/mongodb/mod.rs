@@ -1,0 +1,25 @@
+//! MongoDB from end to end, on a real server that the tests share.
+
+mod accounts;
+mod admins;
+mod endings;
+mod life;
+mod policy;
+mod roles;
+mod secrets;
+
+use anyhow::{Context, Result};
+use mongodb::Client;
+use rolecall_tests::mongo::{self, MongoWorld};
+
+/// The account is disabled, and who was connected can do nothing any more.
+async fn is_over(world: &MongoWorld, client: &Client) -> Result<()> {
+    let account = world.account().await?.context("the account")?;
+    anyhow::ensure!(account.is_disabled(), "{account:?}");
+    let refused = world.read(client).await.err().context("the connection has no rights")?;
+    anyhow::ensure!(
+        matches!(mongo::code(&refused), Some(mongo::UNAUTHORIZED | mongo::AUTHENTICATION_FAILED)),
+        "{refused}"
+    );
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! Database roles: `role@database`.
+
+use anyhow::Result;
+use rolecall_tests::MongoWorld;
+use rolecall_tests::objects::message_of;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_role_that_does_not_exist_is_named_with_the_command_that_makes_it() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let missing = world.role_name("auditor");
+    world.role("reader", json!({"allow": {"dbRoles": [missing]}})).await?;
+    world.session("alice-orders", json!({})).await?;
+    let waiting = world.pending("alice-orders", "DbRoleNotFound").await?;
+    let message = message_of(&waiting);
+    assert!(message.contains(&missing) && message.contains("createRole"), "{message}");
+    assert!(world.account().await?.is_none_or(|account| account.is_disabled()));
+
+    let command = mongodb::bson::doc! { "createRole": "auditor", "privileges": [], "roles": [] };
+    world.root.database(&world.app).run_command(command).await?;
+    world.active("alice-orders").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_without_database_is_malformed() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    world.role("reader", json!({"allow": {"dbRoles": ["reader"]}})).await?;
+    world.session("alice-orders", json!({})).await?;
+    let waiting = world.pending("alice-orders", "DbRoleInvalid").await?;
+    assert!(message_of(&waiting).contains("role@database"), "{}", message_of(&waiting));
+    assert_eq!(world.account().await?, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn powerful_roles_are_given_only_where_they_are_named_literally() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let owner = world.role_name("dbOwner");
+    world.role("reader", json!({"allow": {"dbRoles": [owner]}})).await?;
+    world.session("alice-orders", json!({})).await?;
+    world.pending("alice-orders", "DbRoleNotGrantable").await?;
+    world.admin(json!({"spec": {"grantableDbRoles": ["*", owner]}})).await?;
+    world.active("alice-orders").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_may_ask_for_some_of_its_roles() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let (reader, writer) = (world.role_name("reader"), world.role_name("writer"));
+    world.role("reader", json!({"allow": {"dbRoles": [reader, writer]}})).await?;
+    world.session("one", json!({"dbRoles": [writer]})).await?;
+    world.active("one").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&[&writer])));
+    world.session("two", json!({})).await?;
+    world.pending("two", "RolesChanged").await?;
+    Ok(())
+}
