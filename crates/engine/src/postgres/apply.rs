@@ -14,6 +14,9 @@ use crate::account::Leftover;
 use crate::plan::{Activate, Adjust, End, is_set};
 use crate::{AccountName, Applied, Class, Error, Query, Reason};
 
+/// How many of the objects that keep an account from being dropped are named; the others are counted.
+const MOST_NAMED: usize = 10;
+
 impl Postgres {
     pub(super) async fn activate(&self, plan: &Activate) -> Result<Applied, Error> {
         let place = self.server.place(plan.session_database.as_deref());
@@ -200,12 +203,33 @@ impl Postgres {
     }
 
     async fn why_kept(&self, place: &Place, account: &AccountName, error: &Error) -> String {
-        match self.dependencies(place, account).await {
-            Ok(dependencies) if !dependencies.is_empty() => {
-                format!("{error}: {}", rights::told(&dependencies))
-            }
-            _ => error.to_string(),
+        match self.what_depends_on(place, account.as_str()).await {
+            Some(told) => format!("{error}: {told}"),
+            None => error.to_string(),
         }
+    }
+
+    /// What depends on a role, for people, with the names of some of it where the admin user can connect.
+    pub(super) async fn what_depends_on(&self, place: &Place, role: &str) -> Option<String> {
+        let mut dependencies = self.dependencies_of(place, role).await.ok()?;
+        // What it owns is told first: nothing but a person can decide about that.
+        dependencies.sort_by_key(|one| one.kind != "o");
+        let mut left = MOST_NAMED;
+        for one in dependencies.iter_mut().take(MOST_NAMED) {
+            if left == 0 {
+                break;
+            }
+            let place = one.database.clone().map_or_else(|| place.clone(), Place::Exactly);
+            let message = rights::dependent_names(role, &one.kind, one.database.is_none(), left);
+            match self.server.run(&place, &message).await {
+                Ok(reply) => {
+                    one.names = reply.rows().iter().filter_map(|row| row.get(0).map(str::to_owned)).collect();
+                    left -= one.names.len();
+                }
+                Err(error) => tracing::debug!(role, %error, "what depends on it stays without names"),
+            }
+        }
+        (!dependencies.is_empty()).then(|| rights::told(&dependencies))
     }
 }
 

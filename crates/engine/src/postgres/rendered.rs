@@ -115,6 +115,11 @@ fn what_depends_on_it() {
 }
 
 #[test]
+fn what_it_owns_by_name() {
+    insta::assert_snapshot!(rights::dependent_names(account().as_str(), "o", false, 10).sql());
+}
+
+#[test]
 fn a_message_shows_what_it_attempts_and_no_verifier() {
     let message = activate::message(&activation(true), Dialect(17), true, false);
     let shown = format!("{message:?}");

@@ -23,6 +23,9 @@ pub(super) struct Dependency {
     /// As in `pg_shdepend`: `o` owner, `a` rights, `r` policy.
     pub(super) kind: String,
     pub(super) count: u64,
+    /// Some of the objects, where they could be looked at: kind and name, `table hr.employees`.
+    #[serde(default)]
+    pub(super) names: Vec<String>,
 }
 
 /// True where the account of the alias `u` holds rights on something but CONNECT on databases. (From 16 on the server
@@ -67,6 +70,29 @@ pub(super) fn dependencies(role: &str) -> Message {
     AND s.classid <> 'pg_catalog.pg_auth_members'::pg_catalog.regclass
   GROUP BY 1, 2 ORDER BY 1 NULLS FIRST, 2) x",
             literal(role)
+        ),
+    )
+}
+
+/// Names what depends on a role in this way, in the database where this runs or, where `shared`, on the server as a whole:
+/// one object in each row.
+pub(super) fn dependent_names(role: &str, kind: &str, shared: bool, most: usize) -> Message {
+    let database = if shared {
+        "0"
+    } else {
+        "(SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())"
+    };
+    Message::one(
+        format!("reading what depends on {}", identifier(role)),
+        format!(
+            "SELECT DISTINCT i.type || ' ' || i.identity
+FROM pg_catalog.pg_shdepend s JOIN pg_catalog.pg_roles u ON u.oid = s.refobjid
+CROSS JOIN LATERAL pg_catalog.pg_identify_object(s.classid, s.objid, s.objsubid) i
+WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND u.rolname = {} AND s.deptype = {}
+  AND s.classid <> 'pg_catalog.pg_auth_members'::pg_catalog.regclass AND s.dbid = {database} AND i.identity IS NOT NULL
+ORDER BY 1 LIMIT {most}",
+            literal(role),
+            literal(kind)
         ),
     )
 }
@@ -179,10 +205,16 @@ pub(super) fn told(dependencies: &[Dependency]) -> String {
                 _ => "it is referred to by",
             };
             let objects = if one.count == 1 { "object" } else { "objects" };
-            match &one.database {
+            let mut told = match &one.database {
                 Some(database) => format!("{what} {} {objects} in the database {database:?}", one.count),
                 None => format!("{what} {} {objects} of the whole server", one.count),
+            };
+            if !one.names.is_empty() {
+                told.push_str(&format!(" ({}", one.names.join(", ")));
+                let others = one.count.saturating_sub(one.names.len() as u64);
+                told.push_str(&if others > 0 { format!(" and {others} more)") } else { ")".to_owned() });
             }
+            told
         })
         .collect();
     items.join(", ")

@@ -153,6 +153,52 @@ async fn why_an_account_is_kept_names_what_and_where() {
 }
 
 #[tokio::test]
+async fn what_an_account_owns_is_named_up_to_ten_and_counted_beyond() {
+    for version in PgVersion::ALL {
+        let bench = Bench::new(version).await;
+        let (user, shop, closed) = (unique("alice"), unique("a_shop"), unique("b_closed"));
+        bench.reach(&enabled(&user, &[])).await;
+        for database in [&shop, &closed] {
+            bench.sql(&format!("create database {database}")).await;
+        }
+        let own = format!(
+            "create schema app; create table app.\"Odd one\" (id int); alter table app.\"Odd one\" owner to {user};
+            create function app.f(int) returns int language sql as 'select 1'; alter function app.f owner to {user};
+            revoke usage on schema app from public"
+        );
+        bench.pg.sql(&shop, &own).await.unwrap();
+        let here = unique("many");
+        let many = format!(
+            "create schema {here}; do $$ begin for i in 1..12 loop
+                execute 'create table {here}.t' || i || ' (); alter table {here}.t' || i || ' owner to {user}';
+            end loop; end $$"
+        );
+        bench.sql(&many).await;
+        bench
+            .pg
+            .sql(&closed, &format!("create table secret (); alter table secret owner to {user}"))
+            .await
+            .unwrap();
+        bench.sql(&format!("revoke connect on database {closed} from public")).await;
+        let why = bench.reach(&ended(&user, true)).await.kept_because.unwrap();
+        let expected = [
+            format!(
+                r#"it owns 2 objects in the database "{shop}" (function app.f(integer), table app."Odd one")"#
+            ),
+            // Nobody can look into it.
+            format!(r#"it owns 1 object in the database "{closed}","#),
+            r#"it owns 12 objects in the database "postgres" (table public.t1, table public.t10, "#
+                .to_owned(),
+            " and 4 more)".to_owned(),
+        ];
+        for expected in expected {
+            assert!(why.contains(&expected), "{version}: {expected} is not in {why}");
+        }
+        bench.sql(&format!("drop schema {here} cascade")).await;
+    }
+}
+
+#[tokio::test]
 async fn a_right_to_connect_stays_while_the_account_does() {
     let bench = Bench::new(PgVersion::V17).await;
     let (user, database) = (unique("alice"), unique("closed"));

@@ -64,7 +64,7 @@ async fn the_tables_that_a_user_made_stay_and_the_user_is_disabled_where_it_woul
     world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
     assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
     let note = world.event("alice-orders", "AccountKept").await?;
-    assert!(note.contains(r#"owns 1 object in the database "app""#), "{note}");
+    assert!(note.contains(r#"owns 1 object in the database "app" (table hr.mine)"#), "{note}");
     assert!(connection.simple_query("select * from hr.mine").await.is_err());
 
     world.pg.sql("app", "drop table hr.mine").await?;

@@ -73,8 +73,8 @@ impl Postgres {
         match self.server.run(&place, &drop_role(set, dialect)).await {
             Ok(_) => Ok(Applied { dropped: true, ..Applied::default() }),
             Err(error) if error.class == Class::Refused || error.code == CHANGED => {
-                let dependencies = self.dependencies_of(&place, set).await?;
-                Ok(kept(format!("{error}: {}", rights::told(&dependencies))))
+                let told = self.what_depends_on(&place, set).await.unwrap_or_default();
+                Ok(kept(format!("{error}: {told}")))
             }
             Err(error) => Err(error),
         }
