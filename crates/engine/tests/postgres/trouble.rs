@@ -187,8 +187,7 @@ async fn what_an_account_owns_is_named_up_to_ten_and_counted_beyond() {
             ),
             // Nobody can look into it.
             format!(r#"it owns 1 object in the database "{closed}","#),
-            r#"it owns 12 objects in the database "postgres" (table public.t1, table public.t10, "#
-                .to_owned(),
+            format!(r#"it owns 12 objects in the database "postgres" (table {here}.t1, table {here}.t10, "#),
             " and 4 more)".to_owned(),
         ];
         for expected in expected {

@@ -60,7 +60,7 @@ async fn a_set_that_somebody_dropped_is_made_again() -> Result<()> {
     may_soon(&world, &alice, "select * from hr.employees").await
 }
 
-async fn drop_by_hand(world: &World, set: &str) -> Result<()> {
+pub(super) async fn drop_by_hand(world: &World, set: &str) -> Result<()> {
     let by_hand = format!(
         r#"set role "{ADMIN_USER}"; revoke all on all tables in schema hr from "{set}"; revoke all on schema hr from "{set}";
         drop role "{set}""#

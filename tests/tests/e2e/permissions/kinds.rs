@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 
-const OBJECTS: &str = r#"
+pub(super) const OBJECTS: &str = r#"
     create table hr.measures (at date, value int) partition by range (at);
     create table hr.measures_2026 partition of hr.measures for values from ('2026-01-01') to ('2027-01-01');
     create view hr.names as select name from hr.employees;

@@ -94,7 +94,7 @@ async fn an_access_list_that_is_nearly_full_is_told_by_the_database() -> Result<
 }
 
 /// The statement that a line of a message ends with.
-fn statement_in(line: &str) -> Result<&str> {
+pub(super) fn statement_in(line: &str) -> Result<&str> {
     let start = line.find("GRANT ").with_context(|| format!("no statement in {line:?}"))?;
     Ok(line[start..].lines().next().unwrap_or_default())
 }

@@ -11,7 +11,9 @@ mod kinds;
 mod lacking;
 mod sharing;
 mod told;
+mod untouched;
 mod vector;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
