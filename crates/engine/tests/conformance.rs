@@ -157,3 +157,9 @@ async fn mongodb_standalone() {
     let mongo = Mongo::builder().standalone().start().await.unwrap();
     run_on_mongodb(Box::leak(Box::new(mongo)), Rights::Sets).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_on_mongodb() {
+    let server = MongoServer::new(Mongo::shared().await.unwrap(), Rights::Documented).await;
+    vectors::mongo::run(&server).await;
+}

@@ -122,3 +122,34 @@ fn concern(w: Bson, within: Duration) -> Document {
 fn list(roles: &BTreeSet<RoleName>) -> Vec<Document> {
     roles.iter().map(|role| doc! { "role": &role.role, "db": &role.database }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Owner;
+    use crate::mongodb::user::custom_data;
+
+    #[test]
+    fn each_change_is_one_command_that_says_everything() {
+        let change = Change { confirmed_within: Duration::from_secs(5) };
+        let account = AccountName::new("a,b").unwrap();
+        let owner = Owner { uid: "uid".into(), admin: "shop/orders".into(), cluster: "blue".into() };
+        let data = custom_data(&owner, None);
+        let roles: BTreeSet<RoleName> =
+            ["readWrite@shop", "read@hr"].iter().map(|role| RoleName::parse(role).unwrap()).collect();
+        let told: Vec<String> = [
+            change.create(&account, &roles, data.clone()),
+            change.create_locked(&account, data.clone()),
+            change.enable(&account, &roles, data),
+            change.adjust(&account, &roles),
+            change.lock(&account),
+            change.lock_confirmed_by(&account, 3, Duration::from_secs(2)),
+            change.drop_user(&account),
+            change.create_role(&RoleName::parse("reader@shop").unwrap()),
+        ]
+        .iter()
+        .map(|request| format!("{} ({}):\n  {}", request.what, request.database, request.command))
+        .collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+}

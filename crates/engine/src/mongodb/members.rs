@@ -232,3 +232,53 @@ impl Sight {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::doc;
+
+    use super::*;
+
+    fn members(answer: &Document) -> Option<Vec<String>> {
+        let hello = Hello::read(answer, false).unwrap();
+        hello.members.map(|members| members.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn members_without_data_are_not_asked() {
+        let answer = doc! {
+            "setName": "rs", "hosts": ["M0:27017", "m1:27018"], "passives": ["m2"], "arbiters": ["m3:27017"],
+        };
+        assert_eq!(members(&answer).unwrap(), ["m0:27017", "m1:27018", "m2:27017"]);
+        assert_eq!(members(&doc! { "isWritablePrimary": true }), None);
+    }
+
+    #[test]
+    fn servers_whose_users_are_made_in_another_way_are_refused() {
+        for answer in [
+            doc! { "msg": "isdbgrid" },
+            // Behind a name of one's own.
+            doc! { "setName": "atlas-x", "hosts": ["ac-shard-00-00.ab1cd.mongodb.net:27017"] },
+            doc! { "setName": "rs0", "hosts": ["orders.cluster-x.eu-west-1.docdb.amazonaws.com:27017"] },
+        ] {
+            assert_eq!(Hello::read(&answer, false).unwrap_err().reason, Reason::Unsupported, "{answer}");
+        }
+    }
+
+    #[test]
+    fn one_member_dialled_directly_does_for_a_set_of_one_only() {
+        let one = doc! { "setName": "rs", "hosts": ["m0:27017"] };
+        assert_eq!(Hello::read(&one, true).unwrap().members, None);
+        let three = doc! { "setName": "rs", "hosts": ["m0:27017", "m1:27017", "m2:27017"] };
+        assert_eq!(Hello::read(&three, true).unwrap_err().reason, Reason::Unsupported);
+    }
+
+    #[test]
+    fn a_member_that_is_away_is_forgotten_when_it_answers() {
+        let away = Away::default();
+        away.add(&["m1:27017".to_owned()]);
+        assert!(away.contains("m1:27017") && !away.contains("m2:27017"));
+        away.remove("m1:27017");
+        assert!(!away.contains("m1:27017"));
+    }
+}

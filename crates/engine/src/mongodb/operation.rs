@@ -86,3 +86,36 @@ impl Operation {
         doc! { "killOp": 1, "op": self.opid.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_told_without_what_they_ask_for() {
+        let users = vec![doc! { "user": r"CN=a\,b", "db": EXTERNAL }, doc! { "user": "bob", "db": "admin" }];
+        let entries = vec![
+            doc! {
+                "effectiveUsers": users.clone(), "opid": 7, "active": true, "ns": "shop.orders", "op": "query",
+                "secs_running": 3_i64, "first": { "k": "find", "v": "orders" },
+            },
+            doc! { "effectiveUsers": users.clone(), "active": false },
+            doc! { "effectiveUsers": users, "opid": 8, "active": true, "op": "command", "first": { "k": "$truncated" } },
+        ];
+        let found = read(&doc! { "cursor": { "firstBatch": entries } });
+        assert_eq!(found.keys().map(AccountName::as_str).collect::<Vec<_>>(), ["a,b"]);
+        let told: Vec<_> = found
+            .into_values()
+            .flatten()
+            .map(|operation| (operation.active, operation.command, operation.namespace, operation.seconds))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (true, "find".to_owned(), "shop.orders".to_owned(), 3),
+                (false, String::new(), String::new(), 0),
+                (true, "command".to_owned(), String::new(), 0),
+            ]
+        );
+    }
+}

@@ -167,3 +167,60 @@ pub(super) fn documents<'a>(
 ) -> impl Iterator<Item = &'a Document> + use<'a> {
     document.get_array(key).ok().into_iter().flatten().filter_map(Bson::as_document)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(user: Document) -> Option<User> {
+        users(&doc! { "users": [user] }).into_values().next()
+    }
+
+    fn restricted(restrictions: Bson) -> Door {
+        let user = doc! { "user": "CN=alice", "db": EXTERNAL, "authenticationRestrictions": restrictions };
+        read(user).unwrap().door
+    }
+
+    #[test]
+    fn who_is_locked_out_is_told_from_who_is_only_restricted() {
+        assert_eq!(restricted(Bson::Array(vec![])), Door::Open);
+        assert_eq!(restricted(nowhere()), Door::Locked);
+        // As the server nests them.
+        assert_eq!(restricted(Bson::Array(vec![nowhere()])), Door::Locked);
+        let here = Bson::Document(doc! { "clientSource": ["10.0.0.0/8"] });
+        assert_eq!(restricted(Bson::Array(vec![here.clone()])), Door::Restricted);
+        // One of them is enough to come in.
+        let both = vec![here, Bson::Document(doc! { "clientSource": ["0.0.0.0"] })];
+        assert_eq!(restricted(Bson::Array(both)), Door::Restricted);
+        let nothing = Bson::Document(doc! { "serverAddress": ["10.0.0.1"] });
+        assert_eq!(restricted(Bson::Array(vec![nothing])), Door::Restricted);
+    }
+
+    #[test]
+    fn only_the_marker_makes_a_user_managed_and_only_the_record_makes_it_ours() {
+        let user =
+            |data: Document| read(doc! { "user": "CN=alice", "db": EXTERNAL, "customData": data }).unwrap();
+        let owner = Owner { uid: "u".into(), admin: "shop/orders".into(), cluster: String::new() };
+        let ours = user(custom_data(&owner, None));
+        assert!(ours.is_managed() && ours.is_of("u") && !ours.is_of("v"));
+        assert_eq!(ours.owner(), Some(owner));
+        let theirs = user(doc! { MARKER: true, "rolecall": "no record" });
+        assert!(theirs.is_managed() && theirs.owner().is_none());
+        for data in [doc! {}, doc! { MARKER: false }, doc! { MARKER: 1 }, doc! { MARKER: "true" }] {
+            assert!(!user(data.clone()).is_managed(), "{data}");
+        }
+    }
+
+    #[test]
+    fn what_else_is_in_custom_data_stays() {
+        let before =
+            read(doc! { "user": "CN=alice", "db": EXTERNAL, "customData": { "team": "blue", MARKER: true } });
+        let owner = Owner { uid: "u".into(), admin: String::new(), cluster: String::new() };
+        assert_eq!(custom_data(&owner, before.as_ref()).get_str("team").unwrap(), "blue");
+    }
+
+    #[test]
+    fn users_of_other_databases_are_no_accounts() {
+        assert!(read(doc! { "user": "CN=alice", "db": "admin" }).is_none());
+    }
+}

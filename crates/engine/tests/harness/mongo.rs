@@ -69,6 +69,16 @@ impl MongoServer {
         Self { mongo, rights, admin, certificate, engine, root, kept: Mutex::default() }
     }
 
+    /// The user as the server has it.
+    pub(crate) async fn document(&self, user: &str) -> Option<Document> {
+        let ask = doc! {
+            "usersInfo": { "user": user_of(user), "db": "$external" },
+            "showCustomData": true, "showAuthenticationRestrictions": true,
+        };
+        let answer = self.run("$external", ask).await;
+        list(&answer, "users").first().map(|user| (*user).clone())
+    }
+
     /// The connections of a user that are still those of this user. One that was thrown out does not come back.
     async fn connected(&self, user: &str) -> u32 {
         let kept = self.kept.lock().unwrap().clone();
@@ -250,12 +260,7 @@ impl Harness for MongoServer {
 
     async fn look(&self, user: &str) -> Option<State> {
         let name = user_of(user);
-        let ask = doc! {
-            "usersInfo": { "user": &name, "db": "$external" },
-            "showCustomData": true, "showAuthenticationRestrictions": true,
-        };
-        let answer = self.run("$external", ask).await;
-        let found = *list(&answer, "users").first()?;
+        let found = self.document(user).await?;
         let custom = found.get_document("customData").cloned().unwrap_or_default();
         let record = custom.get_document("rolecall").ok();
         let text = |key: &str| record.unwrap().get_str(key).unwrap().to_owned();
@@ -267,7 +272,7 @@ impl Harness for MongoServer {
         Some(State {
             managed: custom.get_bool("teleport-auto-user").unwrap_or(false),
             login,
-            memberships: list(found, "roles")
+            memberships: list(&found, "roles")
                 .iter()
                 .map(|role| format!("{}@{}", role.get_str("role").unwrap(), role.get_str("db").unwrap()))
                 .collect::<BTreeSet<_>>(),

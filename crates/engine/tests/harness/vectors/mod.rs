@@ -5,6 +5,7 @@
 
 mod end;
 mod integration;
+pub(crate) mod mongo;
 mod pure;
 mod start;
 
@@ -53,8 +54,8 @@ const KINDS: &[(&str, Where)] = &[
     ("pg_update_permissions", Where::Elsewhere("the tests of permission sets")),
     ("pg_remove_permissions", Where::Elsewhere("the tests of permission sets")),
     ("redshift_lifecycle", Where::Elsewhere("nobody: Redshift is not built")),
-    ("mongo_role_parse", Where::Elsewhere("nobody: MongoDB is not built")),
-    ("mongo_lifecycle", Where::Elsewhere("nobody: MongoDB is not built")),
+    ("mongo_role_parse", Where::Here),
+    ("mongo_lifecycle", Where::Elsewhere("the vectors on MongoDB")),
 ];
 
 /// Kinds of the policy crate, which may lie in the same directory.
@@ -112,20 +113,9 @@ enum Done {
 
 /// Runs every case of every kind, and only then says which failed.
 pub(crate) async fn run(name: &str, server: &dyn Server) {
-    let directory = std::env::var_os("ROLECALL_VECTORS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"), PathBuf::from);
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(&directory)
-        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .collect();
-    paths.sort();
     let mut failed = Vec::new();
     let mut ran = 0;
-    for path in paths {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let file: File =
-            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    for (path, file) in files() {
         match KINDS.iter().find(|(kind, _)| *kind == file.kind) {
             Some((_, Where::Here)) => {}
             Some((kind, Where::Elsewhere(who))) => {
@@ -151,12 +141,36 @@ pub(crate) async fn run(name: &str, server: &dyn Server) {
     assert!(ran > 0, "no case ran");
 }
 
+/// The files of cases, by name.
+fn files() -> Vec<(PathBuf, File)> {
+    let directory = std::env::var_os("ROLECALL_VECTORS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"), PathBuf::from);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(&directory)
+        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let file = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        (path, file)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// The cases of one kind.
+fn cases(kind: &str) -> Vec<Case> {
+    files().into_iter().filter(|(_, file)| file.kind == kind).flat_map(|(_, file)| file.cases).collect()
+}
+
 async fn check(server: &dyn Server, kind: &str, case: &Case) -> Outcome {
     match kind {
         "pg_activate" => start::activate(server, read(&case.input)?, read(&case.expect)?).await,
         "pg_deactivate" | "pg_delete" => end::end(server, read(&case.input)?, read(&case.expect)?).await,
         "pg_role_preparation" => pure::role_preparation(read(&case.input)?, read(&case.expect)?),
         "retry_classification" => pure::retry(read(&case.input)?, read(&case.expect)?),
+        "mongo_role_parse" => mongo::parse_roles(&read(&case.input)?, &read(&case.expect)?),
         "auto_user_support" => pure::support(read(&case.input)?, read(&case.expect)?),
         "session_integration" => {
             integration::integration(server, read(&case.input)?, read(&case.expect)?).await

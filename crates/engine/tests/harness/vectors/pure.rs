@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rolecall_engine::mongodb::Address;
 use rolecall_engine::postgres::{Platform, parse_address, sqlstate};
 use serde::Deserialize;
 
@@ -76,8 +77,14 @@ pub(super) struct Capable {
 }
 
 pub(super) fn support(input: SupportInput, expect: SupportExpect) -> Outcome {
+    if input.protocol == "mongodb" {
+        let reason = Address::parse(&input.uri).err().map(|error| error.reason.to_string());
+        same("supported", &reason.is_none(), &expect.supported)?;
+        same("reason", &reason, &expect.reason)?;
+        return Ok(Done::Checked);
+    }
     if input.protocol != "postgres" {
-        return Ok(Done::LeftTo("nobody: neither Redshift nor MongoDB is built"));
+        return Ok(Done::LeftTo("nobody: Redshift is not built"));
     }
     let (host, _) = parse_address(&input.uri).map_err(|error| error.to_string())?;
     let found = Platform::of_host(&host);
