@@ -1,6 +1,6 @@
 //! Counting what sets hold, for their outcomes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use rolecall_policy::{DbObject, Privilege, PrivilegeSet};
 
@@ -40,24 +40,26 @@ pub(crate) fn granted(
 
 /// How many objects a set held something on that it holds no more.
 pub(crate) fn revoked(before: &SetState, after: &SetState) -> BTreeMap<Privilege, usize> {
-    let (before, after) = (by_object(before), by_object(after));
+    let objects = before.held.iter().map(|held| held.object + 1).max().unwrap_or(0);
+    let (before, after) = (by_object(before, objects), by_object(after, objects));
     let mut counts = BTreeMap::new();
-    for (object, privileges) in before {
-        let lost = privileges.difference(after.get(&object).copied().unwrap_or_default());
-        for privilege in lost.iter() {
+    for (before, after) in before.into_iter().zip(after) {
+        for privilege in before.difference(after).iter() {
             *counts.entry(privilege).or_default() += 1;
         }
     }
     counts
 }
 
-fn by_object(state: &SetState) -> HashMap<usize, PrivilegeSet> {
-    let mut held: HashMap<usize, PrivilegeSet> = HashMap::with_capacity(state.held.len());
+/// What a set holds on each of the first objects.
+fn by_object(state: &SetState, objects: usize) -> Vec<PrivilegeSet> {
+    let mut by_object = vec![PrivilegeSet::EMPTY; objects];
     for Held { object, privileges, .. } in &state.held {
-        let has = held.entry(*object).or_default();
-        *has = has.union(*privileges);
+        if let Some(has) = by_object.get_mut(*object) {
+            *has = has.union(*privileges);
+        }
     }
-    held
+    by_object
 }
 
 fn near_limit(wish: &SetWish, catalog: &Catalog) -> Vec<(DbObject, u32)> {

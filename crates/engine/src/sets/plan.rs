@@ -1,6 +1,6 @@
 //! From what a set should hold and what it holds to what has to change: pure, printable.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -84,10 +84,10 @@ pub(crate) fn plan_from(wish: &SetWish, catalog: &Catalog, state: Option<&SetSta
         ..SetPlan::default()
     };
     let class = |object: usize| ObjectClass::of(catalog.objects[object].kind);
-    let mut has: HashMap<usize, PrivilegeSet> = HashMap::with_capacity(held.len());
+    let mut has = vec![PrivilegeSet::EMPTY; catalog.objects.len()];
     let mut revokes: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for Held { object, grantor, privileges, grantable } in held {
-        let may = allowed.get(object).copied().unwrap_or_default();
+        let may = allowed[*object];
         let (kept, excess) = (privileges.intersection(may), privileges.difference(may));
         let option = grantable.intersection(may);
         for (taken, option_only) in [(excess, false), (option, true)] {
@@ -96,8 +96,7 @@ pub(crate) fn plan_from(wish: &SetWish, catalog: &Catalog, state: Option<&SetSta
                 revokes.entry(key).or_default().push(*object);
             }
         }
-        let has = has.entry(*object).or_default();
-        *has = has.union(kept);
+        has[*object] = has[*object].union(kept);
     }
     plan.revokes = chunked(revokes)
         .map(|((class, privileges, grantor, option_only), objects)| RevokeGroup {
@@ -109,8 +108,8 @@ pub(crate) fn plan_from(wish: &SetWish, catalog: &Catalog, state: Option<&SetSta
         })
         .collect();
     let mut grants: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for (object, privileges) in wanted {
-        let lacking = privileges.difference(has.get(&object).copied().unwrap_or_default());
+    for (object, (wanted, has)) in wanted.into_iter().zip(has).enumerate() {
+        let lacking = wanted.difference(has);
         if !lacking.is_empty() {
             grants.entry((class(object), lacking)).or_default().push(object);
         }
@@ -121,30 +120,25 @@ pub(crate) fn plan_from(wish: &SetWish, catalog: &Catalog, state: Option<&SetSta
     plan
 }
 
-/// What the set must hold, ascending by object, and what it may.
-fn expected(
-    wish: &SetWish,
-    catalog: &Catalog,
-) -> (BTreeMap<usize, PrivilegeSet>, BTreeMap<usize, PrivilegeSet>) {
+/// What the set must hold on each object, and what it may.
+fn expected(wish: &SetWish, catalog: &Catalog) -> (Vec<PrivilegeSet>, Vec<PrivilegeSet>) {
     let usage = PrivilegeSet::from_iter([Privilege::Usage]);
-    let mut wanted: BTreeMap<usize, PrivilegeSet> = BTreeMap::new();
-    let mut schemas: BTreeSet<&str> = BTreeSet::new();
+    let mut wanted = vec![PrivilegeSet::EMPTY; catalog.objects.len()];
+    let mut schemas: HashSet<&str> = HashSet::new();
     for (object, privileges) in &wish.wanted {
         let Some(facts) = catalog.objects.get(*object) else { continue };
-        let privileges =
+        wanted[*object] =
             privileges.intersection(PrivilegeSet::of_kind(facts.kind)).difference(catalog.unknown);
-        if !privileges.is_empty() {
-            wanted.insert(*object, privileges);
+        if !wanted[*object].is_empty() {
             schemas.insert(&facts.schema);
         }
     }
     let mut allowed = wanted.clone();
-    let objects = catalog.objects.iter().enumerate();
-    for (object, _) in objects.filter(|(_, o)| o.kind == ObjectKind::Schema && schemas.contains(&*o.schema)) {
-        for (map, implied) in [(&mut allowed, true), (&mut wanted, !catalog.open_schemas.contains(&object))] {
-            if implied {
-                let privileges = map.entry(object).or_default();
-                *privileges = privileges.union(usage);
+    for (number, object) in catalog.objects.iter().enumerate() {
+        if object.kind == ObjectKind::Schema && schemas.contains(&*object.schema) {
+            allowed[number] = allowed[number].union(usage);
+            if !catalog.open_schemas.contains(&number) {
+                wanted[number] = wanted[number].union(usage);
             }
         }
     }

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use rolecall_policy::ObjectKind;
 
 pub(super) use query::{Only, held, is_stray};
-pub(super) use rows::{Index, state_of};
+pub(super) use rows::{Index, numbers, state_of};
 
 use super::Postgres;
 use super::message::Message;

@@ -50,7 +50,10 @@ SELECT 'e', NULL, NULL, NULL, NULL, NULL WHERE {announced}"
     )
 }
 
-/// What sets hold: `h`, number, catalogue, set, grantor, privileges (`SELECT,UPDATE*`: the latter can be passed on).
+/// What sets hold: `h`, numbers, catalogue, set, grantor, privileges (`SELECT,UPDATE*`: the latter can be passed on).
+///
+/// Thousands of objects have the same access list, as the same grants were made on them: each list is taken apart once.
+///
 /// The sets themselves: `s`, name, record, whether it connects, whether it has what no set has.
 pub(in crate::postgres) fn held<'a>(
     sets: impl Iterator<Item = &'a str>,
@@ -72,14 +75,16 @@ pub(in crate::postgres) fn held<'a>(
             }
         };
         format!(
-            "SELECT 'h' AS row, o.oid::pg_catalog.text AS a, '{letter}' AS b, s.rolname::pg_catalog.text AS c,
-  COALESCE(g.rolname::pg_catalog.text, a.grantor::pg_catalog.text) AS d,
-  pg_catalog.string_agg(CASE WHEN a.is_grantable THEN a.privilege_type || '*' ELSE a.privilege_type END, ',') AS e
-FROM pg_catalog.{relation} o CROSS JOIN LATERAL pg_catalog.aclexplode(o.{list}) a
-JOIN (SELECT r.oid, r.rolname FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ({sets})) s ON s.oid = a.grantee
-LEFT JOIN pg_catalog.pg_roles g ON g.oid = a.grantor
-WHERE o.{list} IS NOT NULL{among}
-GROUP BY o.oid, s.rolname, g.rolname, a.grantor"
+            "SELECT 'h' AS row, pg_catalog.array_to_string(l.ids, ',') AS a, '{letter}' AS b, s.rolname::pg_catalog.text AS c,
+  COALESCE(g.rolname::pg_catalog.text, h.grantor::pg_catalog.text) AS d, h.privileges AS e
+FROM (SELECT o.{list} AS list, pg_catalog.array_agg(o.oid) AS ids FROM pg_catalog.{relation} o
+    WHERE o.{list} IS NOT NULL{among} GROUP BY o.{list}) l
+CROSS JOIN LATERAL (SELECT a.grantee, a.grantor,
+    pg_catalog.string_agg(CASE WHEN a.is_grantable THEN a.privilege_type || '*' ELSE a.privilege_type END, ',') AS privileges
+  FROM pg_catalog.aclexplode(l.list) a
+  WHERE a.grantee = ANY (ARRAY(SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ({sets})))
+  GROUP BY a.grantee, a.grantor) h
+JOIN pg_catalog.pg_roles s ON s.oid = h.grantee LEFT JOIN pg_catalog.pg_roles g ON g.oid = h.grantor"
         )
     };
     let [classes, procs, namespaces] = [Table::Class, Table::Proc, Table::Namespace].map(held);

@@ -70,13 +70,13 @@ pub(in crate::postgres) fn state_of(rows: &[SimpleQueryRow], index: &Index) -> V
             Some("p") => Table::Proc,
             _ => Table::Namespace,
         };
-        let object = number(row, 1).and_then(|id| index.get(&(table, id)).copied());
-        if let (Some(object), Some(set), Some(grantor), Some(list)) =
-            (object, row.get(3), row.get(4), row.get(5))
-        {
+        if let (Some(set), Some(grantor), Some(list)) = (row.get(3), row.get(4), row.get(5)) {
             let (privileges, grantable) = privileges(list);
             let grantor = names.of(grantor);
-            held.entry(set).or_default().push(Held { object, grantor, privileges, grantable });
+            let objects = numbers(row, 1).filter_map(|id| index.get(&(table, id)).copied());
+            let all =
+                objects.map(|object| Held { object, grantor: Arc::clone(&grantor), privileges, grantable });
+            held.entry(set).or_default().extend(all);
         }
     }
     let sets = rows.iter().filter(|row| row.get(0) == Some("s"));
@@ -120,6 +120,11 @@ fn privileges(list: &str) -> (PrivilegeSet, PrivilegeSet) {
 
 fn number(row: &SimpleQueryRow, column: usize) -> Option<u32> {
     row.get(column)?.parse().ok()
+}
+
+/// `16385,16390`
+pub(in crate::postgres) fn numbers(row: &SimpleQueryRow, column: usize) -> impl Iterator<Item = u32> + '_ {
+    row.get(column).unwrap_or_default().split(',').filter_map(|number| number.parse().ok())
 }
 
 /// Thousands of objects have the same schema, and thousands of grants the same grantor.

@@ -107,18 +107,14 @@ fn statement(who: Who<'_>, class: ObjectClass, privileges: PrivilegeSet, ids: &[
         ObjectClass::Sequence => ("o.relnamespace", " AND o.relkind = 'S'"),
         ObjectClass::Table | ObjectClass::Collection => ("o.relnamespace", ""),
     };
-    let (label, guarded) = match class {
-        ObjectClass::Schema => ("o.label", "o.nspname AS nspname"),
-        _ => (name, "NULL AS nspname"),
-    };
+    // Asked before anything else is looked at, as OFFSET 0 sees to: the name is only of what the answer holds.
+    let schema_name = if class == ObjectClass::Schema { "o.nspname" } else { "NULL" };
     format!(
-        "SELECT o.oid, {label}, COALESCE(pg_catalog.quote_ident(n.nspname), ''), o.lacking, closed.oid IS NOT NULL
-FROM (SELECT o.oid, {schema} AS schema, {guarded}, {quoted} AS label,
-    pg_catalog.concat_ws(',', {lacking}) AS lacking
+        "SELECT o.oid, {name}, COALESCE(pg_catalog.quote_ident(n.nspname), ''), o.lacking, closed.oid IS NOT NULL
+FROM (SELECT o.oid, {schema} AS schema, {schema_name} AS nspname, pg_catalog.concat_ws(',', {lacking}) AS lacking
   FROM {relation} o WHERE o.oid = ANY ({ids}){among} OFFSET 0) o
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = o.schema
 LEFT JOIN (SELECT s.oid FROM pg_catalog.pg_namespace s WHERE NOT pg_catalog.has_schema_privilege(s.oid, 'USAGE') OFFSET 0)
-  closed ON closed.oid = o.schema{all}",
-        quoted = if class == ObjectClass::Schema { name } else { "NULL" },
+  closed ON closed.oid = o.schema{all}"
     )
 }

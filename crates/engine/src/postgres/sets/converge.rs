@@ -91,15 +91,18 @@ impl Postgres {
             no_connect: None,
         };
         let found = work.state.clone();
-        if plan.create || plan.record {
-            self.make_set(place, wish).await?;
-        }
+        let is_new = (plan.create || plan.record) && self.make_set(place, wish).await?;
         if plan.sweep {
             self.sweep(place, dialect, &wish.role, &catalog.database).await?;
         }
-        if plan.create || plan.sweep {
+        if is_new {
+            let record = Some(wish.record.clone());
+            work.state = SetState { record, connects: catalog.open, ..SetState::default() };
+        } else if plan.create || plan.sweep {
             // A set may have come to be since the catalogue was read, and sweeping takes more than was planned.
             work.read_back(&Only::Everything).await?;
+        }
+        if is_new || plan.create || plan.sweep {
             plan = work.plan();
         }
         if plan.connect {

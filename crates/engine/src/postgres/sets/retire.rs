@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::super::message::{Message, Needs};
-use super::super::objects::{Only, held};
+use super::super::objects::{Only, held, numbers};
 use super::super::observe::parse;
 use super::super::quote::{identifier, is_possible, literal};
 use super::super::rights;
@@ -92,11 +92,9 @@ impl Postgres {
                 Some("p") => Table::Proc,
                 _ => Table::Namespace,
             };
-            if let (Some(Ok(id)), Some(grantor), Some(list)) =
-                (row.get(1).map(str::parse), row.get(4), row.get(5))
-            {
+            if let (Some(grantor), Some(list)) = (row.get(4), row.get(5)) {
                 // The privileges are named, as for ALL the server might look for the grants of another grantor.
-                groups.entry((table, grantor, list.replace('*', ""))).or_default().push(id);
+                groups.entry((table, grantor, list.replace('*', ""))).or_default().extend(numbers(row, 1));
             }
         }
         let mut refused = Refused::new();

@@ -14,8 +14,8 @@ use crate::{Class, Error, Reason, SetWish};
 
 impl Postgres {
     /// Makes the role of a set, or finds it, and records what it stands for. One that carries no record of ours is
-    /// left alone.
-    pub(super) async fn make_set(&self, place: &Place, wish: &SetWish) -> Result<(), Error> {
+    /// left alone. True where it is new, so that it holds nothing yet.
+    pub(super) async fn make_set(&self, place: &Place, wish: &SetWish) -> Result<bool, Error> {
         match self.server.run(place, &make(wish)).await {
             Err(error) if error.code == NOT_OURS => {
                 let role = identifier(&wish.role);
@@ -27,7 +27,7 @@ impl Postgres {
                     ..error
                 })
             }
-            result => result.map(drop),
+            result => Ok(result?.rows().is_empty()),
         }
     }
 
@@ -62,6 +62,10 @@ impl Postgres {
 fn make(wish: &SetWish) -> Message {
     let (role, text) = (identifier(&wish.role), literal(&wish.role));
     let mut message = Message::new();
+    message.ask(
+        format!("looking for the permission set {role}"),
+        format!("SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = {text}"),
+    );
     let (what, sql) = create_role(&wish.role);
     message.push_needing(Needs::CreateRole, what, sql);
     // Written first, so that no other transaction changes it before this one ends.
