@@ -5,27 +5,28 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use rolecall_engine::account::{Enabled, WantedRole};
 use rolecall_engine::plan;
-use rolecall_engine::postgres::{Auth, Config, Postgres as Engine, Tls};
-use rolecall_engine::{AccountName, Desired, Engine as _, Owner, Want};
-use rolecall_testbed::{PgVersion, Postgres, rows};
+use rolecall_engine::postgres::Postgres as Engine;
+use rolecall_engine::{AccountName, Desired, Engine as _, Want};
+use rolecall_testbed::{Postgres, rows};
 
-const ADMIN: &str = "admin";
+use common::{ADMIN, numbers, owner};
+
 const KEPT: [usize; 3] = [0, 1_000, 10_000];
 const ONE_BY_ONE: usize = 30;
 const AT_ONCE: usize = 200;
 
 fn main() {
-    let kept: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
-    let kept = if kept.is_empty() { KEPT.to_vec() } else { kept };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        for kept in kept {
+        for kept in numbers(&KEPT) {
             Place::new(kept).await.measure().await;
         }
     });
@@ -40,27 +41,12 @@ struct Place {
 
 impl Place {
     async fn new(kept: usize) -> Self {
-        let version = match std::env::var("ROLECALL_BENCH_POSTGRES").as_deref() {
-            Ok("15") => PgVersion::V15,
-            Ok("16") => PgVersion::V16,
-            Ok("18") => PgVersion::V18,
-            _ => PgVersion::V17,
-        };
-        let pg = Postgres::start(version).await.unwrap();
-        let certificate = pg.create_admin(ADMIN).await.unwrap();
+        let (pg, engine) = common::start().await;
         let setup = format!(
             "create role reader; create role writer; grant reader, writer to {ADMIN} with admin option"
         );
         pg.sql("postgres", &setup).await.unwrap();
-        let auth = Auth::X509 {
-            cert_pem: certificate.cert_pem.clone(),
-            key_pem: certificate.key_pem.clone().into(),
-        };
-        let mut config = Config::new(pg.host(), pg.port(), ADMIN, auth);
-        config.tls = Tls { ca_pem: Some(pg.server_ca_pem().to_owned()), ..Tls::default() };
-        let engine = Engine::new(config).unwrap();
-        engine.probe(&Default::default()).await.unwrap();
-        let admin = pg.connect("postgres", &certificate).await.unwrap();
+        let admin = pg.connect("postgres", &pg.client_cert(ADMIN).unwrap()).await.unwrap();
         // The superuser grants the marker, because that costs the admin user more with each.
         let create = format!(
             "do $$ begin for i in 1..{kept} loop execute format('create role kept%s', i); end loop; end $$"
@@ -139,7 +125,7 @@ fn started(user: &str) -> Desired {
     let roles = ["reader", "writer"].map(|role| (role.to_owned(), WantedRole::default()));
     Desired {
         account: AccountName::new(user).unwrap(),
-        owner: Owner { uid: "1".to_owned(), admin: "shop/orders".to_owned(), cluster: String::new() },
+        owner: owner(),
         session_database: Some("postgres".to_owned()),
         want: Want::Enabled(Enabled {
             roles: roles.into(),

@@ -19,9 +19,9 @@ enum What {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Permission sets beside 10, 1,000 and 50,000 tables, on a real server, beside bare GRANTs.
+    /// Permission sets on servers with 10, 1,000 and 50,000 tables, beside bare GRANTs; 2,000 users on one table.
     Objects {
-        /// Arguments of the benchmark: numbers of tables.
+        /// Arguments of the benchmark: numbers of tables, and `users=<number>`.
         #[arg(last = true)]
         arguments: Vec<String>,
     },
@@ -38,16 +38,16 @@ enum What {
 /// # Errors
 /// When it fails.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    // These wait for servers most of the time: linking them with LTO would take minutes for nothing.
+    let quick = ["--config", "profile.bench.lto=\"off\"", "--config", "profile.bench.codegen-units=16"];
     match &args.what {
         What::Sessions { arguments } => {
-            // The client waits for others most of the time: linking it with LTO would take minutes for nothing.
-            let quick =
-                ["--config", "profile.bench.lto=\"off\"", "--config", "profile.bench.codegen-units=16"];
             let which = ["--package", "rolecall-xtask", "--bench", "sessions"];
             bench(&[which, quick].concat(), arguments)
         }
         What::Objects { arguments } => {
-            bench(&["--package", "rolecall-engine", "--bench", "objects"], arguments)
+            let which = ["--package", "rolecall-engine", "--bench", "objects"];
+            bench(&[which, quick].concat(), arguments)
         }
         What::Policy { arguments } => bench(&["--package", "rolecall-policy"], arguments),
     }

@@ -1,5 +1,6 @@
 //! Accounts activate, others grant, sets are converged: all at the same time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,22 +24,33 @@ async fn sixteen_accounts_activate_while_sets_are_converged_and_a_dba_grants() {
         let dba = {
             let (shop, done, other) = (Arc::clone(&shop), Arc::clone(&done), unique("other"));
             tokio::spawn(async move {
-                shop.sql(&format!("create role {other}")).await;
+                shop.sql(&format!("create role {other}; create role {other}_kept")).await;
                 let client = shop.bench.pg.superuser(&shop.database).await.unwrap();
-                let mut grants = 0;
+                let mut kept = BTreeSet::new();
+                let mut next = (1..=200).cycle();
                 while !done.load(Ordering::Relaxed) {
+                    // What was said to be granted must not get lost in a grant of ours on the same table.
+                    for table in next.by_ref().take(20) {
+                        let grant = format!("grant delete on app.t{table} to {other}_kept");
+                        if client.batch_execute(&grant).await.is_ok() {
+                            kept.insert(table);
+                        }
+                    }
                     for table in 1..=200 {
                         // What a person would do by hand: now and then it meets the same row.
                         let _ = client
                             .batch_execute(&format!("grant select, insert on app.t{table} to {other}"))
                             .await;
-                        grants += 1;
                     }
                     let _ = client
                         .batch_execute(&format!("revoke all on all tables in schema app from {other}"))
                         .await;
                 }
-                grants
+                let held = format!(
+                    "select count(*)::text from pg_class, aclexplode(relacl) a where a.grantee = '{other}_kept'::regrole"
+                );
+                assert_eq!(shop.value(&held).await, kept.len().to_string(), "{version:?}");
+                kept.len()
             })
         };
         let accounts: Vec<_> = (0..16)
@@ -83,5 +95,49 @@ async fn sixteen_accounts_activate_while_sets_are_converged_and_a_dba_grants() {
             let held = shop.holds(set).await.iter().filter(|(privilege, _)| privilege == "SELECT").count();
             assert_eq!(held, 200, "{version:?}");
         }
+        let deadlocks =
+            format!("select deadlocks::text from pg_stat_database where datname = '{}'", shop.database);
+        assert_eq!(shop.value(&deadlocks).await, "0", "{version:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tables_come_and_go_while_a_set_is_converged() {
+    for version in PgVersion::ALL {
+        let tables = "do $$ begin for i in 1..50 loop execute format('create table app.t%s (id int)', i); end loop; end $$";
+        let shop = Arc::new(Shop::new(version, Rights::MemberOfOwner, tables).await);
+        let set = shop.set();
+        let done = Arc::new(AtomicBool::new(false));
+        let others = {
+            let (shop, done) = (Arc::clone(&shop), Arc::clone(&done));
+            tokio::spawn(async move {
+                let client = shop.bench.pg.superuser(&shop.database).await.unwrap();
+                client.batch_execute(&format!("set role {}", shop.owner)).await.unwrap();
+                let mut dropped = 0;
+                while !done.load(Ordering::Relaxed) {
+                    for table in 0..20 {
+                        let create = format!("create table app.passing{table} (id int)");
+                        client.batch_execute(&create).await.unwrap();
+                    }
+                    for table in 0..20 {
+                        // It may meet a grant on its row.
+                        let drop = format!("drop table if exists app.passing{table}");
+                        while client.batch_execute(&drop).await.is_err() {}
+                        dropped += 1;
+                    }
+                }
+                dropped
+            })
+        };
+        for round in 0..15 {
+            let wanted = if round % 2 == 0 { "SELECT, UPDATE" } else { "SELECT" };
+            let outcome = shop.converge(&set, &[(wanted, "*")]).await;
+            assert!(outcome.is_complete(), "{version:?}: {outcome:#?}");
+        }
+        done.store(true, Ordering::Relaxed);
+        assert!(others.await.unwrap() > 0);
+        shop.reach(&set, &[("SELECT", "*")]).await;
+        let held = shop.holds(&set).await.iter().filter(|(privilege, _)| privilege == "SELECT").count();
+        assert_eq!(held, 50, "{version:?}");
     }
 }

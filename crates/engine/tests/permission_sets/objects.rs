@@ -85,6 +85,29 @@ async fn any_name_is_read_and_granted() {
 }
 
 #[tokio::test]
+async fn what_belongs_to_an_extension_is_granted_and_taken_like_anything_else() {
+    for version in PgVersion::ALL {
+        let shop = Shop::new(version, Rights::Superuser, "").await;
+        shop.sql(
+            "create extension hstore schema app; create table app.ext (id int);
+             alter extension hstore add table app.ext; revoke execute on all routines in schema app from public",
+        )
+        .await;
+        let set = shop.set();
+        let wanted = [("SELECT", "app.ext"), ("EXECUTE", "app.hstore_to_json")];
+        shop.reach(&set, &wanted).await;
+        let held = shop.holds(&set).await;
+        for one in [("SELECT", "app.ext"), ("EXECUTE", "app.hstore_to_json(app.hstore)")] {
+            assert!(held.contains(&(one.0.to_owned(), one.1.to_owned())), "{version:?}: {held:?}");
+        }
+        // What a dump of the extension would restore is not touched.
+        let initial = "select count(*)::text from pg_init_privs, aclexplode(initprivs) a where a.grantee in (select oid from pg_roles where rolname like 'rolecall:%')";
+        assert_eq!(shop.value(initial).await, "0", "{version:?}");
+        assert!(shop.bench.engine.drop_set(&set, "uid-1").await.unwrap().dropped, "{version:?}");
+    }
+}
+
+#[tokio::test]
 async fn ten_thousand_schemas_are_read_and_granted() {
     let shop = Shop::new(PgVersion::V18, Rights::MemberOfOwner, "").await;
     shop.make("do $$ begin for i in 1..10000 loop execute format('create schema s%s', i); if i % 500 = 0 then execute format('create table s%s.t (id int)', i); end if; end loop; end $$").await;
