@@ -32,9 +32,7 @@ pub(crate) async fn measure(users: usize) {
         told(first),
         told(last)
     );
-    place
-        .sql(&format!("do $$ begin for i in 1..4000 loop execute 'create role naive' || i; end loop; end $$"))
-        .await;
+    place.sql("do $$ begin for i in 1..4000 loop execute 'create role naive' || i; end loop; end $$").await;
     let client = place.pg.superuser("shop").await.unwrap();
     client.batch_execute(&format!("set session authorization {ADMIN}")).await.unwrap();
     for user in 1..=4000 {

@@ -42,9 +42,11 @@ async fn sixteen_accounts_activate_while_sets_are_converged_and_a_dba_grants() {
                             .batch_execute(&format!("grant select, insert on app.t{table} to {other}"))
                             .await;
                     }
-                    let _ = client
-                        .batch_execute(&format!("revoke all on all tables in schema app from {other}"))
-                        .await;
+                    // One by one: a statement on many tables can wait for one of ours, and ours for it.
+                    for table in 1..=200 {
+                        let revoke = format!("revoke all on app.t{table} from {other}");
+                        let _ = client.batch_execute(&revoke).await;
+                    }
                 }
                 let held = format!(
                     "select count(*)::text from pg_class, aclexplode(relacl) a where a.grantee = '{other}_kept'::regrole"
@@ -115,6 +117,10 @@ async fn tables_come_and_go_while_a_set_is_converged() {
                 client.batch_execute(&format!("set role {}", shop.owner)).await.unwrap();
                 let mut dropped = 0;
                 while !done.load(Ordering::Relaxed) {
+                    // On all of them: the server may have to end this statement or one of ours.
+                    let all = "on all tables in schema app";
+                    let _ = client.batch_execute(&format!("grant references {all} to public")).await;
+                    let _ = client.batch_execute(&format!("revoke references {all} from public")).await;
                     for table in 0..20 {
                         let create = format!("create table app.passing{table} (id int)");
                         client.batch_execute(&create).await.unwrap();

@@ -78,13 +78,13 @@ impl Postgres {
     }
 }
 
+/// What may be done with an object follows from its owner and its access list, which thousands of objects have in common:
+/// one of each such group is asked about. Answers are by object.
 fn statement(who: Who<'_>, class: ObjectClass, privileges: PrivilegeSet, ids: &[u32]) -> String {
     let table = table_of(class);
     let (relation, name, ids) = (relation_of(table), name_of(table), numbers(ids.iter().copied()));
     let (grantee, option, all) = match who {
-        Who::Admin => {
-            (String::new(), " WITH GRANT OPTION", " WHERE o.lacking <> '' OR closed.oid IS NOT NULL")
-        }
+        Who::Admin => (String::new(), " WITH GRANT OPTION", " WHERE g.lacking <> '' OR g.closed"),
         Who::Set(set) => (format!("{}::pg_catalog.name, ", literal(set)), "", ""),
     };
     let function = match class {
@@ -96,25 +96,28 @@ fn statement(who: Who<'_>, class: ObjectClass, privileges: PrivilegeSet, ids: &[
     let lacking: Vec<String> = privileges
         .iter()
         .map(|one| {
-            format!("CASE WHEN NOT pg_catalog.{function}({grantee}o.oid, '{one}{option}') THEN '{one}' END")
+            format!("CASE WHEN NOT pg_catalog.{function}({grantee}l.one, '{one}{option}') THEN '{one}' END")
         })
         .collect();
     let lacking = lacking.join(", ");
     // has_sequence_privilege fails for what is no sequence; a number may have been given anew.
-    let (schema, among) = match class {
-        ObjectClass::Schema => ("NULL::pg_catalog.oid", ""),
-        ObjectClass::Routine => ("o.pronamespace", ""),
-        ObjectClass::Sequence => ("o.relnamespace", " AND o.relkind = 'S'"),
-        ObjectClass::Table | ObjectClass::Collection => ("o.relnamespace", ""),
+    let (schema, alike, among) = match class {
+        ObjectClass::Schema => ("NULL::pg_catalog.oid", "o.nspowner, o.nspacl", ""),
+        ObjectClass::Routine => ("o.pronamespace", "o.pronamespace, o.proowner, o.proacl", ""),
+        ObjectClass::Sequence => {
+            ("o.relnamespace", "o.relnamespace, o.relowner, o.relacl", " AND o.relkind = 'S'")
+        }
+        ObjectClass::Table | ObjectClass::Collection => {
+            ("o.relnamespace", "o.relnamespace, o.relkind, o.relowner, o.relacl", "")
+        }
     };
-    // Asked before anything else is looked at, as OFFSET 0 sees to: the name is only of what the answer holds.
-    let schema_name = if class == ObjectClass::Schema { "o.nspname" } else { "NULL" };
     format!(
-        "SELECT o.oid, {name}, COALESCE(pg_catalog.quote_ident(n.nspname), ''), o.lacking, closed.oid IS NOT NULL
-FROM (SELECT o.oid, {schema} AS schema, {schema_name} AS nspname, pg_catalog.concat_ws(',', {lacking}) AS lacking
-  FROM {relation} o WHERE o.oid = ANY ({ids}){among} OFFSET 0) o
-LEFT JOIN pg_catalog.pg_namespace n ON n.oid = o.schema
-LEFT JOIN (SELECT s.oid FROM pg_catalog.pg_namespace s WHERE NOT pg_catalog.has_schema_privilege(s.oid, 'USAGE') OFFSET 0)
-  closed ON closed.oid = o.schema{all}"
+        "SELECT o.oid, {name}, COALESCE(pg_catalog.quote_ident(n.nspname), ''), g.lacking, g.closed
+FROM (SELECT l.ids, l.schema, pg_catalog.concat_ws(',', {lacking}) AS lacking,
+    COALESCE(NOT pg_catalog.has_schema_privilege(l.schema, 'USAGE'), false) AS closed
+  FROM (SELECT {schema} AS schema, pg_catalog.min(o.oid) AS one, pg_catalog.array_agg(o.oid) AS ids
+    FROM {relation} o WHERE o.oid = ANY ({ids}){among} GROUP BY {alike} OFFSET 0) l OFFSET 0) g
+CROSS JOIN LATERAL pg_catalog.unnest(g.ids) i (oid) JOIN {relation} o ON o.oid = i.oid
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid = g.schema{all}"
     )
 }

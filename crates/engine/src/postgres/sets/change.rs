@@ -3,6 +3,10 @@
 //! Objects are told by their numbers, and named by the server at the moment of the change: what was dropped since is
 //! passed over, and what got its name is not touched. Where the server refuses a statement, it is halved until the
 //! objects are found that it refuses; the others get what they should.
+//!
+//! A statement locks the rows of its objects one after the other (from 17 on to the end of the transaction), always in the
+//! order of their numbers, so that two of ours never wait for each other. One of somebody else's on many objects may be in
+//! another order: then the server ends one of both, and ours runs again.
 
 use std::collections::BTreeMap;
 
@@ -111,7 +115,7 @@ impl Change<'_> {
             "DECLARE
   list pg_catalog.text;
 BEGIN
-  SELECT pg_catalog.string_agg({name}, ', ') INTO list FROM {relation} o WHERE o.oid = ANY ({});
+  SELECT pg_catalog.string_agg({name}, ', ' ORDER BY o.oid) INTO list FROM {relation} o WHERE o.oid = ANY ({});
   IF list IS NOT NULL THEN{become_grantor}
     EXECUTE {} || list || {};
   END IF;
