@@ -66,6 +66,14 @@ impl Blocked {
     pub fn permanent(reason: &'static str, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), permanent: true }
     }
+
+    /// The DatabaseAdmin says nowhere who its admin user is.
+    pub fn no_admin_user() -> Self {
+        Self::new(
+            reasons::MISSING_ADMIN_USER,
+            "no admin user is named; set spec.adminUser.name or the label teleport.dev/db-admin",
+        )
+    }
 }
 
 /// Decides what a user gets on a database.

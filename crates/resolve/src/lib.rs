@@ -5,13 +5,17 @@
 mod admin;
 mod convert;
 mod grant;
+mod mongodb;
 mod postgres;
+mod proof;
 mod username;
 
 pub use admin::{AdminUser, admin_user, database, grantable};
 pub use convert::{database_username, role_spec, rule_spec, user_spec};
 pub use grant::{Blocked, Grant, decide, selected};
-pub use postgres::{AdminProof, admin_proof, postgres_config, postgres_platform};
+pub use mongodb::mongodb_config;
+pub use postgres::{postgres_config, postgres_platform};
+pub use proof::{AdminProof, admin_proof};
 pub use username::{Claim, username_fault, username_holder};
 
 use std::sync::Arc;

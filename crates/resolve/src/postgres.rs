@@ -5,54 +5,6 @@ use rolecall_engine::postgres::{self, Auth, Config, Platform, Tls};
 
 use crate::{Blocked, admin_user};
 
-/// What the admin user proves itself with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminProof<'a> {
-    /// The certificate and key in a Secret of type `kubernetes.io/tls`.
-    X509 {
-        /// The Secret.
-        secret: &'a str,
-    },
-    /// A password.
-    Password {
-        /// The Secret.
-        secret: &'a str,
-        /// The key in it.
-        key: &'a str,
-    },
-}
-
-impl AdminProof<'_> {
-    /// The field that names the Secret.
-    pub fn field(self) -> &'static str {
-        match self {
-            Self::X509 { .. } => "spec.auth.x509.secretRef",
-            Self::Password { .. } => "spec.auth.password.secretRef",
-        }
-    }
-}
-
-/// What the admin user proves itself with.
-///
-/// # Errors
-///
-/// The DatabaseAdmin names none that is supported.
-pub fn admin_proof(admin: &DatabaseAdmin) -> Result<AdminProof<'_>, Blocked> {
-    let auth = &admin.spec.auth;
-    if let Some(x509) = &auth.x509 {
-        return Ok(AdminProof::X509 { secret: &x509.secret_ref.name });
-    }
-    match &auth.password {
-        Some(password) => {
-            Ok(AdminProof::Password { secret: &password.secret_ref.name, key: &password.secret_ref.key })
-        }
-        None => Err(Blocked::new(
-            reasons::UNSUPPORTED,
-            "spec.auth names no way for the admin user to prove itself; use x509 or password",
-        )),
-    }
-}
-
 /// How to reach the server of a DatabaseAdmin with protocol postgres. `ca_pem`: what `spec.tls.caSecretRef` holds,
 /// where it is set.
 ///
@@ -64,12 +16,7 @@ pub fn postgres_config(admin: &DatabaseAdmin, auth: Auth, ca_pem: Option<String>
     let (host, port) = postgres::parse_address(&admin.spec.uri)
         .map_err(|error| Blocked::new(reasons::DATABASE_UNREACHABLE, error.to_string()))?;
     let user = admin_user(admin);
-    let Some(name) = user.name else {
-        return Err(Blocked::new(
-            reasons::MISSING_ADMIN_USER,
-            "no admin user is named; set spec.adminUser.name or the label teleport.dev/db-admin",
-        ));
-    };
+    let name = user.name.ok_or_else(Blocked::no_admin_user)?;
     let mut config = Config::new(host, port, name, auth);
     config.default_database = user.default_database;
     config.platform = platform;

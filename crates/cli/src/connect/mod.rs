@@ -2,7 +2,7 @@
 
 mod client;
 mod identity;
-mod mongosh;
+pub(crate) mod mongosh;
 mod psql;
 mod session;
 mod signals;

@@ -19,7 +19,7 @@ pub(super) const MONGOSH: Program = Program {
 };
 
 /// What can be told before there is a session.
-pub(super) fn check(address: Option<&str>) -> anyhow::Result<()> {
+pub(crate) fn check(address: Option<&str>) -> anyhow::Result<()> {
     if address.is_some() {
         bail!(
             "--address does not work with MongoDB, whose clients check the name that they dial; let the server's own \

@@ -7,18 +7,20 @@ use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Protocol};
+use rolecall_engine::mongodb::{ClientCertificate, Mongodb};
 use rolecall_engine::postgres::{Auth, Postgres, parse_address};
 use rolecall_engine::{CatalogQuery, Engine};
-use rolecall_resolve::{AdminProof, Blocked, admin_proof, postgres_config};
+use rolecall_resolve::{AdminProof, Blocked, admin_proof, mongodb_config, postgres_config};
 
 use super::{Objects, ObjectsSource};
+use crate::connect::mongosh;
 use crate::input::{Cluster, plain};
 
 /// Reads the objects of a logical database. `address`: where to connect instead of the server's own address.
 ///
 /// # Errors
 ///
-/// A server that is no PostgreSQL, a Secret that cannot be read, what the server answered.
+/// A server of another kind, a Secret that cannot be read, what the server answered.
 pub(super) async fn read(
     cluster: &Cluster,
     admin: &DatabaseAdmin,
@@ -26,12 +28,26 @@ pub(super) async fn read(
     address: Option<&str>,
 ) -> anyhow::Result<Objects> {
     let name = admin.name_any();
-    if admin.spec.protocol != Protocol::Postgres {
-        bail!(
-            "--live works with PostgreSQL, and the DatabaseAdmin {name:?} is of another protocol; use --objects"
-        );
-    }
-    let because = |blocked: Blocked| anyhow!("the DatabaseAdmin {name:?}: {}", blocked.message);
+    let engine: Box<dyn Engine> = match admin.spec.protocol {
+        Protocol::Postgres => Box::new(postgres(cluster, admin, address).await?),
+        Protocol::Mongodb => Box::new(mongodb(cluster, admin, address).await?),
+        Protocol::Redshift => bail!(
+            "--live works with PostgreSQL and MongoDB, and the DatabaseAdmin {name:?} is of another protocol; use --objects"
+        ),
+    };
+    let query = CatalogQuery { database: database.to_owned(), sets: Default::default() };
+    let read = engine.read_objects(&query).await;
+    engine.close().await;
+    let catalog = read.with_context(|| format!("reading the objects of {database:?} on {name}"))?;
+    Ok(Objects { list: catalog.objects.to_vec(), unknown: catalog.unknown, source: ObjectsSource::Server })
+}
+
+async fn postgres(
+    cluster: &Cluster,
+    admin: &DatabaseAdmin,
+    address: Option<&str>,
+) -> anyhow::Result<Postgres> {
+    let because = |blocked: Blocked| because(admin, &blocked);
     let proof = admin_proof(admin).map_err(because)?;
     let auth = match proof {
         AdminProof::X509 { secret } => {
@@ -44,15 +60,7 @@ pub(super) async fn read(
             Auth::Password(value(&read, key, proof.field())?.into())
         }
     };
-    let ca_pem = match &admin.spec.tls.ca_secret_ref {
-        Some(reference) => {
-            let field = "spec.tls.caSecretRef";
-            let read = secret_of(cluster, &reference.name, field).await?;
-            Some(value(&read, &reference.key, field)?)
-        }
-        None => None,
-    };
-    let mut config = postgres_config(admin, auth, ca_pem).map_err(because)?;
+    let mut config = postgres_config(admin, auth, server_ca(cluster, admin).await?).map_err(because)?;
     config.read_only = true;
     config.max_connections = 1;
     if let Some(address) = address {
@@ -60,12 +68,35 @@ pub(super) async fn read(
         config.tls.server_name.get_or_insert_with(|| config.host.clone());
         (config.host, config.port) = elsewhere;
     }
-    let engine = Postgres::new(config)?;
-    let query = CatalogQuery { database: database.to_owned(), sets: Default::default() };
-    let read = engine.read_objects(&query).await;
-    engine.close().await;
-    let catalog = read.with_context(|| format!("reading the objects of {database:?} on {name}"))?;
-    Ok(Objects { list: catalog.objects.to_vec(), unknown: catalog.unknown, source: ObjectsSource::Server })
+    Ok(Postgres::new(config)?)
+}
+
+/// Nothing that is asked of it writes.
+async fn mongodb(cluster: &Cluster, admin: &DatabaseAdmin, address: Option<&str>) -> anyhow::Result<Mongodb> {
+    mongosh::check(address)?;
+    let because = |blocked: Blocked| because(admin, &blocked);
+    let proof = admin_proof(admin).map_err(because)?;
+    let AdminProof::X509 { secret } = proof else {
+        bail!("with protocol mongodb the admin user logs in with a certificate; use spec.auth.x509");
+    };
+    let read = secret_of(cluster, secret, proof.field()).await?;
+    let certificate = ClientCertificate {
+        cert_pem: value(&read, "tls.crt", proof.field())?,
+        key_pem: value(&read, "tls.key", proof.field())?.into(),
+    };
+    let config = mongodb_config(admin, certificate, server_ca(cluster, admin).await?).map_err(because)?;
+    Ok(Mongodb::new(config)?)
+}
+
+fn because(admin: &DatabaseAdmin, blocked: &Blocked) -> anyhow::Error {
+    anyhow!("the DatabaseAdmin {:?}: {}", admin.name_any(), blocked.message)
+}
+
+async fn server_ca(cluster: &Cluster, admin: &DatabaseAdmin) -> anyhow::Result<Option<String>> {
+    let Some(reference) = &admin.spec.tls.ca_secret_ref else { return Ok(None) };
+    let field = "spec.tls.caSecretRef";
+    let read = secret_of(cluster, &reference.name, field).await?;
+    value(&read, &reference.key, field).map(Some)
 }
 
 async fn secret_of(cluster: &Cluster, name: &str, field: &str) -> anyhow::Result<Secret> {

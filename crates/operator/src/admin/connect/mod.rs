@@ -14,6 +14,7 @@ use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Protocol, reasons};
 use rolecall_engine::credentials::Ca;
 use rolecall_engine::{Engine, Owner};
+use rolecall_resolve::Blocked;
 
 use super::endpoint;
 use crate::Shared;
@@ -57,18 +58,13 @@ pub(super) async fn read(
         return Err(Obstacle::stalled(reasons::UNSUPPORTED, why));
     }
     let user = rolecall_resolve::admin_user(admin);
-    let Some(name) = user.name.clone() else {
-        return Err(Obstacle::stalled(
-            reasons::MISSING_ADMIN_USER,
-            "no admin user is named; set spec.adminUser.name or the label teleport.dev/db-admin",
-        ));
-    };
+    let name = user.name.clone().ok_or_else(|| Obstacle::from(&Blocked::no_admin_user()))?;
     let mut secrets = Secrets::new(shared, admin.namespace().unwrap_or_default());
     let max_connections = shared.settings.max_connections_per_server;
     (admin.uid(), &name, &user.default_database, max_connections).hash(&mut secrets.hash);
     let prepared = match admin.spec.protocol {
         Protocol::Postgres => postgres::prepare(admin, max_connections, &mut secrets).await?,
-        Protocol::Mongodb => mongodb::prepare(admin, &name, max_connections, &mut secrets).await?,
+        Protocol::Mongodb => mongodb::prepare(admin, max_connections, &mut secrets).await?,
         // Told as unsupported above.
         Protocol::Redshift => {
             return Err(Obstacle::stalled(reasons::UNSUPPORTED, "protocol redshift is not supported yet"));

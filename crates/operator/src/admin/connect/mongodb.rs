@@ -3,9 +3,9 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
-use rolecall_api::{DatabaseAdmin, TlsMode, reasons};
-use rolecall_engine::mongodb::{self, Address, ClientCertificate, Config, Mongodb, Tls};
-use rolecall_engine::{Error, Reason};
+use rolecall_api::{DatabaseAdmin, reasons};
+use rolecall_engine::Reason;
+use rolecall_engine::mongodb::{Address, ClientCertificate, Config, Mongodb};
 
 use super::secrets::Secrets;
 use super::{Prepared, server_ca};
@@ -28,33 +28,23 @@ pub(super) fn unsupported(admin: &DatabaseAdmin) -> Option<String> {
     (error.reason == Reason::Unsupported).then(|| error.to_string())
 }
 
-/// Reads what the admin user proves itself with. `name` is the admin user's.
+/// Reads what the admin user proves itself with.
 pub(super) async fn prepare(
     admin: &DatabaseAdmin,
-    name: &str,
     max_connections: usize,
     secrets: &mut Secrets<'_>,
 ) -> Result<Prepared, Obstacle> {
-    let address = Address::parse(&admin.spec.uri)
-        .map_err(|error: Error| Obstacle::stalled(error.reason.as_str(), error.to_string()))?;
     let Some(x509) = &admin.spec.auth.x509 else {
         let what = "spec.auth names no way for the admin user to prove itself; use x509";
         return Err(Obstacle::stalled(reasons::UNSUPPORTED, what));
     };
     let (cert_pem, key_pem) = secrets.key_pair(&x509.secret_ref.name, "spec.auth.x509.secretRef").await?;
-    let tls = &admin.spec.tls;
-    let mut config = Config::new(address, name, ClientCertificate { cert_pem, key_pem });
+    let certificate = ClientCertificate { cert_pem, key_pem };
+    let server_ca = server_ca(admin, secrets).await?;
+    let mut config = rolecall_resolve::mongodb_config(admin, certificate, server_ca)
+        .map_err(|blocked| Obstacle::from(&blocked))?;
     config.max_connections = max_connections;
-    config.tls = Tls {
-        mode: match tls.mode {
-            TlsMode::VerifyFull => mongodb::TlsMode::VerifyFull,
-            TlsMode::VerifyCa => mongodb::TlsMode::VerifyCa,
-            TlsMode::Disable => mongodb::TlsMode::Disable,
-        },
-        ca_pem: server_ca(admin, secrets).await?,
-        server_name: tls.server_name.clone(),
-    };
-    (&tls.server_name, tls.mode).hash(&mut secrets.hash);
+    (&admin.spec.tls.server_name, admin.spec.tls.mode).hash(&mut secrets.hash);
     Ok(Prepared {
         binding: binding(&config),
         engine: Box::new(|| Ok(Arc::new(Mongodb::new(config)?))),

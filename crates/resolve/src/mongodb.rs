@@ -1,0 +1,34 @@
+//! A DatabaseAdmin as the engine for MongoDB sees it, but for what its Secrets hold.
+
+use rolecall_api::{DatabaseAdmin, TlsMode};
+use rolecall_engine::mongodb::{self, Address, ClientCertificate, Config, Tls};
+
+use crate::{Blocked, admin_user};
+
+/// How to reach the server of a DatabaseAdmin with protocol mongodb. `ca_pem`: what `spec.tls.caSecretRef` holds, where
+/// it is set.
+///
+/// # Errors
+///
+/// A server on which users cannot be provisioned, an address that cannot be read, no admin user.
+pub fn mongodb_config(
+    admin: &DatabaseAdmin,
+    certificate: ClientCertificate,
+    ca_pem: Option<String>,
+) -> Result<Config, Blocked> {
+    let address = Address::parse(&admin.spec.uri)
+        .map_err(|error| Blocked::new(error.reason.as_str(), error.to_string()))?;
+    let name = admin_user(admin).name.ok_or_else(Blocked::no_admin_user)?;
+    let tls = &admin.spec.tls;
+    let mut config = Config::new(address, name, certificate);
+    config.tls = Tls {
+        mode: match tls.mode {
+            TlsMode::VerifyFull => mongodb::TlsMode::VerifyFull,
+            TlsMode::VerifyCa => mongodb::TlsMode::VerifyCa,
+            TlsMode::Disable => mongodb::TlsMode::Disable,
+        },
+        ca_pem,
+        server_name: tls.server_name.clone(),
+    };
+    Ok(config)
+}

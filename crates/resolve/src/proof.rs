@@ -1,0 +1,53 @@
+//! What an admin user proves itself with.
+
+use rolecall_api::{DatabaseAdmin, reasons};
+
+use crate::Blocked;
+
+/// What the admin user proves itself with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminProof<'a> {
+    /// The certificate and key in a Secret of type `kubernetes.io/tls`.
+    X509 {
+        /// The Secret.
+        secret: &'a str,
+    },
+    /// A password.
+    Password {
+        /// The Secret.
+        secret: &'a str,
+        /// The key in it.
+        key: &'a str,
+    },
+}
+
+impl AdminProof<'_> {
+    /// The field that names the Secret.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::X509 { .. } => "spec.auth.x509.secretRef",
+            Self::Password { .. } => "spec.auth.password.secretRef",
+        }
+    }
+}
+
+/// What the admin user proves itself with.
+///
+/// # Errors
+///
+/// The DatabaseAdmin names none that is supported.
+pub fn admin_proof(admin: &DatabaseAdmin) -> Result<AdminProof<'_>, Blocked> {
+    let auth = &admin.spec.auth;
+    if let Some(x509) = &auth.x509 {
+        return Ok(AdminProof::X509 { secret: &x509.secret_ref.name });
+    }
+    match &auth.password {
+        Some(password) => {
+            Ok(AdminProof::Password { secret: &password.secret_ref.name, key: &password.secret_ref.key })
+        }
+        None => Err(Blocked::new(
+            reasons::UNSUPPORTED,
+            "spec.auth names no way for the admin user to prove itself; use x509 or password",
+        )),
+    }
+}
