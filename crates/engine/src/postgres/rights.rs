@@ -115,15 +115,52 @@ pub(super) fn revoke(account: &AccountName, dialect: Dialect, connect_too: bool)
 /// The privileges are named: for ALL the server might look for the grants of another grantor, whose rights the admin
 /// user has as well.
 pub(super) fn revoke_from(role: &str, dialect: Dialect, on_database: &str, which: &str) -> Message {
-    let name = literal(role);
-    let may_become = if dialect.has_grantors() { "SET" } else { "MEMBER" };
+    let (name, select) = (literal(role), grants_to(role, dialect, on_database, which));
     let body = format!(
         "DECLARE
   one pg_catalog.record;
 BEGIN
   FOR one IN
-    SELECT x.before || 'REVOKE ' || pg_catalog.string_agg(DISTINCT x.privilege_type, ', ') || ' ON ' || x.object AS revoke,
-      g.rolname <> CURRENT_USER AND pg_catalog.pg_has_role(g.oid, '{may_become}') AS become, g.rolname
+{select}  LOOP
+    BEGIN
+      -- What was granted by one is not taken away by another.
+      IF one.become THEN
+        EXECUTE pg_catalog.format('SET LOCAL ROLE %I', one.rolname);
+      END IF;
+      EXECUTE pg_catalog.format('%s FROM %I CASCADE', one.revoke, {name});
+      RESET ROLE;
+    EXCEPTION WHEN OTHERS THEN
+      NULL;
+    END;
+  END LOOP;
+END"
+    );
+    Message::one(format!("revoking rights of {} itself", identifier(role)), block(&body))
+}
+
+/// Lists what [`revoke_from`] would take away: the object, the privileges, the grantor, and the statement that does it.
+pub(super) fn list_grants(role: &str, dialect: Dialect, on_database: &str, which: &str) -> Message {
+    Message::one(
+        format!("listing rights of {} itself", identifier(role)),
+        format!(
+            "SELECT one.object, one.privileges, one.rolname,
+  'SET ROLE ' || pg_catalog.quote_ident(one.rolname) || '; ' || one.revoke || ' FROM ' || {} || ' CASCADE'
+FROM (
+{}) one ORDER BY 1, 3",
+            literal(identifier(role)),
+            grants_to(role, dialect, on_database, which)
+        ),
+    )
+}
+
+/// A query: what a role was granted, by object and grantor. See [`revoke_from`].
+fn grants_to(role: &str, dialect: Dialect, on_database: &str, which: &str) -> String {
+    let name = literal(role);
+    let may_become = if dialect.has_grantors() { "SET" } else { "MEMBER" };
+    format!(
+        "    SELECT x.before || 'REVOKE ' || pg_catalog.string_agg(DISTINCT x.privilege_type, ', ') || ' ON ' || x.object AS revoke,
+      g.rolname <> CURRENT_USER AND pg_catalog.pg_has_role(g.oid, '{may_become}') AS become, g.rolname,
+      x.before || x.object AS object, pg_catalog.string_agg(DISTINCT x.privilege_type, ', ') AS privileges
     FROM pg_catalog.pg_shdepend s
     JOIN pg_catalog.pg_roles u ON u.oid = s.refobjid AND u.rolname = {name}
     CROSS JOIN LATERAL (
@@ -131,7 +168,9 @@ BEGIN
         CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::pg_catalog.regclass AS object
       FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) a
       WHERE s.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = s.objid
-      UNION ALL SELECT a.grantor, a.grantee, a.privilege_type, '', 'TABLE ' || t.attrelid::pg_catalog.regclass
+      -- The column is named: whoever may pass on a right on a column only may not take it from the table.
+      UNION ALL SELECT a.grantor, a.grantee, a.privilege_type || ' (' || pg_catalog.quote_ident(t.attname) || ')', '',
+        'TABLE ' || t.attrelid::pg_catalog.regclass
       FROM pg_catalog.pg_attribute t CROSS JOIN LATERAL pg_catalog.aclexplode(t.attacl) a
       WHERE s.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND t.attrelid = s.objid AND t.attnum = s.objsubid
       UNION ALL SELECT a.grantor, a.grantee, a.privilege_type, '', 'ROUTINE ' || p.oid::pg_catalog.regprocedure
@@ -176,21 +215,8 @@ BEGIN
     WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'a' AND x.grantee = u.oid AND ({which})
       AND s.dbid IN (0, (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()))
     GROUP BY x.before, x.object, g.oid, g.rolname
-  LOOP
-    BEGIN
-      -- What was granted by one is not taken away by another.
-      IF one.become THEN
-        EXECUTE pg_catalog.format('SET LOCAL ROLE %I', one.rolname);
-      END IF;
-      EXECUTE pg_catalog.format('%s FROM %I CASCADE', one.revoke, {name});
-      RESET ROLE;
-    EXCEPTION WHEN OTHERS THEN
-      NULL;
-    END;
-  END LOOP;
-END"
-    );
-    Message::one(format!("revoking rights of {} itself", identifier(role)), block(&body))
+"
+    )
 }
 
 /// What an account is kept for, in words.

@@ -378,9 +378,13 @@ fn incomplete(outcome: &SetOutcome) -> Option<Obstacle> {
         told.push(format!("{} objects in all lack something", outcome.missing_objects));
     }
     told.extend(outcome.excess.iter().take(LISTED).map(|excess| {
+        let by = match excess.grantor.as_str() {
+            "" => "is more than a permission set has".to_owned(),
+            grantor => format!("was granted by {grantor}"),
+        };
         format!(
-            "{} on {} was granted by {} and cannot be taken away by the admin user: {}",
-            excess.privileges, excess.object, excess.grantor, excess.statement
+            "{} on {} {by} and cannot be taken away by the admin user: {}",
+            excess.privileges, excess.object, excess.statement
         )
     }));
     (!told.is_empty()).then(|| Obstacle::stalled(reasons::MISSING_OBJECT_PRIVILEGES, told.join("\n")))

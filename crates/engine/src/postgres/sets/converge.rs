@@ -111,6 +111,10 @@ impl Postgres {
         work.carry_out(&plan).await?;
         let left = work.plan();
         let effective = work.effective(&left).await?;
+        let strays = match work.state.strays {
+            true => self.strays(place, dialect, &wish.role, &catalog.database).await?,
+            false => Vec::new(),
+        };
         Ok(told::outcome(&told::Told {
             admin: self.server.config().admin_user.as_str(),
             wish,
@@ -122,6 +126,7 @@ impl Postgres {
             ungrantable: &work.ungrantable,
             refused: &work.refused,
             no_connect: work.no_connect.as_ref(),
+            strays: &strays,
         }))
     }
 }

@@ -7,6 +7,7 @@
 //! | `ask` | what the admin user may grant, and what a set can do in effect |
 //! | `told` | what is missing or too much, in words |
 //! | `role` | the role itself: made, recorded, swept |
+//! | `strays` | what is left of what no set should have |
 //! | `retire` | listing sets, and dropping them |
 
 mod ask;
@@ -14,6 +15,7 @@ mod change;
 mod converge;
 mod retire;
 mod role;
+mod strays;
 mod told;
 
 use super::Postgres;

@@ -96,18 +96,35 @@ fn make(wish: &SetWish) -> Message {
 
 /// Takes attributes and memberships from a set, and the right to pass CONNECT on.
 fn plain(set: &str, dialect: Dialect) -> Message {
+    let body = format!(
+        "DECLARE
+  statement pg_catalog.text;
+BEGIN
+  FOR statement IN
+{}
+  LOOP
+    BEGIN
+      EXECUTE statement;
+    EXCEPTION WHEN OTHERS THEN
+      NULL;
+    END;
+  END LOOP;
+END",
+        making_plain(set, dialect)
+    );
+    Message::one(format!("taking attributes and memberships from {}", identifier(set)), block(&body))
+}
+
+/// A query: the statements that take attributes and memberships from a set, and the right to pass CONNECT on.
+pub(super) fn making_plain(set: &str, dialect: Dialect) -> String {
     let text = literal(set);
     let (by_grantor, real) = if dialect.has_grantors() {
         ("|| ' GRANTED BY ' || pg_catalog.quote_ident(g.rolname)", "AND (m.inherit_option OR m.set_option)")
     } else {
         ("", "")
     };
-    let body = format!(
-        "DECLARE
-  statement pg_catalog.text;
-BEGIN
-  FOR statement IN
-    SELECT 'ALTER ROLE ' || pg_catalog.quote_ident(r.rolname) || ' NO' || a.attribute
+    format!(
+        "    SELECT 'ALTER ROLE ' || pg_catalog.quote_ident(r.rolname) || ' NO' || a.attribute
     FROM pg_catalog.pg_roles r CROSS JOIN LATERAL (VALUES
       (r.rolcanlogin, 'LOGIN'), (r.rolsuper, 'SUPERUSER'), (r.rolcreaterole, 'CREATEROLE'), (r.rolcreatedb, 'CREATEDB'),
       (r.rolreplication, 'REPLICATION'), (r.rolbypassrls, 'BYPASSRLS')) a (has, attribute)
@@ -122,15 +139,6 @@ BEGIN
       || pg_catalog.quote_ident(r.rolname) || ' CASCADE'
     FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) a
     JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
-    WHERE r.rolname = {text} AND a.is_grantable AND a.privilege_type = 'CONNECT'
-  LOOP
-    BEGIN
-      EXECUTE statement;
-    EXCEPTION WHEN OTHERS THEN
-      NULL;
-    END;
-  END LOOP;
-END"
-    );
-    Message::one(format!("taking attributes and memberships from {}", identifier(set)), block(&body))
+    WHERE r.rolname = {text} AND a.is_grantable AND a.privilege_type = 'CONNECT'"
+    )
 }

@@ -27,6 +27,7 @@ pub(super) struct Told<'a> {
     pub(super) ungrantable: &'a BTreeMap<Id, Answer>,
     pub(super) refused: &'a Refused,
     pub(super) no_connect: Option<&'a Error>,
+    pub(super) strays: &'a [Excess],
 }
 
 /// The outcome of a set that was converged.
@@ -141,14 +142,7 @@ impl Told<'_> {
                 }
             }
         }
-        if self.state.strays {
-            excess.push(Excess {
-                object: format!("ROLE {set}"),
-                privileges: "an attribute, a membership, or rights on what no set has any on".to_owned(),
-                grantor: String::new(),
-                statement: format!("DROP OWNED BY {set} (as superuser, in each database)"),
-            });
-        }
+        excess.extend(self.strays.iter().take(MOST_NAMED - excess.len()).cloned());
         excess
     }
 }
