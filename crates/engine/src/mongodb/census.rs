@@ -14,12 +14,14 @@ const AT_ONCE: usize = 1000;
 impl Mongodb {
     pub(super) async fn count_accounts(&self) -> Result<Census, Error> {
         let hello = self.server.hello().await?;
-        let answer = self.server.run(&managed_users()).await?;
+        let protocol = self.server.protocol().await?;
+        let answer = self.server.run(&managed_users(protocol)).await?;
         let names: Vec<AccountName> = users(&answer).into_keys().collect();
         let mut all: BTreeMap<AccountName, User> = BTreeMap::new();
         for names in names.chunks(AT_ONCE) {
             let names: BTreeSet<AccountName> = names.iter().cloned().collect();
-            all.extend(users(&self.server.run(&users_info("reading the managed users", &names)).await?));
+            let request = users_info("reading the managed users", &names, protocol);
+            all.extend(users(&self.server.run(&request).await?));
         }
         let sight = self.server.look(&hello, Look::default(), &self.away).await?;
         let accounts = all.values().filter(|user| user.is_managed()).map(|user| CensusEntry {

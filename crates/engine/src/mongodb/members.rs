@@ -134,7 +134,9 @@ fn unsupported(why: &str) -> Error {
 
 impl Server {
     pub(super) async fn hello(&self) -> Result<Hello, Error> {
-        Hello::read(&self.run(&hello()).await?, self.config().address.is_direct())
+        let answer = self.run(&hello()).await?;
+        self.speaks(&answer);
+        Hello::read(&answer, self.config().address.is_direct())
     }
 
     /// The latest change that a member has made.

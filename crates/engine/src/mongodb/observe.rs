@@ -42,7 +42,8 @@ impl Mongodb {
     /// Reads a user from the primary.
     pub(super) async fn user(&self, account: &AccountName) -> Result<Read, Error> {
         let what = format!("reading the account {:?}", account.as_str());
-        let request = users_info(what, &BTreeSet::from([account.clone()]));
+        let protocol = self.server.protocol().await?;
+        let request = users_info(what, &BTreeSet::from([account.clone()]), protocol);
         let answer = self.server.run(&request).await?;
         Ok(Read { user: users(&answer).remove(account), at: answer.get_timestamp("operationTime").ok() })
     }

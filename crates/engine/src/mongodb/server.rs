@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures::TryStreamExt;
@@ -47,6 +48,8 @@ pub(super) struct Server {
     ca: PrivateFile,
     identity: PrivateFile,
     client: tokio::sync::Mutex<Option<Client>>,
+    /// The newest version of the protocol that the primary speaks, as it said last; 0 before.
+    protocol: AtomicI32,
 }
 
 impl Server {
@@ -59,6 +62,7 @@ impl Server {
             ca: file(&texts.ca)?,
             identity: file(secrecy::ExposeSecret::expose_secret(&texts.identity))?,
             client: tokio::sync::Mutex::default(),
+            protocol: AtomicI32::new(0),
             config,
         })
     }
@@ -78,6 +82,21 @@ impl Server {
     /// The driver could not reach this member when it looked last.
     pub(super) fn is_failing(&self, member: &ServerAddress) -> bool {
         self.health.is_failing(member)
+    }
+
+    /// Notes what the primary said of itself.
+    pub(super) fn speaks(&self, hello: &Document) {
+        if let Ok(protocol) = hello.get_i32("maxWireVersion") {
+            self.protocol.store(protocol, Relaxed);
+        }
+    }
+
+    /// The newest version of the protocol that the primary speaks.
+    pub(super) async fn protocol(&self) -> Result<i32, Error> {
+        if self.protocol.load(Relaxed) == 0 {
+            self.hello().await?;
+        }
+        Ok(self.protocol.load(Relaxed))
     }
 
     /// Gives up the connections. Commands under way keep theirs until they end.

@@ -36,22 +36,34 @@ pub(super) enum Door {
     Restricted,
 }
 
+/// The first version of the protocol (MongoDB 5.2) that tells customData only where it is asked for. Older servers always
+/// tell it, and refuse the question.
+const ASKS_FOR_CUSTOM_DATA: i32 = 15;
+
 /// Reads these users, those that exist. A query by names is the only one that tells restrictions.
-pub(super) fn users_info(what: impl Into<String>, accounts: &BTreeSet<AccountName>) -> Request {
+pub(super) fn users_info(
+    what: impl Into<String>,
+    accounts: &BTreeSet<AccountName>,
+    protocol: i32,
+) -> Request {
     let users: Vec<Document> =
         accounts.iter().map(|account| doc! { "user": user_name(account), "db": EXTERNAL }).collect();
-    let command = doc! { "usersInfo": users, "showCustomData": true, "showAuthenticationRestrictions": true };
-    Request::new(what, EXTERNAL, command)
+    let command = doc! { "usersInfo": users, "showAuthenticationRestrictions": true };
+    Request::new(what, EXTERNAL, with_custom_data(command, protocol))
 }
 
 /// Lists the managed users. It does not tell from where they may log in.
-pub(super) fn managed_users() -> Request {
+pub(super) fn managed_users(protocol: i32) -> Request {
     let filter = doc! { format!("customData.{MARKER}"): true };
-    Request::new(
-        "listing the managed users",
-        EXTERNAL,
-        doc! { "usersInfo": 1, "showCustomData": true, "filter": filter },
-    )
+    let command = doc! { "usersInfo": 1, "filter": filter };
+    Request::new("listing the managed users", EXTERNAL, with_custom_data(command, protocol))
+}
+
+fn with_custom_data(mut command: Document, protocol: i32) -> Document {
+    if protocol >= ASKS_FOR_CUSTOM_DATA {
+        command.insert("showCustomData", true);
+    }
+    command
 }
 
 /// The users of an answer, by account. Users that no account can be are left out.
@@ -217,6 +229,16 @@ mod tests {
             read(doc! { "user": "CN=alice", "db": EXTERNAL, "customData": { "team": "blue", MARKER: true } });
         let owner = Owner { uid: "u".into(), admin: String::new(), cluster: String::new() };
         assert_eq!(custom_data(&owner, before.as_ref()).get_str("team").unwrap(), "blue");
+    }
+
+    #[test]
+    fn older_servers_are_not_asked_for_what_they_tell_anyway() {
+        let accounts = BTreeSet::from([AccountName::new("alice").unwrap()]);
+        for (protocol, asked) in [(9, false), (13, false), (15, true), (17, true)] {
+            for request in [users_info("reading", &accounts, protocol), managed_users(protocol)] {
+                assert_eq!(request.command.contains_key("showCustomData"), asked, "{protocol}");
+            }
+        }
     }
 
     #[test]

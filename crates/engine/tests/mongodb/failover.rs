@@ -112,6 +112,33 @@ async fn a_member_that_hangs_neither_hangs_an_end_nor_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_only_we_cannot_reach_holds_an_end_up() {
+    let mongo = Mongo::builder().members(3).parameter("enableTestCommands", "1").start().await.unwrap();
+    let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
+    bench.bring(&wanted("alice", &["read@shop"])).await.unwrap();
+    let secondary = (mongo.primary().await.unwrap().unwrap() + 1) % 3;
+    let tester = mongo.create_user("tester", &["root@admin"]).await.unwrap();
+    let tester = mongo.connect_to(secondary, &tester).await.unwrap();
+    let fail = async |mode: &str| {
+        let commands = ["hello", "isMaster", "ismaster", "authenticate", "aggregate"];
+        let ours = doc! { "failCommands": commands.to_vec(), "closeConnection": true, "appName": "rolecall" };
+        let command = doc! { "configureFailPoint": "failCommand", "mode": mode, "data": ours };
+        tester.database("admin").run_command(command).await.unwrap();
+    };
+    fail("alwaysOn").await;
+    let error = bench.bring(&ended("alice", true)).await.unwrap_err();
+    println!("{error}");
+    assert_eq!(error.class, Class::Transient, "{error}");
+    assert!(error.to_string().contains(&mongo.address(secondary)), "{error}");
+    // Whoever looks again does not take it for done either.
+    let plan = bench.settled(&ended("alice", false)).await;
+    assert!(matches!(plan, Plan::End(_)), "{plan}");
+    fail("off").await;
+    let applied = bring(&bench, &ended("alice", true)).await;
+    assert!(applied.dropped && applied.leftovers.is_empty(), "{applied:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_majority_nothing_is_believed() {
     let mongo = three().await;
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;

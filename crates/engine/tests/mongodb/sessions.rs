@@ -72,3 +72,29 @@ async fn a_live_session_loses_a_role_from_one_command_to_the_next() {
     until("the role is gone", async || !can_read(&client).await).await;
     assert!(client.database("hr").run_command(doc! { "find": "people" }).await.is_ok(), "it goes on");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_halfway_is_complete_or_put_right() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    let user = crate::common::unique("alice");
+    for step in 0..24_u64 {
+        let start = wanted(&user, &["read@shop"]);
+        let patience = Duration::from_micros(500 * step);
+        let _ = tokio::time::timeout(patience, bench.bring(&start)).await;
+        if let Some(found) = bench.user(&user).await
+            && !found.to_string().contains("0.0.0.0")
+        {
+            // It works completely.
+            assert_eq!(found.get_array("roles").unwrap().len(), 1, "{found}");
+            assert!(found.get_document("customData").unwrap().contains_key("rolecall"), "{found}");
+        }
+        let _ = tokio::time::timeout(patience, bench.bring(&ended(&user, step % 2 == 0))).await;
+        // What was given up may be carried out a moment later still: whoever looks again puts that right, too.
+        until("the access has ended", async || {
+            bench.bring(&ended(&user, step % 3 == 0)).await.is_ok()
+                && bench.settled(&ended(&user, false)).await.is_nothing()
+                && bench.log_in(&user).await.is_err()
+        })
+        .await;
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mongodb::bson::{Bson, Document};
 use rolecall_engine::conformance::{Harness as _, State, Stopped, Wish};
 use rolecall_engine::mongodb::{RoleName, user_name};
-use rolecall_engine::{AccountName, Applied, Engine as _, Owner, plan};
+use rolecall_engine::{AccountName, Applied, Owner, plan};
 use serde::Deserialize;
 use serde_json::Value;
 
