@@ -14,6 +14,8 @@ use crate::{Class, Error, Reason};
 
 /// Collections of the server's own, which nobody is given.
 const SYSTEM: &str = "system.";
+/// Databases of the server's own. Among what is in them is every write to any other database.
+const SYSTEM_DATABASES: [&str; 3] = ["admin", "config", "local"];
 
 impl Mongodb {
     pub(super) async fn catalog(&self, query: &CatalogQuery) -> Result<Catalog, Error> {
@@ -48,9 +50,10 @@ pub(super) fn numbers(catalog: &Catalog) -> Numbers<'_> {
 /// Everybody may connect, and a collection has no number of its own: privileges go by names, also of what comes later.
 fn catalog(database: &str, found: &[Document]) -> Catalog {
     let (database, schema): (Arc<str>, Arc<str>) = (database.into(), "".into());
+    let own = SYSTEM_DATABASES.contains(&&*database);
     let names = found.iter().filter_map(|collection| collection.get_str("name").ok());
     let mut objects: Vec<DbObject> = names
-        .filter(|name| !name.starts_with(SYSTEM))
+        .filter(|name| !own && !name.starts_with(SYSTEM))
         .map(|name| DbObject::new(ObjectKind::Collection, Arc::clone(&database), Arc::clone(&schema), name))
         .collect();
     objects.sort_unstable();
@@ -84,5 +87,8 @@ mod tests {
         assert!(catalog.objects.iter().all(|object| object.kind == ObjectKind::Collection));
         assert!(catalog.open && catalog.ids == [0, 1, 2, 3]);
         assert_eq!(numbers(&catalog)["orders"], 2);
+        for database in SYSTEM_DATABASES {
+            assert!(super::catalog(database, &found).objects.is_empty(), "{database}");
+        }
     }
 }

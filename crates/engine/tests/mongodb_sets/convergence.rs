@@ -1,10 +1,10 @@
 //! What is wished comes to be, in one command.
 
 use mongodb::bson::{Document, doc};
-use rolecall_engine::Engine as _;
+use rolecall_engine::{CatalogQuery, Engine as _};
 use rolecall_policy::{ObjectKind, Privilege};
 
-use crate::shop::{Shop, holding, unique};
+use crate::shop::{Shop, holding, narrow, unique};
 
 #[tokio::test]
 async fn collections_views_and_time_series_are_read_and_system_collections_are_not() {
@@ -15,6 +15,19 @@ async fn collections_views_and_time_series_are_read_and_system_collections_are_n
     let names: Vec<&str> = catalog.objects.iter().map(|object| &*object.name).collect();
     assert_eq!(names, ["by_day", "load", "orders"]);
     assert!(catalog.objects.iter().all(|object| object.kind == ObjectKind::Collection));
+}
+
+#[tokio::test]
+async fn databases_of_the_server_itself_have_no_objects() {
+    let shop = Shop::new(&[]).await;
+    let [admin, local] = ["admin", "local"];
+    let rights = narrow().object_permissions(admin).object_permissions(local);
+    shop.mongo.set_admin(&shop.admin, &rights).await.unwrap();
+    for database in [admin, local] {
+        let query = CatalogQuery { database: database.to_owned(), sets: Default::default() };
+        let catalog = shop.engine.read_objects(&query).await.unwrap();
+        assert!(catalog.objects.is_empty(), "{:?}", catalog.objects);
+    }
 }
 
 #[tokio::test]
