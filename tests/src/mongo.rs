@@ -54,6 +54,7 @@ pub struct MongoWorldBuilder {
     privileges: Option<MongoAdmin>,
     members: Option<usize>,
     user_credentials: bool,
+    object_permissions: bool,
     alice: Option<String>,
     flags: Vec<String>,
 }
@@ -62,6 +63,11 @@ impl MongoWorldBuilder {
     /// Other privileges for the admin user than those that the README asks for.
     pub fn privileges(self, privileges: MongoAdmin) -> Self {
         Self { privileges: Some(privileges), ..self }
+    }
+
+    /// The admin user has also what object permissions need.
+    pub fn object_permissions(self) -> Self {
+        Self { object_permissions: true, ..self }
     }
 
     /// A replica set of its own, with so many members.
@@ -99,7 +105,10 @@ impl MongoWorldBuilder {
         let unique = namespace.1.trim_start_matches("e2e-");
         let (app, admin_user) = (format!("app-{unique}"), format!("admin-{unique}"));
         let alice = format!("{}-{unique}", self.alice.as_deref().unwrap_or("alice@example.com"));
-        let privileges = self.privileges.unwrap_or_default();
+        let mut privileges = self.privileges.unwrap_or_default();
+        if self.object_permissions {
+            privileges = privileges.object_permissions(&app);
+        }
         let admin = mongo.create_admin(&admin_user, &privileges).await?;
         let root = mongo.superuser().await?;
         prepare(&root, &app).await?;
@@ -168,6 +177,7 @@ impl MongoWorld {
             privileges: None,
             members: None,
             user_credentials: true,
+            object_permissions: false,
             alice: None,
             flags: Vec::new(),
         }
@@ -181,6 +191,15 @@ impl MongoWorld {
     /// A role of the logical database, as it stands in dbRoles.
     pub fn role_name(&self, role: &str) -> String {
         format!("{role}@{}", self.app)
+    }
+
+    /// Gives the admin user what object permissions need.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn grant_object_permissions(&self) -> Result<()> {
+        let privileges = MongoAdmin::documented().object_permissions(&self.app);
+        Ok(self.mongo().set_admin(&self.admin_user, &privileges).await?)
     }
 
     /// The account of `alice`; `None` where there is no such user.

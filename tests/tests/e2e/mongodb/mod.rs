@@ -3,10 +3,14 @@
 mod accounts;
 mod admins;
 mod endings;
+mod failover;
 mod life;
+mod permissions;
 mod policy;
 mod roles;
 mod secrets;
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use mongodb::Client;
@@ -21,5 +25,15 @@ async fn is_over(world: &MongoWorld, client: &Client) -> Result<()> {
         matches!(mongo::code(&refused), Some(mongo::UNAUTHORIZED | mongo::AUTHENTICATION_FAILED)),
         "{refused}"
     );
+    Ok(())
+}
+
+/// Asks until it is so. Rights cannot be watched.
+async fn until(mut is_so: impl AsyncFnMut() -> bool) -> Result<()> {
+    let begun = Instant::now();
+    while !is_so().await {
+        anyhow::ensure!(begun.elapsed() < rolecall_tests::PATIENCE, "it did not come to that in time");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     Ok(())
 }

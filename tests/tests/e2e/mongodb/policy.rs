@@ -1,14 +1,12 @@
 //! Policy that changes while sessions live.
 
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, Result};
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, EndReason, SessionPhase};
 use rolecall_tests::MongoWorld;
 use rolecall_tests::objects::phase;
 use serde_json::json;
 
-use super::is_over;
+use super::{is_over, until};
 
 #[tokio::test]
 async fn a_role_that_policy_adds_or_takes_is_in_force_for_open_connections() -> Result<()> {
@@ -68,15 +66,5 @@ async fn a_suspended_user_loses_its_access_and_a_suspended_database_is_not_touch
     is_over(&world, &client).await?;
     world.patch::<DatabaseUser>("alice", json!({"spec": {"suspend": false}})).await?;
     assert_eq!(phase(&world.active("standing").await?), SessionPhase::Active);
-    Ok(())
-}
-
-/// Asks until it is so. Rights cannot be watched.
-async fn until(mut is_so: impl AsyncFnMut() -> bool) -> Result<()> {
-    let begun = Instant::now();
-    while !is_so().await {
-        anyhow::ensure!(begun.elapsed() < rolecall_tests::PATIENCE, "it did not come to that in time");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
     Ok(())
 }

@@ -1,0 +1,119 @@
+//! Object permissions: what policy gives on collections.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use mongodb::bson::{Document, doc};
+use rolecall_api::{DatabaseSession, conditions};
+use rolecall_tests::objects::{Conditions, message_of};
+use rolecall_tests::{MongoWorld, mongo};
+use serde_json::{Value, json};
+
+use super::{is_over, until};
+
+/// Makes the role `reader` give these permissions, and no database role.
+async fn allow(world: &MongoWorld, permissions: Value) -> Result<()> {
+    world.role("reader", json!({"allow": {"dbRoles": [], "dbPermissions": permissions}})).await
+}
+
+fn counts(session: &DatabaseSession) -> BTreeMap<String, u64> {
+    session.status.as_ref().map(|status| status.permissions.clone()).unwrap_or_default()
+}
+
+fn completeness(session: &DatabaseSession) -> Result<Condition> {
+    let found = conditions::find(session.conditions(), conditions::PERMISSIONS_COMPLETE);
+    found.cloned().context("the condition PermissionsComplete")
+}
+
+#[tokio::test]
+async fn actions_on_collections_are_given_changed_and_taken_away() -> Result<()> {
+    let world = MongoWorld::builder().object_permissions().start().await?;
+    world.root.database(&world.app).collection("people").insert_one(doc! { "_id": 1 }).await?;
+    let orders = |actions: &[&str]| json!([{"match": {"object_kind": ["collection"], "name": ["orders"]}, "permissions": actions}]);
+    allow(&world, orders(&["find", "SELECT"])).await?;
+    world.session("alice-orders", json!({})).await?;
+    let session = world.active("alice-orders").await?;
+    assert_eq!(counts(&session), [("FIND".to_owned(), 1)].into());
+    assert_eq!(completeness(&session)?.status, conditions::TRUE);
+
+    let client = world.login("alice-orders").await?;
+    let people = client.database(&world.app).collection::<Document>("people");
+    assert!(world.read(&client).await?.is_some());
+    assert!(world.write(&client).await.is_err() && people.find_one(doc! {}).await.is_err());
+    allow(&world, orders(&["find", "update"])).await?;
+    until(async || world.write(&client).await.is_ok()).await.context("updates are given")?;
+    allow(&world, orders(&["find"])).await?;
+    until(async || world.write(&client).await.is_err()).await.context("updates are taken away")?;
+    let client = world.login("alice-orders").await?;
+    assert!(world.read(&client).await?.is_some(), "the rest stays");
+
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    is_over(&world, &client).await
+}
+
+#[tokio::test]
+async fn a_collection_that_appears_is_labelled_by_import_rules_and_given() -> Result<()> {
+    let world = MongoWorld::builder().object_permissions().start().await?;
+    world.admin(json!({"spec": {"objectSync": "1s"}})).await?;
+    world
+        .apply(json!({
+            "apiVersion": "rolecall.dev/v1alpha1",
+            "kind": "DbObjectImportRule",
+            "metadata": {"name": "hr"},
+            "spec": {
+                "databaseLabels": {"*": ["*"]},
+                "mappings": [{
+                    "match": {"collectionNames": ["hr_*"]},
+                    "scope": {"databaseNames": [world.app]},
+                    "addLabels": {"dept": "hr"},
+                }],
+            },
+        }))
+        .await?;
+    allow(&world, json!([{"match": {"dept": ["hr"]}, "permissions": ["find"]}])).await?;
+    let database = world.root.database(&world.app);
+    database.create_collection("hr_people").await?;
+    world.session("alice-orders", json!({})).await?;
+    assert_eq!(counts(&world.active("alice-orders").await?), [("FIND".to_owned(), 1)].into());
+    let client = world.login("alice-orders").await?;
+    assert!(world.read(&client).await.is_err(), "orders has no such label");
+    let pay = client.database(&world.app).collection::<Document>("hr_pay");
+    let refused = pay.find_one(doc! {}).await.err().context("it is not there yet")?;
+    assert_eq!(mongo::code(&refused), Some(mongo::UNAUTHORIZED));
+    database.create_collection("hr_pay").await?;
+    until(async || pay.find_one(doc! {}).await.is_ok()).await.context("the new collection is given")?;
+    let two = |session: &DatabaseSession| counts(session) == [("FIND".to_owned(), 2)].into();
+    world.until("alice-orders", "on two collections", two).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn privileges_that_permission_sets_need_are_named_with_the_command() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    allow(&world, json!([{"match": {"name": ["orders"]}, "permissions": ["find"]}])).await?;
+    world.session("alice-orders", json!({})).await?;
+    let waiting = world.pending("alice-orders", "MissingMongoPrivileges").await?;
+    let message = message_of(&waiting);
+    assert!(message.contains("listCollections") && message.contains("grantPrivilegesToRole"), "{message}");
+    world.grant_object_permissions().await?;
+    let client = {
+        world.active("alice-orders").await?;
+        world.login("alice-orders").await?
+    };
+    assert!(world.read(&client).await?.is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn object_permissions_need_a_logical_database() -> Result<()> {
+    let world = MongoWorld::builder().object_permissions().start().await?;
+    let permissions = json!([{"match": {"name": ["orders"]}, "permissions": ["find"]}]);
+    world.role("reader", json!({"allow": {"dbPermissions": permissions}})).await?;
+    world.session("alice-orders", json!({"databaseName": null})).await?;
+    let session = world.active("alice-orders").await?;
+    let complete = completeness(&session)?;
+    assert_eq!((complete.status.as_str(), complete.reason.as_str()), ("False", "DatabaseNameRequired"));
+    assert!(counts(&session).is_empty());
+    Ok(())
+}
