@@ -35,10 +35,13 @@ fn kustomize_installs_every_definition_and_every_access_rule() {
 
 #[test]
 fn samples_hold_nothing_that_the_kinds_do_not_know() -> Result {
-    same_after_reading::<DatabaseAdmin>("database_admin")?;
-    same_after_reading::<ProvisioningRole>("provisioning_role")?;
-    same_after_reading::<DatabaseUser>("database_user")?;
-    same_after_reading::<DatabaseSession>("database_session")
+    for directory in ["", "mongodb/"] {
+        same_after_reading::<DatabaseAdmin>(&format!("{directory}database_admin"))?;
+        same_after_reading::<ProvisioningRole>(&format!("{directory}provisioning_role"))?;
+        same_after_reading::<DatabaseUser>(&format!("{directory}database_user"))?;
+        same_after_reading::<DatabaseSession>(&format!("{directory}database_session"))?;
+    }
+    Ok(())
 }
 
 /// Reads a sample and finds every field of it again. Fields with a default may come on top.

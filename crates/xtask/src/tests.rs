@@ -42,7 +42,7 @@ enum Step {
     Components,
     /// `cargo test`.
     Tests,
-    /// `cargo xtask demo`, which checks everything that it shows.
+    /// `cargo xtask demo`, with and without `--mongodb`, which checks everything that it shows.
     Demo,
 }
 
@@ -120,7 +120,10 @@ async fn perform(step: Step, args: &Args) -> anyhow::Result<()> {
             arguments.extend(args.arguments.iter().map(String::as_str));
             cargo(&arguments)
         }
-        Step::Demo => demo::run(demo::Args::default()).await,
+        Step::Demo => {
+            demo::run(demo::Args::default()).await?;
+            demo::run(demo::Args { mongodb: true, ..demo::Args::default() }).await
+        }
     }
 }
 

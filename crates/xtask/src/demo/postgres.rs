@@ -1,8 +1,9 @@
-//! The story that the demo tells, step by step. Every step checks what it shows.
+//! The story that the demo tells on PostgreSQL, step by step. Every step checks what it shows.
 
 use std::time::Instant;
 
 use anyhow::bail;
+use rolecall_testbed::Postgres;
 use rolecall_testbed::progress::duration;
 
 use super::psql::{self, Sql, Who};
@@ -25,10 +26,10 @@ const QUESTION: &str = "select c.name, count(*) as orders, sum(o.total) as total
 ///
 /// # Errors
 /// When a step does not show what it should.
-pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
+pub(super) async fn tell(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     servers(stage).await?;
-    install(stage).await?;
-    operator(stage).await?;
+    stage.install().await?;
+    stage.run_operator().await?;
     declare(stage).await?;
     start_session(stage).await?;
     use_it(stage).await?;
@@ -36,13 +37,13 @@ pub(super) async fn tell(stage: &mut Stage) -> anyhow::Result<()> {
     nothing_left(stage).await
 }
 
-async fn servers(stage: &mut Stage) -> anyhow::Result<()> {
+async fn servers(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     stage.tour.step("A Kubernetes API server and a PostgreSQL 17");
     stage.tour.command(&format!("export KUBECONFIG={}", stage.shell.variable("KUBECONFIG")));
     stage.run("kubectl version", &["Server Version"]).await?;
     stage.tour.say("PostgreSQL lets nobody in over the network without TLS and a client certificate:");
     stage.tour.command(&format!("export SUPERUSER=\"{}\"", stage.shell.variable(psql::SUPERUSER)));
-    if !stage.has_psql() {
+    if !stage.has_client() {
         stage
             .tour
             .say("(psql is not installed on this machine: a small client of the demo asks in its place)");
@@ -60,48 +61,9 @@ async fn servers(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn install(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.tour.step("Install the five kinds and the operator's rights");
-    stage
-        .run("kubectl apply --server-side -k deploy", &["databasesessions.rolecall.dev serverside-applied"])
-        .await?;
-    stage.run("kubectl wait --for=condition=Established crd --all", &["condition met"]).await?;
-    stage.run("kubectl api-resources --api-group=rolecall.dev", &["DatabaseSession"]).await?;
-    Ok(())
-}
-
-async fn operator(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.tour.step("Run the operator, with the rights of its service account");
-    let binary = stage.binary();
-    let binary = binary.strip_prefix(crate::root()).unwrap_or(binary).display();
-    stage
-        .tour
-        .command(&format!("{binary} --listen 127.0.0.1:0 --leader-election-namespace rolecall-system &"));
-    stage.start_operator().await?;
-    stage.run("kubectl get lease --namespace rolecall-system", &["rolecall-operator"]).await?;
-    Ok(())
-}
-
-async fn declare(stage: &mut Stage) -> anyhow::Result<()> {
+async fn declare(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     stage.tour.step("Declare the database server, who may get what on it, and a person");
-    stage.run("kubectl create namespace shop", &["created"]).await?;
-    stage.run("kubectl config set-context --current --namespace=shop", &[]).await?;
-    stage.tour.say(
-        "Three Secrets: who signed the server's certificate, the admin user's own certificate, and the authority\n\
-         that signs the users' certificates.",
-    );
-    for line in [
-        "kubectl create secret generic orders-ca --from-file=ca.crt=$DEMO/server-ca.crt",
-        "kubectl create secret tls orders-admin-cert --cert=$DEMO/admin.crt --key=$DEMO/admin.key",
-        "kubectl create secret tls orders-client-ca --cert=$DEMO/client-ca.crt --key=$DEMO/client-ca.key",
-    ] {
-        stage.run(line, &["created"]).await?;
-    }
-    stage.tour.say("The samples of deploy/samples, with this server's address:");
-    stage.run("grep -v '^ *#' $DEMO/provisioning_role.yaml", &["ProvisioningRole"]).await?;
-    stage.run("grep -v '^ *#' $DEMO/database_user.yaml", &["DatabaseUser"]).await?;
-    let apply = "kubectl apply -f $DEMO/database_admin.yaml -f $DEMO/provisioning_role.yaml -f $DEMO/database_user.yaml";
-    stage.run(apply, &["databaseadmin.rolecall.dev/orders created"]).await?;
+    stage.declare("orders").await?;
     stage
         .run("kubectl wait --for=condition=Ready dba/orders dbu/alice prole/hr-reader --timeout=60s", &[])
         .await?;
@@ -112,7 +74,7 @@ async fn declare(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start_session(stage: &mut Stage) -> anyhow::Result<()> {
+async fn start_session(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     stage.tour.step("Alice needs the data for an hour: a DatabaseSession");
     stage.run("grep -v '^ *#' $DEMO/database_session.yaml", &["DatabaseSession"]).await?;
     let started = Instant::now();
@@ -129,15 +91,15 @@ async fn start_session(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn use_it(stage: &mut Stage) -> anyhow::Result<()> {
+async fn use_it(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     stage.tour.step("Work with the issued certificate");
     stage.run("kubectl describe secret alice-orders | sed -n '/^Type/,$p'", &["tls.crt", "tls.key"]).await?;
     stage.run(SAVE, &[]).await?;
     let alice = format!(
         "host={} port={} dbname=horizon user={USERNAME} sslmode=verify-full \
          sslrootcert={dir}/ca.crt sslcert={dir}/tls.crt sslkey={dir}/tls.key",
-        stage.postgres.host(),
-        stage.postgres.port(),
+        stage.server.host(),
+        stage.server.port(),
         dir = stage.dir().display(),
     );
     stage.tour.command(&format!("export ALICE=\"{alice}\""));
@@ -150,7 +112,7 @@ async fn use_it(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn end_session(stage: &mut Stage) -> anyhow::Result<()> {
+async fn end_session(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     stage.tour.step("End the session, while a connection of alice is open");
     let sleep = "select pg_sleep(60)";
     stage.tour.command(&format!("{} &", psql::line(Who::Alice, Sql::Text(sleep))));
@@ -177,7 +139,7 @@ async fn end_session(stage: &mut Stage) -> anyhow::Result<()> {
     bail!("step {}: the open connection should be terminated; it said:\n{}", stage.tour.at(), said.text)
 }
 
-async fn nothing_left(stage: &mut Stage) -> anyhow::Result<()> {
+async fn nothing_left(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     stage.tour.step("The login is refused, the account is disabled, the credentials are gone");
     let refused = format!("role \"{USERNAME}\" is not permitted to log in");
     stage.psql_refused(Who::Alice, Sql::Text("select current_user"), &[&refused]).await?;
@@ -186,13 +148,5 @@ async fn nothing_left(stage: &mut Stage) -> anyhow::Result<()> {
         .tour
         .say("`teleport-auto-user` marks it as managed and gives nothing; the role `reader` is taken away.");
     stage.run_refused("kubectl get secret alice-orders", &["not found"]).await?;
-    stage
-        .run(
-            "kubectl wait --for=jsonpath='{.status.accounts[0].phase}'=Disabled dbu/alice --timeout=60s",
-            &[],
-        )
-        .await?;
-    let accounts = "kubectl get dbu alice -o jsonpath='{range .status.accounts[*]}{.database} {.username} {.phase}{\"\\n\"}{end}'";
-    stage.run(accounts, &["orders alice@example.com Disabled"]).await?;
-    Ok(())
+    stage.show_disabled("orders").await
 }

@@ -76,7 +76,7 @@ fn certificate(dir: &Path) -> anyhow::Result<Certificate> {
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
     };
     Ok(Certificate {
-        common_name: super::story::USERNAME.to_owned(),
+        common_name: super::postgres::USERNAME.to_owned(),
         cert_pem: read("tls.crt")?,
         key_pem: read("tls.key")?,
     })

@@ -1,28 +1,26 @@
-//! A [`Scene`] with a MongoDB server.
+//! A [`Scene`] with a MongoDB server; what the server shows of an account; logging in as a user.
 //!
 //! One server serves all tests of a binary, which takes a moment to start and much memory; so each world has names of
 //! its own on it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod account;
+mod login;
+
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use rolecall_testbed::{Mongo, MongoAdmin};
 use serde_json::json;
-use tempfile::TempDir;
+
+pub use account::MongoAccount;
+pub use login::{AUTHENTICATION_FAILED, Login, UNAUTHORIZED, code, login_code, login_with};
 
 use crate::PATIENCE;
-use crate::accounts::MARKER;
 use crate::operator::FILTER;
 use crate::scene::{self, Manifests, Scene, Trust};
-
-/// The server refuses a command that the user may not run.
-pub const UNAUTHORIZED: i32 = 13;
-/// The server refuses a login.
-pub const AUTHENTICATION_FAILED: i32 = 18;
 
 /// A [`Scene`] with logical databases, roles and an admin user of the test's own on a MongoDB server.
 ///
@@ -286,99 +284,6 @@ impl MongoWorld {
 impl std::fmt::Debug for MongoWorld {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("MongoWorld").field("namespace", &self.namespace).finish_non_exhaustive()
-    }
-}
-
-/// A client that has logged in, with the files that it logs in with.
-#[derive(Debug)]
-pub struct Login {
-    client: Client,
-    _files: TempDir,
-}
-
-impl Deref for Login {
-    type Target = Client;
-
-    fn deref(&self) -> &Client {
-        &self.client
-    }
-}
-
-/// Logs in as any client does that was handed a Secret: by its URI, with `tls.pem` and `ca.crt` in files.
-///
-/// # Errors
-/// When the server refuses, or something is missing in the Secret.
-pub async fn login_with(secret: &BTreeMap<String, String>) -> Result<Login> {
-    let files = TempDir::new()?;
-    let value = |key: &str| secret.get(key).with_context(|| format!("the Secret has no {key}"));
-    let path = |key: &str| files.path().join(key);
-    for key in ["tls.pem", "ca.crt"] {
-        std::fs::write(path(key), value(key)?)?;
-    }
-    let uri = format!(
-        "{}&tlsCertificateKeyFile={}&tlsCAFile={}&serverSelectionTimeoutMS=10000",
-        value("uri")?,
-        path("tls.pem").display(),
-        path("ca.crt").display(),
-    );
-    let client = Client::with_uri_str(uri).await?;
-    // The driver connects with the first command only.
-    client.database("admin").run_command(doc! { "connectionStatus": 1 }).await?;
-    Ok(Login { client, _files: files })
-}
-
-/// The server's code for a refusal.
-pub fn code(error: &mongodb::error::Error) -> Option<i32> {
-    match error.kind.as_ref() {
-        mongodb::error::ErrorKind::Command(refused) => Some(refused.code),
-        mongodb::error::ErrorKind::Authentication { .. } => Some(AUTHENTICATION_FAILED),
-        _ => None,
-    }
-}
-
-/// As [`code`], for a failure of [`login_with`].
-pub fn login_code(error: &anyhow::Error) -> Option<i32> {
-    error.downcast_ref().and_then(code)
-}
-
-/// An account as the server shows it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct MongoAccount {
-    /// It carries the marker.
-    pub managed: bool,
-    /// Its roles, as `role@database`.
-    pub roles: BTreeSet<String>,
-    /// It may log in from nowhere.
-    pub locked: bool,
-    /// Its custom data.
-    pub custom_data: Document,
-}
-
-impl MongoAccount {
-    fn of(user: &Document) -> Self {
-        let text = |role: &Document, key: &str| role.get_str(key).unwrap_or_default().to_owned();
-        let documents = |key: &str| user.get_array(key).cloned().unwrap_or_default();
-        let custom_data = user.get_document("customData").cloned().unwrap_or_default();
-        Self {
-            managed: custom_data.get_bool(MARKER).unwrap_or(false),
-            roles: documents("roles")
-                .iter()
-                .filter_map(|role| role.as_document())
-                .map(|role| format!("{}@{}", text(role, "role"), text(role, "db")))
-                .collect(),
-            locked: !documents("authenticationRestrictions").is_empty(),
-            custom_data,
-        }
-    }
-
-    /// It can log in and has exactly these roles.
-    pub fn is_enabled_with(&self, roles: &[&str]) -> bool {
-        self.managed && !self.locked && self.roles.iter().map(String::as_str).eq(roles.iter().copied())
-    }
-
-    /// Nothing is left of its access.
-    pub fn is_disabled(&self) -> bool {
-        self.managed && self.locked && self.roles.is_empty()
     }
 }
 

@@ -1,0 +1,81 @@
+//! The steps that are the same on every database server.
+
+use super::stage::Stage;
+
+impl<S> Stage<S> {
+    /// The kinds, and the rights of the operator.
+    ///
+    /// # Errors
+    /// As [`Stage::run`].
+    pub(super) async fn install(&mut self) -> anyhow::Result<()> {
+        self.tour.step("Install the five kinds and the operator's rights");
+        self.run(
+            "kubectl apply --server-side -k deploy",
+            &["databasesessions.rolecall.dev serverside-applied"],
+        )
+        .await?;
+        self.run("kubectl wait --for=condition=Established crd --all", &["condition met"]).await?;
+        self.run("kubectl api-resources --api-group=rolecall.dev", &["DatabaseSession"]).await?;
+        Ok(())
+    }
+
+    /// The operator.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub(super) async fn run_operator(&mut self) -> anyhow::Result<()> {
+        self.tour.step("Run the operator, with the rights of its service account");
+        let binary = self.binary();
+        let binary = binary.strip_prefix(crate::root()).unwrap_or(binary).display();
+        self.tour
+            .command(&format!("{binary} --listen 127.0.0.1:0 --leader-election-namespace rolecall-system &"));
+        self.start_operator().await?;
+        self.run("kubectl get lease --namespace rolecall-system", &["rolecall-operator"]).await?;
+        Ok(())
+    }
+
+    /// A namespace with the Secrets of the DatabaseAdmin `name`, and the samples but for the session.
+    ///
+    /// # Errors
+    /// As [`Stage::run`].
+    pub(super) async fn declare(&mut self, name: &str) -> anyhow::Result<()> {
+        self.run("kubectl create namespace shop", &["created"]).await?;
+        self.run("kubectl config set-context --current --namespace=shop", &[]).await?;
+        self.tour.say(
+            "Three Secrets: who signed the server's certificate, the admin user's own certificate, and the authority\n\
+             that signs the users' certificates.",
+        );
+        for line in [
+            format!("kubectl create secret generic {name}-ca --from-file=ca.crt=$DEMO/server-ca.crt"),
+            format!(
+                "kubectl create secret tls {name}-admin-cert --cert=$DEMO/admin.crt --key=$DEMO/admin.key"
+            ),
+            format!(
+                "kubectl create secret tls {name}-client-ca --cert=$DEMO/client-ca.crt --key=$DEMO/client-ca.key"
+            ),
+        ] {
+            self.run(&line, &["created"]).await?;
+        }
+        self.tour.say("The samples of deploy/samples, with this server's address:");
+        self.run("grep -v '^ *#' $DEMO/provisioning_role.yaml", &["ProvisioningRole"]).await?;
+        self.run("grep -v '^ *#' $DEMO/database_user.yaml", &["DatabaseUser"]).await?;
+        let apply = "kubectl apply -f $DEMO/database_admin.yaml -f $DEMO/provisioning_role.yaml -f $DEMO/database_user.yaml";
+        self.run(apply, &[&format!("databaseadmin.rolecall.dev/{name} created")]).await?;
+        Ok(())
+    }
+
+    /// What the DatabaseUser says of an account that is disabled.
+    ///
+    /// # Errors
+    /// As [`Stage::run`].
+    pub(super) async fn show_disabled(&self, name: &str) -> anyhow::Result<()> {
+        self.run(
+            "kubectl wait --for=jsonpath='{.status.accounts[0].phase}'=Disabled dbu/alice --timeout=60s",
+            &[],
+        )
+        .await?;
+        let accounts = "kubectl get dbu alice -o jsonpath='{range .status.accounts[*]}{.database} {.username} {.phase}{\"\\n\"}{end}'";
+        self.run(accounts, &[&format!("{name} alice@example.com Disabled")]).await?;
+        Ok(())
+    }
+}
