@@ -2,6 +2,7 @@
 
 mod accounts;
 mod admins;
+mod drift;
 mod endings;
 mod failover;
 mod life;
