@@ -20,7 +20,8 @@ pub struct Config {
     pub certificate: ClientCertificate,
     /// The admin user, without `CN=`: the CN of its certificate.
     pub admin_user: String,
-    /// Connections to each member of the server at any time.
+    /// Connections for commands to each member of the server at any time. The driver watches each member through two
+    /// more, which are not logged in.
     pub max_connections: usize,
     /// For reaching a server, TLS and login together, and for finding a primary.
     pub connect_timeout: Duration,

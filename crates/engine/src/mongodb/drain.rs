@@ -12,6 +12,9 @@
 //! and only we cannot reach it: what it runs is not known, so the end is not complete. One that does not follow either
 //! is down or cut off: what is done there sees no change from then on and makes none that lasts. It does not hold the
 //! end up, and is named.
+//!
+//! Hidden members cannot be seen with the admin user's privileges. They hear of the change like any other, and are not
+//! asked.
 
 use std::time::{Duration, Instant};
 

@@ -165,6 +165,36 @@ async fn without_a_majority_nothing_is_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_primary_shows_is_not_believed_before_a_majority_has_it() {
+    let mongo = Mongo::builder().members(3).parameter("enableTestCommands", "1").start().await.unwrap();
+    let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
+    bench.bring(&wanted("alice", &["read@shop"])).await.unwrap();
+    let primary = mongo.primary().await.unwrap().unwrap();
+    let tester = mongo.create_user("tester", &["root@admin"]).await.unwrap();
+    // The others are there and answer, but do not follow any more.
+    let follow = async |mode: &str| {
+        for member in (0..3).filter(|member| *member != primary) {
+            let client = mongo.connect_to(member, &tester).await.unwrap();
+            let command = doc! { "configureFailPoint": "stopReplProducer", "mode": mode };
+            client.database("admin").run_command(command).await.unwrap();
+        }
+    };
+    follow("alwaysOn").await;
+    let error = bench.bring(&ended("alice", false)).await.unwrap_err();
+    assert_eq!((error.class, &*error.code), (Class::Transient, "MongoDB 64"), "{error}");
+    let shown = bench.user("alice").await.unwrap();
+    assert!(shown.to_string().contains("0.0.0.0"), "{shown}");
+    let error = bench.engine.observe(&ended("alice", false).query()).await.unwrap_err();
+    assert_eq!(error.class, Class::Transient, "{error}");
+    // What starts works completely or not at all.
+    bench.bring(&wanted("bob", &["read@shop"])).await.unwrap_err();
+    assert!(bench.user("bob").await.is_none(), "bob was let in");
+    follow("off").await;
+    bring(&bench, &ended("alice", false)).await;
+    assert!(bench.settled(&ended("alice", false)).await.is_nothing());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_runs_on_a_secondary_holds_an_end_up_and_is_named() {
     let mongo = three().await;
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
