@@ -14,7 +14,6 @@ use super::members::Look;
 use super::operation::Operation;
 use super::remedy;
 use super::role::RoleName;
-use super::server::Request;
 use super::user::{Door, User, custom_data};
 use crate::plan::{Activate, Adjust, End};
 use crate::{AccountName, Applied, Class, Error, Reason};
@@ -57,13 +56,13 @@ impl Mongodb {
             Some(user) if again && is_wanted(&user) => {
                 // Seen on the primary of now; written once more, so that a majority confirms it.
                 let request = self.change().enable(account, roles, user.custom_data.clone());
-                self.change_user(&request).await?;
+                self.server.run(&request).await?;
             }
             Some(_) if plan.create => return Err(changed(account, &code::text(USER_EXISTS))),
             None if !plan.create => return Err(changed(account, "")),
             None => {
                 let request = self.change().create(account, roles, custom_data(&plan.owner, None));
-                self.change_user(&request).await?;
+                self.server.run(&request).await?;
             }
             Some(user) => {
                 let foreign = user.owner().is_some_and(|owner| owner.uid != *uid);
@@ -99,10 +98,10 @@ impl Mongodb {
         let look = Look { account: Some(account), after: None };
         let sight = self.server.look(&hello, look, &self.away).await?;
         if sight.backends(account, false) == 0 && sight.unasked.is_empty() {
-            return self.change_user(&self.change().enable(account, roles, data)).await.map(drop);
+            return self.server.run(&self.change().enable(account, roles, data)).await.map(drop);
         }
-        self.change_user(&self.change().drop_user(account)).await?;
-        let made = self.change_user(&self.change().create(account, roles, data.clone())).await;
+        self.server.run(&self.change().drop_user(account)).await?;
+        let made = self.server.run(&self.change().create(account, roles, data.clone())).await;
         if let Err(error) = &made
             && error.class == Class::Refused
             && let Err(error) = self.server.run(&self.change().create_locked(account, data)).await
@@ -144,7 +143,7 @@ impl Mongodb {
         let roles: BTreeSet<RoleName> = kept.chain(granted).cloned().collect();
         // An open connection has what its user has, from one command to the next. What has begun goes on.
         let running = if plan.terminate { self.running(account).await? } else { Vec::new() };
-        let changed_user = self.change_user(&self.change().adjust(account, &roles)).await;
+        let changed_user = self.server.run(&self.change().adjust(account, &roles)).await;
         changed_user.map_err(|error| about_roles(error, &roles))?;
         let user = self.owned(account, &plan.owner_uid).await?;
         if user.roles != roles || user.door != Door::Open {
@@ -217,22 +216,6 @@ impl Mongodb {
             }
         }
         Ok(())
-    }
-
-    /// Sends a change of a user, and says what a refusal means.
-    pub(super) async fn change_user(&self, request: &Request) -> Result<Document, Error> {
-        self.server.run(request).await.map_err(|error| {
-            if error.code == code::text(UNAUTHORIZED) {
-                let remedy =
-                    "the condition Capable of the DatabaseAdmin names what the admin user lacks".to_owned();
-                return Error { remedy, ..error };
-            }
-            if error.reason == Reason::DbRoleNotFound {
-                let remedy = "create the role with createRole, or correct dbRoles".to_owned();
-                return Error { remedy, ..error };
-            }
-            error
-        })
     }
 
     fn again(&self, error: &Error) {

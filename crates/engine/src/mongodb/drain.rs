@@ -46,7 +46,7 @@ pub(super) struct Locked {
 impl Mongodb {
     /// Takes everything from an account that was found to be ours to change.
     pub(super) async fn lock(&self, account: &AccountName) -> Result<Locked, Error> {
-        let answer = self.change_user(&self.change().lock(account)).await?;
+        let answer = self.server.run(&self.change().lock(account)).await?;
         Ok(Locked { at: answer.get_timestamp("operationTime").ok() })
     }
 

@@ -70,15 +70,18 @@ pub(super) fn said(what: &str, error: &mongodb::error::Error, health: &Health, c
         ErrorKind::Command(said) => {
             let (class, reason) = code::meaning(said.code);
             let remedy = match said.code {
-                code::UNAUTHORIZED => "the condition Capable of the DatabaseAdmin names what the admin user lacks",
+                code::UNAUTHORIZED => {
+                    "the condition Capable of the DatabaseAdmin names what the admin user lacks"
+                }
                 _ => "",
             };
             Error { code: code::text(said.code), ..failed(class, reason, said.message.clone(), remedy) }
         }
         // Its message repeats the whole answer to another command.
-        ErrorKind::ConnectionPoolCleared { .. } => {
-            unreachable(format!("{} failed another command, so its connections were given up", config.address))
-        }
+        ErrorKind::ConnectionPoolCleared { .. } => unreachable(format!(
+            "{} failed another command, so its connections were given up",
+            config.address
+        )),
         ErrorKind::Authentication { .. } => not_let_in(what, config),
         ErrorKind::InvalidTlsConfig { message, .. } => {
             failed(Class::Invalid, Reason::SecretInvalid, message.clone(), "put PEM into the Secrets")
