@@ -160,7 +160,7 @@ pub enum Platform {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdminUser {
-    /// Name of the admin user. Absent: the label `teleport.dev/db-admin`; where that is missing too, nothing
+    /// Name of the admin user; on MongoDB without the `CN=` that the server puts before it. Absent: the label `teleport.dev/db-admin`; where that is missing too, nothing
     /// is provisioned (`MissingAdminUser`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::database_name")]
@@ -213,7 +213,7 @@ pub struct Auth {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub x509: Option<AdminX509>,
 
-    /// A password.
+    /// A password. Not in effect with `mongodb`: Ready is False with the reason `Unsupported`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<AdminPassword>,
 
@@ -259,7 +259,7 @@ pub struct UserCredentials {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub x509: Option<UserX509>,
 
-    /// A random password per account, sent to the server as a SCRAM verifier. Write `password: {}`.
+    /// A random password per account, sent to the server as a SCRAM verifier. Write `password: {}`. Not with `mongodb`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<UserPassword>,
 

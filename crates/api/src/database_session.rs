@@ -56,7 +56,7 @@ pub struct DatabaseSessionSpec {
     pub database: String,
 
     /// The logical database on that server, for example `horizon`. Required for `postgres` and `redshift`
-    /// (`DatabaseNameRequired` where it is missing).
+    /// (`DatabaseNameRequired` where it is missing); for `mongodb` only object permissions need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::database_name")]
     #[x_kube(validation = rules::SAME_VALUE)]
@@ -172,7 +172,8 @@ pub struct DatabaseSessionStatus {
 
     /// The Secret with the credentials, named after the session. Its keys follow the Service Binding
     /// specification: `type`, `host`, `port`, `database`, `username`, `uri`, and `tls.crt`, `tls.key`,
-    /// `ca.crt` or `password`. It is deleted when access ends.
+    /// `ca.crt` or `password`; on MongoDB also `tls.pem`, which holds certificate and key, and `database` only
+    /// where the session names one. `uri` can be used as it is, with these files. It is deleted when access ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
 

@@ -129,7 +129,8 @@ pub struct RoleRules {
 
     /// Permissions on objects such as tables, selected by the labels that DbObjectImportRules give.
     ///
-    /// The admin user must hold the privileges WITH GRANT OPTION, or own the objects; what it may not grant is named in
+    /// On PostgreSQL the admin user must hold the privileges WITH GRANT OPTION, or own the objects; on MongoDB it must
+    /// be able to make roles in the logical database; what it may not grant is named in
     /// the session's condition PermissionsComplete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]

@@ -147,10 +147,10 @@ reasons! {
         "Check `tls.caSecretRef`, `tls.serverName` and the server's certificate.";
     LOGIN_FAILED = "LoginFailed":
         "The server refuses the admin user's login.",
-        "Check the Secret under `auth`, the admin user's name, and the server's rules (`pg_hba.conf`).";
+        "Check the Secret under `auth`, the admin user's name, and the server's rules (`pg_hba.conf`; on MongoDB the user in `$external`).";
     SERVER_REFUSED = "ServerRefused":
-        "The server refused a statement.",
-        "The message carries the SQLSTATE and the server's answer.";
+        "The server refused a statement, or still runs a command of an account whose access ends.",
+        "The message carries the server's code and answer, and what to do.";
     NOT_VERIFIED = "NotVerified":
         "What the server shows after a change is not what was asked for.",
         "Wait: it is tried again. Where it lasts, the message says what differs.";
