@@ -119,6 +119,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectsKey) -> Result<Done, Failed
             done.retry = true;
         }
     }
+    // Of an earlier look, where this one came to nothing.
     done.retry |= !disconnect(shared, key, &server).await;
     let interval = admin.spec.object_sync.get().mul_f64(rand::random_range(0.9..1.0));
     done.at_earliest(plus(Timestamp::now(), interval).map(|at| (at, Lane::Normal)));
@@ -158,10 +159,12 @@ async fn converge(
     for wishes in [waited_for, others] {
         let outcomes =
             server.engine.converge(&wishes, &catalog).await.map_err(|error| Obstacle::from(&error))?;
+        for outcome in outcomes.iter().filter(|outcome| outcome.revoked.contains_key(&Privilege::Execute)) {
+            shared.sets.disconnect_members(key, &outcome.role);
+        }
+        // Nobody is told that a function is lost before nobody can call it any more.
+        complete &= disconnect(shared, key, server).await;
         for outcome in &outcomes {
-            if outcome.revoked.contains_key(&Privilege::Execute) {
-                shared.sets.disconnect_members(key, &outcome.role);
-            }
             tell(shared, key, &outcome.role, standing(outcome));
         }
         complete &= outcomes.iter().all(SetOutcome::is_complete);

@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use mongodb::bson::{Document, doc};
 use rolecall_api::{DatabaseSession, conditions};
+use rolecall_testbed::Identity;
 use rolecall_tests::objects::{Conditions, message_of};
+use rolecall_tests::process::kubectl_rolecall;
 use rolecall_tests::{MongoWorld, mongo};
 use serde_json::{Value, json};
 
@@ -102,6 +104,28 @@ async fn privileges_that_permission_sets_need_are_named_with_the_command() -> Re
         world.login("alice-orders").await?
     };
     assert!(world.read(&client).await?.is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_told_beforehand_is_what_the_status_of_a_session_says() -> Result<()> {
+    let world = MongoWorld::builder().object_permissions().start().await?;
+    world.root.database(&world.app).create_collection("people").await?;
+    let permissions = json!([
+        {"match": {"object_kind": ["collection"]}, "permissions": ["find"]},
+        {"match": {"name": ["orders"]}, "permissions": ["insert"]},
+    ]);
+    allow(&world, permissions).await?;
+    world.session("alice-orders", json!({})).await?;
+    let session = world.active("alice-orders").await?;
+    let root = Identity::user("root", &["system:masters"]);
+    let question = ["explain", "--user", "alice", "--database", "orders", "--database-name", &world.app];
+    let form = ["--live", "-o", "json", "-n", &world.namespace];
+    let output = kubectl_rolecall(&root, &[&question[..], &form].concat()).await?;
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(told["objects"]["counts"], json!(counts(&session)));
+    assert_eq!(counts(&session), [("FIND".to_owned(), 2), ("INSERT".to_owned(), 1)].into());
     Ok(())
 }
 
