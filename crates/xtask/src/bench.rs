@@ -15,6 +15,9 @@ pub(crate) struct Args {
 enum What {
     /// Sessions from end to end on real components, beside a bare client that does the same.
     Sessions {
+        /// The kind of server: postgres or mongodb.
+        #[arg(long, default_value = "postgres")]
+        engine: String,
         /// Arguments of the benchmark; `cargo xtask bench sessions -- --help` names them.
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -41,9 +44,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // These wait for servers most of the time: linking them with LTO would take minutes for nothing.
     let quick = ["--config", "profile.bench.lto=\"off\"", "--config", "profile.bench.codegen-units=16"];
     match &args.what {
-        What::Sessions { arguments } => {
+        What::Sessions { engine, arguments } => {
             let which = ["--package", "rolecall-xtask", "--bench", "sessions"];
-            bench(&[which, quick].concat(), arguments)
+            let engine = format!("--engine={engine}");
+            bench(&[which, quick].concat(), &[&[engine], &arguments[..]].concat())
         }
         What::Objects { arguments } => {
             let which = ["--package", "rolecall-engine", "--bench", "objects"];

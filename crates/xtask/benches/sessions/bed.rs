@@ -3,57 +3,57 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use rolecall_testbed::{Certificate, Cluster, Identity, PgVersion, Postgres, components};
+use rolecall_testbed::{Cluster, Identity, components};
 use rolecall_xtask::operator::{self, Operator, Profile};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::phase::Side;
+use crate::server::{Engine, Server};
 
-/// The role that every session gives.
-pub(crate) const ROLE: &str = "reader";
 /// The DatabaseAdmin.
 pub(crate) const DATABASE: &str = "orders";
-const ADMIN: &str = "teleport-admin";
 
 /// Everything that runs, in the order in which it is stopped.
 pub(crate) struct Bed {
     pub(crate) operator: Operator,
     pub(crate) cluster: Cluster,
+    /// What kind of server sessions are on.
+    pub(crate) engine: Engine,
     /// The operator's server.
-    pub(crate) postgres: Postgres,
+    pub(crate) server: Server,
     /// The floor's.
-    pub(crate) floor_postgres: Postgres,
+    pub(crate) floor_server: Server,
     /// The measuring client. Its requests queue at the API server beside those of the operator, in the same class.
     pub(crate) client: Client,
     _dir: TempDir,
 }
 
 /// Builds or fetches what is missing.
-pub(crate) fn prepare() -> anyhow::Result<PathBuf> {
-    components::postgres(PgVersion::V17)?;
+pub(crate) fn prepare(engine: Engine) -> anyhow::Result<PathBuf> {
+    engine.prepare()?;
     components::etcd()?;
     components::Kubernetes::prepare()?;
     operator::build(Profile::Release)
 }
 
 impl Bed {
-    pub(crate) async fn set(binary: &Path, users: u32, log: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn set(engine: Engine, binary: &Path, users: u32, log: &str) -> anyhow::Result<Self> {
         let dir =
             tempfile::Builder::new().prefix("rolecall-bench-").tempdir().context("making a directory")?;
-        let postgres = database().await?;
-        let floor_postgres = database().await?;
+        let server = Server::start(engine).await?;
+        let floor_server = Server::start(engine).await?;
         // No controller manager: then all requests are the operator's, ours, or the API server's own.
         let cluster = Cluster::builder().controllers(&[]).start().await?;
         cluster.kubectl(&["apply", "--server-side", "-k", &root("deploy")]).await?;
         cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).await?;
         let client = client(&cluster).await?;
         for side in [Side::Operator, Side::Floor] {
-            cluster.apply(&objects(side, &postgres, users)?).await?;
+            cluster.apply(&objects(engine, side, &server, users)?).await?;
         }
         let kubeconfig = operator::kubeconfig(&cluster).await?;
         let log_file = dir.path().join("operator.log");
@@ -72,52 +72,16 @@ impl Bed {
             "--all",
         ];
         cluster.kubectl(&wait).await?;
-        Ok(Self { operator, cluster, postgres, floor_postgres, client, _dir: dir })
-    }
-
-    /// The server of one side.
-    pub(crate) fn server(&self, side: Side) -> &Postgres {
-        match side {
-            Side::Operator => &self.postgres,
-            Side::Floor => &self.floor_postgres,
-        }
+        Ok(Self { operator, cluster, engine, server, floor_server, client, _dir: dir })
     }
 
     /// Drops what the sessions left behind, so that every round makes its accounts anew.
     pub(crate) async fn forget_accounts(&self, side: Side) -> anyhow::Result<()> {
-        let drop_all = "do $$ declare name text; begin
-            for name in select r.rolname from pg_auth_members m join pg_roles r on r.oid = m.member
-                where m.roleid = '\"teleport-auto-user\"'::regrole and r.rolname <> 'teleport-admin'
-            loop execute format('drop role %I', name); end loop; end $$; checkpoint";
-        self.server(side).sql("postgres", drop_all).await.map(drop).context("dropping the accounts")
-    }
-
-    /// Turns the server's log of statements on or off.
-    pub(crate) async fn log_statements(&self, on: bool) -> anyhow::Result<()> {
-        let value = if on { "all" } else { "none" };
-        let statement = format!("alter role \"{ADMIN}\" set log_statement = '{value}'");
-        self.postgres.sql("postgres", &statement).await?;
-        // Settings of a role reach new connections only.
-        let everywhere = format!("alter system set log_statement = '{value}'");
-        self.postgres.sql("postgres", &everywhere).await?;
-        self.postgres.sql("postgres", "select pg_reload_conf()").await?;
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        Ok(())
-    }
-
-    /// The messages of the admin user that the server has logged.
-    pub(crate) fn logged_messages(&self) -> i64 {
-        let user = format!("{ADMIN}@");
-        let log = self.postgres.log();
-        let messages = log.lines().filter(|line| {
-            line.contains(&user) && (line.contains("LOG:  statement:") || line.contains("LOG:  execute "))
-        });
-        i64::try_from(messages.count()).unwrap_or(i64::MAX)
-    }
-
-    /// A certificate of the admin user.
-    pub(crate) fn admin_certificate(&self, side: Side) -> anyhow::Result<Certificate> {
-        Ok(self.server(side).client_cert(ADMIN)?)
+        let server = match side {
+            Side::Operator => &self.server,
+            Side::Floor => &self.floor_server,
+        };
+        server.forget_accounts().await
     }
 }
 
@@ -127,21 +91,14 @@ pub(crate) fn username(index: usize) -> String {
 }
 
 /// The session with this number; its user has the same.
-pub(crate) fn session(side: Side, index: usize) -> Value {
+pub(crate) fn session(engine: Engine, side: Side, index: usize) -> Value {
     json!({
         "apiVersion": "rolecall.dev/v1alpha1",
         "kind": "DatabaseSession",
         "metadata": {"name": format!("s{index:04}"), "namespace": side.namespace()},
-        "spec": {"user": format!("user{index:04}"), "database": DATABASE, "databaseName": "postgres", "ttl": "1h"},
+        "spec": {"user": format!("user{index:04}"), "database": DATABASE, "databaseName": engine.logical_database(),
+            "ttl": "1h"},
     })
-}
-
-async fn database() -> anyhow::Result<Postgres> {
-    let postgres = Postgres::start(PgVersion::V17).await?;
-    postgres.create_admin(ADMIN).await?;
-    let grant = format!("create role {ROLE}; grant {ROLE} to \"{ADMIN}\" with admin option");
-    postgres.sql("postgres", &grant).await?;
-    Ok(postgres)
 }
 
 /// A client with every right, which the API server treats as it treats the operator: administrators never queue.
@@ -157,10 +114,10 @@ async fn client(cluster: &Cluster) -> anyhow::Result<Client> {
 }
 
 /// The objects of one side: a server, a role, and users.
-fn objects(side: Side, postgres: &Postgres, users: u32) -> anyhow::Result<String> {
+fn objects(engine: Engine, side: Side, server: &Server, users: u32) -> anyhow::Result<String> {
     let namespace = side.namespace();
-    let admin = postgres.client_cert(ADMIN)?;
-    let authority = postgres.client_authority();
+    let admin = server.admin_certificate()?;
+    let authority = server.client_authority();
     let tls = |name: &str, cert: &str, key: &str| {
         json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
             "metadata": {"name": name, "namespace": namespace},
@@ -175,24 +132,14 @@ fn objects(side: Side, postgres: &Postgres, users: u32) -> anyhow::Result<String
         tls("admin-cert", &admin.cert_pem, &admin.key_pem),
         tls("client-ca", authority.cert_pem(), authority.key_pem()),
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "server-ca", "namespace": namespace},
-            "data": {"ca.crt": STANDARD.encode(postgres.server_ca_pem())}}),
-        own(
-            "DatabaseAdmin",
-            DATABASE,
-            json!({
-                "protocol": "postgres", "uri": postgres.address(), "labels": {"env": "bench"},
-                "adminUser": {"name": ADMIN, "defaultDatabase": "postgres"},
-                "tls": {"caSecretRef": {"name": "server-ca", "key": "ca.crt"}},
-                "auth": {"x509": {"secretRef": {"name": "admin-cert"}}},
-                "userCredentials": {"x509": {"caSecretRef": {"name": "client-ca"}, "ttl": "1h"}},
-            }),
-        ),
+            "data": {"ca.crt": STANDARD.encode(server.server_ca_pem())}}),
+        own("DatabaseAdmin", DATABASE, server.spec()),
         own(
             "ProvisioningRole",
             "reader",
             json!({
                 "options": {"createDbUserMode": "Keep"},
-                "allow": {"dbLabels": {"env": ["bench"]}, "dbNames": ["postgres"], "dbRoles": [ROLE]},
+                "allow": {"dbLabels": {"env": ["bench"]}, "dbNames": [engine.logical_database()], "dbRoles": [engine.role()]},
             }),
         ),
     ];

@@ -1,9 +1,8 @@
 //! The bare client: the writes that cannot be left out, and nothing else.
 //!
 //! It decides nothing, checks nothing, makes no keys and waits for no watch. It sends, for each session, the API
-//! requests that the operator sends, with the same content but for names, and to its own PostgreSQL the statements
-//! without which there is no access or no end of it, in one transaction and one round trip, and a read-back. It has as
-//! many connections as the operator.
+//! requests that the operator sends, with the same content but for names, and to its own server the statements or commands
+//! without which there is no access or no end of it, and a read-back. It has as many connections as the operator.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -16,14 +15,10 @@ use kube::{Api, Resource, ResourceExt};
 use rolecall_api::names::{ACCOUNT_FINALIZER, FIELD_MANAGER, USERNAME_ANNOTATION};
 use rolecall_api::{DatabaseSession, DatabaseUser};
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio_postgres::Client;
 
-use crate::bed::{Bed, ROLE, username};
+use crate::accounts::Accounts;
+use crate::bed::{Bed, username};
 use crate::phase::{self, Kind, Side, name};
-
-/// The operator's `--max-connections-per-server`.
-const CONNECTIONS: usize = 5;
 
 /// See the module.
 pub(crate) struct Floor {
@@ -32,7 +27,7 @@ pub(crate) struct Floor {
     secrets: Api<Secret>,
     events: Api<Event>,
     events_sent: AtomicU64,
-    pool: Pool,
+    accounts: Accounts,
     template: Template,
 }
 
@@ -49,22 +44,14 @@ impl Floor {
     /// Lets the operator do one session, and learns from it what has to be written.
     pub(crate) async fn new(bed: &Bed) -> anyhow::Result<Self> {
         let namespace = Side::Floor.namespace();
-        let admin = bed.admin_certificate(Side::Floor)?;
-        let mut clients = Vec::new();
-        for _ in 0..CONNECTIONS {
-            clients.push(bed.floor_postgres.connect("postgres", &admin).await?);
-        }
-        clients[0]
-            .batch_execute("create role \"teleport-auto-user\"")
-            .await
-            .context("creating the marker on the floor's server")?;
+        let accounts = Accounts::new(bed).await?;
         let mut floor = Self {
             sessions: Api::namespaced(bed.client.clone(), namespace),
             users: Api::namespaced(bed.client.clone(), namespace),
             secrets: Api::namespaced(bed.client.clone(), namespace),
             events: Api::namespaced(bed.client.clone(), namespace),
             events_sent: AtomicU64::new(0),
-            pool: Pool { permits: Semaphore::new(CONNECTIONS), clients: std::sync::Mutex::new(clients) },
+            accounts,
             template: Template::default(),
         };
         phase::at_once(bed, &floor, Side::Operator, Kind::Start, 1, 1).await?;
@@ -90,13 +77,7 @@ impl Floor {
         secret.metadata.owner_references = session.controller_owner_ref(&()).map(|owner| vec![owner]);
         self.secrets.create(&PostParams::default(), &secret).await?;
 
-        self.pool
-            .run(&format!(
-                "begin; create role \"{user}\" nologin; comment on role \"{user}\" is 'floor'; \
-                 grant {ROLE}, \"teleport-auto-user\" to \"{user}\"; alter role \"{user}\" login; commit"
-            ))
-            .await?;
-        self.read_back(&user).await?;
+        self.accounts.start(&user).await?;
         self.apply(&self.sessions, "DatabaseSession", &name, &self.template.session_status).await?;
         self.apply(&self.users, "DatabaseUser", &format!("user{index:04}"), &self.template.user_status).await
     }
@@ -104,9 +85,7 @@ impl Floor {
     /// What makes a deleted session go.
     pub(crate) async fn end(&self, index: usize) -> anyhow::Result<()> {
         let (name, user) = (name(index), username(index));
-        self.pool.run(&format!("alter role \"{user}\" nologin password null")).await?;
-        self.pool.run(&format!("revoke {ROLE} from \"{user}\"")).await?;
-        self.read_back(&user).await?;
+        self.accounts.end(&user).await?;
         self.secrets.delete(&name, &DeleteParams::default()).await?;
         let none = json!({"metadata": {"finalizers": []}});
         self.sessions.patch(&name, &PatchParams::default(), &Patch::Merge(none)).await?;
@@ -117,16 +96,6 @@ impl Floor {
         let mut status = self.template.user_status.clone();
         status["accounts"][0]["phase"] = json!("Disabled");
         self.apply(&self.users, "DatabaseUser", &format!("user{index:04}"), &status).await
-    }
-
-    async fn read_back(&self, user: &str) -> anyhow::Result<()> {
-        self.pool
-            .run(&format!(
-                "select r.rolcanlogin, (select count(*) from pg_stat_activity a where a.usesysid = r.oid), \
-                 array(select m.roleid from pg_auth_members m where m.member = r.oid) \
-                 from pg_roles r where r.rolname = '{user}'"
-            ))
-            .await
     }
 
     async fn apply<K>(&self, api: &Api<K>, kind: &str, name: &str, status: &Value) -> anyhow::Result<()>
@@ -171,25 +140,5 @@ impl Template {
             regarding.namespace = Some(Side::Floor.namespace().to_owned());
         }
         Ok(())
-    }
-}
-
-/// Connections, one user each at a time.
-struct Pool {
-    permits: Semaphore,
-    clients: std::sync::Mutex<Vec<Client>>,
-}
-
-impl Pool {
-    async fn run(&self, sql: &str) -> anyhow::Result<()> {
-        let _permit: SemaphorePermit<'_> = self.permits.acquire().await?;
-        let client = self.lock().pop().context("there are as many permits as connections")?;
-        let result = client.simple_query(sql).await;
-        self.lock().push(client);
-        result.map(drop).with_context(|| format!("running {sql}"))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Client>> {
-        self.clients.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

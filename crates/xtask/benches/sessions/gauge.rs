@@ -26,7 +26,7 @@ const RESOURCES: [&str; 8] = [
 pub(crate) struct Gauges {
     /// Requests that the API server answered, by verb and resource, whoever sent them.
     pub(crate) requests: BTreeMap<String, i64>,
-    /// Statements of the operator.
+    /// Statements or commands of the operator.
     pub(crate) statements: i64,
     /// Messages of the operator to the server, each a round trip.
     pub(crate) round_trips: i64,
@@ -46,14 +46,13 @@ impl Gauges {
         let own = bed.operator.get("/metrics").await?;
         let api = bed.cluster.kubectl(&["get", "--raw", "/metrics"]).await?;
         let count = |name: &str| whole(metrics::sum(&own, name));
-        let connections = "select count(*) from pg_stat_activity where usename = 'teleport-admin'";
-        let connections = bed.postgres.value("postgres", connections).await?.unwrap_or_default();
+        let connections = bed.server.connections().await?;
         let pid = bed.operator.pid();
         Ok(Self {
             requests: requests(&api),
             statements: count("rolecall_server_statements"),
             round_trips: count("rolecall_server_round_trips"),
-            connections: connections.parse().unwrap_or(0),
+            connections,
             cpu_ms: cpu(bed),
             resident_kib: memory(pid, "VmRSS:"),
             peak_kib: memory(pid, "VmHWM:"),
@@ -113,8 +112,8 @@ fn cpu(bed: &Bed) -> BTreeMap<String, i64> {
     let cluster = kubeconfig.parent().unwrap_or(Path::new("/")).to_owned();
     let directories = [
         (cluster.as_path(), None),
-        (bed.postgres.socket_dir(), Some("postgres (operator's)")),
-        (bed.floor_postgres.socket_dir(), Some("postgres (floor's)")),
+        (bed.server.dir(), Some("database (operator's)")),
+        (bed.floor_server.dir(), Some("database (floor's)")),
     ];
     let mut found: BTreeMap<String, i64> = BTreeMap::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {

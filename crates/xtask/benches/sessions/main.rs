@@ -4,21 +4,24 @@
 //! |---|---|
 //! | `bed` | the servers, the operator, the objects that every round needs |
 //! | `phase` | one measured phase: many sessions start, or end, and a watch says when |
-//! | `floor` | the bare client |
+//! | `server` | the database servers, as far as they differ |
+//! | `floor`, `accounts` | the bare client, and its accounts on the server |
 //! | `gauge` | what is counted around a phase: requests, statements, CPU, memory |
 //! | `report` | medians, the table, the JSON file |
 
+mod accounts;
 mod bed;
 mod floor;
 mod gauge;
 mod phase;
 mod report;
+mod server;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use rolecall_testbed::progress::Progress;
 
 use bed::Bed;
@@ -26,6 +29,7 @@ use floor::Floor;
 use gauge::Gauges;
 use phase::{Kind, Side};
 use report::{Report, Sample};
+use server::Engine;
 
 /// Requests of the measuring client under way at once, and workers of the floor.
 const PARALLEL: usize = 16;
@@ -39,6 +43,9 @@ const SETTLE: Duration = Duration::from_secs(4);
 #[derive(Parser)]
 #[command(name = "cargo xtask bench sessions", bin_name = "cargo xtask bench sessions")]
 struct Args {
+    /// The kind of server that sessions are on.
+    #[arg(long, value_enum, default_value_t = Engine::Postgres)]
+    engine: Engine,
     /// How many sessions at once; 1 means twenty, one after the other.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 50, 200], value_parser = clap::value_parser!(u32).range(1..=5000))]
     sizes: Vec<u32>,
@@ -51,9 +58,9 @@ struct Args {
     /// What the operator logs (to a file, whose path is printed), as in RUST_LOG.
     #[arg(long, default_value = "warn")]
     log: String,
-    /// The file for the figures.
-    #[arg(long, default_value = "target/bench/sessions.json")]
-    out: PathBuf,
+    /// The file for the figures. Default: target/bench/sessions-ENGINE.json.
+    #[arg(long)]
+    out: Option<PathBuf>,
     /// What cargo gives to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -64,15 +71,17 @@ async fn main() -> anyhow::Result<()> {
     // One TLS provider for everything; installing it twice is the only way to fail, and this is the first line.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let args = Args::parse();
-    let binary = tokio::task::spawn_blocking(bed::prepare).await??;
+    let engine = args.engine;
+    let binary = tokio::task::spawn_blocking(move || bed::prepare(engine)).await??;
 
-    let progress = Progress::start("starting a cluster, two PostgreSQL 17 and the operator");
+    let progress =
+        Progress::start(format!("starting a cluster, two servers of {} and the operator", engine.name()));
     let most = args.sizes.iter().copied().max().unwrap_or(1).max(50);
-    let bed = Bed::set(&binary, most, &args.log).await?;
+    let bed = Bed::set(engine, &binary, most, &args.log).await?;
     let floor = Floor::new(&bed).await?;
     progress.done();
 
-    let mut report = Report::new(&args.sizes, args.rounds, PARALLEL, SINGLES);
+    let mut report = Report::new(engine.name(), &args.sizes, args.rounds, PARALLEL, SINGLES);
     let progress = Progress::start("measuring");
     for round in 0..args.rounds {
         for size in &args.sizes {
@@ -87,16 +96,18 @@ async fn main() -> anyhow::Result<()> {
             }
         }
     }
-    progress.detail("counting the statements of 50 sessions in PostgreSQL's own log");
+    progress.detail("counting the messages of 50 sessions on the server itself");
     report.log_check = Some(log_check(&bed, &floor).await?);
     progress.detail(format!("{most} live sessions, and nothing happens for {} s", args.idle));
     report.idle = Some(idle(&bed, &floor, most, Duration::from_secs(args.idle)).await?);
     progress.done();
 
     report.print();
-    let out = rolecall_xtask::root().join(&args.out);
+    let name = engine.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    let file = args.out.unwrap_or_else(|| format!("target/bench/sessions-{name}.json").into());
+    let out = rolecall_xtask::root().join(&file);
     report.write(&out).with_context(|| format!("writing {}", out.display()))?;
-    println!("\nAll figures, each round's too: {}", args.out.display());
+    println!("\nAll figures, each round's too: {}", file.display());
     Ok(())
 }
 
@@ -116,16 +127,16 @@ async fn measure(bed: &Bed, floor: &Floor, side: Side, size: u32, report: &mut R
     bed.forget_accounts(side).await
 }
 
-/// The operator's own count of round trips beside the server's: every message is one line of its log.
+/// The operator's own count of round trips beside the server's.
 async fn log_check(bed: &Bed, floor: &Floor) -> anyhow::Result<report::LogCheck> {
-    bed.log_statements(true).await?;
-    let (before, lines) = (Gauges::read(bed).await?, bed.logged_messages());
+    bed.server.count_messages(true).await?;
+    let (before, lines) = (Gauges::read(bed).await?, bed.server.messages().await?);
     for kind in [Kind::Start, Kind::End] {
         phase::at_once(bed, floor, Side::Operator, kind, 50, PARALLEL).await?;
     }
     tokio::time::sleep(SETTLE).await;
-    let (spent, lines) = (Gauges::read(bed).await?.since(&before), bed.logged_messages() - lines);
-    bed.log_statements(false).await?;
+    let (spent, lines) = (Gauges::read(bed).await?.since(&before), bed.server.messages().await? - lines);
+    bed.server.count_messages(false).await?;
     bed.forget_accounts(Side::Operator).await?;
     Ok(report::LogCheck { sessions: 50, counted: spent.round_trips, logged: lines })
 }

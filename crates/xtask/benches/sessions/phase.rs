@@ -134,7 +134,7 @@ async fn act(bed: &Bed, floor: &Floor, side: Side, kind: Kind, index: usize) -> 
     let sessions: Api<DatabaseSession> = Api::namespaced(bed.client.clone(), side.namespace());
     match kind {
         Kind::Start => {
-            let session = serde_json::from_value(bed::session(side, index))?;
+            let session = serde_json::from_value(bed::session(bed.engine, side, index))?;
             let created = sessions.create(&PostParams::default(), &session).await?;
             if side == Side::Floor {
                 floor.start(index, &created).await?;

@@ -37,6 +37,7 @@ pub(crate) struct Idle {
 
 /// Everything that was measured.
 pub(crate) struct Report {
+    engine: &'static str,
     sizes: Vec<u32>,
     rounds: u32,
     parallel: usize,
@@ -55,8 +56,15 @@ struct Times {
 }
 
 impl Report {
-    pub(crate) fn new(sizes: &[u32], rounds: u32, parallel: usize, singles: usize) -> Self {
+    pub(crate) fn new(
+        engine: &'static str,
+        sizes: &[u32],
+        rounds: u32,
+        parallel: usize,
+        singles: usize,
+    ) -> Self {
         Self {
+            engine,
             sizes: sizes.to_vec(),
             rounds,
             parallel,
@@ -74,12 +82,13 @@ impl Report {
     /// Prints the tables.
     pub(crate) fn print(&self) {
         println!(
-            "\nSessions of distinct users on a real kube-apiserver with etcd and PostgreSQL 17, all on this machine \
+            "\nSessions of distinct users on a real kube-apiserver with etcd and {}, all on this machine \
              ({} processors).\n\
              Start: from the request that creates a session until a watch shows it Active. End: from the request that\n\
              deletes it until a watch shows it gone. The client has {} requests under way; size 1 is {} sessions, one\n\
-             after the other. Floor: a bare client that sends the same API writes and the least SQL, and decides, checks\n\
+             after the other. Floor: a bare client that sends the same API writes and the least to the server, and decides, checks\n\
              and signs nothing. Medians of {} rounds, interleaved; times in milliseconds.\n",
+            self.engine,
             processors(),
             self.parallel,
             self.singles,
@@ -111,7 +120,7 @@ impl Report {
             println!("{size} {}", word(kind));
             println!("  API requests of the operator: {}", list(&self.requests(kind, size), 2));
             println!(
-                "  SQL: {:.2} statements in {:.2} round trips; {} connections",
+                "  server: {:.2} statements in {:.2} round trips; {} connections",
                 self.per_session(Side::Operator, kind, size, |spent| spent.statements),
                 self.per_session(Side::Operator, kind, size, |spent| spent.round_trips),
                 self.of(Side::Operator, kind, size).map(|sample| sample.spent.connections).max().unwrap_or(0),
@@ -127,8 +136,8 @@ impl Report {
         );
         if let Some(check) = &self.log_check {
             println!(
-                "Cross-check, {} sessions started and ended: {} round trips by the operator's count, {} messages in the \
-                 server's log.",
+                "Cross-check, {} sessions started and ended: {} round trips by the operator's count, {} messages by the \
+                 server's.",
                 check.sessions, check.counted, check.logged
             );
         }
@@ -136,7 +145,7 @@ impl Report {
             let requests: Vec<String> =
                 idle.spent.requests.iter().map(|(key, count)| format!("{count} {key}")).collect();
             println!(
-                "{} live sessions and {} idle seconds: {} SQL statements, {} ms of the operator's processor time, \
+                "{} live sessions and {} idle seconds: {} statements, {} ms of the operator's processor time, \
                  {:.1} MiB, API requests: {}.",
                 idle.sessions,
                 idle.seconds,
@@ -177,7 +186,7 @@ impl Report {
             })
             .collect();
         let all = json!({
-            "processors": processors(),
+            "engine": self.engine, "processors": processors(),
             "load_average": std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim(),
             "parallel_requests": self.parallel, "medians": medians, "rounds": rounds,
             "log_check": self.log_check, "idle": self.idle,
