@@ -32,6 +32,10 @@ BEGIN
 END
 $function$;
 
+-- Whoever owns them could let superusers run something else: a function that was there before keeps its owner.
+ALTER FUNCTION public.rolecall_announce_changed() OWNER TO CURRENT_USER;
+ALTER FUNCTION public.rolecall_announce_dropped() OWNER TO CURRENT_USER;
+
 DROP EVENT TRIGGER IF EXISTS rolecall_objects_changed;
 CREATE EVENT TRIGGER rolecall_objects_changed ON ddl_command_end
 WHEN TAG IN (

@@ -75,13 +75,13 @@ impl Address {
             | ("authmechanism", "MONGODB-X509") => {}
             ("loadbalanced", "true") => return Err(unsupported(text, "a load balancer")),
             (name, _) if name.starts_with("tls") || name.starts_with("ssl") => {
-                return Err(invalid(text, &format!("the option {name} is decided by spec.tls")));
+                return Err(invalid("", &format!("the option {name} is decided by spec.tls")));
             }
             (name, _) if name.starts_with("auth") => {
-                return Err(invalid(text, &format!("the option {name} is decided by spec.auth")));
+                return Err(invalid("", &format!("the option {name} is decided by spec.auth")));
             }
             (name, _) if name.starts_with("proxy") => {
-                return Err(invalid(text, &format!("the option {name} is not supported")));
+                return Err(invalid("", &format!("the option {name} is not supported")));
             }
             _ => {}
         }

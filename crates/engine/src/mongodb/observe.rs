@@ -31,6 +31,9 @@ const POWERS: [&str; 9] = [
     "changeOwnCustomData",
 ];
 
+/// What is told of a role that may have such actions and that the admin user may not look into.
+const UNSEEN: &str = "privileges that the admin user may not see (grant it viewRole on admin)";
+
 /// A user, and the moment that it was read at.
 #[derive(Clone, Debug)]
 pub(super) struct Read {
@@ -134,6 +137,7 @@ impl Mongodb {
             let attributes = match attributes.get(name) {
                 Some(attributes) => attributes.clone(),
                 None if visible(name) => return None,
+                None if name.may_reach_far() => vec![UNSEEN.to_owned()],
                 None => Vec::new(),
             };
             let grantable = privileges.on_database(&name.database, "grantRole");

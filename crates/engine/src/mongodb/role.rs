@@ -20,6 +20,18 @@ const POWERFUL: [&str; 13] = [
     "searchCoordinator",
 ];
 
+/// Built-in roles of `admin` that are not powerful.
+const OF_ADMIN: [&str; 8] = [
+    "read",
+    "readWrite",
+    "dbAdmin",
+    "readAnyDatabase",
+    "readWriteAnyDatabase",
+    "dbAdminAnyDatabase",
+    "clusterMonitor",
+    "enableSharding",
+];
+
 /// The longest name of a logical database, in bytes.
 const MAX_DATABASE_BYTES: usize = 63;
 
@@ -50,6 +62,12 @@ impl RoleName {
             return Err(fault);
         }
         Ok(Self { database: database.to_owned(), role: role.to_owned() })
+    }
+
+    /// Can it be one that somebody made with rights beyond a single logical database? Only roles of `admin` can have such
+    /// rights.
+    pub(crate) fn may_reach_far(&self) -> bool {
+        self.database == "admin" && !OF_ADMIN.contains(&self.role.as_str()) && !self.is_powerful()
     }
 
     /// Is it one of the server's own roles with power over users or the whole server?

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use mongodb::bson::doc;
+use rolecall_engine::objects::{Held, SetState};
 use rolecall_engine::{Catalog, Engine as _, Reason};
-use rolecall_policy::{DbObject, ObjectKind};
+use rolecall_policy::{DbObject, ObjectKind, Privilege, PrivilegeSet};
 
-use crate::shop::{Shop, unique};
+use crate::shop::{Shop, holding, unique};
 
 /// As if the database had so many collections. A privilege can be given on one that is not there.
 fn many(shop: &Shop<'_>, count: u32) -> Catalog {
@@ -33,6 +34,23 @@ async fn a_set_of_too_many_collections_is_refused_and_the_others_are_made() {
     assert!(failure.detail.contains("50000 collections") && failure.remedy.contains("fewer"), "{failure}");
     assert!(outcomes[1].is_complete(), "{:#?}", outcomes[1]);
     assert_eq!(shop.role(&large).await, None);
+}
+
+#[tokio::test]
+async fn a_set_that_should_hold_too_much_loses_what_it_should_not_hold_all_the_same() {
+    let shop = Shop::new(&[]).await;
+    let mut catalog = many(&shop, 30_000);
+    let set = shop.set();
+    let small = shop.wish(&set, &catalog, &[("FIND, REMOVE", "c000001")]);
+    assert!(shop.engine.converge(&[small], &catalog).await.unwrap()[0].is_complete());
+    let privileges = [Privilege::Find, Privilege::Remove].into_iter().collect();
+    let held = Held { object: 1, grantor: "".into(), privileges, grantable: PrivilegeSet::EMPTY };
+    let state = SetState { record: Some(shop.record()), connects: true, held: vec![held], strays: false };
+    catalog.sets.insert(set.clone(), state);
+    let large = shop.wish(&set, &catalog, &[("FIND", "*")]);
+    let outcome = shop.engine.converge(&[large], &catalog).await.unwrap().remove(0);
+    assert_eq!(outcome.failure.map(|failure| failure.reason), Some(Reason::Unsupported));
+    assert_eq!(shop.holds(&set).await, holding(&[("find", "c000001")]));
 }
 
 #[tokio::test]

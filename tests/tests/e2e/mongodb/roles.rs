@@ -1,6 +1,7 @@
 //! Database roles: `role@database`.
 
 use anyhow::Result;
+use rolecall_api::DatabaseSession;
 use rolecall_tests::MongoWorld;
 use rolecall_tests::objects::message_of;
 use serde_json::json;
@@ -42,6 +43,26 @@ async fn powerful_roles_are_given_only_where_they_are_named_literally() -> Resul
     world.pending("alice-orders", "DbRoleNotGrantable").await?;
     world.admin(json!({"spec": {"grantableDbRoles": ["*", owner]}})).await?;
     world.active("alice-orders").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_of_admin_that_cannot_be_looked_into_is_given_only_where_it_is_named_literally() -> Result<()>
+{
+    let world = MongoWorld::start().await?;
+    let name = world.namespace.replace('-', "_");
+    let inherits = vec![mongodb::bson::doc! { "role": "root", "db": "admin" }];
+    let command = mongodb::bson::doc! { "createRole": &name, "privileges": [], "roles": inherits };
+    world.root.database("admin").run_command(command).await?;
+    let role = format!("{name}@admin");
+    world.role("reader", json!({"allow": {"dbRoles": [role]}})).await?;
+    world.session("alice-orders", json!({})).await?;
+    let waiting = world.pending("alice-orders", "DbRoleNotGrantable").await?;
+    assert!(message_of(&waiting).contains("viewRole"), "{}", message_of(&waiting));
+    world.admin(json!({"spec": {"grantableDbRoles": ["*", role]}})).await?;
+    world.active("alice-orders").await?;
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    world.root.database("admin").run_command(mongodb::bson::doc! { "dropRole": &name }).await?;
     Ok(())
 }
 

@@ -45,7 +45,17 @@ impl Mongodb {
         let differs = |state: Option<&SetState>| !plan_from(wish, catalog, state).is_nothing();
         let mut state = found.cloned();
         if differs(found) {
-            let privileges = held::wanted(wish, catalog)?;
+            let privileges = match held::wanted(wish, catalog) {
+                Ok(privileges) => privileges,
+                Err(error) => {
+                    // More cannot be given. What it has too much goes all the same.
+                    if let Some(state) = found {
+                        let less = held::narrowed(wish, catalog, state);
+                        self.write_set(wish, &name, Some(state), &less).await?;
+                    }
+                    return Err(error);
+                }
+            };
             for _ in 0..TRIES {
                 self.write_set(wish, &name, state.as_ref(), &privileges).await?;
                 state = self.read_set(&name).await?.map(|role| role.state(numbers));

@@ -107,6 +107,24 @@ pub(super) fn wanted(wish: &SetWish, catalog: &Catalog) -> Result<Vec<Document>,
     Ok(privileges)
 }
 
+/// What a set keeps that should hold more than a server can do with: of what it has, what it should have.
+pub(super) fn narrowed(wish: &SetWish, catalog: &Catalog, state: &SetState) -> Vec<Document> {
+    let wanted: HashMap<usize, PrivilegeSet> =
+        wish.wanted.iter().map(|(object, all)| (*object, *all)).collect();
+    let mut privileges = vec![marker::privilege(&catalog.database, &wish.record)];
+    for held in &state.held {
+        let Some(facts) = catalog.objects.get(held.object) else { continue };
+        let kept =
+            wanted.get(&held.object).map_or(PrivilegeSet::EMPTY, |all| all.intersection(held.privileges));
+        let actions: Vec<&str> = kept.iter().filter_map(Privilege::mongodb_action).collect();
+        if !actions.is_empty() {
+            let resource = doc! { "db": &catalog.database, "collection": &*facts.name };
+            privileges.push(doc! { "resource": resource, "actions": actions });
+        }
+    }
+    privileges
+}
+
 fn too_much(wish: &SetWish, detail: &str) -> Error {
     Error {
         class: Class::Refused,
