@@ -1,7 +1,8 @@
 //! Names of users: MongoDB calls the holder of a certificate by the certificate's subject, as RFC 2253 text.
 //!
 //! Certificates of ours hold nothing but a CN in their subject. A name that is not rendered exactly as the server
-//! renders it belongs to a user who can never log in.
+//! renders it belongs to a user who can never log in. No name of ours is taken for a member of the server's cluster:
+//! members know each other by an O, OU or DC in their subjects.
 
 use crate::AccountName;
 

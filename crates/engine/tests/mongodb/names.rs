@@ -72,3 +72,16 @@ async fn a_name_that_the_server_takes_for_another_is_refused() {
         assert_eq!(refusal.reason, Reason::InvalidUsername, "{refusal}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_user_of_ours_is_taken_for_a_member_of_the_cluster() {
+    // Members know each other by an O, OU or DC, which no subject of ours has: a server that should know them by a CN
+    // does not start, and the CN of its own certificate is a name like any other.
+    let by_name = Mongo::builder().parameter("tlsX509ClusterAuthDNOverride", "CN=alice").start().await;
+    assert!(by_name.is_err());
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    for name in ["localhost", "127.0.0.1", "Rolecall test members"] {
+        bench.bring(&wanted(name, &["read@shop"])).await.unwrap();
+        assert!(bench.log_in(name).await.is_ok(), "{name}");
+    }
+}
