@@ -71,7 +71,7 @@ impl Mongodb {
                     return Err(changed(account, ""));
                 }
                 if plan.close_first {
-                    let locked = self.lock(account).await?;
+                    let locked = self.lock_once(&user).await?;
                     self.drain(account, locked).await?;
                 }
                 self.enable(account, roles, custom_data(&plan.owner, Some(&user))).await?;
@@ -176,8 +176,8 @@ impl Mongodb {
         if again && plan.drop && self.user(account).await?.user.is_none() {
             return Ok(dropped);
         }
-        self.owned(account, &plan.owner_uid).await?;
-        let locked = self.lock(account).await?;
+        let user = self.owned(account, &plan.owner_uid).await?;
+        let locked = self.lock_once(&user).await?;
         let leftovers = self.drain(account, locked).await?;
         let user = self.owned(account, &plan.owner_uid).await?;
         if user.door != Door::Locked || !user.roles.is_empty() {
@@ -190,6 +190,7 @@ impl Mongodb {
             Err(error) if error.code == code::text(USER_NOT_FOUND) => {}
             result => drop(result?),
         }
+        self.locks.forget(account);
         Ok(Applied { leftovers, ..dropped })
     }
 

@@ -14,11 +14,16 @@
 //! end up, and is named.
 //!
 //! Hidden members cannot be seen with the admin user's privileges. They hear of the change like any other, and are not
-//! asked.
+//! asked. But where the set counts who follows it counts them too: beside a hidden member that follows, one that is down
+//! cannot be told from one that is alive, and holds the end up until it answers or is taken out of the set.
+//!
+//! A member that lags holds the end up until it has made the change. The moment of the change is remembered meanwhile, as
+//! one that is made again and again would stay out of such a member's reach.
 
 use std::time::{Duration, Instant};
 
 use mongodb::bson::Timestamp;
+use mongodb::options::ServerAddress;
 
 use super::Mongodb;
 use super::change::Change;
@@ -27,6 +32,7 @@ use super::members::{Hello, Look, Sight};
 use super::operation::Operation;
 use super::remedy;
 use super::server::Request;
+use super::user::{Door, User};
 use crate::account::Leftover;
 use crate::{AccountName, Class, Error, Reason};
 
@@ -36,6 +42,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(5);
 const LONGEST_LOOK: Duration = Duration::from_millis(250);
 /// How long a member that is alive may take to follow.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(2);
+/// How far those that answer may lag where another is told to be away: they count among those that follow.
+const KEEPS_UP_WITHIN: Duration = Duration::from_secs(1);
 
 /// That an account was disabled, and when.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +54,23 @@ pub(super) struct Locked {
 impl Mongodb {
     /// Takes everything from an account that was found to be ours to change.
     pub(super) async fn lock(&self, account: &AccountName) -> Result<Locked, Error> {
+        self.locks.forget(account);
         let answer = self.server.run(&self.change().lock(account)).await?;
-        Ok(Locked { at: answer.get_timestamp("operationTime").ok() })
+        let at = answer.get_timestamp("operationTime").ok();
+        if let Some(at) = at {
+            self.locks.remember(account, at);
+        }
+        Ok(Locked { at })
+    }
+
+    /// The same for a user that was just read. What has been done is not done again, so that a member that lags can catch
+    /// up with it.
+    pub(super) async fn lock_once(&self, user: &User) -> Result<Locked, Error> {
+        let done = user.door == Door::Locked && user.roles.is_empty();
+        match self.locks.of(&user.account).filter(|_| done) {
+            Some(at) => Ok(Locked { at: Some(at) }),
+            None => self.lock(&user.account).await,
+        }
     }
 
     /// Waits until nothing of a locked account runs any more. The members that are away are told.
@@ -138,11 +161,16 @@ impl Mongodb {
         if silent.is_empty() {
             return Ok(());
         }
+        if !self.all_keep_up(account, &sight.asked).await? {
+            let why = "they do not answer us, and while others lag it cannot be told whether they follow the primary";
+            return Err(unknown(account, &silent, why));
+        }
         // One more than those that have answered, all of which keep up: then one of the others must have it.
         let request = self.change().lock_confirmed_by(account, sight.asked.len() + 1, FOLLOWS_WITHIN);
         match self.server.run(&request).await {
             Ok(_) => {
-                return Err(unknown(account, &silent, "they do not answer us, but follow the primary"));
+                let why = "they do not answer us, but they or hidden members, which are counted with them, follow the primary";
+                return Err(unknown(account, &silent, why));
             }
             Err(error) if error.code == code::text(code::WRITE_CONCERN_FAILED) => {}
             Err(error) => return Err(error),
@@ -150,6 +178,21 @@ impl Mongodb {
         tracing::warn!(account = account.as_str(), members = ?silent, "members are away from their replica set");
         self.away.add(&silent);
         Ok(())
+    }
+
+    /// Do these members soon have what the primary has now?
+    async fn all_keep_up(&self, account: &AccountName, members: &[ServerAddress]) -> Result<bool, Error> {
+        let Some(at) = self.user(account).await?.at else { return Ok(false) };
+        let begun = Instant::now();
+        for member in members {
+            while self.server.latest_of(member).await?.is_none_or(|latest| latest < at) {
+                if begun.elapsed() > KEEPS_UP_WITHIN {
+                    return Ok(false);
+                }
+                tokio::time::sleep(FIRST_LOOK).await;
+            }
+        }
+        Ok(true)
     }
 
     pub(super) fn change(&self) -> Change {

@@ -80,7 +80,8 @@ impl Away {
 impl Hello {
     /// # Errors
     ///
-    /// `Unsupported` for a server where users cannot be provisioned: a sharded cluster, a service.
+    /// `Unsupported` for a server where users cannot be provisioned: a sharded cluster, a service, a member that has an
+    /// address that cannot be dialled.
     pub(super) fn read(answer: &Document, direct: bool) -> Result<Self, Error> {
         if answer.get_str("msg").is_ok_and(|is| is == "isdbgrid") {
             return Err(unsupported(
@@ -94,8 +95,7 @@ impl Hello {
             .flatten()
             .filter_map(Bson::as_str)
             .collect();
-        let members: Vec<ServerAddress> =
-            names.iter().filter_map(|name| ServerAddress::parse(name).ok()).collect();
+        let members: Vec<ServerAddress> = names.iter().map(|name| address(name)).collect::<Result<_, _>>()?;
         for member in &members {
             if let ServerAddress::Tcp { host, .. } = member {
                 supported(host)?;
@@ -121,6 +121,13 @@ impl Hello {
     }
 }
 
+/// A member that is not understood is never left out: what runs there would not be seen.
+fn address(name: &str) -> Result<ServerAddress, Error> {
+    ServerAddress::parse(name).map_err(|_| {
+        unsupported(&format!("the replica set has the member {name:?}, which is not a host with a port"))
+    })
+}
+
 fn unsupported(why: &str) -> Error {
     Error {
         class: Class::Refused,
@@ -140,7 +147,7 @@ impl Server {
     }
 
     /// The latest change that a member has made.
-    async fn latest_of(&self, member: &ServerAddress) -> Result<Option<Timestamp>, Error> {
+    pub(super) async fn latest_of(&self, member: &ServerAddress) -> Result<Option<Timestamp>, Error> {
         let request = hello();
         let asked = self.run_on(member, &request);
         match tokio::time::timeout(MEMBER_PATIENCE, asked).await {
@@ -265,6 +272,14 @@ mod tests {
         ] {
             assert_eq!(Hello::read(&answer, false).unwrap_err().reason, Reason::Unsupported, "{answer}");
         }
+    }
+
+    #[test]
+    fn a_member_whose_address_is_not_understood_is_not_left_out() {
+        let answer = doc! { "setName": "rs", "hosts": ["m0:27017", "m1:port"] };
+        let error = Hello::read(&answer, false).unwrap_err();
+        assert_eq!(error.reason, Reason::Unsupported);
+        assert!(error.to_string().contains("m1:port"), "{error}");
     }
 
     #[test]

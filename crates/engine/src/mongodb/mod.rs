@@ -12,7 +12,7 @@
 //! | `members` | the members of a replica set, and what runs on each |
 //! | `privileges` | what the admin user may do |
 //! | `observe`, `census`, `probe` | what is read |
-//! | `change`, `apply`, `drain` | what is changed, and when |
+//! | `change`, `apply`, `drain`, `locks` | what is changed, and when |
 //! | `objects`, `sets` | collections, and the permission sets that hold them |
 //! | `remedy` | commands for people to paste |
 
@@ -26,6 +26,7 @@ mod drain;
 mod failure;
 mod files;
 mod identity;
+mod locks;
 mod members;
 mod name;
 mod objects;
@@ -57,6 +58,7 @@ use crate::{
 pub struct Mongodb {
     server: server::Server,
     away: members::Away,
+    locks: locks::Locks,
 }
 
 impl Mongodb {
@@ -67,7 +69,8 @@ impl Mongodb {
     ///
     /// `Invalid` when something in the configuration cannot be used; the message names it.
     pub fn new(config: Config) -> Result<Self, Error> {
-        Ok(Self { server: server::Server::new(config)?, away: members::Away::default() })
+        let server = server::Server::new(config)?;
+        Ok(Self { server, away: members::Away::default(), locks: locks::Locks::default() })
     }
 }
 

@@ -14,6 +14,8 @@ use super::user::{Door, User, documents, users, users_info};
 use crate::account::{DatabaseFacts, RoleFacts};
 use crate::{AccountName, Class, Dialect, Error, Observed, Query, Reason};
 
+/// How long the members may take to make what the primary shows, where the moment that matters is not known.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(1);
 /// How long a majority may take to confirm what the primary shows.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
@@ -38,17 +40,21 @@ const UNSEEN: &str = "privileges that the admin user may not see (grant it viewR
 #[derive(Clone, Debug)]
 pub(super) struct Read {
     pub(super) user: Option<User>,
-    at: Option<Timestamp>,
+    pub(super) at: Option<Timestamp>,
 }
 
 impl Mongodb {
-    /// Reads a user from the primary.
+    /// Reads a user from the primary. One that is not disabled is not remembered as such any longer.
     pub(super) async fn user(&self, account: &AccountName) -> Result<Read, Error> {
         let what = format!("reading the account {:?}", account.as_str());
         let protocol = self.server.protocol().await?;
         let request = users_info(what, &BTreeSet::from([account.clone()]), protocol);
         let answer = self.server.run(&request).await?;
-        Ok(Read { user: users(&answer).remove(account), at: answer.get_timestamp("operationTime").ok() })
+        let user = users(&answer).remove(account);
+        if user.as_ref().is_none_or(|user| user.door != Door::Locked) {
+            self.locks.forget(account);
+        }
+        Ok(Read { user, at: answer.get_timestamp("operationTime").ok() })
     }
 
     pub(super) async fn read_account(&self, query: &Query) -> Result<Observed, Error> {
@@ -74,8 +80,8 @@ impl Mongodb {
         })
     }
 
-    /// The connections of an account. A member that cannot be asked may hold one, so it counts as one where the access
-    /// has ended: ending it again tells more about the member.
+    /// The connections of an account. A member that cannot be asked may hold one, and one that has not heard of the end
+    /// may let the user in: each counts as one where the access has ended, and ending it again tells more about it.
     async fn backends(&self, query: &Query, user: &User, read: &Read, hello: &Hello) -> Result<u32, Error> {
         if !user.is_managed() && user.owner().is_none() {
             return Ok(0);
@@ -84,10 +90,19 @@ impl Mongodb {
         if ended {
             self.wait_until_confirmed(&query.account, read.at, hello).await?;
         }
-        let look = Look { account: Some(&query.account), after: None };
-        let sight = self.server.look(hello, look, &self.away).await?;
-        let unknown = sight.unasked.iter().filter(|member| !self.away.contains(member)).count();
-        let unknown = if ended && user.is_of(&query.owner_uid) { unknown } else { 0 };
+        let ours = ended && user.is_of(&query.owner_uid);
+        let locked = self.locks.of(&query.account);
+        // The set's own time is that of changes; a single server has nobody to follow it.
+        let after = locked.or(read.at).filter(|_| ours && hello.set.is_some());
+        let look = Look { account: Some(&query.account), after };
+        let begun = Instant::now();
+        let mut sight = self.server.look(hello, look, &self.away).await?;
+        while locked.is_none() && !sight.behind.is_empty() && begun.elapsed() < CAUGHT_UP_WITHIN {
+            tokio::time::sleep(PAUSE).await;
+            sight = self.server.look(hello, look, &self.away).await?;
+        }
+        let silent = sight.unasked.iter().filter(|member| !self.away.contains(member)).count();
+        let unknown = if ours { silent + sight.behind.len() } else { 0 };
         Ok(sight.backends(&query.account, ended).saturating_add(u32::try_from(unknown).unwrap_or(u32::MAX)))
     }
 

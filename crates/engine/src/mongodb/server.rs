@@ -45,9 +45,10 @@ pub(super) struct Server {
     config: Config,
     counters: Arc<Counters>,
     health: Arc<Health>,
+    /// Before the files, which it reads: fields are dropped in this order.
+    client: tokio::sync::Mutex<Option<Client>>,
     ca: PrivateFile,
     identity: PrivateFile,
-    client: tokio::sync::Mutex<Option<Client>>,
     /// The newest version of the protocol that the primary speaks, as it said last; 0 before.
     protocol: AtomicI32,
 }

@@ -7,6 +7,7 @@ mod bench;
 mod common;
 mod connecting;
 mod failover;
+mod lagging;
 mod names;
 mod probing;
 mod sessions;
