@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
@@ -200,6 +200,23 @@ impl Scene {
             Ok(found) => found?.context("the object is there"),
             Err(_) => Err(self.disappointment::<K>(name, &format!("become {what}")).await),
         }
+    }
+
+    /// Asks again and again until the answer is yes: for what cannot be watched, as catalogues, rights and metrics.
+    ///
+    /// # Errors
+    /// When it still is not after [`PATIENCE`]; what asking fails with.
+    pub async fn eventually(&self, what: &str, mut is_so: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !is_so().await? {
+            ensure!(
+                tokio::time::Instant::now() < deadline,
+                "it did not come to that: {what}\n-- log --\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// Waits until an object does not exist.

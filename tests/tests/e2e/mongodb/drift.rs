@@ -43,12 +43,13 @@ async fn what_was_added_to_a_set_goes_and_a_set_that_was_dropped_comes_back() ->
     let more = doc! { "resource": { "db": &world.app, "collection": "payments" }, "actions": ["find"] };
     app.run_command(doc! { "grantPrivilegesToRole": &set, "privileges": [more] }).await?;
     assert_eq!(refusal(&world, &client).await, None);
-    until(async || refusal(&world, &client).await == Some(mongo::UNAUTHORIZED)).await?;
+    let refused = async || Ok(refusal(&world, &client).await == Some(mongo::UNAUTHORIZED));
+    world.eventually("what was added goes", refused).await?;
     assert!(world.read(&client).await?.is_some());
 
     // With the role, the server takes it from its members.
     app.run_command(doc! { "dropRole": &set }).await?;
-    until(async || world.read(&client).await.is_ok()).await.context("the member is one again")?;
+    world.eventually("the member is one again", async || Ok(world.read(&client).await.is_ok())).await?;
     assert_eq!(sets(&world).await?, [set]);
     assert_eq!(refusal(&world, &client).await, Some(mongo::UNAUTHORIZED));
     Ok(())
@@ -59,5 +60,5 @@ async fn a_set_that_nobody_uses_is_dropped() -> Result<()> {
     let world = session().await?;
     assert_eq!(sets(&world).await?.len(), 1);
     world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
-    until(async || sets(&world).await.is_ok_and(|sets| sets.is_empty())).await
+    world.eventually("the set is dropped", async || Ok(sets(&world).await?.is_empty())).await
 }

@@ -11,8 +11,6 @@ mod policy;
 mod roles;
 mod secrets;
 
-use std::time::{Duration, Instant};
-
 use anyhow::{Context, Result};
 use mongodb::Client;
 use rolecall_tests::mongo::{self, MongoWorld};
@@ -26,15 +24,5 @@ async fn is_over(world: &MongoWorld, client: &Client) -> Result<()> {
         matches!(mongo::code(&refused), Some(mongo::UNAUTHORIZED | mongo::AUTHENTICATION_FAILED)),
         "{refused}"
     );
-    Ok(())
-}
-
-/// Asks until it is so. Rights cannot be watched.
-async fn until(mut is_so: impl AsyncFnMut() -> bool) -> Result<()> {
-    let begun = Instant::now();
-    while !is_so().await {
-        anyhow::ensure!(begun.elapsed() < rolecall_tests::PATIENCE, "it did not come to that in time");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
     Ok(())
 }

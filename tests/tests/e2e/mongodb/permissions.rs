@@ -44,9 +44,9 @@ async fn actions_on_collections_are_given_changed_and_taken_away() -> Result<()>
     assert!(world.read(&client).await?.is_some());
     assert!(world.write(&client).await.is_err() && people.find_one(doc! {}).await.is_err());
     allow(&world, orders(&["find", "update"])).await?;
-    until(async || world.write(&client).await.is_ok()).await.context("updates are given")?;
+    world.eventually("updates are given", async || Ok(world.write(&client).await.is_ok())).await?;
     allow(&world, orders(&["find"])).await?;
-    until(async || world.write(&client).await.is_err()).await.context("updates are taken away")?;
+    world.eventually("updates are taken away", async || Ok(world.write(&client).await.is_err())).await?;
     let client = world.login("alice-orders").await?;
     assert!(world.read(&client).await?.is_some(), "the rest stays");
 
@@ -84,7 +84,7 @@ async fn a_collection_that_appears_is_labelled_by_import_rules_and_given() -> Re
     let refused = pay.find_one(doc! {}).await.err().context("it is not there yet")?;
     assert_eq!(mongo::code(&refused), Some(mongo::UNAUTHORIZED));
     database.create_collection("hr_pay").await?;
-    until(async || pay.find_one(doc! {}).await.is_ok()).await.context("the new collection is given")?;
+    world.eventually("the new collection is given", async || Ok(pay.find_one(doc! {}).await.is_ok())).await?;
     let two = |session: &DatabaseSession| counts(session) == [("FIND".to_owned(), 2)].into();
     world.until("alice-orders", "on two collections", two).await?;
     Ok(())

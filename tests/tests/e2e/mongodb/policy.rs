@@ -6,7 +6,7 @@ use rolecall_tests::MongoWorld;
 use rolecall_tests::objects::phase;
 use serde_json::json;
 
-use super::{is_over, until};
+use super::is_over;
 
 #[tokio::test]
 async fn a_role_that_policy_adds_or_takes_is_in_force_for_open_connections() -> Result<()> {
@@ -18,9 +18,9 @@ async fn a_role_that_policy_adds_or_takes_is_in_force_for_open_connections() -> 
     assert!(world.write(&client).await.is_err());
 
     world.role("reader", json!({"allow": {"dbRoles": [reader, writer]}})).await?;
-    until(async || world.write(&client).await.is_ok()).await.context("writing is allowed")?;
+    world.eventually("writing is allowed", async || Ok(world.write(&client).await.is_ok())).await?;
     world.role("reader", json!({"allow": {"dbRoles": [reader]}})).await?;
-    until(async || world.write(&client).await.is_err()).await.context("writing is refused")?;
+    world.eventually("writing is refused", async || Ok(world.write(&client).await.is_err())).await?;
     let client = world.login("alice-orders").await?;
     assert!(world.read(&client).await?.is_some(), "the session goes on");
     Ok(())

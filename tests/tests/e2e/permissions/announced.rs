@@ -27,7 +27,7 @@ async fn databases(world: &World, how: &str, expected: u32) -> Result<()> {
         "rolecall_object_databases{{database_admin=\"{}/orders\",changes=\"{how}\"}} {expected}",
         world.namespace
     );
-    eventually(world, &line, async || Ok(metrics(world).await?.lines().any(|found| found == line))).await
+    world.eventually(&line, async || Ok(metrics(world).await?.lines().any(|found| found == line))).await
 }
 
 async fn metrics(world: &World) -> Result<String> {

@@ -112,8 +112,7 @@ async fn sets_that_nobody_uses_since_before_a_restart_are_dropped_too() -> Resul
     allow(&world, select_in("sales")).await?;
     world.start_operator().await?;
     counting(&world, "alice-orders", &[("SELECT", 1)]).await?;
-    let one = || async { Ok(sets(&world).await?.len() == 1) };
-    eventually(&world, "one set is left", one).await?;
+    world.eventually("one set is left", async || Ok(sets(&world).await?.len() == 1)).await?;
     may(&world.login("alice-orders").await?, &["select * from sales.deals"]).await
 }
 
@@ -131,5 +130,5 @@ async fn a_database_that_is_deleted_leaves_no_sets_behind() -> Result<()> {
 }
 
 async fn no_sets(world: &World) -> Result<()> {
-    eventually(world, "the sets are dropped", || async { Ok(sets(world).await?.is_empty()) }).await
+    world.eventually("the sets are dropped", async || Ok(sets(world).await?.is_empty())).await
 }

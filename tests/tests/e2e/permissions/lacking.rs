@@ -87,10 +87,10 @@ async fn an_access_list_that_is_nearly_full_is_told_by_the_database() -> Result<
     };
     let admin = world.until("orders", "crowded", crowded).await?;
     assert!(is_ready(&admin), "it is a warning");
-    let metrics = world.operator.as_ref().context("an operator")?.get("/metrics").await?;
+    let operator = world.operator.as_ref().context("an operator")?;
     let line = format!("rolecall_crowded_access_lists{{database_admin=\"{}/orders\"}} 1", world.namespace);
-    assert!(metrics.lines().any(|found| found == line), "no line {line} in\n{metrics}");
-    Ok(())
+    let told = async || Ok(operator.get("/metrics").await?.lines().any(|found| found == line));
+    world.eventually(&line, told).await
 }
 
 /// The statement that a line of a message ends with.

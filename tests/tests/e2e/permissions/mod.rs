@@ -18,12 +18,12 @@ mod versions;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use rolecall_api::{DatabaseSession, SessionPhase, conditions};
 use rolecall_testbed::rows;
 use rolecall_tests::objects::{Conditions, phase};
-use rolecall_tests::{PATIENCE, World, WorldBuilder};
+use rolecall_tests::{World, WorldBuilder};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
@@ -137,64 +137,28 @@ async fn may(client: &Client, statements: &[&str]) -> Result<()> {
 /// The user may do none of these.
 async fn may_not(client: &Client, statements: &[&str]) -> Result<()> {
     for statement in statements {
-        match rows(client, statement).await {
-            Ok(_) => bail!("{statement} is possible"),
-            Err(error) if error.sqlstate() == Some(DENIED) => {}
-            Err(error) => return Err(error).context("another refusal was expected"),
-        }
+        ensure!(denied(client, statement).await?, "{statement} is possible");
     }
     Ok(())
 }
 
 /// Waits until the user may do this.
 async fn may_soon(world: &World, client: &Client, statement: &str) -> Result<()> {
-    becomes(world, client, statement, |denied| !denied).await
+    world.eventually(statement, async || Ok(!denied(client, statement).await?)).await
 }
 
 /// Waits until the user may not do this any more.
 async fn may_not_soon(world: &World, client: &Client, statement: &str) -> Result<()> {
-    becomes(world, client, statement, |denied| denied).await
+    let what = format!("denied: {statement}");
+    world.eventually(&what, async || denied(client, statement).await).await
 }
 
-async fn becomes(
-    world: &World,
-    client: &Client,
-    statement: &str,
-    wanted: impl Fn(bool) -> bool,
-) -> Result<()> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let denied = match rows(client, statement).await {
-            Ok(_) => false,
-            Err(error) if error.sqlstate() == Some(DENIED) => true,
-            Err(error) => return Err(error.into()),
-        };
-        if wanted(denied) {
-            return Ok(());
-        }
-        if tokio::time::Instant::now() > deadline {
-            bail!("{statement}: denied is still {denied}\n-- log --\n{}", world.log());
-        }
-        // Privileges cannot be watched.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+async fn denied(client: &Client, statement: &str) -> Result<bool> {
+    match rows(client, statement).await {
+        Ok(_) => Ok(false),
+        Err(error) if error.sqlstate() == Some(DENIED) => Ok(true),
+        Err(error) => Err(error.into()),
     }
-}
-
-/// Waits until something is so on the server.
-async fn eventually<F: Future<Output = Result<bool>>>(
-    world: &World,
-    what: &str,
-    is_so: impl Fn() -> F,
-) -> Result<()> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !is_so().await? {
-        if tokio::time::Instant::now() > deadline {
-            bail!("it did not come to that: {what}\n-- log --\n{}", world.log());
-        }
-        // A catalogue cannot be watched.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(())
 }
 
 /// The permission sets on the server, by name.
