@@ -20,9 +20,11 @@
 //! | [`mongodb`] | MongoDB, self-hosted |
 //! | [`fake`] | an engine in memory, for tests |
 //! | [`conformance`] | the suite that every engine passes |
+//! | [`tls`] | how servers prove themselves, and what the PEM in Secrets must be |
 //! | [`credentials`] | client certificates and password verifiers for users |
 
 pub mod account;
+mod address;
 pub mod conformance;
 mod counters;
 pub mod credentials;
@@ -35,6 +37,7 @@ pub mod plan;
 pub mod postgres;
 pub mod server;
 pub mod sets;
+pub mod tls;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;

@@ -1,7 +1,8 @@
 //! A DatabaseAdmin as policy and engines see it.
 
 use rolecall_api::names::{ADMIN_DEFAULT_DATABASE_LABEL, ADMIN_USER_LABEL};
-use rolecall_api::{DatabaseAdmin, Protocol};
+use rolecall_api::{DatabaseAdmin, Protocol, TlsMode};
+use rolecall_engine::tls::{self, Tls};
 use rolecall_policy::spec::Labels;
 use rolecall_policy::{Database, Fault};
 
@@ -61,6 +62,17 @@ pub fn grantable(admin: &DatabaseAdmin, role: &str) -> Result<Option<bool>, Faul
         }
     }
     Ok(None)
+}
+
+/// How the server proves itself. `ca_pem`: what `spec.tls.caSecretRef` holds, where it is set.
+pub(crate) fn tls(admin: &DatabaseAdmin, ca_pem: Option<String>) -> Tls {
+    let spec = &admin.spec.tls;
+    let mode = match spec.mode {
+        TlsMode::VerifyFull => tls::TlsMode::VerifyFull,
+        TlsMode::VerifyCa => tls::TlsMode::VerifyCa,
+        TlsMode::Disable => tls::TlsMode::Disable,
+    };
+    Tls { mode, ca_pem, server_name: spec.server_name.clone() }
 }
 
 fn labels(admin: &DatabaseAdmin) -> Labels {

@@ -1,8 +1,9 @@
 //! A DatabaseAdmin as the engine for MongoDB sees it, but for what its Secrets hold.
 
-use rolecall_api::{DatabaseAdmin, TlsMode};
-use rolecall_engine::mongodb::{self, Address, ClientCertificate, Config, Tls};
+use rolecall_api::DatabaseAdmin;
+use rolecall_engine::mongodb::{Address, ClientCertificate, Config};
 
+use crate::admin::tls;
 use crate::{Blocked, admin_user};
 
 /// How to reach the server of a DatabaseAdmin with protocol mongodb. `ca_pem`: what `spec.tls.caSecretRef` holds, where
@@ -19,16 +20,7 @@ pub fn mongodb_config(
     let address = Address::parse(&admin.spec.uri)
         .map_err(|error| Blocked::new(error.reason.as_str(), error.to_string()))?;
     let name = admin_user(admin).name.ok_or_else(Blocked::no_admin_user)?;
-    let tls = &admin.spec.tls;
     let mut config = Config::new(address, name, certificate);
-    config.tls = Tls {
-        mode: match tls.mode {
-            TlsMode::VerifyFull => mongodb::TlsMode::VerifyFull,
-            TlsMode::VerifyCa => mongodb::TlsMode::VerifyCa,
-            TlsMode::Disable => mongodb::TlsMode::Disable,
-        },
-        ca_pem,
-        server_name: tls.server_name.clone(),
-    };
+    config.tls = tls(admin, ca_pem);
     Ok(config)
 }

@@ -1,8 +1,9 @@
 //! A DatabaseAdmin as the engine for PostgreSQL sees it, but for what its Secrets hold.
 
-use rolecall_api::{DatabaseAdmin, TlsMode, reasons};
-use rolecall_engine::postgres::{self, Auth, Config, Platform, Tls};
+use rolecall_api::{DatabaseAdmin, reasons};
+use rolecall_engine::postgres::{self, Auth, Config, Platform};
 
+use crate::admin::tls;
 use crate::{Blocked, admin_user};
 
 /// How to reach the server of a DatabaseAdmin with protocol postgres. `ca_pem`: what `spec.tls.caSecretRef` holds,
@@ -20,15 +21,7 @@ pub fn postgres_config(admin: &DatabaseAdmin, auth: Auth, ca_pem: Option<String>
     let mut config = Config::new(host, port, name, auth);
     config.default_database = user.default_database;
     config.platform = platform;
-    config.tls = Tls {
-        mode: match admin.spec.tls.mode {
-            TlsMode::VerifyFull => postgres::TlsMode::VerifyFull,
-            TlsMode::VerifyCa => postgres::TlsMode::VerifyCa,
-            TlsMode::Disable => postgres::TlsMode::Disable,
-        },
-        ca_pem,
-        server_name: admin.spec.tls.server_name.clone(),
-    };
+    config.tls = tls(admin, ca_pem);
     Ok(config)
 }
 

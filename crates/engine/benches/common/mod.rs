@@ -4,7 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use rolecall_engine::postgres::{Auth, Config, Postgres as Engine, Tls};
+use rolecall_engine::postgres::{Auth, Config, Postgres as Engine};
+use rolecall_engine::tls::Tls;
 use rolecall_engine::{Engine as _, Needs, Owner};
 use rolecall_testbed::{PgVersion, Postgres};
 

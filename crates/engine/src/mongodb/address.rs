@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::postgres::host_and_port;
+use crate::address::host_and_port;
 use crate::{Class, Error, Reason};
 
 /// The port of a server whose address names none.

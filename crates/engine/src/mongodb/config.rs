@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::address::Address;
-pub use crate::postgres::{Tls, TlsMode};
+use crate::tls::Tls;
 
 /// How to reach one server. [`Config::new`] sets everything that has a default.
 #[derive(Clone, Debug)]

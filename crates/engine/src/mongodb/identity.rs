@@ -1,15 +1,14 @@
 //! The certificates of a configuration: checked before anything is dialled, and as the driver wants them.
 
-use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::CertifiedKey;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::CertificateDer;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::config::{Config, TlsMode};
+use super::config::{ClientCertificate, Config};
 use super::name::user_name_of;
-use crate::{Class, Error, Reason};
+use crate::Error;
+use crate::tls::{self, TlsMode};
 
 /// The files of a client.
 pub(super) struct Texts {
@@ -25,34 +24,25 @@ pub(super) struct Texts {
 pub(super) fn check(config: &Config) -> Result<Texts, Error> {
     if config.tls.mode != TlsMode::VerifyFull || config.tls.server_name.is_some() {
         return Err(Error {
-            reason: Reason::TlsFailed,
             remedy: "set tls.mode: VerifyFull without serverName, and write the names of the servers' certificates into spec.uri".to_owned(),
-            ..invalid("spec.tls", "for MongoDB a server's certificate is verified in full, by the name that is dialled")
+            ..tls::unusable("spec.tls", "for MongoDB a server's certificate is verified in full, by the name that is dialled")
         });
     }
-    let key_pem = config.certificate.key_pem.expose_secret();
-    let chain = certificates("the admin user's certificate", &config.certificate.cert_pem)?;
-    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
-        .map_err(|_| invalid("the admin user's private key", "it is no PEM of an unencrypted private key"))?;
+    let ClientCertificate { cert_pem, key_pem } = &config.certificate;
+    let (chain, key) = tls::admin_identity(cert_pem, key_pem)?;
     if let Some(leaf) = chain.first() {
         is_of_the_admin_user(leaf, &config.admin_user)?;
     }
     let provider = aws_lc_rs::default_provider();
-    CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            invalid("the admin user's private key", "it does not belong to the certificate")
-        }
-        other => invalid("the admin user's certificate and key", other.to_string()),
-    })?;
-    let identity = format!("{}\n{key_pem}", config.certificate.cert_pem);
+    CertifiedKey::from_der(chain, key, &provider).map_err(tls::pair_fault)?;
+    let identity = format!("{cert_pem}\n{}", key_pem.expose_secret());
     Ok(Texts { ca: ca(config)?, identity: identity.into() })
 }
 
 /// The server takes whoever the certificate names. So it must be the admin user, and must be named by a CN alone.
 fn is_of_the_admin_user(leaf: &CertificateDer<'_>, admin_user: &str) -> Result<(), Error> {
-    let field = "the admin user's certificate";
     let (_, certificate) = x509_parser::parse_x509_certificate(leaf)
-        .map_err(|error| invalid(field, format!("it cannot be read: {error}")))?;
+        .map_err(|error| tls::invalid_admin_certificate(format!("it cannot be read: {error}")))?;
     let subject = certificate.subject();
     let mut attributes = subject.iter_attributes();
     let names = (attributes.next(), attributes.next());
@@ -70,24 +60,16 @@ fn is_of_the_admin_user(leaf: &CertificateDer<'_>, admin_user: &str) -> Result<(
         "its subject must be {:?}: put another certificate into the Secret, or correct spec.adminUser.name",
         user_name_of(admin_user)
     );
-    Err(Error { remedy, ..invalid(field, format!("it is made out to {subject}")) })
+    Err(Error { remedy, ..tls::invalid_admin_certificate(format!("it is made out to {subject}")) })
 }
 
 fn ca(config: &Config) -> Result<String, Error> {
-    let field = "the CA of the server";
     if let Some(pem) = &config.tls.ca_pem {
-        let mut roots = RootCertStore::empty();
-        for der in certificates(field, pem)? {
-            roots.add(der).map_err(|error| invalid(field, format!("it is no CA certificate: {error}")))?;
-        }
+        tls::roots(pem)?;
         return Ok(pem.clone());
     }
     // The driver by itself would trust a list that it brings along, not what this machine trusts.
-    let system = rustls_native_certs::load_native_certs().certs;
-    if system.is_empty() {
-        return Err(invalid(field, "none is given, and the system has no root certificates"));
-    }
-    Ok(system.iter().map(|der| pem(der)).collect())
+    Ok(tls::system_roots()?.iter().map(|der| pem(der)).collect())
 }
 
 fn pem(der: &[u8]) -> String {
@@ -96,25 +78,4 @@ fn pem(der: &[u8]) -> String {
     // 64 characters of ASCII to a line.
     let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
     format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
-}
-
-fn certificates(field: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| invalid(field, format!("it is no PEM: {error}")))?;
-    if certificates.is_empty() {
-        return Err(invalid(field, "there is no certificate in it"));
-    }
-    Ok(certificates)
-}
-
-fn invalid(field: &str, detail: impl Into<String>) -> Error {
-    Error {
-        class: Class::Invalid,
-        reason: Reason::SecretInvalid,
-        attempted: format!("reading {field}"),
-        code: String::new(),
-        detail: detail.into(),
-        remedy: "put PEM into the Secrets that spec.auth and spec.tls name".to_owned(),
-    }
 }

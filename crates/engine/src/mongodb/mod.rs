@@ -43,7 +43,7 @@ mod user;
 use async_trait::async_trait;
 
 pub use address::Address;
-pub use config::{ClientCertificate, Config, Tls, TlsMode};
+pub use config::{ClientCertificate, Config};
 pub(crate) use name::name_fault;
 pub use name::{account_name, user_name};
 pub use role::RoleName;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::platform::Platform;
-use crate::{Class, Error, Reason};
+use crate::Error;
+use crate::address::host_and_port;
+use crate::tls::Tls;
 
 /// How to reach one server. [`Config::new`] sets everything that has a default.
 #[derive(Clone, Debug)]
@@ -69,29 +71,6 @@ impl Config {
     }
 }
 
-/// Whether and how the server proves itself.
-#[derive(Clone, Debug, Default)]
-pub struct Tls {
-    /// How much is verified.
-    pub mode: TlsMode,
-    /// The CAs to trust, as PEM; `None`: those of the system.
-    pub ca_pem: Option<String>,
-    /// The name that the server's certificate must have; `None`: the host.
-    pub server_name: Option<String>,
-}
-
-/// How much of the server's certificate is verified.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsMode {
-    /// The chain and the name.
-    #[default]
-    VerifyFull,
-    /// The chain only.
-    VerifyCa,
-    /// No TLS at all.
-    Disable,
-}
-
 /// How the admin user proves itself.
 #[derive(Clone)]
 pub enum Auth {
@@ -124,83 +103,9 @@ pub fn parse_address(text: &str) -> Result<(String, u16), Error> {
     host_and_port(text, 5432)
 }
 
-/// Takes `host:port` apart, with the port that holds where none is written.
-pub(crate) fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), Error> {
-    let invalid = |why: &str| Error {
-        class: Class::Invalid,
-        reason: Reason::DatabaseUnreachable,
-        attempted: format!("reading the address {text:?}"),
-        code: String::new(),
-        detail: why.to_owned(),
-        remedy: "write host:port, an IPv6 address in brackets ([::1]:5432), and no scheme".to_owned(),
-    };
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']').ok_or_else(|| invalid("the bracket is not closed"))?;
-            if host.parse::<std::net::Ipv6Addr>().is_err() {
-                return Err(invalid("what is in brackets is no IPv6 address"));
-            }
-            let port = match rest.strip_prefix(':') {
-                Some(port) => Some(port),
-                None if rest.is_empty() => None,
-                None => return Err(invalid("something other than a port follows the bracket")),
-            };
-            (host, port)
-        }
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    if host.is_empty() {
-        return Err(invalid("it has no host"));
-    }
-    if host.contains(|c: char| c.is_whitespace() || c.is_control() || "/@?#%\\".contains(c)) {
-        return Err(invalid("the host has a character that no host name has"));
-    }
-    let port = match port {
-        None => default_port,
-        Some(port) => match port.parse::<u16>() {
-            Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => number,
-            _ => return Err(invalid("the port is no number from 1 to 65535")),
-        },
-    };
-    Ok((host.to_owned(), port))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_taken_apart() {
-        for (text, host, port) in [
-            ("orders-db.shop.svc:5432", "orders-db.shop.svc", 5432),
-            ("10.0.0.1:6432", "10.0.0.1", 6432),
-            ("db", "db", 5432),
-            ("[::1]:5433", "::1", 5433),
-            ("[fe80::1]", "fe80::1", 5432),
-        ] {
-            assert_eq!(parse_address(text).unwrap(), (host.to_owned(), port), "{text}");
-        }
-        for text in [
-            "",
-            ":5432",
-            "db:",
-            "db:0",
-            "db:65536",
-            "db:+1",
-            "::1",
-            "[::1",
-            "[db]:1",
-            "[::1]5432",
-            "a b:1",
-            "p://db:1",
-        ] {
-            let error = parse_address(text).unwrap_err();
-            assert_eq!(error.class, Class::Invalid, "{text}");
-        }
-    }
 
     #[test]
     fn debug_output_holds_no_secret() {

@@ -44,8 +44,7 @@ mod version;
 
 use async_trait::async_trait;
 
-pub(crate) use config::host_and_port;
-pub use config::{Auth, Config, Tls, TlsMode, parse_address};
+pub use config::{Auth, Config, parse_address};
 pub use platform::{Platform, RDS_IAM};
 
 use crate::{

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use secrecy::{ExposeSecret, SecretString};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::config::{Auth, Config, TlsMode};
-use crate::{Class, Error, Reason};
+use super::config::{Auth, Config};
+use crate::Error;
+use crate::tls::{self, TlsMode};
 
 /// The TLS side of a configuration; `None` where TLS is disabled.
 ///
@@ -22,7 +21,7 @@ pub(super) fn client_config(config: &Config) -> Result<Option<ClientConfig>, Err
     if config.tls.mode == TlsMode::Disable {
         return match config.auth {
             Auth::X509 { .. } => {
-                Err(unusable("tls.mode", "a client certificate needs TLS, and TLS is disabled"))
+                Err(tls::unusable("tls.mode", "a client certificate needs TLS, and TLS is disabled"))
             }
             Auth::Password(_) => Ok(None),
         };
@@ -30,94 +29,45 @@ pub(super) fn client_config(config: &Config) -> Result<Option<ClientConfig>, Err
     if let Some(name) = &config.tls.server_name
         && ServerName::try_from(name.as_str()).is_err()
     {
-        return Err(unusable("tls.serverName", format!("{name:?} is neither a DNS name nor an IP address")));
+        return Err(tls::unusable(
+            "tls.serverName",
+            format!("{name:?} is neither a DNS name nor an IP address"),
+        ));
     }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let roots = Arc::new(roots(config)?);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| unusable("tls", error.to_string()))?;
+        .map_err(|error| tls::unusable("tls", error.to_string()))?;
     let builder = match config.tls.mode {
         TlsMode::VerifyCa => {
             let chain = WebPkiServerVerifier::builder_with_provider(roots, provider)
                 .build()
-                .map_err(|error| invalid("the CA of the server", error.to_string()))?;
+                .map_err(|error| tls::invalid_ca(error.to_string()))?;
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName(chain)))
         }
         TlsMode::VerifyFull | TlsMode::Disable => builder.with_root_certificates(roots),
     };
     match &config.auth {
-        Auth::X509 { cert_pem, key_pem } => with_client_cert(builder, cert_pem, key_pem).map(Some),
+        Auth::X509 { cert_pem, key_pem } => {
+            let (chain, key) = tls::admin_identity(cert_pem, key_pem)?;
+            builder.with_client_auth_cert(chain, key).map(Some).map_err(tls::pair_fault)
+        }
         Auth::Password(_) => Ok(Some(builder.with_no_client_auth())),
     }
 }
 
 fn roots(config: &Config) -> Result<RootCertStore, Error> {
+    if let Some(pem) = &config.tls.ca_pem {
+        return tls::roots(pem);
+    }
     let mut roots = RootCertStore::empty();
-    match &config.tls.ca_pem {
-        Some(pem) => {
-            for der in certificates("the CA of the server", pem)? {
-                roots.add(der).map_err(|error| {
-                    invalid("the CA of the server", format!("it is no CA certificate: {error}"))
-                })?;
-            }
-        }
-        None => {
-            // Single entries that cannot be parsed are no reason to trust none.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err(invalid(
-                    "the CA of the server",
-                    "none is given, and the system has no root certificates",
-                ));
-            }
-        }
+    // Single entries that cannot be parsed are no reason to trust none.
+    roots.add_parsable_certificates(tls::system_roots()?);
+    if roots.is_empty() {
+        return Err(tls::invalid_ca("none is given, and none of the system's root certificates can be read"));
     }
     Ok(roots)
-}
-
-fn with_client_cert(
-    builder: rustls::ConfigBuilder<ClientConfig, WantsClientCert>,
-    cert_pem: &str,
-    key_pem: &SecretString,
-) -> Result<ClientConfig, Error> {
-    let chain = certificates("the admin user's certificate", cert_pem)?;
-    let key = PrivateKeyDer::from_pem_slice(key_pem.expose_secret().as_bytes())
-        .map_err(|_| invalid("the admin user's private key", "it is no PEM of an unencrypted private key"))?;
-    builder.with_client_auth_cert(chain, key).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => {
-            invalid("the admin user's private key", "it does not belong to the certificate")
-        }
-        other => invalid("the admin user's certificate and key", other.to_string()),
-    })
-}
-
-fn certificates(field: &str, pem: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let certificates = CertificateDer::pem_slice_iter(pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| invalid(field, format!("it is no PEM: {error}")))?;
-    if certificates.is_empty() {
-        return Err(invalid(field, "there is no certificate in it"));
-    }
-    Ok(certificates)
-}
-
-/// A fault in what a Secret holds.
-fn invalid(field: &str, detail: impl Into<String>) -> Error {
-    let remedy = "put PEM into the Secrets that spec.auth and spec.tls name".to_owned();
-    Error { reason: Reason::SecretInvalid, remedy, ..unusable(field, detail) }
-}
-
-/// A fault in the configuration itself.
-fn unusable(field: &str, detail: impl Into<String>) -> Error {
-    Error {
-        class: Class::Invalid,
-        reason: Reason::TlsFailed,
-        attempted: format!("reading {field}"),
-        code: String::new(),
-        detail: detail.into(),
-        remedy: String::new(),
-    }
 }
 
 /// Verifies the chain and lets any name pass, which is what `VerifyCa` means.

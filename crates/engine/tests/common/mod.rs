@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rolecall_engine::account::{Credential, Enabled, WantedRole};
 use rolecall_engine::plan::{self, Plan};
-use rolecall_engine::postgres::{Auth, Config, Postgres as Engine, Tls};
+use rolecall_engine::postgres::{Auth, Config, Postgres as Engine};
+use rolecall_engine::tls::Tls;
 use rolecall_engine::{AccountName, Applied, Desired, Engine as _, Error, Observed, Owner, Refusal, Want};
 use rolecall_testbed::{Certificate, PgVersion, Postgres};
 

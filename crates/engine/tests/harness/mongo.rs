@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
 use rolecall_engine::conformance::{Harness, Objects, State, Trace};
-use rolecall_engine::mongodb::{Address, ClientCertificate, Config, Mongodb, Tls, user_name};
+use rolecall_engine::mongodb::{Address, ClientCertificate, Config, Mongodb, user_name};
+use rolecall_engine::tls::Tls;
 use rolecall_engine::{AccountName, Engine, Owner};
 use rolecall_testbed::{Certificate, Mongo, MongoAdmin};
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use rolecall_engine::mongodb::{Address, ClientCertificate, Mongodb, TlsMode};
+use rolecall_engine::mongodb::{Address, ClientCertificate, Mongodb};
+use rolecall_engine::tls::TlsMode;
 use rolecall_engine::{Class, Engine as _, Error, Needs, Reason};
 use rolecall_testbed::{Certificate, Mongo, MongoAdmin};
 

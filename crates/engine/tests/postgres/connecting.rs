@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use rolecall_engine::postgres::{Auth, Config, Platform, Postgres as Engine, Tls, TlsMode};
+use rolecall_engine::postgres::{Auth, Config, Platform, Postgres as Engine};
+use rolecall_engine::tls::{Tls, TlsMode};
 use rolecall_engine::{Class, Engine as _, Error, Needs, Reason};
 use rolecall_testbed::{Authority, PgVersion, Postgres};
 
