@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rolecall_api::{
-    DatabaseAdmin, DatabaseSession, DatabaseSessionStatus, DatabaseUser, EndReason, ProvisioningRole,
-    SessionPhase,
+    DatabaseAdmin, DatabaseSession, DatabaseSessionStatus, DatabaseUser, DbObjectImportRule, EndReason,
+    ProvisioningRole, SessionPhase,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,6 +38,7 @@ fn samples_hold_nothing_that_the_kinds_do_not_know() -> Result {
     for directory in ["", "mongodb/"] {
         same_after_reading::<DatabaseAdmin>(&format!("{directory}database_admin"))?;
         same_after_reading::<ProvisioningRole>(&format!("{directory}provisioning_role"))?;
+        same_after_reading::<DbObjectImportRule>(&format!("{directory}db_object_import_rule"))?;
         same_after_reading::<DatabaseUser>(&format!("{directory}database_user"))?;
         same_after_reading::<DatabaseSession>(&format!("{directory}database_session"))?;
     }

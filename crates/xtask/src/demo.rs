@@ -59,15 +59,15 @@ async fn play(binary: std::path::PathBuf, args: &Args) -> anyhow::Result<Option<
     if args.mongodb {
         let mut stage = Stage::mongodb(binary).await?;
         let told = mongodb::tell(&mut stage).await;
-        let summary = "- A DatabaseSession made a database user with one role and a certificate that ends with the session.\n\
+        let summary = "- A DatabaseSession made a database user with what policy gives and a certificate that ends with the session.\n\
              - Deleting it took the rights away at once, also from the open connection, and waited for what still ran.\n\
              - The account stays, locked and without roles, because the role says `createDbUserMode: Keep`.";
         return finish(stage, told, started, args, summary, mongodb_lines);
     }
     let mut stage = Stage::postgres(binary).await?;
     let told = postgres::tell(&mut stage).await;
-    let summary = "- A DatabaseSession made a database user with one role and a certificate that ends with the session.\n\
-         - Deleting it closed the login, took the role away, ended the open connection and read that back.\n\
+    let summary = "- A DatabaseSession made a database user with what policy gives and a certificate that ends with the session.\n\
+         - Deleting it closed the login, took all rights away, ended the open connection and read that back.\n\
          - The account stays, disabled, because the role says `createDbUserMode: Keep`: what it owns is kept.";
     finish(stage, told, started, args, summary, postgres_lines)
 }

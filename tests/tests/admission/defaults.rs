@@ -14,13 +14,15 @@ use serde_json::{Value, json};
 
 use crate::kinds;
 
-const SAMPLES: [&str; 8] = [
+const SAMPLES: [&str; 10] = [
     include_str!("../../../deploy/samples/database_admin.yaml"),
     include_str!("../../../deploy/samples/database_session.yaml"),
     include_str!("../../../deploy/samples/database_user.yaml"),
+    include_str!("../../../deploy/samples/db_object_import_rule.yaml"),
     include_str!("../../../deploy/samples/provisioning_role.yaml"),
     include_str!("../../../deploy/samples/mongodb/database_admin.yaml"),
     include_str!("../../../deploy/samples/mongodb/database_session.yaml"),
+    include_str!("../../../deploy/samples/mongodb/db_object_import_rule.yaml"),
     include_str!("../../../deploy/samples/mongodb/provisioning_role.yaml"),
     include_str!("../../../deploy/samples/mongodb/database_user.yaml"),
 ];

@@ -59,7 +59,7 @@ impl<S> Stage<S> {
         self.tour.say("The samples of deploy/samples, with this server's address:");
         self.run("grep -v '^ *#' $DEMO/provisioning_role.yaml", &["ProvisioningRole"]).await?;
         self.run("grep -v '^ *#' $DEMO/database_user.yaml", &["DatabaseUser"]).await?;
-        let apply = "kubectl apply -f $DEMO/database_admin.yaml -f $DEMO/provisioning_role.yaml -f $DEMO/database_user.yaml";
+        let apply = "kubectl apply -f $DEMO/database_admin.yaml -f $DEMO/provisioning_role.yaml -f $DEMO/db_object_import_rule.yaml -f $DEMO/database_user.yaml";
         self.run(apply, &[&format!("databaseadmin.rolecall.dev/{name} created")]).await?;
         Ok(())
     }

@@ -13,16 +13,24 @@ INSERT INTO orders.orders VALUES
     (1004, 3, '2026-03-06', 310.75), (1005, 2, '2026-03-09', 1250.00);
 
 CREATE SCHEMA hr;
-CREATE TABLE hr.employees (id int PRIMARY KEY, name text NOT NULL, department text NOT NULL, salary int NOT NULL);
-INSERT INTO hr.employees VALUES
-    (1, 'Ines', 'Payments', 5200), (2, 'Jonas', 'Payments', 4900), (3, 'Mia', 'Warehouse', 4100);
+CREATE TABLE hr.employees (id int PRIMARY KEY, name text NOT NULL, department text NOT NULL);
+CREATE TABLE hr.salaries (employee int PRIMARY KEY REFERENCES hr.employees, salary int NOT NULL);
+CREATE VIEW hr.v_headcount AS SELECT department, count(*) AS people FROM hr.employees GROUP BY department;
+INSERT INTO hr.employees VALUES (1, 'Ines', 'Payments'), (2, 'Jonas', 'Payments'), (3, 'Mia', 'Warehouse');
+INSERT INTO hr.salaries VALUES (1, 5200), (2, 4900), (3, 4100);
 
--- What people may do is written in database roles, as before. Nobody logs in as them.
+-- What people may do can be written in database roles, as before. Nobody logs in as them.
 CREATE ROLE reader NOLOGIN;
-GRANT USAGE ON SCHEMA orders, hr TO reader;
-GRANT SELECT ON ALL TABLES IN SCHEMA orders, hr TO reader;
+GRANT USAGE ON SCHEMA orders TO reader;
+GRANT SELECT ON ALL TABLES IN SCHEMA orders TO reader;
 
 -- The only user that Rolecall logs in as. CREATEROLE is all that it needs, and on PostgreSQL 16 and later the right to
 -- pass on the roles that it gives.
 CREATE ROLE "teleport-admin" LOGIN CREATEROLE;
 GRANT reader TO "teleport-admin" WITH ADMIN OPTION;
+
+-- Or it can be decided object by object, from labels. Then it must be able to pass on the rights on the objects
+-- themselves, also on those that are made later.
+GRANT USAGE ON SCHEMA hr TO "teleport-admin" WITH GRANT OPTION;
+GRANT SELECT ON ALL TABLES IN SCHEMA hr TO "teleport-admin" WITH GRANT OPTION;
+ALTER DEFAULT PRIVILEGES IN SCHEMA hr GRANT SELECT ON TABLES TO "teleport-admin" WITH GRANT OPTION;

@@ -18,6 +18,8 @@ pub(super) const SAVE: &str = "umask 077; for key in tls.pem ca.crt uri; do\n  \
 pub(super) const CONNECT: &str =
     "export ALICE=\"$(cat $DEMO/uri)&tlsCertificateKeyFile=$DEMO/tls.pem&tlsCAFile=$DEMO/ca.crt\"";
 
+const PERMISSIONS: &str = "kubectl get dbs alice-events -o jsonpath='{.status.permissions}{\"\\n\"}'";
+
 /// The user as the server has it.
 fn account() -> Document {
     doc! { "usersInfo": { "user": "CN=alice@example.com", "db": "$external" }, "showAuthenticationRestrictions": true }
@@ -56,7 +58,8 @@ async fn servers(stage: &mut Stage<Mongo>) -> anyhow::Result<()> {
     stage
         .mongosh(Who::Superuser, "horizon", doc! { "insert": "orders", "documents": orders }, &["\"n\":2"])
         .await?;
-    stage.tour.say("The user that Rolecall works as. It may see operations, manage users of `$external`, and give roles of\n`horizon`; it can read no data:");
+    stage.mongosh(Who::Superuser, "horizon", doc! { "create": "notes" }, &["\"ok\":1"]).await?;
+    stage.tour.say("The user that Rolecall works as. It may see operations, manage users of `$external`, and make and give\nroles of `horizon`; it can read no data:");
     let users = [
         "createUser",
         "updateUser",
@@ -65,11 +68,12 @@ async fn servers(stage: &mut Stage<Mongo>) -> anyhow::Result<()> {
         "setAuthenticationRestriction",
         "changeCustomData",
     ];
+    let roles_of_horizon = ["grantRole", "createRole", "dropRole", "viewRole", "listCollections"];
     let privileges = vec![
         doc! { "resource": { "cluster": true }, "actions": ["inprog"] },
         doc! { "resource": { "db": "", "collection": "" }, "actions": ["revokeRole"] },
         doc! { "resource": { "db": "$external", "collection": "" }, "actions": &users[..] },
-        doc! { "resource": { "db": "horizon", "collection": "" }, "actions": ["grantRole"] },
+        doc! { "resource": { "db": "horizon", "collection": "" }, "actions": &roles_of_horizon[..] },
     ];
     let no_roles: [&str; 0] = [];
     let role = doc! { "createRole": "teleport-admin-role", "privileges": privileges, "roles": &no_roles[..] };
@@ -103,9 +107,9 @@ async fn start_session(stage: &mut Stage<Mongo>) -> anyhow::Result<()> {
         .await?;
     let took = duration(started.elapsed());
     stage.run("kubectl get dbs", &["alice-events", "Active"]).await?;
-    stage
-        .tour
-        .say(&format!("Active within {took} of the first command. The user was made, with that one role:"));
+    stage.tour.say(&format!(
+        "Active within {took} of the first command. The user was made, with what policy gives:"
+    ));
     stage
         .mongosh(Who::Superuser, "$external", account(), &["\"role\":\"read\"", "teleport-auto-user"])
         .await?;
@@ -126,6 +130,12 @@ async fn use_it(stage: &mut Stage<Mongo>) -> anyhow::Result<()> {
     let raise = vec![doc! { "q": { "_id": 1 }, "u": { "$set": { "total": 0 } } }];
     let command = doc! { "update": "orders", "updates": raise };
     stage.mongosh_refused(Who::Alice, "horizon", command, &["not authorized on horizon"]).await?;
+    stage.tour.say("Collections with the label `purpose: notes` alice may write:");
+    stage.run("grep -v '^ *#' $DEMO/db_object_import_rule.yaml", &["DbObjectImportRule"]).await?;
+    stage.run(PERMISSIONS, &["{\"INSERT\":1,\"UPDATE\":1}"]).await?;
+    let note = vec![doc! { "_id": 1, "order": 2, "text": "called back" }];
+    let command = doc! { "insert": "notes", "documents": note };
+    stage.mongosh(Who::Alice, "horizon", command, &["\"n\":1"]).await?;
     Ok(())
 }
 

@@ -19,6 +19,9 @@ pub(super) const SAVE: &str = "umask 077; for key in tls.crt tls.key ca.crt; do\
 
 const ACCOUNT: &str = "select rolname, rolcanlogin, array(select pg_get_userbyid(roleid) from pg_auth_members \
     where member = r.oid) as member_of from pg_roles r where rolname like 'alice%'";
+const PERMISSIONS: &str = "kubectl get dbs alice-orders -o jsonpath='{.status.permissions}{\"\\n\"}'";
+const SETS: &str = "select rolname, shobj_description(oid, 'pg_authid') as stands_for from pg_roles \
+    where rolname like 'rolecall:%'";
 const QUESTION: &str = "select c.name, count(*) as orders, sum(o.total) as total from orders.orders o \
     join orders.customers c on c.id = o.customer group by c.name order by total desc";
 
@@ -33,6 +36,7 @@ pub(super) async fn tell(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     declare(stage).await?;
     start_session(stage).await?;
     use_it(stage).await?;
+    use_objects(stage).await?;
     end_session(stage).await?;
     nothing_left(stage).await
 }
@@ -58,6 +62,11 @@ async fn servers(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     let roles = "select rolname, rolcanlogin, rolcreaterole, rolsuper from pg_roles \
         where rolname in ('reader', 'teleport-admin')";
     stage.psql(Who::Superuser("horizon"), Sql::Text(roles), &["reader", ADMIN]).await?;
+    stage.tour.say(
+        "It announces to Rolecall that its objects have changed, so that nobody waits for the next look:",
+    );
+    let announce = Sql::File("deploy/postgresql/announce_objects.sql");
+    stage.psql(Who::Superuser("horizon"), announce, &[]).await?;
     Ok(())
 }
 
@@ -84,9 +93,9 @@ async fn start_session(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
         .await?;
     let took = duration(started.elapsed());
     stage.run("kubectl get dbs", &["alice-orders", "Active"]).await?;
-    stage
-        .tour
-        .say(&format!("Active within {took} of the first command. The user was made, with that one role:"));
+    stage.tour.say(&format!(
+        "Active within {took} of the first command. The user was made, with what policy gives:"
+    ));
     stage.psql(Who::Superuser("horizon"), Sql::Text(ACCOUNT), &["t", "reader"]).await?;
     Ok(())
 }
@@ -107,8 +116,32 @@ async fn use_it(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     stage.psql(Who::Alice, Sql::Text("select current_user"), &[USERNAME]).await?;
     stage.psql(Who::Alice, Sql::Text(QUESTION), &["Nordlicht GmbH", "2230.00"]).await?;
     stage.tour.say("What the role `reader` does not allow, alice may not:");
-    let raise = Sql::Text("update hr.employees set salary = 9999");
-    stage.psql_refused(Who::Alice, raise, &["permission denied for table employees"]).await?;
+    let waive = Sql::Text("update orders.orders set total = 0");
+    stage.psql_refused(Who::Alice, waive, &["permission denied for table orders"]).await?;
+    Ok(())
+}
+
+async fn use_objects(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
+    stage.tour.step("Rights on single objects, by their labels");
+    stage.run("grep -v '^ *#' $DEMO/db_object_import_rule.yaml", &["DbObjectImportRule"]).await?;
+    stage.tour.say(
+        "`hr-reader` lets alice read what has the label `dept: hr`, but nothing that is `confidential`:",
+    );
+    stage.run(PERMISSIONS, &["{\"SELECT\":2}"]).await?;
+    let headcount = Sql::Text("select * from hr.v_headcount order by 1");
+    stage.psql(Who::Alice, headcount, &["Payments", "Warehouse"]).await?;
+    let salaries = Sql::Text("select * from hr.salaries");
+    stage.psql_refused(Who::Alice, salaries, &["permission denied for table salaries"]).await?;
+    stage.tour.say(
+        "The rights are held once by a shared role, of which alice is a member; its comment says what it stands for:",
+    );
+    stage.psql(Who::Superuser("horizon"), Sql::Text(SETS), &["rolecall:", "dept"]).await?;
+    stage.tour.say("A table that somebody adds meanwhile:");
+    let trainings = Sql::Text("create table hr.trainings as select 'First aid' as title");
+    stage.psql(Who::Superuser("horizon"), trainings, &[]).await?;
+    let given = "kubectl wait --for=jsonpath='{.status.permissions.SELECT}'=3 dbs/alice-orders --timeout=60s";
+    stage.run(given, &["condition met"]).await?;
+    stage.psql(Who::Alice, Sql::Text("select * from hr.trainings"), &["First aid"]).await?;
     Ok(())
 }
 
@@ -146,7 +179,7 @@ async fn nothing_left(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     stage.psql(Who::Superuser("horizon"), Sql::Text(ACCOUNT), &["f", "teleport-auto-user"]).await?;
     stage
         .tour
-        .say("`teleport-auto-user` marks it as managed and gives nothing; the role `reader` is taken away.");
+        .say("`teleport-auto-user` marks it as managed and gives nothing; `reader` and the shared role are taken away.");
     stage.run_refused("kubectl get secret alice-orders", &["not found"]).await?;
     stage.show_disabled("orders").await
 }

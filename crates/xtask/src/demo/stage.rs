@@ -337,9 +337,13 @@ impl<S> Stage<S> {
 
     /// The samples of a directory, with the address of our server in place of theirs.
     fn write_manifests(&self, samples: &str, theirs: &str, ours: &str) -> anyhow::Result<()> {
-        for name in
-            ["database_admin.yaml", "provisioning_role.yaml", "database_user.yaml", "database_session.yaml"]
-        {
+        for name in [
+            "database_admin.yaml",
+            "provisioning_role.yaml",
+            "db_object_import_rule.yaml",
+            "database_user.yaml",
+            "database_session.yaml",
+        ] {
             let path = crate::root().join(samples).join(name);
             let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
             if name == "database_admin.yaml" && !text.contains(theirs) {
