@@ -128,6 +128,11 @@ pub struct Error {
 }
 
 impl Error {
+    /// Was the account, under its lock, not what the plan took it for? Then nothing was changed.
+    pub fn is_of_changed_account(&self) -> bool {
+        self.class == Class::Transient && self.reason == Reason::AccountInUse
+    }
+
     /// The engine has no such thing.
     pub(crate) fn unsupported(attempted: String) -> Self {
         Self {

@@ -108,7 +108,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// What the server answered, classed. After an error the account must be observed again before the next plan.
+    /// What the server answered, classed. After an error the account must be observed again before the next plan. An
+    /// account that is not any more what the plan took it for is left as it is: [`Error::is_of_changed_account`].
     async fn apply(&self, plan: &Plan) -> Result<Applied, Error>;
 
     /// Reads the objects of a logical database, and what the permission sets asked for hold on them, as of one moment.

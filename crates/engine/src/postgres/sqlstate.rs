@@ -3,7 +3,7 @@
 use crate::{Class, Reason};
 
 /// Of our own: under the lock the account is not what it was when the plan was made.
-pub const CHANGED: &str = "RC001";
+pub(super) const CHANGED: &str = "RC001";
 /// Of our own: the account itself holds rights on objects.
 pub(super) const HOLDS_RIGHTS: &str = "RC002";
 /// Of our own: a role with the name of a permission set does not carry our record.

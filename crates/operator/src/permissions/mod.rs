@@ -16,7 +16,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::plan::{Adjust, Plan};
-use rolecall_engine::postgres::sqlstate::CHANGED;
 use rolecall_engine::sets::{SetOutcome, SetRecord, SetWish};
 use rolecall_engine::{AccountName, Catalog, CatalogQuery, Class};
 use rolecall_policy::{
@@ -270,7 +269,7 @@ async fn disconnect(shared: &Shared, key: &ObjectsKey, server: &Server) -> bool 
             match server.engine.apply(&end).await {
                 Ok(_) => {}
                 // It was dropped, or belongs to somebody else by now: its connections are not ours to end.
-                Err(error) if error.code == CHANGED => {}
+                Err(error) if error.is_of_changed_account() => {}
                 Err(error) => {
                     tracing::warn!(account = %member, %error, "connections that lost a function could not be ended yet");
                     done = false;
