@@ -136,7 +136,17 @@ pub struct CanonicalEntry {
     #[serde(rename = "match")]
     pub matching: SelectorSpec,
     /// Which privileges.
+    #[serde(serialize_with = "all_or_names")]
     pub privileges: PrivilegeSet,
+}
+
+/// Written so, "all of them" stays the same when a privilege is added.
+fn all_or_names<S: Serializer>(privileges: &PrivilegeSet, serializer: S) -> Result<S::Ok, S::Error> {
+    if *privileges == PrivilegeSet::ALL {
+        serializer.collect_seq(["*"])
+    } else {
+        privileges.serialize(serializer)
+    }
 }
 
 impl PermissionEntries {
