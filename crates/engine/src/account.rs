@@ -175,6 +175,8 @@ pub struct Query {
     pub sets: BTreeSet<String>,
     /// Logical databases to look up.
     pub databases: BTreeSet<String>,
+    /// Its access should be over: where the account does not exist any more, what it still runs is looked for.
+    pub ends: bool,
 }
 
 impl Desired {
@@ -193,6 +195,7 @@ impl Desired {
             roles,
             sets,
             databases,
+            ends: matches!(self.want, Want::Ended { .. }),
         }
     }
 }
@@ -202,6 +205,8 @@ impl Desired {
 pub struct Observed {
     /// The account; `None` when no user of that name exists.
     pub account: Option<Account>,
+    /// What still runs of an account that does not exist any more, as far as it was looked for (`Query::ends`).
+    pub still_running: u32,
     /// The roles asked for; one that does not exist is absent.
     pub roles: BTreeMap<String, RoleFacts>,
     /// The permission sets asked for; one that does not exist is absent.
@@ -291,6 +296,8 @@ pub struct RoleFacts {
     pub managed: bool,
     /// The admin user may grant it.
     pub grantable: bool,
+    /// The admin user may not see whether it exists, and may create it.
+    pub unseen: bool,
 }
 
 /// A permission set, as far as making somebody a member goes. What it holds is another matter: see
@@ -303,6 +310,8 @@ pub struct SetFacts {
     pub attributes: Vec<String>,
     /// The admin user may grant it.
     pub grantable: bool,
+    /// Why it could not be looked at. Nothing else is known of it then.
+    pub unseen: Option<String>,
 }
 
 /// A logical database, as far as connecting to it goes.

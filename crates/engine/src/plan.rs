@@ -210,8 +210,6 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
     if let Some(refusal) = checks::first_refusal(desired, enabled, observed) {
         return Err(refusal);
     }
-    let create_roles: Vec<String> =
-        enabled.roles.keys().filter(|role| !observed.roles.contains_key(*role)).cloned().collect();
     let verifier = match &enabled.credential {
         Credential::External => None,
         Credential::Password { set } => set.clone(),
@@ -222,7 +220,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
             owner: desired.owner.clone(),
             session_database: desired.session_database.clone(),
             create: true,
-            create_roles,
+            create_roles: absent(enabled, observed, enabled.roles.keys()),
             close_first: false,
             revoke: Vec::new(),
             settings: BTreeSet::new(),
@@ -237,7 +235,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
             owner: desired.owner.clone(),
             session_database: desired.session_database.clone(),
             create: false,
-            create_roles,
+            create_roles: absent(enabled, observed, enabled.roles.keys()),
             close_first: account.enabled || account.backends > 0,
             // Strip, then grant: a membership found here may carry options (ADMIN) that are not ours to give.
             revoke: revocable(account, |_| true),
@@ -248,14 +246,15 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
         }));
     }
     let revoke = revocable(account, |role| !enabled.roles.contains_key(role) && !enabled.sets.contains(role));
+    let grant = missing(account, enabled.roles.keys());
     let adjust = Adjust {
         account: desired.account.clone(),
         owner_uid: desired.owner.uid.clone(),
         session_database: desired.session_database.clone(),
-        create_roles,
+        create_roles: absent(enabled, observed, &grant),
         terminate: revoke.iter().any(|role| !is_set(role)),
         revoke,
-        grant: missing(account, enabled.roles.keys()),
+        grant,
         grant_sets: missing(account, &enabled.sets),
         enable: !account.enabled,
         verifier,
@@ -263,14 +262,13 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
     let idle = adjust.revoke.is_empty()
         && adjust.grant.is_empty()
         && adjust.grant_sets.is_empty()
-        && adjust.create_roles.is_empty()
         && !adjust.enable
         && adjust.verifier.is_none();
     Ok(if idle { Plan::Nothing } else { Plan::Adjust(adjust) })
 }
 
 fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
-    let Some(account) = &observed.account else { return Plan::Nothing };
+    let Some(account) = &observed.account else { return plan_vanished(desired, observed) };
     if !account.managed || !is_ours(desired, account) || desired.account.as_str() == observed.admin_user {
         return Plan::Nothing;
     }
@@ -290,6 +288,21 @@ fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
         revoke,
         settings: account.settings.clone(),
         drop,
+    })
+}
+
+/// Somebody dropped the account. Its access is over when nothing of it runs any more.
+fn plan_vanished(desired: &Desired, observed: &Observed) -> Plan {
+    if observed.still_running == 0 {
+        return Plan::Nothing;
+    }
+    Plan::End(End {
+        account: desired.account.clone(),
+        owner_uid: desired.owner.uid.clone(),
+        session_database: desired.session_database.clone(),
+        revoke: Vec::new(),
+        settings: BTreeSet::new(),
+        drop: true,
     })
 }
 
@@ -339,6 +352,19 @@ fn revocable(account: &Account, unwanted: impl Fn(&str) -> bool) -> Vec<String> 
         .map(|m| m.role.as_str())
         .collect();
     roles.into_iter().map(str::to_owned).collect()
+}
+
+/// Which of the roles to be granted do not exist, or may not.
+fn absent<'a>(
+    enabled: &Enabled,
+    observed: &Observed,
+    granted: impl IntoIterator<Item = &'a String>,
+) -> Vec<String> {
+    let is_absent = |role: &&String| match observed.roles.get(*role) {
+        None => true,
+        Some(facts) => facts.unseen && enabled.create_missing_roles,
+    };
+    granted.into_iter().filter(is_absent).cloned().collect()
 }
 
 fn missing<'a>(account: &Account, wanted: impl IntoIterator<Item = &'a String>) -> Vec<String> {

@@ -242,5 +242,6 @@ fn query(account: &AccountName, owner_uid: &str, session_database: Option<&str>)
         roles: BTreeSet::new(),
         sets: BTreeSet::new(),
         databases: BTreeSet::new(),
+        ends: false,
     }
 }
