@@ -175,6 +175,8 @@ pub struct Query {
     pub sets: BTreeSet<String>,
     /// Logical databases to look up.
     pub databases: BTreeSet<String>,
+    /// Is it asked whether the access is over? Then logins under way count as connections.
+    pub to_end: bool,
 }
 
 impl Desired {
@@ -193,6 +195,7 @@ impl Desired {
             roles,
             sets,
             databases,
+            to_end: matches!(self.want, Want::Ended { .. }),
         }
     }
 }
@@ -232,7 +235,7 @@ pub struct Account {
     pub settings: BTreeSet<Option<String>>,
     /// Limits that somebody stored for it: VALID UNTIL, a CONNECTION LIMIT, addresses that it must come from.
     pub limits: bool,
-    /// Open connections.
+    /// Open connections; where the account should end, also logins that were under way when it could still log in.
     pub backends: u32,
 }
 

@@ -16,7 +16,7 @@ use super::remedy;
 use super::role::RoleName;
 use super::user::{Door, User, custom_data};
 use crate::plan::{Activate, Adjust, End};
-use crate::{AccountName, Applied, Class, Error, Reason};
+use crate::{AccountName, Applied, Class, Error, Owner, Reason};
 
 impl Mongodb {
     pub(super) async fn activate(&self, plan: &Activate) -> Result<Applied, Error> {
@@ -138,7 +138,10 @@ impl Mongodb {
 
     async fn try_adjust(&self, plan: &Adjust, granted: &BTreeSet<RoleName>) -> Result<Applied, Error> {
         let account = &plan.account;
-        let user = self.owned(account, &plan.owner_uid).await?;
+        let user = match &plan.record {
+            Some(owner) => self.record(account, owner).await?,
+            None => self.owned(account, &plan.owner_uid).await?,
+        };
         let kept = user.roles.iter().filter(|role| !plan.revoke.contains(&role.to_string()));
         let roles: BTreeSet<RoleName> = kept.chain(granted).cloned().collect();
         // An open connection has what its user has, from one command to the next. What has begun goes on.
@@ -192,6 +195,15 @@ impl Mongodb {
         }
         self.locks.forget(account);
         Ok(Applied { leftovers, ..dropped })
+    }
+
+    /// The user with the record of this DatabaseAdmin, which it has or had.
+    async fn record(&self, account: &AccountName, owner: &Owner) -> Result<User, Error> {
+        let found = self.user(account).await?.user.filter(User::is_managed);
+        let ours = |user: &User| user.owner().is_none_or(|found| found.uid == owner.uid);
+        let Some(user) = found.filter(ours) else { return Err(changed(account, "")) };
+        self.server.run(&self.change().record(account, custom_data(owner, Some(&user)))).await?;
+        self.owned(account, &owner.uid).await
     }
 
     /// The user, where it is managed and carries the record of this DatabaseAdmin.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rolecall_api::{DatabaseAdmin, Deletion, reasons};
 
+use super::carry_out::{Attempt, Place};
 use super::gather::{Gathered, Item};
 use super::handing::take_back;
 use super::lifecycle::{Ending, Life, Next, Obstacle, Verdict, give_up, phase};
@@ -95,15 +96,18 @@ impl Round {
             if let Some(server) = &state.server {
                 self.want_sets(shared, key, server);
             }
-            self.keep_lives(shared, key, state.server.as_deref(), None).await?;
+            if let (Some(server), Some(account)) = (&state.server, &self.gathered.account.clone()) {
+                self.keep_lives(Place { shared, key, server, account }, None, true).await;
+            }
             return Ok(());
         }
         // The obstacle to everything is a server that is missing.
         let (Some(server), Some(account)) = (state.server, self.gathered.account.clone()) else {
             return Ok(());
         };
+        let on = Place { shared, key, server: &server, account: &account };
         for _ in 0..ATTEMPTS {
-            if self.attempt(shared, key, &server, &account).await? {
+            if self.attempt(on).await? == Attempt::Finished {
                 return Ok(());
             }
         }
@@ -242,14 +246,7 @@ impl Round {
             let session = Arc::clone(&self.gathered.sessions[index].session);
             match given_up {
                 GivenUp::No => {
-                    let reason = ending.reason;
-                    self.outcomes[index] = Some(match ending.next {
-                        // It never became Active: it keeps waiting, and what may be there is closed later.
-                        Next::Pending(obstacle) | Next::Again(obstacle) if reason.is_none() => {
-                            Outcome::Waiting(obstacle)
-                        }
-                        _ => Outcome::Ending { reason, obstacle: obstacle.clone() },
-                    });
+                    self.outcomes[index] = Some(held(ending, obstacle));
                     self.retry = true;
                 }
                 GivenUp::Abandoned => {
@@ -291,6 +288,16 @@ impl Round {
             self.outcomes[index] = Some(outcome_of_end(&ending, Some(Left::Retained)));
         }
         Ok(true)
+    }
+}
+
+/// What follows for a session whose access should end and is not gone yet.
+pub(super) fn held(ending: Ending, obstacle: &Obstacle) -> Outcome {
+    let reason = ending.reason;
+    match ending.next {
+        // It never became Active: it keeps waiting, and what may be there is closed later.
+        Next::Pending(obstacle) | Next::Again(obstacle) if reason.is_none() => Outcome::Waiting(obstacle),
+        _ => Outcome::Ending { reason, obstacle: obstacle.clone() },
     }
 }
 

@@ -165,7 +165,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             // Asked for after the server: what was enabled then had its session marked before.
             let explained = explained(shared, key);
             seen.counts = Some(status::count(&census, &server.owner.uid, &explained));
-            seen.drifted = shared.memory.drifted(key, &census);
+            seen.drifted = shared.memory.drifted(key, &census, &server.owner.uid);
             if admin.spec.orphans == Orphans::Disable {
                 seen.orphans = orphans(key, &census, &server.owner.uid, &explained);
             }

@@ -105,7 +105,7 @@ pub async fn end_account(
     let desired =
         Desired { account, owner: server.owner.clone(), session_database: None, want: Want::Ended { drop } };
     let observed = server.engine.observe(&desired.query()).await?;
-    if let Err(refusal) = plan::check_ended(&desired, &observed) {
+    if let Err(refusal) = plan::check_ended(&desired, &observed, true) {
         return Err(rolecall_engine::Error {
             class: Class::Refused,
             reason: refusal.reason,

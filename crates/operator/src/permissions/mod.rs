@@ -257,6 +257,7 @@ async fn disconnect(shared: &Shared, key: &ObjectsKey, server: &Server) -> bool 
             let end = Plan::Adjust(Adjust {
                 account,
                 owner_uid: server.owner.uid.clone(),
+                record: None,
                 session_database: Some(key.database.to_string()),
                 create_roles: Vec::new(),
                 revoke: Vec::new(),
