@@ -35,6 +35,8 @@ pub(super) struct Round {
     pub(super) sets: BTreeMap<usize, (String, Standing)>,
     /// Permission sets that nobody wants any more and that the account stays in until it has others.
     pub(super) held_sets: BTreeSet<String>,
+    /// The permission sets that the account was seen to be a member of; `None` where it has not been read.
+    pub(super) member_of: Option<BTreeSet<String>>,
     /// What the permission set holds that a live session stays in meanwhile.
     pub(super) meanwhile: BTreeMap<usize, Arc<Holding>>,
     /// When to look again by itself.
@@ -54,6 +56,7 @@ impl Round {
             outcomes,
             sets: BTreeMap::new(),
             held_sets: BTreeSet::new(),
+            member_of: None,
             meanwhile: BTreeMap::new(),
             again: None,
             retry: false,
