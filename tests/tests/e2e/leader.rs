@@ -84,6 +84,6 @@ async fn a_leader_whose_lease_is_taken_ends() -> Result<()> {
     let theirs = json!({"spec": {"holderIdentity": "another", "acquireTime": now, "renewTime": now}});
     world.patch::<Lease>("rolecall-operator", theirs).await?;
     let error = operator.ended().await.err().context("it must not go on")?;
-    assert!(error.to_string().contains("lease"), "{error:#}");
+    assert!(error.to_string().contains("Lease"), "{error:#}");
     Ok(())
 }
