@@ -83,6 +83,8 @@ impl Round {
             return Ok(());
         }
         let state = match self.gathered.server.clone() {
+            // Nobody is there who could say when it may be touched.
+            Some(state) if state.retain && self.gathered.admin.is_none() => State::default(),
             Some(state) => state,
             None if self.gathered.admin.is_some() => {
                 // Its reconciler is on the way and wakes this account when it knows more.
@@ -243,7 +245,12 @@ impl Round {
         key: &AccountKey,
         obstacle: &Obstacle,
     ) -> Result<(), Failed> {
-        let given_up = given_up(self.gathered.admin.as_deref(), shared.settings.teardown_deadline, self.now);
+        let given_up = given_up(
+            self.gathered.admin.as_deref(),
+            self.gathered.server.as_ref(),
+            shared.settings.teardown_deadline,
+            self.now,
+        );
         for index in self.ends() {
             let Verdict::End(ending) = self.gathered.sessions[index].verdict.clone() else { continue };
             let session = Arc::clone(&self.gathered.sessions[index].session);
@@ -313,10 +320,22 @@ enum GivenUp {
     Abandoned,
 }
 
-fn given_up(admin: Option<&DatabaseAdmin>, deadline: std::time::Duration, now: Timestamp) -> GivenUp {
-    let Some(admin) = admin else { return GivenUp::Abandoned };
-    let Some(deleted) = &admin.metadata.deletion_timestamp else { return GivenUp::No };
-    match super::lifecycle::plus(deleted.0, deadline) {
+fn given_up(
+    admin: Option<&DatabaseAdmin>,
+    server: Option<&State>,
+    deadline: std::time::Duration,
+    now: Timestamp,
+) -> GivenUp {
+    let since = match admin {
+        Some(admin) => admin.metadata.deletion_timestamp.as_ref().map(|deleted| deleted.0),
+        // While its server is known, its reconciler says since when, or is about to.
+        None => match server.filter(|state| state.server.is_some() && !state.retain) {
+            Some(state) => state.gone_since,
+            None => return GivenUp::Abandoned,
+        },
+    };
+    let Some(since) = since else { return GivenUp::No };
+    match super::lifecycle::plus(since, deadline) {
         Some(end) if end <= now => GivenUp::Abandoned,
         _ => GivenUp::No,
     }
