@@ -175,8 +175,9 @@ pub struct Query {
     pub sets: BTreeSet<String>,
     /// Logical databases to look up.
     pub databases: BTreeSet<String>,
-    /// Its access should be over: where the account does not exist any more, what it still runs is looked for.
-    pub ends: bool,
+    /// Is it asked whether the access is over? Then logins under way count as connections, and what an account still runs
+    /// that does not exist any more is looked for.
+    pub to_end: bool,
 }
 
 impl Desired {
@@ -195,7 +196,7 @@ impl Desired {
             roles,
             sets,
             databases,
-            ends: matches!(self.want, Want::Ended { .. }),
+            to_end: matches!(self.want, Want::Ended { .. }),
         }
     }
 }
@@ -205,7 +206,7 @@ impl Desired {
 pub struct Observed {
     /// The account; `None` when no user of that name exists.
     pub account: Option<Account>,
-    /// What still runs of an account that does not exist any more, as far as it was looked for (`Query::ends`).
+    /// What still runs of an account that does not exist any more, as far as it was looked for (`Query::to_end`).
     pub still_running: u32,
     /// The roles asked for; one that does not exist is absent.
     pub roles: BTreeMap<String, RoleFacts>,
@@ -237,7 +238,7 @@ pub struct Account {
     pub settings: BTreeSet<Option<String>>,
     /// Limits that somebody stored for it: VALID UNTIL, a CONNECTION LIMIT, addresses that it must come from.
     pub limits: bool,
-    /// Open connections.
+    /// Open connections; where the account should end, also logins that were under way when it could still log in.
     pub backends: u32,
 }
 

@@ -61,6 +61,8 @@ pub struct Adjust {
     pub account: AccountName,
     /// Whose it is (`Owner::uid`).
     pub owner_uid: String,
+    /// Its record was lost: it gets this one again. Else it must have that of `owner_uid`.
+    pub record: Option<Owner>,
     /// Where the admin user connects when it has no default database.
     pub session_database: Option<String>,
     /// Roles to create first (NOLOGIN, no privileges).
@@ -145,27 +147,37 @@ pub fn settled(desired: &Desired) -> Desired {
     desired
 }
 
-/// Is an account whose access should end one that we may end, or one that cannot be used?
+/// Is an account whose access should end one that we may end, or one that cannot be used? `was_enabled`: by us, as far
+/// as is known.
 ///
 /// # Errors
 ///
-/// `UserConflict` when it carries our record and can be used, but somebody took its marker away: it is left alone, and
-/// the access is not gone.
-pub fn check_ended(desired: &Desired, observed: &Observed) -> Result<(), Refusal> {
+/// `UserConflict` when it can be used and is left alone, though the access may be ours and is not gone: it carries our
+/// record, but somebody took its marker away; or we enabled it, but somebody took its record away.
+pub fn check_ended(desired: &Desired, observed: &Observed, was_enabled: bool) -> Result<(), Refusal> {
     let Some(account) = &observed.account else { return Ok(()) };
     let usable = account.enabled || account.backends > 0;
-    if account.managed || !usable || !is_ours(desired, account) {
+    let lost_marker = !account.managed && is_ours(desired, account);
+    let lost_record = account.managed && account.owner.is_none() && was_enabled;
+    if !usable || !(lost_marker || lost_record) {
         return Ok(());
     }
-    Err(Refusal::new(
-        Reason::UserConflict,
+    let dialect = observed.dialect;
+    let message = if lost_marker {
         format!(
             "{} can still be used and carries our record, but is left alone: {}; {}",
             desired.account,
-            observed.dialect.no_marker(),
-            observed.dialect.decide_account(&desired.account)
-        ),
-    ))
+            dialect.no_marker(),
+            dialect.decide_account(&desired.account)
+        )
+    } else {
+        format!(
+            "{} can still be used, but is left alone: somebody took away the record that says whose it is; {}",
+            desired.account,
+            dialect.restore_record(&desired.account, &desired.owner)
+        )
+    };
+    Err(Refusal::new(Reason::UserConflict, message))
 }
 
 /// Can a session on this logical database start, as far as the database goes?
@@ -250,6 +262,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
     let adjust = Adjust {
         account: desired.account.clone(),
         owner_uid: desired.owner.uid.clone(),
+        record: (!is_ours(desired, account)).then(|| desired.owner.clone()),
         session_database: desired.session_database.clone(),
         create_roles: absent(enabled, observed, &grant),
         terminate: revoke.iter().any(|role| !is_set(role)),
@@ -259,7 +272,8 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
         enable: !account.enabled,
         verifier,
     };
-    let idle = adjust.revoke.is_empty()
+    let idle = adjust.record.is_none()
+        && adjust.revoke.is_empty()
         && adjust.grant.is_empty()
         && adjust.grant_sets.is_empty()
         && !adjust.enable
@@ -337,7 +351,15 @@ impl Leftover {
 /// Is the account one that a session of ours works with now? Not when somebody else has taken it over since: then it is
 /// found like any other, and started anew when it is idle.
 fn is_live(desired: &Desired, enabled: &Enabled, observed: &Observed) -> bool {
-    enabled.in_use && observed.account.as_ref().is_some_and(|account| is_ours(desired, account))
+    let known = |account| is_ours(desired, account) || only_lacks_its_record(enabled, account);
+    enabled.in_use && observed.account.as_ref().is_some_and(known)
+}
+
+/// Is it, but for a record, what a session of ours works with? Then somebody took the record away.
+fn only_lacks_its_record(enabled: &Enabled, account: &Account) -> bool {
+    let wanted = || enabled.roles.keys().chain(&enabled.sets).collect::<BTreeSet<_>>();
+    let held = || account.memberships.iter().map(|m| &m.role).collect::<BTreeSet<_>>();
+    account.owner.is_none() && account.managed && account.enabled && held() == wanted()
 }
 
 fn is_ours(desired: &Desired, account: &Account) -> bool {
@@ -396,9 +418,10 @@ impl fmt::Display for Plan {
                 write!(f, "{verb} {}, member of [{}]", a.account, both(&a.grant, &a.grant_sets))
             }
             Self::Adjust(a) => {
+                let record = if a.record.is_some() { "record the owner, " } else { "" };
                 write!(
                     f,
-                    "adjust {}: grant [{}], revoke [{}]",
+                    "adjust {}: {record}grant [{}], revoke [{}]",
                     a.account,
                     both(&a.grant, &a.grant_sets),
                     a.revoke.join(", ")

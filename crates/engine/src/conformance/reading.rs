@@ -27,7 +27,7 @@ async fn what_is_not_there_is_no_error(h: &dyn Harness) -> Outcome {
         sets: Default::default(),
         roles: BTreeSet::from([role]),
         databases: BTreeSet::from([database]),
-        ends: false,
+        to_end: false,
     };
     let observed = h.engine().observe(&query).await.map_err(|error| error.to_string())?;
     check!(observed.account.is_none(), "{observed:?}");

@@ -93,12 +93,7 @@ impl Mongodb {
     /// A connection of an earlier session that has been idle since would have the new session's rights. The server
     /// tells users apart by an id that it gives when they are made: where there may be such connections, the user is
     /// made anew.
-    async fn enable(
-        &self,
-        closed: &User,
-        roles: &BTreeSet<RoleName>,
-        owner: &Owner,
-    ) -> Result<(), Error> {
+    async fn enable(&self, closed: &User, roles: &BTreeSet<RoleName>, owner: &Owner) -> Result<(), Error> {
         let account = &closed.account;
         let hello = self.server.hello().await?;
         let look = Look { account: Some(account), after: None };
@@ -159,7 +154,10 @@ impl Mongodb {
 
     async fn try_adjust(&self, plan: &Adjust, granted: &BTreeSet<RoleName>) -> Result<Applied, Error> {
         let account = &plan.account;
-        let user = self.owned(account, &plan.owner_uid).await?;
+        let user = match &plan.record {
+            Some(owner) => self.record(account, owner).await?,
+            None => self.owned(account, &plan.owner_uid).await?,
+        };
         let kept = user.roles.iter().filter(|role| !plan.revoke.contains(&role.to_string()));
         let roles: BTreeSet<RoleName> = kept.chain(granted).cloned().collect();
         let changed_user = self.server.run(&self.change().adjust(account, &roles)).await;
@@ -227,6 +225,15 @@ impl Mongodb {
         }
         self.locks.forget(account);
         Ok(Applied { leftovers, ..dropped })
+    }
+
+    /// The user with the record of this DatabaseAdmin, which it has or had.
+    async fn record(&self, account: &AccountName, owner: &Owner) -> Result<User, Error> {
+        let found = self.user(account).await?.user.filter(User::is_managed);
+        let ours = |user: &User| user.owner().is_none_or(|found| found.uid == owner.uid);
+        let Some(user) = found.filter(ours) else { return Err(changed(account, "")) };
+        self.server.run(&self.change().record(account, custom_data(owner, Some(&user)))).await?;
+        self.owned(account, &owner.uid).await
     }
 
     async fn owned(&self, account: &AccountName, uid: &str) -> Result<User, Error> {

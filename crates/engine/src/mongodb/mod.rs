@@ -73,7 +73,12 @@ impl Mongodb {
     /// `Invalid` when something in the configuration cannot be used; the message names it.
     pub fn new(config: Config) -> Result<Self, Error> {
         let server = server::Server::new(config)?;
-        Ok(Self { server, away: members::Away::default(), locks: locks::Locks::default(), gone: locks::Locks::default() })
+        Ok(Self {
+            server,
+            away: members::Away::default(),
+            locks: locks::Locks::default(),
+            gone: locks::Locks::default(),
+        })
     }
 }
 

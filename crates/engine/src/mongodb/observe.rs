@@ -55,7 +55,7 @@ impl Mongodb {
         )?;
         let matters = match &read.user {
             Some(user) => user.is_managed() || user.owner().is_some(),
-            None => query.ends,
+            None => query.to_end,
         };
         if matters {
             self.wait_until_confirmed(&query.account, read.at, &hello).await?;
@@ -104,7 +104,7 @@ impl Mongodb {
         let after = known.or(read.at).filter(|_| ours);
         let sight = self.look_after(account, after, known.is_none(), hello).await?;
         // That an access has ended is not said by what was found out a while ago.
-        let is_away = |member: &&String| match query.ends {
+        let is_away = |member: &&String| match query.to_end {
             true => self.away.is_certain(member),
             false => self.away.contains(member),
         };
@@ -118,7 +118,9 @@ impl Mongodb {
     async fn remains(&self, account: &AccountName, read: &Read, hello: &Hello) -> Result<u32, Error> {
         let known = self.gone.of(account);
         let sight = self.look_after(account, known.or(read.at), known.is_none(), hello).await?;
-        let left = sight.backends(account, true).saturating_add(u32::try_from(sight.behind.len()).unwrap_or(u32::MAX));
+        let left = sight
+            .backends(account, true)
+            .saturating_add(u32::try_from(sight.behind.len()).unwrap_or(u32::MAX));
         match known.or(read.at).filter(|_| left > 0) {
             Some(at) => self.gone.remember(account, at),
             None => self.gone.forget(account),
@@ -177,9 +179,8 @@ impl Mongodb {
                 None if name.may_reach_far() => vec![UNSEEN.to_owned()],
                 None => Vec::new(),
             };
-            let unseen = !visible(name)
-                && !name.is_built_in()
-                && privileges.on_database(&name.database, "createRole");
+            let unseen =
+                !visible(name) && !name.is_built_in() && privileges.on_database(&name.database, "createRole");
             let grantable = privileges.on_database(&name.database, "grantRole");
             Some(((*text).clone(), RoleFacts { attributes, managed: false, grantable, unseen }))
         });

@@ -107,7 +107,9 @@ mod tests {
         let told: Vec<_> = found
             .into_values()
             .flatten()
-            .map(|operation| (operation.active, operation.command, operation.namespace, operation.time.as_secs()))
+            .map(|operation| {
+                (operation.active, operation.command, operation.namespace, operation.time.as_secs())
+            })
             .collect();
         assert_eq!(
             told,

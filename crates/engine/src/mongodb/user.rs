@@ -12,7 +12,7 @@ use crate::account::{Account, Membership, Owner};
 use crate::{AccountName, MARKER};
 
 /// The key of customData that holds our ownership record, beside the marker.
-const RECORD: &str = "rolecall";
+pub(super) const RECORD: &str = "rolecall";
 /// The address that no client comes from.
 const NOWHERE: &str = "0.0.0.0";
 

@@ -300,7 +300,7 @@ fn said(attempted: &str, error: &tokio_postgres::Error) -> Error {
 }
 
 /// Between half and all of a time, so that those who collided do not collide again.
-fn jittered(time: Duration) -> Duration {
+pub(super) fn jittered(time: Duration) -> Duration {
     let random = RandomState::new().hash_one(()) as u32;
     time / 2 + (time / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
 }

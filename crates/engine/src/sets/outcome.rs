@@ -24,16 +24,25 @@ pub struct SetOutcome {
     pub excess: Vec<Excess>,
     /// Objects that it concerns whose access list is long because of grants by others, with its number of entries.
     pub near_limit: Vec<(DbObject, u32)>,
+    /// Some of what is missing or too much is so only because other transactions were in the way: tried again soon, it
+    /// may succeed.
+    pub busy: bool,
     /// It can connect to its logical database.
     pub connects: bool,
-    /// Why it was not converged at all: its role is not ours, or the server refused to make it.
+    /// Why it was not converged at all: its role is not ours, or the server refused to make it, or did not do it this
+    /// time (its class tells).
     pub failure: Option<Error>,
 }
 
 impl SetOutcome {
+    /// The outcome of a set that was not converged.
+    pub(crate) fn failed(role: &str, error: Error) -> Self {
+        Self { role: role.to_owned(), failure: Some(error), ..Self::default() }
+    }
+
     /// It holds all that it should and nothing else.
     pub fn is_complete(&self) -> bool {
-        self.failure.is_none() && self.missing_objects == 0 && self.excess.is_empty() && self.connects
+        self.failure.is_none() && self.missing.is_empty() && self.excess.is_empty()
     }
 }
 
@@ -59,12 +68,14 @@ pub enum Why {
     SchemaClosed,
     /// The object's access list is full (SQLSTATE 54000): nobody can be granted anything on it.
     AccessListFull,
+    /// Another transaction holds the object.
+    Busy,
     /// The server refused for another reason: SQLSTATE and text.
     Refused(String),
 }
 
 /// Something that a set holds and should not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Excess {
     /// The object.
     pub object: String,
@@ -74,6 +85,8 @@ pub struct Excess {
     pub grantor: String,
     /// The statement that takes them away; it has to be run as the grantor.
     pub statement: String,
+    /// Another transaction holds the object: they are taken away when it has ended.
+    pub busy: bool,
 }
 
 /// A set on a server.

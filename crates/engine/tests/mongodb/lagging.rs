@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
-use rolecall_engine::{Class, Engine as _, Needs};
 use rolecall_engine::account::Leftover;
 use rolecall_engine::mongodb::Mongodb;
 use rolecall_engine::plan::{self, Plan};
+use rolecall_engine::{Class, Engine as _, Needs};
 use rolecall_testbed::{Certificate, Mongo, MongoAdmin};
 
 use crate::bench::{Bench, ended, until, wanted};

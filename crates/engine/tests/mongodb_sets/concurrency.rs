@@ -116,8 +116,7 @@ async fn what_a_set_holds_is_not_believed_before_a_majority_has_it() {
     let outcome = shop.engine.converge(&[wish], &catalog).await.unwrap().remove(0);
     let failure = outcome.failure.unwrap();
     assert_eq!((failure.class, &*failure.code), (Class::Transient, "MongoDB 64"), "{failure}");
-    let query =
-        rolecall_engine::CatalogQuery { database: shop.database.clone(), sets: [set.clone()].into() };
+    let query = rolecall_engine::CatalogQuery { database: shop.database.clone(), sets: [set.clone()].into() };
     let error = shop.engine.read_objects(&query).await.unwrap_err();
     assert_eq!(error.class, Class::Transient, "{error}");
     follow("off").await;

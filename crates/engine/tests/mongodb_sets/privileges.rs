@@ -1,9 +1,7 @@
 //! What the admin user needs, and what it is told when it lacks some of it.
 
 use mongodb::bson::{Document, doc};
-use rolecall_engine::{
-    Catalog, CatalogQuery, Class, Engine as _, Error, Reason, SetRecord, SetWish,
-};
+use rolecall_engine::{Catalog, CatalogQuery, Class, Engine as _, Error, Reason, SetRecord, SetWish};
 
 use crate::shop::{Shop, holding, narrow, unique};
 

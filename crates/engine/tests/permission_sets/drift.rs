@@ -28,17 +28,15 @@ async fn what_was_granted_or_taken_by_hand_is_put_right() {
                 format!("grant create on schema app to \"{set}\""),
                 format!("grant select on app.t1 to \"{set}\" with grant option"),
                 format!("revoke usage on schema app from \"{set}\""),
+                format!("revoke connect on database {} from \"{set}\"", shop.database),
             ] {
-                shop.sql(&format!("set role {admin}; {by_hand}")).await;
+                // The owner of the database can pass CONNECT on, too, but what the admin user granted is its own.
+                let by = if by_hand.contains("connect") { &shop.bench.admin } else { &admin };
+                shop.sql(&format!("set role {by}; {by_hand}")).await;
                 assert!(!plan_now(&shop, &set).await.is_nothing(), "{by_hand}");
                 shop.reach(&set, &WANTED).await;
                 assert_eq!(shop.holds(&set).await, expected, "{version:?} {rights:?}: {by_hand}");
             }
-            shop.sql(&format!(
-                "revoke connect on database {} from \"{set}\" granted by current_user",
-                shop.database
-            ))
-            .await;
         }
     }
 }

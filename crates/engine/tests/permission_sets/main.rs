@@ -7,6 +7,7 @@ mod common;
 
 mod admins;
 mod announcing;
+mod busy;
 mod concurrency;
 mod convergence;
 mod drift;

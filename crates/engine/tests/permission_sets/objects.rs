@@ -145,3 +145,21 @@ async fn maintain_is_a_privilege_from_17_on() {
         assert_eq!(maintains, version.major() >= 17, "{version:?}");
     }
 }
+
+#[tokio::test]
+async fn procedures_that_differ_only_in_what_they_give_back_are_told_apart() {
+    for version in PgVersion::ALL {
+        let shop = Shop::new(version, Rights::MemberOfOwner, "").await;
+        shop.make(
+            "create procedure app.p(a int) language sql as 'select 1';
+             create procedure app.p(out a int) language sql as 'select 1';
+             create procedure app.\"o\"\"dd\"(in a int, inout b text, out c int[]) language sql as $$select b, array[a]$$;
+             revoke execute on all routines in schema app from public",
+        )
+        .await;
+        let set = shop.set();
+        let outcome = shop.reach(&set, &[("EXECUTE", "*")]).await;
+        assert_eq!(outcome.granted[&rolecall_policy::Privilege::Execute], 3, "{version:?}");
+        shop.reach(&set, &[]).await;
+    }
+}

@@ -1,11 +1,11 @@
 //! The permission sets of an account: which it wants, and which it may have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rolecall_api::reasons;
+use rolecall_api::{Condition, conditions, reasons};
 use rolecall_engine::{Desired, Observed, Want};
 use tokio::time::Instant;
 
@@ -86,14 +86,12 @@ impl Round {
 
     /// A live account keeps a set that it has while nobody can tell how the set stands (after a restart, say), or while
     /// it waits for another one, and gets none that does not stand.
-    pub(super) fn keep_only_sets_that_may_be(&self, desired: &mut Desired, observed: &Observed) {
+    pub(super) fn keep_only_sets_that_may_be(&mut self, desired: &mut Desired, observed: &Observed) {
         let Want::Enabled(enabled) = &mut desired.want else { return };
-        let held: BTreeSet<&str> = observed
-            .account
-            .iter()
-            .flat_map(|account| &account.memberships)
-            .map(|m| m.role.as_str())
-            .collect();
+        let memberships = observed.account.iter().flat_map(|account| &account.memberships);
+        let held: BTreeSet<&str> = memberships.map(|m| m.role.as_str()).collect();
+        let wanted = self.sets.values().map(|(role, _)| role).filter(|role| held.contains(role.as_str()));
+        self.member_of = Some(wanted.cloned().collect());
         enabled.sets.retain(|role| {
             let stands = self
                 .sets
@@ -149,11 +147,28 @@ impl Round {
                 active.permissions = meanwhile();
                 active.incomplete = Some(obstacle.clone());
             }
-            Some((_, Standing::NotYet)) => {
-                active.permissions = meanwhile();
-                active.incomplete =
-                    Some(Obstacle::passing(reasons::STARTING, "the object permissions are being looked at"));
-            }
+            Some((role, Standing::NotYet)) => match self.told_before(index, role) {
+                Some((permissions, condition)) => {
+                    active.permissions = permissions.clone();
+                    active.complete = condition.status == conditions::TRUE;
+                    active.incomplete = (!active.complete)
+                        .then(|| Obstacle::passing(condition.reason.clone(), condition.message.clone()));
+                }
+                None => {
+                    let preparing = "the object permissions are being looked at";
+                    active.permissions = meanwhile();
+                    active.incomplete = Some(Obstacle::passing(reasons::STARTING, preparing));
+                }
+            },
         }
+    }
+
+    /// What the status says of a set of which nobody knows yet how it stands, as after a restart. It holds as long as
+    /// nothing else is known: the account is in the set, or could not be read.
+    fn told_before(&self, index: usize, role: &str) -> Option<(&BTreeMap<String, u64>, &Condition)> {
+        let status = self.gathered.sessions[index].session.status.as_ref()?;
+        let condition = conditions::find(&status.conditions, conditions::PERMISSIONS_COMPLETE)?;
+        let may_be_in = self.member_of.as_ref().is_none_or(|sets| sets.contains(role));
+        may_be_in.then_some((&status.permissions, condition))
     }
 }

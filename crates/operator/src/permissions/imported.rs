@@ -20,7 +20,8 @@ impl Sets {
     /// Keeps what was found in a database; true when that is news.
     pub fn set_imported(&self, key: &ObjectsKey, imported: Option<Imported>) -> bool {
         let mut databases = self.locked();
-        let database = databases.entry(key.clone()).or_default();
+        // Of a database of which nothing else is known there is nothing to keep.
+        let Some(database) = databases.get_mut(key) else { return false };
         let news = database.imported != imported;
         database.imported = imported;
         news

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rolecall_engine::{Finding, Reason};
 use rolecall_policy::{PermissionEntries, Privilege};
@@ -82,6 +83,8 @@ pub(super) struct Database {
     leftovers: BTreeMap<String, Leftover>,
     moves: Moves,
     pub(super) imported: Option<Imported>,
+    /// Since when its sets cannot be looked after.
+    failing_since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -92,6 +95,8 @@ struct Set {
     /// Since when it is [`Standing::NotYet`], if it is.
     waiting_since: Instant,
     unused_since: Option<Instant>,
+    /// It is being dropped, until somebody wants it again.
+    given_up: bool,
     /// Whose connections have to be ended, because the set lost a function.
     to_disconnect: BTreeSet<AccountKey>,
 }
@@ -117,9 +122,10 @@ impl Sets {
                 standing: Standing::NotYet,
                 waiting_since: Instant::now(),
                 unused_since: None,
+                given_up: false,
                 to_disconnect: BTreeSet::new(),
             });
-            set.unused_since = None;
+            (set.unused_since, set.given_up) = (None, false);
             set.accounts.insert(account.clone());
             if set.standing == Standing::NotYet {
                 answer.to_look_at.insert(wish.key.clone(), Lane::Normal);
@@ -154,11 +160,12 @@ impl Sets {
     }
 
     /// The sets of a database with what they stand for. Those that were in use until lately are among them: they are
-    /// kept right, so that the next session need not wait.
+    /// kept right, so that the next session need not wait. Those that were given up are not.
     pub fn kept(&self, key: &ObjectsKey) -> Vec<(String, Arc<PermissionEntries>)> {
         let databases = self.locked();
         let sets = databases.get(key).into_iter().flat_map(|database| &database.sets);
-        sets.map(|(role, set)| (role.clone(), Arc::clone(&set.entries))).collect()
+        let kept = sets.filter(|(_, set)| !set.given_up);
+        kept.map(|(role, set)| (role.clone(), Arc::clone(&set.entries))).collect()
     }
 
     /// The sets of a database that nobody uses, with since when.
@@ -190,13 +197,15 @@ impl Sets {
         }
     }
 
-    /// Before a set is dropped: from now on it does not stand. False where somebody wants it again.
+    /// Before a set is dropped: from now on it does not stand, and is not kept right. False where somebody wants it
+    /// again.
     pub fn give_up(&self, key: &ObjectsKey, role: &str) -> bool {
         let mut databases = self.locked();
         match databases.get_mut(key).and_then(|database| database.sets.get_mut(role)) {
             Some(set) if !set.accounts.is_empty() => false,
             Some(set) => {
                 set.nobody_knows();
+                set.given_up = true;
                 true
             }
             None => true,
@@ -211,6 +220,19 @@ impl Sets {
         let leftover = database.leftovers.get_mut(role).map(|leftover| &mut leftover.since);
         for since in set.into_iter().chain(leftover) {
             *since = Instant::now();
+        }
+    }
+
+    /// For how long the sets of a database could not be looked after; `None` where the last look did not fail.
+    pub fn failing_for(&self, key: &ObjectsKey) -> Option<Duration> {
+        self.locked().get(key)?.failing_since.map(|since| since.elapsed())
+    }
+
+    /// The sets of a database could be looked after, or not.
+    pub fn set_failing(&self, key: &ObjectsKey, failing: bool) {
+        if let Some(database) = self.locked().get_mut(key) {
+            let since = database.failing_since.unwrap_or_else(Instant::now);
+            database.failing_since = failing.then_some(since);
         }
     }
 

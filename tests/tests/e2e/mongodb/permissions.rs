@@ -12,7 +12,7 @@ use rolecall_tests::process::kubectl_rolecall;
 use rolecall_tests::{MongoWorld, mongo};
 use serde_json::{Value, json};
 
-use super::{is_over, until};
+use super::is_over;
 
 /// Makes the role `reader` give these permissions, and no database role.
 async fn allow(world: &MongoWorld, permissions: Value) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Policy that changes while sessions live.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, EndReason, SessionPhase};
 use rolecall_tests::MongoWorld;
 use rolecall_tests::objects::phase;

@@ -86,3 +86,32 @@ async fn a_set_that_somebody_dropped_is_missed_by_the_next_who_wants_it() -> Res
     let again = alice(&world).await?;
     may(&again, &["select * from hr.employees"]).await
 }
+
+#[tokio::test]
+async fn that_objects_cannot_be_looked_at_any_more_is_told() -> Result<()> {
+    let world = world_that_looks_often().await?;
+    allow(&world, select_in("hr")).await?;
+    alice(&world).await?;
+    let counted = counts(&world.get::<DatabaseSession>("alice-orders").await?).len();
+    world.pg.sql("postgres", "drop database app with (force)").await?;
+    let session = incomplete(&world, "alice-orders", "DatabaseNameNotFound").await?;
+    assert_eq!(counts(&session).len(), counted, "what it held when somebody could look");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_table_that_somebody_is_changing_holds_up_no_session_on_others() -> Result<()> {
+    let world = world().await?;
+    let blocker = world.pg.superuser("app").await?;
+    blocker.batch_execute("begin; alter table hr.scratchpad add column held int").await?;
+    allow(&world, select_in("hr")).await?;
+    world.session("alice-orders", json!({})).await?;
+    let session = incomplete(&world, "alice-orders", "MissingObjectPrivileges").await?;
+    assert_eq!(counts(&session), [("SELECT", 1)].into());
+    let told = &permissions_complete(&session).context("a condition")?.message;
+    assert!(told.contains("hr.scratchpad") && told.contains("another transaction holds it"), "{told}");
+    may(&world.login("alice-orders").await?, &["select * from hr.employees"]).await?;
+    blocker.batch_execute("rollback").await?;
+    complete(&world, "alice-orders").await?;
+    Ok(())
+}

@@ -20,24 +20,22 @@ pub(in crate::postgres) enum Only<'a> {
 /// number. That everybody may connect: `c`. That changes are announced: `e`.
 pub(super) fn objects() -> String {
     let system = not_system();
-    let crowded = |list: &str| {
-        format!(
-            "CASE WHEN pg_catalog.cardinality({list}) > {CROWDED} THEN pg_catalog.cardinality({list})::pg_catalog.text END"
-        )
-    };
     let announced = are_installed();
-    let (relacl, proacl, nspacl) = (crowded("c.relacl"), crowded("p.proacl"), crowded("n.nspacl"));
+    // In pg_class a long list cannot be stored out of line, as those of functions and schemas are: it fills the row.
+    let crowded = format!(
+        "CASE WHEN pg_catalog.cardinality(c.relacl) > {CROWDED} THEN pg_catalog.cardinality(c.relacl)::pg_catalog.text END"
+    );
     format!(
         "SELECT 'o' AS row, c.oid::pg_catalog.text AS a, c.relkind::pg_catalog.text AS b, n.nspname::pg_catalog.text AS c,
-  c.relname::pg_catalog.text AS d, {relacl} AS e
+  c.relname::pg_catalog.text AS d, {crowded} AS e
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't' AND {system}
 UNION ALL
 SELECT 'o', p.oid::pg_catalog.text, CASE p.prokind WHEN 'p' THEN 'P' ELSE 'F' END, n.nspname::pg_catalog.text,
-  p.proname::pg_catalog.text, {proacl}
+  p.proname::pg_catalog.text, NULL
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE {system}
 UNION ALL
-SELECT 'o', n.oid::pg_catalog.text, 'N', n.nspname::pg_catalog.text, n.nspname::pg_catalog.text, {nspacl}
+SELECT 'o', n.oid::pg_catalog.text, 'N', n.nspname::pg_catalog.text, n.nspname::pg_catalog.text, NULL
 FROM pg_catalog.pg_namespace n WHERE {system}
 UNION ALL
 SELECT 'u', n.oid::pg_catalog.text, NULL, NULL, NULL, NULL

@@ -47,7 +47,7 @@ impl Postgres {
         who: Who<'_>,
         questions: &Questions,
     ) -> Result<BTreeMap<Id, Answer>, Error> {
-        let mut answers = BTreeMap::new();
+        let mut answers: BTreeMap<Id, Answer> = BTreeMap::new();
         if questions.is_empty() {
             return Ok(answers);
         }
@@ -68,10 +68,16 @@ impl Postgres {
             for row in rows {
                 let Some(id) = row.get(0).and_then(|id| id.parse().ok()) else { continue };
                 let text = |column| row.get(column).unwrap_or_default().to_owned();
-                let lacking = text(3).split(',').filter_map(Privilege::parse).collect();
+                let lacking: PrivilegeSet = text(3).split(',').filter_map(Privilege::parse).collect();
                 let closed = row.get(4) == Some("t");
-                let answer = Answer { name: text(1), schema: text(2), lacking, closed };
-                answers.insert((table_of(*class), id), answer);
+                // An object may be asked about more than once, each time about other privileges.
+                let answer = answers.entry((table_of(*class), id)).or_insert_with(|| Answer {
+                    name: text(1),
+                    schema: text(2),
+                    ..Answer::default()
+                });
+                answer.lacking = answer.lacking.union(lacking);
+                answer.closed |= closed;
             }
         }
         Ok(answers)

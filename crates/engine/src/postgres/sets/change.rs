@@ -1,26 +1,34 @@
 //! Granting and revoking: many objects in a statement, each statement a transaction of its own.
 //!
 //! Objects are told by their numbers, and named by the server at the moment of the change: what was dropped since is
-//! passed over, and what got its name is not touched. Where the server refuses a statement, it is halved until the
-//! objects are found that it refuses; the others get what they should.
+//! passed over, and what got its name is not touched. Where the server does not do a statement, its objects are gone
+//! through one by one, so that each that can be changed is; one that another transaction holds is tried a few times.
 //!
 //! A statement locks the rows of its objects one after the other (from 17 on to the end of the transaction), always in the
 //! order of their numbers, so that two of ours never wait for each other. One of somebody else's on many objects may be in
-//! another order: then the server ends one of both, and ours runs again.
+//! another order: then ours gives way, and runs again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::super::message::Message;
 use super::super::quote::{block, identifier, literal, numbers};
-use super::super::server::Place;
-use super::super::sqlstate::UNDEFINED_OBJECT;
+use super::super::server::{Place, jittered};
+use super::super::sqlstate::{LOCK_NOT_AVAILABLE, UNDEFINED_OBJECT, is_retried, meaning};
 use super::super::version::Dialect;
 use super::{Id, Postgres, name_of, relation_of};
 use crate::objects::ObjectClass;
 use crate::{Class, Error};
 
-/// How many refused objects are looked for one by one. Where there are more, there is one cause for all.
-const MOST_REFUSED: usize = 32;
+/// How long a statement waits for a lock, in milliseconds: less than the server's usual `deadlock_timeout`, so that of two
+/// that wait for each other ours gives way.
+const WAIT: u32 = 500;
+/// The same for each object by itself, and for each after so many of them were waited for in vain.
+const WAIT_SINGLY: (u32, u32) = (250, 10);
+const MOST_WAITED_FOR: u32 = 4;
+/// The pauses before objects that another transaction held are tried again.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(400)];
 /// How often a statement is sent again because an object went away while it ran.
 const MOST_GONE: usize = 5;
 
@@ -47,70 +55,96 @@ pub(super) enum Verb<'a> {
     },
 }
 
-/// Objects that the server refused, each with what it said.
+/// Objects for which something was not done, each with what the server said.
 pub(super) type Refused = BTreeMap<Id, Error>;
 
 impl Postgres {
-    /// Makes a change on these objects.
+    /// Makes a change on these objects. Answers those for which the server refused it.
+    ///
+    /// `busy`: objects that another transaction holds. Those that are in it already are passed over, so that nobody waits
+    /// twice for one; those that were waited for in vain are added.
     ///
     /// # Errors
     ///
-    /// When the server cannot be reached, is out of resources, or the set is gone. What it refuses for an object is
-    /// in `refused`.
+    /// When the server cannot be reached, is out of resources, or the set is gone.
     pub(super) async fn change(
         &self,
         place: &Place,
         dialect: Dialect,
         change: &Change<'_>,
         ids: &[u32],
-        refused: &mut Refused,
-    ) -> Result<(), Error> {
-        let (mut waiting, mut gone) = (vec![ids.to_vec()], 0);
-        while let Some(ids) = waiting.pop() {
-            let Err(error) = self.server.run(place, &change.message(dialect, &ids)).await else { continue };
-            if is_gone(&error) && gone < MOST_GONE {
-                gone += 1;
-                waiting.push(ids);
-            } else if error.class != Class::Refused || error.code == UNDEFINED_OBJECT {
-                return Err(error);
-            } else if ids.len() > 1 && refused.len() < MOST_REFUSED {
-                let (first, second) = ids.split_at(ids.len() / 2);
-                waiting.extend([second.to_vec(), first.to_vec()]);
-            } else {
-                refused.extend(ids.into_iter().map(|id| ((change.table, id), error.clone())));
+        busy: &mut Refused,
+    ) -> Result<Refused, Error> {
+        let mut waiting: Vec<u32> =
+            ids.iter().copied().filter(|id| !busy.contains_key(&(change.table, *id))).collect();
+        let (mut refused, mut gone) = (Refused::new(), 0);
+        let error = loop {
+            if waiting.is_empty() {
+                return Ok(refused);
             }
+            match self.server.run_unless_locked(place, &change.together(dialect, &waiting)).await {
+                Ok(_) => return Ok(refused),
+                Err(error) if is_gone(&error.code) && gone < MOST_GONE => gone += 1,
+                Err(error) => break error,
+            }
+        };
+        if !is_about_objects(&error) {
+            return Err(error);
         }
-        Ok(())
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let message = change.singly(dialect, &waiting);
+            let reply = self.server.run(place, &message).await?;
+            let mut held = Refused::new();
+            for (id, error) in refusals(reply.value(), message.attempted(1)) {
+                match error.code.as_str() {
+                    UNDEFINED_OBJECT => return Err(error),
+                    code if is_gone(code) => {}
+                    code if is_retried(code) => drop(held.insert((change.table, id), error)),
+                    _ => drop(refused.insert((change.table, id), error)),
+                }
+            }
+            if held.is_empty() {
+                return Ok(refused);
+            }
+            let Some(pause) = pauses.next() else {
+                busy.append(&mut held);
+                return Ok(refused);
+            };
+            waiting = held.into_keys().map(|(_, id)| id).collect();
+            tokio::time::sleep(jittered(pause)).await;
+        }
     }
 }
 
+/// May the server do it for some of the objects and not for others? Not where it is out of resources, say.
+fn is_about_objects(error: &Error) -> bool {
+    error.code != UNDEFINED_OBJECT && (error.class == Class::Refused || is_retried(&error.code))
+}
+
+/// Numbers of objects with SQLSTATE and text, as the statement for single objects puts them together.
+fn refusals(json: Option<&str>, attempted: &str) -> Vec<(u32, Error)> {
+    let all: Vec<(u32, String, String)> =
+        json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+    all.into_iter()
+        .map(|(id, code, detail)| {
+            let (class, reason) = meaning(&code);
+            let attempted = attempted.to_owned();
+            (id, Error { class, reason, attempted, code, detail, remedy: String::new() })
+        })
+        .collect()
+}
+
 /// An object was dropped between being named and being changed: undefined table, function, schema.
-fn is_gone(error: &Error) -> bool {
-    matches!(error.code.as_str(), "42P01" | "42883" | "3F000")
+fn is_gone(code: &str) -> bool {
+    matches!(code, "42P01" | "42883" | "3F000")
 }
 
 impl Change<'_> {
-    fn message(&self, dialect: Dialect, ids: &[u32]) -> Message {
-        let (class, set) = (self.class, identifier(self.set));
+    /// All objects in one statement.
+    fn together(&self, dialect: Dialect, ids: &[u32]) -> Message {
+        let Sql { before, after, become_grantor } = self.sql(dialect);
         let (relation, name) = (relation_of(self.table), name_of(self.table));
-        let privileges = &self.privileges;
-        let (what, before, after, become_grantor) = match self.verb {
-            Verb::Grant => (
-                format!("granting {privileges} on {} of class {class} to {set}", count(ids)),
-                format!("GRANT {privileges} ON {class} "),
-                format!(" TO {set}"),
-                String::new(),
-            ),
-            Verb::Revoke { grantor, option_only } => {
-                let option = if option_only { "GRANT OPTION FOR " } else { "" };
-                (
-                    format!("revoking {option}{privileges} on {} of class {class} from {set}", count(ids)),
-                    format!("REVOKE {option}{privileges} ON {class} "),
-                    format!(" FROM {set} CASCADE"),
-                    become_grantor(grantor, dialect),
-                )
-            }
-        };
         let body = format!(
             "DECLARE
   list pg_catalog.text;
@@ -124,8 +158,91 @@ END",
             literal(before),
             literal(after)
         );
-        Message::one(what, block(&body))
+        let mut message = Message::new();
+        message.lock_timeout(WAIT);
+        message.push(self.attempted(ids), block(&body));
+        message
     }
+
+    /// Each object in a statement of its own. The answer tells for which that failed, with SQLSTATE and text.
+    fn singly(&self, dialect: Dialect, ids: &[u32]) -> Message {
+        let Sql { before, after, become_grantor } = self.sql(dialect);
+        let (relation, name) = (relation_of(self.table), name_of(self.table));
+        let (wait, short) = WAIT_SINGLY;
+        let body = format!(
+            "DECLARE
+  one record;
+  refused pg_catalog.jsonb := '[]';
+  waited pg_catalog.int4 := 0;
+BEGIN{become_grantor}
+  FOR one IN SELECT o.oid::pg_catalog.int8 AS id, {name} AS name FROM {relation} o WHERE o.oid = ANY ({})
+      ORDER BY o.oid LOOP
+    BEGIN
+      EXECUTE {} || one.name || {};
+    EXCEPTION WHEN OTHERS THEN
+      refused := refused || pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(one.id, SQLSTATE, SQLERRM));
+      IF SQLSTATE = '{LOCK_NOT_AVAILABLE}' THEN
+        waited := waited + 1;
+        IF waited = {MOST_WAITED_FOR} THEN
+          SET LOCAL lock_timeout = '{short}ms';
+        END IF;
+      END IF;
+    END;
+  END LOOP;
+  PERFORM pg_catalog.set_config('rolecall.refused', refused::pg_catalog.text, true);
+END",
+            numbers(ids.iter().copied()),
+            literal(before),
+            literal(after)
+        );
+        let mut message = Message::new();
+        message.lock_timeout(wait);
+        message.push(self.attempted(ids), block(&body));
+        // A DO statement cannot answer.
+        message.ask(self.attempted(ids), "SELECT pg_catalog.current_setting('rolecall.refused')");
+        message
+    }
+
+    fn attempted(&self, ids: &[u32]) -> String {
+        let (privileges, class, set) = (&self.privileges, self.class, identifier(self.set));
+        let objects = if ids.len() == 1 { "one object".to_owned() } else { format!("{} objects", ids.len()) };
+        match self.verb {
+            Verb::Grant => format!("granting {privileges} on {objects} of class {class} to {set}"),
+            Verb::Revoke { option_only, .. } => {
+                format!(
+                    "revoking {}{privileges} on {objects} of class {class} from {set}",
+                    option(option_only)
+                )
+            }
+        }
+    }
+
+    fn sql(&self, dialect: Dialect) -> Sql {
+        let (privileges, class, set) = (&self.privileges, self.class, identifier(self.set));
+        match self.verb {
+            Verb::Grant => Sql {
+                before: format!("GRANT {privileges} ON {class} "),
+                after: format!(" TO {set}"),
+                become_grantor: String::new(),
+            },
+            Verb::Revoke { grantor, option_only } => Sql {
+                before: format!("REVOKE {}{privileges} ON {class} ", option(option_only)),
+                after: format!(" FROM {set} CASCADE"),
+                become_grantor: become_grantor(grantor, dialect),
+            },
+        }
+    }
+}
+
+/// A statement around the names of its objects, and what makes the admin user the grantor before.
+struct Sql {
+    before: String,
+    after: String,
+    become_grantor: String,
+}
+
+fn option(only: bool) -> &'static str {
+    if only { "GRANT OPTION FOR " } else { "" }
 }
 
 /// A grant is taken away by whoever made it only. Until the end of the transaction the admin user becomes the grantor,
@@ -140,8 +257,4 @@ fn become_grantor(grantor: &str, dialect: Dialect) -> String {
       SET LOCAL ROLE {name};
     END IF;"
     )
-}
-
-fn count(ids: &[u32]) -> String {
-    if ids.len() == 1 { "one object".to_owned() } else { format!("{} objects", ids.len()) }
 }

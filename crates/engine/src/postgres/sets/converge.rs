@@ -31,6 +31,8 @@ struct Work<'a> {
     /// What the admin user may not grant.
     ungrantable: BTreeMap<Id, Answer>,
     refused: Refused,
+    /// Objects that other transactions hold, for all sets of this look.
+    busy: &'a mut Refused,
     /// Something was granted and has not been read back.
     unread: bool,
     /// Why CONNECT was not granted.
@@ -45,7 +47,7 @@ impl Postgres {
     ) -> Result<Vec<SetOutcome>, Error> {
         let place = Place::Exactly(catalog.database.clone());
         let mut outcomes = Vec::with_capacity(wishes.len());
-        let mut known = None;
+        let (mut known, mut busy) = (None, Refused::new());
         for wish in wishes {
             let plan = plan_from(wish, catalog, catalog.sets.get(&wish.role));
             if plan.is_nothing() {
@@ -54,11 +56,9 @@ impl Postgres {
                 continue;
             }
             let index = known.get_or_insert_with(|| index(catalog));
-            let outcome = match self.converge_one(&place, wish, catalog, index, plan).await {
-                Err(error) if error.class == Class::Refused => {
-                    SetOutcome { role: wish.role.clone(), failure: Some(error), ..SetOutcome::default() }
-                }
-                result => result?,
+            let outcome = match self.converge_one(&place, wish, catalog, index, plan, &mut busy).await {
+                Err(error) if error.class == Class::Unreachable => return Err(error),
+                result => result.unwrap_or_else(|error| SetOutcome::failed(&wish.role, error)),
             };
             outcomes.push(outcome);
         }
@@ -72,6 +72,7 @@ impl Postgres {
         catalog: &Catalog,
         index: &Index,
         mut plan: SetPlan,
+        busy: &mut Refused,
     ) -> Result<SetOutcome, Error> {
         if !is_possible(&wish.role) || !crate::plan::is_set(&wish.role) {
             return Err(told::no_set(&wish.role));
@@ -87,6 +88,7 @@ impl Postgres {
             state: catalog.sets.get(&wish.role).cloned().unwrap_or_default(),
             ungrantable: BTreeMap::new(),
             refused: Refused::new(),
+            busy,
             unread: false,
             no_connect: None,
         };
@@ -125,6 +127,7 @@ impl Postgres {
             effective: &effective,
             ungrantable: &work.ungrantable,
             refused: &work.refused,
+            busy: work.busy,
             no_connect: work.no_connect.as_ref(),
             strays: &strays,
         }))
@@ -166,7 +169,8 @@ impl Work<'_> {
                 verb: Verb::Grant,
             };
             for ids in ids.chunks(crate::sets::MOST_OBJECTS) {
-                self.engine.change(self.place, self.dialect, &change, ids, &mut self.refused).await?;
+                let refused = self.engine.change(self.place, self.dialect, &change, ids, self.busy).await?;
+                self.refused.extend(refused);
             }
         }
         let granted =
@@ -197,7 +201,8 @@ impl Work<'_> {
                     None => PrivilegeSet::EMPTY,
                 };
                 let privileges = group.privileges.difference(lacking);
-                if !privileges.is_empty() && !self.refused.contains_key(&id) {
+                let is_tried = self.refused.contains_key(&id) || self.busy.contains_key(&id);
+                if !privileges.is_empty() && !is_tried {
                     grantable.entry((group.class, privileges)).or_default().push(id.1);
                 }
             }
@@ -215,7 +220,8 @@ impl Work<'_> {
             verb,
         };
         let ids: Vec<u32> = group.objects.iter().map(|object| self.catalog.ids[*object]).collect();
-        self.engine.change(self.place, self.dialect, &change, &ids, &mut Refused::new()).await
+        // What is refused is still held when that is read back, and is told then.
+        self.engine.change(self.place, self.dialect, &change, &ids, self.busy).await.map(drop)
     }
 
     async fn connect(&mut self) -> Result<(), Error> {

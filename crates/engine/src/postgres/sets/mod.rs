@@ -51,7 +51,12 @@ fn table_of(class: ObjectClass) -> Table {
 fn name_of(table: Table) -> &'static str {
     match table {
         Table::Class => "o.oid::pg_catalog.regclass::pg_catalog.text",
-        Table::Proc => "o.oid::pg_catalog.regprocedure::pg_catalog.text",
+        // A procedure by its IN and OUT arguments: by the former alone it may be two.
+        Table::Proc => {
+            "CASE WHEN o.prokind = 'p' THEN pg_catalog.format('%s.%I(%s)', o.pronamespace::pg_catalog.regnamespace, \
+             o.proname, pg_catalog.pg_get_function_identity_arguments(o.oid)) \
+             ELSE o.oid::pg_catalog.regprocedure::pg_catalog.text END"
+        }
         Table::Namespace => "pg_catalog.quote_ident(o.nspname)",
     }
 }

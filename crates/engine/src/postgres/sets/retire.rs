@@ -97,14 +97,18 @@ impl Postgres {
                 groups.entry((table, grantor, list.replace('*', ""))).or_default().extend(numbers(row, 1));
             }
         }
-        let mut refused = Refused::new();
+        let mut busy = Refused::new();
         for ((table, grantor, privileges), ids) in &groups {
             let verb = Verb::Revoke { grantor, option_only: false };
             let change =
                 Change { class: class_of(*table), table: *table, privileges: privileges.clone(), set, verb };
             for ids in ids.chunks(MOST_OBJECTS) {
-                self.change(place, dialect, &change, ids, &mut refused).await?;
+                // What is refused shows when the role is dropped.
+                self.change(place, dialect, &change, ids, &mut busy).await?;
             }
+        }
+        if let Some((_, error)) = busy.pop_first() {
+            return Err(error);
         }
         // The rest: columns, types, databases. What cannot be taken away shows when the role is dropped.
         self.server.run(place, &rights::revoke_from(set, dialect, "true", "true")).await.map(drop)

@@ -33,6 +33,7 @@ impl Postgres {
                 privileges: "an attribute or a membership".to_owned(),
                 grantor: String::new(),
                 statement: row.get(0).unwrap_or_default().to_owned(),
+                ..Excess::default()
             });
         }
         let own = literal(database);
@@ -54,6 +55,7 @@ impl Postgres {
                         "REASSIGN OWNED BY {0} TO CURRENT_USER; DROP OWNED BY {0}",
                         identifier(set)
                     ),
+                    ..Excess::default()
                 });
                 continue;
             }
@@ -68,6 +70,7 @@ impl Postgres {
                         privileges: "rights that cannot be looked at".to_owned(),
                         grantor: String::new(),
                         statement: format!("GRANT CONNECT ON DATABASE {} TO {admin}", identifier(&other)),
+                        ..Excess::default()
                     });
                 }
             }
@@ -84,6 +87,7 @@ impl Postgres {
                 privileges: text(1),
                 grantor: text(2),
                 statement: text(3),
+                ..Excess::default()
             }
         });
         Ok(found.collect())

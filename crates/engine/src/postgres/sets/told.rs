@@ -1,8 +1,8 @@
 //! What became of a set, for people: what is missing or too much, and the statement that mends it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use rolecall_policy::PrivilegeSet;
+use rolecall_policy::{ObjectKind, Privilege, PrivilegeSet};
 
 use super::super::quote::{identifier, identifiers};
 use super::ask::Answer;
@@ -26,6 +26,7 @@ pub(super) struct Told<'a> {
     pub(super) effective: &'a BTreeMap<Id, Answer>,
     pub(super) ungrantable: &'a BTreeMap<Id, Answer>,
     pub(super) refused: &'a Refused,
+    pub(super) busy: &'a Refused,
     pub(super) no_connect: Option<&'a Error>,
     pub(super) strays: &'a [Excess],
 }
@@ -52,14 +53,31 @@ pub(super) fn outcome(told: &Told<'_>) -> SetOutcome {
             }
         }
     }
-    outcome.granted =
-        counts::granted(told.wish, told.catalog, |object| lacking.get(&object).copied().unwrap_or_default());
+    let closed = told.closed_schemas(&lacking);
+    outcome.granted = counts::granted(told.wish, told.catalog, |object| {
+        // Without USAGE of its schema, nothing can be done with an object.
+        if closed.contains(&*told.catalog.objects[object].schema) {
+            return PrivilegeSet::ALL;
+        }
+        lacking.get(&object).copied().unwrap_or_default()
+    });
     outcome.revoked = counts::revoked(told.found, told.state);
     outcome.excess = told.excess();
-    if !told.state.connects {
+    // A set that stands for nothing yet may leave it to the roles of its members whether they can connect.
+    if !told.state.connects && !told.wish.wanted.is_empty() {
         outcome.missing.insert(0, told.no_connect());
     }
+    outcome.busy = outcome.excess.iter().any(|excess| excess.busy)
+        || outcome.missing.iter().any(|missing| missing.why == Why::Busy);
     outcome
+}
+
+/// What to do about an object that another transaction holds.
+fn until_free(error: &Error) -> String {
+    format!(
+        "another transaction holds it (SQLSTATE {}); it is tried again, and succeeds when that has ended",
+        error.code
+    )
 }
 
 /// The error for a name that no set has.
@@ -74,7 +92,14 @@ pub(super) fn no_set(role: &str) -> Error {
     }
 }
 
-impl Told<'_> {
+impl<'a> Told<'a> {
+    /// The schemas that the set should be able to use and cannot.
+    fn closed_schemas(&self, lacking: &HashMap<usize, PrivilegeSet>) -> HashSet<&'a str> {
+        let usage = lacking.iter().filter(|(_, privileges)| privileges.contains(Privilege::Usage));
+        let objects = usage.filter_map(|(object, _)| self.catalog.objects.get(*object));
+        objects.filter(|object| object.kind == ObjectKind::Schema).map(|object| &*object.schema).collect()
+    }
+
     fn missing(
         &self,
         object: usize,
@@ -85,7 +110,8 @@ impl Told<'_> {
         let id = id_of(self.catalog, object);
         let (name, admin) = (&answer.name, identifier(self.admin));
         let grant = format!("GRANT {privileges} ON {class} {name} TO {admin} WITH GRANT OPTION");
-        let (why, statement) = match (self.refused.get(&id), self.ungrantable.get(&id)) {
+        let refused = self.refused.get(&id).or_else(|| self.busy.get(&id));
+        let (why, statement) = match (refused, self.ungrantable.get(&id)) {
             (_, Some(asked)) if asked.closed => {
                 let usage = format!("GRANT USAGE ON SCHEMA {} TO {admin}", answer.schema);
                 let also = asked.lacking.intersection(privileges);
@@ -98,6 +124,7 @@ impl Told<'_> {
                     "REVOKE ALL ON {class} {name} FROM roles that do not need it: its access list is full"
                 ),
             ),
+            (Some(error), _) if self.busy.contains_key(&id) => (Why::Busy, until_free(error)),
             (Some(error), _) => (Why::Refused(format!("{} (SQLSTATE {})", error.detail, error.code)), grant),
             (None, _) => (Why::NotGrantable, grant),
         };
@@ -128,14 +155,18 @@ impl Told<'_> {
             let (class, privileges, grantor) = (group.class, group.privileges, &group.grantor);
             let option = if group.option_only { "GRANT OPTION FOR " } else { "" };
             for object in &group.objects {
-                let Some(answer) = self.effective.get(&id_of(self.catalog, *object)) else { continue };
+                let id = id_of(self.catalog, *object);
+                let Some(answer) = self.effective.get(&id) else { continue };
                 let revoke =
                     format!("REVOKE {option}{privileges} ON {class} {} FROM {set} CASCADE", answer.name);
+                let busy = self.busy.get(&id);
                 excess.push(Excess {
                     object: format!("{class} {}", answer.name),
                     privileges: format!("{option}{privileges}"),
                     grantor: grantor.to_string(),
-                    statement: format!("SET ROLE {}; {revoke}", identifiers([grantor])),
+                    statement: busy
+                        .map_or_else(|| format!("SET ROLE {}; {revoke}", identifiers([grantor])), until_free),
+                    busy: busy.is_some(),
                 });
                 if excess.len() == MOST_NAMED {
                     return excess;

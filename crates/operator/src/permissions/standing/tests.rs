@@ -50,6 +50,22 @@ fn a_set_is_in_use_as_long_as_some_account_wants_it_and_is_kept_for_a_while() {
 }
 
 #[test]
+fn a_set_that_is_being_dropped_is_not_kept_right_until_somebody_wants_it_again() {
+    let sets = Sets::default();
+    sets.want(&account("alice"), &[wanted("s")]);
+    sets.set_standing(&key(), "s", stands());
+    assert!(!sets.give_up(&key(), "s"), "it is in use");
+    sets.want(&account("alice"), &[]);
+    assert!(sets.give_up(&key(), "s"));
+    assert!(sets.kept(&key()).is_empty());
+    sets.postpone(&key(), "s");
+    assert!(sets.kept(&key()).is_empty(), "it may have lost something already");
+    let answer = sets.want(&account("bob"), &[wanted("s")]);
+    assert_eq!(answer.standings["s"], Standing::NotYet);
+    assert_eq!(sets.kept(&key()).len(), 1);
+}
+
+#[test]
 fn a_set_that_somebody_wants_again_is_not_forgotten() {
     let sets = Sets::default();
     sets.want(&account("alice"), &[wanted("s")]);

@@ -1,0 +1,95 @@
+//! What a permission set that was converged means for its accounts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rolecall_api::reasons;
+use rolecall_engine::sets::SetOutcome;
+
+use super::{Holding, Standing};
+use crate::account::lifecycle::Obstacle;
+
+/// The most objects that a message names.
+const LISTED: usize = 5;
+
+/// How a set stands.
+pub(super) fn standing(outcome: &SetOutcome) -> Standing {
+    if let Some(failure) = &outcome.failure {
+        return Standing::Failed(Obstacle::from(failure));
+    }
+    let counts: BTreeMap<String, u64> = outcome
+        .granted
+        .iter()
+        .map(|(privilege, objects)| {
+            (privilege.as_str().to_owned(), u64::try_from(*objects).unwrap_or(u64::MAX))
+        })
+        .collect();
+    let incomplete = incomplete(outcome);
+    match incomplete {
+        // Nothing at all could be given: that is no access.
+        Some(obstacle) if counts.is_empty() => Standing::Failed(obstacle),
+        incomplete => Standing::Stands(Arc::new(Holding { counts, incomplete })),
+    }
+}
+
+/// What a set lacks or holds too much, in one message that carries the statements.
+fn incomplete(outcome: &SetOutcome) -> Option<Obstacle> {
+    let mut told: Vec<String> = outcome
+        .missing
+        .iter()
+        .take(LISTED)
+        .map(|missing| {
+            format!("{} on {} is missing: {}", missing.privileges, missing.object, missing.statement)
+        })
+        .collect();
+    if outcome.missing.len().max(outcome.missing_objects) > told.len() {
+        told.push(format!("{} objects in all lack something", outcome.missing_objects));
+    }
+    told.extend(outcome.excess.iter().take(LISTED).map(|excess| {
+        let by = match excess.grantor.as_str() {
+            "" => "is more than a permission set has".to_owned(),
+            grantor => format!("was granted by {grantor}"),
+        };
+        let kept =
+            if excess.busy { "is not taken away yet" } else { "cannot be taken away by the admin user" };
+        format!("{} on {} {by} and {kept}: {}", excess.privileges, excess.object, excess.statement)
+    }));
+    let obstacle = if outcome.busy { Obstacle::passing } else { Obstacle::stalled };
+    (!told.is_empty()).then(|| obstacle(reasons::MISSING_OBJECT_PRIVILEGES, told.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use rolecall_engine::sets::{Excess, Missing, Why};
+
+    use super::*;
+
+    fn missing(object: &str, why: Why) -> Missing {
+        Missing {
+            object: format!("TABLE {object}"),
+            privileges: "SELECT".to_owned(),
+            why,
+            statement: format!("GRANT SELECT ON TABLE {object} TO admin"),
+        }
+    }
+
+    #[test]
+    fn a_message_names_the_first_objects_and_counts_all() {
+        let outcome = SetOutcome {
+            missing_objects: 7,
+            missing: (0..7).map(|i| missing(&format!("t{i}"), Why::NotGrantable)).collect(),
+            ..SetOutcome::default()
+        };
+        let Standing::Failed(obstacle) = standing(&outcome) else { panic!("nothing was granted") };
+        assert!(obstacle.stalled && obstacle.message.contains("t4") && !obstacle.message.contains("t5"));
+        assert!(obstacle.message.ends_with("7 objects in all lack something"), "{}", obstacle.message);
+    }
+
+    #[test]
+    fn what_another_transaction_holds_up_may_go_away_by_itself() {
+        let excess = Excess { object: "TABLE t".to_owned(), busy: true, ..Excess::default() };
+        let outcome = SetOutcome { excess: vec![excess], busy: true, ..SetOutcome::default() };
+        let Standing::Failed(obstacle) = standing(&outcome) else { panic!("nothing was granted") };
+        assert!(!obstacle.stalled && obstacle.message.contains("not taken away yet"), "{}", obstacle.message);
+    }
+}

@@ -1,0 +1,108 @@
+//! Permission sets that nobody uses any more: they are kept for a while, and then dropped.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rolecall_engine::Class;
+use tokio::time::Instant;
+
+use crate::Shared;
+use crate::account::lifecycle::plus;
+use crate::queue::Lane;
+use crate::runtime::Done;
+use crate::servers::Server;
+use crate::world::{ObjectKey, ObjectsKey};
+
+/// When a set that could not be dropped is tried again, at the earliest.
+const DROP_AGAIN: Duration = Duration::from_secs(10);
+
+/// Gives up the sets of a database that nobody has used for a while: whoever wants one from now on waits until it was
+/// made again. Answers which they are, and tells when the next one is due.
+pub(super) fn give_up(shared: &Shared, key: &ObjectsKey, done: &mut Done) -> Vec<String> {
+    let mut given_up = Vec::new();
+    for (role, since) in shared.sets.unused(key) {
+        let due = since + shared.settings.keep_unused_sets;
+        if due > Instant::now() {
+            let left = due.duration_since(Instant::now());
+            done.at_earliest(plus(Timestamp::now(), left).map(|at| (at, Lane::Normal)));
+        } else if shared.sets.give_up(key, &role) {
+            given_up.push(role);
+        }
+    }
+    given_up
+}
+
+/// Drops sets that were given up. What cannot be dropped is tried again.
+pub(super) async fn drop(
+    shared: &Shared,
+    key: &ObjectsKey,
+    server: &Server,
+    given_up: Vec<String>,
+    done: &mut Done,
+) {
+    for role in given_up {
+        match server.engine.drop_set(&role, &server.owner.uid).await {
+            Ok(applied) => {
+                let Some(why) = applied.kept_because else {
+                    shared.sets.forget(key, &role);
+                    continue;
+                };
+                tracing::info!(role, admin = %key.admin, why, "an unused permission set stays for now");
+                shared.sets.postpone(key, &role);
+                let wait = shared.settings.keep_unused_sets.max(DROP_AGAIN);
+                done.at_earliest(plus(Timestamp::now(), wait).map(|at| (at, Lane::Normal)));
+            }
+            Err(error) => {
+                tracing::warn!(role, admin = %key.admin, %error, "an unused permission set could not be dropped");
+                done.retry = true;
+            }
+        }
+    }
+}
+
+/// Takes note, once for each server, of the sets that an operator before this one left there, so that they go too when
+/// nobody wants them. Answers the databases that have to be looked at; `None` where they could not be listed and the
+/// next look has to try again.
+pub async fn find_leftovers(
+    shared: &Shared,
+    admin: &ObjectKey,
+    server: &Server,
+) -> Option<BTreeSet<ObjectsKey>> {
+    let mut found = BTreeSet::new();
+    if shared.sets.is_listed(admin, server.fingerprint) {
+        return Some(found);
+    }
+    let sets = match server.engine.sets().await {
+        Ok(sets) => sets,
+        Err(error) => {
+            tracing::warn!(%admin, %error, "the permission sets could not be listed");
+            return matches!(error.class, Class::Invalid | Class::Refused).then_some(found);
+        }
+    };
+    for set in sets {
+        let Some(record) = set.record.filter(|record| record.uid == server.owner.uid) else { continue };
+        let key = ObjectsKey { admin: admin.clone(), database: record.database.into() };
+        shared.sets.left_over(&key, set.role, set.executes);
+        found.insert(key);
+    }
+    shared.sets.set_listed(admin, server.fingerprint);
+    Some(found)
+}
+
+/// Drops every set that carries the record of a DatabaseAdmin.
+///
+/// # Errors
+///
+/// What the server answered.
+pub async fn drop_all(server: &Server) -> Result<(), rolecall_engine::Error> {
+    for set in server.engine.sets().await? {
+        if set.record.is_some_and(|record| record.uid == server.owner.uid) {
+            let applied = server.engine.drop_set(&set.role, &server.owner.uid).await?;
+            if let Some(why) = applied.kept_because {
+                tracing::warn!(set = set.role, why, "a permission set stays");
+            }
+        }
+    }
+    Ok(())
+}
