@@ -1,6 +1,7 @@
 //! Database roles: `role@database`.
 
 use anyhow::Result;
+use k8s_openapi::api::core::v1::Secret;
 use mongodb::bson::doc;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, conditions};
 use rolecall_testbed::MongoAdmin;
@@ -18,6 +19,10 @@ async fn a_role_that_does_not_exist_is_named_with_the_command_that_makes_it() ->
     let message = message_of(&waiting);
     assert!(message.contains(&missing) && message.contains("createRole"), "{message}");
     assert!(world.account().await?.is_none_or(|account| account.is_disabled()));
+    assert!(
+        world.find::<Secret>("alice-orders").await?.is_none(),
+        "a start that was refused hands nothing out"
+    );
 
     let command = doc! { "createRole": "auditor", "privileges": [], "roles": [] };
     world.root.database(&world.app).run_command(command).await?;
