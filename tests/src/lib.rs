@@ -27,6 +27,7 @@
 //! | [`objects`] | making, changing, reading objects, and waiting for them |
 //! | [`accounts`] | what the database shows; logging in as a user |
 //! | [`operator`] | the operator in this process: it can be stopped and crashed |
+//! | [`network`] | what stands between an operator and the API server: it can be cut |
 //! | [`process`] | the real program: it can be killed |
 //! | [`log`] | what an operator wrote |
 //!
@@ -37,6 +38,7 @@ pub mod accounts;
 pub mod cluster;
 pub mod log;
 pub mod mongo;
+pub mod network;
 pub mod objects;
 pub mod operator;
 pub mod process;
@@ -45,6 +47,7 @@ pub mod world;
 
 pub use accounts::Account;
 pub use mongo::{MongoAccount, MongoWorld};
+pub use network::Network;
 pub use operator::Operator;
 pub use process::Process;
 pub use scene::Scene;

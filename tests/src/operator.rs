@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
-use kube::Client;
+use kube::Config;
 use rolecall_operator::args::Args;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -35,7 +36,14 @@ impl Operator {
     /// # Errors
     /// When it cannot be started. That it ends by itself later is told by [`Operator::stop`].
     pub async fn start(flags: &[String], filter: &str) -> Result<Self> {
-        let config = cluster::operator_config().await?;
+        Self::start_with(cluster::operator_config().await?, flags, filter)
+    }
+
+    /// As [`Operator::start`], with another way to the API server.
+    ///
+    /// # Errors
+    /// As [`Operator::start`].
+    pub fn start_with(config: Config, flags: &[String], filter: &str) -> Result<Self> {
         let args = Args::try_parse_from(
             std::iter::once("rolecall-operator".to_owned()).chain(flags.iter().cloned()),
         )?;
@@ -53,7 +61,7 @@ impl Operator {
             dispatcher::with_default(&dispatch, || {
                 let result = runtime.block_on(async {
                     // Its connections belong to this runtime.
-                    let client = Client::try_from(config)?;
+                    let client = rolecall_operator::objects::client(config)?;
                     tokio::select! {
                         result = rolecall_operator::run_with(client, args, stopping) => result,
                         () = crashing.cancelled() => Err(anyhow!("crashed")),
@@ -99,8 +107,17 @@ impl Operator {
     /// Waits for its end, which it should not come to by itself.
     ///
     /// # Errors
-    /// What the operator ended with.
+    /// What the operator ended with, or that it goes on.
     pub async fn ended(mut self) -> Result<()> {
+        let ends = async {
+            while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+                // A thread cannot be watched.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(crate::PATIENCE, ends)
+            .await
+            .with_context(|| format!("the operator goes on. Its log:\n{}", self.log.text()))?;
         self.join().await
     }
 

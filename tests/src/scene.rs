@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cluster;
 use crate::log::Log;
+use crate::network::Network;
 use crate::operator::Operator;
 use crate::process::Process;
 
@@ -127,6 +128,17 @@ impl Scene {
     /// When it cannot be started.
     pub async fn another_operator(&self, flags: &[&str]) -> Result<Operator> {
         let operator = Operator::start(&self.flags_with(flags), &self.filter).await?;
+        self.keep_log(operator.log());
+        Ok(operator)
+    }
+
+    /// Starts one more operator in this world that reaches the API server through `network`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn operator_behind(&self, network: &Network, flags: &[&str]) -> Result<Operator> {
+        let config = network.operator_config().await?;
+        let operator = Operator::start_with(config, &self.flags_with(flags), &self.filter)?;
         self.keep_log(operator.log());
         Ok(operator)
     }

@@ -223,6 +223,20 @@ pub enum SessionPhase {
     Unknown,
 }
 
+impl SessionPhase {
+    /// As the status spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Active => "Active",
+            Self::Ending => "Ending",
+            Self::Ended => "Ended",
+            Self::Rejected => "Rejected",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum EndReason {

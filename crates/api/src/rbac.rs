@@ -8,7 +8,20 @@ struct Rule {
     why: &'static str,
     group: &'static str,
     resources: Vec<String>,
+    /// Of this name only; empty: all of them.
+    name: &'static str,
     verbs: &'static [&'static str],
+}
+
+impl Rule {
+    fn new(
+        why: &'static str,
+        group: &'static str,
+        resources: Vec<String>,
+        verbs: &'static [&'static str],
+    ) -> Self {
+        Self { why, group, resources, name: "", verbs }
+    }
 }
 
 /// The files with access rules: path and YAML.
@@ -30,68 +43,58 @@ pub(crate) fn files() -> Vec<(&'static str, String)> {
 fn operator() -> Vec<Rule> {
     let ours = |suffix: &str| plurals().iter().map(|plural| format!("{plural}{suffix}")).collect();
     vec![
-        Rule { why: "Every decision follows from these.", group: GROUP, resources: ours(""), verbs: READ },
-        Rule { why: "Conditions and counts.", group: GROUP, resources: ours("/status"), verbs: &["patch"] },
-        Rule {
-            why: "Finalizers, which hold an object until the database shows its access gone.",
-            group: GROUP,
-            resources: vec!["databaseadmins".into(), "databasesessions".into()],
-            verbs: &["patch"],
-        },
-        Rule {
-            why: "Sessions go after retainAfterEnd.",
-            group: GROUP,
-            resources: vec!["databasesessions".into()],
-            verbs: &["delete"],
-        },
-        Rule {
-            why: "A session's Secret is owned by the session, which therefore cannot go before it.",
-            group: GROUP,
-            resources: vec!["databasesessions/finalizers".into()],
-            verbs: &["update"],
-        },
-        Rule {
-            why: "Credentials: those of admin users are read, those of sessions are written. Never listed or watched.",
-            group: "",
-            resources: vec!["secrets".into()],
-            verbs: &["get", "create", "update", "patch", "delete"],
-        },
-        Rule {
-            why: "What happened to an object.",
-            group: "events.k8s.io",
-            resources: vec!["events".into()],
-            verbs: &["create", "patch"],
-        },
+        Rule::new("Every decision follows from these.", GROUP, ours(""), READ),
+        Rule::new("Conditions and counts.", GROUP, ours("/status"), &["patch"]),
+        Rule::new(
+            "Finalizers, which hold an object until the database shows its access gone.",
+            GROUP,
+            vec!["databaseadmins".into(), "databasesessions".into()],
+            &["patch"],
+        ),
+        Rule::new("Sessions go after retainAfterEnd.", GROUP, vec!["databasesessions".into()], &["delete"]),
+        Rule::new(
+            "A session's Secret is owned by the session, which therefore cannot go before it.",
+            GROUP,
+            vec!["databasesessions/finalizers".into()],
+            &["update"],
+        ),
+        Rule::new(
+            "Credentials: those of admin users are read, those of sessions are written. Never listed or watched.",
+            "",
+            vec!["secrets".into()],
+            &["get", "create", "update", "delete"],
+        ),
+        Rule::new(
+            "What happened to an object.",
+            "events.k8s.io",
+            vec!["events".into()],
+            &["create", "patch"],
+        ),
     ]
 }
 
 fn leader_election() -> Vec<Rule> {
-    vec![Rule {
-        why: "The Lease that says which replica works. Needed in the namespace of --leader-election-namespace only.",
-        group: "coordination.k8s.io",
-        resources: vec!["leases".into()],
-        verbs: &["get", "create", "patch"],
-    }]
+    let leases = || vec!["leases".to_owned()];
+    let why = "The Lease that says which replica works. Needed in the namespace of --leader-election-namespace only.";
+    vec![
+        Rule { name: FIELD_MANAGER, ..Rule::new(why, LEASES, leases(), &["get", "update"]) },
+        Rule::new("What does not exist yet cannot be told apart by its name.", LEASES, leases(), &["create"]),
+    ]
 }
 
 fn view() -> Vec<Rule> {
-    vec![Rule {
-        why: "Whoever may view a namespace sees who has access to its databases; no credentials are in these.",
-        group: GROUP,
-        resources: plurals(),
-        verbs: READ,
-    }]
+    let why =
+        "Whoever may view a namespace sees who has access to its databases; no credentials are in these.";
+    vec![Rule::new(why, GROUP, plurals(), READ)]
 }
 
 fn edit() -> Vec<Rule> {
-    vec![Rule {
-        why: "Whoever may edit a namespace reads its Secrets anyway, and with them is admin of its databases.",
-        group: GROUP,
-        resources: plurals(),
-        verbs: &["create", "update", "patch", "delete", "deletecollection"],
-    }]
+    let why =
+        "Whoever may edit a namespace reads its Secrets anyway, and with them is admin of its databases.";
+    vec![Rule::new(why, GROUP, plurals(), &["create", "update", "patch", "delete", "deletecollection"])]
 }
 
+const LEASES: &str = "coordination.k8s.io";
 const READ: &[&str] = &["get", "list", "watch"];
 
 fn plurals() -> Vec<String> {
@@ -110,10 +113,11 @@ fn role(kind: &str, name: &str, aggregate_to: &[&str], rules: &[Rule]) -> String
         yaml.push_str(&format!("    rbac.authorization.k8s.io/aggregate-to-{built_in}: \"true\"\n"));
     }
     yaml.push_str("rules:\n");
-    for Rule { why, group, resources, verbs } in rules {
+    for Rule { why, group, resources, name, verbs } in rules {
         let (resources, verbs) = (resources.join(", "), verbs.join(", "));
+        let names = if name.is_empty() { String::new() } else { format!("  resourceNames: [{name}]\n") };
         yaml.push_str(&format!(
-            "# {why}\n- apiGroups: [\"{group}\"]\n  resources: [{resources}]\n  verbs: [{verbs}]\n"
+            "# {why}\n- apiGroups: [\"{group}\"]\n  resources: [{resources}]\n{names}  verbs: [{verbs}]\n"
         ));
     }
     yaml

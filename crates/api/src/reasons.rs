@@ -92,6 +92,9 @@ reasons! {
     SECRET_CONFLICT = "SecretConflict":
         "A Secret of the session's name exists that this session does not control; it is never written.",
         "Delete or rename that Secret, or give the session another name.";
+    API_REFUSED = "ApiRefused":
+        "The API server did not take a write that the session needs, that of its Secret for example.",
+        "The message carries its answer: raise the quota, or mend the admission policy or the operator's rights that are in the way.";
     DATABASE_NAME_REQUIRED = "DatabaseNameRequired":
         "A session on postgres or redshift needs a logical database; on mongodb object permissions do.",
         "Create the session anew with `databaseName`.";

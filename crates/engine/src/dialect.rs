@@ -8,7 +8,7 @@ use crate::account::{MAX_NAME_BYTES, SetFacts};
 use crate::mongodb::{self, RoleName};
 use crate::plan::quoted;
 use crate::sets::set_role_name;
-use crate::{AccountName, MARKER, Reason};
+use crate::{AccountName, MARKER, Owner, Reason};
 
 /// A kind of server, as far as names and remedies go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -97,6 +97,25 @@ impl Dialect {
         }
     }
 
+    /// What to do with an account that we enabled and that somebody took the record from.
+    pub(crate) fn restore_record(self, account: &AccountName, owner: &Owner) -> String {
+        match self {
+            Self::PostgreSql => {
+                let user = quoted(account.as_str());
+                // A struct of strings always has a JSON form.
+                let record = serde_json::to_string(owner).unwrap_or_default().replace('\'', "''");
+                format!(
+                    "run COMMENT ON ROLE {user} IS '{record}' to have it back, or ALTER ROLE {user} NOLOGIN and end its connections to end it by hand"
+                )
+            }
+            Self::MongoDb => format!(
+                "run {} to have it back, or {} to end it by hand",
+                mongodb::remedy::own_user(account, owner),
+                mongodb::remedy::drop_user(account)
+            ),
+        }
+    }
+
     /// How to mend that a role does not exist, after `the database has no role ...`.
     pub(crate) fn create_role(self, role: &str) -> String {
         match self {
@@ -159,6 +178,7 @@ mod tests {
     #[test]
     fn remedies_can_be_pasted() {
         let facts = SetFacts { attributes: vec!["LOGIN".to_owned()], ..SetFacts::default() };
+        let owner = Owner { uid: "1-2".into(), admin: "shop/o'hara".into(), cluster: String::new() };
         let told: Vec<String> = [(Dialect::PostgreSql, "re\"ader"), (Dialect::MongoDb, "re\"ader@shop")]
             .into_iter()
             .flat_map(|(dialect, role)| {
@@ -166,6 +186,7 @@ mod tests {
                     format!("{dialect:?}"),
                     dialect.no_marker(),
                     dialect.decide_account(&AccountName::new("o\"brien, jr").unwrap()),
+                    dialect.restore_record(&AccountName::new("o\"brien, jr").unwrap(), &owner),
                     dialect.create_role(role),
                     dialect.not_grantable(role, "ad, min").1,
                     dialect.drop_set(role),

@@ -61,6 +61,8 @@ pub struct Adjust {
     pub account: AccountName,
     /// Whose it is (`Owner::uid`).
     pub owner_uid: String,
+    /// Its record was lost: it gets this one again. Else it must have that of `owner_uid`.
+    pub record: Option<Owner>,
     /// Where the admin user connects when it has no default database.
     pub session_database: Option<String>,
     /// Roles to create first (NOLOGIN, no privileges).
@@ -145,27 +147,37 @@ pub fn settled(desired: &Desired) -> Desired {
     desired
 }
 
-/// Is an account whose access should end one that we may end, or one that cannot be used?
+/// Is an account whose access should end one that we may end, or one that cannot be used? `was_enabled`: by us, as far
+/// as is known.
 ///
 /// # Errors
 ///
-/// `UserConflict` when it carries our record and can be used, but somebody took its marker away: it is left alone, and
-/// the access is not gone.
-pub fn check_ended(desired: &Desired, observed: &Observed) -> Result<(), Refusal> {
+/// `UserConflict` when it can be used and is left alone, though the access may be ours and is not gone: it carries our
+/// record, but somebody took its marker away; or we enabled it, but somebody took its record away.
+pub fn check_ended(desired: &Desired, observed: &Observed, was_enabled: bool) -> Result<(), Refusal> {
     let Some(account) = &observed.account else { return Ok(()) };
     let usable = account.enabled || account.backends > 0;
-    if account.managed || !usable || !is_ours(desired, account) {
+    let lost_marker = !account.managed && is_ours(desired, account);
+    let lost_record = account.managed && account.owner.is_none() && was_enabled;
+    if !usable || !(lost_marker || lost_record) {
         return Ok(());
     }
-    Err(Refusal::new(
-        Reason::UserConflict,
+    let dialect = observed.dialect;
+    let message = if lost_marker {
         format!(
             "{} can still be used and carries our record, but is left alone: {}; {}",
             desired.account,
-            observed.dialect.no_marker(),
-            observed.dialect.decide_account(&desired.account)
-        ),
-    ))
+            dialect.no_marker(),
+            dialect.decide_account(&desired.account)
+        )
+    } else {
+        format!(
+            "{} can still be used, but is left alone: somebody took away the record that says whose it is; {}",
+            desired.account,
+            dialect.restore_record(&desired.account, &desired.owner)
+        )
+    };
+    Err(Refusal::new(Reason::UserConflict, message))
 }
 
 /// Can a session on this logical database start, as far as the database goes?
@@ -210,8 +222,6 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
     if let Some(refusal) = checks::first_refusal(desired, enabled, observed) {
         return Err(refusal);
     }
-    let create_roles: Vec<String> =
-        enabled.roles.keys().filter(|role| !observed.roles.contains_key(*role)).cloned().collect();
     let verifier = match &enabled.credential {
         Credential::External => None,
         Credential::Password { set } => set.clone(),
@@ -222,7 +232,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
             owner: desired.owner.clone(),
             session_database: desired.session_database.clone(),
             create: true,
-            create_roles,
+            create_roles: absent(enabled, observed, enabled.roles.keys()),
             close_first: false,
             revoke: Vec::new(),
             settings: BTreeSet::new(),
@@ -237,7 +247,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
             owner: desired.owner.clone(),
             session_database: desired.session_database.clone(),
             create: false,
-            create_roles,
+            create_roles: absent(enabled, observed, enabled.roles.keys()),
             close_first: account.enabled || account.backends > 0,
             // Strip, then grant: a membership found here may carry options (ADMIN) that are not ours to give.
             revoke: revocable(account, |_| true),
@@ -248,29 +258,31 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
         }));
     }
     let revoke = revocable(account, |role| !enabled.roles.contains_key(role) && !enabled.sets.contains(role));
+    let grant = missing(account, enabled.roles.keys());
     let adjust = Adjust {
         account: desired.account.clone(),
         owner_uid: desired.owner.uid.clone(),
+        record: (!is_ours(desired, account)).then(|| desired.owner.clone()),
         session_database: desired.session_database.clone(),
-        create_roles,
+        create_roles: absent(enabled, observed, &grant),
         terminate: revoke.iter().any(|role| !is_set(role)),
         revoke,
-        grant: missing(account, enabled.roles.keys()),
+        grant,
         grant_sets: missing(account, &enabled.sets),
         enable: !account.enabled,
         verifier,
     };
-    let idle = adjust.revoke.is_empty()
+    let idle = adjust.record.is_none()
+        && adjust.revoke.is_empty()
         && adjust.grant.is_empty()
         && adjust.grant_sets.is_empty()
-        && adjust.create_roles.is_empty()
         && !adjust.enable
         && adjust.verifier.is_none();
     Ok(if idle { Plan::Nothing } else { Plan::Adjust(adjust) })
 }
 
 fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
-    let Some(account) = &observed.account else { return Plan::Nothing };
+    let Some(account) = &observed.account else { return plan_vanished(desired, observed) };
     if !account.managed || !is_ours(desired, account) || desired.account.as_str() == observed.admin_user {
         return Plan::Nothing;
     }
@@ -290,6 +302,21 @@ fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
         revoke,
         settings: account.settings.clone(),
         drop,
+    })
+}
+
+/// Somebody dropped the account. Its access is over when nothing of it runs any more.
+fn plan_vanished(desired: &Desired, observed: &Observed) -> Plan {
+    if observed.still_running == 0 {
+        return Plan::Nothing;
+    }
+    Plan::End(End {
+        account: desired.account.clone(),
+        owner_uid: desired.owner.uid.clone(),
+        session_database: desired.session_database.clone(),
+        revoke: Vec::new(),
+        settings: BTreeSet::new(),
+        drop: true,
     })
 }
 
@@ -324,7 +351,15 @@ impl Leftover {
 /// Is the account one that a session of ours works with now? Not when somebody else has taken it over since: then it is
 /// found like any other, and started anew when it is idle.
 fn is_live(desired: &Desired, enabled: &Enabled, observed: &Observed) -> bool {
-    enabled.in_use && observed.account.as_ref().is_some_and(|account| is_ours(desired, account))
+    let known = |account| is_ours(desired, account) || only_lacks_its_record(enabled, account);
+    enabled.in_use && observed.account.as_ref().is_some_and(known)
+}
+
+/// Is it, but for a record, what a session of ours works with? Then somebody took the record away.
+fn only_lacks_its_record(enabled: &Enabled, account: &Account) -> bool {
+    let wanted = || enabled.roles.keys().chain(&enabled.sets).collect::<BTreeSet<_>>();
+    let held = || account.memberships.iter().map(|m| &m.role).collect::<BTreeSet<_>>();
+    account.owner.is_none() && account.managed && account.enabled && held() == wanted()
 }
 
 fn is_ours(desired: &Desired, account: &Account) -> bool {
@@ -339,6 +374,19 @@ fn revocable(account: &Account, unwanted: impl Fn(&str) -> bool) -> Vec<String> 
         .map(|m| m.role.as_str())
         .collect();
     roles.into_iter().map(str::to_owned).collect()
+}
+
+/// Which of the roles to be granted do not exist, or may not.
+fn absent<'a>(
+    enabled: &Enabled,
+    observed: &Observed,
+    granted: impl IntoIterator<Item = &'a String>,
+) -> Vec<String> {
+    let is_absent = |role: &&String| match observed.roles.get(*role) {
+        None => true,
+        Some(facts) => facts.unseen && enabled.create_missing_roles,
+    };
+    granted.into_iter().filter(is_absent).cloned().collect()
 }
 
 fn missing<'a>(account: &Account, wanted: impl IntoIterator<Item = &'a String>) -> Vec<String> {
@@ -370,9 +418,10 @@ impl fmt::Display for Plan {
                 write!(f, "{verb} {}, member of [{}]", a.account, both(&a.grant, &a.grant_sets))
             }
             Self::Adjust(a) => {
+                let record = if a.record.is_some() { "record the owner, " } else { "" };
                 write!(
                     f,
-                    "adjust {}: grant [{}], revoke [{}]",
+                    "adjust {}: {record}grant [{}], revoke [{}]",
                     a.account,
                     both(&a.grant, &a.grant_sets),
                     a.revoke.join(", ")

@@ -1,47 +1,59 @@
 //! Leader election by Lease: of several replicas one works.
 //!
+//! Who leads renews the Lease every few seconds. Who waits takes it when it was given up, or when it has not changed for
+//! as long as it lasts. A leader whose renewals do not arrive stops before that: an API server that is out of its reach
+//! need not be out of the reach of the others, and two of them at work would undo each other's.
+//!
 //! A Lease is no fence: a leader that lost it may still have a statement under way. What keeps two of them from
 //! harming each other are the checks that the engines make under the account's lock.
 
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1 as coordination;
-use kube::{Api, Client};
-use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
-use tokio::sync::watch;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client, ResourceExt};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
+use crate::objects::{bounded, is_conflict};
 
 const LEASE: &str = "rolecall-operator";
 /// How long a Lease holds without being renewed.
-const DURATION_SECONDS: u64 = 15;
-/// How long before that it is renewed.
-const GRACE_SECONDS: u64 = 5;
-/// How often one that waits looks whether the Lease was given up.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const DURATION: Duration = Duration::from_secs(15);
+/// How often it is renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+/// How long after a renewal that arrived the lead is given up. Until the Lease has run out, what was sent to servers
+/// before has time to come to its end.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
+/// How soon a renewal that failed is tried again, and how often one that waits looks at the Lease.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long the API server has for an answer about the Lease.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The lead. Without leader election it is always there.
 #[derive(Debug)]
 pub struct Lease {
     lost: CancellationToken,
-    held: Option<Held>,
+    held: Option<(Candidate, JoinHandle<()>)>,
 }
 
-#[derive(Debug)]
-struct Held {
-    state: watch::Receiver<bool>,
-    task: JoinHandle<kube_lease_manager::Result<LeaseManager>>,
-    watcher: JoinHandle<()>,
+/// One that would lead.
+#[derive(Clone, Debug)]
+struct Candidate {
+    leases: Api<coordination::Lease>,
+    identity: String,
 }
 
 /// Waits for the lead. `None`: `stop` came first.
 ///
 /// # Errors
 ///
-/// When the Lease cannot be created or read.
+/// When the API server does not let it have a Lease.
 pub async fn wait(client: &Client, args: &Args, stop: &CancellationToken) -> anyhow::Result<Option<Lease>> {
     let lost = CancellationToken::new();
     if !args.leader_elect {
@@ -49,64 +61,22 @@ pub async fn wait(client: &Client, args: &Args, stop: &CancellationToken) -> any
     }
     let namespace =
         args.leader_election_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-    let identity = identity();
-    let (mut state, mut task) = compete(client, &namespace, &identity).await?;
-    tracing::info!(%namespace, lease = LEASE, %identity, "waiting for the lead");
-    let leases = Api::namespaced(client.clone(), &namespace);
-    let lead = loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break false,
-            lead = state.wait_for(|leads| *leads) => break lead.is_ok(),
-            () = released(&leases) => {}
-        }
-        // The manager sleeps until the Lease that it saw would have run out. A new one looks at once.
-        task.abort();
-        (state, task) = compete(client, &namespace, &identity).await?;
+    let candidate = Candidate { leases: Api::namespaced(client.clone(), &namespace), identity: identity() };
+    tracing::info!(%namespace, lease = LEASE, identity = %candidate.identity, "waiting for the lead");
+    let taken = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(None),
+        taken = candidate.take() => taken,
     };
-    if !lead {
-        drop(state);
-        anyhow::ensure!(stop.is_cancelled(), "the Lease {namespace}/{LEASE} cannot be kept");
-        let _ = task.await;
-        return Ok(None);
-    }
+    let (lease, since) = taken.with_context(|| format!("taking the Lease {namespace}/{LEASE}"))?;
     tracing::info!("leading");
-    let (mut follow, lost_then) = (state.clone(), lost.clone());
-    let watcher = tokio::spawn(async move {
-        // Not leading any more, or the task that renews has died: both mean lost.
-        let _ = follow.wait_for(|leads| !*leads).await;
-        lost_then.cancel();
+    let (keeper, lost_then) = (candidate.clone(), lost.clone());
+    let task = tokio::spawn(async move {
+        // Also where this panics: nobody renews it any more.
+        let _lost = lost_then.drop_guard();
+        keeper.keep(lease, since).await;
     });
-    Ok(Some(Lease { lost, held: Some(Held { state, task, watcher }) }))
-}
-
-/// Starts to compete for the Lease.
-async fn compete(
-    client: &Client,
-    namespace: &str,
-    identity: &str,
-) -> anyhow::Result<(watch::Receiver<bool>, JoinHandle<kube_lease_manager::Result<LeaseManager>>)> {
-    let manager = LeaseManagerBuilder::new(client.clone(), LEASE)
-        .with_namespace(namespace)
-        .with_identity(identity)
-        .with_duration(DURATION_SECONDS)
-        .with_grace(GRACE_SECONDS)
-        .build()
-        .await
-        .with_context(|| format!("preparing the Lease {namespace}/{LEASE}"))?;
-    Ok(manager.watch().await)
-}
-
-/// Waits until nobody holds the Lease, because its holder gave it up in order.
-async fn released(leases: &Api<coordination::Lease>) {
-    loop {
-        tokio::time::sleep(LOOK_INTERVAL).await;
-        // An API server that does not answer is the manager's business.
-        let lease = leases.get_opt(LEASE).await.ok().flatten();
-        if lease.and_then(|lease| lease.spec).is_some_and(|spec| spec.holder_identity.is_none()) {
-            return;
-        }
-    }
+    Ok(Some(Lease { lost, held: Some((candidate, task)) }))
 }
 
 impl Lease {
@@ -117,13 +87,159 @@ impl Lease {
 
     /// Gives the lead up, so that another replica need not wait until it runs out.
     pub async fn release(self) {
-        let Some(Held { state, task, watcher }) = self.held else { return };
-        watcher.abort();
-        let _ = watcher.await;
-        // The task releases the Lease when nobody listens any more.
-        drop(state);
-        if tokio::time::timeout(Duration::from_secs(3), task).await.is_err() {
-            tracing::warn!("the Lease was not given up in time; it runs out by itself");
+        let Some((candidate, task)) = self.held else { return };
+        if self.lost.is_cancelled() {
+            return;
+        }
+        task.abort();
+        let _ = task.await;
+        if let Err(error) = candidate.release().await {
+            tracing::warn!(%error, "the Lease was not given up; it runs out by itself");
+        }
+    }
+}
+
+impl Candidate {
+    /// Waits until the Lease is this one's. The instant is one before the API server knew.
+    async fn take(&self) -> kube::Result<(coordination::Lease, Instant)> {
+        let mut observed = Observed::default();
+        loop {
+            let begun = Instant::now();
+            match self.try_to_take(&mut observed).await {
+                Ok(Some(lease)) => return Ok((lease, begun)),
+                Ok(None) => {}
+                // No right to it, or no such namespace: that does not mend itself.
+                Err(kube::Error::Api(status)) if (400..429).contains(&status.code) => {
+                    return Err(kube::Error::Api(status));
+                }
+                Err(error) => tracing::warn!(%error, "the Lease cannot be read or taken; trying again"),
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    async fn try_to_take(&self, observed: &mut Observed) -> kube::Result<Option<coordination::Lease>> {
+        let found = bounded(PATIENCE, self.leases.get_opt(LEASE)).await?;
+        let taken = match found {
+            Some(lease) => {
+                // What looked like a failure may have arrived.
+                let ours = holder(&lease) == Some(&self.identity);
+                if !ours && !observed.is_free(&lease, Instant::now()) {
+                    return Ok(None);
+                }
+                let before = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
+                let lease = coordination::Lease { spec: Some(self.spec(before.saturating_add(1))), ..lease };
+                bounded(PATIENCE, self.leases.replace(LEASE, &PostParams::default(), &lease)).await
+            }
+            None => {
+                let metadata = ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() };
+                let lease = coordination::Lease { metadata, spec: Some(self.spec(0)) };
+                bounded(PATIENCE, self.leases.create(&PostParams::default(), &lease)).await
+            }
+        };
+        match taken {
+            Ok(lease) => Ok(Some(lease)),
+            // Another one was faster.
+            Err(error) if is_conflict(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn spec(&self, transitions: i32) -> coordination::LeaseSpec {
+        let now = MicroTime(Timestamp::now());
+        coordination::LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            lease_transitions: Some(transitions),
+            ..coordination::LeaseSpec::default()
+        }
+    }
+
+    /// Renews the Lease until it is lost. `renewed`: it was certainly held from then on.
+    async fn keep(&self, mut lease: coordination::Lease, mut renewed: Instant) {
+        loop {
+            sleep_until(renewed + RENEW_EVERY).await;
+            match timeout_at(renewed + GIVE_UP_AFTER, self.renew(&mut lease)).await {
+                Ok(Some(sent)) => renewed = sent,
+                Ok(None) => {
+                    tracing::error!("the Lease is another one's, or gone");
+                    return;
+                }
+                Err(_) => {
+                    tracing::error!("the Lease could not be renewed for {} s", GIVE_UP_AFTER.as_secs());
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Renews the Lease once, however often that has to be tried, and tells since when it holds anew. `None`: it is not
+    /// this one's any more.
+    async fn renew(&self, lease: &mut coordination::Lease) -> Option<Instant> {
+        loop {
+            let sent = Instant::now();
+            lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
+            match bounded(PATIENCE, self.leases.replace(LEASE, &PostParams::default(), lease)).await {
+                Ok(newest) => {
+                    *lease = newest;
+                    return Some(sent);
+                }
+                Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {
+                    match bounded(PATIENCE, self.leases.get_opt(LEASE)).await {
+                        // Somebody annotated it, or a renewal arrived whose answer did not.
+                        Ok(Some(newest)) if holder(&newest) == Some(&self.identity) => {
+                            *lease = newest;
+                            continue;
+                        }
+                        Ok(_) => return None,
+                        Err(error) => tracing::warn!(%error, "the Lease could not be read"),
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "the Lease could not be renewed"),
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
+    async fn release(&self) -> kube::Result<()> {
+        let Some(mut lease) = bounded(PATIENCE, self.leases.get_opt(LEASE)).await? else { return Ok(()) };
+        if holder(&lease) != Some(&self.identity) {
+            return Ok(());
+        }
+        let spec = lease.spec.get_or_insert_default();
+        (spec.holder_identity, spec.acquire_time, spec.renew_time) = (None, None, None);
+        bounded(PATIENCE, self.leases.replace(LEASE, &PostParams::default(), &lease)).await.map(drop)
+    }
+}
+
+/// Who has it; `None` where it was given up.
+fn holder(lease: &coordination::Lease) -> Option<&String> {
+    lease.spec.as_ref()?.holder_identity.as_ref().filter(|identity| !identity.is_empty())
+}
+
+/// Since when a Lease has been as it is. Only this machine's clock counts, as another one's may be wrong.
+#[derive(Debug, Default)]
+struct Observed(Option<(String, Instant)>);
+
+impl Observed {
+    /// May it be taken? Because it was given up, or because nobody renewed it for as long as it lasts.
+    fn is_free(&mut self, lease: &coordination::Lease, now: Instant) -> bool {
+        if holder(lease).is_none() {
+            return true;
+        }
+        let version = lease.resource_version().unwrap_or_default();
+        match &self.0 {
+            Some((seen, since)) if *seen == version => {
+                let lasts = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+                let lasts = lasts.and_then(|seconds| u64::try_from(seconds).ok());
+                now.duration_since(*since) >= lasts.map_or(DURATION, Duration::from_secs)
+            }
+            _ => {
+                self.0 = Some((version, now));
+                false
+            }
         }
     }
 }
@@ -132,4 +248,43 @@ impl Lease {
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "rolecall".to_owned());
     format!("{host}-{:08x}", rand::random::<u32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(holder: &str, version: &str, seconds: i32) -> coordination::Lease {
+        coordination::Lease {
+            metadata: ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() },
+            spec: Some(coordination::LeaseSpec {
+                holder_identity: Some(holder.to_owned()),
+                lease_duration_seconds: Some(seconds),
+                // What another machine's clock says plays no part.
+                renew_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
+                ..coordination::LeaseSpec::default()
+            }),
+        }
+    }
+
+    #[test]
+    fn a_lease_is_free_when_it_was_given_up_or_stayed_unchanged_for_as_long_as_it_lasts() {
+        let (mut observed, start) = (Observed::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!(!observed.is_free(&lease("another", "1", 15), start));
+        assert!(!observed.is_free(&lease("another", "1", 15), after(14)));
+        assert!(!observed.is_free(&lease("another", "2", 15), after(16)), "renewed meanwhile");
+        assert!(!observed.is_free(&lease("another", "2", 15), after(30)));
+        assert!(observed.is_free(&lease("another", "2", 15), after(31)));
+        assert!(observed.is_free(&lease("", "3", 15), after(31)), "given up");
+        assert!(!observed.is_free(&lease("another", "4", 60), after(31)));
+        assert!(!observed.is_free(&lease("another", "4", 60), after(90)), "it says itself how long it lasts");
+    }
+
+    #[test]
+    fn the_lead_is_given_up_before_anybody_can_take_over() {
+        let slack = DURATION - GIVE_UP_AFTER;
+        assert!(slack >= PATIENCE, "what was sent last may still be on its way");
+        assert!(RENEW_EVERY + PATIENCE + AGAIN < GIVE_UP_AFTER, "one renewal may fail");
+    }
 }

@@ -41,7 +41,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use anyhow::Context;
-use kube::Client;
+use kube::{Client, Config};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +59,8 @@ const RECOUNT: Duration = Duration::from_secs(3);
 
 /// How long a stop waits for what is under way. A Pod is killed after 30 s by default.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+const LOST: &str = "the Lease is lost: another operator leads, or may lead soon";
 
 /// What all reconcilers share.
 #[derive(Debug)]
@@ -156,8 +158,9 @@ impl Shared {
 /// When the API server cannot be found, the port is taken, a watch cannot be kept, or the lease is lost: the process
 /// should end and be started again.
 pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
-    let client = Client::try_default().await.context("finding the API server (KUBECONFIG, or in-cluster)")?;
-    run_with(client, args, stop).await
+    const FINDING: &str = "finding the API server (KUBECONFIG, or in-cluster)";
+    let config = Config::infer().await.context(FINDING)?;
+    run_with(objects::client(config).context(FINDING)?, args, stop).await
 }
 
 /// As [`run`], against the API server of `client`.
@@ -184,30 +187,30 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
         return Ok(());
     };
     let lost = lease.lost();
-    let mut watches = watch::start(&client, &namespaces, &shared, &stop);
+    health.set_leading();
+    let mut watches = watch::start(&client, &namespaces, &shared, &health, &stop);
     // A stop ends the watches too: it is asked for first, so that an orderly end is told from a failure.
     let result = tokio::select! {
         biased;
         () = stop.cancelled() => Ok(()),
-        () = lost.cancelled() => Err(anyhow::anyhow!("the lease was lost; another operator leads now")),
+        () = lost.cancelled() => Err(anyhow::anyhow!(LOST)),
         synced = watches.synced() => match synced {
             true => {
                 health.set_ready();
                 tracing::info!("ready");
                 let workers = CancellationToken::new();
-                let running = tokio::spawn(runtime::run(Arc::clone(&shared), workers.clone()));
+                let running = tokio::spawn(runtime::run(Arc::clone(&shared), workers.clone(), lost.clone()));
                 let result = tokio::select! {
                     biased;
                     () = stop.cancelled() => Ok(()),
-                    () = lost.cancelled() => Err(anyhow::anyhow!("the lease was lost; another operator leads now")),
+                    () = lost.cancelled() => Err(anyhow::anyhow!(LOST)),
                     () = watches.failed() => Err(anyhow::anyhow!("a watch ended")),
                 };
                 health.set_stopping();
                 workers.cancel();
-                if result.is_ok() {
-                    // What is under way comes to its end, unless a server keeps it; the next start finds what is left.
-                    let _ = tokio::time::timeout(STOP_PATIENCE, running).await;
-                }
+                // What is under way comes to its end, unless a server keeps it or the lead is lost; the next start
+                // finds what is left.
+                let _ = tokio::time::timeout(STOP_PATIENCE, running).await;
                 result
             }
             false => Err(anyhow::anyhow!("a watch ended before everything was listed")),

@@ -10,9 +10,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use rolecall_api::{DatabaseSession, SessionPhase};
+
 use crate::Shared;
 use crate::account::lifecycle::phase;
-use crate::account::report::Outcome;
+use crate::account::report;
 use crate::world::Work;
 
 /// See the module.
@@ -49,7 +51,7 @@ struct Kind {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Phase {
-    phase: String,
+    phase: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -61,6 +63,17 @@ struct Server {
 struct Changes {
     database_admin: String,
     changes: &'static str,
+}
+
+/// How a look ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There is nothing more to do now.
+    Done,
+    /// Something that it told on an object stands in the way; it is tried again.
+    Retried,
+    /// It could not be finished; it is tried again.
+    Failed,
 }
 
 impl Metrics {
@@ -137,7 +150,7 @@ impl Metrics {
     }
 
     /// A look came to an end.
-    pub fn look(&self, key: &Work, ok: bool, took: Duration) {
+    pub fn look(&self, key: &Work, outcome: Outcome, took: Duration) {
         let kind = match key {
             Work::Account(_) => "account",
             Work::Unbound(_) => "session",
@@ -147,21 +160,26 @@ impl Metrics {
             Work::Rule(_) => "rule",
             Work::Objects(_) => "objects",
         };
-        let outcome = if ok { "done" } else { "failed" };
+        let outcome = match outcome {
+            Outcome::Done => "done",
+            Outcome::Retried => "retried",
+            Outcome::Failed => "failed",
+        };
         self.looks.get_or_create(&Look { kind, outcome }).inc();
         self.durations.get_or_create(&Kind { kind: kind.to_owned() }).observe(took.as_secs_f64());
     }
 
     /// A session came into another phase.
-    pub fn session(&self, outcome: &Outcome) {
+    pub fn session(&self, outcome: &report::Outcome) {
+        use report::Outcome;
         let phase = match outcome {
-            Outcome::Active(_) => "Active",
-            Outcome::Waiting(_) | Outcome::Withdrawn(_) => "Pending",
-            Outcome::Ending { .. } => "Ending",
-            Outcome::Ended { .. } | Outcome::Released { .. } => "Ended",
-            Outcome::Rejected(_) => "Rejected",
+            Outcome::Active(_) => SessionPhase::Active,
+            Outcome::Waiting(_) | Outcome::Withdrawn(_) => SessionPhase::Pending,
+            Outcome::Ending { .. } => SessionPhase::Ending,
+            Outcome::Ended { .. } | Outcome::Released { .. } => SessionPhase::Ended,
+            Outcome::Rejected(_) => SessionPhase::Rejected,
         };
-        self.changes.get_or_create(&Phase { phase: phase.to_owned() }).inc();
+        self.changes.get_or_create(&Phase { phase: phase.as_str() }).inc();
     }
 
     /// A worker panicked.
@@ -190,12 +208,8 @@ impl Metrics {
         self.sessions.clear();
         let mut oldest = 0;
         for session in shared.world().sessions() {
-            self.sessions.get_or_create(&Phase { phase: format!("{:?}", phase(session)) }).inc();
-            let since = session.metadata.deletion_timestamp.as_ref().map(|at| at.0).or_else(|| {
-                let status = session.status.as_ref()?;
-                let ending = phase(session) == rolecall_api::SessionPhase::Ending;
-                status.conditions.iter().filter(|_| ending).map(|c| c.last_transition_time.0).max()
-            });
+            self.sessions.get_or_create(&Phase { phase: phase(session).as_str() }).inc();
+            let since = should_be_gone_since(session);
             oldest = oldest.max(since.map_or(0, |since| now.duration_since(since).as_secs()));
         }
         self.oldest_ending.set(oldest);
@@ -212,7 +226,7 @@ impl Metrics {
         let hearing = shared.watches.hearing();
         for (key, state) in shared.servers.states() {
             let heard = hearing.get(&key).copied().unwrap_or(0);
-            let (looked_at, _) = shared.sets.imported(&key);
+            let (looked_at, found) = shared.sets.imported(&key);
             for (changes, databases) in [("announced", heard), ("polled", looked_at.saturating_sub(heard))] {
                 let label = Changes { database_admin: key.to_string(), changes };
                 self.object_databases.get_or_create(&label).set(i64::from(databases));
@@ -222,8 +236,8 @@ impl Metrics {
             if let Some(verified) = state.verified {
                 self.verified.get_or_create(&label).set(verified.as_second());
             }
-            let crowded = shared.sets.imported(&key).1.crowded.len();
-            self.crowded.get_or_create(&label).set(i64::try_from(crowded).unwrap_or(i64::MAX));
+            let crowded = i64::try_from(found.crowded.len()).unwrap_or(i64::MAX);
+            self.crowded.get_or_create(&label).set(crowded);
             let Some(server) = state.server else { continue };
             let stats = server.engine.stats();
             let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
@@ -234,8 +248,60 @@ impl Metrics {
     }
 }
 
+/// Since when the access of a session should be gone, where it may be there: the session was deleted, it is Ending, or
+/// its time is over.
+fn should_be_gone_since(session: &DatabaseSession) -> Option<Timestamp> {
+    let deleted = session.metadata.deletion_timestamp.as_ref().map(|at| at.0);
+    let status = session.status.as_ref();
+    let expired = status.and_then(|status| status.expires_at.as_ref()).map(|at| at.0);
+    let ending = || status?.conditions.iter().map(|condition| condition.last_transition_time.0).max();
+    let over = match phase(session) {
+        SessionPhase::Active => expired,
+        SessionPhase::Ending => ending(),
+        _ => None,
+    };
+    [deleted, over].into_iter().flatten().min()
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn gone_since(phase: &str, deleted: Option<&str>) -> Option<String> {
+        let session: DatabaseSession = serde_json::from_value(json!({
+            "metadata": {"name": "alice", "deletionTimestamp": deleted},
+            "spec": {"user": "alice", "database": "orders"},
+            "status": {
+                "phase": phase,
+                "expiresAt": "2026-01-01T12:00:00Z",
+                "conditions": [{
+                    "type": "Ready",
+                    "status": "False",
+                    "reason": "DatabaseUnreachable",
+                    "message": "",
+                    "lastTransitionTime": "2026-01-01T13:00:00Z",
+                }],
+            },
+        }))
+        .unwrap();
+        should_be_gone_since(&session).map(|at| at.to_string())
+    }
+
+    #[test]
+    fn an_access_should_be_gone_when_its_time_is_over_or_somebody_said_so() {
+        assert_eq!(gone_since("Active", None).as_deref(), Some("2026-01-01T12:00:00Z"), "nobody got to it");
+        assert_eq!(gone_since("Ending", None).as_deref(), Some("2026-01-01T13:00:00Z"));
+        let deleted = Some("2026-01-01T11:00:00Z");
+        assert_eq!(gone_since("Active", deleted).as_deref(), deleted);
+        assert_eq!(gone_since("Ended", None), None);
+        assert_eq!(gone_since("Pending", None), None);
     }
 }

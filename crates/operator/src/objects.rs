@@ -2,11 +2,12 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Config, Resource, ResourceExt};
 use rolecall_api::names::FIELD_MANAGER;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +18,37 @@ use crate::world::{Held, ObjectKey};
 
 /// The longest note that the events API takes.
 const MAX_NOTE: usize = 1024;
+/// How long the API server has for one answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// After so much silence a connection counts as dead. A watch hears a bookmark every minute or so.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// A client as the operator needs it. It tries nothing again by itself: whoever asked does, later each time, and knows
+/// meanwhile what else there is to do.
+///
+/// # Errors
+///
+/// When what `config` names cannot be used.
+pub fn client(mut config: Config) -> kube::Result<Client> {
+    config.default_retry = false;
+    config.read_timeout = Some(SILENCE);
+    // A connection that waited in the pool is not silent.
+    config.reset_reader_on_write = true;
+    Client::try_from(config)
+}
+
+/// A request that is given up when no answer comes for so long.
+///
+/// # Errors
+///
+/// What the API server answered, or that it did not.
+pub async fn bounded<T>(
+    patience: Duration,
+    request: impl Future<Output = kube::Result<T>>,
+) -> kube::Result<T> {
+    let given_up = |_| kube::Error::Service(format!("no answer for {} s", patience.as_secs()).into());
+    tokio::time::timeout(patience, request).await.map_err(given_up)?
+}
 
 /// The API server, for writing.
 #[derive(Clone)]
@@ -131,7 +163,9 @@ impl Objects {
             preconditions: Some(Preconditions { uid: object.uid(), ..Preconditions::default() }),
             ..DeleteParams::default()
         };
-        gone_is_fine(self.api::<K>(object).delete(&object.name_any(), &params).await.map(drop))
+        let api = self.api::<K>(object);
+        let name = object.name_any();
+        gone_is_fine(bounded(PATIENCE, api.delete(&name, &params)).await.map(drop))
     }
 
     /// Reads a Secret.
@@ -140,7 +174,7 @@ impl Objects {
     ///
     /// What the API server answered; one that does not exist is `None`.
     pub async fn secret(&self, namespace: &str, name: &str) -> kube::Result<Option<Secret>> {
-        self.secrets(namespace).get_opt(name).await
+        bounded(PATIENCE, self.secrets(namespace).get_opt(name)).await
     }
 
     /// Creates a Secret.
@@ -149,7 +183,7 @@ impl Objects {
     ///
     /// What the API server answered; 409 when one of that name exists.
     pub async fn create_secret(&self, namespace: &str, secret: &Secret) -> kube::Result<Secret> {
-        self.secrets(namespace).create(&PostParams::default(), secret).await
+        bounded(PATIENCE, self.secrets(namespace).create(&PostParams::default(), secret)).await
     }
 
     /// Replaces a Secret; its resource version must be the one that was read.
@@ -158,7 +192,8 @@ impl Objects {
     ///
     /// What the API server answered.
     pub async fn replace_secret(&self, namespace: &str, secret: &Secret) -> kube::Result<Secret> {
-        self.secrets(namespace).replace(&secret.name_any(), &PostParams::default(), secret).await
+        let name = secret.name_any();
+        bounded(PATIENCE, self.secrets(namespace).replace(&name, &PostParams::default(), secret)).await
     }
 
     /// Deletes a Secret of that uid.
@@ -171,7 +206,7 @@ impl Objects {
             preconditions: Some(Preconditions { uid, ..Preconditions::default() }),
             ..DeleteParams::default()
         };
-        gone_is_fine(self.secrets(namespace).delete(name, &params).await.map(drop))
+        gone_is_fine(bounded(PATIENCE, self.secrets(namespace).delete(name, &params)).await.map(drop))
     }
 
     /// Publishes an event about an object. One that cannot be published (its namespace is going away, say) is only
@@ -192,7 +227,8 @@ impl Objects {
             action: action.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, &reference).await {
+        let published = bounded(PATIENCE, self.recorder.publish(&event, &reference)).await;
+        if let Err(error) = published {
             tracing::debug!(%error, reason, "an event could not be published");
         }
     }
@@ -214,8 +250,8 @@ impl Objects {
             "status": status,
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let written =
-            self.api::<K>(object).patch_status(&object.name_any(), &params, &Patch::Apply(body)).await;
+        let (api, name, patch) = (self.api::<K>(object), object.name_any(), Patch::Apply(body));
+        let written = bounded(PATIENCE, api.patch_status(&name, &params, &patch)).await;
         self.take_in(shared, written).map(drop)
     }
 
@@ -232,7 +268,8 @@ impl Objects {
         metadata["resourceVersion"] = json!(object.resource_version());
         metadata["uid"] = json!(object.uid());
         let patch = Patch::Merge(json!({"metadata": metadata}));
-        let written = self.api::<K>(object).patch(&object.name_any(), &PatchParams::default(), &patch).await;
+        let (api, name) = (self.api::<K>(object), object.name_any());
+        let written = bounded(PATIENCE, api.patch(&name, &PatchParams::default(), &patch)).await;
         self.take_in(shared, written)
     }
 

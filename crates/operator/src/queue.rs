@@ -7,14 +7,16 @@
 //! - Keys of one lane come out in the order in which they were added. Workers for urgent work take nothing else, so
 //!   that ending an access never queues behind a resync.
 //! - Of several timers of a key the earliest counts.
+//! - [`Queue::finished`] waits for the work that is under way, and for none that begins later.
 //!
 //! # Caveats
 //!
 //! A key in work comes out again only when its [`Taken`] was dropped, which also happens in a panic.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -47,7 +49,9 @@ struct State<K> {
     urgent: VecDeque<K>,
     normal: VecDeque<K>,
     waiting: HashMap<K, Lane>,
-    running: HashSet<K>,
+    // Which run it is, as a key may be in work again at once.
+    running: HashMap<K, u64>,
+    runs: u64,
     again: HashMap<K, Lane>,
     timers: BTreeSet<(Instant, K)>,
     timer_of: HashMap<K, (Instant, Lane)>,
@@ -61,7 +65,8 @@ impl<K: Clone + Eq + Ord + Hash> Queue<K> {
                 urgent: VecDeque::new(),
                 normal: VecDeque::new(),
                 waiting: HashMap::new(),
-                running: HashSet::new(),
+                running: HashMap::new(),
+                runs: 0,
                 again: HashMap::new(),
                 timers: BTreeSet::new(),
                 timer_of: HashMap::new(),
@@ -99,6 +104,40 @@ impl<K: Clone + Eq + Ord + Hash> Queue<K> {
         let mut state = self.locked();
         if let Some((at, _)) = state.timer_of.remove(key) {
             state.timers.remove(&(at, key.clone()));
+        }
+    }
+
+    /// Brings every timer forward: the clock that they were set by was put forward.
+    pub fn hasten(&self, by: Duration) {
+        {
+            let mut state = self.locked();
+            let now = Instant::now();
+            let earlier = |at: Instant| at.checked_sub(by).unwrap_or(now);
+            let timers = std::mem::take(&mut state.timers);
+            state.timers = timers.into_iter().map(|(at, key)| (earlier(at), key)).collect();
+            state.timer_of.values_mut().for_each(|(at, _)| *at = earlier(*at));
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until the work on such keys that is under way has come to its end. What begins later is not waited for.
+    pub async fn finished(&self, is: impl Fn(&K) -> bool) {
+        let under_way: Vec<(K, u64)> = {
+            let state = self.locked();
+            state.running.iter().filter(|(key, _)| is(key)).map(|(key, run)| (key.clone(), *run)).collect()
+        };
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let goes_on = {
+                let state = self.locked();
+                under_way.iter().any(|(key, run)| state.running.get(key) == Some(run))
+            };
+            if !goes_on {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -171,7 +210,7 @@ impl<K: Clone + Eq + Ord + Hash> Drop for Taken<K> {
 
 impl<K: Clone + Eq + Ord + Hash> State<K> {
     fn add(&mut self, key: K, lane: Lane) {
-        if self.running.contains(&key) {
+        if self.running.contains_key(&key) {
             let again = self.again.entry(key).or_insert(lane);
             *again = (*again).max(lane);
             return;
@@ -217,7 +256,8 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
 
     fn start(&mut self, key: K) -> K {
         self.waiting.remove(&key);
-        self.running.insert(key.clone());
+        self.runs += 1;
+        self.running.insert(key.clone(), self.runs);
         key
     }
 }
@@ -286,6 +326,44 @@ mod tests {
         assert_eq!(start.elapsed().as_secs(), 10);
         drop(taken);
         assert!(tokio::time::timeout(Duration::from_secs(200), queue.take(Lane::Normal)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn timers_follow_a_clock_that_is_put_forward() {
+        let queue = Queue::new();
+        let start = Instant::now();
+        queue.add_at(1, Lane::Urgent, start + Duration::from_secs(3_600));
+        queue.add_at(2, Lane::Normal, start + Duration::from_secs(7_200));
+        queue.hasten(Duration::from_secs(3_590));
+        assert_eq!(*queue.take(Lane::Urgent).await.key(), 1);
+        assert_eq!(start.elapsed().as_secs(), 10);
+        queue.hasten(Duration::from_secs(86_400));
+        assert_eq!(*queue.take(Lane::Normal).await.key(), 2, "a time that is past is now");
+        assert_eq!(start.elapsed().as_secs(), 10);
+        queue.add_at(1, Lane::Urgent, start + Duration::from_secs(20));
+        queue.clear_timer(&1);
+        assert!(takes_nothing(&queue, Lane::Normal).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_under_way_is_waited_for_and_nothing_else() {
+        let queue = Queue::new();
+        for key in [1, 2, 3] {
+            queue.add(key, Lane::Normal);
+        }
+        let (one, two) = (queue.take(Lane::Normal).await, queue.take(Lane::Normal).await);
+        let is_odd = |key: &u32| key % 2 == 1;
+        let mut finished = std::pin::pin!(queue.finished(is_odd));
+        assert!(tokio::time::timeout(Duration::from_secs(9), &mut finished).await.is_err(), "1 is in work");
+        let three = queue.take(Lane::Normal).await;
+        queue.add(1, Lane::Normal);
+        drop(one);
+        let again = queue.take(Lane::Normal).await;
+        assert_eq!(*again.key(), 1);
+        let waited = tokio::time::timeout(Duration::from_secs(9), &mut finished).await;
+        assert!(waited.is_ok(), "3 and the next run of 1 began later, and nobody asked for 2");
+        drop((two, three, again));
+        queue.finished(|_| true).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,8 @@
 //!
 //! Five things that decide whether a cluster of ten thousand objects stays calm stand here and nowhere else: how many
 //! looks run at once, how long one may take, how fast a key that fails comes back, that ending an access has workers of
-//! its own, and that workers who wait for a server that hangs are missed by nobody.
+//! its own, and that workers who wait for a server that hangs are missed by nobody. And one that keeps times: timers
+//! follow the wall clock when it is put forward.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -13,12 +14,13 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::queue::Lane;
+use crate::metrics::Outcome;
+use crate::queue::{Lane, Queue};
 use crate::world::Work;
 use crate::{Shared, account, admin, permissions, role, rule, user};
 
@@ -28,8 +30,12 @@ const WORKERS: usize = 16;
 const URGENT_WORKERS: usize = 8;
 /// A worker whose look takes longer waits for somebody: until it is back another one stands in for it.
 const STAND_IN_AFTER: Duration = Duration::from_millis(500);
-/// How many stand in at once, at most.
+/// How many stand in at once in each lane, at most.
 const STAND_INS: usize = 128;
+/// How often the wall clock is compared with the one that timers run by.
+const CLOCK_LOOK: Duration = Duration::from_secs(10);
+/// A smaller step of the wall clock is none.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
 /// A look that takes longer is given up and tried again. It is longer than what an engine bounds by itself.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(120);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -83,33 +89,58 @@ struct Crew {
     shared: Arc<Shared>,
     backoff: Backoff,
     tasks: TaskTracker,
-    stand_ins: Arc<Semaphore>,
+    // Of each lane: what waits in one must not keep the other waiting.
+    normal_stand_ins: Arc<Semaphore>,
+    urgent_stand_ins: Arc<Semaphore>,
+    lost: CancellationToken,
 }
 
-/// Runs the workers until `stop`; looks that are under way are finished.
-pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+/// Runs the workers until `stop`; looks that are under way are finished. When `lost` is cancelled they are not: another
+/// operator is at work.
+pub async fn run(shared: Arc<Shared>, stop: CancellationToken, lost: CancellationToken) {
     let crew = Arc::new(Crew {
         shared,
         backoff: Backoff::default(),
         tasks: TaskTracker::new(),
-        stand_ins: Arc::new(Semaphore::new(STAND_INS)),
+        normal_stand_ins: Arc::new(Semaphore::new(STAND_INS)),
+        urgent_stand_ins: Arc::new(Semaphore::new(STAND_INS)),
+        lost,
     });
     for index in 0..WORKERS + URGENT_WORKERS {
         let lane = if index < WORKERS { Lane::Normal } else { Lane::Urgent };
         crew.tasks.spawn(work(Arc::clone(&crew), lane, stop.clone()));
     }
+    crew.tasks.spawn(follow_clock(Arc::clone(&crew.shared.queue), stop));
     crew.tasks.close();
     crew.tasks.wait().await;
 }
 
 impl Crew {
+    /// Waits until a worker that waits for so long may have another one stand in for it.
+    async fn stand_in_permit(&self, lane: Lane) -> OwnedSemaphorePermit {
+        tokio::time::sleep(STAND_IN_AFTER).await;
+        let permits = match lane {
+            Lane::Normal => &self.normal_stand_ins,
+            Lane::Urgent => &self.urgent_stand_ins,
+        };
+        match Arc::clone(permits).acquire_owned().await {
+            Ok(permit) => permit,
+            // Nobody closes it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Another worker, which stops when the answer is dropped.
-    fn stand_in(self: &Arc<Self>, lane: Lane, stop: &CancellationToken) -> Option<DropGuard> {
-        let permit = Arc::clone(&self.stand_ins).try_acquire_owned().ok()?;
+    fn stand_in(
+        self: &Arc<Self>,
+        permit: OwnedSemaphorePermit,
+        lane: Lane,
+        stop: &CancellationToken,
+    ) -> DropGuard {
         let stop = stop.child_token();
         let worker: BoxFuture<'static, ()> = Box::pin(work(Arc::clone(self), lane, stop.clone()));
         self.tasks.spawn(worker.map(move |()| drop(permit)));
-        Some(stop.drop_guard())
+        stop.drop_guard()
     }
 }
 
@@ -129,10 +160,16 @@ async fn work(crew: Arc<Crew>, lane: Lane, stop: CancellationToken) {
         let attempt = AssertUnwindSafe(look(shared, key)).catch_unwind();
         let mut attempt = pin!(tokio::time::timeout(LOOK_TIMEOUT, attempt));
         let attempted = tokio::select! {
+            biased;
+            () = crew.lost.cancelled() => return,
             attempted = &mut attempt => attempted,
-            () = tokio::time::sleep(STAND_IN_AFTER) => {
-                let _stand_in = crew.stand_in(lane, &stop);
-                attempt.await
+            permit = crew.stand_in_permit(lane) => {
+                let _stand_in = crew.stand_in(permit, lane, &stop);
+                tokio::select! {
+                    biased;
+                    () = crew.lost.cancelled() => return,
+                    attempted = attempt => attempted,
+                }
             }
         };
         let looked = match attempted {
@@ -143,7 +180,12 @@ async fn work(crew: Arc<Crew>, lane: Lane, stop: CancellationToken) {
             }
             Err(_) => Err(Failed::TimedOut),
         };
-        shared.metrics.look(key, looked.is_ok(), started.elapsed());
+        let outcome = match &looked {
+            Ok(done) if done.retry => Outcome::Retried,
+            Ok(_) => Outcome::Done,
+            Err(_) => Outcome::Failed,
+        };
+        shared.metrics.look(key, outcome, started.elapsed());
         let retry = match &looked {
             Ok(done) => done.retry,
             Err(failed) => {
@@ -188,9 +230,32 @@ async fn look(shared: &Shared, key: &Work) -> Result<Done, Failed> {
 /// The instant of a wall-clock time. A time that is past is now.
 fn until(at: Timestamp) -> Instant {
     let left = at.duration_since(Timestamp::now());
-    // Far-away times are looked at once a day, which also bounds what a changed wall clock can do.
+    // What is further away cannot always be said in instants; such a time is looked at once a day.
     let left = Duration::try_from(left).unwrap_or_default().min(Duration::from_secs(86_400));
     Instant::now() + left
+}
+
+/// Timers run by a clock that nobody sets, and that stands still while the machine sleeps. When the wall clock has gone
+/// further, what is due by it is due now.
+async fn follow_clock(queue: Arc<Queue<Work>>, stop: CancellationToken) {
+    let mut before = (Timestamp::now(), Instant::now());
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(CLOCK_LOOK) => {}
+        }
+        let now = (Timestamp::now(), Instant::now());
+        if let Some(step) = put_forward(before, now) {
+            tracing::info!(seconds = step.as_secs(), "the wall clock was put forward");
+            queue.hasten(step);
+        }
+        before = now;
+    }
+}
+
+fn put_forward(before: (Timestamp, Instant), now: (Timestamp, Instant)) -> Option<Duration> {
+    let by_the_wall = Duration::try_from(now.0.duration_since(before.0)).ok()?;
+    by_the_wall.checked_sub(now.1.duration_since(before.1)).filter(|step| *step >= CLOCK_STEP)
 }
 
 /// How long to wait before a key that failed is looked at again: twice as long each time, with jitter.
@@ -215,6 +280,19 @@ impl Backoff {
 mod tests {
     use super::*;
     use crate::world::ObjectKey;
+
+    #[test]
+    fn only_a_wall_clock_that_was_put_forward_is_followed() {
+        let (wall, instant) = (Timestamp::now(), Instant::now());
+        let forward = |wall_seconds, seconds| {
+            let now = wall + jiff::SignedDuration::from_millis(wall_seconds);
+            put_forward((wall, instant), (now, instant + Duration::from_secs(seconds)))
+        };
+        assert_eq!(forward(70_000, 10), Some(Duration::from_secs(60)));
+        assert_eq!(forward(10_500, 10), None, "the two never agree to the millisecond");
+        assert_eq!(forward(4_000, 10), None, "put back, everything is late by itself");
+        assert_eq!(forward(-60_000, 10), None);
+    }
 
     #[test]
     fn a_key_that_fails_comes_back_later_each_time_up_to_a_bound() {

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Shared;
+use crate::http::Health;
 use crate::world::{Held, ObjectKey};
 
 /// The running watches.
@@ -34,7 +35,11 @@ impl Watches {
     /// Waits until everything that exists has been listed once. False: a watch ended before.
     pub async fn synced(&mut self) -> bool {
         for _ in 0..self.expected {
-            if self.synced.recv().await.is_none() {
+            let listed = tokio::select! {
+                listed = self.synced.recv() => listed.is_some(),
+                () = ended(&mut self.tasks) => false,
+            };
+            if !listed {
                 return false;
             }
         }
@@ -43,10 +48,21 @@ impl Watches {
 
     /// Waits until a watch ends, which none does by itself.
     pub async fn failed(&mut self) {
-        if let Some(Err(error)) = self.tasks.join_next().await {
-            tracing::error!(%error, "a watch died");
-        }
+        ended(&mut self.tasks).await;
     }
+}
+
+async fn ended(tasks: &mut JoinSet<()>) {
+    if let Some(Err(error)) = tasks.join_next().await {
+        tracing::error!(%error, "a watch died");
+    }
+}
+
+/// Who is told when something has been listed for the first time.
+#[derive(Clone)]
+struct Listing {
+    health: Health,
+    tell: mpsc::Sender<()>,
 }
 
 /// Starts watching all five kinds, in these namespaces or (when empty) in all.
@@ -54,9 +70,11 @@ pub fn start(
     client: &Client,
     namespaces: &BTreeSet<String>,
     shared: &Arc<Shared>,
+    health: &Health,
     stop: &CancellationToken,
 ) -> Watches {
     let (tell, synced) = mpsc::channel(64);
+    let listing = Listing { health: health.clone(), tell };
     let mut watches = Watches { tasks: JoinSet::new(), synced, expected: 0 };
     let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
         vec![None]
@@ -64,11 +82,11 @@ pub fn start(
         namespaces.iter().map(|n| Some(n.as_str())).collect()
     };
     for scope in scopes {
-        watches.add::<ProvisioningRole>(client, scope, shared, stop, &tell);
-        watches.add::<DbObjectImportRule>(client, scope, shared, stop, &tell);
-        watches.add::<DatabaseUser>(client, scope, shared, stop, &tell);
-        watches.add::<DatabaseAdmin>(client, scope, shared, stop, &tell);
-        watches.add::<DatabaseSession>(client, scope, shared, stop, &tell);
+        watches.add::<ProvisioningRole>(client, scope, shared, &listing, stop);
+        watches.add::<DbObjectImportRule>(client, scope, shared, &listing, stop);
+        watches.add::<DatabaseUser>(client, scope, shared, &listing, stop);
+        watches.add::<DatabaseAdmin>(client, scope, shared, &listing, stop);
+        watches.add::<DatabaseSession>(client, scope, shared, &listing, stop);
     }
     watches
 }
@@ -79,8 +97,8 @@ impl Watches {
         client: &Client,
         namespace: Option<&str>,
         shared: &Arc<Shared>,
+        listing: &Listing,
         stop: &CancellationToken,
-        tell: &mpsc::Sender<()>,
     ) where
         K: Held
             + DeserializeOwned
@@ -95,12 +113,13 @@ impl Watches {
             None => Api::all(client.clone()),
         };
         self.expected += 1;
-        let (shared, stop, tell) = (Arc::clone(shared), stop.clone(), tell.clone());
+        let (shared, stop, listing) = (Arc::clone(shared), stop.clone(), listing.clone());
         let namespace = namespace.map(str::to_owned);
+        listing.health.needs(&what::<K>(namespace.as_deref()));
         self.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = follow::<K>(api, namespace, &shared, &tell) => {}
+                () = follow::<K>(api, namespace, &shared, &listing) => {}
             }
         });
     }
@@ -110,7 +129,7 @@ async fn follow<K>(
     api: Api<DeserializeGuard<K>>,
     namespace: Option<String>,
     shared: &Shared,
-    tell: &mpsc::Sender<()>,
+    listing: &Listing,
 ) where
     K: Held
         + DeserializeOwned
@@ -150,8 +169,9 @@ async fn follow<K>(
                 }
                 listed = HashSet::new();
                 if std::mem::take(&mut first) {
+                    listing.health.has(&what::<K>(namespace.as_deref()));
                     // The receiver is dropped only when the operator stops.
-                    let _ = tell.send(()).await;
+                    let _ = listing.tell.send(()).await;
                 }
             }
             Err(error) => {
@@ -159,6 +179,14 @@ async fn follow<K>(
                 tracing::warn!(kind = %K::kind(&()), %error, "the watch is started again");
             }
         }
+    }
+}
+
+/// What is listed, for people.
+fn what<K: Held>(namespace: Option<&str>) -> String {
+    match namespace {
+        Some(namespace) => format!("{} in {namespace}", K::kind(&())),
+        None => K::kind(&()).into_owned(),
     }
 }
 
@@ -188,5 +216,20 @@ fn key_of_meta(metadata: &kube::core::ObjectMeta) -> ObjectKey {
     ObjectKey {
         namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
         name: metadata.name.as_deref().unwrap_or_default().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_that_dies_before_its_first_list_is_noticed() {
+        let (tell, synced) = mpsc::channel(64);
+        let mut watches = Watches { tasks: JoinSet::new(), synced, expected: 2 };
+        watches.tasks.spawn(std::future::pending());
+        watches.tasks.spawn(async { panic!("on purpose") });
+        let first = tell.send(()).await;
+        assert!(first.is_ok() && !watches.synced().await);
     }
 }

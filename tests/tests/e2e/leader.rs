@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::coordination::v1::Lease;
-use rolecall_api::EndReason;
-use rolecall_tests::{Operator, World};
+use rolecall_api::{DatabaseSession, EndReason};
+use rolecall_tests::{Network, Operator, World};
 use serde_json::json;
 
 /// A world in which operators can be leaders: the Lease stands in its namespace.
@@ -25,8 +25,11 @@ async fn world() -> Result<World> {
 }
 
 async fn replica(world: &World) -> Result<Operator> {
-    let namespace = format!("--leader-election-namespace={}", world.namespace);
-    world.another_operator(&["--leader-elect=true", &namespace]).await
+    world.another_operator(&["--leader-elect=true", &namespace(world)]).await
+}
+
+fn namespace(world: &World) -> String {
+    format!("--leader-election-namespace={}", world.namespace)
 }
 
 #[tokio::test]
@@ -84,6 +87,35 @@ async fn a_leader_whose_lease_is_taken_ends() -> Result<()> {
     let theirs = json!({"spec": {"holderIdentity": "another", "acquireTime": now, "renewTime": now}});
     world.patch::<Lease>("rolecall-operator", theirs).await?;
     let error = operator.ended().await.err().context("it must not go on")?;
-    assert!(error.to_string().contains("lease"), "{error:#}");
+    assert!(error.to_string().contains("Lease"), "{error:#}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_leader_that_the_api_server_does_not_hear_stops_before_another_takes_over() -> Result<()> {
+    let world = world().await?;
+    let network = Network::to_api_server().await?;
+    let first = world.operator_behind(&network, &["--leader-elect=true", &namespace(&world)]).await?;
+    first.ready().await?;
+    let second = replica(&world).await?;
+    second.log().wait_for("waiting for the lead").await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+
+    // A look is under way when the lead is lost: it must not be waited for.
+    world.pg.pause().await;
+    world.user("bob", json!({})).await?;
+    world.session("bob-orders", json!({"user": "bob"})).await?;
+    network.silence();
+    let begun = Instant::now();
+    let error = first.ended().await.err().context("it must not go on")?;
+    let took = begun.elapsed();
+    world.pg.unpause().await;
+    assert!(error.to_string().contains("Lease"), "{error:#}");
+    assert!(took < Duration::from_secs(15), "it took {took:?}");
+    assert!(!second.log().text().contains("leader: leading"), "{}", world.log());
+
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    second.stop().await
 }

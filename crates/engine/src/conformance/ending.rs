@@ -4,7 +4,7 @@ use futures::future::join_all;
 
 use super::wish::{Wish, closed, owner, seen, working};
 use super::{Harness, Outcome, State, Trace, cases, check, check_eq};
-use crate::{Class, Reason};
+use crate::{Class, Reason, plan};
 
 cases![
     an_end_takes_everything_and_keeps_the_account,
@@ -17,6 +17,7 @@ cases![
     a_prepared_transaction_keeps_the_account,
     an_end_tells_what_it_cannot_take,
     another_owners_account_is_not_ended,
+    what_lost_its_record_is_not_over_while_it_can_be_used,
     a_session_database_that_is_gone_holds_nothing_up,
     many_end_at_once,
     a_server_that_is_away_is_told_from_one_that_refuses,
@@ -174,6 +175,26 @@ async fn another_owners_account_is_not_ended(h: &dyn Harness) -> Outcome {
         let Err(error) = h.engine().apply(&plan).await else { return Err("it was carried out".to_owned()) };
         check_eq!((error.class, error.reason), (Class::Transient, Reason::AccountInUse));
         check_eq!(seen(h, &user).await?, theirs);
+    }
+    Ok(())
+}
+
+async fn what_lost_its_record_is_not_over_while_it_can_be_used(h: &dyn Harness) -> Outcome {
+    let user = h.name("forgotten");
+    let wish = Wish::start(&user, &h.database())?;
+    wish.must(h.engine()).await?;
+    let end = wish.end(false);
+    for (left, usable) in [(working::<&str>([]), true), (closed(), false)] {
+        let left = State { owner: None, ..left };
+        h.put(&user, &left).await;
+        let observed = h.engine().observe(&end.0.query()).await.map_err(|error| error.to_string())?;
+        let plan = plan::plan(&end.0, &observed).map_err(|refusal| refusal.to_string())?;
+        check!(plan.is_nothing(), "{plan}");
+        // Where we never enabled it, it is none of our business.
+        check_eq!(plan::check_ended(&end.0, &observed, false), Ok(()));
+        let refused = plan::check_ended(&end.0, &observed, true).err().map(|refusal| refusal.reason);
+        check_eq!(refused, usable.then_some(Reason::UserConflict));
+        check_eq!(seen(h, &user).await?, left);
     }
     Ok(())
 }

@@ -12,6 +12,8 @@ cases![
     a_lost_role_ends_the_backends,
     a_login_that_was_taken_is_given_back,
     a_password_is_replaced,
+    a_record_that_was_lost_is_written_again_without_disturbing_anybody,
+    an_account_without_record_that_is_not_as_it_was_left_is_left_alone,
     what_has_become_somebody_elses_is_not_adjusted,
     what_somebody_else_has_ended_is_started_anew,
 ];
@@ -69,6 +71,38 @@ async fn a_password_is_replaced(h: &dyn Harness) -> Outcome {
     check!(plan.is_nothing(), "{plan}");
     wish.end(false).must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, closed());
+    Ok(())
+}
+
+async fn a_record_that_was_lost_is_written_again_without_disturbing_anybody(h: &dyn Harness) -> Outcome {
+    let (user, one) = (h.name("alice"), h.role("one", None).await);
+    let wish = Wish::start(&user, &h.database())?.roles([&one]);
+    wish.must(h.engine()).await?;
+    check!(h.log_in(&user).await, "{user}");
+    h.put(&user, &State { owner: None, backends: 1, ..working([&one]) }).await;
+    let plan = wish.clone().live().plan(h.engine()).await?;
+    check!(matches!(plan, Plan::Adjust(_)), "{plan}");
+    wish.clone().live().must(h.engine()).await?;
+    check_eq!(seen(h, &user).await?, State { backends: 1, ..working([&one]) });
+    // Whoever has it by then keeps it.
+    let theirs = State { owner: Some(owner("them")), backends: 1, ..working([&one]) };
+    h.put(&user, &theirs).await;
+    let Err(error) = h.engine().apply(&plan).await else { return Err("it was carried out".to_owned()) };
+    check_eq!((error.class, error.reason), (Class::Transient, Reason::AccountInUse));
+    check_eq!(seen(h, &user).await?, theirs);
+    Ok(())
+}
+
+async fn an_account_without_record_that_is_not_as_it_was_left_is_left_alone(h: &dyn Harness) -> Outcome {
+    let (user, one, two) = (h.name("alice"), h.role("one", None).await, h.role("two", None).await);
+    let wish = Wish::start(&user, &h.database())?.roles([&one]);
+    wish.must(h.engine()).await?;
+    check!(h.log_in(&user).await, "{user}");
+    // As if somebody else had made it anew, and worked with it.
+    let theirs = State { owner: None, backends: 1, ..working([&one, &two]) };
+    h.put(&user, &theirs).await;
+    check_eq!(wish.live().reason(h.engine()).await?, Reason::AccountInUse);
+    check_eq!(seen(h, &user).await?, theirs);
     Ok(())
 }
 

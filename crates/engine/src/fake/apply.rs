@@ -51,6 +51,10 @@ impl World {
 
     pub(super) fn adjust(&mut self, plan: &Adjust) -> Result<Applied, Error> {
         self.create_roles(&plan.create_roles);
+        if let Some(owner) = &plan.record {
+            let ours = |user: &User| user.owner.as_ref().is_none_or(|found| found.uid == owner.uid);
+            self.checked(&plan.account, ours)?.owner = Some(owner.clone());
+        }
         self.owned(&plan.account, &plan.owner_uid)?;
         self.revoke(&plan.account, &plan.revoke);
         self.grant(&plan.account, &plan.grant, &plan.grant_sets)?;

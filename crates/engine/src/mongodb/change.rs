@@ -73,6 +73,12 @@ impl Change {
         self.request(format!("changing the roles of {:?}", account.as_str()), EXTERNAL, command)
     }
 
+    /// A user gets its record back.
+    pub(super) fn record(self, account: &AccountName, custom_data: Document) -> Request {
+        let command = doc! { "updateUser": user_name(account), "customData": custom_data };
+        self.request(format!("recording the owner of {:?}", account.as_str()), EXTERNAL, command)
+    }
+
     /// A user loses everything: its open connections lose all rights on each member as it hears of this.
     pub(super) fn lock(self, account: &AccountName) -> Request {
         let command = doc! {
@@ -120,7 +126,7 @@ fn concern(w: Bson, within: Duration) -> Document {
 }
 
 fn list(roles: &BTreeSet<RoleName>) -> Vec<Document> {
-    roles.iter().map(|role| doc! { "role": &role.role, "db": &role.database }).collect()
+    roles.iter().map(RoleName::document).collect()
 }
 
 #[cfg(test)]
@@ -140,7 +146,8 @@ mod tests {
         let told: Vec<String> = [
             change.create(&account, &roles, data.clone()),
             change.create_locked(&account, data.clone()),
-            change.enable(&account, &roles, data),
+            change.enable(&account, &roles, data.clone()),
+            change.record(&account, data),
             change.adjust(&account, &roles),
             change.lock(&account),
             change.lock_confirmed_by(&account, 3, Duration::from_secs(2)),

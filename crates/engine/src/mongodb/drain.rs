@@ -26,6 +26,7 @@ use mongodb::bson::Timestamp;
 use mongodb::options::ServerAddress;
 
 use super::Mongodb;
+use super::apply::changed;
 use super::change::Change;
 use super::code;
 use super::members::{Hello, Look, Sight};
@@ -75,18 +76,27 @@ impl Mongodb {
 
     /// Waits until nothing of a locked account runs any more. The members that are away are told.
     pub(super) async fn drain(&self, account: &AccountName, locked: Locked) -> Result<Vec<Leftover>, Error> {
+        let sight = self.until_idle(account, locked.at).await?;
+        self.tell_away_from_alive(account, &sight).await?;
+        Ok(sight.unasked.into_iter().map(|member| Leftover::Unasked { member }).collect())
+    }
+
+    /// Waits until nothing of an account runs any more on the members that answer, and until those have made a change.
+    pub(super) async fn until_idle(
+        &self,
+        account: &AccountName,
+        after: Option<Timestamp>,
+    ) -> Result<Sight, Error> {
         let begun = Instant::now();
         let mut pause = FIRST_LOOK;
         let mut refused = None;
         loop {
             let hello = self.server.hello().await?;
-            let look = Look { account: Some(account), after: locked.at };
+            let look = Look { account: Some(account), after: after.filter(|_| hello.set.is_some()) };
             let sight = self.server.look(&hello, look, &self.away).await?;
             let running: Vec<&(String, Operation)> = sight.running(account).collect();
             if running.is_empty() && sight.behind.is_empty() {
-                self.tell_away_from_alive(account, &sight).await?;
-                let leftovers = sight.unasked.into_iter().map(|member| Leftover::Unasked { member });
-                return Ok(leftovers.collect());
+                return Ok(sight);
             }
             if begun.elapsed() > PATIENCE {
                 if running.is_empty() {
@@ -157,13 +167,18 @@ impl Mongodb {
     /// When one of them follows the primary, or that cannot be told.
     async fn tell_away_from_alive(&self, account: &AccountName, sight: &Sight) -> Result<(), Error> {
         let silent: Vec<String> =
-            sight.unasked.iter().filter(|member| !self.away.contains(member)).cloned().collect();
+            sight.unasked.iter().filter(|member| !self.away.is_certain(member)).cloned().collect();
         if silent.is_empty() {
             return Ok(());
         }
         if !self.all_keep_up(account, &sight.asked).await? {
             let why = "they do not answer us, and while others lag it cannot be told whether they follow the primary";
             return Err(unknown(account, &silent, why));
+        }
+        // Time has passed: it may be somebody else's by now.
+        let user = self.user(account).await?.user;
+        if user.is_none_or(|user| !user.is_managed() || user.door != Door::Locked) {
+            return Err(changed(account, ""));
         }
         // One more than those that have answered, all of which keep up: then one of the others must have it.
         let request = self.change().lock_confirmed_by(account, sight.asked.len() + 1, FOLLOWS_WITHIN);
@@ -226,8 +241,8 @@ fn still_running(
         .iter()
         .take(LISTED)
         .map(|(member, operation)| {
-            let Operation { opid, command, namespace, seconds, .. } = operation;
-            format!("{command} on {namespace} for {seconds} s (on {member}, opid {opid})")
+            let Operation { opid, command, namespace, time, .. } = operation;
+            format!("{command} on {namespace} for {} s (on {member}, opid {opid})", time.as_secs())
         })
         .collect();
     let more = running.len().saturating_sub(LISTED);

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::name::user_name_of;
 use super::role::RoleName;
-use crate::AccountName;
+use super::user::RECORD;
+use crate::{AccountName, MARKER, Owner};
 
 /// Where users that prove themselves by a certificate are kept.
 pub(crate) const EXTERNAL: &str = "$external";
@@ -40,6 +41,15 @@ pub(crate) fn drop_user(account: &AccountName) -> String {
 pub(crate) fn forget_user(account: &AccountName) -> String {
     let user = json!(user_name_of(account.as_str()));
     format!("db.getSiblingDB({}).updateUser({user}, {{\"customData\": {{}}}})", json!(EXTERNAL))
+}
+
+/// Gives a user marker and record again. What else stood in its customData is for a person to keep.
+pub(crate) fn own_user(account: &AccountName, owner: &Owner) -> String {
+    let user = json!(user_name_of(account.as_str()));
+    let Owner { uid, admin, cluster } = owner;
+    let data = json!({MARKER: true, RECORD: {"uid": uid, "admin": admin, "cluster": cluster}});
+    let change = json!({"customData": data});
+    format!("db.getSiblingDB({}).updateUser({user}, {change})", json!(EXTERNAL))
 }
 
 /// Lets the admin user grant the roles of the database that `role` belongs to.

@@ -68,9 +68,9 @@ fn unmanaged(desired: &Desired, _: &Enabled, observed: &Observed) -> Option<Refu
     })
 }
 
-fn used_by_somebody_else(desired: &Desired, _: &Enabled, observed: &Observed) -> Option<Refusal> {
+fn used_by_somebody_else(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
     let account = observed.account.as_ref()?;
-    if is_ours(desired, account) {
+    if is_ours(desired, account) || is_live(desired, enabled, observed) {
         return None;
     }
     let holder = account
@@ -84,11 +84,16 @@ fn used_by_somebody_else(desired: &Desired, _: &Enabled, observed: &Observed) ->
     } else {
         return None;
     };
+    let lost = (enabled.in_use && account.owner.is_none()).then(|| {
+        let restore = observed.dialect.restore_record(&desired.account, &desired.owner);
+        format!(". Where it is the one of a session and only lost its record: {restore}")
+    });
     Some(Refusal::new(
         Reason::AccountInUse,
         format!(
-            "the account {:?} of {holder} {busy}; it can be taken over when it is idle",
-            desired.account.as_str()
+            "the account {:?} of {holder} {busy}; it can be taken over when it is idle{}",
+            desired.account.as_str(),
+            lost.unwrap_or_default()
         ),
     ))
 }
@@ -199,6 +204,9 @@ fn set_refusal(desired: &Desired, observed: &Observed, set: &str) -> Option<Refu
         return refused(Reason::DbRoleNotFound, "it does not exist yet, or not any more");
     };
     let dialect = observed.dialect;
+    if let Some(why) = &facts.unseen {
+        return refused(dialect.not_grantable(set, &observed.admin_user).0, why);
+    }
     if facts.owner_uid.as_deref() != Some(&desired.owner.uid) {
         return refused(
             Reason::DbRoleNotGrantable,

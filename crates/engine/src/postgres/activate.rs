@@ -92,7 +92,7 @@ pub(super) fn reset_settings<'a>(
 }
 
 /// Writes the ownership record.
-fn record(message: &mut Message, account: &AccountName, owner: &Owner) {
+pub(super) fn record(message: &mut Message, account: &AccountName, owner: &Owner) {
     let account = identifier(account.as_str());
     // A struct of strings always has a JSON form.
     let json = serde_json::to_string(owner).unwrap_or_default();

@@ -15,7 +15,10 @@ pub(super) fn message(plan: &Adjust, dialect: Dialect, cascade: bool) -> Message
     let account = identifier(plan.account.as_str());
     let mut message = Message::new();
     lock(&mut message, &plan.account);
-    Guard::managed(&plan.account).owned_by(&plan.owner_uid).check(&mut message);
+    guard(plan).check(&mut message);
+    if let Some(owner) = &plan.record {
+        activate::record(&mut message, &plan.account, owner);
+    }
     revoke(&mut message, &plan.account, &plan.revoke, dialect, cascade);
     activate::grant(&mut message, &plan.account, plan.grant.iter().map(String::as_str));
     activate::grant_sets(&mut message, &plan.account, &plan.grant_sets, dialect);
@@ -30,6 +33,15 @@ pub(super) fn message(plan: &Adjust, dialect: Dialect, cascade: bool) -> Message
         message.push(format!("enabling {account}"), format!("ALTER ROLE {account}{changes}"));
     }
     message
+}
+
+/// What the account must be.
+pub(super) fn guard(plan: &Adjust) -> Guard<'_> {
+    let guard = Guard::managed(&plan.account);
+    match &plan.record {
+        Some(owner) => guard.not_foreign_to(&owner.uid),
+        None => guard.owned_by(&plan.owner_uid),
+    }
 }
 
 /// Writes the account's row, so that no other transaction changes it before this one ends. A managed account has no

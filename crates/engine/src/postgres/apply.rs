@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::drain::Door;
-use super::guard::Guard;
 use super::observe::Question;
 use super::server::Place;
 use super::sqlstate::{
@@ -32,6 +31,7 @@ impl Postgres {
             )
             .await?;
         }
+        self.draining.forget(&plan.account);
         match self.try_activate(&place, plan, true).await {
             Err(error) if error.code == HOLDS_RIGHTS => {
                 self.revoke_rights(&place, &plan.account, false).await;
@@ -64,7 +64,7 @@ impl Postgres {
             self.server.run(&place, &message).await?;
         }
         let dialect = self.server.dialect(&place).await?;
-        let guard = Guard::managed(&plan.account).owned_by(&plan.owner_uid);
+        let guard = adjust::guard(plan);
         let send = async |cascade: bool| {
             let message = adjust::message(plan, dialect, cascade);
             match self.server.run_unless_locked(&place, &message).await {
@@ -242,5 +242,6 @@ fn query(account: &AccountName, owner_uid: &str, session_database: Option<&str>)
         roles: BTreeSet::new(),
         sets: BTreeSet::new(),
         databases: BTreeSet::new(),
+        to_end: true,
     }
 }

@@ -12,7 +12,8 @@ use super::message::{Message, Reply};
 use super::observe::{Question, Reading};
 use super::server::Place;
 use super::sqlstate::LOCK_NOT_AVAILABLE;
-use crate::{AccountName, Class, Error, Query, Reason};
+use crate::account::Account;
+use crate::{AccountName, Class, Error, Observed, Query, Reason};
 
 /// How long one call waits. The next call goes on where this one stopped.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,6 +22,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LONGEST_LOOK: Duration = Duration::from_millis(200);
 /// What is remembered of an end that nobody has tried again for so long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
+/// For so long it is remembered that nobody is on the way in any more: until whoever ended the access has looked again.
+const DRAINED: Duration = Duration::from_secs(60);
 
 /// The account whose door is closed, and on whose word.
 pub(super) struct Door<'a> {
@@ -44,29 +47,73 @@ impl Door<'_> {
 /// them. Otherwise somebody who keeps opening connections (no login is needed for that) could hold up every end for
 /// ever. Forgetting an entry costs no more than another wait.
 #[derive(Debug, Default)]
-pub(super) struct Draining(Mutex<HashMap<AccountName, (Instant, BTreeSet<String>)>>);
+pub(super) struct Draining(Mutex<HashMap<AccountName, Wait>>);
+
+#[derive(Debug)]
+struct Wait {
+    /// When it began; once nothing is waited for any more, when that was seen.
+    since: Instant,
+    logins: BTreeSet<String>,
+}
 
 impl Draining {
+    /// The door is open, or will be: those that come in from now on are others.
     pub(super) fn forget(&self, account: &AccountName) {
         self.entries().remove(account);
     }
 
-    /// What is left of the logins under way: of those found now that were so the first time.
-    fn remaining(&self, account: &AccountName, starting: &BTreeSet<String>) -> BTreeSet<String> {
-        let mut entries = self.entries();
-        entries.retain(|_, (since, _)| since.elapsed() < FORGOTTEN);
-        let (_, remaining) =
-            entries.entry(account.clone()).or_insert_with(|| (Instant::now(), starting.clone()));
-        remaining.retain(|login| starting.contains(login));
-        remaining.clone()
+    /// Is an end of this account waiting for logins?
+    fn knows(&self, account: &AccountName) -> bool {
+        self.entries().get(account).is_some_and(|wait| !wait.logins.is_empty())
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<AccountName, (Instant, BTreeSet<String>)>> {
+    /// How many are left of the logins under way: of those found now that were so the first time.
+    fn remaining(&self, account: &AccountName, starting: &BTreeSet<String>) -> u32 {
+        let mut entries = self.entries();
+        entries.retain(|_, wait| {
+            wait.since.elapsed() < if wait.logins.is_empty() { DRAINED } else { FORGOTTEN }
+        });
+        let wait = entries
+            .entry(account.clone())
+            .or_insert_with(|| Wait { since: Instant::now(), logins: starting.clone() });
+        if !wait.logins.is_empty() {
+            wait.logins.retain(|login| starting.contains(login));
+            if wait.logins.is_empty() {
+                wait.since = Instant::now();
+            }
+        }
+        u32::try_from(wait.logins.len()).unwrap_or(u32::MAX)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<AccountName, Wait>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Postgres {
+    /// Reads an account. Of one whose door is closed the logins count that may have passed before: those that an end is
+    /// waiting for; of one that is ours to end and of which nothing is known (the end may have been begun by an operator
+    /// before this one), all that are under way.
+    pub(super) async fn look_at(&self, query: &Query) -> Result<Observed, Error> {
+        let place = self.server.place(query.session_database.as_deref());
+        let waits = self.draining.knows(&query.account);
+        let to_verify = query.to_end || waits;
+        let is_ours = |account: &Account| {
+            account.managed && account.owner.as_ref().is_some_and(|owner| owner.uid == query.owner_uid)
+        };
+        let question = Question { query: query.clone(), to_verify };
+        let Reading { mut observed, starting, .. } = self.reader.read(&self.server, &place, question).await?;
+        match &mut observed.account {
+            Some(account) if account.enabled => self.draining.forget(&query.account),
+            Some(account) if waits || query.to_end && is_ours(account) => {
+                let starting = self.draining.remaining(&query.account, &starting);
+                account.backends = account.backends.saturating_add(starting);
+            }
+            _ => {}
+        }
+        Ok(observed)
+    }
+
     /// Closes the door, ends the backends, and waits until both are so.
     pub(super) async fn shut_and_drain(&self, door: &Door<'_>, query: &Query) -> Result<Reading, Error> {
         self.shut(door).await?;
@@ -111,9 +158,8 @@ impl Postgres {
                 return Err(reopened(door.account));
             }
             // Within a reading the logins are looked at first: one that is through by then is a backend.
-            let starting = self.draining.remaining(door.account, &reading.starting).len();
+            let starting = self.draining.remaining(door.account, &reading.starting);
             if account.backends == 0 && starting == 0 {
-                self.draining.forget(door.account);
                 return Ok(reading);
             }
             if begun.elapsed() > PATIENCE {
@@ -200,7 +246,7 @@ fn reopened(account: &AccountName) -> Error {
     }
 }
 
-fn still_there(account: &AccountName, backends: u32, starting: usize, refused: Option<Error>) -> Error {
+fn still_there(account: &AccountName, backends: u32, starting: u32, refused: Option<Error>) -> Error {
     let detail = format!("{backends} backends and {starting} logins under way are still there");
     let (code, detail, remedy) = match refused {
         Some(refused) => {

@@ -91,9 +91,7 @@ impl Engine for Postgres {
     }
 
     async fn observe(&self, query: &Query) -> Result<Observed, Error> {
-        let place = self.server.place(query.session_database.as_deref());
-        let question = observe::Question { query: query.clone(), to_verify: false };
-        Ok(self.reader.read(&self.server, &place, question).await?.observed)
+        self.look_at(query).await
     }
 
     async fn apply(&self, plan: &Plan) -> Result<Applied, Error> {

@@ -68,6 +68,7 @@ fn a_live_account() {
     let plan = Adjust {
         account: account(),
         owner_uid: "1-2".into(),
+        record: None,
         session_database: None,
         create_roles: Vec::new(),
         revoke: vec!["old".into()],

@@ -43,6 +43,7 @@ async fn settings_of_the_role_and_the_database_do_not_reach_it(g: &Ground) {
         roles: [admin.clone()].into(),
         sets: Default::default(),
         databases: [database.clone()].into(),
+        to_end: false,
     };
     let observed = g.bench.engine.observe(&query).await.unwrap();
     assert!(

@@ -1,16 +1,15 @@
 //! What the sessions of an account ask for together, done on its server: observe, plan, apply, read back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use rolecall_api::{AccountPhase, CreateDbUserMode, MissingDbRoles, reasons};
+use rolecall_api::{AccountPhase, CreateDbUserMode, MissingDbRoles, SessionPhase, reasons};
 use rolecall_engine::account::{Credential, Enabled, WantedRole};
 use rolecall_engine::plan::{self, Plan};
-use rolecall_engine::{AccountName, Applied, Class, Desired, OWN_ROLE_PREFIX, Observed, Want};
-use secrecy::SecretString;
+use rolecall_engine::{AccountName, Applied, Class, Desired, OWN_ROLE_PREFIX, Observed, Refusal, Want};
+use secrecy::{ExposeSecret, SecretString};
 
-use super::credentials::{self};
-use super::lifecycle::Obstacle;
+use super::credentials;
+use super::lifecycle::{Obstacle, phase};
 use super::note::account_phase;
 use super::round::Round;
 use crate::runtime::Failed;
@@ -18,50 +17,125 @@ use crate::servers::{Issuer, Server};
 use crate::world::{AccountKey, Work};
 use crate::{Lane, Shared};
 
+/// Where a look works: one account on one server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) key: &'a AccountKey,
+    pub(super) server: &'a Server,
+    pub(super) account: &'a AccountName,
+}
+
+/// What an attempt came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// What can be done now is done.
+    Finished,
+    /// A start failed, so that the account should be something else now.
+    Again,
+}
+
 impl Round {
-    /// Tries everything once. False: a start failed, so that the account should be something else now.
-    pub(super) async fn attempt(
-        &mut self,
-        shared: &Shared,
-        key: &AccountKey,
-        server: &Arc<Server>,
-        account: &AccountName,
-    ) -> Result<bool, Failed> {
+    /// Tries everything once.
+    pub(super) async fn attempt(&mut self, on: Place<'_>) -> Result<Attempt, Failed> {
+        let Place { shared, key, server, .. } = on;
         self.refuse_changed_roles(server);
         self.want_sets(shared, key, server);
         let mut password = Password::Unchanged;
-        let mut desired = match self.desired(shared, key, server, account, &mut password).await? {
-            Some(desired) => desired,
-            None => return Ok(true),
-        };
+        let Some(mut desired) = self.desired(on, &mut password).await? else { return Ok(Attempt::Finished) };
         let observed = match server.engine.observe(&desired.query()).await {
             Ok(observed) => observed,
-            Err(error) => return self.engine_failed(shared, key, &error).await,
+            Err(error) => return self.engine_failed(on, &error).await,
         };
         if self.notice_missing_sets(shared, key, &desired, &observed) {
-            return Ok(false);
+            return Ok(Attempt::Again);
         }
         self.keep_only_sets_that_may_be(&mut desired, &observed);
         if self.refuse_databases(&desired, &observed) {
-            return Ok(false);
+            return Ok(Attempt::Again);
         }
-        let mut plan = match plan::plan(&desired, &observed) {
-            Ok(plan) => plan,
-            Err(refusal) => {
-                let obstacle = Obstacle::stalled(refusal.reason.as_str(), refusal.message.clone());
-                if !self.starts().is_empty() {
-                    self.fail_starts(&obstacle);
-                    self.note_account(key, account_phase(&observed), &[], Some(&obstacle.message));
-                    return Ok(false);
-                }
-                // Live sessions on an account that somebody took: it is not ours to touch any more.
-                self.finish_ends(shared, server, &Applied::default(), key).await?;
-                self.note_account(key, account_phase(&observed), &[], Some(&obstacle.message));
-                self.retry = true;
-                self.keep_lives(shared, key, Some(&**server), Some(&obstacle)).await?;
-                return Ok(true);
+        match plan::plan(&desired, &observed) {
+            Ok(plan) if matches!(desired.want, Want::Ended { .. }) => {
+                self.conclude_end(on, &desired, &observed, &plan).await
             }
+            Ok(plan) => self.conclude_enabled(on, &desired, plan, &password, None).await,
+            Err(refusal) => self.refused(on, desired, &observed, &refusal, &password).await,
+        }
+    }
+
+    /// The account cannot be what it should be. Starts go without; what live sessions and ended ones should lose they
+    /// lose all the same.
+    async fn refused(
+        &mut self,
+        on: Place<'_>,
+        mut desired: Desired,
+        observed: &Observed,
+        refusal: &Refusal,
+        password: &Password,
+    ) -> Result<Attempt, Failed> {
+        let obstacle = Obstacle::from(refusal);
+        self.note_account(on.key, account_phase(observed), &[], Some(&obstacle.message));
+        if !self.starts().is_empty() {
+            self.fail_starts(&obstacle);
+            return Ok(Attempt::Again);
+        }
+        self.retry = true;
+        want_no_more_than_is_held(&mut desired, observed);
+        if let Ok(plan @ (Plan::Nothing | Plan::Adjust(_))) = plan::plan(&desired, observed) {
+            return self.conclude_enabled(on, &desired, plan, password, Some(&obstacle)).await;
+        }
+        // Live sessions on an account that somebody took: it is not ours to touch any more.
+        match plan::check_ended(&desired, observed, self.was_enabled()) {
+            Ok(()) => self.finish_ends(on, &Applied::default()).await,
+            Err(refusal) => self.hold_ends(on.shared, on.key, &Obstacle::from(&refusal)).await?,
+        }
+        self.keep_lives(on, Some(&obstacle), false).await;
+        Ok(Attempt::Finished)
+    }
+
+    /// No session needs the account any more.
+    async fn conclude_end(
+        &mut self,
+        on: Place<'_>,
+        desired: &Desired,
+        observed: &Observed,
+        plan: &Plan,
+    ) -> Result<Attempt, Failed> {
+        let Place { shared, key, .. } = on;
+        if let Err(refusal) = plan::check_ended(desired, observed, self.was_enabled()) {
+            let obstacle = Obstacle::from(&refusal);
+            self.note_account(key, account_phase(observed), &[], Some(&obstacle.message));
+            self.hold_ends(shared, key, &obstacle).await?;
+            return Ok(Attempt::Finished);
+        }
+        let applied = match apply(on, plan).await {
+            Ok(applied) => applied,
+            Err(error) => return self.engine_failed(on, &error).await,
         };
+        let phase = match (&observed.account, applied.dropped) {
+            (None, _) | (_, true) => AccountPhase::Dropped,
+            (Some(account), _) if !account.managed => AccountPhase::Conflict,
+            _ => AccountPhase::Disabled,
+        };
+        let leftovers =
+            observed.account.as_ref().map(|account| account.leftovers.as_slice()).unwrap_or_default();
+        self.note_ended(key, on.account, phase, &applied, leftovers);
+        self.finish_ends(on, &applied).await;
+        shared.memory.set_password(key, None);
+        shared.memory.leave(key, None);
+        Ok(Attempt::Finished)
+    }
+
+    /// Sessions live or start. `trouble`: why they do not have all that they should.
+    async fn conclude_enabled(
+        &mut self,
+        on: Place<'_>,
+        desired: &Desired,
+        mut plan: Plan,
+        password: &Password,
+        trouble: Option<&Obstacle>,
+    ) -> Result<Attempt, Failed> {
+        let Place { shared, key, server, .. } = on;
         if let Plan::Adjust(adjust) = &mut plan {
             // What connections cached of an inlined function outlives the loss of EXECUTE.
             let wanted = || self.sets.values().map(|(role, _)| role.as_str());
@@ -71,71 +145,47 @@ impl Round {
                 .filter(|role| role.starts_with(OWN_ROLE_PREFIX))
                 .any(|role| shared.sets.loses_functions(&key.admin, role, wanted()));
         }
-        let ends_account = matches!(desired.want, Want::Ended { .. });
-        if ends_account && let Err(refusal) = plan::check_ended(&desired, &observed) {
-            let obstacle = Obstacle::stalled(refusal.reason.as_str(), refusal.message);
-            self.note_account(key, AccountPhase::Conflict, &[], Some(&obstacle.message));
-            self.hold_ends(shared, key, &obstacle).await?;
-            return Ok(true);
+        if !self.prepare_starts(on, password.text()).await {
+            return Ok(Attempt::Again);
         }
-        if !ends_account && !self.prepare_starts(shared, key, server, account, password.text()).await? {
-            return Ok(false);
-        }
-        if !plan.is_nothing() {
-            tracing::debug!(account = %key, %plan, "applying");
-        }
-        let applied = match server.engine.apply(&plan).await {
+        let applied = match apply(on, &plan).await {
             Ok(applied) => applied,
-            Err(error) => return self.engine_failed(shared, key, &error).await,
+            Err(error) => return self.engine_failed(on, &error).await,
         };
         password.keep(shared, key);
-        if ends_account {
-            let phase = match (&observed.account, applied.dropped) {
-                (None, _) | (_, true) => AccountPhase::Dropped,
-                (Some(account), _) if !account.managed => AccountPhase::Conflict,
-                _ => AccountPhase::Disabled,
-            };
-            let leftovers = observed.account.map(|account| account.leftovers).unwrap_or_default();
-            self.note_ended(key, account, phase, &applied, &leftovers);
-            self.finish_ends(shared, server, &applied, key).await?;
-            shared.memory.set_password(key, None);
-            shared.memory.leave(key, None);
-            return Ok(true);
-        }
+        self.renew_shared_password(on, password).await;
         if !plan.is_nothing()
-            && let Err(obstacle) = verify(server, &desired).await
+            && let Err(obstacle) = verify(server, desired).await
         {
             self.fail_starts(&obstacle);
             self.retry = true;
             if self.lives().is_empty() {
-                return Ok(false);
+                return Ok(Attempt::Again);
             }
-            self.keep_lives(shared, key, Some(&**server), Some(&obstacle)).await?;
-            return Ok(true);
+            self.hold_ends(shared, key, &obstacle).await?;
+            self.keep_lives(on, Some(&obstacle), false).await;
+            return Ok(Attempt::Finished);
         }
         if let Want::Enabled(enabled) = &desired.want {
             let memberships = enabled.roles.keys().chain(&enabled.sets).cloned().collect();
             shared.memory.leave(key, Some(&memberships));
         }
-        self.finish_ends(shared, server, &applied, key).await?;
-        self.renew_shared_password(shared, server, account, &password).await?;
-        self.keep_lives(shared, key, Some(&**server), None).await?;
-        self.finish_starts(shared, key, server, account);
-        Ok(true)
+        self.finish_ends(on, &applied).await;
+        self.keep_lives(on, trouble, true).await;
+        if trouble.is_none() {
+            self.finish_starts(on);
+        }
+        Ok(Attempt::Finished)
     }
 
-    /// The server did not do it. False: the account should be something else now, try that.
-    pub(super) async fn engine_failed(
+    /// The server did not do it.
+    async fn engine_failed(
         &mut self,
-        shared: &Shared,
-        key: &AccountKey,
+        on: Place<'_>,
         error: &rolecall_engine::Error,
-    ) -> Result<bool, Failed> {
-        let message = error.to_string();
-        let obstacle = match error.class {
-            Class::Unreachable | Class::Transient => Obstacle::passing(error.reason.as_str(), message),
-            Class::Invalid | Class::Refused => Obstacle::stalled(error.reason.as_str(), message),
-        };
+    ) -> Result<Attempt, Failed> {
+        let Place { shared, key, .. } = on;
+        let obstacle = Obstacle::from(error);
         tracing::warn!(account = %key, %error, "the server did not do it");
         self.retry = true;
         let had_starts = !self.starts().is_empty();
@@ -143,14 +193,25 @@ impl Round {
         if error.class == Class::Unreachable {
             shared.servers.mark_unreachable(&key.admin, obstacle.clone());
             shared.queue.add(Work::Admin(key.admin.clone()), Lane::Normal);
-            self.hold_ends(shared, key, &obstacle).await?;
-            return Ok(true);
-        }
-        if had_starts && error.class != Class::Transient {
-            return Ok(false);
+        } else if had_starts && error.class != Class::Transient {
+            return Ok(Attempt::Again);
         }
         self.hold_ends(shared, key, &obstacle).await?;
-        Ok(true)
+        if obstacle.stalled {
+            self.keep_lives(on, Some(&obstacle), false).await;
+        }
+        Ok(Attempt::Finished)
+    }
+
+    /// Had one of the sessions that end access through this account, as far as is known?
+    fn was_enabled(&self) -> bool {
+        let had_access = |index: usize| {
+            matches!(
+                phase(&self.gathered.sessions[index].session),
+                SessionPhase::Active | SessionPhase::Ending
+            )
+        };
+        self.ends().into_iter().any(had_access)
     }
 
     /// Sessions of one account hold one set of roles. Those that are live say which; else the oldest.
@@ -204,14 +265,8 @@ impl Round {
         Some(roles)
     }
 
-    pub(super) async fn desired(
-        &mut self,
-        shared: &Shared,
-        key: &AccountKey,
-        server: &Server,
-        account: &AccountName,
-        password: &mut Password,
-    ) -> Result<Option<Desired>, Failed> {
+    async fn desired(&mut self, on: Place<'_>, password: &mut Password) -> Result<Option<Desired>, Failed> {
+        let Place { server, account, .. } = on;
         let (lives, ends) = (self.lives(), self.ends());
         for index in self.starts() {
             if let Err(obstacle) = credentials::check(&self.gathered.sessions[index].session, server) {
@@ -237,7 +292,7 @@ impl Round {
         let Some(roles) = self.account_roles(server) else { return Ok(None) };
         let mut credential = Credential::External;
         if matches!(server.issuer, Issuer::Password) {
-            *password = self.password(shared, key, server, !lives.is_empty(), !ends.is_empty()).await?;
+            *password = self.password(on, !lives.is_empty(), !ends.is_empty()).await?;
             credential = Credential::Password { set: password.verifier() };
         }
         let needed: Vec<usize> = lives.iter().chain(&starts).copied().collect();
@@ -261,26 +316,26 @@ impl Round {
             .collect()
     }
 
-    /// The password of the account: new for a new account and whenever one of its sessions ends.
-    pub(super) async fn password(
-        &self,
-        shared: &Shared,
-        key: &AccountKey,
-        server: &Server,
-        in_use: bool,
-        one_ends: bool,
-    ) -> Result<Password, Failed> {
+    /// The password of the account: new for a new account, whenever one of its sessions ends, and where the Secrets of
+    /// those that live do not agree.
+    async fn password(&self, on: Place<'_>, in_use: bool, one_ends: bool) -> Result<Password, Failed> {
+        let Place { shared, key, server, .. } = on;
         if in_use && !one_ends {
             if let Some(known) = shared.memory.password(key) {
                 return Ok(Password::Known(known));
             }
+            let mut told: Option<SecretString> = None;
+            let mut agree = true;
             for index in self.lives() {
                 let session = &self.gathered.sessions[index].session;
-                if let Some((_, Some(known))) = credentials::recall(shared, session, server, self.now).await?
-                {
-                    shared.memory.set_password(key, Some(known.clone()));
-                    return Ok(Password::Known(known));
+                if let Some((_, Some(text))) = credentials::recall(shared, session, server, self.now).await? {
+                    agree &= told.as_ref().is_none_or(|told| told.expose_secret() == text.expose_secret());
+                    told = Some(text);
                 }
+            }
+            if let Some(known) = told.filter(|_| agree) {
+                shared.memory.set_password(key, Some(known.clone()));
+                return Ok(Password::Known(known));
             }
         }
         Ok(Password::New(rolecall_engine::credentials::password::generate()?))
@@ -294,7 +349,7 @@ impl Round {
                 continue;
             };
             if let Err(refusal) = plan::check_database(desired, observed, &database) {
-                self.fail_start(index, Obstacle::stalled(refusal.reason.as_str(), refusal.message));
+                self.fail_start(index, Obstacle::from(&refusal));
                 refused = true;
             }
         }
@@ -335,12 +390,28 @@ impl Password {
     }
 }
 
+async fn apply(on: Place<'_>, plan: &Plan) -> Result<Applied, rolecall_engine::Error> {
+    if !plan.is_nothing() {
+        tracing::debug!(account = %on.key, %plan, "applying");
+    }
+    on.server.engine.apply(plan).await
+}
+
+/// What is to be taken away, and nothing to be given.
+fn want_no_more_than_is_held(desired: &mut Desired, observed: &Observed) {
+    let Want::Enabled(enabled) = &mut desired.want else { return };
+    let memberships = observed.account.iter().flat_map(|account| &account.memberships);
+    let held: BTreeSet<&str> = memberships.map(|m| m.role.as_str()).collect();
+    enabled.roles.retain(|role, _| held.contains(role.as_str()));
+    enabled.sets.retain(|role| held.contains(role.as_str()));
+}
+
 /// Reads the account again: a plan on what is seen now must find nothing to do.
 async fn verify(server: &Server, desired: &Desired) -> Result<(), Obstacle> {
     let settled = plan::settled(desired);
     let observed = match server.engine.observe(&settled.query()).await {
         Ok(observed) => observed,
-        Err(error) => return Err(Obstacle::passing(error.reason.as_str(), error.to_string())),
+        Err(error) => return Err(Obstacle { stalled: false, ..Obstacle::from(&error) }),
     };
     match plan::plan(&settled, &observed) {
         Ok(Plan::Nothing) => Ok(()),
@@ -348,6 +419,6 @@ async fn verify(server: &Server, desired: &Desired) -> Result<(), Obstacle> {
             reasons::NOT_VERIFIED,
             format!("what the server shows is not what was asked for: it would take to {plan}"),
         )),
-        Err(refusal) => Err(Obstacle::stalled(refusal.reason.as_str(), refusal.message)),
+        Err(refusal) => Err(Obstacle::from(&refusal)),
     }
 }

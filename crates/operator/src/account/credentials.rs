@@ -60,21 +60,6 @@ impl Handed {
     }
 }
 
-/// Why a session could not be handed anything.
-#[derive(Debug)]
-pub enum Failure {
-    /// Something that the session is told.
-    Obstacle(Obstacle),
-    /// The API server did not do it.
-    Api(kube::Error),
-}
-
-impl From<kube::Error> for Failure {
-    fn from(error: kube::Error) -> Self {
-        Self::Api(error)
-    }
-}
-
 /// Can the server hand this session what it asks for?
 pub fn check(session: &DatabaseSession, server: &Server) -> Result<(), Obstacle> {
     match (&session.spec.certificate_request, &server.issuer) {
@@ -89,6 +74,10 @@ pub fn check(session: &DatabaseSession, server: &Server) -> Result<(), Obstacle>
 /// Makes new credentials for a session and writes them where they belong.
 ///
 /// A certificate ends with the session, at the latest at `expires_at`.
+///
+/// # Errors
+///
+/// What the session is told.
 pub async fn hand_out(
     shared: &Shared,
     session: &DatabaseSession,
@@ -97,7 +86,7 @@ pub async fn hand_out(
     password: Option<&SecretString>,
     expires_at: Option<Timestamp>,
     now: Timestamp,
-) -> Result<Handed, Failure> {
+) -> Result<Handed, Obstacle> {
     let mut data = server.binding.data(account, session.spec.database_name.as_deref());
     match (&server.issuer, &session.spec.certificate_request) {
         (Issuer::X509 { ca, ttl }, request) => {
@@ -105,17 +94,13 @@ pub async fn hand_out(
             if let Some(request) = request {
                 let certificate =
                     answer(ca, &request_pem(request)?, account, now, not_after).map_err(|error| {
-                        Failure::Obstacle(Obstacle::stalled(
-                            reasons::CERTIFICATE_REQUEST_INVALID,
-                            error.to_string(),
-                        ))
+                        Obstacle::stalled(reasons::CERTIFICATE_REQUEST_INVALID, error.to_string())
                     })?;
                 let valid = Some((certificate.not_before, certificate.not_after));
                 return Ok(Handed { certificate: Some(certificate.chain_pem), valid, ..Handed::default() });
             }
-            let (certificate, key) = issue(ca, account, now, not_after).map_err(|error| {
-                Failure::Obstacle(Obstacle::stalled(reasons::SECRET_INVALID, error.to_string()))
-            })?;
+            let (certificate, key) = issue(ca, account, now, not_after)
+                .map_err(|error| Obstacle::stalled(reasons::SECRET_INVALID, error.to_string()))?;
             let valid = Some((certificate.not_before, certificate.not_after));
             data.extend(server.binding.identity(certificate.chain_pem, key.expose_secret()));
             let secret_uid = write(shared, session, server, account, data).await?;
@@ -198,9 +183,10 @@ async fn write(
     server: &Server,
     account: &AccountName,
     data: BTreeMap<&'static str, String>,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<String>, Obstacle> {
     let namespace = namespace(session);
     let name = session.name_any();
+    let refused = |error: &kube::Error| Obstacle::of_api(&format!("writing the Secret {name:?}"), error);
     let mut secret = Secret {
         metadata: ObjectMeta {
             name: Some(name.clone()),
@@ -221,25 +207,27 @@ async fn write(
     };
     match shared.objects.create_secret(&namespace, &secret).await {
         Ok(created) => return Ok(created.uid()),
-        Err(error) if !is_conflict(&error) => return Err(error.into()),
+        Err(error) if !is_conflict(&error) => return Err(refused(&error)),
         Err(_) => {}
     }
-    match shared.objects.secret(&namespace, &name).await? {
+    let found = shared.objects.secret(&namespace, &name).await.map_err(|error| refused(&error))?;
+    match found {
         Some(found) if is_controlled(&found, session) => {
             secret.metadata.resource_version = found.resource_version();
-            Ok(shared.objects.replace_secret(&namespace, &secret).await?.uid())
+            let written = shared.objects.replace_secret(&namespace, &secret).await;
+            Ok(written.map_err(|error| refused(&error))?.uid())
         }
-        _ => Err(Failure::Obstacle(Obstacle::stalled(
+        _ => Err(Obstacle::stalled(
             reasons::SECRET_CONFLICT,
             format!(
                 "a Secret {name:?} exists that does not belong to this session and is not written; delete it, or give the session another name"
             ),
-        ))),
+        )),
     }
 }
 
 /// The request as PEM: the field holds PEM itself, or PEM in base64 as in a CertificateSigningRequest.
-fn request_pem(field: &str) -> Result<String, Failure> {
+fn request_pem(field: &str) -> Result<String, Obstacle> {
     if field.trim_start().starts_with("-----BEGIN") {
         return Ok(field.to_owned());
     }
@@ -248,10 +236,10 @@ fn request_pem(field: &str) -> Result<String, Failure> {
         .ok()
         .and_then(|ByteString(bytes)| String::from_utf8(bytes).ok())
         .ok_or_else(|| {
-            Failure::Obstacle(Obstacle::stalled(
+            Obstacle::stalled(
                 reasons::CERTIFICATE_REQUEST_INVALID,
                 "spec.certificateRequest is neither PEM nor PEM in base64; make one with openssl req -new",
-            ))
+            )
         })
 }
 
@@ -328,6 +316,6 @@ mod tests {
         assert_eq!(request_pem(pem).unwrap(), pem);
         let encoded = serde_json::to_value(ByteString(pem.into())).unwrap();
         assert_eq!(request_pem(encoded.as_str().unwrap()).unwrap(), pem);
-        assert!(matches!(request_pem("%%%"), Err(Failure::Obstacle(_))));
+        assert!(request_pem("%%%").is_err());
     }
 }

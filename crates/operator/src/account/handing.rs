@@ -1,6 +1,5 @@
 //! What sessions are handed before they start, while they live, and what is taken back when they end.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -8,228 +7,190 @@ use jiff::Timestamp;
 use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
 use rolecall_api::reasons;
 use rolecall_api::{AccountPhase, Connection, DatabaseSession};
-use rolecall_engine::{AccountName, Applied};
-use secrecy::SecretString;
+use rolecall_engine::Applied;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::carry_out::Password;
-use super::credentials::{self, Failure, Handed};
+use super::carry_out::{Password, Place};
+use super::credentials::{self, Handed};
+use super::gather::Item;
 use super::lifecycle::{Life, Obstacle, Verdict};
 use super::note::api_mode;
 use super::report::{Active, Outcome};
-use super::round::Round;
+use super::round::{Round, held};
 use super::{deadline, outcome_of_end};
 use crate::objects::{Severity, is_conflict};
-use crate::runtime::Failed;
 use crate::servers::{Issuer, Server};
-use crate::world::AccountKey;
 use crate::{Lane, Shared};
 
 impl Round {
     /// Before anything is done on the server: the finalizer, with the account's name beside it, and the credentials.
-    /// False: a start failed.
-    pub(super) async fn prepare_starts(
-        &mut self,
-        shared: &Shared,
-        key: &AccountKey,
-        server: &Server,
-        account: &AccountName,
-        password: Option<&SecretString>,
-    ) -> Result<bool, Failed> {
+    /// False: not all starts are left.
+    pub(super) async fn prepare_starts(&mut self, on: Place<'_>, password: Option<&SecretString>) -> bool {
+        let Place { shared, key, server, account } = on;
         let starts = self.starts();
         let untouched: Vec<usize> =
             starts.iter().copied().filter(|index| !self.gathered.sessions[*index].touched).collect();
-        let annotations = json!({ USERNAME_ANNOTATION: &*key.username });
-        let patched = join_all(untouched.iter().map(|index| {
-            let session = &self.gathered.sessions[*index].session;
-            shared.objects.add_finalizer(shared, &**session, ACCOUNT_FINALIZER, annotations.clone())
-        }))
-        .await;
-        for (index, patched) in untouched.into_iter().zip(patched) {
+        let patched =
+            join_all(untouched.iter().map(|index| mark(on, &self.gathered.sessions[*index].session)));
+        for (index, patched) in untouched.iter().copied().zip(patched.await) {
             match patched {
-                Ok(Some(session)) => {
-                    let item = &mut self.gathered.sessions[index];
-                    item.session = Arc::new(session);
-                    item.touched = true;
-                }
-                // It is gone, or somebody changed it: nothing was done, the next look decides anew.
+                Ok(Some(session)) => self.gathered.sessions[index].mark(session),
+                // It is gone: nothing was done.
                 Ok(None) => self.gathered.sessions[index].verdict = Verdict::Untouched,
-                Err(error) if is_conflict(&error) => return Err(error.into()),
-                Err(error) => return Err(error.into()),
+                // Somebody changed it: the next look decides anew.
+                Err(error) if is_conflict(&error) => {
+                    self.gathered.sessions[index].verdict = Verdict::Untouched;
+                    self.retry = true;
+                }
+                Err(error) => {
+                    tracing::warn!(account = %key, %error, "a session could not be marked");
+                    self.fail_start(index, Obstacle::of_api("marking the session", &error));
+                }
             }
         }
         let now = self.now;
-        let starts = self.starts();
-        let handed = join_all(starts.iter().map(|index| {
+        let marked = self.starts();
+        let handed = join_all(marked.iter().map(|index| {
             let item = &self.gathered.sessions[*index];
             let expires_at = self.life(*index).and_then(|life| life.expires_at);
             credentials::hand_out(shared, &item.session, server, account, password, expires_at, now)
         }))
         .await;
-        let mut all = !starts.is_empty() || !self.lives().is_empty();
-        for (index, handed) in starts.into_iter().zip(handed) {
+        for (index, handed) in marked.into_iter().zip(handed) {
             match handed {
                 Ok(handed) => self.keep_handed(shared, index, handed),
-                Err(Failure::Obstacle(obstacle)) => {
-                    self.fail_start(index, obstacle);
-                    all = false;
-                }
-                Err(Failure::Api(error)) => return Err(error.into()),
+                Err(obstacle) => self.fail_start(index, obstacle),
             }
         }
-        Ok(all)
+        self.starts() == starts
     }
 
-    pub(super) fn keep_handed(&self, shared: &Shared, index: usize, handed: Handed) {
-        let uid = self.gathered.sessions[index].session.metadata.uid.clone().unwrap_or_default();
-        shared.memory.set_handed(&uid, Some(handed));
+    fn keep_handed(&self, shared: &Shared, index: usize, handed: Handed) {
+        shared.memory.set_handed(self.uid(index), Some(handed));
     }
 
-    pub(super) fn finish_starts(
-        &mut self,
-        shared: &Shared,
-        key: &AccountKey,
-        server: &Server,
-        account: &AccountName,
-    ) {
-        let roles: Vec<String> = self.account_roles(server).unwrap_or_default().into_keys().collect();
+    fn uid(&self, index: usize) -> &str {
+        self.gathered.sessions[index].session.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// The server shows the access that starting sessions ask for.
+    pub(super) fn finish_starts(&mut self, on: Place<'_>) {
+        let roles = self.role_names(on.server);
         for index in self.starts() {
-            let Some(life) = self.life(index).cloned() else { continue };
+            let Some(life) = self.life(index) else { continue };
             let started = Timestamp::now();
             let expires_at = life.ttl.and_then(|ttl| super::lifecycle::plus(started, ttl));
-            let session = Arc::clone(&self.gathered.sessions[index].session);
-            let mut active =
-                active(shared, &session, server, account, &life, &roles, Some(started), expires_at);
-            self.add_permissions(index, &mut active);
+            let active = self.active(on, index, life, &roles, Some(started), expires_at);
             self.outcomes[index] = Some(Outcome::Active(active));
         }
-        self.note_account(key, AccountPhase::Enabled, &roles, None);
+        self.note_account(on.key, AccountPhase::Enabled, &roles, None);
     }
 
-    /// Live sessions: their credentials are renewed when it is time, and their status follows.
-    pub(super) async fn keep_lives(
-        &mut self,
-        shared: &Shared,
-        key: &AccountKey,
-        server: Option<&Server>,
-        trouble: Option<&Obstacle>,
-    ) -> Result<(), Failed> {
-        let (Some(server), Some(account)) = (server, self.gathered.account.clone()) else { return Ok(()) };
-        let roles: Vec<String> = self.account_roles(server).unwrap_or_default().into_keys().collect();
+    /// Live sessions: their credentials are renewed when it is time, unless that would do no good, and their status
+    /// follows. `trouble`: what is wrong although they have access.
+    pub(super) async fn keep_lives(&mut self, on: Place<'_>, trouble: Option<&Obstacle>, renew: bool) {
+        let roles = self.role_names(on.server);
         for index in self.lives() {
             let Some(life) = self.life(index).cloned() else { continue };
-            let session = Arc::clone(&self.gathered.sessions[index].session);
-            let uid = session.metadata.uid.clone().unwrap_or_default();
-            if trouble.is_none() {
-                let mut handed = shared.memory.handed(&uid);
-                if handed.is_none()
-                    && let Some((known, _)) = credentials::recall(shared, &session, server, self.now).await?
-                {
-                    shared.memory.set_handed(&uid, Some(known.clone()));
-                    handed = Some(known);
-                }
-                let due = handed
-                    .as_ref()
-                    .is_none_or(|handed| handed.renew_at(life.expires_at).is_some_and(|at| at <= self.now));
-                if due {
-                    let password = shared.memory.password(key);
-                    let made = credentials::hand_out(
-                        shared,
-                        &session,
-                        server,
-                        &account,
-                        password.as_ref(),
-                        life.expires_at,
-                        self.now,
-                    )
-                    .await;
-                    match made {
-                        Ok(handed) => self.keep_handed(shared, index, handed),
-                        Err(Failure::Api(error)) => return Err(error.into()),
-                        Err(Failure::Obstacle(obstacle)) => {
-                            self.outcomes[index] = Some(self.still_active(
-                                index,
-                                shared,
-                                &session,
-                                server,
-                                &account,
-                                &life,
-                                &roles,
-                                Some(&obstacle),
-                            ));
-                            self.retry = true;
-                            continue;
-                        }
-                    }
-                }
-            }
-            self.outcomes[index] =
-                Some(self.still_active(index, shared, &session, server, &account, &life, &roles, trouble));
+            self.mark_again(on, index).await;
+            let renewed = if renew { self.renew(on, index, life.expires_at).await } else { Ok(()) };
+            self.retry |= renewed.is_err();
+            let session = &self.gathered.sessions[index].session;
+            let started = session.status.as_ref().and_then(|status| status.started_at.as_ref());
+            let started = started.map(|at| at.0);
+            let mut active = self.active(on, index, &life, &roles, started, life.expires_at);
+            active.trouble = trouble.cloned().or(renewed.err());
+            self.outcomes[index] = Some(Outcome::Active(active));
         }
         if !self.lives().is_empty() && trouble.is_none() {
-            self.note_account(key, AccountPhase::Enabled, &roles, None);
+            self.note_account(on.key, AccountPhase::Enabled, &roles, None);
         }
-        Ok(())
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one sentence about one session")]
-    pub(super) fn still_active(
+    /// Somebody took the finalizer off a session that has access: it gets it back.
+    async fn mark_again(&mut self, on: Place<'_>, index: usize) {
+        let item = &mut self.gathered.sessions[index];
+        if item.touched {
+            return;
+        }
+        match mark(on, &item.session).await {
+            Ok(Some(session)) => item.mark(session),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(account = %on.key, %error, "a session could not be marked again");
+                self.retry = true;
+            }
+        }
+    }
+
+    /// Makes the credentials of a live session anew when it is time, or when they are not there any more.
+    async fn renew(
         &self,
+        on: Place<'_>,
         index: usize,
-        shared: &Shared,
-        session: &DatabaseSession,
-        server: &Server,
-        account: &AccountName,
-        life: &Life,
-        roles: &[String],
-        trouble: Option<&Obstacle>,
-    ) -> Outcome {
-        let started = session.status.as_ref().and_then(|status| status.started_at.as_ref()).map(|at| at.0);
-        let mut active = active(shared, session, server, account, life, roles, started, life.expires_at);
-        self.add_permissions(index, &mut active);
-        active.trouble = trouble.cloned();
-        Outcome::Active(active)
-    }
-
-    /// One password serves all sessions of an account: the Secrets of those that stay follow its change.
-    pub(super) async fn renew_shared_password(
-        &mut self,
-        shared: &Shared,
-        server: &Server,
-        account: &AccountName,
-        password: &Password,
-    ) -> Result<(), Failed> {
-        let Password::New(new) = password else { return Ok(()) };
-        for index in self.lives() {
-            let session = Arc::clone(&self.gathered.sessions[index].session);
-            match credentials::hand_out(shared, &session, server, account, Some(new), None, self.now).await {
-                Ok(handed) => self.keep_handed(shared, index, handed),
-                Err(Failure::Api(error)) => return Err(error.into()),
-                // The session keeps its access and is told when it is looked at again.
-                Err(Failure::Obstacle(_)) => self.retry = true,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), Obstacle> {
+        let Place { shared, key, server, account } = on;
+        let session = &self.gathered.sessions[index].session;
+        let password = shared.memory.password(key);
+        let mut handed = shared.memory.handed(self.uid(index));
+        if handed.is_none() {
+            let recalled = credentials::recall(shared, session, server, self.now).await;
+            let recalled =
+                recalled.map_err(|error| Obstacle::of_api("reading the session's Secret", &error))?;
+            let is_right = |text: Option<&SecretString>| match (text, &password) {
+                (Some(text), Some(password)) => text.expose_secret() == password.expose_secret(),
+                _ => true,
+            };
+            if let Some((known, _)) = recalled.filter(|(_, text)| is_right(text.as_ref())) {
+                self.keep_handed(shared, index, known.clone());
+                handed = Some(known);
+            }
+        }
+        if handed.is_some_and(|handed| handed.renew_at(expires_at).is_none_or(|at| at > self.now)) {
+            return Ok(());
+        }
+        let made =
+            credentials::hand_out(shared, session, server, account, password.as_ref(), expires_at, self.now)
+                .await;
+        match made {
+            Ok(handed) => self.keep_handed(shared, index, handed),
+            Err(obstacle) => {
+                shared.memory.set_handed(self.uid(index), None);
+                return Err(obstacle);
             }
         }
         Ok(())
+    }
+
+    /// One password serves all sessions of an account: the Secrets of those that stay follow its change. One that
+    /// cannot be written is tried again, and told of, with whatever else is due for live sessions.
+    pub(super) async fn renew_shared_password(&self, on: Place<'_>, password: &Password) {
+        let Place { shared, server, account, .. } = on;
+        let Password::New(new) = password else { return };
+        for index in self.lives() {
+            let session = &self.gathered.sessions[index].session;
+            let made =
+                credentials::hand_out(shared, session, server, account, Some(new), None, self.now).await;
+            shared.memory.set_handed(self.uid(index), made.ok());
+        }
     }
 
     /// The access of these sessions is gone: their credentials follow.
-    pub(super) async fn finish_ends(
-        &mut self,
-        shared: &Shared,
-        server: &Server,
-        applied: &Applied,
-        key: &AccountKey,
-    ) -> Result<(), Failed> {
+    pub(super) async fn finish_ends(&mut self, on: Place<'_>, applied: &Applied) {
+        let Place { shared, key, server, .. } = on;
         for index in self.ends() {
             let Verdict::End(ending) = self.gathered.sessions[index].verdict.clone() else { continue };
             let session = Arc::clone(&self.gathered.sessions[index].session);
             let listed =
                 session.status.as_ref().is_some_and(|status| status.credentials_secret_ref.is_some());
-            if listed || !matches!(server.issuer, Issuer::None) {
-                take_back(shared, &session).await?;
+            let taken_back = if listed || !matches!(server.issuer, Issuer::None) {
+                take_back(shared, &session).await
             } else {
-                shared.memory.set_handed(session.metadata.uid.as_deref().unwrap_or_default(), None);
-            }
+                shared.memory.set_handed(self.uid(index), None);
+                Ok(())
+            };
             if let Some(why) = &applied.kept_because {
                 let note = format!("{} on {} is disabled, not dropped: {why}", key.username, key.admin);
                 shared
@@ -237,14 +198,73 @@ impl Round {
                     .event(&*session, Severity::Warning, reasons::ACCOUNT_KEPT, "Drop", &note)
                     .await;
             }
-            self.outcomes[index] = Some(outcome_of_end(&ending, None));
+            self.outcomes[index] = Some(match taken_back {
+                Ok(()) => outcome_of_end(&ending, None),
+                Err(error) => {
+                    self.retry = true;
+                    held(ending, &Obstacle::of_api("deleting the session's Secret", &error))
+                }
+            });
         }
-        Ok(())
+    }
+
+    fn role_names(&self, server: &Server) -> Vec<String> {
+        self.account_roles(server).unwrap_or_default().into_keys().collect()
+    }
+
+    /// What is told of a session that has access.
+    fn active(
+        &self,
+        on: Place<'_>,
+        index: usize,
+        life: &Life,
+        roles: &[String],
+        started_at: Option<Timestamp>,
+        expires_at: Option<Timestamp>,
+    ) -> Active {
+        let session = &self.gathered.sessions[index].session;
+        let told = session.status.clone().unwrap_or_default();
+        // What is not known here was handed out by an operator before this one.
+        let handed = on.shared.memory.handed(self.uid(index)).unwrap_or_else(|| Handed {
+            secret: told.credentials_secret_ref.map(|secret| secret.name),
+            certificate: told.certificate.map(|pem| String::from_utf8_lossy(&pem.0).into_owned()),
+            ..Handed::default()
+        });
+        let mut active = Active {
+            username: on.account.to_string(),
+            db_roles: roles.to_vec(),
+            mode: api_mode(&life.grant),
+            started_at,
+            expires_at,
+            secret: handed.secret,
+            certificate: handed.certificate,
+            connection: Some(Connection {
+                host: on.server.binding.host.clone(),
+                port: on.server.binding.port,
+                database: session.spec.database_name.clone(),
+            }),
+            ..Active::default()
+        };
+        self.add_permissions(index, &mut active);
+        active
     }
 }
 
+impl Item {
+    /// The session as it is with the finalizer.
+    fn mark(&mut self, session: DatabaseSession) {
+        self.session = Arc::new(session);
+        self.touched = true;
+    }
+}
+
+async fn mark(on: Place<'_>, session: &DatabaseSession) -> kube::Result<Option<DatabaseSession>> {
+    let annotations = json!({ USERNAME_ANNOTATION: &*on.key.username });
+    on.shared.objects.add_finalizer(on.shared, session, ACCOUNT_FINALIZER, annotations).await
+}
+
 /// Takes the credentials of a session back, and forgets them.
-pub(super) async fn take_back(shared: &Shared, session: &DatabaseSession) -> Result<(), Failed> {
+pub(super) async fn take_back(shared: &Shared, session: &DatabaseSession) -> kube::Result<()> {
     let uid = session.metadata.uid.as_deref().unwrap_or_default();
     credentials::take_back(shared, session, shared.memory.handed(uid).as_ref()).await?;
     shared.memory.set_handed(uid, None);
@@ -273,38 +293,5 @@ pub(super) fn next_look(
         }
         Outcome::Waiting(_) => deadline(session, timed, now).map(|at| (at, Lane::Normal)),
         _ => None,
-    }
-}
-
-#[allow(clippy::too_many_arguments, reason = "one sentence about one session")]
-fn active(
-    shared: &Shared,
-    session: &DatabaseSession,
-    server: &Server,
-    account: &AccountName,
-    life: &Life,
-    roles: &[String],
-    started_at: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
-) -> Active {
-    let handed =
-        session.metadata.uid.as_deref().and_then(|uid| shared.memory.handed(uid)).unwrap_or_default();
-    Active {
-        username: account.to_string(),
-        db_roles: roles.to_vec(),
-        mode: api_mode(&life.grant),
-        started_at,
-        expires_at,
-        secret: handed.secret,
-        certificate: handed.certificate,
-        connection: Some(Connection {
-            host: server.binding.host.clone(),
-            port: server.binding.port,
-            database: session.spec.database_name.clone(),
-        }),
-        permissions: BTreeMap::new(),
-        complete: false,
-        trouble: None,
-        incomplete: None,
     }
 }

@@ -104,11 +104,31 @@ impl Obstacle {
     pub fn passing(reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self { reason: reason.into(), message: message.into(), stalled: false }
     }
+
+    /// What the API server answered to something that was attempted.
+    pub fn of_api(attempted: &str, error: &kube::Error) -> Self {
+        let (answer, stalled) = match error {
+            // Too early, in conflict, too often: the others of these codes say no, and will say no again.
+            kube::Error::Api(status) => (
+                status.message.clone(),
+                (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 425 | 429),
+            ),
+            error => (error.to_string(), false),
+        };
+        let message = format!("{attempted} failed: the API server answered: {answer}");
+        Self { reason: reasons::API_REFUSED.to_owned(), message, stalled }
+    }
 }
 
 impl From<&Blocked> for Obstacle {
     fn from(blocked: &Blocked) -> Self {
         Self::stalled(blocked.reason, blocked.message.clone())
+    }
+}
+
+impl From<&rolecall_engine::Refusal> for Obstacle {
+    fn from(refusal: &rolecall_engine::Refusal) -> Self {
+        Self::stalled(refusal.reason.as_str(), refusal.message.clone())
     }
 }
 

@@ -82,12 +82,16 @@ impl Memory {
         };
     }
 
-    /// The live accounts on a server that a census shows otherwise than they were left, or not at all.
-    pub fn drifted(&self, admin: &ObjectKey, census: &Census) -> Vec<AccountKey> {
+    /// The live accounts on a server that a census shows otherwise than they were left, or not at all, or without the
+    /// record of `owner_uid`.
+    pub fn drifted(&self, admin: &ObjectKey, census: &Census, owner_uid: &str) -> Vec<AccountKey> {
         let shown: HashMap<&str, &CensusEntry> =
             census.accounts.iter().map(|entry| (entry.account.as_str(), entry)).collect();
         let as_left = |key: &AccountKey, left: u64| {
-            shown.get(&*key.username).is_some_and(|entry| entry.enabled && hash(&entry.memberships) == left)
+            shown.get(&*key.username).is_some_and(|entry| {
+                let ours = entry.owner.as_ref().is_some_and(|owner| owner.uid == owner_uid);
+                ours && entry.enabled && hash(&entry.memberships) == left
+            })
         };
         locked(&self.left_with)
             .iter()
@@ -143,7 +147,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use rolecall_engine::AccountName;
+    use rolecall_engine::{AccountName, Owner};
 
     use super::*;
 
@@ -155,7 +159,7 @@ mod tests {
     fn entry(username: &str, enabled: bool, roles: &[&str]) -> CensusEntry {
         CensusEntry {
             account: AccountName::new(username).unwrap(),
-            owner: None,
+            owner: Some(Owner { uid: "us".into(), admin: String::new(), cluster: String::new() }),
             enabled,
             backends: 0,
             memberships: roles.iter().map(|&role| role.to_owned()).collect(),
@@ -165,7 +169,7 @@ mod tests {
     #[test]
     fn an_account_drifts_when_it_is_not_as_it_was_left() {
         let memory = Memory::default();
-        for username in ["as-left", "closed", "gone", "more", "ended"] {
+        for username in ["as-left", "closed", "gone", "more", "no-record", "ended"] {
             memory.leave(&key(username), Some(&BTreeSet::from(["reader".to_owned()])));
         }
         memory.leave(&key("ended"), None);
@@ -173,10 +177,11 @@ mod tests {
             entry("as-left", true, &["reader"]),
             entry("closed", false, &[]),
             entry("more", true, &["reader", "writer"]),
+            CensusEntry { owner: None, ..entry("no-record", true, &["reader"]) },
             entry("ended", false, &[]),
             entry("never-ours", true, &["writer"]),
         ];
-        let drifted = memory.drifted(&key("").admin, &Census { accounts });
-        assert_eq!(drifted, ["closed", "gone", "more"].map(key));
+        let drifted = memory.drifted(&key("").admin, &Census { accounts }, "us");
+        assert_eq!(drifted, ["closed", "gone", "more", "no-record"].map(key));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rolecall_api::{DatabaseAdmin, Deletion, reasons};
 
+use super::carry_out::{Attempt, Place};
 use super::gather::{Gathered, Item};
 use super::handing::take_back;
 use super::lifecycle::{Ending, Life, Next, Obstacle, Verdict, give_up, phase};
@@ -82,6 +83,8 @@ impl Round {
             return Ok(());
         }
         let state = match self.gathered.server.clone() {
+            // Nobody is there who could say when it may be touched.
+            Some(state) if state.retain && self.gathered.admin.is_none() => State::default(),
             Some(state) => state,
             None if self.gathered.admin.is_some() => {
                 // Its reconciler is on the way and wakes this account when it knows more.
@@ -98,15 +101,18 @@ impl Round {
             if let Some(server) = &state.server {
                 self.want_sets(shared, key, server);
             }
-            self.keep_lives(shared, key, state.server.as_deref(), None).await?;
+            if let (Some(server), Some(account)) = (&state.server, &self.gathered.account.clone()) {
+                self.keep_lives(Place { shared, key, server, account }, None, true).await;
+            }
             return Ok(());
         }
         // The obstacle to everything is a server that is missing.
         let (Some(server), Some(account)) = (state.server, self.gathered.account.clone()) else {
             return Ok(());
         };
+        let on = Place { shared, key, server: &server, account: &account };
         for _ in 0..ATTEMPTS {
-            if self.attempt(shared, key, &server, &account).await? {
+            if self.attempt(on).await? == Attempt::Finished {
                 return Ok(());
             }
         }
@@ -239,20 +245,18 @@ impl Round {
         key: &AccountKey,
         obstacle: &Obstacle,
     ) -> Result<(), Failed> {
-        let given_up = given_up(self.gathered.admin.as_deref(), shared.settings.teardown_deadline, self.now);
+        let given_up = given_up(
+            self.gathered.admin.as_deref(),
+            self.gathered.server.as_ref(),
+            shared.settings.teardown_deadline,
+            self.now,
+        );
         for index in self.ends() {
             let Verdict::End(ending) = self.gathered.sessions[index].verdict.clone() else { continue };
             let session = Arc::clone(&self.gathered.sessions[index].session);
             match given_up {
                 GivenUp::No => {
-                    let reason = ending.reason;
-                    self.outcomes[index] = Some(match ending.next {
-                        // It never became Active: it keeps waiting, and what may be there is closed later.
-                        Next::Pending(obstacle) | Next::Again(obstacle) if reason.is_none() => {
-                            Outcome::Waiting(obstacle)
-                        }
-                        _ => Outcome::Ending { reason, obstacle: obstacle.clone() },
-                    });
+                    self.outcomes[index] = Some(held(ending, obstacle));
                     self.retry = true;
                 }
                 GivenUp::Abandoned => {
@@ -297,6 +301,16 @@ impl Round {
     }
 }
 
+/// What follows for a session whose access should end and is not gone yet.
+pub(super) fn held(ending: Ending, obstacle: &Obstacle) -> Outcome {
+    let reason = ending.reason;
+    match ending.next {
+        // It never became Active: it keeps waiting, and what may be there is closed later.
+        Next::Pending(obstacle) | Next::Again(obstacle) if reason.is_none() => Outcome::Waiting(obstacle),
+        _ => Outcome::Ending { reason, obstacle: obstacle.clone() },
+    }
+}
+
 /// Is ending accesses on a server given up?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum GivenUp {
@@ -306,10 +320,22 @@ enum GivenUp {
     Abandoned,
 }
 
-fn given_up(admin: Option<&DatabaseAdmin>, deadline: std::time::Duration, now: Timestamp) -> GivenUp {
-    let Some(admin) = admin else { return GivenUp::Abandoned };
-    let Some(deleted) = &admin.metadata.deletion_timestamp else { return GivenUp::No };
-    match super::lifecycle::plus(deleted.0, deadline) {
+fn given_up(
+    admin: Option<&DatabaseAdmin>,
+    server: Option<&State>,
+    deadline: std::time::Duration,
+    now: Timestamp,
+) -> GivenUp {
+    let since = match admin {
+        Some(admin) => admin.metadata.deletion_timestamp.as_ref().map(|deleted| deleted.0),
+        // While its server is known, its reconciler says since when, or is about to.
+        None => match server.filter(|state| state.server.is_some() && !state.retain) {
+            Some(state) => state.gone_since,
+            None => return GivenUp::Abandoned,
+        },
+    };
+    let Some(since) = since else { return GivenUp::No };
+    match super::lifecycle::plus(since, deadline) {
         Some(end) if end <= now => GivenUp::Abandoned,
         _ => GivenUp::No,
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
-use rolecall_api::{DatabaseAdmin, Endpoint, MissingDbRoles, ObjectCounts, Orphans, reasons};
+use rolecall_api::{DatabaseAdmin, Deletion, Endpoint, MissingDbRoles, ObjectCounts, Orphans, reasons};
 use rolecall_engine::{Census, CensusEntry, Class, Finding, Needs, Probe, Reason};
 
 pub use connect::unsupported;
@@ -34,13 +34,7 @@ use status::Seen;
 /// What the API server refused. What the server refuses is reported on the object and looked at again.
 pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed> {
     let Some(admin) = shared.world().admin(key) else {
-        shared.sets.forget_server(key);
-        shared.watches.forget_server(key);
-        shared.memory.forget_server(key);
-        if let Some(server) = shared.servers.remove(key).and_then(|state| state.server) {
-            server.engine.close().await;
-        }
-        return Ok(Done::nothing());
+        return Ok(teardown::without_admin(shared, key, Timestamp::now()).await);
     };
     let deleted = admin.metadata.deletion_timestamp.is_some();
     let now = Timestamp::now();
@@ -96,7 +90,12 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
     let mut seen = Seen {
         objects,
         crowded: found.crowded,
-        state: State { server: before.server.clone(), verified: before.verified, ..State::default() },
+        state: State {
+            server: before.server.clone(),
+            verified: before.verified,
+            retain: admin.spec.suspend || admin.spec.deletion == Deletion::Retain,
+            ..State::default()
+        },
         ..Seen::default()
     };
     let server = match connect::read(shared, admin, before.server.as_ref(), now).await {
@@ -126,8 +125,16 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             Some(Obstacle::passing(reasons::PENDING, format!("the API server refused: {error}")));
         return seen;
     }
+    if let Some(old) = before.server.as_ref().filter(|old| old.endpoint != server.endpoint)
+        && let Err(obstacle) = starts_nothing_more(shared, key, &before, old).await
+    {
+        seen.state.obstacle = Some(obstacle);
+        seen.fall_back(Some(old)).await;
+        return seen;
+    }
     match server.engine.probe(&needs).await {
         Ok(probe) => {
+            let live = shared.world().sessions_of_admin(key).any(|session| is_touched(session));
             if let Some(obstacle) = moved(admin, &server, &probe, live) {
                 seen.state.obstacle = Some(obstacle);
                 seen.probe = None;
@@ -165,7 +172,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             // Asked for after the server: what was enabled then had its session marked before.
             let explained = explained(shared, key);
             seen.counts = Some(status::count(&census, &server.owner.uid, &explained));
-            seen.drifted = shared.memory.drifted(key, &census);
+            seen.drifted = shared.memory.drifted(key, &census, &server.owner.uid);
             if admin.spec.orphans == Orphans::Disable {
                 seen.orphans = orphans(key, &census, &server.owner.uid, &explained);
             }
@@ -173,6 +180,24 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
         Err(error) => tracing::warn!(admin = %key, %error, "the accounts could not be counted"),
     }
     seen
+}
+
+/// Sees to it that no access starts on the server that is used now, which may be left: whoever looks from now on waits,
+/// and who looked before has come to an end.
+async fn starts_nothing_more(
+    shared: &Shared,
+    key: &ObjectKey,
+    before: &State,
+    old: &Server,
+) -> Result<(), Obstacle> {
+    let message =
+        format!("uri or adminUser.name changed; {} is looked at before sessions start", old.endpoint.uri);
+    let obstacle = Obstacle::passing(reasons::PENDING, message);
+    if before.obstacle.is_none() {
+        shared.servers.put(key, State { obstacle: Some(obstacle.clone()), ..before.clone() });
+    }
+    tracing::debug!(admin = %key, "another server is named; waiting for looks at accounts that are under way");
+    teardown::looks_at_accounts_end(shared, key).await.then_some(()).ok_or(obstacle)
 }
 
 /// Did the address or the admin user change to another server while accounts are enabled on this one?
@@ -201,13 +226,16 @@ fn blocking(probe: &Probe) -> Option<Obstacle> {
 }
 
 /// What object permissions lack is found when they are granted, not by a probe.
-fn with_objects(mut probe: Probe, lacking: Vec<String>) -> Probe {
-    let reason = Reason::MissingObjectPrivileges;
-    let findings = lacking.into_iter().map(|message| Finding { reason, object: String::new(), message });
+fn with_objects(mut probe: Probe, lacking: Vec<Finding>) -> Probe {
     // What keeps whole sessions from starting is told first, as in any probe.
-    let first = [Reason::MissingCreateRole, Reason::MissingAdminOption, Reason::MissingConnect];
+    let first = [
+        Reason::MissingCreateRole,
+        Reason::MissingAdminOption,
+        Reason::MissingConnect,
+        Reason::MissingMongoPrivileges,
+    ];
     let at = probe.findings.partition_point(|finding| first.contains(&finding.reason));
-    probe.findings.splice(at..at, findings);
+    probe.findings.splice(at..at, lacking);
     probe
 }
 

@@ -3,6 +3,7 @@
 //! The sessions end by themselves once the deletion shows; this waits for them, sweeps what no session accounts for,
 //! and lets the object go. After the teardown deadline it goes whatever is left, with an event that names it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +14,18 @@ use rolecall_engine::{AccountName, Applied, Class, Desired, Want, plan};
 
 use super::status::Seen;
 use crate::Shared;
-use crate::account::lifecycle::{is_touched, plus};
+use crate::account::lifecycle::{Obstacle, is_touched, plus};
 use crate::objects::Severity;
 use crate::permissions;
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
-use crate::servers::Server;
+use crate::servers::{Server, State};
 use crate::world::{ObjectKey, Work};
 
-/// How soon the sessions are counted again.
-const AGAIN: Duration = Duration::from_millis(500);
+/// How soon the sessions are counted again, at first and at last.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// How long looks at accounts are waited for. One that takes longer has a server that hangs.
+const LOOKS_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn tear_down(
     shared: &Shared,
@@ -35,13 +38,13 @@ pub(super) async fn tear_down(
     if !holds {
         return Ok(Done::nothing());
     }
-    let deadline = admin
-        .metadata
-        .deletion_timestamp
-        .as_ref()
-        .and_then(|deleted| plus(deleted.0, shared.settings.teardown_deadline))
-        .unwrap_or(Timestamp::MAX);
+    let deleted = admin.metadata.deletion_timestamp.as_ref().map_or(now, |deleted| deleted.0);
+    let deadline = plus(deleted, shared.settings.teardown_deadline).unwrap_or(Timestamp::MAX);
     let late = deadline <= now;
+    // One that began before the deletion showed may be about to start an access.
+    if !looks_at_accounts_end(shared, key).await {
+        return Ok(Done { retry: true, ..Done::nothing() });
+    }
     let waiting = {
         let world = shared.world();
         for account in world.accounts_of_admin(key) {
@@ -50,7 +53,7 @@ pub(super) async fn tear_down(
         world.sessions_of_admin(key).filter(|session| is_touched(session)).count()
     };
     if waiting > 0 {
-        return Ok(Done { at: plus(now, AGAIN).map(|at| (at, Lane::Normal)), retry: false });
+        return Ok(Done { at: plus(now, again(deleted, now)).map(|at| (at, Lane::Normal)), retry: false });
     }
     let server = seen.state.server.as_ref().filter(|_| !seen.state.unreachable && !admin.spec.suspend);
     let left = match (admin.spec.deletion, server) {
@@ -60,7 +63,7 @@ pub(super) async fn tear_down(
         (Deletion::Revoke, None) if admin.status.as_ref().is_none_or(|status| status.endpoint.is_none()) => {
             Ok(())
         }
-        (Deletion::Revoke, None) => Err("the server does not answer".to_owned()),
+        (Deletion::Revoke, None) => Err(Unswept::NoServer),
     };
     if let Err(why) = left {
         if !late {
@@ -71,25 +74,86 @@ pub(super) async fn tear_down(
             rolecall_engine::MARKER
         );
         shared.objects.event(&**admin, Severity::Warning, reasons::ABANDONED, "TearDown", &note).await;
-        tracing::warn!(admin = %key, why, "abandoned");
+        tracing::warn!(admin = %key, %why, "abandoned");
     }
     let newest = shared.world().admin(key).unwrap_or_else(|| Arc::clone(admin));
     shared.objects.remove_finalizer(shared, &*newest, TEARDOWN_FINALIZER, serde_json::json!({})).await?;
     Ok(Done::nothing())
 }
 
+/// The longer it takes already, the later it is looked at again.
+fn again(since: Timestamp, now: Timestamp) -> Duration {
+    let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    (passed / 4).clamp(AGAIN.0, AGAIN.1)
+}
+
+/// Waits until the looks at the accounts of this server that are under way have come to their end. Those that begin
+/// later see what the caller has seen. False: one goes on.
+pub(super) async fn looks_at_accounts_end(shared: &Shared, key: &ObjectKey) -> bool {
+    let looks = shared.queue.finished(|work| matches!(work, Work::Account(account) if account.admin == *key));
+    tokio::time::timeout(LOOKS_PATIENCE, looks).await.is_ok()
+}
+
+/// The DatabaseAdmin is gone. Where somebody took its finalizer off before its accounts were torn down, its server is
+/// kept, so that accesses still end: until they have, but no longer than a teardown is tried.
+pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timestamp) -> Done {
+    shared.sets.forget_server(key);
+    shared.watches.forget_server(key);
+    shared.memory.forget_server(key);
+    let accounts = {
+        let world = shared.world();
+        let waits = world.sessions_of_admin(key).any(|session| is_touched(session));
+        if waits { world.accounts_of_admin(key) } else { BTreeSet::new() }
+    };
+    let kept = shared.servers.get(key).filter(|state| !accounts.is_empty() && !state.retain);
+    let mut done = Done::nothing();
+    if let Some((state, server)) = kept.and_then(|state| state.server.clone().map(|server| (state, server)))
+        && let since = state.gone_since.unwrap_or(now)
+        && let Some(deadline) = plus(since, shared.settings.teardown_deadline).filter(|at| now < *at)
+    {
+        if state.gone_since.is_none() {
+            tracing::warn!(admin = %key, "it is gone though accounts were not torn down; ending what is left");
+        }
+        let message = "there is no DatabaseAdmin of that name any more; its accounts are torn down";
+        let answer = server.engine.census().await;
+        let state = State {
+            obstacle: Some(Obstacle::stalled(reasons::DATABASE_NOT_FOUND, message)),
+            unreachable: answer.is_err_and(|error| error.class == Class::Unreachable),
+            gone_since: Some(since),
+            ..state
+        };
+        shared.servers.put(key, state);
+        done.at_earliest(plus(now, again(since, now)).map(|at| (at.min(deadline), Lane::Normal)));
+    } else if let Some(server) = shared.servers.remove(key).and_then(|state| state.server) {
+        server.engine.close().await;
+    }
+    for account in accounts {
+        shared.queue.add(Work::Account(account), Lane::Urgent);
+    }
+    done
+}
+
 /// Disables every account that carries our record and can still log in, though no session accounts for it, and drops
 /// the permission sets.
-async fn sweep(server: &Server, key: &ObjectKey) -> Result<(), String> {
-    let census = server.engine.census().await.map_err(|error| error.to_string())?;
+async fn sweep(server: &Server, key: &ObjectKey) -> Result<(), Unswept> {
+    let census = server.engine.census().await?;
     for entry in census.accounts {
         let ours = entry.owner.as_ref().is_some_and(|owner| owner.uid == server.owner.uid);
         if ours && (entry.enabled || entry.backends > 0) {
             tracing::info!(admin = %key, account = %entry.account, "disabling an account that no session accounts for");
-            end_account(server, entry.account, false).await.map_err(|error| error.to_string())?;
+            end_account(server, entry.account, false).await?;
         }
     }
-    permissions::drop_all(server).await.map_err(|error| error.to_string())
+    Ok(permissions::drop_all(server).await?)
+}
+
+/// Why a server was not swept.
+#[derive(Debug, thiserror::Error)]
+enum Unswept {
+    #[error("the server does not answer")]
+    NoServer,
+    #[error(transparent)]
+    Engine(#[from] rolecall_engine::Error),
 }
 
 /// Ends an account without any session: it is disabled, and dropped where that is wanted and possible.
@@ -105,7 +169,7 @@ pub async fn end_account(
     let desired =
         Desired { account, owner: server.owner.clone(), session_database: None, want: Want::Ended { drop } };
     let observed = server.engine.observe(&desired.query()).await?;
-    if let Err(refusal) = plan::check_ended(&desired, &observed) {
+    if let Err(refusal) = plan::check_ended(&desired, &observed, true) {
         return Err(rolecall_engine::Error {
             class: Class::Refused,
             reason: refusal.reason,

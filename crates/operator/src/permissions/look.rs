@@ -148,6 +148,7 @@ impl Look<'_> {
                 let end = Plan::Adjust(Adjust {
                     account,
                     owner_uid: server.owner.uid.clone(),
+                    record: None,
                     session_database: Some(key.database.to_string()),
                     create_roles: Vec::new(),
                     revoke: Vec::new(),

@@ -1,0 +1,62 @@
+//! The API server goes and comes back while accesses start and end.
+
+use anyhow::Result;
+use k8s_openapi::api::core::v1::Secret;
+use rolecall_api::{DatabaseAdmin, DatabaseSession, EndReason};
+use rolecall_tests::{Account, Network, World};
+use serde_json::json;
+
+/// A world whose operator reaches the API server through a network that can fail.
+async fn world() -> Result<(World, Network)> {
+    let mut world = World::builder().without_operator().start().await?;
+    let network = Network::to_api_server().await?;
+    let operator = world.operator_behind(&network, &[]).await?;
+    operator.ready().await?;
+    world.operator = Some(operator);
+    Ok((world, network))
+}
+
+#[tokio::test]
+async fn a_ttl_that_runs_out_while_the_api_server_is_silent_counts() -> Result<()> {
+    let (world, network) = world().await?;
+    world.session("alice-orders", json!({"ttl": "5s"})).await?;
+    world.active("alice-orders").await?;
+    network.silence();
+    world.account_until("disabled", |account| account.is_some_and(Account::is_disabled)).await?;
+    network.mend();
+    world.ended("alice-orders", EndReason::Expired).await?;
+    world.gone::<Secret>("alice-orders").await
+}
+
+#[tokio::test]
+async fn what_was_changed_while_the_api_server_was_away_is_done_when_it_is_back() -> Result<()> {
+    let (world, network) = world().await?;
+    world.session("before", json!({})).await?;
+    world.active("before").await?;
+    network.cut();
+    world.delete::<DatabaseSession>("before").await?;
+    world.user("bob", json!({})).await?;
+    world.session("meanwhile", json!({"user": "bob"})).await?;
+    network.mend();
+    world.gone::<DatabaseSession>("before").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    world.active("meanwhile").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_access_ends_though_its_database_admin_was_removed_by_force() -> Result<()> {
+    let (world, network) = world().await?;
+    world.session("standing", json!({})).await?;
+    world.session("timed", json!({"ttl": "1h", "databaseName": "app2"})).await?;
+    world.active("standing").await?;
+    world.active("timed").await?;
+    network.cut();
+    world.patch::<DatabaseAdmin>("orders", json!({"metadata": {"finalizers": null}})).await?;
+    world.delete_and_wait::<DatabaseAdmin>("orders").await?;
+    network.mend();
+    world.ended("timed", EndReason::DatabaseRemoved).await?;
+    world.pending("standing", "DatabaseNotFound").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
