@@ -1,7 +1,12 @@
 //! The status of a DatabaseUser: does it hold its name, do its roles exist, which accounts has it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
-use rolecall_api::{AccountStatus, DatabaseUser, DatabaseUserStatus, Time, conditions, reasons};
+use kube::ResourceExt;
+use rolecall_api::{
+    AccountPhase, AccountStatus, DatabaseUser, DatabaseUserStatus, Time, conditions, reasons,
+};
 
 use crate::Shared;
 use crate::runtime::{Done, Failed};
@@ -16,7 +21,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     let (user, facts) = {
         let world = shared.world();
         let Some(user) = world.user(key) else {
-            shared.memory.forget_user(key);
+            shared.memory.forget_user(key, None);
             return Ok(Done::nothing());
         };
         let missing = |role: &&String| match world.role(&key.sibling(role)) {
@@ -27,7 +32,9 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
             username: world.username_of(&user),
             taken_by: world.username_taken_by(&user).and_then(|holder| holder.metadata.name.clone()),
             unresolved: user.spec.roles.iter().filter(missing).cloned().collect(),
+            databases: world.admins_in(&key.namespace).map(|admin| admin.name_any()).collect(),
         };
+        shared.memory.forget_user(key, Some(&facts.username));
         (user, facts)
     };
     let status = status(&user, &facts, shared.memory.reports_of(key), Timestamp::now());
@@ -42,6 +49,7 @@ struct Facts {
     username: String,
     taken_by: Option<String>,
     unresolved: Vec<String>,
+    databases: BTreeSet<String>,
 }
 
 fn status(
@@ -108,15 +116,56 @@ fn status(
     DatabaseUserStatus {
         observed_generation: generation,
         conditions: conditions::merge_transition_times(&before.conditions, list),
-        accounts: merge(before.accounts, reports),
+        accounts: accounts(before.accounts, reports, &facts.databases),
     }
 }
 
-/// Accounts that nobody looked at since the operator started keep the entry that they had.
-fn merge(before: Vec<AccountStatus>, reports: Vec<AccountStatus>) -> Vec<AccountStatus> {
-    let mut accounts: Vec<AccountStatus> =
-        before.into_iter().filter(|old| !reports.iter().any(|new| new.database == old.database)).collect();
-    accounts.extend(reports);
-    accounts.sort_by(|a, b| a.database.cmp(&b.database));
-    accounts
+/// One entry for each DatabaseAdmin that there is. Accounts that nobody looked at since the operator started keep the
+/// entry that they had. Where a user was made anew with another name while its old account can still be used, that one
+/// is told.
+fn accounts(
+    before: Vec<AccountStatus>,
+    reports: Vec<AccountStatus>,
+    databases: &BTreeSet<String>,
+) -> Vec<AccountStatus> {
+    let mut accounts: BTreeMap<String, AccountStatus> = BTreeMap::new();
+    let (enabled, others): (Vec<_>, Vec<_>) =
+        reports.into_iter().partition(|account| account.phase == AccountPhase::Enabled);
+    for account in enabled.into_iter().chain(others).chain(before) {
+        if databases.contains(&account.database) {
+            accounts.entry(account.database.clone()).or_insert(account);
+        }
+    }
+    accounts.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(database: &str, username: &str, phase: AccountPhase) -> AccountStatus {
+        AccountStatus {
+            database: database.into(),
+            username: username.into(),
+            phase,
+            ..AccountStatus::default()
+        }
+    }
+
+    #[test]
+    fn each_database_that_there_is_has_one_account_and_the_one_that_can_be_used_is_told() {
+        use AccountPhase::{Disabled, Dropped, Enabled};
+        let databases = ["a", "b", "c"].map(str::to_owned).into();
+        let before =
+            vec![account("a", "al", Disabled), account("b", "al", Disabled), account("gone", "al", Disabled)];
+        let reports = vec![
+            account("b", "alice", Dropped),
+            account("c", "alice", Disabled),
+            account("c", "al", Enabled),
+        ];
+        let told = accounts(before, reports, &databases);
+        let wanted =
+            [account("a", "al", Disabled), account("b", "alice", Dropped), account("c", "al", Enabled)];
+        assert_eq!(told, wanted);
+    }
 }

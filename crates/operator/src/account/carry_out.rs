@@ -9,7 +9,8 @@ use rolecall_engine::{AccountName, Applied, Class, Desired, OWN_ROLE_PREFIX, Obs
 use secrecy::{ExposeSecret, SecretString};
 
 use super::credentials;
-use super::lifecycle::{Obstacle, phase};
+use super::gather::Item;
+use super::lifecycle::{Ending, Next, Obstacle, Verdict, phase};
 use super::note::account_phase;
 use super::round::Round;
 use crate::runtime::Failed;
@@ -292,7 +293,8 @@ impl Round {
         let Some(roles) = self.account_roles(server) else { return Ok(None) };
         let mut credential = Credential::External;
         if matches!(server.issuer, Issuer::Password) {
-            *password = self.password(on, !lives.is_empty(), !ends.is_empty()).await?;
+            let one_ends = ends.into_iter().any(|index| self.may_know_password(on, index));
+            *password = self.password(on, !lives.is_empty(), one_ends).await?;
             credential = Credential::Password { set: password.verifier() };
         }
         let needed: Vec<usize> = lives.iter().chain(&starts).copied().collect();
@@ -314,6 +316,14 @@ impl Round {
             .iter()
             .filter_map(|index| self.gathered.sessions[*index].session.spec.database_name.clone())
             .collect()
+    }
+
+    /// Not where a start failed before it was handed anything: it is tried again, and would change the password each
+    /// time.
+    fn may_know_password(&self, on: Place<'_>, index: usize) -> bool {
+        let Item { session, verdict, .. } = &self.gathered.sessions[index];
+        let failed = matches!(verdict, Verdict::End(Ending { next: Next::Again(_), .. }));
+        !failed || on.shared.memory.handed(session.metadata.uid.as_deref().unwrap_or_default()).is_some()
     }
 
     /// The password of the account: new for a new account, whenever one of its sessions ends, and where the Secrets of

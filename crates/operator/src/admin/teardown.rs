@@ -99,7 +99,9 @@ pub(super) async fn looks_at_accounts_end(shared: &Shared, key: &ObjectKey) -> b
 pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timestamp) -> Done {
     shared.sets.forget_server(key);
     shared.watches.forget_server(key);
-    shared.memory.forget_server(key);
+    for user in shared.memory.forget_server(key) {
+        shared.queue.add(Work::User(user), Lane::Normal);
+    }
     let accounts = {
         let world = shared.world();
         let waits = world.sessions_of_admin(key).any(|session| is_touched(session));
