@@ -20,7 +20,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
-use crate::objects::{bounded, is_conflict};
+use crate::api::bounded;
+use crate::objects::is_conflict;
 
 const LEASE: &str = "rolecall-operator";
 /// How long a Lease holds without being renewed.

@@ -73,7 +73,7 @@ pub(super) async fn tear_down(
             "the server was not swept before the teardown deadline: {why}. Look for managed users ({}) there that can log in",
             rolecall_engine::MARKER
         );
-        shared.objects.event(&**admin, Severity::Warning, reasons::ABANDONED, "TearDown", &note).await;
+        shared.objects.event(&**admin, Severity::Warning, reasons::ABANDONED, "TearDown", &note);
         tracing::warn!(admin = %key, %why, "abandoned");
     }
     let newest = shared.world().admin(key).unwrap_or_else(|| Arc::clone(admin));
