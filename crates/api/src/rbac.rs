@@ -83,7 +83,8 @@ fn leader_election() -> Vec<Rule> {
 }
 
 fn view() -> Vec<Rule> {
-    let why = "Whoever may view a namespace sees who has access to its databases; no credentials are in these.";
+    let why =
+        "Whoever may view a namespace sees who has access to its databases; no credentials are in these.";
     vec![Rule::new(why, GROUP, plurals(), READ)]
 }
 

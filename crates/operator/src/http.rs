@@ -73,7 +73,8 @@ impl Health {
             return (StatusCode::OK, "waiting for the lead\n".to_owned());
         };
         let unlisted = self.unlisted().iter().cloned().collect::<Vec<_>>().join(", ");
-        let code = if since.elapsed() < FIRST_LIST { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let code =
+            if since.elapsed() < FIRST_LIST { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         (code, format!("waiting for the first list of: {unlisted}\n"))
     }
 

@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::Args;
 use crate::api::bounded;
+use crate::args::Args;
 use crate::objects::is_conflict;
 
 const LEASE: &str = "rolecall-operator";
@@ -62,8 +62,7 @@ pub async fn wait(client: &Client, args: &Args, stop: &CancellationToken) -> any
     }
     let namespace =
         args.leader_election_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-    let candidate =
-        Candidate { leases: Api::namespaced(client.clone(), &namespace), identity: identity() };
+    let candidate = Candidate { leases: Api::namespaced(client.clone(), &namespace), identity: identity() };
     tracing::info!(%namespace, lease = LEASE, identity = %candidate.identity, "waiting for the lead");
     let taken = tokio::select! {
         biased;

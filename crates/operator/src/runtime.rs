@@ -19,8 +19,8 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::queue::{Lane, Queue};
 use crate::metrics::Outcome;
+use crate::queue::{Lane, Queue};
 use crate::world::Work;
 use crate::{Shared, account, admin, permissions, role, rule, user};
 

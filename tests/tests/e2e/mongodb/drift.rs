@@ -7,7 +7,6 @@ use rolecall_api::DatabaseSession;
 use rolecall_tests::{MongoWorld, mongo};
 use serde_json::json;
 
-
 /// A session that may find in `orders` and no more, in a world that looks at objects every second.
 async fn session() -> Result<MongoWorld> {
     let world = MongoWorld::builder().object_permissions().flag("--keep-unused-sets=1s").start().await?;
