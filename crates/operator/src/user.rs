@@ -10,7 +10,7 @@ use rolecall_api::{
 
 use crate::Shared;
 use crate::runtime::{Done, Failed};
-use crate::world::ObjectKey;
+use crate::world::{ObjectKey, RoleEntry};
 
 /// Looks at one DatabaseUser.
 ///
@@ -24,14 +24,15 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
             shared.memory.forget_user(key, None);
             return Ok(Done::nothing());
         };
-        let missing = |role: &&String| match world.role(&key.sibling(role)) {
-            None => true,
-            Some(entry) => entry.state.is_err(),
+        let roles = |is_so: fn(Option<&RoleEntry>) -> bool| {
+            let named = user.spec.roles.iter();
+            named.filter(|role| is_so(world.role(&key.sibling(role)))).cloned().collect()
         };
         let facts = Facts {
             username: world.username_of(&user),
             taken_by: world.username_taken_by(&user).and_then(|holder| holder.metadata.name.clone()),
-            unresolved: user.spec.roles.iter().filter(missing).cloned().collect(),
+            missing: roles(|role| role.is_none()),
+            invalid: roles(|role| role.is_some_and(|role| role.state.is_err())),
             databases: world.admins_in(&key.namespace).map(|admin| admin.name_any()).collect(),
         };
         shared.memory.forget_user(key, Some(&facts.username));
@@ -48,7 +49,8 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
 struct Facts {
     username: String,
     taken_by: Option<String>,
-    unresolved: Vec<String>,
+    missing: Vec<String>,
+    invalid: Vec<String>,
     databases: BTreeSet<String>,
 }
 
@@ -64,12 +66,6 @@ fn status(
         conditions::new(type_, status, reason, message, generation, Time(now))
     };
     let mut list = Vec::new();
-    let roles_message = || {
-        format!(
-            "these ProvisioningRoles do not exist or are not valid, so that no session can start: {}",
-            facts.unresolved.join(", ")
-        )
-    };
     let name = rolecall_engine::AccountName::new(facts.username.clone());
     match (&facts.taken_by, &name) {
         (Some(holder), _) => {
@@ -103,21 +99,32 @@ fn status(
             list.push(condition(conditions::READY, true, reasons::SUCCEEDED, message));
         }
     }
-    list.push(if facts.unresolved.is_empty() {
-        condition(
-            conditions::ROLES_RESOLVED,
-            true,
-            reasons::SUCCEEDED,
-            "every role exists and is valid".to_owned(),
-        )
-    } else {
-        condition(conditions::ROLES_RESOLVED, false, reasons::ROLE_NOT_FOUND, roles_message())
-    });
+    let (resolved, reason, message) = roles(facts);
+    list.push(condition(conditions::ROLES_RESOLVED, resolved, reason, message));
     DatabaseUserStatus {
         observed_generation: generation,
         conditions: conditions::merge_transition_times(&before.conditions, list),
         accounts: accounts(before.accounts, reports, &facts.databases),
     }
+}
+
+/// Do the roles exist, and are they valid? One that is missing is told first.
+fn roles(facts: &Facts) -> (bool, &'static str, String) {
+    let mut told = Vec::new();
+    if !facts.missing.is_empty() {
+        told.push(format!("these ProvisioningRoles do not exist: {}", facts.missing.join(", ")));
+    }
+    if !facts.invalid.is_empty() {
+        told.push(format!("these ProvisioningRoles are not valid: {}", facts.invalid.join(", ")));
+    }
+    let reason = match (facts.missing.is_empty(), facts.invalid.is_empty()) {
+        (true, true) => {
+            return (true, reasons::SUCCEEDED, "every role exists and is valid".to_owned());
+        }
+        (false, _) => reasons::ROLE_NOT_FOUND,
+        (true, false) => reasons::ROLE_INVALID,
+    };
+    (false, reason, format!("no session can start: {}", told.join("; ")))
 }
 
 /// One entry for each DatabaseAdmin that there is. Accounts that nobody looked at since the operator started keep the
@@ -167,5 +174,30 @@ mod tests {
         let wanted =
             [account("a", "al", Disabled), account("b", "alice", Dropped), account("c", "al", Enabled)];
         assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn roles_that_are_missing_are_told_from_those_that_are_not_valid() {
+        let told = |missing: &[&str], invalid: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+            let (missing, invalid) = (owned(missing), owned(invalid));
+            roles(&Facts {
+                username: String::new(),
+                taken_by: None,
+                missing,
+                invalid,
+                databases: BTreeSet::new(),
+            })
+        };
+        assert_eq!(told(&[], &[]).1, reasons::SUCCEEDED);
+        let (resolved, reason, message) = told(&[], &["broken"]);
+        assert_eq!((resolved, reason), (false, reasons::ROLE_INVALID));
+        assert!(message.ends_with("not valid: broken"), "{message}");
+        let (_, reason, message) = told(&["gone"], &["broken"]);
+        assert_eq!(reason, reasons::ROLE_NOT_FOUND);
+        assert!(
+            message.contains("do not exist: gone; ") && message.ends_with("not valid: broken"),
+            "{message}"
+        );
     }
 }

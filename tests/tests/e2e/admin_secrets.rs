@@ -1,14 +1,14 @@
 //! Credentials and addresses of a DatabaseAdmin that change while accounts are enabled.
 
-use anyhow::Result;
-use rolecall_api::{DatabaseAdmin, DatabaseSession};
+use anyhow::{Context, Result};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, SessionPhase};
 use rolecall_testbed::{PgVersion, Postgres};
 use rolecall_tests::World;
-use rolecall_tests::objects::reason_of;
+use rolecall_tests::objects::{phase, reason_of};
 use rolecall_tests::world::ADMIN_USER;
 use serde_json::{Value, json};
 
-use crate::checks::{admin_ready, admin_tells, look_again, nothing_secret_is_shown, secret};
+use crate::checks::{admin_ready, admin_tells, look_again, nothing_secret_is_shown, secret, start_under_way};
 
 #[tokio::test]
 async fn a_rotated_client_certificate_is_used_once_the_old_one_is_refused() -> Result<()> {
@@ -100,6 +100,27 @@ async fn an_address_of_another_server_waits_until_the_accounts_are_disabled() ->
         other.value("postgres", "select 1 from pg_roles where rolname like 'alice%' and rolcanlogin").await?;
     assert!(there.is_some());
     world.delete_and_wait::<DatabaseSession>("second").await
+}
+
+#[tokio::test]
+async fn a_start_that_is_under_way_keeps_the_server_when_the_address_changes() -> Result<()> {
+    let world = World::start().await?;
+    let other = elsewhere(&world).await?;
+    admin_ready(&world).await?;
+    let mut blocker = world.pg.superuser("postgres").await?;
+    let reading = start_under_way(&world, "first", &mut blocker).await?;
+    world.admin(to(&other)).await?;
+    let log = world.operator.as_ref().context("an operator")?.log();
+    log.wait_for("waiting for looks at its accounts").await?;
+    reading.rollback().await?;
+
+    world.until("first", "Active", |session| phase(session) == SessionPhase::Active).await?;
+    admin_tells(&world, "LiveAccounts", "end the sessions").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
+    world.delete_and_wait::<DatabaseSession>("first").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    world.session("second", json!({})).await?;
+    world.active("second").await.map(drop)
 }
 
 #[tokio::test]
