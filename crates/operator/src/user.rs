@@ -1,16 +1,15 @@
 //! The status of a DatabaseUser: does it hold its name, do its roles exist, which accounts has it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 use rolecall_api::{
     AccountPhase, AccountStatus, DatabaseUser, DatabaseUserStatus, Time, conditions, reasons,
 };
 
 use crate::Shared;
 use crate::runtime::{Done, Failed};
-use crate::world::ObjectKey;
+use crate::world::{ObjectKey, RoleEntry};
 
 /// Looks at one DatabaseUser.
 ///
@@ -18,26 +17,32 @@ use crate::world::ObjectKey;
 ///
 /// What the API server refused.
 pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed> {
-    let (user, facts) = {
+    let (user, facts, accounts) = {
         let world = shared.world();
         let Some(user) = world.user(key) else {
             shared.memory.forget_user(key, None);
             return Ok(Done::nothing());
         };
-        let missing = |role: &&String| match world.role(&key.sibling(role)) {
-            None => true,
-            Some(entry) => entry.state.is_err(),
+        let roles = |is_so: fn(Option<&RoleEntry>) -> bool| {
+            let named = user.spec.roles.iter();
+            named.filter(|role| is_so(world.role(&key.sibling(role)))).cloned().collect()
         };
         let facts = Facts {
             username: world.username_of(&user),
             taken_by: world.username_taken_by(&user).and_then(|holder| holder.metadata.name.clone()),
-            unresolved: user.spec.roles.iter().filter(missing).cloned().collect(),
-            databases: world.admins_in(&key.namespace).map(|admin| admin.name_any()).collect(),
+            missing: roles(|role| role.is_none()),
+            invalid: roles(|role| role.is_some_and(|role| role.state.is_err())),
         };
         shared.memory.forget_user(key, Some(&facts.username));
-        (user, facts)
+        let told = user.status.iter().flat_map(|status| &status.accounts).cloned().collect();
+        let mut accounts = accounts(told, shared.memory.reports_of(key));
+        accounts.retain(|account| {
+            let admin = key.sibling(&account.database);
+            world.admin(&admin).is_some() || world.is_unreadable(&admin)
+        });
+        (user, facts, accounts)
     };
-    let status = status(&user, &facts, shared.memory.reports_of(key), Timestamp::now());
+    let status = status(&user, &facts, accounts, Timestamp::now());
     if user.status.as_ref() != Some(&status) {
         shared.objects.apply_status(shared, &*user, &status).await?;
     }
@@ -48,14 +53,14 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
 struct Facts {
     username: String,
     taken_by: Option<String>,
-    unresolved: Vec<String>,
-    databases: BTreeSet<String>,
+    missing: Vec<String>,
+    invalid: Vec<String>,
 }
 
 fn status(
     user: &DatabaseUser,
     facts: &Facts,
-    reports: Vec<AccountStatus>,
+    accounts: Vec<AccountStatus>,
     now: Timestamp,
 ) -> DatabaseUserStatus {
     let before = user.status.clone().unwrap_or_default();
@@ -64,12 +69,6 @@ fn status(
         conditions::new(type_, status, reason, message, generation, Time(now))
     };
     let mut list = Vec::new();
-    let roles_message = || {
-        format!(
-            "these ProvisioningRoles do not exist or are not valid, so that no session can start: {}",
-            facts.unresolved.join(", ")
-        )
-    };
     let name = rolecall_engine::AccountName::new(facts.username.clone());
     match (&facts.taken_by, &name) {
         (Some(holder), _) => {
@@ -103,38 +102,42 @@ fn status(
             list.push(condition(conditions::READY, true, reasons::SUCCEEDED, message));
         }
     }
-    list.push(if facts.unresolved.is_empty() {
-        condition(
-            conditions::ROLES_RESOLVED,
-            true,
-            reasons::SUCCEEDED,
-            "every role exists and is valid".to_owned(),
-        )
-    } else {
-        condition(conditions::ROLES_RESOLVED, false, reasons::ROLE_NOT_FOUND, roles_message())
-    });
+    let (resolved, reason, message) = roles(facts);
+    list.push(condition(conditions::ROLES_RESOLVED, resolved, reason, message));
     DatabaseUserStatus {
         observed_generation: generation,
         conditions: conditions::merge_transition_times(&before.conditions, list),
-        accounts: accounts(before.accounts, reports, &facts.databases),
+        accounts,
     }
 }
 
-/// One entry for each DatabaseAdmin that there is. Accounts that nobody looked at since the operator started keep the
-/// entry that they had. Where a user was made anew with another name while its old account can still be used, that one
-/// is told.
-fn accounts(
-    before: Vec<AccountStatus>,
-    reports: Vec<AccountStatus>,
-    databases: &BTreeSet<String>,
-) -> Vec<AccountStatus> {
-    let mut accounts: BTreeMap<String, AccountStatus> = BTreeMap::new();
+/// Do the roles exist, and are they valid? One that is missing is told first.
+fn roles(facts: &Facts) -> (bool, &'static str, String) {
+    let mut told = Vec::new();
+    if !facts.missing.is_empty() {
+        told.push(format!("these ProvisioningRoles do not exist: {}", facts.missing.join(", ")));
+    }
+    if !facts.invalid.is_empty() {
+        told.push(format!("these ProvisioningRoles are not valid: {}", facts.invalid.join(", ")));
+    }
+    let reason = match (facts.missing.is_empty(), facts.invalid.is_empty()) {
+        (true, true) => {
+            return (true, reasons::SUCCEEDED, "every role exists and is valid".to_owned());
+        }
+        (false, _) => reasons::ROLE_NOT_FOUND,
+        (true, false) => reasons::ROLE_INVALID,
+    };
+    (false, reason, format!("no session can start: {}", told.join("; ")))
+}
+
+/// One entry for each DatabaseAdmin. Accounts that nobody looked at since the operator started keep the entry that they
+/// had. Where a user was made anew with another name while its old account can still be used, that one is told.
+fn accounts(told: Vec<AccountStatus>, reports: Vec<AccountStatus>) -> Vec<AccountStatus> {
     let (enabled, others): (Vec<_>, Vec<_>) =
         reports.into_iter().partition(|account| account.phase == AccountPhase::Enabled);
-    for account in enabled.into_iter().chain(others).chain(before) {
-        if databases.contains(&account.database) {
-            accounts.entry(account.database.clone()).or_insert(account);
-        }
+    let mut accounts = BTreeMap::new();
+    for account in enabled.into_iter().chain(others).chain(told) {
+        accounts.entry(account.database.clone()).or_insert(account);
     }
     accounts.into_values().collect()
 }
@@ -143,29 +146,42 @@ fn accounts(
 mod tests {
     use super::*;
 
-    fn account(database: &str, username: &str, phase: AccountPhase) -> AccountStatus {
-        AccountStatus {
+    #[test]
+    fn roles_that_are_missing_are_told_from_those_that_are_not_valid() {
+        let told = |missing: &[&str], invalid: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+            let (missing, invalid) = (owned(missing), owned(invalid));
+            roles(&Facts { username: String::new(), taken_by: None, missing, invalid })
+        };
+        assert_eq!(told(&[], &[]).1, reasons::SUCCEEDED);
+        let (resolved, reason, message) = told(&[], &["broken"]);
+        assert_eq!((resolved, reason), (false, reasons::ROLE_INVALID));
+        assert!(message.ends_with("not valid: broken"), "{message}");
+        let (_, reason, message) = told(&["gone"], &["broken"]);
+        assert_eq!(reason, reasons::ROLE_NOT_FOUND);
+        assert!(
+            message.contains("do not exist: gone; ") && message.ends_with("not valid: broken"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn each_database_has_one_account_and_the_one_that_can_be_used_is_told() {
+        use AccountPhase::{Disabled, Dropped, Enabled};
+        let account = |database: &str, username: &str, phase| AccountStatus {
             database: database.into(),
             username: username.into(),
             phase,
             ..AccountStatus::default()
-        }
-    }
-
-    #[test]
-    fn each_database_that_there_is_has_one_account_and_the_one_that_can_be_used_is_told() {
-        use AccountPhase::{Disabled, Dropped, Enabled};
-        let databases = ["a", "b", "c"].map(str::to_owned).into();
-        let before =
-            vec![account("a", "al", Disabled), account("b", "al", Disabled), account("gone", "al", Disabled)];
+        };
+        let before = vec![account("b", "al", Disabled), account("a", "al", Disabled)];
         let reports = vec![
             account("b", "alice", Dropped),
             account("c", "alice", Disabled),
             account("c", "al", Enabled),
         ];
-        let told = accounts(before, reports, &databases);
         let wanted =
             [account("a", "al", Disabled), account("b", "alice", Dropped), account("c", "al", Enabled)];
-        assert_eq!(told, wanted);
+        assert_eq!(accounts(before, reports), wanted);
     }
 }

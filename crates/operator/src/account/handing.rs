@@ -193,10 +193,7 @@ impl Round {
             };
             if let Some(why) = &applied.kept_because {
                 let note = format!("{} on {} is disabled, not dropped: {why}", key.username, key.admin);
-                shared
-                    .objects
-                    .event(&*session, Severity::Warning, reasons::ACCOUNT_KEPT, "Drop", &note)
-                    .await;
+                shared.objects.event(&*session, Severity::Warning, reasons::ACCOUNT_KEPT, "Drop", &note);
             }
             self.outcomes[index] = Some(match taken_back {
                 Ok(()) => outcome_of_end(&ending, None),

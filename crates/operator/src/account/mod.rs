@@ -126,7 +126,7 @@ async fn vanished(
     shared.recount(&key.admin);
     if let Some(admin) = &gathered.admin {
         let note = format!("{} was enabled and no session accounts for it: it is no more", key.username);
-        shared.objects.event(&**admin, Severity::Warning, reasons::ORPHAN_ENDED, "End", &note).await;
+        shared.objects.event(&**admin, Severity::Warning, reasons::ORPHAN_ENDED, "End", &note);
     }
     let Some(known) = known else { return Ok(Done::nothing()) };
     let phase = if applied.dropped { AccountPhase::Dropped } else { AccountPhase::Disabled };

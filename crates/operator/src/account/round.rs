@@ -264,10 +264,7 @@ impl Round {
                         "the access of {} on {} could not be taken away: {}. Disable the account on the server by hand",
                         key.username, key.admin, obstacle.message
                     );
-                    shared
-                        .objects
-                        .event(&*session, Severity::Warning, reasons::ABANDONED, "End", &note)
-                        .await;
+                    shared.objects.event(&*session, Severity::Warning, reasons::ABANDONED, "End", &note);
                     tracing::warn!(account = %key, session = %ObjectKey::of(&*session), "abandoned");
                     // Whoever has no other copy of the credentials has no access any more.
                     take_back(shared, &session).await?;
@@ -294,7 +291,7 @@ impl Round {
                 "{} on {} stays as it is: the DatabaseAdmin is being deleted with deletion: Retain",
                 key.username, key.admin
             );
-            shared.objects.event(&*session, Severity::Warning, reasons::DATABASE_REMOVED, "End", &note).await;
+            shared.objects.event(&*session, Severity::Warning, reasons::DATABASE_REMOVED, "End", &note);
             self.outcomes[index] = Some(outcome_of_end(&ending, Some(Left::Retained)));
         }
         Ok(true)

@@ -119,6 +119,5 @@ fn tell(shared: &Shared, session: &Arc<DatabaseSession>, outcome: &Outcome) {
             format!("the session was deleted; {}", Left::told(None)),
         ),
     };
-    let (objects, session) = (shared.objects.clone(), Arc::clone(session));
-    tokio::spawn(async move { objects.event(&*session, severity, &reason, action, &note).await });
+    shared.objects.event(&**session, severity, &reason, action, &note);
 }
