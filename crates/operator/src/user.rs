@@ -72,10 +72,7 @@ fn status(
     let name = rolecall_engine::AccountName::new(facts.username.clone());
     match (&facts.taken_by, &name) {
         (Some(holder), _) => {
-            let message = format!(
-                "the older DatabaseUser {holder:?} has the database user name {:?} too; create this one anew with another spec.username",
-                facts.username
-            );
+            let message = rolecall_resolve::username_taken(&facts.username, holder).message;
             list.push(condition(conditions::READY, false, reasons::USERNAME_TAKEN, message.clone()));
             list.push(condition(conditions::STALLED, true, reasons::USERNAME_TAKEN, message));
         }

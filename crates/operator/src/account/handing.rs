@@ -11,13 +11,14 @@ use rolecall_engine::Applied;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::carry_out::{Password, Place};
+use super::carry_out::Place;
 use super::credentials::{self, Handed};
 use super::gather::Item;
 use super::lifecycle::{Life, Obstacle, Verdict};
 use super::note::api_mode;
 use super::report::{Active, Outcome};
 use super::round::{Round, held};
+use super::wanted_account::Password;
 use super::{deadline, outcome_of_end};
 use crate::objects::{Severity, is_conflict};
 use crate::servers::{Issuer, Server};

@@ -126,7 +126,7 @@ impl Round {
             self.outcomes[index] = match &item.verdict {
                 Verdict::Wait(obstacle) => Some(Outcome::Waiting(obstacle.clone())),
                 Verdict::Reject(obstacle) => Some(Outcome::Rejected(obstacle.clone())),
-                Verdict::Over { .. }
+                Verdict::Over
                 | Verdict::Untouched
                 | Verdict::Live(_)
                 | Verdict::Start(_)
