@@ -1,9 +1,8 @@
 //! The status of a DatabaseUser: does it hold its name, do its roles exist, which accounts has it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 use rolecall_api::{
     AccountPhase, AccountStatus, DatabaseUser, DatabaseUserStatus, Time, conditions, reasons,
 };
@@ -18,7 +17,7 @@ use crate::world::{ObjectKey, RoleEntry};
 ///
 /// What the API server refused.
 pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed> {
-    let (user, facts) = {
+    let (user, facts, accounts) = {
         let world = shared.world();
         let Some(user) = world.user(key) else {
             shared.memory.forget_user(key, None);
@@ -33,12 +32,17 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
             taken_by: world.username_taken_by(&user).and_then(|holder| holder.metadata.name.clone()),
             missing: roles(|role| role.is_none()),
             invalid: roles(|role| role.is_some_and(|role| role.state.is_err())),
-            databases: world.admins_in(&key.namespace).map(|admin| admin.name_any()).collect(),
         };
         shared.memory.forget_user(key, Some(&facts.username));
-        (user, facts)
+        let told = user.status.iter().flat_map(|status| &status.accounts).cloned().collect();
+        let mut accounts = accounts(told, shared.memory.reports_of(key));
+        accounts.retain(|account| {
+            let admin = key.sibling(&account.database);
+            world.admin(&admin).is_some() || world.is_unreadable(&admin)
+        });
+        (user, facts, accounts)
     };
-    let status = status(&user, &facts, shared.memory.reports_of(key), Timestamp::now());
+    let status = status(&user, &facts, accounts, Timestamp::now());
     if user.status.as_ref() != Some(&status) {
         shared.objects.apply_status(shared, &*user, &status).await?;
     }
@@ -51,13 +55,12 @@ struct Facts {
     taken_by: Option<String>,
     missing: Vec<String>,
     invalid: Vec<String>,
-    databases: BTreeSet<String>,
 }
 
 fn status(
     user: &DatabaseUser,
     facts: &Facts,
-    reports: Vec<AccountStatus>,
+    accounts: Vec<AccountStatus>,
     now: Timestamp,
 ) -> DatabaseUserStatus {
     let before = user.status.clone().unwrap_or_default();
@@ -69,10 +72,7 @@ fn status(
     let name = rolecall_engine::AccountName::new(facts.username.clone());
     match (&facts.taken_by, &name) {
         (Some(holder), _) => {
-            let message = format!(
-                "the older DatabaseUser {holder:?} has the database user name {:?} too; create this one anew with another spec.username",
-                facts.username
-            );
+            let message = rolecall_resolve::username_taken(&facts.username, holder).message;
             list.push(condition(conditions::READY, false, reasons::USERNAME_TAKEN, message.clone()));
             list.push(condition(conditions::STALLED, true, reasons::USERNAME_TAKEN, message));
         }
@@ -104,7 +104,7 @@ fn status(
     DatabaseUserStatus {
         observed_generation: generation,
         conditions: conditions::merge_transition_times(&before.conditions, list),
-        accounts: accounts(before.accounts, reports, &facts.databases),
+        accounts,
     }
 }
 
@@ -127,21 +127,14 @@ fn roles(facts: &Facts) -> (bool, &'static str, String) {
     (false, reason, format!("no session can start: {}", told.join("; ")))
 }
 
-/// One entry for each DatabaseAdmin that there is. Accounts that nobody looked at since the operator started keep the
-/// entry that they had. Where a user was made anew with another name while its old account can still be used, that one
-/// is told.
-fn accounts(
-    before: Vec<AccountStatus>,
-    reports: Vec<AccountStatus>,
-    databases: &BTreeSet<String>,
-) -> Vec<AccountStatus> {
-    let mut accounts: BTreeMap<String, AccountStatus> = BTreeMap::new();
+/// One entry for each DatabaseAdmin. Accounts that nobody looked at since the operator started keep the entry that they
+/// had. Where a user was made anew with another name while its old account can still be used, that one is told.
+fn accounts(told: Vec<AccountStatus>, reports: Vec<AccountStatus>) -> Vec<AccountStatus> {
     let (enabled, others): (Vec<_>, Vec<_>) =
         reports.into_iter().partition(|account| account.phase == AccountPhase::Enabled);
-    for account in enabled.into_iter().chain(others).chain(before) {
-        if databases.contains(&account.database) {
-            accounts.entry(account.database.clone()).or_insert(account);
-        }
+    let mut accounts = BTreeMap::new();
+    for account in enabled.into_iter().chain(others).chain(told) {
+        accounts.entry(account.database.clone()).or_insert(account);
     }
     accounts.into_values().collect()
 }
@@ -150,44 +143,12 @@ fn accounts(
 mod tests {
     use super::*;
 
-    fn account(database: &str, username: &str, phase: AccountPhase) -> AccountStatus {
-        AccountStatus {
-            database: database.into(),
-            username: username.into(),
-            phase,
-            ..AccountStatus::default()
-        }
-    }
-
-    #[test]
-    fn each_database_that_there_is_has_one_account_and_the_one_that_can_be_used_is_told() {
-        use AccountPhase::{Disabled, Dropped, Enabled};
-        let databases = ["a", "b", "c"].map(str::to_owned).into();
-        let before =
-            vec![account("a", "al", Disabled), account("b", "al", Disabled), account("gone", "al", Disabled)];
-        let reports = vec![
-            account("b", "alice", Dropped),
-            account("c", "alice", Disabled),
-            account("c", "al", Enabled),
-        ];
-        let told = accounts(before, reports, &databases);
-        let wanted =
-            [account("a", "al", Disabled), account("b", "alice", Dropped), account("c", "al", Enabled)];
-        assert_eq!(told, wanted);
-    }
-
     #[test]
     fn roles_that_are_missing_are_told_from_those_that_are_not_valid() {
         let told = |missing: &[&str], invalid: &[&str]| {
             let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
             let (missing, invalid) = (owned(missing), owned(invalid));
-            roles(&Facts {
-                username: String::new(),
-                taken_by: None,
-                missing,
-                invalid,
-                databases: BTreeSet::new(),
-            })
+            roles(&Facts { username: String::new(), taken_by: None, missing, invalid })
         };
         assert_eq!(told(&[], &[]).1, reasons::SUCCEEDED);
         let (resolved, reason, message) = told(&[], &["broken"]);
@@ -199,5 +160,25 @@ mod tests {
             message.contains("do not exist: gone; ") && message.ends_with("not valid: broken"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn each_database_has_one_account_and_the_one_that_can_be_used_is_told() {
+        use AccountPhase::{Disabled, Dropped, Enabled};
+        let account = |database: &str, username: &str, phase| AccountStatus {
+            database: database.into(),
+            username: username.into(),
+            phase,
+            ..AccountStatus::default()
+        };
+        let before = vec![account("b", "al", Disabled), account("a", "al", Disabled)];
+        let reports = vec![
+            account("b", "alice", Dropped),
+            account("c", "alice", Disabled),
+            account("c", "al", Enabled),
+        ];
+        let wanted =
+            [account("a", "al", Disabled), account("b", "alice", Dropped), account("c", "al", Enabled)];
+        assert_eq!(accounts(before, reports), wanted);
     }
 }

@@ -1,5 +1,7 @@
 //! Credentials and addresses of a DatabaseAdmin that change while accounts are enabled.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use rolecall_api::{DatabaseAdmin, DatabaseSession, SessionPhase};
 use rolecall_testbed::{PgVersion, Postgres};
@@ -8,7 +10,7 @@ use rolecall_tests::objects::{phase, reason_of};
 use rolecall_tests::world::ADMIN_USER;
 use serde_json::{Value, json};
 
-use crate::checks::{admin_ready, admin_tells, look_again, nothing_secret_is_shown, secret, start_under_way};
+use crate::checks::{admin_ready, admin_tells, look_again, nothing_secret_is_shown, secret};
 
 #[tokio::test]
 async fn a_rotated_client_certificate_is_used_once_the_old_one_is_refused() -> Result<()> {
@@ -108,10 +110,17 @@ async fn a_start_that_is_under_way_keeps_the_server_when_the_address_changes() -
     let other = elsewhere(&world).await?;
     admin_ready(&world).await?;
     let mut blocker = world.pg.superuser("postgres").await?;
-    let reading = start_under_way(&world, "first", &mut blocker).await?;
+    let reading = blocker.transaction().await?;
+    reading.batch_execute("lock table pg_catalog.pg_db_role_setting in access exclusive mode").await?;
+    world.session("first", json!({})).await?;
+    let waits = "select 1 from pg_locks where not granted and relation = 'pg_db_role_setting'::regclass";
+    let is_read = async || Ok(reading.query_opt(waits, &[]).await?.is_some());
+    world.eventually("the account is being read", is_read).await?;
     world.admin(to(&other)).await?;
     let log = world.operator.as_ref().context("an operator")?.log();
     log.wait_for("waiting for looks at its accounts").await?;
+    // That the other server is not taken meanwhile cannot be waited for.
+    tokio::time::sleep(Duration::from_millis(700)).await;
     reading.rollback().await?;
 
     world.until("first", "Active", |session| phase(session) == SessionPhase::Active).await?;

@@ -121,18 +121,3 @@ pub(crate) async fn nothing_secret_is_shown(world: &World) -> Result<()> {
     }
     Ok(())
 }
-
-/// Makes a standing session and waits until its account is being read, for as long as the transaction lasts.
-pub(crate) async fn start_under_way<'a>(
-    world: &World,
-    name: &str,
-    blocker: &'a mut tokio_postgres::Client,
-) -> Result<tokio_postgres::Transaction<'a>> {
-    let transaction = blocker.transaction().await?;
-    transaction.batch_execute("lock table pg_catalog.pg_db_role_setting in access exclusive mode").await?;
-    world.session(name, json!({})).await?;
-    let waits = "select 1 from pg_locks where not granted and relation = 'pg_db_role_setting'::regclass";
-    let is_read = async || Ok(transaction.query_opt(waits, &[]).await?.is_some());
-    world.eventually("the account is being read", is_read).await?;
-    Ok(transaction)
-}

@@ -1,6 +1,6 @@
 //! Deleting a DatabaseAdmin: its accounts go first, and nothing wedges whatever is gone already.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use k8s_openapi::api::core::v1::Secret;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, EndReason, SessionPhase};
 use rolecall_tests::objects::{message_of, phase};
@@ -8,7 +8,7 @@ use rolecall_tests::world::ALICE;
 use rolecall_tests::{Operator, World};
 use serde_json::json;
 
-use crate::checks::{admin_ready, nothing_secret_is_shown, start_under_way};
+use crate::checks::nothing_secret_is_shown;
 
 #[tokio::test]
 async fn a_timed_session_ends_with_its_database() -> Result<()> {
@@ -191,21 +191,5 @@ async fn delete_secrets(world: &World) -> Result<()> {
     for name in ["orders-admin-cert", "orders-ca", "orders-client-ca"] {
         world.delete_and_wait::<Secret>(name).await?;
     }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_start_that_is_under_way_when_its_database_is_deleted_is_ended() -> Result<()> {
-    let world = World::start().await?;
-    admin_ready(&world).await?;
-    let mut blocker = world.pg.superuser("postgres").await?;
-    let reading = start_under_way(&world, "alice-orders", &mut blocker).await?;
-    world.delete::<DatabaseAdmin>("orders").await?;
-    let log = world.operator.as_ref().context("an operator")?.log();
-    log.wait_for("waiting for looks at its accounts").await?;
-    reading.rollback().await?;
-    world.gone::<DatabaseAdmin>("orders").await?;
-    world.pending("alice-orders", "DatabaseNotFound").await?;
-    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
     Ok(())
 }

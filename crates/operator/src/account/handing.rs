@@ -11,13 +11,14 @@ use rolecall_engine::Applied;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::carry_out::{Password, Place};
+use super::carry_out::Place;
 use super::credentials::{self, Handed};
 use super::gather::Item;
 use super::lifecycle::{Life, Obstacle, Verdict};
 use super::note::api_mode;
 use super::report::{Active, Outcome};
 use super::round::{Round, held};
+use super::wanted_account::Password;
 use super::{deadline, outcome_of_end};
 use crate::objects::{Severity, is_conflict};
 use crate::servers::{Issuer, Server};
@@ -206,7 +207,8 @@ impl Round {
     }
 
     fn role_names(&self, server: &Server) -> Vec<String> {
-        self.account_roles(server).unwrap_or_default().into_keys().collect()
+        let wanted = || self.account_roles(server).unwrap_or_default().into_keys().collect();
+        self.held_roles.clone().unwrap_or_else(wanted)
     }
 
     /// What is told of a session that has access.

@@ -8,6 +8,7 @@
 //! | what the API server holds, and what policy says | `gather` | no |
 //! | what should happen to each session | `lifecycle` | no |
 //! | what needs no server; who waits, who is let go | `round` | no |
+//! | what they ask for together | `wanted_account` | Secrets: passwords |
 //! | what follows for the account: observe, plan, apply, read back | `carry_out` | the server |
 //! | permission sets that the account wants | `wanted_sets` | no |
 //! | credentials: made, renewed, taken back | `handing`, `credentials` | Secrets |
@@ -24,6 +25,7 @@ mod note;
 pub mod report;
 mod round;
 mod settle;
+mod wanted_account;
 mod wanted_sets;
 
 pub use gather::wanted_roles;
