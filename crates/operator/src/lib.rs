@@ -230,7 +230,9 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     for server in shared.servers.all() {
         server.engine.close().await;
     }
-    shared.objects.events.flush().await;
+    if !lost.is_cancelled() {
+        shared.objects.events.flush().await;
+    }
     lease.release().await;
     server.abort();
     result

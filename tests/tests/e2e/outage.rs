@@ -1,10 +1,12 @@
 //! The API server goes and comes back while accesses start and end.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Secret;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, EndReason};
 use rolecall_tests::{Account, Network, World};
 use serde_json::json;
+
+use crate::checks::{admin_ready, reading};
 
 /// A world whose operator reaches the API server through a network that can fail.
 async fn world() -> Result<(World, Network)> {
@@ -26,6 +28,23 @@ async fn a_ttl_that_runs_out_while_the_api_server_is_silent_counts() -> Result<(
     network.mend();
     world.ended("alice-orders", EndReason::Expired).await?;
     world.gone::<Secret>("alice-orders").await
+}
+
+#[tokio::test]
+async fn no_access_starts_that_the_api_server_has_not_heard_of() -> Result<()> {
+    let (world, network) = world().await?;
+    admin_ready(&world).await?;
+    let mut blocker = world.pg.superuser("postgres").await?;
+    let reading = reading(&world, "alice-orders", &mut blocker).await?;
+    network.silence();
+    reading.rollback().await?;
+    let log = world.operator.as_ref().context("an operator")?.log();
+    log.wait_for("looking again key=account alice").await?;
+    assert!(!world.account().await?.is_some_and(|account| account.login));
+    network.mend();
+    world.active("alice-orders").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
+    Ok(())
 }
 
 #[tokio::test]

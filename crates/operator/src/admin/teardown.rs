@@ -24,8 +24,8 @@ use crate::world::{ObjectKey, Work};
 
 /// How soon the sessions are counted again, at first and at last.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
-/// How long looks at accounts are waited for. One that takes longer has a server that hangs.
-const LOOKS_PATIENCE: Duration = Duration::from_secs(10);
+/// How long looks at accounts are waited for. It is longer than a server that hangs keeps one.
+const LOOKS_PATIENCE: Duration = Duration::from_secs(40);
 
 pub(super) async fn tear_down(
     shared: &Shared,
