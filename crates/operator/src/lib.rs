@@ -237,3 +237,19 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     server.abort();
     result
 }
+
+#[cfg(test)]
+impl Shared {
+    /// With an API server that is not there.
+    pub(crate) fn alone() -> Arc<Self> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let settings = Settings {
+            cluster_name: String::new(),
+            teardown_deadline: Duration::from_secs(300),
+            look_interval: Duration::from_secs(60),
+            keep_unused_sets: Duration::from_secs(600),
+            max_connections_per_server: 5,
+        };
+        Self::new(Config::new("http://127.0.0.1:1".parse().unwrap()), settings).unwrap()
+    }
+}

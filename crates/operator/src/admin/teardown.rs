@@ -186,3 +186,56 @@ pub async fn end_account(
         Err(_) => Ok(Applied::default()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::world::AccountKey;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_admin_is_not_let_go_while_a_start_may_be_under_way() {
+        let shared = Shared::alone();
+        let admin: DatabaseAdmin = serde_json::from_value(json!({
+            "metadata": {
+                "name": "orders",
+                "namespace": "shop",
+                "finalizers": [TEARDOWN_FINALIZER],
+                "deletionTimestamp": "2026-01-01T12:00:00Z",
+            },
+            "spec": {"protocol": "postgres", "uri": "db:5432", "auth": {}, "deletion": "Retain"},
+        }))
+        .unwrap();
+        let (admin, key, seen) = (Arc::new(admin.clone()), ObjectKey::of(&admin), Seen::default());
+        let account =
+            |admin: &ObjectKey| Work::Account(AccountKey { admin: admin.clone(), username: "alice".into() });
+        let elsewhere = key.sibling("elsewhere");
+        shared.queue.add(account(&elsewhere), Lane::Normal);
+        let _elsewhere = shared.queue.take(Lane::Normal).await;
+        shared.queue.add(account(&key), Lane::Normal);
+        let look = shared.queue.take(Lane::Normal).await;
+
+        let teardown = tear_down(&shared, &key, &admin, &seen, Timestamp::now());
+        let mut teardown = std::pin::pin!(teardown);
+        let waited = tokio::time::timeout(LOOKS_PATIENCE / 2, &mut teardown).await;
+        assert!(waited.is_err(), "the look may be about to start an access");
+        drop(look);
+        // It goes on to the API server, which is not there.
+        assert!(matches!(teardown.await, Err(Failed::Api(_))));
+
+        shared.queue.add(account(&key), Lane::Normal);
+        let _hangs = shared.queue.take(Lane::Normal).await;
+        let done = tear_down(&shared, &key, &admin, &seen, Timestamp::now()).await;
+        assert!(done.is_ok_and(|done| done.retry), "one that hangs is not waited for in one go");
+    }
+
+    #[test]
+    fn a_teardown_that_takes_long_is_looked_at_more_seldom() {
+        let start = Timestamp::now();
+        let after = |seconds| again(start, start + jiff::SignedDuration::from_secs(seconds));
+        assert_eq!(after(0), AGAIN.0);
+        assert_eq!(after(8), Duration::from_secs(2));
+        assert_eq!(after(3_600), AGAIN.1);
+    }
+}
