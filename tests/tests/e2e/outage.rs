@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Secret;
-use rolecall_api::{DatabaseAdmin, DatabaseSession, EndReason};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, EndReason, SessionPhase};
 use rolecall_tests::{Account, Network, World};
 use serde_json::json;
 
@@ -10,9 +10,13 @@ use crate::checks::{admin_ready, reading};
 
 /// A world whose operator reaches the API server through a network that can fail.
 async fn world() -> Result<(World, Network)> {
+    world_with(&[]).await
+}
+
+async fn world_with(flags: &[&str]) -> Result<(World, Network)> {
     let mut world = World::builder().without_operator().start().await?;
     let network = Network::to_api_server().await?;
-    let operator = world.operator_behind(&network, &[]).await?;
+    let operator = world.operator_behind(&network, flags).await?;
     operator.ready().await?;
     world.operator = Some(operator);
     Ok((world, network))
@@ -70,12 +74,33 @@ async fn an_access_ends_though_its_database_admin_was_removed_by_force() -> Resu
     world.session("timed", json!({"ttl": "1h", "databaseName": "app2"})).await?;
     world.active("standing").await?;
     world.active("timed").await?;
+    remove_by_force(&world, &network).await?;
+    world.ended("timed", EndReason::DatabaseRemoved).await?;
+    world.pending("standing", "DatabaseNotFound").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_access_on_a_server_that_is_down_is_given_up_when_its_database_admin_was_removed_by_force()
+-> Result<()> {
+    let (world, network) = world_with(&["--teardown-deadline=4s"]).await?;
+    world.session("alice-orders", json!({"ttl": "1h"})).await?;
+    world.active("alice-orders").await?;
+    world.pg.stop().await;
+    remove_by_force(&world, &network).await?;
+    world.phase("alice-orders", SessionPhase::Ending, "DatabaseUnreachable").await?;
+    world.ended("alice-orders", EndReason::Abandoned).await?;
+    let note = world.event("alice-orders", "Abandoned").await?;
+    assert!(note.contains("alice@example.com"), "{note}");
+    Ok(())
+}
+
+/// As somebody does who takes the finalizer off: the operator sees nothing of it but that the object is gone.
+async fn remove_by_force(world: &World, network: &Network) -> Result<()> {
     network.cut();
     world.patch::<DatabaseAdmin>("orders", json!({"metadata": {"finalizers": null}})).await?;
     world.delete_and_wait::<DatabaseAdmin>("orders").await?;
     network.mend();
-    world.ended("timed", EndReason::DatabaseRemoved).await?;
-    world.pending("standing", "DatabaseNotFound").await?;
-    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
     Ok(())
 }

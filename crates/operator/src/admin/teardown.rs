@@ -116,10 +116,11 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
             tracing::warn!(admin = %key, "it is gone though accounts were not torn down; ending what is left");
         }
         let message = "there is no DatabaseAdmin of that name any more; its accounts are torn down";
-        let answer = server.engine.census().await;
+        let error = server.engine.census().await.err();
+        let no_admin = || Obstacle::stalled(reasons::DATABASE_NOT_FOUND, message);
         let state = State {
-            obstacle: Some(Obstacle::stalled(reasons::DATABASE_NOT_FOUND, message)),
-            unreachable: answer.is_err_and(|error| error.class == Class::Unreachable),
+            obstacle: Some(error.as_ref().map_or_else(no_admin, Obstacle::from)),
+            unreachable: error.is_some_and(|error| error.class == Class::Unreachable),
             gone_since: Some(since),
             ..state
         };
