@@ -16,7 +16,7 @@ async fn world() -> Result<(World, Network)> {
 async fn world_with(flags: &[&str]) -> Result<(World, Network)> {
     let mut world = World::builder().without_operator().start().await?;
     let network = Network::to_api_server().await?;
-    let operator = world.operator_behind(&network, flags).await?;
+    let operator = world.operator_by(network.operator_config().await?, flags)?;
     operator.ready().await?;
     world.operator = Some(operator);
     Ok((world, network))
