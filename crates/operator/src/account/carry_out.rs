@@ -80,6 +80,9 @@ impl Round {
         self.retry = true;
         want_no_more_than_is_held(&mut desired, observed);
         if let Ok(plan @ (Plan::Nothing | Plan::Adjust(_))) = plan::plan(&desired, observed) {
+            if let Want::Enabled(enabled) = &desired.want {
+                self.held_roles = Some(enabled.roles.keys().cloned().collect());
+            }
             return self.conclude_enabled(on, &desired, plan, password, Some(&obstacle)).await;
         }
         // Live sessions on an account that somebody took: it is not ours to touch any more.

@@ -207,7 +207,8 @@ impl Round {
     }
 
     fn role_names(&self, server: &Server) -> Vec<String> {
-        self.account_roles(server).unwrap_or_default().into_keys().collect()
+        let wanted = || self.account_roles(server).unwrap_or_default().into_keys().collect();
+        self.held_roles.clone().unwrap_or_else(wanted)
     }
 
     /// What is told of a session that has access.

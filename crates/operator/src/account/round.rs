@@ -33,6 +33,8 @@ pub(super) struct Round {
     pub(super) outcomes: Vec<Option<Outcome>>,
     /// The permission set of each session that wants one, and how it stands.
     pub(super) sets: BTreeMap<usize, (String, Standing)>,
+    /// The database roles that the account has, where those that it should have cannot be given.
+    pub(super) held_roles: Option<Vec<String>>,
     /// Permission sets that nobody wants any more and that the account stays in until it has others.
     pub(super) held_sets: BTreeSet<String>,
     /// The permission sets that the account was seen to be a member of; `None` where it has not been read.
@@ -55,6 +57,7 @@ impl Round {
             now,
             outcomes,
             sets: BTreeMap::new(),
+            held_roles: None,
             held_sets: BTreeSet::new(),
             member_of: None,
             meanwhile: BTreeMap::new(),
