@@ -60,10 +60,8 @@ impl Operator {
         let body = move || {
             dispatcher::with_default(&dispatch, || {
                 let result = runtime.block_on(async {
-                    // Its connections belong to this runtime.
-                    let client = rolecall_operator::objects::client(config)?;
                     tokio::select! {
-                        result = rolecall_operator::run_with(client, args, stopping) => result,
+                        result = rolecall_operator::run_with(config, args, stopping) => result,
                         () = crashing.cancelled() => Err(anyhow!("crashed")),
                     }
                 });

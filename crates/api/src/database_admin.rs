@@ -45,6 +45,7 @@ use crate::{DatabaseAdminStatus, GoDuration, SecretKeyRef, SecretRef, schema};
     validation = at(".tls", rules::TLS_FOR_ADMIN),
     validation = at(".tls", rules::TLS_FOR_USERS),
     validation = at(".tls", rules::MONGODB_TLS),
+    validation = at(".auth", rules::MONGODB_ADMIN),
     validation = at(".userCredentials", rules::MONGODB_USERS),
 )]
 #[serde(rename_all = "camelCase")]
@@ -183,7 +184,7 @@ pub struct Tls {
     pub mode: TlsMode,
 
     /// Certificate authorities that the server's certificate is checked against, in PEM. Absent: the system's
-    /// roots (on RDS: the RDS bundle). Example: `{name: orders-ca, key: ca.crt}`.
+    /// roots. On RDS put the bundle of its region here. Example: `{name: orders-ca, key: ca.crt}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretKeyRef>,
 
@@ -213,7 +214,7 @@ pub struct Auth {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub x509: Option<AdminX509>,
 
-    /// A password. Not in effect with `mongodb`: Ready is False with the reason `Unsupported`.
+    /// A password. Not with `mongodb`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<AdminPassword>,
 

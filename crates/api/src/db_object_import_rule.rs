@@ -38,6 +38,7 @@ use crate::{Selector, rules, schema};
     ),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
+#[x_kube(validation = rules::at(".mappings", rules::SOME_MAPPING))]
 #[serde(rename_all = "camelCase")]
 pub struct DbObjectImportRuleSpec {
     /// Order of the rules, ascending: a later rule overwrites the label values of an earlier one. Rules of
@@ -51,9 +52,10 @@ pub struct DbObjectImportRuleSpec {
     #[schemars(schema_with = "schema::selector")]
     pub database_labels: Selector,
 
-    /// What is imported, and how it is labelled. Every mapping that matches an object adds its labels.
+    /// What is imported, and how it is labelled. Every mapping that matches an object adds its labels. One at least,
+    /// unless `databaseLabels` is `{}`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
-    #[x_kube(validation = rules::SOME_MAPPING)]
     pub mappings: Vec<ImportMapping>,
 }
 

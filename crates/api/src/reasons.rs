@@ -60,8 +60,8 @@ reasons! {
         "The user's roles allow the access, but none of those that match provisions users.",
         "Set `options.createDbUserMode: Keep` in a role that matches the database.";
     USER_CONFLICT = "UserConflict":
-        "The database has a user of this name that is not managed; it is never touched.",
-        "Rename or drop that user, or give the DatabaseUser another `username`.";
+        "The database has a user of this name that is not managed, or that lost what says whose it is; it is not touched.",
+        "Run the statement in the message. Else rename or drop that user, or give the DatabaseUser another `username`.";
     ROLES_CHANGED = "RolesChanged":
         "Live sessions of this account hold other database roles.",
         "End those sessions first, or ask for the same `dbRoles`.";

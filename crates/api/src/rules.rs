@@ -110,8 +110,8 @@ pub(crate) const NOT_NEGATIVE: Rule = (
 
 /// DbObjectImportRule: `mappings`.
 pub(crate) const SOME_MAPPING: Rule = (
-    "size(self) > 0",
-    "must hold one mapping at least; to import nothing, write databaseLabels: {} and a mapping {}",
+    "size(self.databaseLabels) == 0 || (has(self.mappings) && size(self.mappings) > 0)",
+    "must hold one mapping at least; to import nothing, write databaseLabels: {}",
 );
 
 /// DatabaseAdmin: answers first where a URI stands in place of host and port.
@@ -191,6 +191,12 @@ pub(crate) const MONGODB_USERS: Rule = (
      || !(has(self.userCredentials.password) || has(self.userCredentials.awsIam))",
     "must not hold password or awsIam with protocol mongodb, whose users log in with client certificates; use x509, \
      or leave it out where users have certificates of their own",
+);
+
+/// DatabaseAdmin.
+pub(crate) const MONGODB_ADMIN: Rule = (
+    "self.protocol != 'mongodb' || !has(self.auth.password)",
+    "must not hold password with protocol mongodb, where the admin user logs in with a client certificate; use x509",
 );
 
 /// DatabaseAdmin: `protocol`.

@@ -19,8 +19,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::bounded;
 use crate::args::Args;
-use crate::objects::{bounded, is_conflict};
+use crate::objects::is_conflict;
 
 const LEASE: &str = "rolecall-operator";
 /// How long a Lease holds without being renewed.

@@ -15,13 +15,16 @@
 //! | [`user`], [`role`], [`rule`] | the status of the other kinds |
 //! | [`servers`] | one engine per DatabaseAdmin |
 //! | [`binding`] | what users are told about a server, in the Secrets of their sessions |
-//! | [`objects`] | every write to the API server |
+//! | [`objects`], [`events`] | every write to the API server |
+//! | [`api`] | how long answers are waited for, and on which connections |
 //! | [`leader`], [`http`], [`metrics`] | the process around it |
 
 pub mod account;
 pub mod admin;
+pub mod api;
 pub mod args;
 pub mod binding;
+pub mod events;
 pub mod http;
 pub mod leader;
 pub mod metrics;
@@ -41,7 +44,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use anyhow::Context;
-use kube::{Client, Config};
+use kube::Config;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -101,18 +104,23 @@ pub struct Settings {
 
 impl Shared {
     /// Nothing looked at yet.
-    pub fn new(client: Client, settings: Settings) -> Arc<Self> {
-        Arc::new(Self {
+    ///
+    /// # Errors
+    ///
+    /// When what `config` names cannot be used.
+    pub fn new(config: Config, settings: Settings) -> kube::Result<Arc<Self>> {
+        let metrics = Metrics::new();
+        Ok(Arc::new(Self {
             world: RwLock::new(World::new(settings.cluster_name.clone())),
             queue: Queue::new(),
             servers: Servers::default(),
-            objects: Objects::new(client),
+            objects: Objects::new(config, metrics.events_dropped.clone())?,
             memory: Memory::default(),
             sets: Sets::default(),
             watches: Watches::default(),
-            metrics: Metrics::new(),
+            metrics,
             settings,
-        })
+        }))
     }
 
     /// The world, for reading. Never held across an await.
@@ -158,17 +166,16 @@ impl Shared {
 /// When the API server cannot be found, the port is taken, a watch cannot be kept, or the lease is lost: the process
 /// should end and be started again.
 pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
-    const FINDING: &str = "finding the API server (KUBECONFIG, or in-cluster)";
-    let config = Config::infer().await.context(FINDING)?;
-    run_with(objects::client(config).context(FINDING)?, args, stop).await
+    let config = Config::infer().await.context("finding the API server (KUBECONFIG, or in-cluster)")?;
+    run_with(config, args, stop).await
 }
 
-/// As [`run`], against the API server of `client`.
+/// As [`run`], against the API server that `config` names.
 ///
 /// # Errors
 ///
 /// As [`run`].
-pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let settings = Settings {
         cluster_name: args.cluster_name.clone(),
         teardown_deadline: args.teardown_deadline,
@@ -176,18 +183,21 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
         keep_unused_sets: args.keep_unused_sets,
         max_connections_per_server: args.max_connections_per_server,
     };
-    let shared = Shared::new(client.clone(), settings);
+    const PREPARING: &str = "preparing the connection to the API server";
+    let shared = Shared::new(config.clone(), settings).context(PREPARING)?;
     let health = http::Health::new();
     let server = http::serve(args.listen, Arc::clone(&shared), health.clone()).await?;
     let namespaces: BTreeSet<String> = args.watch_namespace.iter().cloned().collect();
 
-    let lease = leader::wait(&client, &args, &stop).await?;
+    // With a client of its own: a request that is silent is tried again on another connection.
+    let lease = leader::wait(&api::client(&config).context(PREPARING)?, &args, &stop).await?;
     let Some(lease) = lease else {
         server.abort();
         return Ok(());
     };
     let lost = lease.lost();
     health.set_leading();
+    let client = api::client(&config).context(PREPARING)?;
     let mut watches = watch::start(&client, &namespaces, &shared, &health, &stop);
     // A stop ends the watches too: it is asked for first, so that an orderly end is told from a failure.
     let result = tokio::select! {
@@ -220,6 +230,7 @@ pub async fn run_with(client: Client, args: Args, stop: CancellationToken) -> an
     for server in shared.servers.all() {
         server.engine.close().await;
     }
+    shared.objects.events.flush().await;
     lease.release().await;
     server.abort();
     result

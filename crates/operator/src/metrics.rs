@@ -29,6 +29,8 @@ pub struct Metrics {
     oldest_ending: Gauge,
     workers_died: Counter,
     watches_failed: Family<Kind, Counter>,
+    /// Events that were left out.
+    pub events_dropped: Counter,
     statements: Family<Server, Gauge>,
     round_trips: Family<Server, Gauge>,
     connections: Family<Server, Gauge>,
@@ -90,6 +92,7 @@ impl Metrics {
             oldest_ending: Gauge::default(),
             workers_died: Counter::default(),
             watches_failed: Family::default(),
+            events_dropped: Counter::default(),
             statements: Family::default(),
             round_trips: Family::default(),
             connections: Family::default(),
@@ -118,6 +121,11 @@ impl Metrics {
             "watches_failed",
             "Watches that were started again, by kind",
             metrics.watches_failed.clone(),
+        );
+        registry.register(
+            "events_dropped",
+            "Events that were left out because too many waited",
+            metrics.events_dropped.clone(),
         );
         registry.register(
             "server_statements",

@@ -1,70 +1,40 @@
 //! Every write to the API server, and the few reads that no watch covers.
 
 use std::fmt::Debug;
-use std::sync::Arc;
-use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ObjectReference, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Config, Resource, ResourceExt};
+use prometheus_client::metrics::counter::Counter;
 use rolecall_api::names::FIELD_MANAGER;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::Shared;
-use crate::world::{Held, ObjectKey};
+use crate::api::ManyRequests;
+use crate::events::Events;
+use crate::world::Held;
 
-/// The longest note that the events API takes.
-const MAX_NOTE: usize = 1024;
-/// How long the API server has for one answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// After so much silence a connection counts as dead. A watch hears a bookmark every minute or so.
-const SILENCE: Duration = Duration::from_secs(120);
-
-/// A client as the operator needs it. It tries nothing again by itself: whoever asked does, later each time, and knows
-/// meanwhile what else there is to do.
-///
-/// # Errors
-///
-/// When what `config` names cannot be used.
-pub fn client(mut config: Config) -> kube::Result<Client> {
-    config.default_retry = false;
-    config.read_timeout = Some(SILENCE);
-    // A connection that waited in the pool is not silent.
-    config.reset_reader_on_write = true;
-    Client::try_from(config)
-}
-
-/// A request that is given up when no answer comes for so long.
-///
-/// # Errors
-///
-/// What the API server answered, or that it did not.
-pub async fn bounded<T>(
-    patience: Duration,
-    request: impl Future<Output = kube::Result<T>>,
-) -> kube::Result<T> {
-    let given_up = |_| kube::Error::Service(format!("no answer for {} s", patience.as_secs()).into());
-    tokio::time::timeout(patience, request).await.map_err(given_up)?
-}
+pub use crate::events::Severity;
 
 /// The API server, for writing.
 #[derive(Clone)]
 pub struct Objects {
-    client: Client,
-    recorder: Recorder,
+    api_server: ManyRequests,
+    /// What is told about objects.
+    pub events: Events,
 }
 
-/// How serious an event is.
-pub use kube::runtime::events::EventType as Severity;
-
 impl Objects {
-    /// Writes through `client`.
-    pub fn new(client: Client) -> Self {
-        let recorder = Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER));
-        Self { client, recorder }
+    /// Connects to nothing yet. `events_dropped` counts events that were left out.
+    ///
+    /// # Errors
+    ///
+    /// When what `config` names cannot be used.
+    pub fn new(config: Config, events_dropped: Counter) -> kube::Result<Self> {
+        let events = Events::start(&config, events_dropped)?;
+        Ok(Self { api_server: ManyRequests::new(config)?, events })
     }
 
     /// Applies a whole status, and takes the object that comes back into the world, so that nobody decides on the
@@ -163,9 +133,9 @@ impl Objects {
             preconditions: Some(Preconditions { uid: object.uid(), ..Preconditions::default() }),
             ..DeleteParams::default()
         };
-        let api = self.api::<K>(object);
-        let name = object.name_any();
-        gone_is_fine(bounded(PATIENCE, api.delete(&name, &params)).await.map(drop))
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let delete = async |client| api::<K>(client, &namespace).delete(&name, &params).await;
+        gone_is_fine(self.api_server.ask(delete).await.map(drop))
     }
 
     /// Reads a Secret.
@@ -174,7 +144,7 @@ impl Objects {
     ///
     /// What the API server answered; one that does not exist is `None`.
     pub async fn secret(&self, namespace: &str, name: &str) -> kube::Result<Option<Secret>> {
-        bounded(PATIENCE, self.secrets(namespace).get_opt(name)).await
+        self.api_server.ask(async |client| api::<Secret>(client, namespace).get_opt(name).await).await
     }
 
     /// Creates a Secret.
@@ -183,7 +153,8 @@ impl Objects {
     ///
     /// What the API server answered; 409 when one of that name exists.
     pub async fn create_secret(&self, namespace: &str, secret: &Secret) -> kube::Result<Secret> {
-        bounded(PATIENCE, self.secrets(namespace).create(&PostParams::default(), secret)).await
+        let params = PostParams::default();
+        self.api_server.ask(async |client| api(client, namespace).create(&params, secret).await).await
     }
 
     /// Replaces a Secret; its resource version must be the one that was read.
@@ -192,8 +163,8 @@ impl Objects {
     ///
     /// What the API server answered.
     pub async fn replace_secret(&self, namespace: &str, secret: &Secret) -> kube::Result<Secret> {
-        let name = secret.name_any();
-        bounded(PATIENCE, self.secrets(namespace).replace(&name, &PostParams::default(), secret)).await
+        let (name, params) = (secret.name_any(), PostParams::default());
+        self.api_server.ask(async |client| api(client, namespace).replace(&name, &params, secret).await).await
     }
 
     /// Deletes a Secret of that uid.
@@ -206,31 +177,20 @@ impl Objects {
             preconditions: Some(Preconditions { uid, ..Preconditions::default() }),
             ..DeleteParams::default()
         };
-        gone_is_fine(bounded(PATIENCE, self.secrets(namespace).delete(name, &params)).await.map(drop))
+        let delete = async |client| api::<Secret>(client, namespace).delete(name, &params).await;
+        gone_is_fine(self.api_server.ask(delete).await.map(drop))
     }
 
-    /// Publishes an event about an object. One that cannot be published (its namespace is going away, say) is only
-    /// logged: no work depends on it.
-    pub async fn event(
+    /// Tells an event about an object. Nothing waits for it.
+    pub fn event(
         &self,
         about: &impl Resource<DynamicType = ()>,
-        severity: EventType,
+        severity: Severity,
         reason: &str,
         action: &str,
         note: &str,
     ) {
-        let reference: ObjectReference = about.object_ref(&());
-        let event = Event {
-            type_: severity,
-            reason: reason.to_owned(),
-            note: Some(note[..note.floor_char_boundary(MAX_NOTE)].to_owned()),
-            action: action.to_owned(),
-            secondary: None,
-        };
-        let published = bounded(PATIENCE, self.recorder.publish(&event, &reference)).await;
-        if let Err(error) = published {
-            tracing::debug!(%error, reason, "an event could not be published");
-        }
+        self.events.tell(about, severity, reason, action, note);
     }
 
     async fn write_status<K>(
@@ -250,8 +210,10 @@ impl Objects {
             "status": status,
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let (api, name, patch) = (self.api::<K>(object), object.name_any(), Patch::Apply(body));
-        let written = bounded(PATIENCE, api.patch_status(&name, &params, &patch)).await;
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let patch = Patch::Apply(body);
+        let write = async |client| api::<K>(client, &namespace).patch_status(&name, &params, &patch).await;
+        let written = self.api_server.ask(write).await;
         self.take_in(shared, written).map(drop)
     }
 
@@ -268,8 +230,10 @@ impl Objects {
         metadata["resourceVersion"] = json!(object.resource_version());
         metadata["uid"] = json!(object.uid());
         let patch = Patch::Merge(json!({"metadata": metadata}));
-        let (api, name) = (self.api::<K>(object), object.name_any());
-        let written = bounded(PATIENCE, api.patch(&name, &PatchParams::default(), &patch)).await;
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let params = PatchParams::default();
+        let write = async |client| api::<K>(client, &namespace).patch(&name, &params, &patch).await;
+        let written = self.api_server.ask(write).await;
         self.take_in(shared, written)
     }
 
@@ -294,28 +258,19 @@ impl Objects {
             Err(error) => Err(error),
         }
     }
+}
 
-    fn api<K>(&self, object: &K) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
-    {
-        Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
-    }
-
-    fn secrets(&self, namespace: &str) -> Api<Secret> {
-        Api::namespaced(self.client.clone(), namespace)
-    }
+fn api<K>(client: Client, namespace: &str) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+{
+    Api::namespaced(client, namespace)
 }
 
 impl Debug for Objects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Objects")
     }
-}
-
-/// Where to find an object in logs.
-pub fn key_of(object: &impl ResourceExt) -> ObjectKey {
-    ObjectKey::of(object)
 }
 
 /// Is this the API server's word that the object exists already, or was changed meanwhile?
@@ -330,6 +285,3 @@ fn gone_is_fine(result: kube::Result<()>) -> kube::Result<()> {
         other => other,
     }
 }
-
-/// Shared ownership, because every worker writes.
-pub type ObjectsHandle = Arc<Objects>;

@@ -42,6 +42,7 @@ pub struct Queue<K: Clone + Eq + Ord + Hash> {
 pub struct Taken<K: Clone + Eq + Ord + Hash> {
     queue: Arc<Queue<K>>,
     key: K,
+    lane: Lane,
 }
 
 #[derive(Debug)]
@@ -99,12 +100,12 @@ impl<K: Clone + Eq + Ord + Hash> Queue<K> {
         self.changed.notify_waiters();
     }
 
-    /// Forgets the timer of a key: called when a key is worked on, which sets a new one.
-    pub fn clear_timer(&self, key: &K) {
+    /// Forgets the timer of a key, and tells it: called when a key is worked on, which sets a new one.
+    pub fn clear_timer(&self, key: &K) -> Option<(Instant, Lane)> {
         let mut state = self.locked();
-        if let Some((at, _)) = state.timer_of.remove(key) {
-            state.timers.remove(&(at, key.clone()));
-        }
+        let (at, lane) = state.timer_of.remove(key)?;
+        state.timers.remove(&(at, key.clone()));
+        Some((at, lane))
     }
 
     /// Brings every timer forward: the clock that they were set by was put forward.
@@ -151,8 +152,8 @@ impl<K: Clone + Eq + Ord + Hash> Queue<K> {
             let next_timer = {
                 let mut state = self.locked();
                 state.fire(Instant::now());
-                if let Some(key) = state.pop(lane) {
-                    return Taken { queue: Arc::clone(self), key };
+                if let Some((key, lane)) = state.pop(lane) {
+                    return Taken { queue: Arc::clone(self), key, lane };
                 }
                 state.timers.first().map(|(at, _)| *at)
             };
@@ -200,6 +201,11 @@ impl<K: Clone + Eq + Ord + Hash> Taken<K> {
     pub fn key(&self) -> &K {
         &self.key
     }
+
+    /// How soon it had to be worked on, whoever took it.
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
 }
 
 impl<K: Clone + Eq + Ord + Hash> Drop for Taken<K> {
@@ -237,10 +243,10 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
         }
     }
 
-    fn pop(&mut self, lane: Lane) -> Option<K> {
+    fn pop(&mut self, lane: Lane) -> Option<(K, Lane)> {
         while let Some(key) = self.urgent.pop_front() {
             if self.waiting.get(&key) == Some(&Lane::Urgent) {
-                return Some(self.start(key));
+                return Some((self.start(key), Lane::Urgent));
             }
         }
         if lane == Lane::Urgent {
@@ -248,7 +254,7 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
         }
         while let Some(key) = self.normal.pop_front() {
             if self.waiting.get(&key) == Some(&Lane::Normal) {
-                return Some(self.start(key));
+                return Some((self.start(key), Lane::Normal));
             }
         }
         None

@@ -153,7 +153,7 @@ async fn work(crew: Arc<Crew>, lane: Lane, stop: CancellationToken) {
             taken = shared.queue.take(lane) => taken,
         };
         let key = taken.key();
-        shared.queue.clear_timer(key);
+        let timer = shared.queue.clear_timer(key);
         let started = Instant::now();
         // What a look leaves behind when it panics is what it leaves behind when it is given up: nothing that the
         // next one does not find.
@@ -199,16 +199,18 @@ async fn work(crew: Arc<Crew>, lane: Lane, stop: CancellationToken) {
                 true
             }
         };
-        let mut again = looked.ok().and_then(|done| done.at).map(|(at, lane)| (until(at), lane));
-        if retry {
-            let at = Instant::now() + backoff.next(key);
-            again = Some(match again {
-                Some((before, lane)) if before <= at => (before, lane),
-                _ => (at, lane),
-            });
+        let due = match &looked {
+            Ok(done) => done.at.map(|(at, lane)| (until(at), lane)),
+            // What the last look that came to its end asked for stays: an access must not outlive its end meanwhile.
+            Err(_) => backoff.due(key).or(timer),
+        };
+        let again = if retry {
+            let now = Instant::now();
+            Some(earlier((now + backoff.next(key, due), taken.lane()), due, now))
         } else {
             backoff.reset(key);
-        }
+            due
+        };
         if let Some((at, lane)) = again {
             shared.queue.add_at(key.clone(), lane, at);
         }
@@ -227,8 +229,17 @@ async fn look(shared: &Shared, key: &Work) -> Result<Done, Failed> {
     }
 }
 
+/// When to look again: to retry, or earlier where something is due. What is overdue waits for the retry, in its own lane.
+fn earlier(retry: (Instant, Lane), due: Option<(Instant, Lane)>, now: Instant) -> (Instant, Lane) {
+    match due {
+        Some((at, lane)) if at <= now => (retry.0, retry.1.max(lane)),
+        Some(due) if due.0 <= retry.0 => due,
+        _ => retry,
+    }
+}
+
 /// The instant of a wall-clock time. A time that is past is now.
-fn until(at: Timestamp) -> Instant {
+pub(crate) fn until(at: Timestamp) -> Instant {
     let left = at.duration_since(Timestamp::now());
     // What is further away cannot always be said in instants; such a time is looked at once a day.
     let left = Duration::try_from(left).unwrap_or_default().min(Duration::from_secs(86_400));
@@ -260,15 +271,27 @@ fn put_forward(before: (Timestamp, Instant), now: (Timestamp, Instant)) -> Optio
 
 /// How long to wait before a key that failed is looked at again: twice as long each time, with jitter.
 #[derive(Debug, Default)]
-struct Backoff(Mutex<HashMap<Work, u32>>);
+struct Backoff(Mutex<HashMap<Work, Trouble>>);
+
+#[derive(Debug, Default)]
+struct Trouble {
+    failures: u32,
+    /// What is due meanwhile, retries aside.
+    due: Option<(Instant, Lane)>,
+}
 
 impl Backoff {
-    fn next(&self, key: &Work) -> Duration {
-        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(key.clone()).or_default();
-        let wait = FIRST_RETRY.saturating_mul(1 << (*count).min(16)).min(LAST_RETRY);
-        *count = count.saturating_add(1);
+    fn next(&self, key: &Work, due: Option<(Instant, Lane)>) -> Duration {
+        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = troubles.entry(key.clone()).or_default();
+        let wait = FIRST_RETRY.saturating_mul(1 << trouble.failures.min(16)).min(LAST_RETRY);
+        trouble.failures = trouble.failures.saturating_add(1);
+        trouble.due = due;
         wait.mul_f64(rand::random_range(0.8..1.2))
+    }
+
+    fn due(&self, key: &Work) -> Option<(Instant, Lane)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key)?.due
     }
 
     fn reset(&self, key: &Work) {
@@ -298,12 +321,30 @@ mod tests {
     fn a_key_that_fails_comes_back_later_each_time_up_to_a_bound() {
         let backoff = Backoff::default();
         let key = Work::Rule(ObjectKey { namespace: "ns".into(), name: "rule".into() });
-        let first = backoff.next(&key);
-        let second = backoff.next(&key);
+        let first = backoff.next(&key, None);
+        let second = backoff.next(&key, None);
         assert!(first < Duration::from_millis(250) && second > Duration::from_millis(300));
-        let last = (0..40).map(|_| backoff.next(&key)).last().unwrap();
+        let last = (0..40).map(|_| backoff.next(&key, None)).last().unwrap();
         assert!(last > LAST_RETRY.mul_f64(0.7) && last < LAST_RETRY.mul_f64(1.3));
         backoff.reset(&key);
-        assert!(backoff.next(&key) < Duration::from_millis(250));
+        assert!(backoff.next(&key, None) < Duration::from_millis(250));
+    }
+
+    #[test]
+    fn what_is_due_is_not_put_off_by_retries() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let (retry, expiry) = ((at(30), Lane::Normal), (at(10), Lane::Urgent));
+        assert_eq!(earlier(retry, Some(expiry), now), expiry);
+        assert_eq!(earlier((at(1), Lane::Normal), Some(expiry), now), (at(1), Lane::Normal));
+        assert_eq!(earlier(retry, Some(expiry), at(11)), (at(30), Lane::Urgent), "it is overdue");
+        assert_eq!(earlier(retry, None, now), retry);
+
+        let backoff = Backoff::default();
+        let key = Work::Rule(ObjectKey { namespace: "ns".into(), name: "rule".into() });
+        backoff.next(&key, Some(expiry));
+        assert_eq!(backoff.due(&key), Some(expiry));
+        backoff.reset(&key);
+        assert_eq!(backoff.due(&key), None);
     }
 }

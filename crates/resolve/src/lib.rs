@@ -16,7 +16,7 @@ pub use grant::{Blocked, Grant, decide, selected};
 pub use mongodb::mongodb_config;
 pub use postgres::{postgres_config, postgres_platform};
 pub use proof::{AdminProof, admin_proof};
-pub use username::{Claim, username_fault, username_holder};
+pub use username::{Claim, username_fault, username_holder, username_taken};
 
 use std::sync::Arc;
 

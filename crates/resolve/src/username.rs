@@ -51,13 +51,17 @@ pub fn username_holder(user: &DatabaseUser, users: &[DatabaseUser], this_cluster
     let older = others.filter_map(|other| age(other).map(|age| (age, other))).filter(|(age, _)| *age < own);
     match older.min_by(|(a, _), (b, _)| a.cmp(b)) {
         None => Claim::Own,
-        Some((_, holder)) => Claim::Taken(Blocked::new(
-            reasons::USERNAME_TAKEN,
-            format!(
-                "the older DatabaseUser {:?} has the database user name {username:?} too; create this one anew with \
-                 another spec.username",
-                name(holder)
-            ),
-        )),
+        Some((_, holder)) => Claim::Taken(username_taken(&username, &name(holder))),
     }
+}
+
+/// An older DatabaseUser holds the name.
+pub fn username_taken(username: &str, holder: &str) -> Blocked {
+    Blocked::new(
+        reasons::USERNAME_TAKEN,
+        format!(
+            "the older DatabaseUser {holder:?} has the database user name {username:?} too; create this one anew with \
+             another spec.username"
+        ),
+    )
 }

@@ -157,7 +157,10 @@ async fn the_operator_may_do_its_work_and_no_more() -> Result<()> {
         ("get", "secrets", true),
         ("create", "secrets", true),
         ("create", "events.events.k8s.io", true),
-        ("patch", "leases.coordination.k8s.io", true),
+        ("create", "leases.coordination.k8s.io", true),
+        ("update", "leases.coordination.k8s.io rolecall-operator", true),
+        ("update", "leases.coordination.k8s.io another", false),
+        ("patch", "secrets", false),
         ("list", "secrets", false),
         ("watch", "secrets", false),
         ("patch", "provisioningroles.rolecall.dev", false),
@@ -168,6 +171,8 @@ async fn the_operator_may_do_its_work_and_no_more() -> Result<()> {
     ] {
         let (what, subresource) = what.split_once('/').unwrap_or((what, ""));
         let subresource = format!("--subresource={subresource}");
+        // Of one name, where one follows.
+        let what = &what.replace(' ', "/");
         let account = "--as=system:serviceaccount:rolecall-system:rolecall-operator";
         let args = ["auth", "can-i", verb, what, &subresource, account, "-n", "rolecall-system"];
         assert_eq!(cluster.kubectl(&args).await.is_ok(), allowed, "{verb} {what}");

@@ -1,9 +1,9 @@
 //! Accounts: what several sessions share, which roles they may have, and what becomes of them.
 
 use anyhow::{Context, Result};
-use rolecall_api::{DatabaseAdmin, DatabaseSession, EndReason};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, EndReason, SessionPhase};
 use rolecall_testbed::{PgVersion, rows};
-use rolecall_tests::objects::message_of;
+use rolecall_tests::objects::{is_ready, message_of, phase};
 use rolecall_tests::world::{ADMIN_USER, ALICE};
 use rolecall_tests::{Account, World};
 use serde_json::json;
@@ -79,6 +79,46 @@ async fn a_database_role_that_is_missing_rejects_or_is_created_as_the_admin_says
     assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["analyst", "reader"])));
     let bare = "select not (rolcanlogin or rolsuper or rolcreaterole or rolcreatedb) from pg_roles where rolname = 'analyst'";
     assert_eq!(world.pg.value("postgres", bare).await?.as_deref(), Some("t"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_policy_takes_is_taken_though_what_it_gives_cannot_be_given() -> Result<()> {
+    let world = World::start().await?;
+    world.role("reader", json!({"allow": {"dbRoles": ["reader", "writer"]}})).await?;
+    world.session("alice-orders", json!({})).await?;
+    world.session("second", json!({"databaseName": "app2"})).await?;
+    world.active("alice-orders").await?;
+    world.active("second").await?;
+    world.role("reader", json!({"allow": {"dbRoles": ["reader", "missing"]}})).await?;
+    let without_writer = |account: Option<&Account>| account.is_some_and(|a| a.is_enabled_with(&["reader"]));
+    world.account_until("without the role that was taken", without_writer).await?;
+    let told = world.phase("alice-orders", SessionPhase::Active, "DbRoleNotFound").await?;
+    assert_eq!(told.status.map(|status| status.db_roles), Some(vec!["reader".to_owned()]));
+    world.delete_and_wait::<DatabaseSession>("second").await?;
+
+    let create = format!("create role missing; grant missing to \"{ADMIN_USER}\" with admin option");
+    world.pg.sql("postgres", &create).await?;
+    world.active("alice-orders").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["missing", "reader"])));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_told_on_live_sessions() -> Result<()> {
+    let world = World::start().await?;
+    world.role("reader", json!({"allow": {"dbRoles": ["reader", "writer"]}})).await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    world.pg.sql("postgres", &format!("alter role \"{ADMIN_USER}\" nocreaterole")).await?;
+    world.role("reader", json!({"allow": {"dbRoles": ["reader"]}})).await?;
+    let told = |session: &DatabaseSession| phase(session) == SessionPhase::Active && !is_ready(session);
+    let session = world.until("alice-orders", "told what the server refuses", told).await?;
+    assert!(message_of(&session).contains("SQLSTATE 42501"), "{}", message_of(&session));
+
+    world.pg.sql("postgres", &format!("alter role \"{ADMIN_USER}\" createrole")).await?;
+    world.active("alice-orders").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
     Ok(())
 }
 

@@ -70,6 +70,56 @@ async fn an_access_whose_marker_somebody_took_is_not_over_while_it_can_be_used()
 }
 
 #[tokio::test]
+async fn a_record_that_somebody_overwrote_is_written_again_and_disturbs_nobody() -> Result<()> {
+    let world = World::builder().flag("--look-interval=1s").start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let client = world.login("alice-orders").await?;
+    let before = world.account().await?.and_then(|account| account.comment).context("a record")?;
+    world.pg.sql("postgres", &format!("comment on role \"{ALICE}\" is 'HR'")).await?;
+    let mended = |account: Option<&rolecall_tests::Account>| {
+        account.is_some_and(|account| account.comment.as_ref() == Some(&before))
+    };
+    world.account_until("recorded again", mended).await?;
+    rolecall_testbed::rows(&client, "select 1").await.context("the connection lives on")?;
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_access_whose_record_somebody_took_is_not_over_while_it_can_be_used() -> Result<()> {
+    let world = World::start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    // No look finds this before the session is deleted.
+    world.pg.sql("postgres", &format!("comment on role \"{ALICE}\" is 'HR'")).await?;
+    world.delete::<DatabaseSession>("alice-orders").await?;
+    let session = world.phase("alice-orders", SessionPhase::Ending, "UserConflict").await?;
+    assert!(world.account().await?.is_some_and(|account| account.login), "it is not touched");
+    let message = message_of(&session);
+    let remedy = message.split_once("run ").and_then(|(_, rest)| rest.split_once(" to have it back"));
+    let (remedy, _) = remedy.with_context(|| message.to_owned())?;
+    world.pg.sql("postgres", remedy).await?;
+    world.gone::<DatabaseSession>("alice-orders").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_finalizer_that_somebody_took_off_a_live_session_comes_back() -> Result<()> {
+    let world = World::start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    world.patch::<DatabaseSession>("alice-orders", json!({"metadata": {"finalizers": null}})).await?;
+    let marked = |session: &DatabaseSession| session.metadata.finalizers.iter().flatten().count() == 1;
+    world.until("alice-orders", "marked again", marked).await?;
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_access_whose_session_was_removed_by_force_is_ended() -> Result<()> {
     let world = forgotten(json!({})).await?;
     world

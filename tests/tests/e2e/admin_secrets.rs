@@ -1,10 +1,12 @@
 //! Credentials and addresses of a DatabaseAdmin that change while accounts are enabled.
 
-use anyhow::Result;
-use rolecall_api::{DatabaseAdmin, DatabaseSession};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, SessionPhase};
 use rolecall_testbed::{PgVersion, Postgres};
 use rolecall_tests::World;
-use rolecall_tests::objects::reason_of;
+use rolecall_tests::objects::{phase, reason_of};
 use rolecall_tests::world::ADMIN_USER;
 use serde_json::{Value, json};
 
@@ -100,6 +102,34 @@ async fn an_address_of_another_server_waits_until_the_accounts_are_disabled() ->
         other.value("postgres", "select 1 from pg_roles where rolname like 'alice%' and rolcanlogin").await?;
     assert!(there.is_some());
     world.delete_and_wait::<DatabaseSession>("second").await
+}
+
+#[tokio::test]
+async fn a_start_that_is_under_way_keeps_the_server_when_the_address_changes() -> Result<()> {
+    let world = World::start().await?;
+    let other = elsewhere(&world).await?;
+    admin_ready(&world).await?;
+    let mut blocker = world.pg.superuser("postgres").await?;
+    let reading = blocker.transaction().await?;
+    reading.batch_execute("lock table pg_catalog.pg_db_role_setting in access exclusive mode").await?;
+    world.session("first", json!({})).await?;
+    let waits = "select 1 from pg_locks where not granted and relation = 'pg_db_role_setting'::regclass";
+    let is_read = async || Ok(reading.query_opt(waits, &[]).await?.is_some());
+    world.eventually("the account is being read", is_read).await?;
+    world.admin(to(&other)).await?;
+    let log = world.operator.as_ref().context("an operator")?.log();
+    log.wait_for("waiting for looks at its accounts").await?;
+    // That the other server is not taken meanwhile cannot be waited for.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    reading.rollback().await?;
+
+    world.until("first", "Active", |session| phase(session) == SessionPhase::Active).await?;
+    admin_tells(&world, "LiveAccounts", "end the sessions").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
+    world.delete_and_wait::<DatabaseSession>("first").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    world.session("second", json!({})).await?;
+    world.active("second").await.map(drop)
 }
 
 #[tokio::test]

@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use rolecall_api::DatabaseSession;
+use rolecall_api::{DatabaseSession, SessionPhase};
 use rolecall_testbed::{Certificate, rows};
-use rolecall_tests::world::ALICE;
+use rolecall_tests::world::{ADMIN_USER, ALICE};
 use rolecall_tests::{Credentials, World};
 use serde_json::json;
 
@@ -100,6 +100,22 @@ async fn a_certificate_request_is_answered_in_the_status_and_its_key_stays_with_
     world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
     assert!(client.query_one("select 1", &[]).await.is_err());
     assert!(world.pg.connect("app", &identity).await.is_err(), "the certificate alone opens nothing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_to_a_certificate_request_outlives_a_restart_though_something_is_wrong() -> Result<()> {
+    let mut world = World::start().await?;
+    let (request, _) = request("CN=anything")?;
+    world.session("alice-orders", json!({"certificateRequest": request})).await?;
+    let answer = |session: DatabaseSession| session.status.and_then(|status| status.certificate);
+    let before = answer(world.active("alice-orders").await?);
+    world.crash_operator().await;
+    let by_hand = format!("revoke \"teleport-auto-user\" from \"{ALICE}\" granted by \"{ADMIN_USER}\"");
+    world.pg.sql("postgres", &by_hand).await?;
+    world.start_operator().await?;
+    let told = world.phase("alice-orders", SessionPhase::Active, "UserConflict").await?;
+    assert!(before.is_some() && answer(told) == before);
     Ok(())
 }
 

@@ -21,6 +21,7 @@ mod outage;
 mod permissions;
 mod policy;
 mod process;
+mod refusals;
 mod restart;
 mod secrecy;
 mod sessions;

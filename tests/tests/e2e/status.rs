@@ -41,6 +41,24 @@ async fn a_user_lists_its_accounts() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_user_made_anew_with_another_name_lists_its_own_account_and_none_of_a_database_that_is_gone()
+-> Result<()> {
+    let world = World::start().await?;
+    for username in ["al", "alberta"] {
+        world.delete_and_wait::<DatabaseUser>("alice").await?;
+        world.user("alice", json!({"username": username})).await?;
+        world.session(username, json!({})).await?;
+        world.active(username).await?;
+        let listed = |user: &DatabaseUser| matches!(accounts(user), [one] if one.username == username && one.phase == AccountPhase::Enabled);
+        world.until("alice", "listing its account", listed).await?;
+        world.delete_and_wait::<DatabaseSession>(username).await?;
+    }
+    world.delete_and_wait::<DatabaseAdmin>("orders").await?;
+    world.until("alice", "without accounts", |user: &DatabaseUser| accounts(user).is_empty()).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_user_tells_of_accounts_that_were_dropped_or_are_not_its_own() -> Result<()> {
     let world = World::start().await?;
     world.role("reader", json!({"options": {"createDbUserMode": "BestEffortDrop"}})).await?;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, reasons};
 use rolecall_engine::AccountName;
 use rolecall_policy::Roles;
-use rolecall_resolve::{Blocked, Grant, admin_user};
+use rolecall_resolve::{Blocked, Grant};
 
 use super::lifecycle::{AdminState, Verdict, decide, is_timed, is_touched};
 use crate::Shared;
@@ -98,14 +98,8 @@ fn grant(
         return Err(Blocked::new(reasons::DATABASE_NOT_FOUND, "there is no DatabaseAdmin of that name"));
     };
     unsupported(admin, session)?;
-    if admin_user(admin).name.as_deref() == Some(&key.username) {
-        return Err(Blocked::permanent(
-            reasons::INVALID_USERNAME,
-            format!(
-                "{:?} is the admin user of the DatabaseAdmin; set another spec.username in the DatabaseUser",
-                key.username
-            ),
-        ));
+    if let Some(fault) = rolecall_resolve::username_fault(&key.username, admin) {
+        return Err(fault);
     }
     let namespace = &key.admin.namespace;
     let user_key = ObjectKey { namespace: Arc::clone(namespace), name: session.spec.user.as_str().into() };
@@ -122,13 +116,8 @@ fn grant(
         )));
     }
     if let Some(holder) = world.username_taken_by(&user) {
-        return Err(Blocked::new(
-            reasons::USERNAME_TAKEN,
-            format!(
-                "the older DatabaseUser {:?} has the database user name {username:?} too; create this one anew with another spec.username",
-                holder.metadata.name.as_deref().unwrap_or_default()
-            ),
-        ));
+        let holder = holder.metadata.name.as_deref().unwrap_or_default();
+        return Err(rolecall_resolve::username_taken(&username, holder));
     }
     rolecall_resolve::decide(
         &user,

@@ -11,13 +11,14 @@ use rolecall_engine::Applied;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::carry_out::{Password, Place};
+use super::carry_out::Place;
 use super::credentials::{self, Handed};
 use super::gather::Item;
 use super::lifecycle::{Life, Obstacle, Verdict};
 use super::note::api_mode;
 use super::report::{Active, Outcome};
 use super::round::{Round, held};
+use super::wanted_account::Password;
 use super::{deadline, outcome_of_end};
 use crate::objects::{Severity, is_conflict};
 use crate::servers::{Issuer, Server};
@@ -193,10 +194,7 @@ impl Round {
             };
             if let Some(why) = &applied.kept_because {
                 let note = format!("{} on {} is disabled, not dropped: {why}", key.username, key.admin);
-                shared
-                    .objects
-                    .event(&*session, Severity::Warning, reasons::ACCOUNT_KEPT, "Drop", &note)
-                    .await;
+                shared.objects.event(&*session, Severity::Warning, reasons::ACCOUNT_KEPT, "Drop", &note);
             }
             self.outcomes[index] = Some(match taken_back {
                 Ok(()) => outcome_of_end(&ending, None),
@@ -209,7 +207,8 @@ impl Round {
     }
 
     fn role_names(&self, server: &Server) -> Vec<String> {
-        self.account_roles(server).unwrap_or_default().into_keys().collect()
+        let wanted = || self.account_roles(server).unwrap_or_default().into_keys().collect();
+        self.held_roles.clone().unwrap_or_else(wanted)
     }
 
     /// What is told of a session that has access.

@@ -18,11 +18,8 @@ const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(60);
 /// What should happen with a session.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// It is over; the object is deleted at that time.
-    Over {
-        /// When the object has been kept long enough.
-        delete_at: Timestamp,
-    },
+    /// It is over; the object stays until [`delete_at`].
+    Over,
     /// It is being deleted and nothing was ever done for it.
     Untouched,
     /// It is Active and stays so.
@@ -153,11 +150,7 @@ pub fn decide(
     let deleted = session.metadata.deletion_timestamp.is_some();
 
     if matches!(phase, SessionPhase::Ended | SessionPhase::Rejected) && !(deleted && touched) {
-        return if deleted {
-            Verdict::Untouched
-        } else {
-            Verdict::Over { delete_at: delete_at(session, now) }
-        };
+        return if deleted { Verdict::Untouched } else { Verdict::Over };
     }
     if deleted {
         return if touched {
@@ -311,7 +304,8 @@ fn last_obstacle(session: &DatabaseSession) -> Obstacle {
     }
 }
 
-fn delete_at(session: &DatabaseSession, now: Timestamp) -> Timestamp {
+/// When the object of a session that is over has been kept long enough.
+pub fn delete_at(session: &DatabaseSession, now: Timestamp) -> Timestamp {
     let ended = session.status.as_ref().and_then(|status| status.ended_at.as_ref()).map_or(now, |at| at.0);
     plus(ended, session.spec.retain_after_end.get()).unwrap_or(Timestamp::MAX)
 }

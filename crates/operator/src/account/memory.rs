@@ -57,10 +57,12 @@ impl Memory {
             .collect()
     }
 
-    /// Forgets the reports about a DatabaseUser that is gone, but those of accounts that are still to be ended.
-    pub fn forget_user(&self, user: &ObjectKey) {
-        locked(&self.reports)
-            .retain(|_, report| report.user != *user || report.account.phase == AccountPhase::Enabled);
+    /// Forgets the reports about a DatabaseUser that is gone, or was made anew with the name `now`; but not those of
+    /// accounts that are still to be ended.
+    pub fn forget_user(&self, user: &ObjectKey, now: Option<&str>) {
+        locked(&self.reports).retain(|_, Report { user: of, account }| {
+            of != user || account.phase == AccountPhase::Enabled || Some(account.username.as_str()) == now
+        });
     }
 
     /// Keeps in mind that a server showed this account of ours enabled, and no session accounted for it.
@@ -69,7 +71,7 @@ impl Memory {
     }
 
     /// Was it seen as an orphan? Once asked, it is forgotten.
-    pub fn is_suspect(&self, key: &AccountKey) -> bool {
+    pub fn take_orphan(&self, key: &AccountKey) -> bool {
         locked(&self.orphans).remove(key)
     }
 
@@ -100,9 +102,13 @@ impl Memory {
             .collect()
     }
 
-    /// Forgets the live accounts of a server that is gone.
-    pub fn forget_server(&self, admin: &ObjectKey) {
+    /// Forgets the accounts of a server that is gone, but those that are still to be ended; answers whose they were.
+    pub fn forget_server(&self, admin: &ObjectKey) -> BTreeSet<ObjectKey> {
         locked(&self.left_with).retain(|key, _| key.admin != *admin);
+        locked(&self.reports)
+            .extract_if(|key, report| key.admin == *admin && report.account.phase != AccountPhase::Enabled)
+            .map(|(_, report)| report.user)
+            .collect()
     }
 
     /// The password that an account has now, when it is known.

@@ -8,6 +8,7 @@
 //! | what the API server holds, and what policy says | `gather` | no |
 //! | what should happen to each session | `lifecycle` | no |
 //! | what needs no server; who waits, who is let go | `round` | no |
+//! | what they ask for together | `wanted_account` | Secrets: passwords |
 //! | what follows for the account: observe, plan, apply, read back | `carry_out` | the server |
 //! | permission sets that the account wants | `wanted_sets` | no |
 //! | credentials: made, renewed, taken back | `handing`, `credentials` | Secrets |
@@ -24,6 +25,7 @@ mod note;
 pub mod report;
 mod round;
 mod settle;
+mod wanted_account;
 mod wanted_sets;
 
 pub use gather::wanted_roles;
@@ -39,7 +41,7 @@ use rolecall_api::{
 use crate::Shared;
 use crate::objects::Severity;
 use crate::queue::Lane;
-use crate::runtime::{Done, Failed};
+use crate::runtime::{Done, Failed, until};
 use crate::world::{AccountKey, ObjectKey, Work};
 use lifecycle::{Ending, Next, Obstacle, Verdict, give_up, give_up_at, is_touched};
 use report::{Left, Outcome};
@@ -57,7 +59,7 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
     }
     let now = Timestamp::now();
     let gathered = gather::gather(shared, key, now);
-    let suspect = shared.memory.is_suspect(key);
+    let suspect = shared.memory.take_orphan(key);
     if gathered.sessions.is_empty() {
         return vanished(shared, key, &gathered, suspect).await;
     }
@@ -68,8 +70,16 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
     round.run(shared, key).await?;
     let mut done = Done { retry: round.retry, at: round.again };
     let report = round.report.take();
+    let mut failed = None;
     for (item, outcome) in round.outcomes() {
-        done.at_earliest(settle::settle(shared, &item.session, item.timed, outcome.as_ref(), now).await?);
+        match settle::settle(shared, &item.session, item.timed, outcome.as_ref(), now).await {
+            Ok(at) => done.at_earliest(at),
+            // What became of the others is written all the same.
+            Err(error) => {
+                tracing::debug!(account = %key, %error, "what became of a session is not written yet");
+                failed.get_or_insert(error);
+            }
+        }
     }
     if let Some(report) = report {
         let user = report.user.clone();
@@ -78,7 +88,12 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
             shared.recount(&key.admin);
         }
     }
-    Ok(done)
+    let Some(failed) = failed else { return Ok(done) };
+    // The whole is tried again; what is due meanwhile does not wait for that.
+    if let Some((at, lane)) = done.at {
+        shared.queue.add_at(Work::Account(key.clone()), lane, until(at));
+    }
+    Err(failed)
 }
 
 /// Somebody took the finalizer off a session that had access, and its object is gone: the access goes all the same,
@@ -113,7 +128,7 @@ async fn vanished(
     shared.recount(&key.admin);
     if let Some(admin) = &gathered.admin {
         let note = format!("{} was enabled and no session accounts for it: it is no more", key.username);
-        shared.objects.event(&**admin, Severity::Warning, reasons::ORPHAN_ENDED, "End", &note).await;
+        shared.objects.event(&**admin, Severity::Warning, reasons::ORPHAN_ENDED, "End", &note);
     }
     let Some(known) = known else { return Ok(Done::nothing()) };
     let phase = if applied.dropped { AccountPhase::Dropped } else { AccountPhase::Disabled };
@@ -169,10 +184,7 @@ async fn settle_over(
         }
         return Ok(done);
     }
-    let phase_over = matches!(lifecycle::phase(session), SessionPhase::Ended | SessionPhase::Rejected);
-    if phase_over {
-        done.at_earliest(settle::keep_or_delete(shared, session, now).await?);
-    }
+    done.at_earliest(settle::keep_or_delete(shared, session, now).await?);
     Ok(done)
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Round {
     pub(super) outcomes: Vec<Option<Outcome>>,
     /// The permission set of each session that wants one, and how it stands.
     pub(super) sets: BTreeMap<usize, (String, Standing)>,
+    /// The database roles that the account has, where those that it should have cannot be given.
+    pub(super) held_roles: Option<Vec<String>>,
     /// Permission sets that nobody wants any more and that the account stays in until it has others.
     pub(super) held_sets: BTreeSet<String>,
     /// The permission sets that the account was seen to be a member of; `None` where it has not been read.
@@ -55,6 +57,7 @@ impl Round {
             now,
             outcomes,
             sets: BTreeMap::new(),
+            held_roles: None,
             held_sets: BTreeSet::new(),
             member_of: None,
             meanwhile: BTreeMap::new(),
@@ -126,7 +129,7 @@ impl Round {
             self.outcomes[index] = match &item.verdict {
                 Verdict::Wait(obstacle) => Some(Outcome::Waiting(obstacle.clone())),
                 Verdict::Reject(obstacle) => Some(Outcome::Rejected(obstacle.clone())),
-                Verdict::Over { .. }
+                Verdict::Over
                 | Verdict::Untouched
                 | Verdict::Live(_)
                 | Verdict::Start(_)
@@ -264,10 +267,7 @@ impl Round {
                         "the access of {} on {} could not be taken away: {}. Disable the account on the server by hand",
                         key.username, key.admin, obstacle.message
                     );
-                    shared
-                        .objects
-                        .event(&*session, Severity::Warning, reasons::ABANDONED, "End", &note)
-                        .await;
+                    shared.objects.event(&*session, Severity::Warning, reasons::ABANDONED, "End", &note);
                     tracing::warn!(account = %key, session = %ObjectKey::of(&*session), "abandoned");
                     // Whoever has no other copy of the credentials has no access any more.
                     take_back(shared, &session).await?;
@@ -294,7 +294,7 @@ impl Round {
                 "{} on {} stays as it is: the DatabaseAdmin is being deleted with deletion: Retain",
                 key.username, key.admin
             );
-            shared.objects.event(&*session, Severity::Warning, reasons::DATABASE_REMOVED, "End", &note).await;
+            shared.objects.event(&*session, Severity::Warning, reasons::DATABASE_REMOVED, "End", &note);
             self.outcomes[index] = Some(outcome_of_end(&ending, Some(Left::Retained)));
         }
         Ok(true)

@@ -8,7 +8,7 @@ use rolecall_api::{DatabaseSession, SessionPhase, reasons};
 use serde_json::json;
 
 use super::handing::next_look;
-use super::lifecycle::{is_touched, phase, plus};
+use super::lifecycle::{delete_at, is_touched, phase, plus};
 use super::report::{self, Left, Outcome, audit, end_reason, is_news, status};
 use crate::Shared;
 use crate::objects::Severity;
@@ -82,8 +82,7 @@ pub(super) async fn keep_or_delete(
     if is_touched(session) {
         shared.objects.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;
     }
-    let ended = session.status.as_ref().and_then(|status| status.ended_at.as_ref()).map_or(now, |at| at.0);
-    let delete_at = plus(ended, session.spec.retain_after_end.get()).unwrap_or(Timestamp::MAX);
+    let delete_at = delete_at(session, now);
     if delete_at > now {
         return Ok(Some((delete_at, Lane::Normal)));
     }
@@ -119,6 +118,5 @@ fn tell(shared: &Shared, session: &Arc<DatabaseSession>, outcome: &Outcome) {
             format!("the session was deleted; {}", Left::told(None)),
         ),
     };
-    let (objects, session) = (shared.objects.clone(), Arc::clone(session));
-    tokio::spawn(async move { objects.event(&*session, severity, &reason, action, &note).await });
+    shared.objects.event(&**session, severity, &reason, action, &note);
 }

@@ -82,8 +82,12 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
 async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now: Timestamp) -> Seen {
     let mut before = shared.servers.get(key).unwrap_or_default();
     let live = shared.world().sessions_of_admin(key).any(|session| is_touched(session));
-    if before.server.is_none() && live {
-        before.server = connect::read_used(shared, admin, now).await;
+    let used = match before.server.is_none() && live {
+        true => connect::read_used(shared, admin, now).await,
+        false => Ok(None),
+    };
+    if let Ok(Some(used)) = &used {
+        before.server = Some(Arc::clone(used));
     }
     let (databases, found) = shared.sets.imported(key);
     let objects = (databases > 0).then_some(ObjectCounts { databases, imported: found.objects });
@@ -98,7 +102,12 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
         },
         ..Seen::default()
     };
-    let server = match connect::read(shared, admin, before.server.as_ref(), now).await {
+    let read = match used {
+        // Without that server, accesses on it cannot be ended: nothing is changed until it is known.
+        Err(obstacle) => Err(obstacle),
+        Ok(_) => connect::read(shared, admin, before.server.as_ref(), now).await,
+    };
+    let server = match read {
         Ok(server) => server,
         Err(obstacle) => {
             seen.state.obstacle = Some(obstacle);
@@ -196,7 +205,6 @@ async fn starts_nothing_more(
     if before.obstacle.is_none() {
         shared.servers.put(key, State { obstacle: Some(obstacle.clone()), ..before.clone() });
     }
-    tracing::debug!(admin = %key, "another server is named; waiting for looks at accounts that are under way");
     teardown::looks_at_accounts_end(shared, key).await.then_some(()).ok_or(obstacle)
 }
 

@@ -185,9 +185,6 @@ pub(super) fn tell(shared: &Shared, admin: &Arc<DatabaseAdmin>, after: &Database
         if known || benign || new.reason == reasons::TEARING_DOWN {
             continue;
         }
-        let (objects, admin) = (shared.objects.clone(), Arc::clone(admin));
-        tokio::spawn(async move {
-            objects.event(&*admin, Severity::Warning, &new.reason, "Probe", &new.message).await;
-        });
+        shared.objects.event(&**admin, Severity::Warning, &new.reason, "Probe", &new.message);
     }
 }

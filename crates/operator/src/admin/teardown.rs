@@ -73,7 +73,7 @@ pub(super) async fn tear_down(
             "the server was not swept before the teardown deadline: {why}. Look for managed users ({}) there that can log in",
             rolecall_engine::MARKER
         );
-        shared.objects.event(&**admin, Severity::Warning, reasons::ABANDONED, "TearDown", &note).await;
+        shared.objects.event(&**admin, Severity::Warning, reasons::ABANDONED, "TearDown", &note);
         tracing::warn!(admin = %key, %why, "abandoned");
     }
     let newest = shared.world().admin(key).unwrap_or_else(|| Arc::clone(admin));
@@ -90,6 +90,7 @@ fn again(since: Timestamp, now: Timestamp) -> Duration {
 /// Waits until the looks at the accounts of this server that are under way have come to their end. Those that begin
 /// later see what the caller has seen. False: one goes on.
 pub(super) async fn looks_at_accounts_end(shared: &Shared, key: &ObjectKey) -> bool {
+    tracing::debug!(admin = %key, "waiting for looks at its accounts that are under way");
     let looks = shared.queue.finished(|work| matches!(work, Work::Account(account) if account.admin == *key));
     tokio::time::timeout(LOOKS_PATIENCE, looks).await.is_ok()
 }
@@ -99,7 +100,9 @@ pub(super) async fn looks_at_accounts_end(shared: &Shared, key: &ObjectKey) -> b
 pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timestamp) -> Done {
     shared.sets.forget_server(key);
     shared.watches.forget_server(key);
-    shared.memory.forget_server(key);
+    for user in shared.memory.forget_server(key) {
+        shared.queue.add(Work::User(user), Lane::Normal);
+    }
     let accounts = {
         let world = shared.world();
         let waits = world.sessions_of_admin(key).any(|session| is_touched(session));

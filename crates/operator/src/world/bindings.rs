@@ -24,7 +24,7 @@ impl World {
         self.rebind_sessions(&key);
         wakes.push((Work::User(key.clone()), Lane::Normal));
         wakes.extend(roles);
-        wakes.extend(self.session_wakes(&key));
+        wakes.extend(self.session_wakes(&key, Lane::Normal));
         wakes
     }
 
@@ -34,10 +34,12 @@ impl World {
         }
         let claim = (Arc::clone(&key.namespace), self.username_of(user));
         remove_from(&mut self.claims, &claim, key);
-        let mut wakes = self.session_wakes(key);
+        // What it gave may have to end.
+        let mut wakes = self.session_wakes(key, Lane::Urgent);
         self.users.remove(key);
         self.rebind_sessions(key);
-        wakes.extend(self.session_wakes(key));
+        wakes.extend(self.session_wakes(key, Lane::Urgent));
+        wakes.push((Work::User(key.clone()), Lane::Normal));
         wakes.extend(user.spec.roles.iter().map(|role| (Work::Role(key.sibling(role)), Lane::Normal)));
         wakes.extend(self.claim_wakes(key, user));
         wakes

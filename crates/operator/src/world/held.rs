@@ -3,11 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
-use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
+use rolecall_api::{
+    DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole, SessionPhase,
+};
 use rolecall_policy::ImportRule;
 
 use super::{ObjectKey, RoleEntry, RuleEntry, Wakes, Work, World};
+use crate::account::lifecycle::{is_touched, may_have_access, phase};
 use crate::queue::Lane;
 
 /// A kind that the world holds. The watches are written once, over this.
@@ -35,9 +39,10 @@ impl Held for DatabaseAdmin {
         }
         let woken = before
             .is_none_or(|before| is_changed(before.as_ref(), &object) || labels_differ(&**before, &object));
+        let if_access = if_changed(before.is_some());
         world.unreadable_admins.remove(&key);
         world.admins.insert(key.clone(), Arc::new(object));
-        if woken { world.admin_wakes(&key) } else { Vec::new() }
+        if woken { world.admin_wakes(&key, if_access) } else { Vec::new() }
     }
 
     fn forget(world: &mut World, key: &ObjectKey) -> Wakes {
@@ -45,7 +50,7 @@ impl Held for DatabaseAdmin {
         if world.admins.remove(key).is_none() && !unreadable {
             return Vec::new();
         }
-        world.admin_wakes(key)
+        world.admin_wakes(key, Lane::Urgent)
     }
 
     /// What was known of it holds: one that is missing lets its accesses go, and they would be lost.
@@ -100,6 +105,7 @@ impl Held for DatabaseUser {
 impl Held for ProvisioningRole {
     fn apply(world: &mut World, object: Self) -> Wakes {
         let key = ObjectKey::of(&object);
+        let if_access = if_changed(world.roles.contains_key(&key));
         if let Some(before) = world.roles.get_mut(&key) {
             if is_older(&object, &*before.object) {
                 return Vec::new();
@@ -111,14 +117,14 @@ impl Held for ProvisioningRole {
         }
         let state = Arc::new(rolecall_resolve::compile_role(&object));
         world.roles.insert(key.clone(), RoleEntry { object: Arc::new(object), state });
-        world.role_wakes(&key)
+        world.role_wakes(&key, if_access)
     }
 
     fn forget(world: &mut World, key: &ObjectKey) -> Wakes {
         if world.roles.remove(key).is_none() {
             return Vec::new();
         }
-        world.role_wakes(key)
+        world.role_wakes(key, Lane::Urgent)
     }
 
     fn keys(world: &World) -> Vec<ObjectKey> {
@@ -170,8 +176,11 @@ impl Held for DatabaseSession {
         if before.as_ref().is_some_and(|before| is_older(&object, &**before)) {
             return Vec::new();
         }
-        let changed = before.as_ref().is_none_or(|before| is_changed(&**before, &object));
-        let deleted = object.metadata.deletion_timestamp.is_some();
+        let changed = before
+            .as_ref()
+            .is_none_or(|before| is_changed(&**before, &object) || lost_its_mark(before, &object));
+        let urgent = object.metadata.deletion_timestamp.is_some()
+            || may_have_access(&object) && (before.is_some() || is_overdue(&object));
         let account = world.account_of.get(&key).cloned();
         // The name recorded on the object decides which account it belongs to, so that binding follows every write.
         let mut wakes = world.unbind(&key);
@@ -180,7 +189,7 @@ impl Held for DatabaseSession {
         if !changed && world.account_of.get(&key) == account.as_ref() {
             return Vec::new();
         }
-        if deleted {
+        if urgent {
             wakes.iter_mut().for_each(|(_, lane)| *lane = Lane::Urgent);
         }
         wakes
@@ -200,6 +209,23 @@ impl Held for DatabaseSession {
     fn is_held(world: &World, key: &ObjectKey) -> bool {
         world.sessions.contains_key(key)
     }
+}
+
+/// What is changed may take access away, and that comes first. What is new, or is listed at the start, does not.
+fn if_changed(changed: bool) -> Lane {
+    if changed { Lane::Urgent } else { Lane::Normal }
+}
+
+/// Its access should have ended already: while no operator was there.
+fn is_overdue(session: &DatabaseSession) -> bool {
+    let expires_at = session.status.as_ref().and_then(|status| status.expires_at.as_ref());
+    phase(session) == SessionPhase::Ending || expires_at.is_some_and(|at| at.0 <= Timestamp::now())
+}
+
+/// Somebody took the finalizer off a session that has access. (The operator does so only where that is over.)
+fn lost_its_mark(before: &DatabaseSession, after: &DatabaseSession) -> bool {
+    let has_access = after.metadata.deletion_timestamp.is_none() && may_have_access(after);
+    has_access && is_touched(before) && !is_touched(after)
 }
 
 /// Did anything change that a person or another controller did? Our own writes of status, finalizers and annotations

@@ -1,4 +1,7 @@
-use rolecall_api::{DatabaseAdminSpec, DatabaseSessionSpec, DatabaseUserSpec, ProvisioningRoleSpec, Time};
+use rolecall_api::{
+    DatabaseAdminSpec, DatabaseSessionSpec, DatabaseSessionStatus, DatabaseUserSpec, ProvisioningRoleSpec,
+    SessionPhase, Time,
+};
 
 use super::*;
 use crate::queue::Lane;
@@ -155,6 +158,95 @@ fn a_deletion_is_urgent() {
     deleted.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::from_second(2_000).unwrap()));
     let wakes = DatabaseSession::apply(&mut world, deleted);
     assert!(wakes.iter().all(|(_, lane)| *lane == Lane::Urgent) && !wakes.is_empty());
+}
+
+/// How soon the account of the session `a` is looked at.
+fn lane(wakes: &Wakes) -> Lane {
+    let of_account = wakes.iter().filter(|(work, _)| *work == Work::Account(account("alice")));
+    of_account.map(|(_, lane)| *lane).max().unwrap()
+}
+
+/// A session of alice that is in this phase.
+fn in_phase(phase: SessionPhase, expires_at: Option<jiff::Timestamp>) -> DatabaseSession {
+    let mut session = session("a", "alice");
+    session.status = Some(DatabaseSessionStatus {
+        phase: Some(phase),
+        username: Some("alice".into()),
+        expires_at: expires_at.map(Time),
+        ..DatabaseSessionStatus::default()
+    });
+    session
+}
+
+#[test]
+fn what_may_take_access_away_is_urgent_and_what_cannot_is_not() {
+    let role = |version| stamped(ProvisioningRole::new("reader", ProvisioningRoleSpec::default()), version);
+    for (phase, wanted) in [(SessionPhase::Active, Lane::Urgent), (SessionPhase::Pending, Lane::Normal)] {
+        let mut world = World::new("here");
+        apply(&mut world, in_phase(phase, None));
+        // What is listed first has changed nothing.
+        assert_eq!(lane(&DatabaseUser::apply(&mut world, user("alice", None, &["reader"]))), Lane::Normal);
+        assert_eq!(lane(&ProvisioningRole::apply(&mut world, role(1))), Lane::Normal);
+        assert_eq!(lane(&DatabaseAdmin::apply(&mut world, admin())), Lane::Normal);
+
+        let changed = |version: u64| (Some(version.to_string()), Some(9));
+        let mut suspended = user("alice", None, &["reader"]);
+        suspended.spec.suspend = true;
+        (suspended.metadata.resource_version, suspended.metadata.generation) = changed(2);
+        assert_eq!(lane(&DatabaseUser::apply(&mut world, suspended)), wanted);
+        let mut other = role(2);
+        (other.metadata.resource_version, other.metadata.generation) = changed(3);
+        assert_eq!(lane(&ProvisioningRole::apply(&mut world, other)), wanted);
+        let mut relabelled = admin();
+        relabelled.metadata.labels = Some([("env".to_owned(), "prod".to_owned())].into());
+        (relabelled.metadata.resource_version, relabelled.metadata.generation) = changed(4);
+        assert_eq!(lane(&DatabaseAdmin::apply(&mut world, relabelled)), wanted);
+        let mut shortened = in_phase(phase, None);
+        (shortened.metadata.resource_version, shortened.metadata.generation) = changed(5);
+        assert_eq!(lane(&DatabaseSession::apply(&mut world, shortened)), wanted);
+        assert_eq!(lane(&ProvisioningRole::forget(&mut world, &key("reader"))), wanted);
+        assert_eq!(lane(&DatabaseUser::forget(&mut world, &key("alice"))), wanted);
+    }
+}
+
+#[test]
+fn what_is_overdue_at_the_start_is_urgent() {
+    let now = jiff::Timestamp::now();
+    let (past, future) =
+        (now - jiff::SignedDuration::from_secs(1), now + jiff::SignedDuration::from_secs(60));
+    for (session, wanted) in [
+        (in_phase(SessionPhase::Active, Some(past)), Lane::Urgent),
+        (in_phase(SessionPhase::Ending, None), Lane::Urgent),
+        (in_phase(SessionPhase::Active, Some(future)), Lane::Normal),
+        (in_phase(SessionPhase::Ended, Some(past)), Lane::Normal),
+    ] {
+        let mut world = World::new("here");
+        assert_eq!(lane(&DatabaseSession::apply(&mut world, session.clone())), wanted, "{session:?}");
+    }
+}
+
+#[test]
+fn a_session_with_access_that_lost_its_finalizer_is_looked_at() {
+    let mut world = World::new("here");
+    let mut marked = in_phase(SessionPhase::Active, None);
+    marked.metadata.finalizers = Some(vec!["rolecall.dev/account".into()]);
+    apply(&mut world, marked.clone());
+    let mut unmarked = in_phase(SessionPhase::Active, None);
+    unmarked.metadata.resource_version = Some("2".into());
+    assert_eq!(apply(&mut world, unmarked), [Work::Account(account("alice"))].into());
+    // The operator itself lets go of what is over.
+    marked.metadata.resource_version = Some("3".into());
+    apply(&mut world, marked);
+    let mut over = in_phase(SessionPhase::Ended, None);
+    over.metadata.resource_version = Some("4".into());
+    assert!(apply(&mut world, over).is_empty());
+}
+
+#[test]
+fn a_user_that_is_gone_is_looked_at_for_what_is_kept_of_it() {
+    let mut world = World::new("here");
+    apply(&mut world, user("alice", None, &[]));
+    assert!(woken(&DatabaseUser::forget(&mut world, &key("alice"))).contains(&Work::User(key("alice"))));
 }
 
 #[test]

@@ -6,12 +6,18 @@ use std::sync::Arc;
 use rolecall_api::DatabaseUser;
 
 use super::{ObjectKey, ObjectsKey, Wakes, Work, World};
+use crate::account::lifecycle::may_have_access;
 use crate::queue::Lane;
 
 impl World {
-    pub(super) fn admin_wakes(&self, key: &ObjectKey) -> Wakes {
+    /// `if_access`: how soon sessions are looked at that may have access.
+    pub(super) fn admin_wakes(&self, key: &ObjectKey, if_access: Lane) -> Wakes {
         let mut wakes = vec![(Work::Admin(key.clone()), Lane::Normal)];
-        wakes.extend(self.accounts_of_admin(key).into_iter().map(|a| (Work::Account(a), Lane::Normal)));
+        for session in self.by_admin.get(key).into_iter().flatten() {
+            if let Some(account) = self.account_of.get(session) {
+                wakes.push((Work::Account(account.clone()), self.lane(session, if_access)));
+            }
+        }
         wakes.extend(self.objects_wakes(key));
         // How many databases a role or a rule selects is part of its status.
         let rules = self.rules.keys().filter(|rule| rule.namespace == key.namespace);
@@ -44,22 +50,29 @@ impl World {
             .collect()
     }
 
-    pub(super) fn role_wakes(&self, key: &ObjectKey) -> Wakes {
+    /// `if_access`: how soon sessions are looked at that may have access.
+    pub(super) fn role_wakes(&self, key: &ObjectKey, if_access: Lane) -> Wakes {
         let mut wakes = vec![(Work::Role(key.clone()), Lane::Normal)];
         for user in self.users_of_role.get(key).into_iter().flatten() {
             wakes.push((Work::User(user.clone()), Lane::Normal));
-            wakes.extend(self.session_wakes(user));
+            wakes.extend(self.session_wakes(user, if_access));
         }
         wakes
     }
 
-    pub(super) fn session_wakes(&self, user: &ObjectKey) -> Wakes {
+    /// The sessions of a user. `if_access`: how soon those are looked at that may have access.
+    pub(super) fn session_wakes(&self, user: &ObjectKey, if_access: Lane) -> Wakes {
         self.by_user
             .get(user)
             .into_iter()
             .flatten()
-            .map(|session| (self.work_of(session), Lane::Normal))
+            .map(|session| (self.work_of(session), self.lane(session, if_access)))
             .collect()
+    }
+
+    fn lane(&self, session: &ObjectKey, if_access: Lane) -> Lane {
+        let may_have_access = self.sessions.get(session).is_some_and(|session| may_have_access(session));
+        if may_have_access { if_access } else { Lane::Normal }
     }
 
     pub(super) fn work_of(&self, session: &ObjectKey) -> Work {
@@ -75,7 +88,7 @@ impl World {
         let mut wakes = Vec::new();
         for other in claims.into_iter().flatten().filter(|other| *other != key) {
             wakes.push((Work::User(other.clone()), Lane::Normal));
-            wakes.extend(self.session_wakes(other));
+            wakes.extend(self.session_wakes(other, Lane::Normal));
         }
         wakes
     }

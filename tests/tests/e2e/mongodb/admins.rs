@@ -77,11 +77,6 @@ async fn services_without_users_of_their_own_are_unsupported() -> Result<()> {
     for (name, change, told) in [
         ("atlas", json!({"uri": "mongodb+srv://cluster0.ab1cd.mongodb.net"}), "Atlas"),
         ("documentdb", json!({"uri": "docs.cluster-ab1.eu-west-1.docdb.amazonaws.com:27017"}), "DocumentDB"),
-        (
-            "password",
-            json!({"auth": {"x509": null, "password": {"secretRef": {"name": "a", "key": "b"}}}}),
-            "auth.x509",
-        ),
     ] {
         another(&world, name, change).await?;
         world.session(name, json!({"database": name})).await?;

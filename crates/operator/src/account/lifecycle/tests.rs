@@ -171,5 +171,6 @@ fn what_can_never_start_is_rejected_at_once() {
 fn an_ended_session_stays_as_long_as_it_says() {
     let mut ended = in_phase(session(Some(60)), SessionPhase::Ended, 2_000);
     ended.status.as_mut().unwrap().ended_at = Some(Time(at(3_000)));
-    assert_eq!(verdict(&ended, &grant(None), 3_001), Verdict::Over { delete_at: at(3_100) });
+    assert_eq!(verdict(&ended, &grant(None), 3_001), Verdict::Over);
+    assert_eq!(delete_at(&ended, at(3_001)), at(3_100));
 }

@@ -95,16 +95,18 @@ pub(super) async fn read(
 
 /// The server that accounts are enabled on, where the DatabaseAdmin names another one by now: an operator that has
 /// just started knows it from the status alone.
-pub(super) async fn read_used(shared: &Shared, admin: &DatabaseAdmin, now: Timestamp) -> Option<Arc<Server>> {
-    let used = admin.status.as_ref()?.endpoint.clone()?;
+pub(super) async fn read_used(
+    shared: &Shared,
+    admin: &DatabaseAdmin,
+    now: Timestamp,
+) -> Result<Option<Arc<Server>>, Obstacle> {
     let named = rolecall_resolve::admin_user(admin).name.unwrap_or_default();
-    if used == endpoint(admin, &named) {
-        return None;
-    }
+    let used = admin.status.as_ref().and_then(|status| status.endpoint.clone());
+    let Some(used) = used.filter(|used| *used != endpoint(admin, &named)) else { return Ok(None) };
     let mut before = admin.clone();
     before.spec.uri = used.uri;
     before.spec.admin_user.name = Some(used.admin_user);
-    read(shared, &before, None, now).await.ok()
+    read(shared, &before, None, now).await.map(Some)
 }
 
 async fn issuer(

@@ -47,7 +47,7 @@ impl<'a> Secrets<'a> {
                 format!("there is no Secret {name:?} in this namespace, which {at} names"),
             )),
             Err(error) => Err(Obstacle::passing(
-                reasons::SECRET_NOT_FOUND,
+                reasons::PENDING,
                 format!("the Secret {name:?}, which {at} names, could not be read: {error}"),
             )),
         }

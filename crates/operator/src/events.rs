@@ -1,0 +1,109 @@
+//! Events: told one after the other by a task of their own. No work waits for one, and where the API server does not
+//! keep up, some are left out and counted.
+
+use std::fmt::{self, Debug};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Config, Resource};
+use prometheus_client::metrics::counter::Counter;
+use rolecall_api::names::FIELD_MANAGER;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::api;
+
+/// The longest note that the events API takes.
+const MAX_NOTE: usize = 1024;
+/// How many may wait.
+const WAITING: usize = 1024;
+/// How long those that wait may take at the end.
+const LAST: Duration = Duration::from_secs(2);
+
+/// How serious an event is.
+pub use kube::runtime::events::EventType as Severity;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Events {
+    queue: mpsc::Sender<Told>,
+    dropped: Counter,
+}
+
+enum Told {
+    Event(Box<(Event, ObjectReference)>),
+    /// Everything before this has been told.
+    Flush(oneshot::Sender<()>),
+}
+
+impl Events {
+    /// Starts the task, which ends with the last of these. `dropped` counts what is left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`api::client`].
+    pub fn start(config: &Config, dropped: Counter) -> kube::Result<Self> {
+        let recorder = Recorder::new(api::client(config)?, Reporter::from(FIELD_MANAGER));
+        let (queue, told) = mpsc::channel(WAITING);
+        tokio::spawn(publish(told, recorder));
+        Ok(Self { queue, dropped })
+    }
+
+    /// Tells something about an object.
+    pub fn tell(
+        &self,
+        about: &impl Resource<DynamicType = ()>,
+        severity: EventType,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
+        let event = Event {
+            type_: severity,
+            reason: reason.to_owned(),
+            note: Some(note[..note.floor_char_boundary(MAX_NOTE)].to_owned()),
+            action: action.to_owned(),
+            secondary: None,
+        };
+        if self.queue.try_send(Told::Event(Box::new((event, about.object_ref(&()))))).is_err() {
+            self.dropped.inc();
+            tracing::debug!(reason, "an event is left out: too many wait");
+        }
+    }
+
+    /// Waits a moment for what was told before.
+    pub async fn flush(&self) {
+        let (done, told) = oneshot::channel();
+        let flushed = async {
+            if self.queue.send(Told::Flush(done)).await.is_ok() {
+                let _ = told.await;
+            }
+        };
+        if tokio::time::timeout(LAST, flushed).await.is_err() {
+            tracing::warn!("the last events could not be published");
+        }
+    }
+}
+
+async fn publish(mut told: mpsc::Receiver<Told>, recorder: Recorder) {
+    while let Some(told) = told.recv().await {
+        match told {
+            Told::Event(told) => {
+                let (event, about) = *told;
+                // Its namespace may be going away; no work depends on it.
+                if let Err(error) = api::bounded(api::PATIENCE, recorder.publish(&event, &about)).await {
+                    tracing::debug!(%error, reason = event.reason, "an event could not be published");
+                }
+            }
+            Told::Flush(done) => {
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+impl Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Events")
+    }
+}
