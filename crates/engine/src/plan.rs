@@ -4,14 +4,15 @@
 //! (`plan(settled, apply(plan)) == Nothing`), and no plan ever names an account that does not carry the marker.
 
 mod checks;
+mod told;
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use secrecy::SecretString;
 
-use crate::account::{Account, Credential, Desired, Enabled, Leftover, Observed};
+use crate::account::{Account, Credential, Desired, Enabled, Observed};
 use crate::{AccountName, OWN_ROLE_PREFIX, Owner, Reason, Want};
+pub(crate) use told::quoted;
 
 /// What has to change so that one account is what it should be.
 #[derive(Clone, Debug, Default)]
@@ -320,34 +321,6 @@ fn plan_vanished(desired: &Desired, observed: &Observed) -> Plan {
     })
 }
 
-impl Leftover {
-    /// One sentence that names what is left over on `account`, and the statement that clears it.
-    pub fn told(&self, account: &AccountName) -> String {
-        let account_sql = quoted(account.as_str());
-        match self {
-            Self::Membership { role, grantor } => format!(
-                "{account} is still a member of {role:?}, granted by {grantor:?}: as that role or a superuser run REVOKE {} FROM {account_sql} GRANTED BY {}",
-                quoted(role),
-                quoted(grantor)
-            ),
-            Self::Member { member } => format!(
-                "{member:?} is a member of {account} and has its rights: run REVOKE {account_sql} FROM {}",
-                quoted(member)
-            ),
-            Self::Attribute { attribute } => {
-                format!("{account} has the attribute {attribute}: run ALTER ROLE {account_sql} NO{attribute}")
-            }
-            Self::Unasked { member } => format!(
-                "the member {member} of the replica set cannot be asked what {account} still runs there, and the set cannot reach it either: make it answer, or take it out of the set"
-            ),
-            Self::Prepared { gid, database } => format!(
-                "{account} has a prepared transaction: in the database {database:?} run ROLLBACK PREPARED '{}'",
-                gid.replace('\'', "''")
-            ),
-        }
-    }
-}
-
 /// Is the account one that a session of ours works with now? Not when somebody else has taken it over since: then it is
 /// found like any other, and started anew when it is idle.
 fn is_live(desired: &Desired, enabled: &Enabled, observed: &Observed) -> bool {
@@ -397,40 +370,4 @@ fn missing<'a>(account: &Account, wanted: impl IntoIterator<Item = &'a String>) 
 /// Memberships in permission sets are told from those in database roles by the name.
 pub(crate) fn is_set(role: &str) -> bool {
     role.starts_with(OWN_ROLE_PREFIX)
-}
-
-/// An identifier as a person can paste it into psql. Statements that run are built by the engines, not from this.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn both(roles: &[String], sets: &[String]) -> String {
-    let all: Vec<&str> = roles.iter().chain(sets).map(String::as_str).collect();
-    all.join(", ")
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => write!(f, "nothing to do"),
-            Self::Activate(a) => {
-                let verb = if a.create { "create" } else { "reset and enable" };
-                write!(f, "{verb} {}, member of [{}]", a.account, both(&a.grant, &a.grant_sets))
-            }
-            Self::Adjust(a) => {
-                let record = if a.record.is_some() { "record the owner, " } else { "" };
-                write!(
-                    f,
-                    "adjust {}: {record}grant [{}], revoke [{}]",
-                    a.account,
-                    both(&a.grant, &a.grant_sets),
-                    a.revoke.join(", ")
-                )
-            }
-            Self::End(e) => {
-                let verb = if e.drop { "drop" } else { "disable" };
-                write!(f, "{verb} {}, revoke [{}]", e.account, e.revoke.join(", "))
-            }
-        }
-    }
 }

@@ -11,11 +11,14 @@
 //! A member that cannot be asked is told apart by what the rest of the set knows. One that follows the primary is alive
 //! and only we cannot reach it: what it runs is not known, so the end is not complete. One that does not follow either
 //! is down or cut off: what is done there sees no change from then on and makes none that lasts. It does not hold the
-//! end up, and is named.
+//! end up, and is named. As it may come back at any time, that is found out anew for each end, a few seconds apart.
 //!
 //! Hidden members cannot be seen with the admin user's privileges. They hear of the change like any other, and are not
 //! asked. But where the set counts who follows it counts them too: beside a hidden member that follows, one that is down
 //! cannot be told from one that is alive, and holds the end up until it answers or is taken out of the set.
+//!
+//! An account that somebody dropped meanwhile is waited for in the same way, on the members that answer: there is no user
+//! any more by which to find out about the others.
 //!
 //! A member that lags holds the end up until it has made the change. The moment of the change is remembered meanwhile, as
 //! one that is made again and again would stay out of such a member's reach.

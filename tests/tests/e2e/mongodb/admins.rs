@@ -156,7 +156,7 @@ async fn a_certificate_of_the_admin_user_that_was_replaced_is_used() -> Result<(
 
     let renewed = world.mongo().client_cert(&world.admin_user)?;
     world.tls_secret("orders-admin-cert", &renewed.cert_pem, &renewed.key_pem).await?;
-    world.until::<DatabaseAdmin>("orders", "Ready", |admin| is_ready(admin)).await?;
+    world.until::<DatabaseAdmin>("orders", "Ready", is_ready).await?;
     world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
     is_over(&world, &client).await
 }
