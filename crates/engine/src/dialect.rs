@@ -6,7 +6,7 @@ use rolecall_policy::CanonicalPermissions;
 
 use crate::account::{MAX_NAME_BYTES, SetFacts};
 use crate::mongodb::{self, RoleName};
-use crate::plan::quoted;
+use crate::postgres::{identifier, literal};
 use crate::sets::set_role_name;
 use crate::{AccountName, MARKER, Owner, Reason};
 
@@ -83,10 +83,10 @@ impl Dialect {
     pub(crate) fn decide_account(self, account: &AccountName) -> String {
         match self {
             Self::PostgreSql => {
-                let user = quoted(account.as_str());
+                let user = identifier(account.as_str());
                 format!(
                     "run GRANT {} TO {user} to have it ended, or COMMENT ON ROLE {user} IS NULL to have it forgotten",
-                    quoted(MARKER)
+                    identifier(MARKER)
                 )
             }
             Self::MongoDb => format!(
@@ -101,11 +101,11 @@ impl Dialect {
     pub(crate) fn restore_record(self, account: &AccountName, owner: &Owner) -> String {
         match self {
             Self::PostgreSql => {
-                let user = quoted(account.as_str());
+                let user = identifier(account.as_str());
                 // A struct of strings always has a JSON form.
-                let record = serde_json::to_string(owner).unwrap_or_default().replace('\'', "''");
+                let record = literal(serde_json::to_string(owner).unwrap_or_default());
                 format!(
-                    "run COMMENT ON ROLE {user} IS '{record}' to have it back, or ALTER ROLE {user} NOLOGIN and end its connections to end it by hand"
+                    "run COMMENT ON ROLE {user} IS {record} to have it back, or ALTER ROLE {user} NOLOGIN and end its connections to end it by hand"
                 )
             }
             Self::MongoDb => format!(
@@ -121,7 +121,7 @@ impl Dialect {
         match self {
             Self::PostgreSql => format!(
                 "run CREATE ROLE {} NOLOGIN, or set missingDbRoles: Create on the DatabaseAdmin",
-                quoted(role)
+                identifier(role)
             ),
             Self::MongoDb => format!("run {}, or correct dbRoles", mongodb::remedy::create_role(role)),
         }
@@ -133,7 +133,8 @@ impl Dialect {
             Self::PostgreSql => {
                 let reason =
                     if role == "rds_iam" { Reason::MissingRdsIam } else { Reason::MissingAdminOption };
-                let statement = format!("GRANT {} TO {} WITH ADMIN OPTION", quoted(role), quoted(admin_user));
+                let statement =
+                    format!("GRANT {} TO {} WITH ADMIN OPTION", identifier(role), identifier(admin_user));
                 (reason, format!("run {statement}"))
             }
             Self::MongoDb => {
@@ -145,7 +146,7 @@ impl Dialect {
     /// How to get rid of a role that has the name of a permission set and is not ours.
     pub(crate) fn drop_set(self, set: &str) -> String {
         match self {
-            Self::PostgreSql => format!("run DROP ROLE {}", quoted(set)),
+            Self::PostgreSql => format!("run DROP ROLE {}", identifier(set)),
             Self::MongoDb => format!("run {}", mongodb::remedy::drop_role(set)),
         }
     }
@@ -156,7 +157,7 @@ impl Dialect {
             Self::PostgreSql => {
                 let without: Vec<String> =
                     facts.attributes.iter().map(|attribute| format!("NO{attribute}")).collect();
-                format!("run ALTER ROLE {} {}", quoted(set), without.join(" "))
+                format!("run ALTER ROLE {} {}", identifier(set), without.join(" "))
             }
             Self::MongoDb => self.drop_set(set),
         }

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use secrecy::SecretString;
 
 use crate::account::{Account, Credential, Desired, Enabled, Observed};
+use crate::postgres::identifier;
 use crate::{AccountName, OWN_ROLE_PREFIX, Owner, Reason, Want};
-pub(crate) use told::quoted;
 
 /// What has to change so that one account is what it should be.
 #[derive(Clone, Debug, Default)]
@@ -206,8 +206,8 @@ pub fn check_database(desired: &Desired, observed: &Observed, database: &str) ->
             Want::Enabled(enabled) => enabled.roles.keys().chain(&enabled.sets).next().map(String::as_str),
             Want::Ended { .. } => None,
         };
-        let database_sql = quoted(database);
-        let grantee_sql = grantee.map_or_else(|| "a role that the session gets".to_owned(), quoted);
+        let database_sql = identifier(database);
+        let grantee_sql = grantee.map_or_else(|| "a role that the session gets".to_owned(), identifier);
         return Err(Refusal::new(
             Reason::MissingConnect,
             format!(

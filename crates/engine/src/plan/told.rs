@@ -5,20 +5,21 @@ use std::fmt;
 use super::Plan;
 use crate::AccountName;
 use crate::account::Leftover;
+use crate::postgres::{identifier, literal};
 
 impl Leftover {
     /// One sentence that names what is left over on `account`, and the statement that clears it.
     pub fn told(&self, account: &AccountName) -> String {
-        let account_sql = quoted(account.as_str());
+        let account_sql = identifier(account.as_str());
         match self {
             Self::Membership { role, grantor } => format!(
                 "{account} is still a member of {role:?}, granted by {grantor:?}: as that role or a superuser run REVOKE {} FROM {account_sql} GRANTED BY {}",
-                quoted(role),
-                quoted(grantor)
+                identifier(role),
+                identifier(grantor)
             ),
             Self::Member { member } => format!(
                 "{member:?} is a member of {account} and has its rights: run REVOKE {account_sql} FROM {}",
-                quoted(member)
+                identifier(member)
             ),
             Self::Attribute { attribute } => {
                 format!("{account} has the attribute {attribute}: run ALTER ROLE {account_sql} NO{attribute}")
@@ -27,8 +28,8 @@ impl Leftover {
                 "the member {member} of the replica set cannot be asked what {account} still runs there, and the set cannot reach it either: make it answer, or take it out of the set"
             ),
             Self::Prepared { gid, database } => format!(
-                "{account} has a prepared transaction: in the database {database:?} run ROLLBACK PREPARED '{}'",
-                gid.replace('\'', "''")
+                "{account} has a prepared transaction: in the database {database:?} run ROLLBACK PREPARED {}",
+                literal(gid)
             ),
         }
     }
@@ -58,11 +59,6 @@ impl fmt::Display for Plan {
             }
         }
     }
-}
-
-/// An identifier as a person can paste it into psql. Statements that run are built by the engines, not from this.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn both(roles: &[String], sets: &[String]) -> String {

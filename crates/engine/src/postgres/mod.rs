@@ -46,6 +46,7 @@ use async_trait::async_trait;
 
 pub use config::{Auth, Config, parse_address};
 pub use platform::{Platform, RDS_IAM};
+pub(crate) use quote::{identifier, literal};
 
 use crate::{
     Applied, Catalog, CatalogQuery, Census, Changes, Dialect, Engine, Error, Needs, Observed, Plan, Probe,

@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// An SQL identifier: `"` around it, doubled inside.
-pub(super) fn identifier(name: impl AsRef<str>) -> String {
+pub(crate) fn identifier(name: impl AsRef<str>) -> String {
     format!("\"{}\"", name.as_ref().replace('"', "\"\""))
 }
 
@@ -16,7 +16,7 @@ pub(super) fn identifiers<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> 
 }
 
 /// An SQL string. With a backslash in it the form whose meaning no setting changes.
-pub(super) fn literal(text: impl AsRef<str>) -> String {
+pub(crate) fn literal(text: impl AsRef<str>) -> String {
     let doubled = text.as_ref().replace('\'', "''");
     if doubled.contains('\\') {
         format!("E'{}'", doubled.replace('\\', "\\\\"))
