@@ -96,6 +96,23 @@ async fn an_access_on_a_server_that_is_down_is_given_up_when_its_database_admin_
     Ok(())
 }
 
+#[tokio::test]
+async fn an_account_that_is_to_be_retained_stays_though_its_database_admin_was_removed_by_force() -> Result<()>
+{
+    let (world, network) = world().await?;
+    world.admin(json!({"spec": {"deletion": "Retain"}})).await?;
+    world.session("alice-orders", json!({"ttl": "1h"})).await?;
+    world.active("alice-orders").await?;
+    let is_seen = |admin: &DatabaseAdmin| {
+        admin.status.as_ref().is_some_and(|status| status.observed_generation == admin.metadata.generation)
+    };
+    world.until("orders", "looked at", is_seen).await?;
+    remove_by_force(&world, &network).await?;
+    world.ended("alice-orders", EndReason::Abandoned).await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
+    Ok(())
+}
+
 /// As somebody does who takes the finalizer off: the operator sees nothing of it but that the object is gone.
 async fn remove_by_force(world: &World, network: &Network) -> Result<()> {
     network.cut();

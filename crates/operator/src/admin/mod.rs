@@ -135,7 +135,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
         return seen;
     }
     if let Some(old) = before.server.as_ref().filter(|old| old.endpoint != server.endpoint)
-        && let Err(obstacle) = starts_nothing_more(shared, key, &before, old).await
+        && let Err(obstacle) = starts_nothing_more(shared, key, &before).await
     {
         seen.state.obstacle = Some(obstacle);
         seen.fall_back(Some(old)).await;
@@ -193,14 +193,8 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
 
 /// Sees to it that no access starts on the server that is used now, which may be left: whoever looks from now on waits,
 /// and who looked before has come to an end.
-async fn starts_nothing_more(
-    shared: &Shared,
-    key: &ObjectKey,
-    before: &State,
-    old: &Server,
-) -> Result<(), Obstacle> {
-    let message =
-        format!("uri or adminUser.name changed; {} is looked at before sessions start", old.endpoint.uri);
+async fn starts_nothing_more(shared: &Shared, key: &ObjectKey, before: &State) -> Result<(), Obstacle> {
+    let message = "uri or adminUser.name changed: the server that they name now is looked at first";
     let obstacle = Obstacle::passing(reasons::PENDING, message);
     if before.obstacle.is_none() {
         shared.servers.put(key, State { obstacle: Some(obstacle.clone()), ..before.clone() });
