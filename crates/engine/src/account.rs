@@ -175,7 +175,8 @@ pub struct Query {
     pub sets: BTreeSet<String>,
     /// Logical databases to look up.
     pub databases: BTreeSet<String>,
-    /// Is it asked whether the access is over? Then logins under way count as connections.
+    /// Is it asked whether the access is over? Then logins under way count as connections, and what an account still runs
+    /// that does not exist any more is looked for.
     pub to_end: bool,
 }
 
@@ -205,6 +206,8 @@ impl Desired {
 pub struct Observed {
     /// The account; `None` when no user of that name exists.
     pub account: Option<Account>,
+    /// What still runs of an account that does not exist any more, as far as it was looked for (`Query::to_end`).
+    pub still_running: u32,
     /// The roles asked for; one that does not exist is absent.
     pub roles: BTreeMap<String, RoleFacts>,
     /// The permission sets asked for; one that does not exist is absent.
@@ -294,6 +297,8 @@ pub struct RoleFacts {
     pub managed: bool,
     /// The admin user may grant it.
     pub grantable: bool,
+    /// The admin user may not see whether it exists, and may create it.
+    pub unseen: bool,
 }
 
 /// A permission set, as far as making somebody a member goes. What it holds is another matter: see
@@ -306,6 +311,8 @@ pub struct SetFacts {
     pub attributes: Vec<String>,
     /// The admin user may grant it.
     pub grantable: bool,
+    /// Why it could not be looked at. Nothing else is known of it then.
+    pub unseen: Option<String>,
 }
 
 /// A logical database, as far as connecting to it goes.

@@ -4,14 +4,15 @@
 //! (`plan(settled, apply(plan)) == Nothing`), and no plan ever names an account that does not carry the marker.
 
 mod checks;
+mod told;
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use secrecy::SecretString;
 
-use crate::account::{Account, Credential, Desired, Enabled, Leftover, Observed};
+use crate::account::{Account, Credential, Desired, Enabled, Observed};
 use crate::{AccountName, OWN_ROLE_PREFIX, Owner, Reason, Want};
+pub(crate) use told::quoted;
 
 /// What has to change so that one account is what it should be.
 #[derive(Clone, Debug, Default)]
@@ -222,8 +223,6 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
     if let Some(refusal) = checks::first_refusal(desired, enabled, observed) {
         return Err(refusal);
     }
-    let create_roles: Vec<String> =
-        enabled.roles.keys().filter(|role| !observed.roles.contains_key(*role)).cloned().collect();
     let verifier = match &enabled.credential {
         Credential::External => None,
         Credential::Password { set } => set.clone(),
@@ -234,7 +233,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
             owner: desired.owner.clone(),
             session_database: desired.session_database.clone(),
             create: true,
-            create_roles,
+            create_roles: absent(enabled, observed, enabled.roles.keys()),
             close_first: false,
             revoke: Vec::new(),
             settings: BTreeSet::new(),
@@ -249,7 +248,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
             owner: desired.owner.clone(),
             session_database: desired.session_database.clone(),
             create: false,
-            create_roles,
+            create_roles: absent(enabled, observed, enabled.roles.keys()),
             close_first: account.enabled || account.backends > 0,
             // Strip, then grant: a membership found here may carry options (ADMIN) that are not ours to give.
             revoke: revocable(account, |_| true),
@@ -260,15 +259,16 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
         }));
     }
     let revoke = revocable(account, |role| !enabled.roles.contains_key(role) && !enabled.sets.contains(role));
+    let grant = missing(account, enabled.roles.keys());
     let adjust = Adjust {
         account: desired.account.clone(),
         owner_uid: desired.owner.uid.clone(),
         record: (!is_ours(desired, account)).then(|| desired.owner.clone()),
         session_database: desired.session_database.clone(),
-        create_roles,
+        create_roles: absent(enabled, observed, &grant),
         terminate: revoke.iter().any(|role| !is_set(role)),
         revoke,
-        grant: missing(account, enabled.roles.keys()),
+        grant,
         grant_sets: missing(account, &enabled.sets),
         enable: !account.enabled,
         verifier,
@@ -277,14 +277,13 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
         && adjust.revoke.is_empty()
         && adjust.grant.is_empty()
         && adjust.grant_sets.is_empty()
-        && adjust.create_roles.is_empty()
         && !adjust.enable
         && adjust.verifier.is_none();
     Ok(if idle { Plan::Nothing } else { Plan::Adjust(adjust) })
 }
 
 fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
-    let Some(account) = &observed.account else { return Plan::Nothing };
+    let Some(account) = &observed.account else { return plan_vanished(desired, observed) };
     if !account.managed || !is_ours(desired, account) || desired.account.as_str() == observed.admin_user {
         return Plan::Nothing;
     }
@@ -307,32 +306,19 @@ fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
     })
 }
 
-impl Leftover {
-    /// One sentence that names what is left over on `account`, and the statement that clears it.
-    pub fn told(&self, account: &AccountName) -> String {
-        let account_sql = quoted(account.as_str());
-        match self {
-            Self::Membership { role, grantor } => format!(
-                "{account} is still a member of {role:?}, granted by {grantor:?}: as that role or a superuser run REVOKE {} FROM {account_sql} GRANTED BY {}",
-                quoted(role),
-                quoted(grantor)
-            ),
-            Self::Member { member } => format!(
-                "{member:?} is a member of {account} and has its rights: run REVOKE {account_sql} FROM {}",
-                quoted(member)
-            ),
-            Self::Attribute { attribute } => {
-                format!("{account} has the attribute {attribute}: run ALTER ROLE {account_sql} NO{attribute}")
-            }
-            Self::Unasked { member } => format!(
-                "the member {member} of the replica set cannot be asked what {account} still runs there, and the set cannot reach it either: make it answer, or take it out of the set"
-            ),
-            Self::Prepared { gid, database } => format!(
-                "{account} has a prepared transaction: in the database {database:?} run ROLLBACK PREPARED '{}'",
-                gid.replace('\'', "''")
-            ),
-        }
+/// Somebody dropped the account. Its access is over when nothing of it runs any more.
+fn plan_vanished(desired: &Desired, observed: &Observed) -> Plan {
+    if observed.still_running == 0 {
+        return Plan::Nothing;
     }
+    Plan::End(End {
+        account: desired.account.clone(),
+        owner_uid: desired.owner.uid.clone(),
+        session_database: desired.session_database.clone(),
+        revoke: Vec::new(),
+        settings: BTreeSet::new(),
+        drop: true,
+    })
 }
 
 /// Is the account one that a session of ours works with now? Not when somebody else has taken it over since: then it is
@@ -363,6 +349,19 @@ fn revocable(account: &Account, unwanted: impl Fn(&str) -> bool) -> Vec<String> 
     roles.into_iter().map(str::to_owned).collect()
 }
 
+/// Which of the roles to be granted do not exist, or may not.
+fn absent<'a>(
+    enabled: &Enabled,
+    observed: &Observed,
+    granted: impl IntoIterator<Item = &'a String>,
+) -> Vec<String> {
+    let is_absent = |role: &&String| match observed.roles.get(*role) {
+        None => true,
+        Some(facts) => facts.unseen && enabled.create_missing_roles,
+    };
+    granted.into_iter().filter(is_absent).cloned().collect()
+}
+
 fn missing<'a>(account: &Account, wanted: impl IntoIterator<Item = &'a String>) -> Vec<String> {
     let held: BTreeSet<&str> = account.memberships.iter().map(|m| m.role.as_str()).collect();
     wanted.into_iter().filter(|role| !held.contains(role.as_str())).cloned().collect()
@@ -371,40 +370,4 @@ fn missing<'a>(account: &Account, wanted: impl IntoIterator<Item = &'a String>) 
 /// Memberships in permission sets are told from those in database roles by the name.
 pub(crate) fn is_set(role: &str) -> bool {
     role.starts_with(OWN_ROLE_PREFIX)
-}
-
-/// An identifier as a person can paste it into psql. Statements that run are built by the engines, not from this.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn both(roles: &[String], sets: &[String]) -> String {
-    let all: Vec<&str> = roles.iter().chain(sets).map(String::as_str).collect();
-    all.join(", ")
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => write!(f, "nothing to do"),
-            Self::Activate(a) => {
-                let verb = if a.create { "create" } else { "reset and enable" };
-                write!(f, "{verb} {}, member of [{}]", a.account, both(&a.grant, &a.grant_sets))
-            }
-            Self::Adjust(a) => {
-                let record = if a.record.is_some() { "record the owner, " } else { "" };
-                write!(
-                    f,
-                    "adjust {}: {record}grant [{}], revoke [{}]",
-                    a.account,
-                    both(&a.grant, &a.grant_sets),
-                    a.revoke.join(", ")
-                )
-            }
-            Self::End(e) => {
-                let verb = if e.drop { "drop" } else { "disable" };
-                write!(f, "{verb} {}, revoke [{}]", e.account, e.revoke.join(", "))
-            }
-        }
-    }
 }

@@ -48,7 +48,9 @@ async fn run_on_mongodb(mongo: &'static Mongo, rights: Rights) {
     let server = MongoServer::new(mongo, rights).await;
     let cases = match rights {
         Rights::Sets => conformance::all(),
-        Rights::Documented | Rights::OneDatabase | Rights::More => conformance::accounts(),
+        Rights::Documented | Rights::OneDatabase | Rights::CreatesOnly | Rights::More => {
+            conformance::accounts()
+        }
     };
     run_these(&format!("MongoDB, {rights:?}"), cases, &server).await;
     println!("{:?}", server.engine().stats());
@@ -140,6 +142,11 @@ async fn mongodb_as_documented() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mongodb_with_roles_of_one_database() {
     run_on_mongodb(Mongo::shared().await.unwrap(), Rights::OneDatabase).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mongodb_that_creates_roles_without_seeing_them() {
+    run_on_mongodb(Mongo::shared().await.unwrap(), Rights::CreatesOnly).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

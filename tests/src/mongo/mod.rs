@@ -55,6 +55,7 @@ pub struct MongoWorldBuilder {
     object_permissions: bool,
     alice: Option<String>,
     flags: Vec<String>,
+    filter: String,
 }
 
 impl MongoWorldBuilder {
@@ -87,6 +88,11 @@ impl MongoWorldBuilder {
     pub fn flag(mut self, flag: &str) -> Self {
         self.flags.push(flag.to_owned());
         self
+    }
+
+    /// What the operator logs, as in RUST_LOG.
+    pub fn log_filter(self, filter: &str) -> Self {
+        Self { filter: filter.to_owned(), ..self }
     }
 
     /// Makes it.
@@ -128,7 +134,7 @@ impl MongoWorldBuilder {
         };
         let trust =
             Trust { admin: &admin, users: mongo.client_authority(), server_ca: mongo.server_ca_pem() };
-        let scene = Scene::new(namespace, manifests, trust, &self.flags, FILTER).await?;
+        let scene = Scene::new(namespace, manifests, trust, &self.flags, &self.filter).await?;
         let mut world = MongoWorld { scene, root, app, admin_user, alice, server };
         world.make_objects().await?;
         world.start_operator().await?;
@@ -178,6 +184,7 @@ impl MongoWorld {
             object_permissions: false,
             alice: None,
             flags: Vec::new(),
+            filter: FILTER.to_owned(),
         }
     }
 

@@ -159,7 +159,7 @@ impl World {
     pub(super) fn set_facts(&self, role: &str) -> Option<SetFacts> {
         let set = self.sets.get(role)?;
         let owner_uid = set.record.as_ref().map(|record| record.uid.clone());
-        Some(SetFacts { owner_uid, attributes: set.attributes.clone(), grantable: true })
+        Some(SetFacts { owner_uid, attributes: set.attributes.clone(), grantable: true, unseen: None })
     }
 
     pub(super) fn set_entries(&self) -> Vec<SetEntry> {

@@ -124,6 +124,7 @@ impl World {
     pub(super) fn observed(&self, query: &Query) -> Observed {
         Observed {
             account: self.users.get(query.account.as_str()).map(|user| self.account(user)),
+            still_running: 0,
             roles: query
                 .roles
                 .iter()
@@ -144,11 +145,11 @@ impl World {
     fn role_facts(&self, name: &str) -> Option<RoleFacts> {
         if let Some(role) = self.roles.get(name) {
             let Role { attributes, grantable } = role.clone();
-            return Some(RoleFacts { attributes, managed: false, grantable });
+            return Some(RoleFacts { attributes, managed: false, grantable, unseen: false });
         }
         let user = self.users.get(name)?;
         let attributes = if user.login { vec!["LOGIN".to_owned()] } else { Vec::new() };
-        Some(RoleFacts { attributes, managed: user.managed, grantable: user.managed })
+        Some(RoleFacts { attributes, managed: user.managed, grantable: user.managed, unseen: false })
     }
 
     fn database_facts(&self, name: &str, query: &Query) -> Option<DatabaseFacts> {

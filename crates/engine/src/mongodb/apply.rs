@@ -4,13 +4,16 @@
 //! change, and right after it: what somebody else did in the milliseconds between is noticed and told.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use mongodb::bson::Document;
 
 use super::Mongodb;
-use super::code::{self, ROLE_EXISTS, ROLE_NOT_FOUND, UNAUTHORIZED, USER_EXISTS, USER_NOT_FOUND};
+use super::code::{self, BAD_VALUE, ROLE_EXISTS, ROLE_NOT_FOUND, UNAUTHORIZED, USER_EXISTS, USER_NOT_FOUND};
 use super::failure::is_interrupted;
 use super::members::Look;
+use super::name::user_name;
+use super::observe::Read;
 use super::operation::Operation;
 use super::remedy;
 use super::role::RoleName;
@@ -61,8 +64,7 @@ impl Mongodb {
             Some(_) if plan.create => return Err(changed(account, &code::text(USER_EXISTS))),
             None if !plan.create => return Err(changed(account, "")),
             None => {
-                let request = self.change().create(account, roles, custom_data(&plan.owner, None));
-                self.server.run(&request).await?;
+                self.create(account, roles, custom_data(&plan.owner, None)).await?;
             }
             Some(user) => {
                 let foreign = user.owner().is_some_and(|owner| owner.uid != *uid);
@@ -70,11 +72,14 @@ impl Mongodb {
                 if !user.is_managed() || !may {
                     return Err(changed(account, ""));
                 }
-                if plan.close_first {
+                let closed = if plan.close_first {
                     let locked = self.lock_once(&user).await?;
                     self.drain(account, locked).await?;
-                }
-                self.enable(account, roles, custom_data(&plan.owner, Some(&user))).await?;
+                    User { roles: BTreeSet::new(), door: Door::Locked, ..user }
+                } else {
+                    user
+                };
+                self.enable(&closed, roles, &plan.owner).await?;
             }
         }
         match self.user(account).await?.user {
@@ -83,32 +88,43 @@ impl Mongodb {
         }
     }
 
-    /// Lets a locked user in again.
+    /// Lets a locked user in again that is still as it was found.
     ///
     /// A connection of an earlier session that has been idle since would have the new session's rights. The server
     /// tells users apart by an id that it gives when they are made: where there may be such connections, the user is
     /// made anew.
-    async fn enable(
-        &self,
-        account: &AccountName,
-        roles: &BTreeSet<RoleName>,
-        data: Document,
-    ) -> Result<(), Error> {
+    async fn enable(&self, closed: &User, roles: &BTreeSet<RoleName>, owner: &Owner) -> Result<(), Error> {
+        let account = &closed.account;
         let hello = self.server.hello().await?;
         let look = Look { account: Some(account), after: None };
         let sight = self.server.look(&hello, look, &self.away).await?;
+        // All that may have taken seconds.
+        if self.user(account).await?.user.as_ref() != Some(closed) {
+            return Err(changed(account, ""));
+        }
+        let data = custom_data(owner, Some(closed));
         if sight.backends(account, false) == 0 && sight.unasked.is_empty() {
             return self.server.run(&self.change().enable(account, roles, data)).await.map(drop);
         }
         self.server.run(&self.change().drop_user(account)).await?;
-        let made = self.server.run(&self.change().create(account, roles, data.clone())).await;
+        let made = self.create(account, roles, data.clone()).await;
         if let Err(error) = &made
             && error.class == Class::Refused
             && let Err(error) = self.server.run(&self.change().create_locked(account, data)).await
         {
             tracing::info!(account = account.as_str(), %error, "the account is gone: it could not be kept");
         }
-        made.map(drop)
+        made
+    }
+
+    async fn create(
+        &self,
+        account: &AccountName,
+        roles: &BTreeSet<RoleName>,
+        data: Document,
+    ) -> Result<(), Error> {
+        let made = self.server.run(&self.change().create(account, roles, data)).await;
+        made.map(drop).map_err(|error| about_name(error, account))
     }
 
     /// Best effort: the caller looks at the account again in any case.
@@ -144,23 +160,33 @@ impl Mongodb {
         };
         let kept = user.roles.iter().filter(|role| !plan.revoke.contains(&role.to_string()));
         let roles: BTreeSet<RoleName> = kept.chain(granted).cloned().collect();
-        // An open connection has what its user has, from one command to the next. What has begun goes on.
-        let running = if plan.terminate { self.running(account).await? } else { Vec::new() };
         let changed_user = self.server.run(&self.change().adjust(account, &roles)).await;
         changed_user.map_err(|error| about_roles(error, &roles))?;
+        let since = Instant::now();
         let user = self.owned(account, &plan.owner_uid).await?;
         if user.roles != roles || user.door != Door::Open {
             return Err(changed(account, ""));
         }
-        self.outlast(account, &running).await?;
+        if plan.terminate {
+            // An open connection has what its user has, from one command to the next. What had begun goes on.
+            let begun_before = self.running_since(account, since).await?;
+            self.outlast(account, &begun_before).await?;
+        }
         Ok(Applied::default())
     }
 
-    async fn running(&self, account: &AccountName) -> Result<Vec<(String, Operation)>, Error> {
+    /// What an account runs that it had begun by then.
+    async fn running_since(
+        &self,
+        account: &AccountName,
+        since: Instant,
+    ) -> Result<Vec<(String, Operation)>, Error> {
         let hello = self.server.hello().await?;
         let look = Look { account: Some(account), after: None };
+        // The members look later than this: nothing that began before is left out.
+        let ago = since.elapsed();
         let sight = self.server.look(&hello, look, &self.away).await?;
-        Ok(sight.running(account).cloned().collect())
+        Ok(sight.running(account).filter(|(_, operation)| operation.time >= ago).cloned().collect())
     }
 
     pub(super) async fn end(&self, plan: &End) -> Result<Applied, Error> {
@@ -176,10 +202,14 @@ impl Mongodb {
     async fn try_end(&self, plan: &End, again: bool) -> Result<Applied, Error> {
         let account = &plan.account;
         let dropped = Applied { dropped: true, ..Applied::default() };
-        if again && plan.drop && self.user(account).await?.user.is_none() {
+        let read = self.user(account).await?;
+        let gone = self.gone.of(account).or(read.at.filter(|_| again));
+        if plan.drop && read.user.is_none() && (again || gone.is_some()) {
+            // An attempt before this one dropped it, or somebody else did and that was seen. What runs goes on.
+            self.until_idle(account, gone).await?;
             return Ok(dropped);
         }
-        let user = self.owned(account, &plan.owner_uid).await?;
+        let user = owned(read, account, &plan.owner_uid)?;
         let locked = self.lock_once(&user).await?;
         let leftovers = self.drain(account, locked).await?;
         let user = self.owned(account, &plan.owner_uid).await?;
@@ -206,10 +236,8 @@ impl Mongodb {
         self.owned(account, &owner.uid).await
     }
 
-    /// The user, where it is managed and carries the record of this DatabaseAdmin.
     async fn owned(&self, account: &AccountName, uid: &str) -> Result<User, Error> {
-        let user = self.user(account).await?.user.filter(|user| user.is_managed() && user.is_of(uid));
-        user.ok_or_else(|| changed(account, ""))
+        owned(self.user(account).await?, account, uid)
     }
 
     async fn create_roles(&self, roles: &[String]) -> Result<(), Error> {
@@ -235,6 +263,24 @@ impl Mongodb {
         tracing::info!(%error, "the server went away in between: looking again");
         self.server.counters().retried();
     }
+}
+
+/// The user, where it is managed and carries the record of this DatabaseAdmin.
+fn owned(read: Read, account: &AccountName, uid: &str) -> Result<User, Error> {
+    let user = read.user.filter(|user| user.is_managed() && user.is_of(uid));
+    user.ok_or_else(|| changed(account, ""))
+}
+
+/// Adds what it means when the server does not like the user itself: all else in the command is of our own making.
+fn about_name(error: Error, account: &AccountName) -> Error {
+    if error.code != code::text(BAD_VALUE) {
+        return error;
+    }
+    let remedy = format!(
+        "the server may take the subject {:?} for that of a member of its cluster (net.tls.clusterAuthX509): set another spec.username in the DatabaseUser, or tell members by what no user has",
+        user_name(account)
+    );
+    Error { reason: Reason::InvalidUsername, remedy, ..error }
 }
 
 fn parse<'a>(roles: impl IntoIterator<Item = &'a String>) -> Result<BTreeSet<RoleName>, Error> {
@@ -274,7 +320,7 @@ fn no_password(account: &AccountName, wanted: bool) -> Result<(), Error> {
 }
 
 /// An account is not what the plan took it for.
-fn changed(account: &AccountName, code: &str) -> Error {
+pub(super) fn changed(account: &AccountName, code: &str) -> Error {
     Error {
         class: Class::Transient,
         reason: Reason::AccountInUse,

@@ -126,7 +126,7 @@ fn concern(w: Bson, within: Duration) -> Document {
 }
 
 fn list(roles: &BTreeSet<RoleName>) -> Vec<Document> {
-    roles.iter().map(|role| doc! { "role": &role.role, "db": &role.database }).collect()
+    roles.iter().map(RoleName::document).collect()
 }
 
 #[cfg(test)]

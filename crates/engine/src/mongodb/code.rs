@@ -2,6 +2,7 @@
 
 use crate::{Class, Reason};
 
+pub(super) const BAD_VALUE: i32 = 2;
 pub(super) const USER_NOT_FOUND: i32 = 11;
 pub(super) const UNAUTHORIZED: i32 = 13;
 pub(super) const AUTHENTICATION_FAILED: i32 = 18;
@@ -35,7 +36,7 @@ pub(super) fn meaning(code: i32) -> (Class, Reason) {
         // A member that has just started has not got the keys yet that signatures of times are verified with.
         211 => (Class::Transient, Reason::ServerRefused),
         // Time is up, not enough members have confirmed, or another write got in the way.
-        24 | 46 | 50 | WRITE_CONCERN_FAILED | 112 | 202 | 251 | 262 | 391 => {
+        24 | 46 | 50 | 11601 | WRITE_CONCERN_FAILED | 112 | 202 | 251 | 262 | 391 => {
             (Class::Transient, Reason::ServerRefused)
         }
         _ => (Class::Refused, Reason::ServerRefused),
@@ -58,6 +59,7 @@ mod tests {
             (189, Class::Unreachable, Reason::DatabaseUnreachable),
             (11600, Class::Unreachable, Reason::DatabaseUnreachable),
             (91, Class::Unreachable, Reason::DatabaseUnreachable),
+            (11601, Class::Transient, Reason::ServerRefused),
             (64, Class::Transient, Reason::ServerRefused),
             (2, Class::Refused, Reason::ServerRefused),
         ] {

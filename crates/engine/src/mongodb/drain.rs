@@ -11,11 +11,14 @@
 //! A member that cannot be asked is told apart by what the rest of the set knows. One that follows the primary is alive
 //! and only we cannot reach it: what it runs is not known, so the end is not complete. One that does not follow either
 //! is down or cut off: what is done there sees no change from then on and makes none that lasts. It does not hold the
-//! end up, and is named.
+//! end up, and is named. As it may come back at any time, that is found out anew for each end, a few seconds apart.
 //!
 //! Hidden members cannot be seen with the admin user's privileges. They hear of the change like any other, and are not
 //! asked. But where the set counts who follows it counts them too: beside a hidden member that follows, one that is down
 //! cannot be told from one that is alive, and holds the end up until it answers or is taken out of the set.
+//!
+//! An account that somebody dropped meanwhile is waited for in the same way, on the members that answer: there is no user
+//! any more by which to find out about the others.
 //!
 //! A member that lags holds the end up until it has made the change. The moment of the change is remembered meanwhile, as
 //! one that is made again and again would stay out of such a member's reach.
@@ -26,6 +29,7 @@ use mongodb::bson::Timestamp;
 use mongodb::options::ServerAddress;
 
 use super::Mongodb;
+use super::apply::changed;
 use super::change::Change;
 use super::code;
 use super::members::{Hello, Look, Sight};
@@ -75,18 +79,27 @@ impl Mongodb {
 
     /// Waits until nothing of a locked account runs any more. The members that are away are told.
     pub(super) async fn drain(&self, account: &AccountName, locked: Locked) -> Result<Vec<Leftover>, Error> {
+        let sight = self.until_idle(account, locked.at).await?;
+        self.tell_away_from_alive(account, &sight).await?;
+        Ok(sight.unasked.into_iter().map(|member| Leftover::Unasked { member }).collect())
+    }
+
+    /// Waits until nothing of an account runs any more on the members that answer, and until those have made a change.
+    pub(super) async fn until_idle(
+        &self,
+        account: &AccountName,
+        after: Option<Timestamp>,
+    ) -> Result<Sight, Error> {
         let begun = Instant::now();
         let mut pause = FIRST_LOOK;
         let mut refused = None;
         loop {
             let hello = self.server.hello().await?;
-            let look = Look { account: Some(account), after: locked.at };
+            let look = Look { account: Some(account), after: after.filter(|_| hello.set.is_some()) };
             let sight = self.server.look(&hello, look, &self.away).await?;
             let running: Vec<&(String, Operation)> = sight.running(account).collect();
             if running.is_empty() && sight.behind.is_empty() {
-                self.tell_away_from_alive(account, &sight).await?;
-                let leftovers = sight.unasked.into_iter().map(|member| Leftover::Unasked { member });
-                return Ok(leftovers.collect());
+                return Ok(sight);
             }
             if begun.elapsed() > PATIENCE {
                 if running.is_empty() {
@@ -157,13 +170,18 @@ impl Mongodb {
     /// When one of them follows the primary, or that cannot be told.
     async fn tell_away_from_alive(&self, account: &AccountName, sight: &Sight) -> Result<(), Error> {
         let silent: Vec<String> =
-            sight.unasked.iter().filter(|member| !self.away.contains(member)).cloned().collect();
+            sight.unasked.iter().filter(|member| !self.away.is_certain(member)).cloned().collect();
         if silent.is_empty() {
             return Ok(());
         }
         if !self.all_keep_up(account, &sight.asked).await? {
             let why = "they do not answer us, and while others lag it cannot be told whether they follow the primary";
             return Err(unknown(account, &silent, why));
+        }
+        // Time has passed: it may be somebody else's by now.
+        let user = self.user(account).await?.user;
+        if user.is_none_or(|user| !user.is_managed() || user.door != Door::Locked) {
+            return Err(changed(account, ""));
         }
         // One more than those that have answered, all of which keep up: then one of the others must have it.
         let request = self.change().lock_confirmed_by(account, sight.asked.len() + 1, FOLLOWS_WITHIN);
@@ -226,8 +244,8 @@ fn still_running(
         .iter()
         .take(LISTED)
         .map(|(member, operation)| {
-            let Operation { opid, command, namespace, seconds, .. } = operation;
-            format!("{command} on {namespace} for {seconds} s (on {member}, opid {opid})")
+            let Operation { opid, command, namespace, time, .. } = operation;
+            format!("{command} on {namespace} for {} s (on {member}, opid {opid})", time.as_secs())
         })
         .collect();
     let more = running.len().saturating_sub(LISTED);

@@ -1,4 +1,4 @@
-//! When accounts were disabled.
+//! When accounts were disabled, or were seen not to be there any more.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,8 +7,8 @@ use mongodb::bson::Timestamp;
 
 use crate::AccountName;
 
-/// The moments since which accounts are disabled, as a majority has confirmed them: what a member must have made to keep
-/// the account out.
+/// The moments since which accounts are disabled (or gone), as a majority has confirmed them: what a member must have made
+/// to keep the account out.
 ///
 /// Not state of an account: where an entry is missing, the moment at which the account was read to be disabled does, which
 /// is later. A moment is kept after the end is complete, so that a member that always lags a little does not seem to let

@@ -15,8 +15,14 @@ use crate::{AccountName, Class, Error, Reason};
 
 /// How long a member is waited for that does not answer at all.
 const MEMBER_PATIENCE: Duration = Duration::from_secs(2);
-/// For how long a member that the replica set could not reach counts as away.
+/// For how long a member that the replica set could not reach is not waited for.
 const AWAY: Duration = Duration::from_secs(60);
+/// For how long that is good enough to say that an access has ended.
+const CERTAIN: Duration = Duration::from_secs(5);
+/// How long a majority may take to confirm what the primary shows.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a `hello` tells.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +76,12 @@ impl Away {
         let mut away = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         away.retain(|_, since| since.elapsed() < AWAY);
         away.contains_key(member)
+    }
+
+    /// Was that found out just now? A member can come back to its set at any time, and still not answer us.
+    pub(super) fn is_certain(&self, member: &str) -> bool {
+        let away = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        away.get(member).is_some_and(|since| since.elapsed() < CERTAIN)
     }
 
     fn remove(&self, member: &str) {
@@ -163,6 +175,40 @@ impl Server {
         }
     }
 
+    /// Waits until a majority has what the primary showed at this moment.
+    ///
+    /// # Errors
+    ///
+    /// `Transient` when that takes too long.
+    pub(super) async fn until_confirmed(
+        &self,
+        what: &str,
+        at: Option<Timestamp>,
+        hello: &Hello,
+    ) -> Result<(), Error> {
+        let Some(at) = at.filter(|_| hello.set.is_some()) else { return Ok(()) };
+        let begun = Instant::now();
+        let (mut confirmed, mut pause) = (hello.confirmed, FIRST_PAUSE);
+        while confirmed.is_none_or(|confirmed| confirmed < at) {
+            if begun.elapsed() > CONFIRMED_WITHIN {
+                return Err(Error {
+                    class: Class::Transient,
+                    reason: Reason::ServerRefused,
+                    attempted: what.to_owned(),
+                    code: String::new(),
+                    detail: "a majority of the replica set has not confirmed what the primary shows"
+                        .to_owned(),
+                    remedy: "check that a majority of the members is up and keeps up with the primary"
+                        .to_owned(),
+                });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            confirmed = self.hello().await?.confirmed;
+        }
+        Ok(())
+    }
+
     /// Looks at every member at once. Those that are known to be away are not waited for.
     pub(super) async fn look(&self, hello: &Hello, look: Look<'_>, away: &Away) -> Result<Sight, Error> {
         let what = match look.account {
@@ -172,8 +218,8 @@ impl Server {
         let request = operation::operations(what, look.account);
         let mut sight = Sight::default();
         let Some(members) = &hello.members else {
-            let answer = self.run(&request).await?;
-            sight.add(&self.config().address.to_string(), &answer);
+            let entries = self.list(&request, None).await?;
+            sight.add(&self.config().address.to_string(), &entries);
             return Ok(sight);
         };
         let answers = members.iter().map(async |member| {
@@ -188,25 +234,22 @@ impl Server {
                     let latest = self.latest_of(member).await?;
                     behind = look.after.is_some_and(|after| latest.is_none_or(|latest| latest < after));
                 }
-                Ok::<_, Error>((behind, self.run_on(member, &request).await?))
+                Ok::<_, Error>((behind, self.list(&request, Some(member)).await?))
             };
             (member, Some(ask.await))
         });
         for (member, answer) in join_all(answers).await {
             match answer {
-                Some(Ok((behind, answer))) => {
+                Some(Ok((behind, entries))) => {
                     away.remove(&member.to_string());
-                    sight.add(&member.to_string(), &answer);
+                    sight.add(&member.to_string(), &entries);
                     sight.asked.push(member.clone());
                     if behind {
                         sight.behind.push(member.to_string());
                     }
                 }
-                Some(Err(error))
-                    if error.class != Class::Unreachable || error.reason == Reason::LoginFailed =>
-                {
-                    return Err(error);
-                }
+                // A member that shuts down, or does not know the admin user yet, does not let it in. The primary did.
+                Some(Err(error)) if error.class != Class::Unreachable => return Err(error),
                 _ => sight.unasked.push(member.to_string()),
             }
         }
@@ -215,8 +258,8 @@ impl Server {
 }
 
 impl Sight {
-    fn add(&mut self, member: &str, answer: &Document) {
-        for (account, operations) in operation::read(answer) {
+    fn add(&mut self, member: &str, entries: &[Document]) {
+        for (account, operations) in operation::read(entries) {
             let operations = operations.into_iter().map(|operation| (member.to_owned(), operation));
             self.operations.entry(account).or_default().extend(operations);
         }
@@ -295,7 +338,8 @@ mod tests {
         let away = Away::default();
         away.add(&["m1:27017".to_owned()]);
         assert!(away.contains("m1:27017") && !away.contains("m2:27017"));
+        assert!(away.is_certain("m1:27017") && !away.is_certain("m2:27017"));
         away.remove("m1:27017");
-        assert!(!away.contains("m1:27017"));
+        assert!(!away.contains("m1:27017") && !away.is_certain("m1:27017"));
     }
 }

@@ -11,6 +11,7 @@
 //! | `name`, `role`, `user`, `operation` | users, roles and operations as the server has them |
 //! | `members` | the members of a replica set, and what runs on each |
 //! | `privileges` | what the admin user may do |
+//! | `powers` | what makes a database role powerful |
 //! | `observe`, `census`, `probe` | what is read |
 //! | `change`, `apply`, `drain`, `locks` | what is changed, and when |
 //! | `objects`, `sets` | collections, and the permission sets that hold them |
@@ -32,6 +33,7 @@ mod name;
 mod objects;
 mod observe;
 mod operation;
+mod powers;
 mod privileges;
 mod probe;
 pub(crate) mod remedy;
@@ -59,6 +61,7 @@ pub struct Mongodb {
     server: server::Server,
     away: members::Away,
     locks: locks::Locks,
+    gone: locks::Locks,
 }
 
 impl Mongodb {
@@ -70,7 +73,12 @@ impl Mongodb {
     /// `Invalid` when something in the configuration cannot be used; the message names it.
     pub fn new(config: Config) -> Result<Self, Error> {
         let server = server::Server::new(config)?;
-        Ok(Self { server, away: members::Away::default(), locks: locks::Locks::default() })
+        Ok(Self {
+            server,
+            away: members::Away::default(),
+            locks: locks::Locks::default(),
+            gone: locks::Locks::default(),
+        })
     }
 }
 

@@ -1,8 +1,11 @@
 //! Names of users: MongoDB calls the holder of a certificate by the certificate's subject, as RFC 2253 text.
 //!
 //! Certificates of ours hold nothing but a CN in their subject. A name that is not rendered exactly as the server
-//! renders it belongs to a user who can never log in. No name of ours is taken for a member of the server's cluster:
-//! members know each other by an O, OU or DC in their subjects.
+//! renders it belongs to a user who can never log in.
+//!
+//! Before MongoDB 7.0 no name of ours is taken for a member of the server's cluster: members know each other by an O, OU
+//! or DC in their subjects. From 7.0 on `net.tls.clusterAuthX509` can tell them by a CN. The server makes no user of such
+//! a subject, but lets whoever holds its certificate in as a member where the cluster's CA has signed it.
 
 use crate::AccountName;
 

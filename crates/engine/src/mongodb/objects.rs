@@ -32,12 +32,18 @@ impl Mongodb {
             });
         }
         let request = Request::new(what, database, doc! { "listCollections": 1, "nameOnly": true });
-        let found = match self.server.list(&request).await {
+        let found = match self.server.list(&request, None).await {
             Err(error) => return Err(self.explained(error, database).await),
             Ok(found) => found,
         };
         let mut catalog = catalog(database, &found);
         catalog.sets = self.set_states(database, &query.sets, &numbers(&catalog)).await?;
+        if !catalog.sets.is_empty() {
+            // What they hold is not believed before a majority has it.
+            let hello = self.server.hello().await?;
+            let what = format!("reading the permission sets of the database {database:?}");
+            self.server.until_confirmed(&what, hello.latest, &hello).await?;
+        }
         Ok(catalog)
     }
 }

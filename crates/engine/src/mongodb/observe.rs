@@ -3,35 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use mongodb::bson::{Bson, Document, Timestamp, doc};
+use mongodb::bson::{Document, Timestamp, doc};
 
 use super::Mongodb;
-use super::members::{Hello, Look};
+use super::members::{Hello, Look, Sight};
+use super::powers::powers;
 use super::privileges::{Privileges, connection_status};
 use super::role::{RoleName, database_fault};
 use super::server::Request;
 use super::user::{Door, User, documents, users, users_info};
 use crate::account::{DatabaseFacts, RoleFacts};
-use crate::{AccountName, Class, Dialect, Error, Observed, Query, Reason};
+use crate::{AccountName, Dialect, Error, Observed, Query};
 
 /// How long the members may take to make what the primary shows, where the moment that matters is not known.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(1);
-/// How long a majority may take to confirm what the primary shows.
-const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// Actions that a role has which only one named literally may have: whoever has it can make users or hand out roles.
-const POWERS: [&str; 9] = [
-    "anyAction",
-    "internal",
-    "createUser",
-    "updateUser",
-    "grantRole",
-    "createRole",
-    "updateRole",
-    "changePassword",
-    "changeOwnCustomData",
-];
 
 /// What is told of a role that may have such actions and that the admin user may not look into.
 const UNSEEN: &str = "privileges that the admin user may not see (grant it viewRole on admin)";
@@ -44,7 +30,7 @@ pub(super) struct Read {
 }
 
 impl Mongodb {
-    /// Reads a user from the primary. One that is not disabled is not remembered as such any longer.
+    /// Reads a user from the primary. One that is not disabled, or not gone, is not remembered as such any longer.
     pub(super) async fn user(&self, account: &AccountName) -> Result<Read, Error> {
         let what = format!("reading the account {:?}", account.as_str());
         let protocol = self.server.protocol().await?;
@@ -54,21 +40,43 @@ impl Mongodb {
         if user.as_ref().is_none_or(|user| user.door != Door::Locked) {
             self.locks.forget(account);
         }
+        if user.is_some() {
+            self.gone.forget(account);
+        }
         Ok(Read { user, at: answer.get_timestamp("operationTime").ok() })
     }
 
     pub(super) async fn read_account(&self, query: &Query) -> Result<Observed, Error> {
-        let account = &query.account;
-        let (read, hello, roles) =
-            futures::try_join!(self.user(account), self.server.hello(), self.role_facts(&query.roles))?;
-        let found = match &read.user {
-            None => None,
-            Some(user) => Some(user.account(self.backends(query, user, &read, &hello).await?)),
+        let (read, hello, roles, sets) = futures::try_join!(
+            self.user(&query.account),
+            self.server.hello(),
+            self.role_facts(&query.roles),
+            self.set_facts(&query.sets)
+        )?;
+        let matters = match &read.user {
+            Some(user) => user.is_managed() || user.owner().is_some(),
+            None => query.to_end,
         };
-        let sets = self.set_facts(&query.sets).await?;
+        if matters {
+            self.wait_until_confirmed(&query.account, read.at, &hello).await?;
+        }
+        let (account, still_running) = match &read.user {
+            Some(user) if matches!(user.door, Door::Locked) && matters => {
+                (Some(user.account(self.backends_of_locked(query, user, &read, &hello).await?)), 0)
+            }
+            Some(user) if matters => {
+                let look = Look { account: Some(&query.account), after: None };
+                let sight = self.server.look(&hello, look, &self.away).await?;
+                (Some(user.account(sight.backends(&query.account, false))), 0)
+            }
+            Some(user) => (Some(user.account(0)), 0),
+            None if matters => (None, self.remains(&query.account, &read, &hello).await?),
+            None => (None, 0),
+        };
         let databases = query.databases.iter().filter(|name| database_fault(name).is_none());
         Ok(Observed {
-            account: found,
+            account,
+            still_running,
             roles,
             sets,
             // A logical database exists as soon as somebody writes to it, and everybody may name it.
@@ -80,64 +88,80 @@ impl Mongodb {
         })
     }
 
-    /// The connections of an account. A member that cannot be asked may hold one, and one that has not heard of the end
-    /// may let the user in: each counts as one where the access has ended, and ending it again tells more about it.
-    async fn backends(&self, query: &Query, user: &User, read: &Read, hello: &Hello) -> Result<u32, Error> {
-        if !user.is_managed() && user.owner().is_none() {
-            return Ok(0);
+    /// What counts as connections of an account that is disabled: what it runs. A member that cannot be asked may run
+    /// something, and one that has not heard of the end may let the user in: each counts as one, and ending the access
+    /// again tells more about it.
+    async fn backends_of_locked(
+        &self,
+        query: &Query,
+        user: &User,
+        read: &Read,
+        hello: &Hello,
+    ) -> Result<u32, Error> {
+        let account = &query.account;
+        let ours = user.is_of(&query.owner_uid);
+        let known = self.locks.of(account);
+        let after = known.or(read.at).filter(|_| ours);
+        let sight = self.look_after(account, after, known.is_none(), hello).await?;
+        // That an access has ended is not said by what was found out a while ago.
+        let is_away = |member: &&String| match query.to_end {
+            true => self.away.is_certain(member),
+            false => self.away.contains(member),
+        };
+        let silent = sight.unasked.iter().filter(|member| !is_away(member)).count();
+        let unknown = if ours { silent + sight.behind.len() } else { 0 };
+        Ok(sight.backends(account, true).saturating_add(u32::try_from(unknown).unwrap_or(u32::MAX)))
+    }
+
+    /// What is left of an account that somebody dropped: what it still runs, and the members that have not heard of it.
+    /// Members that do not answer are not counted, as there is no user any more by which to find out about them.
+    async fn remains(&self, account: &AccountName, read: &Read, hello: &Hello) -> Result<u32, Error> {
+        let known = self.gone.of(account);
+        let sight = self.look_after(account, known.or(read.at), known.is_none(), hello).await?;
+        let left = sight
+            .backends(account, true)
+            .saturating_add(u32::try_from(sight.behind.len()).unwrap_or(u32::MAX));
+        match known.or(read.at).filter(|_| left > 0) {
+            Some(at) => self.gone.remember(account, at),
+            None => self.gone.forget(account),
         }
-        let ended = user.door == Door::Locked;
-        if ended {
-            self.wait_until_confirmed(&query.account, read.at, hello).await?;
-        }
-        let ours = ended && user.is_of(&query.owner_uid);
-        let locked = self.locks.of(&query.account);
+        Ok(left)
+    }
+
+    /// Looks at what an account runs, and at which members have not made a change yet. They get a moment to make one that
+    /// is as late as the account was read.
+    async fn look_after(
+        &self,
+        account: &AccountName,
+        after: Option<Timestamp>,
+        is_late: bool,
+        hello: &Hello,
+    ) -> Result<Sight, Error> {
         // The set's own time is that of changes; a single server has nobody to follow it.
-        let after = locked.or(read.at).filter(|_| ours && hello.set.is_some());
-        let look = Look { account: Some(&query.account), after };
+        let look = Look { account: Some(account), after: after.filter(|_| hello.set.is_some()) };
         let begun = Instant::now();
         let mut sight = self.server.look(hello, look, &self.away).await?;
-        while locked.is_none() && !sight.behind.is_empty() && begun.elapsed() < CAUGHT_UP_WITHIN {
+        while is_late && !sight.behind.is_empty() && begun.elapsed() < CAUGHT_UP_WITHIN {
             tokio::time::sleep(PAUSE).await;
             sight = self.server.look(hello, look, &self.away).await?;
         }
-        let silent = sight.unasked.iter().filter(|member| !self.away.contains(member)).count();
-        let unknown = if ours { silent + sight.behind.len() } else { 0 };
-        Ok(sight.backends(&query.account, ended).saturating_add(u32::try_from(unknown).unwrap_or(u32::MAX)))
+        Ok(sight)
     }
 
-    /// What the primary shows may be undone by a failover until a majority has it. That an access has ended is not
-    /// believed before.
+    /// What the primary shows may be undone by a failover until a majority has it. It is not believed before, neither of
+    /// an access that has ended nor of a right that was given or taken.
     async fn wait_until_confirmed(
         &self,
         account: &AccountName,
         at: Option<Timestamp>,
         hello: &Hello,
     ) -> Result<(), Error> {
-        let Some(at) = at.filter(|_| hello.set.is_some()) else { return Ok(()) };
-        let begun = Instant::now();
-        let mut confirmed = hello.confirmed;
-        while confirmed.is_none_or(|confirmed| confirmed < at) {
-            if begun.elapsed() > CONFIRMED_WITHIN {
-                return Err(Error {
-                    class: Class::Transient,
-                    reason: Reason::ServerRefused,
-                    attempted: format!("reading the account {:?}", account.as_str()),
-                    code: String::new(),
-                    detail: "a majority of the replica set has not confirmed what the primary shows"
-                        .to_owned(),
-                    remedy: "check that a majority of the members is up and keeps up with the primary"
-                        .to_owned(),
-                });
-            }
-            tokio::time::sleep(PAUSE).await;
-            confirmed = self.server.hello().await?.confirmed;
-        }
-        Ok(())
+        let what = format!("reading the account {:?}", account.as_str());
+        self.server.until_confirmed(&what, at, hello).await
     }
 
-    /// Roles that are asked for. Where the admin user may not look at them they are taken to be there: the server says
-    /// so itself when one is not.
+    /// Roles that are asked for. Where the admin user may not look at them they are taken to be there, and told as unseen
+    /// where it could make them: the server says so itself when one is not there, or is.
     async fn role_facts(&self, asked: &BTreeSet<String>) -> Result<BTreeMap<String, RoleFacts>, Error> {
         let names: Vec<(&String, RoleName)> =
             asked.iter().filter_map(|text| Some((text, RoleName::parse(text).ok()?))).collect();
@@ -155,8 +179,10 @@ impl Mongodb {
                 None if name.may_reach_far() => vec![UNSEEN.to_owned()],
                 None => Vec::new(),
             };
+            let unseen =
+                !visible(name) && !name.is_built_in() && privileges.on_database(&name.database, "createRole");
             let grantable = privileges.on_database(&name.database, "grantRole");
-            Some(((*text).clone(), RoleFacts { attributes, managed: false, grantable }))
+            Some(((*text).clone(), RoleFacts { attributes, managed: false, grantable, unseen }))
         });
         Ok(facts.collect())
     }
@@ -170,24 +196,10 @@ impl Mongodb {
         if names.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let list: Vec<Document> =
-            names.iter().map(|name| doc! { "role": &name.role, "db": &name.database }).collect();
+        let list: Vec<Document> = names.iter().map(|name| name.document()).collect();
         let command = doc! { "rolesInfo": list, "showPrivileges": true, "showBuiltinRoles": true };
         let answer = self.server.run(&Request::new("reading database roles", "admin", command)).await?;
-        let roles = documents(&answer, "roles").filter_map(|role| {
-            let text = |key: &str| role.get_str(key).ok().map(str::to_owned);
-            Some((RoleName { role: text("role")?, database: text("db")? }, powers(role)))
-        });
-        Ok(roles.collect())
+        let roles = documents(&answer, "roles");
+        Ok(roles.filter_map(|role| Some((RoleName::read(role)?, powers(role)))).collect())
     }
-}
-
-fn powers(role: &Document) -> Vec<String> {
-    let held: BTreeSet<&str> = documents(role, "inheritedPrivileges")
-        .chain(documents(role, "privileges"))
-        .filter_map(|privilege| privilege.get_array("actions").ok())
-        .flatten()
-        .filter_map(Bson::as_str)
-        .collect();
-    POWERS.iter().filter(|power| held.contains(*power)).map(|power| (*power).to_owned()).collect()
 }

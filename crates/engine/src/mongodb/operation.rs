@@ -1,6 +1,7 @@
 //! What accounts run, and who is connected, on one member.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mongodb::bson::{Bson, Document, doc};
 
@@ -21,8 +22,8 @@ pub(super) struct Operation {
     pub(super) command: String,
     /// The collection that it is about.
     pub(super) namespace: String,
-    /// For how long it has run, in seconds.
-    pub(super) seconds: i64,
+    /// For how long it has run.
+    pub(super) time: Duration,
 }
 
 /// Lists the operations and connections of accounts: of this one, or of all.
@@ -38,18 +39,17 @@ pub(super) fn operations(what: impl Into<String>, account: Option<&AccountName>)
         doc! { "$currentOp": { "allUsers": true, "idleConnections": true, "idleSessions": false } },
         doc! { "$match": { "effectiveUsers": { "$elemMatch": filter } } },
         doc! { "$project": {
-            "effectiveUsers": 1, "opid": 1, "active": 1, "ns": 1, "op": 1, "secs_running": 1, "first": first_key,
+            "effectiveUsers": 1, "opid": 1, "active": 1, "ns": 1, "op": 1, "microsecs_running": 1, "first": first_key,
         } },
     ];
     let cursor = doc! { "batchSize": 1_000_000 };
     Request::new(what, "admin", doc! { "aggregate": 1, "pipeline": pipeline, "cursor": cursor })
 }
 
-/// The operations of an answer, by account.
-pub(super) fn read(answer: &Document) -> BTreeMap<AccountName, Vec<Operation>> {
+/// The operations of a list, by account.
+pub(super) fn read(entries: &[Document]) -> BTreeMap<AccountName, Vec<Operation>> {
     let mut found: BTreeMap<AccountName, Vec<Operation>> = BTreeMap::new();
-    let Ok(cursor) = answer.get_document("cursor") else { return found };
-    for entry in documents(cursor, "firstBatch") {
+    for entry in entries {
         for user in documents(entry, "effectiveUsers") {
             let name =
                 user.get_str("user").ok().filter(|_| user.get_str("db").is_ok_and(|is| is == EXTERNAL));
@@ -67,17 +67,17 @@ impl Operation {
         let first = entry.get_document("first").ok().and_then(|first| first.get_str("k").ok());
         // A command that is too long to be shown begins with a key of the server's.
         let command = first.filter(|name| !name.starts_with('$')).map_or_else(|| text("op"), str::to_owned);
-        let seconds = entry.get("secs_running").map_or(0, |seconds| match seconds {
-            Bson::Int32(number) => i64::from(*number),
-            Bson::Int64(number) => *number,
+        let microseconds = match entry.get("microsecs_running") {
+            Some(Bson::Int32(number)) => u64::try_from(*number).unwrap_or_default(),
+            Some(Bson::Int64(number)) => u64::try_from(*number).unwrap_or_default(),
             _ => 0,
-        });
+        };
         Self {
             opid: entry.get("opid").cloned().unwrap_or(Bson::Null),
             active: entry.get_bool("active").unwrap_or(true),
             command,
             namespace: text("ns"),
-            seconds,
+            time: Duration::from_micros(microseconds),
         }
     }
 
@@ -94,20 +94,22 @@ mod tests {
     #[test]
     fn operations_are_told_without_what_they_ask_for() {
         let users = vec![doc! { "user": r"CN=a\,b", "db": EXTERNAL }, doc! { "user": "bob", "db": "admin" }];
-        let entries = vec![
+        let entries = [
             doc! {
                 "effectiveUsers": users.clone(), "opid": 7, "active": true, "ns": "shop.orders", "op": "query",
-                "secs_running": 3_i64, "first": { "k": "find", "v": "orders" },
+                "microsecs_running": 3_000_001_i64, "first": { "k": "find", "v": "orders" },
             },
             doc! { "effectiveUsers": users.clone(), "active": false },
             doc! { "effectiveUsers": users, "opid": 8, "active": true, "op": "command", "first": { "k": "$truncated" } },
         ];
-        let found = read(&doc! { "cursor": { "firstBatch": entries } });
+        let found = read(&entries);
         assert_eq!(found.keys().map(AccountName::as_str).collect::<Vec<_>>(), ["a,b"]);
         let told: Vec<_> = found
             .into_values()
             .flatten()
-            .map(|operation| (operation.active, operation.command, operation.namespace, operation.seconds))
+            .map(|operation| {
+                (operation.active, operation.command, operation.namespace, operation.time.as_secs())
+            })
             .collect();
         assert_eq!(
             told,

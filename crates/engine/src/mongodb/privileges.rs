@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::remedy::EXTERNAL;
+use super::role::RoleName;
 use super::server::Request;
 use super::user::documents;
 
@@ -43,10 +44,9 @@ impl Privileges {
             })
             .collect();
         let role = documents(info, "authenticatedUserRoles")
-            .filter(|role| role.get_str("db").is_ok_and(|is| is == "admin"))
-            .filter_map(|role| role.get_str("role").ok())
-            .find(|role| !BUILT_IN.contains(role))
-            .map(str::to_owned);
+            .filter_map(RoleName::read)
+            .find(|name| name.database == "admin" && !name.is_built_in())
+            .map(|name| name.role);
         Self { list, role }
     }
 
@@ -113,31 +113,6 @@ impl Privileges {
 /// What users need to be made, changed, seen and dropped.
 const USER_ACTIONS: [&str; 6] =
     ["createUser", "updateUser", "dropUser", "viewUser", "setAuthenticationRestriction", "changeCustomData"];
-
-/// Roles of the server's own in the database `admin`, to which no privileges can be added.
-const BUILT_IN: [&str; 21] = [
-    "__queryableBackup",
-    "__system",
-    "backup",
-    "clusterAdmin",
-    "clusterManager",
-    "clusterMonitor",
-    "dbAdmin",
-    "dbAdminAnyDatabase",
-    "dbOwner",
-    "directShardOperations",
-    "enableSharding",
-    "hostManager",
-    "read",
-    "readAnyDatabase",
-    "readWrite",
-    "readWriteAnyDatabase",
-    "restore",
-    "root",
-    "searchCoordinator",
-    "userAdmin",
-    "userAdminAnyDatabase",
-];
 
 fn resource(resource: &Document) -> Resource {
     if resource.get_bool("anyResource").unwrap_or(false) {

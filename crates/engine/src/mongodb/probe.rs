@@ -65,7 +65,10 @@ impl Mongodb {
                     ),
                 });
             }
-            if needs.create_missing_roles && !privileges.on_database(&name.database, "createRole") {
+            if needs.create_missing_roles
+                && !name.is_built_in()
+                && !privileges.on_database(&name.database, "createRole")
+            {
                 let resource = json!({"db": name.database, "collection": ""});
                 findings.push(Finding {
                     reason: Reason::MissingMongoPrivileges,

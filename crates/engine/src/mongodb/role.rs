@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use mongodb::bson::{Document, doc};
+
 /// Built-in roles that give power over users, their passwords, or the whole server. (`readAnyDatabase` and the like
 /// give data and nothing else.)
 const POWERFUL: [&str; 13] = [
@@ -31,6 +33,9 @@ const OF_ADMIN: [&str; 8] = [
     "clusterMonitor",
     "enableSharding",
 ];
+
+/// Built-in roles that every logical database has.
+const EVERYWHERE: [&str; 6] = ["read", "readWrite", "dbAdmin", "dbOwner", "userAdmin", "enableSharding"];
 
 /// The longest name of a logical database, in bytes.
 const MAX_DATABASE_BYTES: usize = 63;
@@ -73,6 +78,24 @@ impl RoleName {
     /// Is it one of the server's own roles with power over users or the whole server?
     pub(crate) fn is_powerful(&self) -> bool {
         POWERFUL.contains(&self.role.as_str())
+    }
+
+    /// Does every server have it?
+    pub(crate) fn is_built_in(&self) -> bool {
+        let role = self.role.as_str();
+        EVERYWHERE.contains(&role)
+            || self.database == "admin" && (POWERFUL.contains(&role) || OF_ADMIN.contains(&role))
+    }
+
+    /// Reads `{role: ..., db: ...}`.
+    pub(crate) fn read(document: &Document) -> Option<Self> {
+        let text = |key: &str| document.get_str(key).ok().map(str::to_owned);
+        Some(Self { role: text("role")?, database: text("db")? })
+    }
+
+    /// `{role: ..., db: ...}`
+    pub(crate) fn document(&self) -> Document {
+        doc! { "role": &self.role, "db": &self.database }
     }
 }
 

@@ -112,9 +112,7 @@ impl Server {
 
     /// Sends a command to this member, whatever it is.
     pub(super) async fn run_on(&self, member: &ServerAddress, request: &Request) -> Result<Document, Error> {
-        let address = member.clone();
-        let criteria = SelectionCriteria::Predicate(Arc::new(move |server| *server.address() == address));
-        self.send(request, Some(criteria)).await
+        self.send(request, Some(only(member))).await
     }
 
     async fn send(&self, request: &Request, criteria: Option<SelectionCriteria>) -> Result<Document, Error> {
@@ -139,13 +137,20 @@ impl Server {
         }
     }
 
-    /// Sends a command that answers with a list in parts to the primary, and reads all of it.
-    pub(super) async fn list(&self, request: &Request) -> Result<Vec<Document>, Error> {
+    /// Sends a command that answers with a list in parts to this member, else to the primary, and reads all of it.
+    pub(super) async fn list(
+        &self,
+        request: &Request,
+        member: Option<&ServerAddress>,
+    ) -> Result<Vec<Document>, Error> {
         let client = self.client(&request.what).await?;
         let database = client.database(&request.database);
         let reading = async {
-            let cursor = database.run_cursor_command(self.timed(request)).await?;
-            cursor.try_collect().await
+            let mut action = database.run_cursor_command(self.timed(request));
+            if let Some(member) = member {
+                action = action.selection_criteria(only(member));
+            }
+            action.await?.try_collect().await
         };
         self.counters.sent(1);
         let deadline = self.config.connect_timeout + self.config.command_timeout + GRACE;
@@ -225,6 +230,12 @@ impl Server {
             remedy: "check the server and the network between".to_owned(),
         }
     }
+}
+
+/// Chooses this member, whatever it is.
+fn only(member: &ServerAddress) -> SelectionCriteria {
+    let member = member.clone();
+    SelectionCriteria::Predicate(Arc::new(move |server| *server.address() == member))
 }
 
 /// A `hello`, which every member answers.

@@ -88,7 +88,7 @@ pub(super) fn nowhere() -> Bson {
 impl User {
     fn read(user: &Document) -> Option<Self> {
         let name = user.get_str("user").ok().filter(|_| user.get_str("db").is_ok_and(|is| is == EXTERNAL))?;
-        let roles = documents(user, "roles").filter_map(role).collect();
+        let roles = documents(user, "roles").filter_map(RoleName::read).collect();
         Some(Self {
             account: account_name(name)?,
             custom_data: user.get_document("customData").cloned().unwrap_or_default(),
@@ -134,11 +134,6 @@ impl User {
             backends,
         }
     }
-}
-
-fn role(role: &Document) -> Option<RoleName> {
-    let text = |key: &str| role.get_str(key).ok().map(str::to_owned);
-    Some(RoleName { role: text("role")?, database: text("db")? })
 }
 
 /// One of the restrictions must be met to log in. The server nests them in lists.

@@ -204,6 +204,9 @@ fn set_refusal(desired: &Desired, observed: &Observed, set: &str) -> Option<Refu
         return refused(Reason::DbRoleNotFound, "it does not exist yet, or not any more");
     };
     let dialect = observed.dialect;
+    if let Some(why) = &facts.unseen {
+        return refused(dialect.not_grantable(set, &observed.admin_user).0, why);
+    }
     if facts.owner_uid.as_deref() != Some(&desired.owner.uid) {
         return refused(
             Reason::DbRoleNotGrantable,

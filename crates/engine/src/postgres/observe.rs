@@ -276,6 +276,7 @@ impl All {
         let databases = self.databases.iter().flatten().filter(|row| query.databases.contains(&row.name));
         Observed {
             account: self.account(query).map(AccountRow::account),
+            still_running: 0,
             roles: roles.map(|row| (row.name.clone(), row.facts())).collect(),
             sets: sets.map(|row| (row.name.clone(), row.set_facts())).collect(),
             databases: databases.map(|row| (row.name.clone(), row.facts(query))).collect::<BTreeMap<_, _>>(),
@@ -330,7 +331,12 @@ impl AccountRow {
 
 impl RoleRow {
     fn facts(&self) -> RoleFacts {
-        RoleFacts { attributes: self.attributes.clone(), managed: self.managed, grantable: self.grantable }
+        RoleFacts {
+            attributes: self.attributes.clone(),
+            managed: self.managed,
+            grantable: self.grantable,
+            unseen: false,
+        }
     }
 }
 
@@ -342,6 +348,7 @@ impl RoleRow {
             owner_uid: record.map(|record| record.uid),
             attributes: self.attributes.clone(),
             grantable: self.grantable,
+            unseen: None,
         }
     }
 }

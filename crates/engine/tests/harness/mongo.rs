@@ -21,6 +21,8 @@ pub(crate) enum Rights {
     Documented,
     /// As documented, but roles of one database only can be granted.
     OneDatabase,
+    /// Besides what the documentation asks for, it creates roles of one database without seeing them.
+    CreatesOnly,
     /// Besides, it sees and creates roles, and ends operations.
     More,
     /// Besides what the documentation asks for, it manages permission sets in every database.
@@ -47,6 +49,7 @@ impl MongoServer {
         let privileges = match rights {
             Rights::Documented => MongoAdmin::documented(),
             Rights::More => MongoAdmin::documented().killop().database("", &["viewRole", "createRole"]),
+            Rights::CreatesOnly => MongoAdmin::documented().database(DATABASE, &["createRole"]),
             Rights::Sets => MongoAdmin::documented().object_permissions(""),
             Rights::OneDatabase => MongoAdmin::nothing()
                 .cluster(&["inprog"])
@@ -192,7 +195,7 @@ impl Harness for MongoServer {
     }
 
     fn creates_roles(&self) -> bool {
-        matches!(self.rights, Rights::More | Rights::Sets)
+        matches!(self.rights, Rights::CreatesOnly | Rights::More | Rights::Sets)
     }
 
     fn has_passwords(&self) -> bool {

@@ -50,10 +50,12 @@ impl<'a> Bench<'a> {
         self.mongo.connect(&self.mongo.client_cert(user)?).await
     }
 
-    /// Runs a command for this long, and waits until some member runs it. It comes to true at its own end.
+    /// Runs a command for this long on `shop.orders`, where something must be, and waits until some member runs it. It
+    /// comes to true at its own end.
     pub(crate) async fn run_for(&self, client: &Client, time: Duration) -> JoinHandle<bool> {
         let shop = client.database("shop");
-        let slow = doc! { "find": "orders", "filter": { "$where": format!("sleep({}); return true", time.as_millis()) } };
+        let filter = doc! { "$where": format!("sleep({}); return true", time.as_millis()) };
+        let slow = doc! { "find": "orders", "filter": filter, "limit": 1 };
         let running = tokio::spawn(async move { shop.run_command(slow).await.is_ok() });
         let pipeline = vec![
             doc! { "$currentOp": { "allUsers": true } },

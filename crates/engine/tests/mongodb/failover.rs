@@ -1,29 +1,34 @@
 //! A replica set of three: failover, members that are away, commands that still run.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use mongodb::Client;
 use mongodb::bson::doc;
 use rolecall_engine::account::Leftover;
 use rolecall_engine::plan::{self, Plan};
-use rolecall_engine::{Class, Engine as _};
+use rolecall_engine::{Applied, Class, Desired, Engine as _};
 use rolecall_testbed::{Mongo, MongoAdmin};
 
-use crate::bench::{Bench, ended, until, wanted};
+use crate::bench::{Bench, ended, live, until, wanted};
 
 async fn three() -> Mongo {
     Mongo::builder().members(3).start().await.unwrap()
 }
 
-/// Brings it about, trying again as an operator does while the server is between two primaries.
-async fn bring(bench: &Bench<'_>, desired: &rolecall_engine::Desired) -> rolecall_engine::Applied {
+/// Brings it about, trying again as an operator does while the server is between two primaries. It counts how often that
+/// failed.
+async fn bring(bench: &Bench<'_>, desired: &Desired) -> (Applied, u64) {
     let deadline = Instant::now() + Duration::from_secs(60);
+    let mut failed = 0;
     loop {
         match bench.bring(desired).await {
-            Ok(applied) => return applied,
+            Ok(applied) => return (applied, failed),
             Err(error) => {
                 assert!(error.class != Class::Refused && Instant::now() < deadline, "{desired:?}: {error}")
             }
         }
+        failed += 1;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -33,6 +38,7 @@ async fn accounts_start_and_end_through_failovers() {
     let mongo = three().await;
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
     let users: Vec<String> = (0..12).map(|i| format!("alice{i}")).collect();
+    let (over, failed) = (AtomicBool::new(false), AtomicU64::new(0));
     let failovers = async {
         mongo.step_down().await.unwrap();
         let primary = mongo.primary().await.unwrap().unwrap();
@@ -40,17 +46,25 @@ async fn accounts_start_and_end_through_failovers() {
         until("another member is primary", async || mongo.primary().await.is_ok_and(|new| new.is_some()))
             .await;
         mongo.start_again(primary).await.unwrap();
+        over.store(true, Relaxed);
     };
     let work = async {
-        for user in &users {
-            bring(&bench, &wanted(user, &["readWrite@shop"])).await;
-            let client = bench.log_in(user).await;
-            bring(&bench, &ended(user, user.ends_with('1'))).await;
-            // It was let in, or the server was between two primaries.
-            drop(client);
+        for round in 0.. {
+            if round > 0 && over.load(Relaxed) {
+                break;
+            }
+            for user in &users {
+                failed.fetch_add(bring(&bench, &wanted(user, &["readWrite@shop"])).await.1, Relaxed);
+                let client = bench.log_in(user).await;
+                failed.fetch_add(bring(&bench, &ended(user, user.ends_with('1'))).await.1, Relaxed);
+                // It was let in, or the server was between two primaries.
+                drop(client);
+            }
         }
     };
     tokio::join!(failovers, work);
+    let interrupted = failed.load(Relaxed) + bench.engine.stats().retries;
+    assert!(interrupted > 0, "nothing was going on when the primaries changed");
     for user in &users {
         let plan = bench.settled(&ended(user, false)).await;
         assert!(plan.is_nothing(), "{user}: {plan}");
@@ -119,13 +133,7 @@ async fn a_member_that_only_we_cannot_reach_holds_an_end_up() {
     let secondary = (mongo.primary().await.unwrap().unwrap() + 1) % 3;
     let tester = mongo.create_user("tester", &["root@admin"]).await.unwrap();
     let tester = mongo.connect_to(secondary, &tester).await.unwrap();
-    let fail = async |mode: &str| {
-        let commands = ["hello", "isMaster", "ismaster", "authenticate", "aggregate"];
-        let ours = doc! { "failCommands": commands.to_vec(), "closeConnection": true, "appName": "rolecall" };
-        let command = doc! { "configureFailPoint": "failCommand", "mode": mode, "data": ours };
-        tester.database("admin").run_command(command).await.unwrap();
-    };
-    fail("alwaysOn").await;
+    silence(&tester, "alwaysOn").await;
     let error = bench.bring(&ended("alice", true)).await.unwrap_err();
     println!("{error}");
     assert_eq!(error.class, Class::Transient, "{error}");
@@ -133,9 +141,46 @@ async fn a_member_that_only_we_cannot_reach_holds_an_end_up() {
     // Whoever looks again does not take it for done either.
     let plan = bench.settled(&ended("alice", false)).await;
     assert!(matches!(plan, Plan::End(_)), "{plan}");
-    fail("off").await;
-    let applied = bring(&bench, &ended("alice", true)).await;
+    silence(&tester, "off").await;
+    let (applied, _) = bring(&bench, &ended("alice", true)).await;
     assert!(applied.dropped && applied.leftovers.is_empty(), "{applied:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_was_away_and_came_back_is_not_passed_over() {
+    let mongo = Mongo::builder().members(3).parameter("enableTestCommands", "1").start().await.unwrap();
+    let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
+    for user in ["alice", "bob"] {
+        bench.bring(&wanted(user, &["read@shop"])).await.unwrap();
+    }
+    let secondary = (mongo.primary().await.unwrap().unwrap() + 1) % 3;
+    let tester = mongo.create_user("tester", &["root@admin"]).await.unwrap();
+    let client = mongo.connect_to(secondary, &tester).await.unwrap();
+    silence(&client, "alwaysOn").await;
+    mongo.pause(secondary).await;
+    let applied = bench.bring(&ended("alice", false)).await.unwrap();
+    assert_eq!(applied.leftovers, [Leftover::Unasked { member: mongo.address(secondary) }]);
+    let found_out = Instant::now();
+    // It is back with the others, and does not answer us.
+    mongo.unpause(secondary).await;
+    let alice = mongo.client_cert("alice").unwrap();
+    until("it has heard of it", async || mongo.connect_to(secondary, &alice).await.is_err()).await;
+    // What was found out is good for a few seconds.
+    until("some time has passed", async || found_out.elapsed() > Duration::from_secs(6)).await;
+    let error = bench.bring(&ended("bob", false)).await.unwrap_err();
+    assert_eq!(error.class, Class::Transient, "{error}");
+    assert!(error.to_string().contains(&mongo.address(secondary)), "{error}");
+    silence(&client, "off").await;
+    let (applied, _) = bring(&bench, &ended("bob", false)).await;
+    assert!(applied.leftovers.is_empty(), "{applied:?}");
+}
+
+/// Lets a member give no answer to us alone.
+async fn silence(member: &Client, mode: &str) {
+    let commands = ["hello", "isMaster", "ismaster", "authenticate", "aggregate"];
+    let ours = doc! { "failCommands": commands.to_vec(), "closeConnection": true, "appName": "rolecall" };
+    let command = doc! { "configureFailPoint": "failCommand", "mode": mode, "data": ours };
+    member.database("admin").run_command(command).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,6 +215,7 @@ async fn what_the_primary_shows_is_not_believed_before_a_majority_has_it() {
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
     bench.bring(&wanted("alice", &["read@shop"])).await.unwrap();
     let primary = mongo.primary().await.unwrap().unwrap();
+    bench.bring(&wanted("carol", &["read@shop", "read@hr"])).await.unwrap();
     let tester = mongo.create_user("tester", &["root@admin"]).await.unwrap();
     // The others are there and answer, but do not follow any more.
     let follow = async |mode: &str| {
@@ -185,6 +231,12 @@ async fn what_the_primary_shows_is_not_believed_before_a_majority_has_it() {
     let shown = bench.user("alice").await.unwrap();
     assert!(shown.to_string().contains("0.0.0.0"), "{shown}");
     let error = bench.engine.observe(&ended("alice", false).query()).await.unwrap_err();
+    assert_eq!(error.class, Class::Transient, "{error}");
+    // Nor is what a live account has.
+    let reader = doc! { "role": "read", "db": "hr" };
+    let less = doc! { "updateUser": "CN=carol", "roles": [reader], "writeConcern": { "w": 1 } };
+    bench.run("$external", less).await;
+    let error = bench.engine.observe(&live(wanted("carol", &["read@hr"])).query()).await.unwrap_err();
     assert_eq!(error.class, Class::Transient, "{error}");
     // What starts works completely or not at all.
     bench.bring(&wanted("bob", &["read@shop"])).await.unwrap_err();

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
-use rolecall_engine::Class;
-use rolecall_engine::Engine as _;
+use rolecall_engine::account::Leftover;
 use rolecall_engine::mongodb::Mongodb;
 use rolecall_engine::plan::{self, Plan};
+use rolecall_engine::{Class, Engine as _, Needs};
 use rolecall_testbed::{Certificate, Mongo, MongoAdmin};
 
 use crate::bench::{Bench, ended, until, wanted};
@@ -80,6 +80,47 @@ async fn no_end_is_complete_while_a_member_that_lags_lets_the_user_in() {
         assert!(!secondary.lets_in(user).await, "{user}");
         assert!(bench.settled(&ended(user, false)).await.is_nothing(), "{user}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_was_dropped_by_hand_has_not_ended_before_every_member_has_heard_of_it() {
+    let mongo = three().await;
+    let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
+    let secondary = Secondary::of(&mongo).await;
+    bench.bring(&wanted("alice", &["read@shop"])).await.unwrap();
+    until("the secondary lets the user in", async || secondary.lets_in("alice").await).await;
+    secondary.lag("alwaysOn").await;
+    bench.run("$external", doc! { "dropUser": "CN=alice" }).await;
+    for _ in 0..2 {
+        let error = bench.bring(&ended("alice", true)).await.unwrap_err();
+        assert_eq!(error.class, Class::Transient, "{error}");
+        assert!(error.to_string().contains(&mongo.address(secondary.member)), "{error}");
+        assert!(secondary.lets_in("alice").await, "the member does not lag");
+    }
+    secondary.lag("off").await;
+    until("the access has ended", async || {
+        bench.bring(&ended("alice", true)).await.is_ok()
+            && bench.settled(&ended("alice", true)).await.is_nothing()
+    })
+    .await;
+    assert!(!secondary.lets_in("alice").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_does_not_let_the_admin_user_in_is_like_one_that_does_not_answer() {
+    let mongo = three().await;
+    let secondary = Secondary::of(&mongo).await;
+    secondary.lag("alwaysOn").await;
+    // This member does not know the admin user.
+    let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
+    bench.engine.probe(&Needs::default()).await.unwrap();
+    bench.engine.census().await.unwrap();
+    bench.bring(&wanted("alice", &["read@shop"])).await.unwrap();
+    assert!(bench.settled(&wanted("alice", &["read@shop"])).await.is_nothing());
+    // It does not follow its primary either.
+    let applied = bench.bring(&ended("alice", false)).await.unwrap();
+    assert_eq!(applied.leftovers, [Leftover::Unasked { member: mongo.address(secondary.member) }]);
+    assert!(bench.settled(&ended("alice", false)).await.is_nothing());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Names of users are those that the server reads in certificates.
 
-use rolecall_engine::{Engine as _, Reason, plan};
+use mongodb::bson::doc;
+use rolecall_engine::{Class, Engine as _, Reason, plan};
 use rolecall_testbed::{Mongo, MongoAdmin};
 
 use crate::bench::{Bench, wanted};
@@ -74,9 +75,25 @@ async fn a_name_that_the_server_takes_for_another_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_user_of_ours_is_taken_for_a_member_of_the_cluster() {
+async fn a_name_that_the_server_refuses_for_a_user_is_told() {
+    let mongo = Mongo::builder().parameter("enableTestCommands", "1").start().await.unwrap();
+    let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
+    // As servers from 7.0 on do with a subject by which the members of a cluster know each other.
+    let data = doc! { "failCommands": ["createUser"], "errorCode": 2, "appName": "rolecall" };
+    let refuse = doc! { "configureFailPoint": "failCommand", "mode": "alwaysOn", "data": data };
+    bench.run("admin", refuse).await;
+    let error = bench.bring(&wanted("alice", &["read@shop"])).await.unwrap_err();
+    assert_eq!((error.class, error.reason), (Class::Refused, Reason::InvalidUsername), "{error}");
+    for part in ["CN=alice", "member of its cluster", "spec.username"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_user_of_ours_is_taken_for_a_member_of_a_cluster_before_7_0() {
     // Members know each other by an O, OU or DC, which no subject of ours has: a server that should know them by a CN
-    // does not start, and the CN of its own certificate is a name like any other.
+    // does not start, and the CN of its own certificate is a name like any other. (From 7.0 on net.tls.clusterAuthX509
+    // can name any attribute.)
     let by_name = Mongo::builder().parameter("tlsX509ClusterAuthDNOverride", "CN=alice").start().await;
     assert!(by_name.is_err());
     let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;

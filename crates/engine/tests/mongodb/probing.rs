@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use mongodb::bson::Document;
+use mongodb::bson::{Document, doc};
 use rolecall_engine::mongodb::Mongodb;
-use rolecall_engine::{Engine as _, Finding, Needs, Reason};
+use rolecall_engine::{Engine as _, Finding, Needs, Reason, Want, plan};
 use rolecall_testbed::{Mongo, MongoAdmin};
 
-use crate::bench::{Bench, wanted};
+use crate::bench::{Bench, ended, wanted};
 
 fn needs(roles: &[&str]) -> Needs {
     Needs { roles: roles.iter().map(|role| (*role).to_owned()).collect(), ..Needs::default() }
@@ -68,7 +68,8 @@ async fn each_missing_privilege_is_named_with_the_command_that_gives_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn creating_roles_needs_createrole() {
     let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
-    let needs = Needs { create_missing_roles: true, ..needs(&["reader@shop"]) };
+    // What every database has is not created.
+    let needs = Needs { create_missing_roles: true, ..needs(&["read@hr", "reader@shop"]) };
     let probe = bench.engine.probe(&needs).await.unwrap();
     let [finding] = &probe.findings[..] else { panic!("{probe:?}") };
     assert!(
@@ -77,6 +78,66 @@ async fn creating_roles_needs_createrole() {
     );
     paste(&bench, &finding.message).await;
     assert_eq!(bench.engine.probe(&needs).await.unwrap().findings, []);
+    // That is enough: it need not see them, nor which are there.
+    let (user, role) = (crate::common::unique("alice"), format!("{}@shop", crate::common::unique("reader")));
+    for roles in [&["read@hr", &role][..], &["read@hr", &role, "read@shop"]] {
+        let mut wish = wanted(&user, roles);
+        if let Want::Enabled(enabled) = &mut wish.want {
+            enabled.create_missing_roles = true;
+        }
+        bench.bring(&wish).await.unwrap();
+        assert!(bench.settled(&wish).await.is_nothing());
+        assert_eq!(bench.user(&user).await.unwrap().get_array("roles").unwrap().len(), roles.len());
+        bench.bring(&ended(&user, true)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn built_in_roles_that_give_nothing_but_data_are_not_taken_for_powerful() {
+    let seeing = MongoAdmin::documented().database("", &["viewRole"]);
+    let bench = Bench::new(Mongo::shared().await.unwrap(), seeing).await;
+    let harmless = [
+        "read@shop",
+        "readWrite@shop",
+        "dbAdmin@shop",
+        "enableSharding@shop",
+        "read@admin",
+        "readWrite@admin",
+        "readAnyDatabase@admin",
+        "readWriteAnyDatabase@admin",
+        "dbAdminAnyDatabase@admin",
+        "clusterMonitor@admin",
+    ];
+    let observed = bench.engine.observe(&wanted("alice", &harmless).query()).await.unwrap();
+    assert_eq!(observed.roles.len(), harmless.len(), "{observed:?}");
+    for (role, facts) in &observed.roles {
+        assert!(facts.attributes.is_empty(), "{role}: {facts:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_of_ones_own_with_power_over_users_is_told() {
+    let seeing = MongoAdmin::documented().database("", &["viewRole"]);
+    let bench = Bench::new(Mongo::shared().await.unwrap(), seeing).await;
+    for (resource, action) in [
+        (doc! { "db": "admin", "collection": "system.users" }, "update"),
+        (doc! { "anyResource": true }, "insert"),
+        (doc! { "db": "$external", "collection": "" }, "changeCustomData"),
+        (doc! { "cluster": true }, "replSetConfigure"),
+    ] {
+        let name = crate::common::unique("powerful");
+        let privileges = vec![doc! { "resource": resource, "actions": ["find", action] }];
+        let privileges = match action {
+            "replSetConfigure" => vec![doc! { "resource": { "cluster": true }, "actions": [action] }],
+            _ => privileges,
+        };
+        bench.run("admin", doc! { "createRole": &name, "privileges": privileges, "roles": [] }).await;
+        let wish = wanted(&crate::common::unique("alice"), &[&format!("{name}@admin")]);
+        let observed = bench.engine.observe(&wish.query()).await.unwrap();
+        let refusal = plan::plan(&wish, &observed).unwrap_err();
+        assert_eq!(refusal.reason, Reason::DbRoleNotGrantable, "{refusal}");
+        assert!(refusal.message.contains(action), "{refusal}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,10 +167,10 @@ async fn a_role_that_does_not_exist_is_named() {
     // An account that was kept stays so.
     bench.bring(&wanted(&user, &["read@shop"])).await.unwrap();
     let open = bench.log_in(&user).await.unwrap();
-    bench.bring(&crate::bench::ended(&user, false)).await.unwrap();
+    bench.bring(&ended(&user, false)).await.unwrap();
     bench.bring(&wanted(&user, &["ghost@shop"])).await.unwrap_err();
     let kept = bench.user(&user).await.unwrap();
     assert!(kept.get_document("customData").unwrap().get_bool("teleport-auto-user").unwrap(), "{kept}");
-    assert!(bench.settled(&crate::bench::ended(&user, false)).await.is_nothing(), "{kept}");
+    assert!(bench.settled(&ended(&user, false)).await.is_nothing(), "{kept}");
     drop(open);
 }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use mongodb::Client;
 use mongodb::bson::doc;
+use rolecall_engine::mongodb::user_name;
+use rolecall_engine::{AccountName, Class, Plan};
 use rolecall_testbed::{Mongo, MongoAdmin};
 
-use crate::bench::{Bench, ended, until, wanted};
+use crate::bench::{Bench, ended, live, until, wanted};
 
 async fn can_read(client: &Client) -> bool {
     client.database("shop").run_command(doc! { "find": "orders" }).await.is_ok()
@@ -68,9 +70,72 @@ async fn a_live_session_loses_a_role_from_one_command_to_the_next() {
     let user = crate::common::unique("alice");
     bench.bring(&wanted(&user, &["read@shop", "read@hr"])).await.unwrap();
     let client = bench.log_in(&user).await.unwrap();
-    bench.bring(&crate::bench::live(wanted(&user, &["read@hr"]))).await.unwrap();
+    bench.bring(&live(wanted(&user, &["read@hr"]))).await.unwrap();
     until("the role is gone", async || !can_read(&client).await).await;
     assert!(client.database("hr").run_command(doc! { "find": "people" }).await.is_ok(), "it goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_had_begun_with_a_role_that_is_lost_is_waited_for() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    let user = crate::common::unique("alice");
+    bench.run("shop", doc! { "insert": "orders", "documents": [{ "n": 1 }] }).await;
+    bench.bring(&wanted(&user, &["read@shop", "read@hr"])).await.unwrap();
+    let client = bench.log_in(&user).await.unwrap();
+    let running = bench.run_for(&client, Duration::from_secs(2)).await;
+    bench.bring(&live(wanted(&user, &["read@hr"]))).await.unwrap();
+    assert!(running.is_finished(), "it still runs");
+    assert!(client.database("hr").run_command(doc! { "find": "people" }).await.is_ok(), "it goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_somebody_takes_while_it_is_drained_is_left_to_them() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    bench.run("shop", doc! { "insert": "orders", "documents": [{ "n": 1 }] }).await;
+    let record = doc! { "uid": "them", "admin": "shop/them", "cluster": "" };
+    for theirs in [doc! { "teleport-auto-user": true, "rolecall": record }, doc! { "note": "mine" }] {
+        let user = crate::common::unique("alice");
+        bench.bring(&wanted(&user, &["read@shop"])).await.unwrap();
+        let client = bench.log_in(&user).await.unwrap();
+        let running = bench.run_for(&client, Duration::from_secs(2)).await;
+        // What is found of an earlier session is closed first, and that takes as long as its command.
+        let start = wanted(&user, &["readWrite@shop"]);
+        let take = async {
+            let locked = async || bench.user(&user).await.unwrap().to_string().contains("0.0.0.0");
+            until("the account is closed", locked).await;
+            let name = user_name(&AccountName::new(&*user).unwrap());
+            bench.run("$external", doc! { "updateUser": name, "customData": theirs.clone() }).await;
+        };
+        let (started, ()) = tokio::join!(bench.bring(&start), take);
+        assert!(running.await.unwrap());
+        let error = started.unwrap_err();
+        assert!(error.is_of_changed_account(), "{error}");
+        let found = bench.user(&user).await.unwrap();
+        assert_eq!(found.get_document("customData").unwrap(), &theirs, "{found}");
+        assert!(found.to_string().contains("0.0.0.0"), "{found}");
+        assert!(found.get_array("roles").unwrap().is_empty(), "{found}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_was_dropped_by_hand_has_not_ended_while_a_command_of_it_runs() {
+    let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
+    let user = crate::common::unique("alice");
+    bench.run("shop", doc! { "insert": "orders", "documents": [{ "n": 1 }] }).await;
+    bench.bring(&wanted(&user, &["read@shop"])).await.unwrap();
+    let client = bench.log_in(&user).await.unwrap();
+    let running = bench.run_for(&client, Duration::from_secs(8)).await;
+    let name = user_name(&AccountName::new(&*user).unwrap());
+    bench.run("$external", doc! { "dropUser": name }).await;
+    let error = bench.bring(&ended(&user, false)).await.unwrap_err();
+    assert_eq!(error.class, Class::Transient, "{error}");
+    assert!(error.to_string().contains("find on shop.orders"), "{error}");
+    assert!(matches!(bench.settled(&ended(&user, false)).await, Plan::End(_)));
+    assert!(!running.is_finished());
+    let applied = bench.bring(&ended(&user, false)).await.unwrap();
+    assert!(applied.dropped && running.is_finished(), "{applied:?}");
+    assert!(bench.settled(&ended(&user, false)).await.is_nothing());
+    assert!(!can_read(&client).await && bench.user(&user).await.is_none(), "{user}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,6 +78,56 @@ async fn sixteen_accounts_activate_while_sets_are_converged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_set_that_the_server_cannot_make_now_does_not_hold_the_others_up() {
+    let mongo = Mongo::builder().parameter("enableTestCommands", "1").start().await.unwrap();
+    let shop = Shop::on(&mongo, &["orders"]).await;
+    let (first, second) = (shop.set(), shop.set());
+    let catalog = shop.read(&[&first, &second]).await;
+    let wishes = [&first, &second].map(|set| shop.wish(set, &catalog, &[("FIND", "orders")]));
+    // A write conflict.
+    let data = doc! { "failCommands": ["createRole"], "errorCode": 112, "appName": "rolecall" };
+    let once = doc! { "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": data };
+    shop.run_in("admin", once).await;
+    let outcomes = shop.engine.converge(&wishes, &catalog).await.unwrap();
+    let failure = outcomes[0].failure.as_ref().unwrap();
+    assert_eq!((failure.class, &*failure.code), (Class::Transient, "MongoDB 112"), "{failure}");
+    assert!(outcomes[1].is_complete(), "{:#?}", outcomes[1]);
+    shop.reach(&first, &[("FIND", "orders")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_set_holds_is_not_believed_before_a_majority_has_it() {
+    let mongo = Mongo::builder().members(3).parameter("enableTestCommands", "1").start().await.unwrap();
+    let shop = Shop::on(&mongo, &["orders"]).await;
+    let set = shop.set();
+    shop.reach(&set, &[("FIND, INSERT", "orders")]).await;
+    let primary = mongo.primary().await.unwrap().unwrap();
+    let tester = mongo.create_user("tester", &["root@admin"]).await.unwrap();
+    let follow = async |mode: &str| {
+        for member in (0..3).filter(|member| *member != primary) {
+            let client = mongo.connect_to(member, &tester).await.unwrap();
+            let command = doc! { "configureFailPoint": "stopReplProducer", "mode": mode };
+            client.database("admin").run_command(command).await.unwrap();
+        }
+    };
+    let catalog = shop.read(&[&set]).await;
+    let wish = shop.wish(&set, &catalog, &[("FIND", "orders")]);
+    follow("alwaysOn").await;
+    let outcome = shop.engine.converge(&[wish], &catalog).await.unwrap().remove(0);
+    let failure = outcome.failure.unwrap();
+    assert_eq!((failure.class, &*failure.code), (Class::Transient, "MongoDB 64"), "{failure}");
+    let query = rolecall_engine::CatalogQuery { database: shop.database.clone(), sets: [set.clone()].into() };
+    let error = shop.engine.read_objects(&query).await.unwrap_err();
+    assert_eq!(error.class, Class::Transient, "{error}");
+    follow("off").await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while let Err(error) = shop.engine.read_objects(&query).await {
+        assert!(std::time::Instant::now() < deadline, "{error}");
+    }
+    shop.reach(&set, &[("FIND", "orders")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_set_is_converged_across_a_failover() {
     let mongo = Mongo::builder().members(3).start().await.unwrap();
     let shop = Shop::on(&mongo, &["orders", "payments"]).await;

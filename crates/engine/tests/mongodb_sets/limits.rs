@@ -51,6 +51,14 @@ async fn a_set_that_should_hold_too_much_loses_what_it_should_not_hold_all_the_s
     let outcome = shop.engine.converge(&[large], &catalog).await.unwrap().remove(0);
     assert_eq!(outcome.failure.map(|failure| failure.reason), Some(Reason::Unsupported));
     assert_eq!(shop.holds(&set).await, holding(&[("find", "c000001")]));
+    // Where it has nothing too much, nothing is written.
+    let privileges = [Privilege::Find].into_iter().collect();
+    catalog.sets.get_mut(&set).unwrap().held[0].privileges = privileges;
+    let before = shop.engine.stats().statements;
+    let large = shop.wish(&set, &catalog, &[("FIND", "*")]);
+    let outcome = shop.engine.converge(&[large], &catalog).await.unwrap().remove(0);
+    assert_eq!(outcome.failure.map(|failure| failure.reason), Some(Reason::Unsupported));
+    assert_eq!(shop.engine.stats().statements, before);
 }
 
 #[tokio::test]

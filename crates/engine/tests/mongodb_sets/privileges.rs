@@ -1,7 +1,7 @@
 //! What the admin user needs, and what it is told when it lacks some of it.
 
-use mongodb::bson::Document;
-use rolecall_engine::{CatalogQuery, Class, Engine as _, Error, Reason};
+use mongodb::bson::{Document, doc};
+use rolecall_engine::{Catalog, CatalogQuery, Class, Engine as _, Error, Reason, SetRecord, SetWish};
 
 use crate::shop::{Shop, holding, narrow, unique};
 
@@ -56,6 +56,37 @@ async fn what_is_documented_is_enough_and_each_part_is_needed_and_the_remedy_men
         run_as_a_person(&shop, &error.remedy).await;
         whole_life(&shop).await.unwrap_or_else(|error| panic!("{lacking}: {error}"));
     }
+}
+
+#[tokio::test]
+async fn a_set_that_may_not_be_read_any_more_holds_nothing_else_up() {
+    let shop = Shop::new(&["orders"]).await;
+    let (here, crm, user) = (shop.set(), unique("crm"), unique("alice"));
+    let there = format!("{}@{crm}", here.split_once('@').unwrap().0);
+    let rights = || narrow().object_permissions(&shop.database);
+    shop.mongo.set_admin(&shop.admin, &rights().object_permissions(&crm)).await.unwrap();
+    shop.reach(&here, &[("FIND", "orders")]).await;
+    let record = SetRecord { database: crm.clone(), ..shop.record() };
+    let catalog = Catalog { database: crm.clone(), open: true, ..Catalog::default() };
+    let wish = SetWish { role: there.clone(), record, wanted: Vec::new() };
+    assert!(shop.engine.converge(&[wish], &catalog).await.unwrap()[0].is_complete());
+    shop.bring(&shop.member(&user, &[&here, &there])).await;
+
+    let rest = ["createRole", "dropRole", "grantRole", "revokeRole", "listCollections"];
+    shop.mongo.set_admin(&shop.admin, &rights().database(&crm, &rest)).await.unwrap();
+    // One of its sessions is over, the other goes on with what it has.
+    let client = shop.log_in(&user).await;
+    let find = async || client.database(&shop.database).run_command(doc! { "find": "orders" }).await;
+    assert!(find().await.is_ok());
+    let live = shop.member(&user, &[&there]).live();
+    shop.bring(&live).await;
+    assert!(find().await.is_err(), "the set was not taken");
+    // Who has not got it yet hears why, and what to do.
+    let stopped = shop.member(&unique("bob"), &[&there]).bring(&shop.engine).await.unwrap_err();
+    assert_eq!(stopped.reason(), Some(Reason::MissingMongoPrivileges), "{stopped}");
+    let told = stopped.to_string();
+    assert!(told.contains("viewRole") && told.contains("grantPrivilegesToRole"), "{told}");
+    shop.bring(&live.end(true)).await;
 }
 
 /// Runs `db.getSiblingDB("...").runCommand({...})` from a remedy.

@@ -109,7 +109,7 @@ async fn a_set_that_the_admin_may_not_grant_is_told_with_the_statement() {
     shop.sql(&format!("create role \"{set}\"; comment on role \"{set}\" is '{json}'")).await;
     let desired = with_sets(enabled(&unique("alice"), &[]), &[&set]);
     let observed = shop.bench.engine.observe(&desired.query()).await.unwrap();
-    let expected = SetFacts { owner_uid: Some("uid-1".to_owned()), attributes: Vec::new(), grantable: false };
+    let expected = SetFacts { owner_uid: Some("uid-1".to_owned()), ..SetFacts::default() };
     assert_eq!(observed.sets[&set], expected);
     let refusal = plan::plan(&desired, &observed).unwrap_err();
     assert_eq!(refusal.reason, Reason::MissingAdminOption);

@@ -234,13 +234,16 @@ fn blocking(probe: &Probe) -> Option<Obstacle> {
 }
 
 /// What object permissions lack is found when they are granted, not by a probe.
-fn with_objects(mut probe: Probe, lacking: Vec<String>) -> Probe {
-    let reason = Reason::MissingObjectPrivileges;
-    let findings = lacking.into_iter().map(|message| Finding { reason, object: String::new(), message });
+fn with_objects(mut probe: Probe, lacking: Vec<Finding>) -> Probe {
     // What keeps whole sessions from starting is told first, as in any probe.
-    let first = [Reason::MissingCreateRole, Reason::MissingAdminOption, Reason::MissingConnect];
+    let first = [
+        Reason::MissingCreateRole,
+        Reason::MissingAdminOption,
+        Reason::MissingConnect,
+        Reason::MissingMongoPrivileges,
+    ];
     let at = probe.findings.partition_point(|finding| first.contains(&finding.reason));
-    probe.findings.splice(at..at, findings);
+    probe.findings.splice(at..at, lacking);
     probe
 }
 

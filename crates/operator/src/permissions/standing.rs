@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rolecall_api::reasons;
+use rolecall_engine::{Finding, Reason};
 use rolecall_policy::{PermissionEntries, Privilege};
 use tokio::time::Instant;
 
@@ -16,6 +16,9 @@ use super::moves::{Goal, Held, Moves};
 use crate::account::lifecycle::Obstacle;
 use crate::queue::Lane;
 use crate::world::{AccountKey, ObjectKey, ObjectsKey};
+
+/// Why a set lacks something that the admin user needs a right for.
+const LACKING: [Reason; 2] = [Reason::MissingObjectPrivileges, Reason::MissingMongoPrivileges];
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -327,8 +330,8 @@ impl Sets {
         Some(set.accounts.clone())
     }
 
-    /// What the sets in use on a server lack because the admin user may not grant it.
-    pub fn lacking(&self, admin: &ObjectKey) -> Vec<String> {
+    /// What the sets in use on a server lack because the admin user may not grant it, or not make them.
+    pub fn lacking(&self, admin: &ObjectKey) -> Vec<Finding> {
         let databases = self.locked();
         let databases = databases.iter().filter(|(key, _)| key.admin == *admin);
         let sets = databases.flat_map(|(_, database)| database.sets.values());
@@ -338,9 +341,18 @@ impl Sets {
             Standing::Failed(obstacle) => Some(obstacle),
             Standing::NotYet | Standing::Withheld(_) => None,
         });
-        let lacking = obstacles.filter(|obstacle| obstacle.reason == reasons::MISSING_OBJECT_PRIVILEGES);
-        let lines: BTreeSet<&str> = lacking.flat_map(|obstacle| obstacle.message.lines()).collect();
-        lines.into_iter().map(str::to_owned).collect()
+        let lacking = obstacles.filter_map(|obstacle| {
+            let reason = LACKING.into_iter().find(|reason| reason.as_str() == obstacle.reason)?;
+            Some((reason, &obstacle.message))
+        });
+        let lines: BTreeSet<(Reason, &str)> =
+            lacking.flat_map(|(reason, message)| message.lines().map(move |line| (reason, line))).collect();
+        let finding = |(reason, line): (Reason, &str)| Finding {
+            reason,
+            object: String::new(),
+            message: line.to_owned(),
+        };
+        lines.into_iter().map(finding).collect()
     }
 
     /// How a set stands.

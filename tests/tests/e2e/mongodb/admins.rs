@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Secret;
-use rolecall_api::{Condition, DatabaseAdmin, EndReason, conditions};
+use rolecall_api::{Condition, DatabaseAdmin, DatabaseSession, EndReason, conditions};
 use rolecall_testbed::MongoAdmin;
 use rolecall_tests::MongoWorld;
 use rolecall_tests::objects::{is_ready, message_of, reason_of};
@@ -124,6 +124,41 @@ async fn a_deleted_database_admin_takes_its_accounts_along() -> Result<()> {
     world.admin(json!({})).await?;
     world.active("standing").await?;
     world.login("standing").await.map(drop)
+}
+
+#[tokio::test]
+async fn retain_leaves_the_accounts_as_they_are() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    world.admin(json!({"spec": {"deletion": "Retain"}})).await?;
+    world.session("alice-orders", json!({"ttl": "1h"})).await?;
+    world.active("alice-orders").await?;
+    let (before, client) = (world.account().await?, world.login("alice-orders").await?);
+    world.delete_and_wait::<DatabaseAdmin>("orders").await?;
+    assert_eq!(world.account().await?, before);
+    assert!(before.is_some() && world.read(&client).await?.is_some());
+    let session = world.ended("alice-orders", EndReason::DatabaseRemoved).await?;
+    assert!(message_of(&session).contains("stays as it is"), "{}", message_of(&session));
+    assert!(world.event("alice-orders", "DatabaseRemoved").await?.contains(&world.alice));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_certificate_of_the_admin_user_that_was_replaced_is_used() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let client = world.login("alice-orders").await?;
+    let expired = world.mongo().expired_client_cert(&world.admin_user)?;
+    world.tls_secret("orders-admin-cert", &expired.cert_pem, &expired.key_pem).await?;
+    let refused = |admin: &DatabaseAdmin| !is_ready(admin) && message_of(admin).contains("expired");
+    world.until::<DatabaseAdmin>("orders", "refused", refused).await?;
+    assert!(world.read(&client).await?.is_some(), "who is in stays in");
+
+    let renewed = world.mongo().client_cert(&world.admin_user)?;
+    world.tls_secret("orders-admin-cert", &renewed.cert_pem, &renewed.key_pem).await?;
+    world.until::<DatabaseAdmin>("orders", "Ready", is_ready).await?;
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    is_over(&world, &client).await
 }
 
 /// Another DatabaseAdmin for the same server, changed.

@@ -1,11 +1,18 @@
-//! Permission sets that somebody changes by hand, and sets that nobody uses any more.
+//! Users and permission sets that somebody changes by hand, and sets that nobody uses any more.
 
 use anyhow::{Context, Result};
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
-use rolecall_api::DatabaseSession;
-use rolecall_tests::{MongoWorld, mongo};
+use rolecall_api::{DatabaseSession, SessionPhase};
+use rolecall_engine::AccountName;
+use rolecall_engine::mongodb::user_name;
+use rolecall_tests::MongoWorld;
+use rolecall_tests::accounts::MARKER;
+use rolecall_tests::mongo::{self, MongoAccount};
+use rolecall_tests::objects::{is_ready, message_of, reason_of};
 use serde_json::json;
+
+use super::is_over;
 
 /// A session that may find in `orders` and no more, in a world that looks at objects every second.
 async fn session() -> Result<MongoWorld> {
@@ -59,4 +66,54 @@ async fn a_set_that_nobody_uses_is_dropped() -> Result<()> {
     assert_eq!(sets(&world).await?.len(), 1);
     world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
     world.eventually("the set is dropped", async || Ok(sets(&world).await?.is_empty())).await
+}
+
+#[tokio::test]
+async fn what_somebody_changed_on_a_user_is_mended_though_no_object_changes() -> Result<()> {
+    let world = MongoWorld::builder().flag("--look-interval=1s").start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let reader = world.role_name("reader");
+    let as_left =
+        |account: Option<&MongoAccount>| account.is_some_and(|account| account.is_enabled_with(&[&reader]));
+    let writer = doc! { "role": "writer", "db": &world.app };
+    let nowhere = doc! { "clientSource": ["0.0.0.0"] };
+    for by_hand in [
+        doc! { "grantRolesToUser": user(&world)?, "roles": [writer] },
+        doc! { "updateUser": user(&world)?, "roles": [] },
+        doc! { "updateUser": user(&world)?, "authenticationRestrictions": [nowhere] },
+        doc! { "dropUser": user(&world)? },
+    ] {
+        world.root.database("$external").run_command(by_hand.clone()).await?;
+        world.account_until("what policy says", as_left).await.with_context(|| by_hand.to_string())?;
+    }
+    world.login("alice-orders").await.map(drop)
+}
+
+#[tokio::test]
+async fn an_access_whose_marker_somebody_took_is_not_over_while_it_can_be_used() -> Result<()> {
+    let world = MongoWorld::builder().flag("--look-interval=1s").start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let client = world.login("alice-orders").await?;
+    let data = world.account().await?.context("an account")?.custom_data;
+    let mut without = data.clone();
+    without.remove(MARKER);
+    let external = world.root.database("$external");
+    external.run_command(doc! { "updateUser": user(&world)?, "customData": without }).await?;
+    let told = |session: &DatabaseSession| reason_of(session) == "UserConflict" && !is_ready(session);
+    world.until("alice-orders", "in conflict", told).await?;
+
+    world.delete::<DatabaseSession>("alice-orders").await?;
+    let session = world.phase("alice-orders", SessionPhase::Ending, "UserConflict").await?;
+    assert!(message_of(&session).contains("dropUser"), "{}", message_of(&session));
+    assert!(world.read(&client).await?.is_some(), "it is not touched");
+    external.run_command(doc! { "updateUser": user(&world)?, "customData": data }).await?;
+    world.gone::<DatabaseSession>("alice-orders").await?;
+    is_over(&world, &client).await
+}
+
+/// The user of alice, as the server calls it.
+fn user(world: &MongoWorld) -> Result<String> {
+    Ok(user_name(&AccountName::new(&*world.alice)?))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use mongodb::bson::{Document, doc};
-use rolecall_api::{DatabaseSession, conditions};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, conditions};
 use rolecall_testbed::Identity;
 use rolecall_tests::objects::{Conditions, message_of};
 use rolecall_tests::process::kubectl_rolecall;
@@ -104,6 +104,28 @@ async fn privileges_that_permission_sets_need_are_named_with_the_command() -> Re
         world.login("alice-orders").await?
     };
     assert!(world.read(&client).await?.is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_tells_that_its_admin_user_lacks_what_permission_sets_need() -> Result<()> {
+    let world = MongoWorld::builder().flag("--look-interval=1s").start().await?;
+    allow(&world, json!([{"match": {"name": ["orders"]}, "permissions": ["find"]}])).await?;
+    world.session("alice-orders", json!({})).await?;
+    world.pending("alice-orders", "MissingMongoPrivileges").await?;
+    let capable = |admin: &DatabaseAdmin| conditions::find(admin.conditions(), conditions::CAPABLE).cloned();
+    let lacking = |admin: &DatabaseAdmin| {
+        capable(admin).is_some_and(|capable| {
+            capable.status == conditions::FALSE && capable.reason == "MissingMongoPrivileges"
+        })
+    };
+    let admin = world.until("orders", "lacking privileges", lacking).await?;
+    let message = capable(&admin).context("Capable")?.message;
+    assert!(message.contains("listCollections") && message.contains("grantPrivilegesToRole"), "{message}");
+    world.grant_object_permissions().await?;
+    world.active("alice-orders").await?;
+    let mended = |admin: &DatabaseAdmin| conditions::is_true(admin.conditions(), conditions::CAPABLE);
+    world.until("orders", "Capable", mended).await?;
     Ok(())
 }
 

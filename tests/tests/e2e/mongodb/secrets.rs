@@ -10,6 +10,7 @@ use rolecall_tests::{MongoWorld, mongo};
 use serde_json::json;
 
 use super::is_over;
+use crate::secrecy::{EVERYTHING, assert_untold, private_lines};
 
 #[tokio::test]
 async fn the_secret_holds_a_uri_and_one_pem_that_clients_take_as_they_are() -> Result<()> {
@@ -37,6 +38,47 @@ async fn the_secret_holds_a_uri_and_one_pem_that_clients_take_as_they_are() -> R
     );
     assert_eq!(secret["tls.pem"], format!("{}{}", secret["tls.crt"], secret["tls.key"]));
     world.login("alice-orders").await.map(drop)
+}
+
+#[tokio::test]
+async fn the_one_pem_is_renewed_with_certificate_and_key() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let credentials = json!({"x509": {"caSecretRef": {"name": "orders-client-ca"}, "ttl": "12s"}});
+    world.admin(json!({"spec": {"userCredentials": credentials}})).await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let first = world.secret("alice-orders").await?;
+    let renewed = async || Ok(world.secret("alice-orders").await?["tls.crt"] != first["tls.crt"]);
+    world.eventually("the certificate is renewed", renewed).await?;
+    let second = world.secret("alice-orders").await?;
+    assert_eq!(second["tls.pem"], format!("{}{}", second["tls.crt"], second["tls.key"]));
+    assert_ne!(second["tls.pem"], first["tls.pem"]);
+    let client = mongo::login_with(&second).await?;
+    assert!(world.read(&client).await?.is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn keys_are_never_told() -> Result<()> {
+    let world = MongoWorld::builder().log_filter(EVERYTHING).start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let mut secrets = Vec::new();
+    for name in ["alice-orders", "orders-admin-cert", "orders-client-ca"] {
+        secrets.extend(private_lines(&world.secret(name).await?["tls.key"]));
+    }
+    // What cannot be read is complained about without being quoted.
+    let canary = "Q0FOQVJZQ0FOQVJZQ0FOQVJZQ0FOQVJZ";
+    let broken = format!("-----BEGIN PRIVATE KEY-----\n{canary}\n-----END PRIVATE KEY-----\n");
+    world.tls_secret("broken", &world.mongo().client_cert(&world.admin_user)?.cert_pem, &broken).await?;
+    let auth = json!({"x509": {"secretRef": {"name": "broken"}}});
+    world.admin(json!({"metadata": {"name": "broken"}, "spec": {"auth": auth}})).await?;
+    world.session("alice-broken", json!({"database": "broken"})).await?;
+    world.pending("alice-broken", "SecretInvalid").await?;
+    secrets.push(canary.to_owned());
+    world.login("alice-orders").await?;
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    assert_untold(&world, &world.alice, &secrets).await
 }
 
 #[tokio::test]

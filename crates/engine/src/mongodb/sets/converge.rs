@@ -24,7 +24,8 @@ impl Mongodb {
         let mut outcomes = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let outcome = match self.converge_one(wish, catalog, &numbers).await {
-                Err(error) if matches!(error.class, Class::Refused | Class::Invalid) => {
+                // The others are not held up by one.
+                Err(error) if error.class != Class::Unreachable => {
                     SetOutcome { role: wish.role.clone(), failure: Some(error), ..SetOutcome::default() }
                 }
                 result => result?,
@@ -49,7 +50,9 @@ impl Mongodb {
                 Ok(privileges) => privileges,
                 Err(error) => {
                     // More cannot be given. What it has too much goes all the same.
-                    if let Some(state) = found {
+                    let plan = plan_from(wish, catalog, found);
+                    let has_too_much = plan.record || plan.sweep || !plan.revokes.is_empty();
+                    if let Some(state) = found.filter(|_| has_too_much) {
                         let less = held::narrowed(wish, catalog, state);
                         self.write_set(wish, &name, Some(state), &less).await?;
                     }

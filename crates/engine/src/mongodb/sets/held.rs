@@ -37,10 +37,7 @@ pub(super) struct SetRole {
 impl SetRole {
     /// Reads a role of `database` from `rolesInfo`.
     pub(super) fn read(role: &Document, database: &str) -> Self {
-        let inherits = documents(role, "roles").filter_map(|role| {
-            let text = |key: &str| role.get_str(key).ok().map(str::to_owned);
-            Some(RoleName { role: text("role")?, database: text("db")? }.to_string())
-        });
+        let inherits = documents(role, "roles").filter_map(RoleName::read).map(|name| name.to_string());
         let mut set = Self { inherits: inherits.collect(), ..Self::default() };
         for privilege in documents(role, "privileges") {
             match (collection(privilege, database), actions(privilege)) {

@@ -22,13 +22,14 @@ mod retire;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::try_join_all;
-use mongodb::bson::{Document, doc};
+use futures::future::join_all;
+use mongodb::bson::doc;
 
 pub(super) use held::Numbers;
 use held::SetRole;
 
 use super::Mongodb;
+use super::code::{self, UNAUTHORIZED};
 use super::role::RoleName;
 use super::server::Request;
 use super::user::documents;
@@ -40,18 +41,31 @@ use crate::objects::SetState;
 const AT_ONCE: usize = 4;
 
 impl Mongodb {
-    /// The sets that are asked for, those that exist, as accounts see them.
+    /// The sets that are asked for, those that exist, as accounts see them. One that may not be read is told as such: it
+    /// concerns who should get it, and nobody else.
     pub(super) async fn set_facts(
         &self,
         sets: &BTreeSet<String>,
     ) -> Result<BTreeMap<String, SetFacts>, Error> {
-        let facts = |role: &SetRole| SetFacts {
-            owner_uid: role.record.as_ref().map(|record| record.uid.clone()),
-            attributes: role.inherits.clone(),
-            // Who makes a set must be able to grant the privileges in it, which is the same right.
-            grantable: true,
-        };
-        Ok(self.read_sets(sets).await?.iter().map(|(name, role)| (name.clone(), facts(role))).collect())
+        let mut facts = BTreeMap::new();
+        for (name, role) in self.each_set(sets).await {
+            let found = match role {
+                Ok(None) => continue,
+                Ok(Some(role)) => SetFacts {
+                    owner_uid: role.record.map(|record| record.uid),
+                    attributes: role.inherits,
+                    // Who makes a set must be able to grant the privileges in it, which is the same right.
+                    grantable: true,
+                    unseen: None,
+                },
+                Err(Error { code, detail, remedy, .. }) if code == code::text(UNAUTHORIZED) => {
+                    SetFacts { unseen: Some(format!("{detail}; {remedy}")), ..SetFacts::default() }
+                }
+                Err(error) => return Err(error),
+            };
+            facts.insert(name, found);
+        }
+        Ok(facts)
     }
 
     /// The state of the sets that are asked for, those that exist in this logical database.
@@ -68,27 +82,31 @@ impl Mongodb {
     }
 
     async fn read_sets(&self, sets: &BTreeSet<String>) -> Result<BTreeMap<String, SetRole>, Error> {
-        let names: Vec<(&String, RoleName)> = sets
+        let found = self.each_set(sets).await.into_iter();
+        found.filter_map(|(name, role)| Some(role.transpose()?.map(|role| (name, role)))).collect()
+    }
+
+    async fn each_set(&self, sets: &BTreeSet<String>) -> Vec<(String, Result<Option<SetRole>, Error>)> {
+        let names: Vec<(String, RoleName)> = sets
             .iter()
             .filter(|set| crate::plan::is_set(set))
-            .filter_map(|set| Some((set, RoleName::parse(set).ok()?)))
+            .filter_map(|set| Some((set.clone(), RoleName::parse(set).ok()?)))
             .collect();
-        let mut found = BTreeMap::new();
+        let mut found = Vec::with_capacity(names.len());
         for names in names.chunks(AT_ONCE) {
-            let roles = try_join_all(names.iter().map(|(_, name)| self.read_set(name))).await?;
-            let named = names.iter().zip(roles).filter_map(|((set, _), role)| Some(((*set).clone(), role?)));
-            found.extend(named);
+            let reading = names.iter().map(async |(set, name)| (set.clone(), self.read_set(name).await));
+            found.extend(join_all(reading).await);
         }
-        Ok(found)
+        found
     }
 
     async fn read_set(&self, name: &RoleName) -> Result<Option<SetRole>, Error> {
         let command = doc! {
-            "rolesInfo": doc! { "role": &name.role, "db": &name.database },
+            "rolesInfo": name.document(),
             "showPrivileges": true,
         };
         let what = format!("reading the permission set {:?}", name.to_string());
         let answer = self.run_for_sets(&name.database, Request::new(what, &name.database, command)).await?;
-        Ok(documents(&answer, "roles").next().map(|role: &Document| SetRole::read(role, &name.database)))
+        Ok(documents(&answer, "roles").next().map(|role| SetRole::read(role, &name.database)))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::doc;
 
 use super::super::code::{self, ROLE_NOT_FOUND};
 use super::super::remedy::EXTERNAL;
@@ -89,11 +89,9 @@ impl Mongodb {
         let request = Request::new("listing the members of permission sets", EXTERNAL, command);
         let answer = self.server.run(&request).await?;
         let mut members = BTreeMap::new();
-        for role in documents(&answer, "users").flat_map(|user| documents(user, "roles")) {
-            let text = |role: &Document, key: &str| role.get(key).and_then(Bson::as_str).map(str::to_owned);
-            if let (Some(name), Some(database)) = (text(role, "role"), text(role, "db")) {
-                *members.entry(RoleName { role: name, database }.to_string()).or_default() += 1;
-            }
+        let roles = documents(&answer, "users").flat_map(|user| documents(user, "roles"));
+        for name in roles.filter_map(RoleName::read) {
+            *members.entry(name.to_string()).or_default() += 1;
         }
         Ok(members)
     }
