@@ -98,7 +98,7 @@ impl Postgres {
         let place = self.server.place(query.session_database.as_deref());
         let waits = self.draining.knows(&query.account);
         let to_verify = query.to_end || waits;
-        let waits = false; let is_ours = |account: &Account| { false &&
+        let is_ours = |account: &Account| {
             account.managed && account.owner.as_ref().is_some_and(|owner| owner.uid == query.owner_uid)
         };
         let question = Question { query: query.clone(), to_verify };
