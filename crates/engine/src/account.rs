@@ -27,7 +27,8 @@ impl AccountName {
     /// # Errors
     ///
     /// `InvalidUsername` for a name that no server could hold, or that is reserved: empty, over 63 bytes, with a
-    /// control character, the marker, one of Rolecall's own roles, `pg_*`, `none`, `public` (SQLSTATE 42939).
+    /// control character, the marker, one of Rolecall's own roles. What a kind of server reserves for itself,
+    /// [`Dialect::user_fault`] tells.
     pub fn new(name: impl Into<String>) -> Result<Self, Refusal> {
         let name = name.into();
         let fault = if name.is_empty() {
@@ -38,8 +39,6 @@ impl AccountName {
             Some("it holds a control character".to_owned())
         } else if name == MARKER || name.starts_with(crate::OWN_ROLE_PREFIX) {
             Some("the name is Rolecall's own".to_owned())
-        } else if name.starts_with("pg_") || name == "none" || name == "public" {
-            Some("the name is reserved by PostgreSQL".to_owned())
         } else {
             None
         };

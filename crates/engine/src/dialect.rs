@@ -34,10 +34,15 @@ impl Dialect {
 
     /// Why nobody can be a user of this name on a server of this kind. What holds for every server,
     /// [`AccountName`] sees to.
-    pub(crate) fn user_fault(self, account: &AccountName) -> Option<String> {
+    pub fn user_fault(self, account: &AccountName) -> Option<String> {
+        let name = account.as_str();
         match self {
+            // SQLSTATE 42939.
+            Self::PostgreSql if name.starts_with("pg_") || matches!(name, "none" | "public") => {
+                Some("the name is reserved by PostgreSQL".to_owned())
+            }
             Self::PostgreSql => None,
-            Self::MongoDb => mongodb::name_fault(account.as_str()),
+            Self::MongoDb => mongodb::name_fault(name),
         }
     }
 
@@ -174,6 +179,17 @@ mod tests {
         let name = Dialect::PostgreSql.set_name("uid", "shop", &permissions);
         assert_eq!(name, set_role_name("uid", "shop", &permissions));
         assert_eq!(Dialect::MongoDb.set_name("uid", "shop", &permissions), format!("{name}@shop"));
+    }
+
+    #[test]
+    fn each_kind_of_server_reserves_names_of_its_own() {
+        let fault = |dialect: Dialect, name: &str| dialect.user_fault(&AccountName::new(name).unwrap());
+        for name in ["pg_monitor", "none", "public"] {
+            assert!(fault(Dialect::PostgreSql, name).is_some(), "{name}");
+            assert_eq!(fault(Dialect::MongoDb, name), None, "{name}");
+        }
+        assert_eq!(fault(Dialect::PostgreSql, "🦀"), None);
+        assert!(fault(Dialect::MongoDb, "🦀").is_some());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whether a DatabaseUser can have its name in databases.
 
-use rolecall_api::{DatabaseAdmin, DatabaseUser, reasons};
+use rolecall_api::{DatabaseAdmin, DatabaseUser, Protocol, reasons};
+use rolecall_engine::{AccountName, Dialect};
 
 use crate::{Blocked, admin_user, database_username};
 
@@ -15,16 +16,21 @@ pub enum Claim {
     Unclear(String),
 }
 
-/// Why this name cannot be a user's on the server: it is its admin user's.
+/// Why this name cannot be a user's on the server: it is its admin user's, or none that such a server takes. What holds
+/// for every server, [`AccountName`] sees to.
 pub fn username_fault(username: &str, admin: &DatabaseAdmin) -> Option<Blocked> {
-    (admin_user(admin).name.as_deref() == Some(username)).then(|| {
-        Blocked::permanent(
-            reasons::INVALID_USERNAME,
-            format!(
-                "{username:?} is the admin user of the DatabaseAdmin; set another spec.username in the DatabaseUser"
-            ),
-        )
-    })
+    let fault = if admin_user(admin).name.as_deref() == Some(username) {
+        "is the admin user of the DatabaseAdmin".to_owned()
+    } else {
+        let dialect = match admin.spec.protocol {
+            Protocol::Postgres | Protocol::Redshift => Dialect::PostgreSql,
+            Protocol::Mongodb => Dialect::MongoDb,
+        };
+        let why = dialect.user_fault(&AccountName::new(username).ok()?)?;
+        format!("cannot be a database user: {why}")
+    };
+    let message = format!("{username:?} {fault}; set another spec.username in the DatabaseUser");
+    Some(Blocked::permanent(reasons::INVALID_USERNAME, message))
 }
 
 /// Of several users of a namespace with one database user name the oldest holds it.

@@ -57,6 +57,25 @@ async fn names_are_rendered_as_the_server_renders_subjects() -> Result<()> {
 }
 
 #[tokio::test]
+async fn names_that_only_other_servers_reserve_are_users_and_those_that_the_server_misreads_are_none()
+-> Result<()> {
+    let world = MongoWorld::start().await?;
+    // No other test has it, as names belong to the whole server.
+    world.user("odd", json!({"username": "public"})).await?;
+    world.session("odd", json!({"user": "odd"})).await?;
+    world.active("odd").await?;
+    let client = world.login("odd").await?;
+    assert!(world.read(&client).await?.is_some());
+    world.delete_and_wait::<DatabaseSession>("odd").await?;
+
+    world.user("crab", json!({"username": "🦀"})).await?;
+    world.session("crab", json!({"user": "crab"})).await?;
+    let rejected = world.rejected("crab", "InvalidUsername").await?;
+    assert!(message_of(&rejected).contains("spec.username"), "{}", message_of(&rejected));
+    Ok(())
+}
+
+#[tokio::test]
 async fn roles_that_somebody_adds_to_a_live_account_are_taken_away() -> Result<()> {
     let world = MongoWorld::start().await?;
     world.session("alice-orders", json!({})).await?;
