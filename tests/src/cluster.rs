@@ -51,6 +51,18 @@ pub async fn operator_kubeconfig() -> Result<&'static str> {
 /// # Errors
 /// When the cluster does not start.
 pub async fn operator_config() -> Result<Config> {
-    let kubeconfig = Kubeconfig::from_yaml(operator_kubeconfig().await?)?;
+    config(operator_kubeconfig().await?).await
+}
+
+/// How somebody finds the API server.
+///
+/// # Errors
+/// When the cluster does not start, or nobody is called so.
+pub async fn config_of(identity: &Identity) -> Result<Config> {
+    config(&cluster().await?.kubeconfig_for(identity).await?).await
+}
+
+async fn config(kubeconfig: &str) -> Result<Config> {
+    let kubeconfig = Kubeconfig::from_yaml(kubeconfig)?;
     Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
 }

@@ -6,13 +6,12 @@ use anyhow::Result;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
-use kube::{Api, Client};
+use kube::{Api, Client, Config};
 use rolecall_testbed::{Authority, Certificate};
 use serde_json::{Value, json};
 
 use crate::cluster;
 use crate::log::Log;
-use crate::network::Network;
 use crate::operator::Operator;
 use crate::process::Process;
 
@@ -132,12 +131,11 @@ impl Scene {
         Ok(operator)
     }
 
-    /// Starts one more operator in this world that reaches the API server through `network`.
+    /// Starts one more operator in this world, with another way to the API server or as somebody else.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub async fn operator_behind(&self, network: &Network, flags: &[&str]) -> Result<Operator> {
-        let config = network.operator_config().await?;
+    pub fn operator_by(&self, config: Config, flags: &[&str]) -> Result<Operator> {
         let operator = Operator::start_with(config, &self.flags_with(flags), &self.filter)?;
         self.keep_log(operator.log());
         Ok(operator)

@@ -116,11 +116,9 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// `DatabaseNameNotFound` or `MissingConnect` where the admin user cannot connect to that database; `Unsupported`
-    /// where the engine knows no permission sets; what the server answered.
-    async fn read_objects(&self, query: &CatalogQuery) -> Result<Catalog, Error> {
-        Err(Error::unsupported(format!("reading the objects of {:?}", query.database)))
-    }
+    /// `DatabaseNameNotFound` or `MissingConnect` where the admin user cannot connect to that database; what the server
+    /// answered.
+    async fn read_objects(&self, query: &CatalogQuery) -> Result<Catalog, Error>;
 
     /// Hears of changes of the objects of a logical database, and of the rights on them, that others make. A connection
     /// is kept for it until the stream is dropped; `None` where there is none to spare. Nothing is told where
@@ -148,19 +146,14 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// When the server cannot be reached any more. What it refuses for a single object or set is in its outcome.
-    async fn converge(&self, wishes: &[SetWish], catalog: &Catalog) -> Result<Vec<SetOutcome>, Error> {
-        let _ = wishes;
-        Err(Error::unsupported(format!("granting objects of {:?}", catalog.database)))
-    }
+    async fn converge(&self, wishes: &[SetWish], catalog: &Catalog) -> Result<Vec<SetOutcome>, Error>;
 
     /// Lists the permission sets of the server, whosever they are.
     ///
     /// # Errors
     ///
     /// When the server cannot be reached or refuses the query.
-    async fn sets(&self) -> Result<Vec<SetEntry>, Error> {
-        Err(Error::unsupported("listing the permission sets".to_owned()))
-    }
+    async fn sets(&self) -> Result<Vec<SetEntry>, Error>;
 
     /// Drops a permission set that nobody is a member of and that carries the record of `owner_uid`, with what it holds
     /// in every logical database. [`Applied::kept_because`] says why one was kept; one that is not there counts as
@@ -169,10 +162,7 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// When the server cannot be reached.
-    async fn drop_set(&self, role: &str, owner_uid: &str) -> Result<Applied, Error> {
-        let _ = owner_uid;
-        Err(Error::unsupported(format!("dropping the permission set {role:?}")))
-    }
+    async fn drop_set(&self, role: &str, owner_uid: &str) -> Result<Applied, Error>;
 
     /// What the engine did so far, for metrics.
     fn stats(&self) -> Stats {

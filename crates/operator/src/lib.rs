@@ -230,8 +230,26 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     for server in shared.servers.all() {
         server.engine.close().await;
     }
-    shared.objects.events.flush().await;
+    if !lost.is_cancelled() {
+        shared.objects.events.flush().await;
+    }
     lease.release().await;
     server.abort();
     result
+}
+
+#[cfg(test)]
+impl Shared {
+    /// With an API server that is not there.
+    pub(crate) fn alone() -> Arc<Self> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let settings = Settings {
+            cluster_name: String::new(),
+            teardown_deadline: Duration::from_secs(300),
+            look_interval: Duration::from_secs(60),
+            keep_unused_sets: Duration::from_secs(600),
+            max_connections_per_server: 5,
+        };
+        Self::new(Config::new("http://127.0.0.1:1".parse().unwrap()), settings).unwrap()
+    }
 }

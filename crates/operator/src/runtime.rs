@@ -304,6 +304,25 @@ mod tests {
     use super::*;
     use crate::world::ObjectKey;
 
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_in_one_lane_takes_no_stand_in_from_the_other() {
+        let crew = Crew {
+            shared: Shared::alone(),
+            backoff: Backoff::default(),
+            tasks: TaskTracker::new(),
+            normal_stand_ins: Arc::new(Semaphore::new(1)),
+            urgent_stand_ins: Arc::new(Semaphore::new(1)),
+            lost: CancellationToken::new(),
+        };
+        let normal = crew.stand_in_permit(Lane::Normal).await;
+        let mut next = pin!(crew.stand_in_permit(Lane::Normal));
+        assert!(tokio::time::timeout(Duration::from_secs(60), &mut next).await.is_err());
+        let _urgent = crew.stand_in_permit(Lane::Urgent).await;
+        drop(normal);
+        // It is still wanted, and comes as soon as there is one.
+        drop(next.await);
+    }
+
     #[test]
     fn only_a_wall_clock_that_was_put_forward_is_followed() {
         let (wall, instant) = (Timestamp::now(), Instant::now());

@@ -120,7 +120,7 @@ fn describe(spec: &PermissionSpec) -> String {
 /// Entries in a form in which equal effects are written equally: what a permission set is keyed by.
 ///
 /// It does not depend on the order of roles and entries, on their names, on spelling, or on entries that
-/// cannot do anything.
+/// cannot do anything, be it because others do all of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct CanonicalPermissions {
     /// What is given.
@@ -136,7 +136,17 @@ pub struct CanonicalEntry {
     #[serde(rename = "match")]
     pub matching: SelectorSpec,
     /// Which privileges.
+    #[serde(serialize_with = "all_or_names")]
     pub privileges: PrivilegeSet,
+}
+
+/// Written so, "all of them" stays the same when a privilege is added.
+fn all_or_names<S: Serializer>(privileges: &PrivilegeSet, serializer: S) -> Result<S::Ok, S::Error> {
+    if *privileges == PrivilegeSet::ALL {
+        serializer.collect_seq(["*"])
+    } else {
+        privileges.serialize(serializer)
+    }
 }
 
 impl PermissionEntries {
@@ -163,11 +173,16 @@ impl CanonicalPermissions {
 
 /// Is each privilege of each of these entries in one of those, for all objects that it selects?
 fn is_each_within(narrow: &[CanonicalEntry], wide: &[CanonicalEntry]) -> bool {
-    narrow.iter().all(|entry| {
-        let within = wide.iter().filter(|other| selects_all_of(&other.matching, &entry.matching));
-        let covered = within.fold(PrivilegeSet::EMPTY, |all, other| all.union(other.privileges));
-        entry.privileges.difference(covered).is_empty()
-    })
+    narrow.iter().all(|entry| entry.privileges.difference(covered_by(wide, &entry.matching)).is_empty())
+}
+
+/// The privileges that these entries have on all that a selector selects.
+fn covered_by<'a>(
+    entries: impl IntoIterator<Item = &'a CanonicalEntry>,
+    selector: &SelectorSpec,
+) -> PrivilegeSet {
+    let wider = entries.into_iter().filter(|entry| selects_all_of(&entry.matching, selector));
+    wider.fold(PrivilegeSet::EMPTY, |all, entry| all.union(entry.privileges))
 }
 
 /// Does the one selector select whatever the other does?
@@ -192,7 +207,14 @@ fn canonical(entries: &[Arc<PermissionEntry>]) -> Vec<CanonicalEntry> {
             *privileges = privileges.union(entry.privileges);
         }
     }
-    merged.into_iter().map(|(matching, privileges)| CanonicalEntry { matching, privileges }).collect()
+    let merged: Vec<CanonicalEntry> =
+        merged.into_iter().map(|(matching, privileges)| CanonicalEntry { matching, privileges }).collect();
+    let reduced = merged.iter().map(|entry| {
+        let others = merged.iter().filter(|other| other.matching != entry.matching);
+        let covered = covered_by(others, &entry.matching);
+        CanonicalEntry { matching: entry.matching.clone(), privileges: entry.privileges.difference(covered) }
+    });
+    reduced.filter(|entry| !entry.privileges.is_empty()).collect()
 }
 
 #[cfg(test)]
@@ -223,6 +245,21 @@ mod tests {
             deny: vec![entry(Effect::Deny, &[], &["*"])],
         };
         assert_eq!(plain.canonical(), spelled.canonical());
+    }
+
+    #[test]
+    fn what_other_entries_do_anyway_does_not_show_in_the_canonical_form() {
+        let wide = entry(Effect::Allow, &[("a", &["1", "2"])], &["SELECT"]);
+        let within = entry(Effect::Allow, &[("a", &["1"]), ("b", &["x"])], &["SELECT"]);
+        let more = entry(Effect::Allow, &[("a", &["1"])], &["SELECT", "UPDATE"]);
+        let of = |allow: &[&Arc<PermissionEntry>]| {
+            let allow = allow.iter().map(|entry| Arc::clone(entry)).collect();
+            PermissionEntries { allow, deny: vec![] }.canonical()
+        };
+        assert_eq!(of(&[&wide, &within]), of(&[&wide]));
+        let update = entry(Effect::Allow, &[("a", &["1"])], &["UPDATE"]);
+        assert_eq!(of(&[&more, &wide, &within]), of(&[&wide, &update]));
+        assert_ne!(of(&[&wide, &more]), of(&[&wide]));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rolecall_tests::objects::{phase, reason_of};
 use rolecall_tests::world::ADMIN_USER;
 use serde_json::{Value, json};
 
-use crate::checks::{admin_ready, admin_tells, look_again, nothing_secret_is_shown, secret};
+use crate::checks::{admin_ready, admin_tells, look_again, nothing_secret_is_shown, reading, secret};
 
 #[tokio::test]
 async fn a_rotated_client_certificate_is_used_once_the_old_one_is_refused() -> Result<()> {
@@ -110,12 +110,7 @@ async fn a_start_that_is_under_way_keeps_the_server_when_the_address_changes() -
     let other = elsewhere(&world).await?;
     admin_ready(&world).await?;
     let mut blocker = world.pg.superuser("postgres").await?;
-    let reading = blocker.transaction().await?;
-    reading.batch_execute("lock table pg_catalog.pg_db_role_setting in access exclusive mode").await?;
-    world.session("first", json!({})).await?;
-    let waits = "select 1 from pg_locks where not granted and relation = 'pg_db_role_setting'::regclass";
-    let is_read = async || Ok(reading.query_opt(waits, &[]).await?.is_some());
-    world.eventually("the account is being read", is_read).await?;
+    let reading = reading(&world, "first", &mut blocker).await?;
     world.admin(to(&other)).await?;
     let log = world.operator.as_ref().context("an operator")?.log();
     log.wait_for("waiting for looks at its accounts").await?;

@@ -121,3 +121,18 @@ pub(crate) async fn nothing_secret_is_shown(world: &World) -> Result<()> {
     }
     Ok(())
 }
+
+/// Makes a standing session whose account is being read for as long as the transaction lasts.
+pub(crate) async fn reading<'a>(
+    world: &World,
+    session: &str,
+    blocker: &'a mut tokio_postgres::Client,
+) -> Result<tokio_postgres::Transaction<'a>> {
+    let transaction = blocker.transaction().await?;
+    transaction.batch_execute("lock table pg_catalog.pg_db_role_setting in access exclusive mode").await?;
+    world.session(session, json!({})).await?;
+    let waits = "select 1 from pg_locks where not granted and relation = 'pg_db_role_setting'::regclass";
+    let is_read = async || Ok(transaction.query_opt(waits, &[]).await?.is_some());
+    world.eventually("the account is being read", is_read).await?;
+    Ok(transaction)
+}

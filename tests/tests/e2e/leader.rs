@@ -95,7 +95,8 @@ async fn a_leader_whose_lease_is_taken_ends() -> Result<()> {
 async fn a_leader_that_the_api_server_does_not_hear_stops_before_another_takes_over() -> Result<()> {
     let world = world().await?;
     let network = Network::to_api_server().await?;
-    let first = world.operator_behind(&network, &["--leader-elect=true", &namespace(&world)]).await?;
+    let flags = ["--leader-elect=true", &namespace(&world)];
+    let first = world.operator_by(network.operator_config().await?, &flags)?;
     first.ready().await?;
     let second = replica(&world).await?;
     second.log().wait_for("waiting for the lead").await?;

@@ -17,6 +17,7 @@ mod endings;
 mod idle;
 mod leader;
 mod mongodb;
+mod namespaced;
 mod outage;
 mod permissions;
 mod policy;

@@ -1,16 +1,22 @@
 //! The API server goes and comes back while accesses start and end.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Secret;
-use rolecall_api::{DatabaseAdmin, DatabaseSession, EndReason};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, EndReason, SessionPhase};
 use rolecall_tests::{Account, Network, World};
 use serde_json::json;
 
+use crate::checks::{admin_ready, reading};
+
 /// A world whose operator reaches the API server through a network that can fail.
 async fn world() -> Result<(World, Network)> {
+    world_with(&[]).await
+}
+
+async fn world_with(flags: &[&str]) -> Result<(World, Network)> {
     let mut world = World::builder().without_operator().start().await?;
     let network = Network::to_api_server().await?;
-    let operator = world.operator_behind(&network, &[]).await?;
+    let operator = world.operator_by(network.operator_config().await?, flags)?;
     operator.ready().await?;
     world.operator = Some(operator);
     Ok((world, network))
@@ -26,6 +32,23 @@ async fn a_ttl_that_runs_out_while_the_api_server_is_silent_counts() -> Result<(
     network.mend();
     world.ended("alice-orders", EndReason::Expired).await?;
     world.gone::<Secret>("alice-orders").await
+}
+
+#[tokio::test]
+async fn no_access_starts_that_the_api_server_has_not_heard_of() -> Result<()> {
+    let (world, network) = world().await?;
+    admin_ready(&world).await?;
+    let mut blocker = world.pg.superuser("postgres").await?;
+    let reading = reading(&world, "alice-orders", &mut blocker).await?;
+    network.silence();
+    reading.rollback().await?;
+    let log = world.operator.as_ref().context("an operator")?.log();
+    log.wait_for("looking again key=account alice").await?;
+    assert!(!world.account().await?.is_some_and(|account| account.login));
+    network.mend();
+    world.active("alice-orders").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
+    Ok(())
 }
 
 #[tokio::test]
@@ -51,12 +74,33 @@ async fn an_access_ends_though_its_database_admin_was_removed_by_force() -> Resu
     world.session("timed", json!({"ttl": "1h", "databaseName": "app2"})).await?;
     world.active("standing").await?;
     world.active("timed").await?;
+    remove_by_force(&world, &network).await?;
+    world.ended("timed", EndReason::DatabaseRemoved).await?;
+    world.pending("standing", "DatabaseNotFound").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_access_on_a_server_that_is_down_is_given_up_when_its_database_admin_was_removed_by_force()
+-> Result<()> {
+    let (world, network) = world_with(&["--teardown-deadline=4s"]).await?;
+    world.session("alice-orders", json!({"ttl": "1h"})).await?;
+    world.active("alice-orders").await?;
+    world.pg.stop().await;
+    remove_by_force(&world, &network).await?;
+    world.phase("alice-orders", SessionPhase::Ending, "DatabaseUnreachable").await?;
+    world.ended("alice-orders", EndReason::Abandoned).await?;
+    let note = world.event("alice-orders", "Abandoned").await?;
+    assert!(note.contains("alice@example.com"), "{note}");
+    Ok(())
+}
+
+/// As somebody does who takes the finalizer off: the operator sees nothing of it but that the object is gone.
+async fn remove_by_force(world: &World, network: &Network) -> Result<()> {
     network.cut();
     world.patch::<DatabaseAdmin>("orders", json!({"metadata": {"finalizers": null}})).await?;
     world.delete_and_wait::<DatabaseAdmin>("orders").await?;
     network.mend();
-    world.ended("timed", EndReason::DatabaseRemoved).await?;
-    world.pending("standing", "DatabaseNotFound").await?;
-    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
     Ok(())
 }

@@ -5,6 +5,9 @@ use rolecall_policy::{EntryMatch, LabelOrigin, Origin, PermissionEntry, Privileg
 use super::{Explanation, ObjectView, ObjectsView, RoleState};
 use crate::table::{Cell, Style, Table};
 
+const HOW_TO_SEE: &str =
+    "\nOn which objects: add --live to read those of the database, or --objects FILE with --database-name\n";
+
 /// The answer for a terminal: who and where, whether and why, then roles, database roles and objects.
 pub fn table(explanation: &Explanation, colour: bool) -> String {
     let mut sections = vec![head(explanation).render(colour)];
@@ -14,7 +17,9 @@ pub fn table(explanation: &Explanation, colour: bool) -> String {
     }
     match &explanation.objects {
         Some(objects) => sections.push(self::objects(objects, colour)),
-        None => sections.extend(entries(explanation).map(|table| table.render(colour))),
+        None => {
+            sections.extend(entries(explanation).map(|table| format!("{}{HOW_TO_SEE}", table.render(colour))))
+        }
     }
     sections.join("\n")
 }

@@ -98,11 +98,8 @@ impl Postgres {
         let place = self.server.place(query.session_database.as_deref());
         let waits = self.draining.knows(&query.account);
         let to_verify = query.to_end || waits;
-        let waits = false;
         let is_ours = |account: &Account| {
-            false
-                && account.managed
-                && account.owner.as_ref().is_some_and(|owner| owner.uid == query.owner_uid)
+            account.managed && account.owner.as_ref().is_some_and(|owner| owner.uid == query.owner_uid)
         };
         let question = Question { query: query.clone(), to_verify };
         let Reading { mut observed, starting, .. } = self.reader.read(&self.server, &place, question).await?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use rolecall_policy::{CanonicalEntry, CanonicalPermissions};
+use rolecall_policy::{CanonicalEntry, CanonicalPermissions, PrivilegeSet};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -84,12 +84,16 @@ fn readable(permissions: &CanonicalPermissions) -> String {
 fn readable_entry(entry: &CanonicalEntry) -> String {
     let labels: Vec<String> =
         entry.matching.iter().map(|(key, values)| format!("{key}: [{}]", values.join(", "))).collect();
-    format!("{} where {}", entry.privileges, labels.join(", "))
+    let privileges = match entry.privileges {
+        PrivilegeSet::ALL => "*".to_owned(),
+        some => some.to_string(),
+    };
+    format!("{privileges} where {}", labels.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
-    use rolecall_policy::{Privilege, PrivilegeSet};
+    use rolecall_policy::Privilege;
 
     use super::*;
 
@@ -126,6 +130,9 @@ mod tests {
         let owner = Owner { uid: "u".into(), admin: "ns/a".into(), cluster: String::new() };
         let record = SetRecord::new(&owner, "shop", &permissions(&["prod", "dev"], false));
         assert_eq!(record.permissions, "SELECT where env: [prod, dev]");
+        let mut all = permissions(&["prod"], true);
+        all.deny[0].privileges = PrivilegeSet::ALL;
+        assert_eq!(SetRecord::new(&owner, "shop", &all).permissions, "not * where env: [prod]");
         let long = SetRecord::new(&owner, "shop", &permissions(&["ä".repeat(5000).as_str()], true));
         assert!(long.permissions.starts_with("not DELETE where env: [ä"), "{}", long.permissions);
         assert!(long.permissions.len() <= READABLE_BYTES + 3);

@@ -69,8 +69,13 @@ async fn a_set_that_stands_costs_no_round_trip_and_a_new_table_few() {
     assert!(outcome.is_complete());
     assert_eq!(shop.bench.engine.stats().round_trips, before);
     shop.make("create table app.fresh (id int)").await;
-    let outcome = shop.reach(&set, &[("SELECT", "*")]).await;
+    let catalog = shop.read(&[&set]).await;
+    let wish = shop.wish(&set, &catalog, &[("SELECT", "*")]);
+    let before = shop.bench.engine.stats().round_trips;
+    let outcome = shop.bench.engine.converge(&[wish], &catalog).await.unwrap().remove(0);
     assert_eq!(outcome.granted[&Privilege::Select], 8);
+    // May it be granted? Grant it. Is it granted?
+    assert_eq!(shop.bench.engine.stats().round_trips - before, 3);
 }
 
 #[tokio::test]

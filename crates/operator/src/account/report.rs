@@ -268,3 +268,6 @@ pub fn audit(session: &DatabaseSession, outcome: &Outcome) {
         "access"
     );
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,8 +24,8 @@ use crate::world::{ObjectKey, Work};
 
 /// How soon the sessions are counted again, at first and at last.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
-/// How long looks at accounts are waited for. One that takes longer has a server that hangs.
-const LOOKS_PATIENCE: Duration = Duration::from_secs(10);
+/// How long looks at accounts are waited for. It is longer than a server that hangs keeps one.
+const LOOKS_PATIENCE: Duration = Duration::from_secs(40);
 
 pub(super) async fn tear_down(
     shared: &Shared,
@@ -118,10 +118,11 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
             tracing::warn!(admin = %key, "it is gone though accounts were not torn down; ending what is left");
         }
         let message = "there is no DatabaseAdmin of that name any more; its accounts are torn down";
-        let answer = server.engine.census().await;
+        let error = server.engine.census().await.err();
+        let no_admin = || Obstacle::stalled(reasons::DATABASE_NOT_FOUND, message);
         let state = State {
-            obstacle: Some(Obstacle::stalled(reasons::DATABASE_NOT_FOUND, message)),
-            unreachable: answer.is_err_and(|error| error.class == Class::Unreachable),
+            obstacle: Some(error.as_ref().map_or_else(no_admin, Obstacle::from)),
+            unreachable: error.is_some_and(|error| error.class == Class::Unreachable),
             gone_since: Some(since),
             ..state
         };
@@ -186,5 +187,58 @@ pub async fn end_account(
     match plan::plan(&desired, &observed) {
         Ok(plan) => server.engine.apply(&plan).await,
         Err(_) => Ok(Applied::default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::world::AccountKey;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_admin_is_not_let_go_while_a_start_may_be_under_way() {
+        let shared = Shared::alone();
+        let admin: DatabaseAdmin = serde_json::from_value(json!({
+            "metadata": {
+                "name": "orders",
+                "namespace": "shop",
+                "finalizers": [TEARDOWN_FINALIZER],
+                "deletionTimestamp": "2026-01-01T12:00:00Z",
+            },
+            "spec": {"protocol": "postgres", "uri": "db:5432", "auth": {}, "deletion": "Retain"},
+        }))
+        .unwrap();
+        let (admin, key, seen) = (Arc::new(admin.clone()), ObjectKey::of(&admin), Seen::default());
+        let account =
+            |admin: &ObjectKey| Work::Account(AccountKey { admin: admin.clone(), username: "alice".into() });
+        let elsewhere = key.sibling("elsewhere");
+        shared.queue.add(account(&elsewhere), Lane::Normal);
+        let _elsewhere = shared.queue.take(Lane::Normal).await;
+        shared.queue.add(account(&key), Lane::Normal);
+        let look = shared.queue.take(Lane::Normal).await;
+
+        let teardown = tear_down(&shared, &key, &admin, &seen, Timestamp::now());
+        let mut teardown = std::pin::pin!(teardown);
+        let waited = tokio::time::timeout(LOOKS_PATIENCE / 2, &mut teardown).await;
+        assert!(waited.is_err(), "the look may be about to start an access");
+        drop(look);
+        // It goes on to the API server, which is not there.
+        assert!(matches!(teardown.await, Err(Failed::Api(_))));
+
+        shared.queue.add(account(&key), Lane::Normal);
+        let _hangs = shared.queue.take(Lane::Normal).await;
+        let done = tear_down(&shared, &key, &admin, &seen, Timestamp::now()).await;
+        assert!(done.is_ok_and(|done| done.retry), "one that hangs is not waited for in one go");
+    }
+
+    #[test]
+    fn a_teardown_that_takes_long_is_looked_at_more_seldom() {
+        let start = Timestamp::now();
+        let after = |seconds| again(start, start + jiff::SignedDuration::from_secs(seconds));
+        assert_eq!(after(0), AGAIN.0);
+        assert_eq!(after(8), Duration::from_secs(2));
+        assert_eq!(after(3_600), AGAIN.1);
     }
 }

@@ -1,6 +1,18 @@
 //! The steps that are the same on every database server.
 
+use std::time::Instant;
+
+use rolecall_testbed::progress::duration;
+
 use super::stage::Stage;
+
+/// How the objects of a directory of samples are called.
+#[derive(Debug)]
+pub(super) struct Samples {
+    pub(super) database: &'static str,
+    pub(super) role: &'static str,
+    pub(super) session: &'static str,
+}
 
 impl<S> Stage<S> {
     /// The kinds, and the rights of the operator.
@@ -34,11 +46,13 @@ impl<S> Stage<S> {
         Ok(())
     }
 
-    /// A namespace with the Secrets of the DatabaseAdmin `name`, and the samples but for the session.
+    /// A namespace with the Secrets of the DatabaseAdmin, and the samples but for the session.
     ///
     /// # Errors
     /// As [`Stage::run`].
-    pub(super) async fn declare(&mut self, name: &str) -> anyhow::Result<()> {
+    pub(super) async fn declare(&mut self, samples: &Samples) -> anyhow::Result<()> {
+        let Samples { database, role, .. } = samples;
+        self.tour.step("Declare the database server, who may get what on it, and a person");
         self.run("kubectl create namespace shop", &["created"]).await?;
         self.run("kubectl config set-context --current --namespace=shop", &[]).await?;
         self.tour.say(
@@ -46,12 +60,12 @@ impl<S> Stage<S> {
              that signs the users' certificates.",
         );
         for line in [
-            format!("kubectl create secret generic {name}-ca --from-file=ca.crt=$DEMO/server-ca.crt"),
+            format!("kubectl create secret generic {database}-ca --from-file=ca.crt=$DEMO/server-ca.crt"),
             format!(
-                "kubectl create secret tls {name}-admin-cert --cert=$DEMO/admin.crt --key=$DEMO/admin.key"
+                "kubectl create secret tls {database}-admin-cert --cert=$DEMO/admin.crt --key=$DEMO/admin.key"
             ),
             format!(
-                "kubectl create secret tls {name}-client-ca --cert=$DEMO/client-ca.crt --key=$DEMO/client-ca.key"
+                "kubectl create secret tls {database}-client-ca --cert=$DEMO/client-ca.crt --key=$DEMO/client-ca.key"
             ),
         ] {
             self.run(&line, &["created"]).await?;
@@ -60,7 +74,32 @@ impl<S> Stage<S> {
         self.run("grep -v '^ *#' $DEMO/provisioning_role.yaml", &["ProvisioningRole"]).await?;
         self.run("grep -v '^ *#' $DEMO/database_user.yaml", &["DatabaseUser"]).await?;
         let apply = "kubectl apply -f $DEMO/database_admin.yaml -f $DEMO/provisioning_role.yaml -f $DEMO/db_object_import_rule.yaml -f $DEMO/database_user.yaml";
-        self.run(apply, &[&format!("databaseadmin.rolecall.dev/{name} created")]).await?;
+        self.run(apply, &[&format!("databaseadmin.rolecall.dev/{database} created")]).await?;
+        let ready = "kubectl wait --for=condition=Ready --timeout=60s";
+        self.run(&format!("{ready} dba/{database} dbu/alice prole/{role}"), &[]).await?;
+        self.run("kubectl get dba", &[database, "True"]).await?;
+        self.run("kubectl get prole,doir,dbu", &[role, "alice"]).await?;
+        self.tour.say("Nothing of alice is in the database yet:");
+        Ok(())
+    }
+
+    /// The session of the samples, until it is Active.
+    ///
+    /// # Errors
+    /// As [`Stage::run`].
+    pub(super) async fn start_session(&mut self, samples: &Samples) -> anyhow::Result<()> {
+        let session = samples.session;
+        self.tour.step("Alice needs the data for an hour: a DatabaseSession");
+        self.run("grep -v '^ *#' $DEMO/database_session.yaml", &["DatabaseSession"]).await?;
+        let started = Instant::now();
+        self.run("kubectl apply -f $DEMO/database_session.yaml", &["created"]).await?;
+        let ready = format!("kubectl wait --for=condition=Ready dbs/{session} --timeout=60s");
+        self.run(&ready, &["condition met"]).await?;
+        let took = duration(started.elapsed());
+        self.run("kubectl get dbs", &[session, "Active"]).await?;
+        self.tour.say(&format!(
+            "Active within {took} of the first command. The user was made, with what policy gives:"
+        ));
         Ok(())
     }
 

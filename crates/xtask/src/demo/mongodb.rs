@@ -6,8 +6,11 @@ use mongodb::bson::{Document, doc};
 use rolecall_testbed::Mongo;
 use rolecall_testbed::progress::duration;
 
+use super::chapters::Samples;
 use super::mongosh::{self, Who};
 use super::stage::{ADMIN, Stage};
+
+const SAMPLES: Samples = Samples { database: "events", role: "events-reader", session: "alice-events" };
 
 /// Writes the files of the session's Secret into the demo's directory.
 pub(super) const SAVE: &str = "umask 077; for key in tls.pem ca.crt uri; do\n  \
@@ -85,31 +88,13 @@ async fn servers(stage: &mut Stage<Mongo>) -> anyhow::Result<()> {
 }
 
 async fn declare(stage: &mut Stage<Mongo>) -> anyhow::Result<()> {
-    stage.tour.step("Declare the database server, who may get what on it, and a person");
-    stage.declare("events").await?;
-    stage
-        .run("kubectl wait --for=condition=Ready dba/events dbu/alice prole/events-reader --timeout=60s", &[])
-        .await?;
-    stage.run("kubectl get dba", &["events", "True", "mongodb"]).await?;
-    stage.run("kubectl get prole,dbu", &["events-reader", "alice"]).await?;
-    stage.tour.say("Nothing of alice is in the database yet:");
+    stage.declare(&SAMPLES).await?;
     stage.mongosh(Who::Superuser, "$external", account(), &["\"users\":[]"]).await?;
     Ok(())
 }
 
 async fn start_session(stage: &mut Stage<Mongo>) -> anyhow::Result<()> {
-    stage.tour.step("Alice needs the data for an hour: a DatabaseSession");
-    stage.run("grep -v '^ *#' $DEMO/database_session.yaml", &["DatabaseSession"]).await?;
-    let started = Instant::now();
-    stage.run("kubectl apply -f $DEMO/database_session.yaml", &["created"]).await?;
-    stage
-        .run("kubectl wait --for=condition=Ready dbs/alice-events --timeout=60s", &["condition met"])
-        .await?;
-    let took = duration(started.elapsed());
-    stage.run("kubectl get dbs", &["alice-events", "Active"]).await?;
-    stage.tour.say(&format!(
-        "Active within {took} of the first command. The user was made, with what policy gives:"
-    ));
+    stage.start_session(&SAMPLES).await?;
     stage
         .mongosh(Who::Superuser, "$external", account(), &["\"role\":\"read\"", "teleport-auto-user"])
         .await?;
@@ -167,5 +152,5 @@ async fn nothing_left(stage: &mut Stage<Mongo>) -> anyhow::Result<()> {
     stage.mongosh_refused(Who::Alice, "horizon", me, &["Authentication failed"]).await?;
     stage.mongosh(Who::Superuser, "$external", account(), &["\"roles\":[]", "0.0.0.0"]).await?;
     stage.run_refused("kubectl get secret alice-events", &["not found"]).await?;
-    stage.show_disabled("events").await
+    stage.show_disabled(SAMPLES.database).await
 }

@@ -6,11 +6,14 @@ use anyhow::bail;
 use rolecall_testbed::Postgres;
 use rolecall_testbed::progress::duration;
 
+use super::chapters::Samples;
 use super::psql::{self, Sql, Who};
 use super::stage::{ADMIN, Stage};
 
 /// The database user of the sample DatabaseUser.
 pub(super) const USERNAME: &str = "alice@example.com";
+
+const SAMPLES: Samples = Samples { database: "orders", role: "hr-reader", session: "alice-orders" };
 
 /// Writes the files of the session's Secret into the demo's directory.
 pub(super) const SAVE: &str = "umask 077; for key in tls.crt tls.key ca.crt; do\n  \
@@ -71,31 +74,13 @@ async fn servers(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
 }
 
 async fn declare(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
-    stage.tour.step("Declare the database server, who may get what on it, and a person");
-    stage.declare("orders").await?;
-    stage
-        .run("kubectl wait --for=condition=Ready dba/orders dbu/alice prole/hr-reader --timeout=60s", &[])
-        .await?;
-    stage.run("kubectl get dba", &["orders", "True"]).await?;
-    stage.run("kubectl get prole,dbu", &["hr-reader", "alice"]).await?;
-    stage.tour.say("Nothing of alice is in the database yet:");
+    stage.declare(&SAMPLES).await?;
     stage.psql(Who::Superuser("horizon"), Sql::Text(ACCOUNT), &["(0 rows)"]).await?;
     Ok(())
 }
 
 async fn start_session(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
-    stage.tour.step("Alice needs the data for an hour: a DatabaseSession");
-    stage.run("grep -v '^ *#' $DEMO/database_session.yaml", &["DatabaseSession"]).await?;
-    let started = Instant::now();
-    stage.run("kubectl apply -f $DEMO/database_session.yaml", &["created"]).await?;
-    stage
-        .run("kubectl wait --for=condition=Ready dbs/alice-orders --timeout=60s", &["condition met"])
-        .await?;
-    let took = duration(started.elapsed());
-    stage.run("kubectl get dbs", &["alice-orders", "Active"]).await?;
-    stage.tour.say(&format!(
-        "Active within {took} of the first command. The user was made, with what policy gives:"
-    ));
+    stage.start_session(&SAMPLES).await?;
     stage.psql(Who::Superuser("horizon"), Sql::Text(ACCOUNT), &["t", "reader"]).await?;
     Ok(())
 }
@@ -181,5 +166,5 @@ async fn nothing_left(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
         .tour
         .say("`teleport-auto-user` marks it as managed and gives nothing; `reader` and the shared role are taken away.");
     stage.run_refused("kubectl get secret alice-orders", &["not found"]).await?;
-    stage.show_disabled("orders").await
+    stage.show_disabled(SAMPLES.database).await
 }

@@ -174,3 +174,20 @@ fn an_ended_session_stays_as_long_as_it_says() {
     assert_eq!(verdict(&ended, &grant(None), 3_001), Verdict::Over);
     assert_eq!(delete_at(&ended, at(3_001)), at(3_100));
 }
+
+#[test]
+fn what_the_api_server_refuses_needs_a_person_and_what_it_cannot_do_now_does_not() {
+    let answer = |code: u16| {
+        let status =
+            kube::core::Status { code, message: "exceeded quota".into(), ..kube::core::Status::default() };
+        Obstacle::of_api("writing the Secret", &kube::Error::Api(Box::new(status)))
+    };
+    for code in [400, 403, 404, 413, 422] {
+        assert!(answer(code).stalled, "{code}");
+    }
+    for code in [408, 409, 425, 429, 500, 503, 504] {
+        assert!(!answer(code).stalled, "{code}");
+    }
+    let message = answer(403).message;
+    assert!(message.contains("writing the Secret") && message.contains("exceeded quota"), "{message}");
+}
