@@ -175,7 +175,7 @@ pub struct Query {
     /// Logical databases to look up.
     pub databases: BTreeSet<String>,
     /// Is it asked whether the access is over? Then logins under way count as connections, and what an account still runs
-    /// that does not exist any more is looked for.
+    /// that does not exist any more is looked for (MongoDB).
     pub to_end: bool,
 }
 

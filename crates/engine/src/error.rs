@@ -128,7 +128,8 @@ pub struct Error {
 }
 
 impl Error {
-    /// Was the account, under its lock, not what the plan took it for? Then nothing was changed.
+    /// Is the account not what the plan took it for? What was found is left as it is; some of the plan may have been done
+    /// before.
     pub fn is_of_changed_account(&self) -> bool {
         self.class == Class::Transient && self.reason == Reason::AccountInUse
     }

@@ -152,7 +152,7 @@ fn all_or_names<S: Serializer>(privileges: &PrivilegeSet, serializer: S) -> Resu
 impl PermissionEntries {
     /// Whether nothing is given, whatever the objects are.
     pub fn is_empty(&self) -> bool {
-        self.canonical().allow.is_empty()
+        !self.allow.iter().any(|entry| !entry.privileges.is_empty() && entry.canonical_match().is_some())
     }
 
     /// The form to compare and hash. Without anything given nothing is taken away either.

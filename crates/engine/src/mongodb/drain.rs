@@ -106,7 +106,7 @@ impl Mongodb {
                     return Err(unknown(
                         account,
                         &sight.behind,
-                        "they have not heard yet that it is disabled",
+                        "they have not heard yet that it is disabled or gone",
                     ));
                 }
                 return Err(still_running(account, &running, refused, &self.server.config().admin_user));

@@ -26,7 +26,7 @@ impl Locks {
         self.entries().insert(account.clone(), at);
     }
 
-    /// For an account that was seen not to be disabled any more.
+    /// For an account that was seen not to be disabled (or gone) any more.
     pub(super) fn forget(&self, account: &AccountName) {
         self.entries().remove(account);
     }

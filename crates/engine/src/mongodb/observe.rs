@@ -121,9 +121,12 @@ impl Mongodb {
         let left = sight
             .backends(account, true)
             .saturating_add(u32::try_from(sight.behind.len()).unwrap_or(u32::MAX));
-        match known.or(read.at).filter(|_| left > 0) {
-            Some(at) => self.gone.remember(account, at),
-            None => self.gone.forget(account),
+        if left > 0 {
+            // A single server tells no time, and nobody follows it.
+            let at = known.or(read.at).unwrap_or(Timestamp { time: 0, increment: 0 });
+            self.gone.remember(account, at);
+        } else {
+            self.gone.forget(account);
         }
         Ok(left)
     }

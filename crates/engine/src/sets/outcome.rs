@@ -20,7 +20,7 @@ pub struct SetOutcome {
     pub missing_objects: usize,
     /// The first of those, with what to do about it.
     pub missing: Vec<Missing>,
-    /// The first of what it holds and should not, because the admin user cannot take it away.
+    /// The first of what it holds and should not, because the admin user cannot take it away, or not now.
     pub excess: Vec<Excess>,
     /// Objects that it concerns whose access list is long because of grants by others, with its number of entries.
     pub near_limit: Vec<(DbObject, u32)>,
@@ -83,7 +83,7 @@ pub struct Excess {
     pub privileges: String,
     /// Who granted them.
     pub grantor: String,
-    /// The statement that takes them away; it has to be run as the grantor.
+    /// The statement that takes them away, to be run as the grantor; or what to do.
     pub statement: String,
     /// Another transaction holds the object: they are taken away when it has ended.
     pub busy: bool,

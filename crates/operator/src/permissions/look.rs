@@ -160,8 +160,11 @@ impl Look<'_> {
                 });
                 match server.engine.apply(&end).await {
                     Ok(_) => {}
-                    // It was dropped, or belongs to somebody else by now: its connections are not ours to end.
-                    Err(error) if error.is_of_changed_account() => {}
+                    // It was dropped, or belongs to somebody else by now: its connections are not ours to end. One that
+                    // a session still has may only have lost its record, and gets it back.
+                    Err(error)
+                        if error.is_of_changed_account()
+                            && !shared.sets.members(key, &role).contains(&member) => {}
                     Err(error) => {
                         tracing::warn!(account = %member, %error, "connections that lost a function could not be ended yet");
                         done = false;

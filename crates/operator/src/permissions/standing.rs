@@ -268,8 +268,12 @@ impl Sets {
             return database.leftovers.get(role).is_none_or(|leftover| leftover.executes);
         };
         let executes = set.entries.allow.iter().any(|entry| entry.privileges.contains(Privilege::Execute));
+        if !executes {
+            return false;
+        }
+        let own = set.entries.canonical();
         let mut others = others.into_iter().filter_map(|other| database.sets.get(other));
-        executes && !others.any(|other| other.entries.canonical().covers(&set.entries.canonical()))
+        !others.any(|other| other.entries.canonical().covers(&own))
     }
 
     /// The members of a set lost functions: their connections have to be ended.

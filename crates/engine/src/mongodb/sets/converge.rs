@@ -24,11 +24,9 @@ impl Mongodb {
         let mut outcomes = Vec::with_capacity(wishes.len());
         for wish in wishes {
             let outcome = match self.converge_one(wish, catalog, &numbers).await {
+                Err(error) if error.class == Class::Unreachable => return Err(error),
                 // The others are not held up by one.
-                Err(error) if error.class != Class::Unreachable => {
-                    SetOutcome { role: wish.role.clone(), failure: Some(error), ..SetOutcome::default() }
-                }
-                result => result?,
+                result => result.unwrap_or_else(|error| SetOutcome::failed(&wish.role, error)),
             };
             outcomes.push(outcome);
         }

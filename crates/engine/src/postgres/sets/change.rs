@@ -11,7 +11,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::message::Message;
+use super::super::message::{Message, Reply};
+use super::super::observe::parse;
 use super::super::quote::{block, identifier, literal, numbers};
 use super::super::server::{Place, jittered};
 use super::super::sqlstate::{LOCK_NOT_AVAILABLE, UNDEFINED_OBJECT, is_retried, meaning};
@@ -96,7 +97,7 @@ impl Postgres {
             let message = change.singly(dialect, &waiting);
             let reply = self.server.run(place, &message).await?;
             let mut held = Refused::new();
-            for (id, error) in refusals(reply.value(), message.attempted(1)) {
+            for (id, error) in refusals(&reply, message.attempted(1))? {
                 match error.code.as_str() {
                     UNDEFINED_OBJECT => return Err(error),
                     code if is_gone(code) => {}
@@ -123,16 +124,13 @@ fn is_about_objects(error: &Error) -> bool {
 }
 
 /// Numbers of objects with SQLSTATE and text, as the statement for single objects puts them together.
-fn refusals(json: Option<&str>, attempted: &str) -> Vec<(u32, Error)> {
-    let all: Vec<(u32, String, String)> =
-        json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
-    all.into_iter()
-        .map(|(id, code, detail)| {
-            let (class, reason) = meaning(&code);
-            let attempted = attempted.to_owned();
-            (id, Error { class, reason, attempted, code, detail, remedy: String::new() })
-        })
-        .collect()
+fn refusals(reply: &Reply, attempted: &str) -> Result<Vec<(u32, Error)>, Error> {
+    let all: Vec<(u32, String, String)> = parse(reply, || attempted.to_owned())?;
+    let error = |code: String, detail| {
+        let (class, reason) = meaning(&code);
+        Error { class, reason, attempted: attempted.to_owned(), code, detail, remedy: String::new() }
+    };
+    Ok(all.into_iter().map(|(id, code, detail)| (id, error(code, detail))).collect())
 }
 
 /// An object was dropped between being named and being changed: undefined table, function, schema.

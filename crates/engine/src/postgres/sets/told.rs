@@ -67,8 +67,9 @@ pub(super) fn outcome(told: &Told<'_>) -> SetOutcome {
     if !told.state.connects && !told.wish.wanted.is_empty() {
         outcome.missing.insert(0, told.no_connect());
     }
-    outcome.busy = outcome.excess.iter().any(|excess| excess.busy)
-        || outcome.missing.iter().any(|missing| missing.why == Why::Busy);
+    let too_much = told.left.revokes.iter().flat_map(|group| &group.objects);
+    outcome.busy =
+        lacking.keys().chain(too_much).any(|object| told.busy.contains_key(&id_of(told.catalog, *object)));
     outcome
 }
 
@@ -110,7 +111,7 @@ impl<'a> Told<'a> {
         let id = id_of(self.catalog, object);
         let (name, admin) = (&answer.name, identifier(self.admin));
         let grant = format!("GRANT {privileges} ON {class} {name} TO {admin} WITH GRANT OPTION");
-        let refused = self.refused.get(&id).or_else(|| self.busy.get(&id));
+        let refused = self.busy.get(&id).or_else(|| self.refused.get(&id));
         let (why, statement) = match (refused, self.ungrantable.get(&id)) {
             (_, Some(asked)) if asked.closed => {
                 let usage = format!("GRANT USAGE ON SCHEMA {} TO {admin}", answer.schema);
