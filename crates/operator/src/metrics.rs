@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use rolecall_api::{DatabaseSession, SessionPhase};
 
 use crate::Shared;
-use crate::account::lifecycle::phase;
+use crate::account::lifecycle::{may_have_access, phase};
 use crate::account::report;
 use crate::world::Work;
 
@@ -259,7 +259,8 @@ impl Metrics {
 /// Since when the access of a session should be gone, where it may be there: the session was deleted, it is Ending, or
 /// its time is over.
 fn should_be_gone_since(session: &DatabaseSession) -> Option<Timestamp> {
-    let deleted = session.metadata.deletion_timestamp.as_ref().map(|at| at.0);
+    let deleted = session.metadata.deletion_timestamp.as_ref().filter(|_| may_have_access(session));
+    let deleted = deleted.map(|at| at.0);
     let status = session.status.as_ref();
     let expired = status.and_then(|status| status.expires_at.as_ref()).map(|at| at.0);
     let ending = || status?.conditions.iter().map(|condition| condition.last_transition_time.0).max();
@@ -310,6 +311,7 @@ mod tests {
         let deleted = Some("2026-01-01T11:00:00Z");
         assert_eq!(gone_since("Active", deleted).as_deref(), deleted);
         assert_eq!(gone_since("Ended", None), None);
+        assert_eq!(gone_since("Ended", deleted), None, "somebody else's finalizer holds the object");
         assert_eq!(gone_since("Pending", None), None);
     }
 }

@@ -63,7 +63,7 @@ pub struct State {
     pub unreachable: bool,
     /// When its admin user's rights were last verified.
     pub verified: Option<Timestamp>,
-    /// Its DatabaseAdmin said that accounts stay as they are when it goes.
+    /// Its DatabaseAdmin said that accounts stay as they are when it goes, or that nothing is touched (`suspend`).
     pub retain: bool,
     /// Since when its DatabaseAdmin is gone though accounts were not torn down.
     pub gone_since: Option<Timestamp>,

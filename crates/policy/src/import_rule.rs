@@ -29,7 +29,7 @@ impl ImportRule {
     /// # Errors
     ///
     /// All faults of the rule, each with the path of its field: no `databaseLabels` (`{}` selects none, on
-    /// purpose), no mappings, a selector's key `*` with other values than `["*"]`, patterns that are no regular
+    /// purpose), no mappings where it selects some, a selector's key `*` with other values than `["*"]`, patterns that are no regular
     /// expressions, malformed templates and unknown variables, labels without a key.
     pub fn compile(name: &str, spec: &ImportRuleSpec) -> Result<Self, Vec<Fault>> {
         let rule = Self::read(name, spec);
@@ -51,8 +51,12 @@ impl ImportRule {
             }
         };
         let selector_faulty = !faults.is_empty();
-        if spec.mappings.is_empty() {
-            faults.add("mappings", "is empty: say which objects to import; a mapping {} is none");
+        let selects_none = spec.database_labels.as_ref().is_some_and(|labels| labels.is_empty());
+        if spec.mappings.is_empty() && !selects_none {
+            faults.add(
+                "mappings",
+                "is empty: say which objects to import, or databaseLabels: {} to import none",
+            );
         }
         let count = limits::entries(spec.mappings.len(), "mappings", &mut faults);
         let mappings = spec.mappings.iter().take(count).enumerate();
@@ -198,6 +202,16 @@ mod tests {
             ..ImportRuleSpec::default()
         };
         Arc::new(ImportRule::read("r", &spec))
+    }
+
+    #[test]
+    fn a_rule_that_selects_no_database_needs_no_mapping() {
+        let none = ImportRuleSpec { database_labels: Some(SelectorSpec::new()), ..ImportRuleSpec::default() };
+        assert!(ImportRule::compile("r", &none).is_ok());
+        let labels = [("env".to_owned(), vec!["prod".to_owned()])].into();
+        let some = ImportRuleSpec { database_labels: Some(labels), ..ImportRuleSpec::default() };
+        let faults = ImportRule::compile("r", &some).unwrap_err();
+        assert_eq!(faults.iter().map(|fault| fault.path.as_str()).collect::<Vec<_>>(), ["mappings"]);
     }
 
     #[test]

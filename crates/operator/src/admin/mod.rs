@@ -161,13 +161,9 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             seen.probe = Some(with_objects(probe, shared.sets.lacking(key)));
         }
         Err(error) => {
-            let message = error.to_string();
             seen.reachable = Some(false);
             seen.state.unreachable = matches!(error.class, Class::Unreachable | Class::Invalid);
-            seen.state.obstacle = Some(match error.class {
-                Class::Unreachable | Class::Transient => Obstacle::passing(error.reason.as_str(), message),
-                Class::Invalid | Class::Refused => Obstacle::stalled(error.reason.as_str(), message),
-            });
+            seen.state.obstacle = Some(Obstacle::from(&error));
             match before.server.filter(|old| old.fingerprint != server.fingerprint) {
                 Some(old) => seen.fall_back(Some(&*old)).await,
                 None => seen.state.server = Some(server),

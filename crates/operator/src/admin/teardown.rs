@@ -110,6 +110,7 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
     };
     let kept = shared.servers.get(key).filter(|state| !accounts.is_empty() && !state.retain);
     let mut done = Done::nothing();
+    let mut news = true;
     if let Some((state, server)) = kept.and_then(|state| state.server.clone().map(|server| (state, server)))
         && let since = state.gone_since.unwrap_or(now)
         && let Some(deadline) = plus(since, shared.settings.teardown_deadline).filter(|at| now < *at)
@@ -126,12 +127,13 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
             gone_since: Some(since),
             ..state
         };
-        shared.servers.put(key, state);
+        // Else they come back by themselves.
+        news = shared.servers.put(key, state);
         done.at_earliest(plus(now, again(since, now)).map(|at| (at.min(deadline), Lane::Normal)));
     } else if let Some(server) = shared.servers.remove(key).and_then(|state| state.server) {
         server.engine.close().await;
     }
-    for account in accounts {
+    for account in accounts.into_iter().filter(|_| news) {
         shared.queue.add(Work::Account(account), Lane::Urgent);
     }
     done

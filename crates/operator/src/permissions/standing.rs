@@ -79,32 +79,32 @@ pub struct Answer {
 
 #[derive(Debug, Default)]
 pub(super) struct Database {
-    sets: BTreeMap<String, Set>,
-    leftovers: BTreeMap<String, Leftover>,
-    moves: Moves,
+    pub(super) sets: BTreeMap<String, Set>,
+    pub(super) leftovers: BTreeMap<String, Leftover>,
+    pub(super) moves: Moves,
     pub(super) imported: Option<Imported>,
     /// Since when its sets cannot be looked after.
     failing_since: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Set {
+pub(super) struct Set {
     entries: Arc<PermissionEntries>,
-    accounts: BTreeSet<AccountKey>,
+    pub(super) accounts: BTreeSet<AccountKey>,
     standing: Standing,
     /// Since when it is [`Standing::NotYet`], if it is.
     waiting_since: Instant,
-    unused_since: Option<Instant>,
+    pub(super) unused_since: Option<Instant>,
     /// It is being dropped, until somebody wants it again.
-    given_up: bool,
+    pub(super) given_up: bool,
     /// Whose connections have to be ended, because the set lost a function.
     to_disconnect: BTreeSet<AccountKey>,
 }
 
 /// A set that an operator before this one left and nobody here wants.
 #[derive(Debug)]
-struct Leftover {
-    since: Instant,
+pub(super) struct Leftover {
+    pub(super) since: Instant,
     executes: bool,
 }
 
@@ -168,16 +168,6 @@ impl Sets {
         kept.map(|(role, set)| (role.clone(), Arc::clone(&set.entries))).collect()
     }
 
-    /// The sets of a database that nobody uses, with since when.
-    pub fn unused(&self, key: &ObjectsKey) -> Vec<(String, Instant)> {
-        let databases = self.locked();
-        let Some(database) = databases.get(key) else { return Vec::new() };
-        let free = database.sets.iter().filter(|(role, _)| database.moves.staying_in(role).next().is_none());
-        let sets = free.filter_map(|(role, set)| Some((role.clone(), set.unused_since?)));
-        let leftovers = database.leftovers.iter().map(|(role, leftover)| (role.clone(), leftover.since));
-        sets.chain(leftovers).collect()
-    }
-
     /// Is nothing known of a database that would have to be looked after?
     pub fn is_empty(&self, key: &ObjectsKey) -> bool {
         let databases = self.locked();
@@ -197,32 +187,6 @@ impl Sets {
         }
     }
 
-    /// Before a set is dropped: from now on it does not stand, and is not kept right. False where somebody wants it
-    /// again.
-    pub fn give_up(&self, key: &ObjectsKey, role: &str) -> bool {
-        let mut databases = self.locked();
-        match databases.get_mut(key).and_then(|database| database.sets.get_mut(role)) {
-            Some(set) if !set.accounts.is_empty() => false,
-            Some(set) => {
-                set.nobody_knows();
-                set.given_up = true;
-                true
-            }
-            None => true,
-        }
-    }
-
-    /// A set could not be dropped: it counts as unused since now.
-    pub fn postpone(&self, key: &ObjectsKey, role: &str) {
-        let mut databases = self.locked();
-        let Some(database) = databases.get_mut(key) else { return };
-        let set = database.sets.get_mut(role).and_then(|set| set.unused_since.as_mut());
-        let leftover = database.leftovers.get_mut(role).map(|leftover| &mut leftover.since);
-        for since in set.into_iter().chain(leftover) {
-            *since = Instant::now();
-        }
-    }
-
     /// For how long the sets of a database could not be looked after; `None` where the last look did not fail.
     pub fn failing_for(&self, key: &ObjectsKey) -> Option<Duration> {
         self.locked().get(key)?.failing_since.map(|since| since.elapsed())
@@ -233,14 +197,6 @@ impl Sets {
         if let Some(database) = self.locked().get_mut(key) {
             let since = database.failing_since.unwrap_or_else(Instant::now);
             database.failing_since = failing.then_some(since);
-        }
-    }
-
-    /// Forgets a set that was dropped.
-    pub fn forget(&self, key: &ObjectsKey, role: &str) {
-        if let Some(database) = self.locked().get_mut(key) {
-            database.sets.retain(|name, set| name != role || !set.accounts.is_empty());
-            database.leftovers.remove(role);
         }
     }
 
@@ -389,7 +345,7 @@ impl Sets {
 }
 
 impl Set {
-    fn nobody_knows(&mut self) {
+    pub(super) fn nobody_knows(&mut self) {
         (self.standing, self.waiting_since) = (Standing::NotYet, Instant::now());
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use rolecall_engine::Class;
 use tokio::time::Instant;
 
+use super::Sets;
 use crate::Shared;
 use crate::account::lifecycle::plus;
 use crate::queue::Lane;
@@ -16,6 +17,52 @@ use crate::world::{ObjectKey, ObjectsKey};
 
 /// When a set that could not be dropped is tried again, at the earliest.
 const DROP_AGAIN: Duration = Duration::from_secs(10);
+
+impl Sets {
+    /// The sets of a database that nobody uses, with since when.
+    pub fn unused(&self, key: &ObjectsKey) -> Vec<(String, Instant)> {
+        let databases = self.locked();
+        let Some(database) = databases.get(key) else { return Vec::new() };
+        let free = database.sets.iter().filter(|(role, _)| database.moves.staying_in(role).next().is_none());
+        let sets = free.filter_map(|(role, set)| Some((role.clone(), set.unused_since?)));
+        let leftovers = database.leftovers.iter().map(|(role, leftover)| (role.clone(), leftover.since));
+        sets.chain(leftovers).collect()
+    }
+
+    /// Before a set is dropped: from now on it does not stand, and is not kept right. False where somebody wants it
+    /// again.
+    pub fn give_up(&self, key: &ObjectsKey, role: &str) -> bool {
+        let mut databases = self.locked();
+        match databases.get_mut(key).and_then(|database| database.sets.get_mut(role)) {
+            Some(set) if !set.accounts.is_empty() => false,
+            Some(set) => {
+                set.nobody_knows();
+                set.given_up = true;
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// A set could not be dropped: it counts as unused since now.
+    pub fn postpone(&self, key: &ObjectsKey, role: &str) {
+        let mut databases = self.locked();
+        let Some(database) = databases.get_mut(key) else { return };
+        let set = database.sets.get_mut(role).and_then(|set| set.unused_since.as_mut());
+        let leftover = database.leftovers.get_mut(role).map(|leftover| &mut leftover.since);
+        for since in set.into_iter().chain(leftover) {
+            *since = Instant::now();
+        }
+    }
+
+    /// Forgets a set that was dropped.
+    pub fn forget(&self, key: &ObjectsKey, role: &str) {
+        if let Some(database) = self.locked().get_mut(key) {
+            database.sets.retain(|name, set| name != role || !set.accounts.is_empty());
+            database.leftovers.remove(role);
+        }
+    }
+}
 
 /// Gives up the sets of a database that nobody has used for a while: whoever wants one from now on waits until it was
 /// made again. Answers which they are, and tells when the next one is due.
