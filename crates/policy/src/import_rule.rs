@@ -233,18 +233,6 @@ mod tests {
     }
 
     #[test]
-    fn importing_nothing_is_said_by_an_empty_selector_and_an_empty_mapping() {
-        let mut nothing = ImportRuleSpec {
-            database_labels: Some(SelectorSpec::new()),
-            mappings: vec![MappingSpec::default()],
-            ..ImportRuleSpec::default()
-        };
-        assert!(ImportRule::compile("r", &nothing).is_ok());
-        nothing.mappings.clear();
-        assert_eq!(ImportRule::compile("r", &nothing).expect_err("faulty")[0].path, "mappings");
-    }
-
-    #[test]
     fn rules_go_by_priority_then_by_name() {
         let named = |name: &str, priority| {
             let labels = Some([("*".to_owned(), vec!["*".to_owned()])].into());
