@@ -41,8 +41,6 @@ pub(super) struct Item {
     pub(super) timed: bool,
     /// Something may have been done for it on the server, in this look or before.
     pub(super) touched: bool,
-    /// The same before this look.
-    pub(super) was_touched: bool,
 }
 
 pub(super) fn gather(shared: &Shared, key: &AccountKey, now: Timestamp) -> Gathered {
@@ -65,7 +63,7 @@ pub(super) fn gather(shared: &Shared, key: &AccountKey, now: Timestamp) -> Gathe
             let verdict = decide(&session, state, &grant, now);
             let timed = is_timed(&session, grant.as_ref().ok());
             let touched = is_touched(&session);
-            Item { session, grant, verdict, timed, touched, was_touched: touched }
+            Item { session, grant, verdict, timed, touched }
         })
         .collect();
     Gathered { account: account.ok(), admin, server: shared.servers.get(&key.admin), sessions }

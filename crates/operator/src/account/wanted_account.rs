@@ -126,12 +126,11 @@ impl Round {
     }
 
     /// Not where a start failed before it was handed anything: it is tried again, and would change the password each
-    /// time. What an operator before this one handed out is not known.
+    /// time.
     fn may_know_password(&self, on: Place<'_>, index: usize) -> bool {
-        let Item { session, verdict, was_touched, .. } = &self.gathered.sessions[index];
+        let Item { session, verdict, .. } = &self.gathered.sessions[index];
         let failed = matches!(verdict, Verdict::End(Ending { next: Next::Again(_), .. }));
-        let handed = on.shared.memory.handed(session.metadata.uid.as_deref().unwrap_or_default());
-        !failed || *was_touched || handed.is_some()
+        !failed || on.shared.memory.handed(session.metadata.uid.as_deref().unwrap_or_default()).is_some()
     }
 
     /// The password of the account: new for a new account, whenever one of its sessions ends, and where the Secrets of
