@@ -79,5 +79,5 @@ pub use cache::dir as cache_dir;
 pub use certificates::{Authority, Certificate, ClientOptions};
 pub use cluster::{Cluster, ClusterBuilder, Identity};
 pub use error::{Error, Result};
-pub use mongo::{Mongo, MongoAdmin, MongoBuilder};
+pub use mongo::{Mongo, MongoAdmin, MongoBuilder, run_through_elections};
 pub use postgres::{PgVersion, Postgres, PostgresBuilder, rows};

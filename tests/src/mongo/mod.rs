@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
-use rolecall_testbed::{Mongo, MongoAdmin};
+use rolecall_testbed::{Mongo, MongoAdmin, run_through_elections};
 use serde_json::json;
 
 pub use account::MongoAccount;
@@ -223,7 +223,7 @@ impl MongoWorld {
         let user = doc! { "user": subject(username)?, "db": "$external" };
         let command =
             doc! { "usersInfo": user, "showCustomData": true, "showAuthenticationRestrictions": true };
-        let answer = self.root.database("$external").run_command(command).await?;
+        let answer = run_through_elections(&self.root, "$external", command).await?;
         let users = answer.get_array("users")?;
         Ok(users.first().and_then(|user| user.as_document()).map(MongoAccount::of))
     }

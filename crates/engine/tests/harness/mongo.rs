@@ -10,7 +10,7 @@ use rolecall_engine::conformance::{Harness, Objects, State, Trace};
 use rolecall_engine::mongodb::{Address, ClientCertificate, Config, Mongodb, user_name};
 use rolecall_engine::tls::Tls;
 use rolecall_engine::{AccountName, Engine, Owner};
-use rolecall_testbed::{Certificate, Mongo, MongoAdmin};
+use rolecall_testbed::{Certificate, Mongo, MongoAdmin, run_through_elections};
 
 use crate::common::unique;
 
@@ -128,7 +128,7 @@ impl MongoServer {
 
     pub(crate) async fn run(&self, database: &str, command: Document) -> Document {
         let shown = command.to_string();
-        let answer = self.root.database(database).run_command(command).await;
+        let answer = run_through_elections(&self.root, database, command).await;
         answer.unwrap_or_else(|error| panic!("{shown}: {error}"))
     }
 }

@@ -13,7 +13,7 @@ use rolecall_engine::mongodb::{Address, ClientCertificate, Config, Mongodb, user
 use rolecall_engine::plan::{self, Plan};
 use rolecall_engine::tls::Tls;
 use rolecall_engine::{AccountName, Applied, Desired, Engine as _, Error, Owner, Want};
-use rolecall_testbed::{Certificate, Mongo, MongoAdmin};
+use rolecall_testbed::{Certificate, Mongo, MongoAdmin, run_through_elections};
 use tokio::task::JoinHandle;
 
 /// One admin user on one server, with an engine.
@@ -41,7 +41,7 @@ impl<'a> Bench<'a> {
     /// A command of the superuser.
     pub(crate) async fn run(&self, database: &str, command: Document) -> Document {
         let shown = command.to_string();
-        let answer = self.root.database(database).run_command(command).await;
+        let answer = run_through_elections(&self.root, database, command).await;
         answer.unwrap_or_else(|error| panic!("{shown}: {error}"))
     }
 

@@ -11,7 +11,7 @@ use rolecall_engine::sets::{SetOutcome, SetRecord, SetWish, plan_set};
 use rolecall_engine::tls::Tls;
 use rolecall_engine::{Catalog, CatalogQuery, Engine as _, Reason, Want};
 use rolecall_policy::{Privilege, PrivilegeSet};
-use rolecall_testbed::{Certificate, Mongo, MongoAdmin};
+use rolecall_testbed::{Certificate, Mongo, MongoAdmin, run_through_elections};
 
 /// A name that no other test uses.
 pub(crate) fn unique(name: &str) -> String {
@@ -74,7 +74,7 @@ impl<'a> Shop<'a> {
 
     pub(crate) async fn run_in(&self, database: &str, command: Document) -> Document {
         let shown = command.to_string();
-        let answer = self.root.database(database).run_command(command).await;
+        let answer = run_through_elections(&self.root, database, command).await;
         answer.unwrap_or_else(|error| panic!("{shown}: {error}"))
     }
 

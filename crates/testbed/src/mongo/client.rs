@@ -1,10 +1,11 @@
 //! Speaking to the servers: as the superuser, or as a user with a certificate or a password.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
+use mongodb::error::ErrorKind;
 use mongodb::options::{AuthMechanism, ClientOptions, Credential, ServerAddress, Tls, TlsOptions};
 use sha2::{Digest, Sha256};
 
@@ -15,6 +16,8 @@ use crate::error::{Error, Result};
 
 /// Long enough for a loaded machine and an election, short enough for a test.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Within that time one member of those that are left is primary.
+const ELECTION: Duration = Duration::from_secs(30);
 
 /// As whom a client logs in.
 pub(super) enum Who<'a> {
@@ -164,6 +167,39 @@ impl Mongo {
             write(&path, &text, self.account)?;
         }
         Ok(Some(path))
+    }
+}
+
+/// Runs a command with a client and returns the answer. While members stop and elect another primary it is tried again,
+/// so that it may run twice.
+///
+/// # Errors
+/// When the server refuses; when nobody is primary for longer than an election takes.
+pub async fn run_through_elections(client: &Client, database: &str, command: Document) -> Result<Document> {
+    let begun = Instant::now();
+    loop {
+        match client.database(database).run_command(command.clone()).await {
+            Err(error) if is_of_an_election(&error) && begun.elapsed() < ELECTION => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            answer => {
+                let what = command.keys().next().cloned().unwrap_or_default();
+                return answer.map_err(Error::mongo(&what));
+            }
+        }
+    }
+}
+
+fn is_of_an_election(error: &mongodb::error::Error) -> bool {
+    match &*error.kind {
+        ErrorKind::Io(_) | ErrorKind::ServerSelection { .. } | ErrorKind::ConnectionPoolCleared { .. } => {
+            true
+        }
+        // Not primary, or shutting down.
+        ErrorKind::Command(refusal) => {
+            matches!(refusal.code, 91 | 189 | 10107 | 11600 | 11602 | 13435 | 13436)
+        }
+        _ => false,
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 
 pub use admin::MongoAdmin;
 pub use builder::MongoBuilder;
+pub use client::run_through_elections;
 
 use crate::account::Account;
 use crate::certificates::{Authority, Certificate, ClientOptions};
