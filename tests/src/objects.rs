@@ -297,7 +297,11 @@ impl Scene {
     pub async fn secret(&self, name: &str) -> Result<std::collections::BTreeMap<String, String>> {
         let secret: Secret = self.get(name).await?;
         let data = secret.data.unwrap_or_default();
-        data.into_iter().map(|(key, value)| Ok((key, String::from_utf8(value.0)?))).collect()
+        // One key holds DER, which is no text.
+        Ok(data
+            .into_iter()
+            .map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned()))
+            .collect())
     }
 
     /// Waits for an event with this reason about an object, and gives its note.

@@ -171,11 +171,18 @@ pub struct DatabaseSessionStatus {
     pub end_reason: Option<EndReason>,
 
     /// The Secret with the credentials, named after the session. Its keys follow the Service Binding
-    /// specification: `type`, `host`, `port`, `database`, `username`, `uri`, and `tls.crt`, `tls.key`,
-    /// `ca.crt` or `password`; on MongoDB also `tls.pem`, which holds certificate and key, and `database` only
-    /// where the session names one. `uri` can be used as it is, with these files. It is deleted when access ends.
+    /// specification: `type`, `provider`, `host`, `port`, `database`, `username`, `uri`, and `tls.crt`,
+    /// `tls.key`, `tls.pk8` (the key in DER, as Java reads it), `certificates` and `private-key` (the same
+    /// certificate and key), or `password`, which `uri` holds as well; `ca.crt`, which the server's certificate
+    /// is checked against, where the DatabaseAdmin names one. On PostgreSQL also `sslmode` and `sslrootcert`; on
+    /// MongoDB `tls.pem`, which holds certificate and key, and `database` only where the session names one. `uri`
+    /// can be used as it is, with these files. It is deleted when access ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
+
+    /// The same Secret where the Service Binding specification looks for it: a session is a Provisioned Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<SecretRef>,
 
     /// The answer to `spec.certificateRequest`: the certificate with its chain, in PEM, base64 encoded. It is
     /// replaced before it runs out.
@@ -201,6 +208,12 @@ pub struct Connection {
     /// The logical database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
+
+    /// The authorities that the server's certificate is checked against: certificates in PEM, base64 encoded.
+    /// Absent: those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "byte"))]
+    pub ca_bundle: Option<ByteString>,
 }
 
 /// Where a session stands.

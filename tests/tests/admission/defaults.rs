@@ -130,7 +130,9 @@ async fn a_session_prints_what_it_is_doing() -> Result<()> {
             host: "orders-db.shop.svc".to_owned(),
             port: 5432,
             database: Some("horizon".to_owned()),
+            ca_bundle: Some(ByteString(b"-----BEGIN CERTIFICATE-----".to_vec())),
         }),
+        binding: Some(SecretRef { name: "alice-orders".to_owned() }),
         ..DatabaseSessionStatus::default()
     };
     let patch = json!({"apiVersion": "rolecall.dev/v1alpha1", "kind": "DatabaseSession", "status": status});

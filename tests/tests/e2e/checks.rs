@@ -109,7 +109,7 @@ pub(crate) async fn nothing_secret_is_shown(world: &World) -> Result<()> {
     shown += &serde_json::to_string(&world.list::<Event>().await?)?;
     for secret in world.list::<Secret>().await? {
         for (key, value) in secret.data.unwrap_or_default() {
-            if key.ends_with(".crt") || !["tls.key", "password"].contains(&key.as_str()) {
+            if key.ends_with(".crt") || !["tls.key", "private-key", "password"].contains(&key.as_str()) {
                 continue;
             }
             let text = String::from_utf8_lossy(&value.0).into_owned();

@@ -22,11 +22,33 @@ async fn each_session_has_a_certificate_of_its_own_in_a_secret_with_the_service_
 
     let (one, two) = (world.secret("one").await?, world.secret("two").await?);
     let keys: Vec<&str> = one.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["ca.crt", "database", "host", "port", "tls.crt", "tls.key", "type", "uri", "username"]);
+    assert_eq!(
+        keys,
+        [
+            "ca.crt",
+            "certificates",
+            "database",
+            "host",
+            "port",
+            "private-key",
+            "provider",
+            "sslmode",
+            "sslrootcert",
+            "tls.crt",
+            "tls.key",
+            "tls.pk8",
+            "type",
+            "uri",
+            "username"
+        ]
+    );
     assert_eq!(
         (one["type"].as_str(), one["username"].as_str(), one["database"].as_str()),
         ("postgresql", ALICE, "app")
     );
+    assert_eq!((one["provider"].as_str(), one["sslmode"].as_str()), ("rolecall", "verify-full"));
+    assert_eq!((&one["certificates"], &one["private-key"]), (&one["tls.crt"], &one["tls.key"]));
+    assert!(one.contains_key(&one["sslrootcert"]), "it names the file of the authorities");
     assert_eq!((one["host"].as_str(), one["port"].clone()), ("localhost", world.pg.port().to_string()));
     let uri =
         format!("postgresql://alice%40example.com@localhost:{}/app?sslmode=verify-full", world.pg.port());
@@ -36,7 +58,10 @@ async fn each_session_has_a_certificate_of_its_own_in_a_secret_with_the_service_
 
     let facts = Facts::of(one["tls.crt"].as_bytes())?;
     assert_eq!((facts.common_name.as_str(), facts.client_only), (ALICE, true));
-    let expires = session.status.and_then(|status| status.expires_at).context("an end")?.0;
+    let status = session.status.context("a status")?;
+    let bound = status.binding.context("what a Provisioned Service has")?;
+    assert_eq!((bound.name.as_str(), status.credentials_secret_ref), ("one", Some(bound.clone())));
+    let expires = status.expires_at.context("an end")?.0;
     let difference = expires.duration_since(facts.not_after).abs();
     assert!(difference.as_secs() <= 1, "it ends with the session: {difference}");
 
@@ -104,6 +129,30 @@ async fn a_certificate_request_is_answered_in_the_status_and_its_key_stays_with_
 }
 
 #[tokio::test]
+async fn who_signed_the_server_certificate_is_told_to_those_who_read_no_secrets() -> Result<()> {
+    let world = World::start().await?;
+    // Somebody keeps certificate and key in one file, with a remark in front.
+    let authority = world.pg.client_authority();
+    let both =
+        format!("a remark\n{}{}{}", authority.key_pem(), world.pg.server_ca_pem(), authority.cert_pem());
+    let with_key = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "orders-ca"},
+                          "stringData": {"ca.crt": both}});
+    world.apply(with_key).await?;
+    let (request, _) = request("CN=anything")?;
+    world.session("by-request", json!({"certificateRequest": request})).await?;
+    let status = world.active("by-request").await?.status.context("a status")?;
+    let bundle = status.connection.and_then(|connection| connection.ca_bundle).context("a bundle")?;
+    let bundle = String::from_utf8(bundle.0)?;
+    let flat = |pem: &str| pem.lines().collect::<String>();
+    assert_eq!(flat(&bundle), flat(world.pg.server_ca_pem()) + &flat(authority.cert_pem()));
+
+    world.session("by-secret", json!({})).await?;
+    world.active("by-secret").await?;
+    assert_eq!(world.secret("by-secret").await?["ca.crt"], bundle, "the Secret holds the same");
+    world.login("by-secret").await.map(drop)
+}
+
+#[tokio::test]
 async fn an_answer_to_a_certificate_request_outlives_a_restart_though_something_is_wrong() -> Result<()> {
     let mut world = World::start().await?;
     let (request, _) = request("CN=anything")?;
@@ -147,6 +196,8 @@ async fn a_password_is_shared_by_the_sessions_of_an_account_and_stored_as_a_scra
     let (one, two) = (world.secret("one").await?, world.secret("two").await?);
     assert_eq!(one["password"], two["password"]);
     assert!(one["password"].len() >= 24 && !one.contains_key("tls.key"));
+    assert!(one["uri"].contains(&format!(":{}@", one["password"])), "the URI is enough to log in");
+    assert_eq!((one["sslmode"].as_str(), one["sslrootcert"].as_str()), ("verify-full", "ca.crt"));
     world.login("one").await?;
     world.login("two").await?;
     let query = format!("select rolpassword from pg_authid where rolname = '{ALICE}'");

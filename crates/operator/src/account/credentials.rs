@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::lifecycle::{Obstacle, plus};
 use crate::Shared;
+use crate::binding::Data;
 use crate::objects::is_conflict;
 use crate::servers::{Issuer, Server};
 
@@ -87,7 +88,7 @@ pub async fn hand_out(
     expires_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Handed, Obstacle> {
-    let mut data = server.binding.data(account, session.spec.database_name.as_deref());
+    let data = |password| server.binding.data(account, session.spec.database_name.as_deref(), password);
     match (&server.issuer, &session.spec.certificate_request) {
         (Issuer::X509 { ca, ttl }, request) => {
             let not_after = expires_at.into_iter().chain(plus(now, *ttl)).min().unwrap_or(Timestamp::MAX);
@@ -102,14 +103,14 @@ pub async fn hand_out(
             let (certificate, key) = issue(ca, account, now, not_after)
                 .map_err(|error| Obstacle::stalled(reasons::SECRET_INVALID, error.to_string()))?;
             let valid = Some((certificate.not_before, certificate.not_after));
-            data.extend(server.binding.identity(certificate.chain_pem, key.expose_secret()));
+            let mut data = data(None);
+            data.extend(server.binding.identity(&certificate.chain_pem, key.expose_secret()));
             let secret_uid = write(shared, session, server, account, data).await?;
             Ok(Handed { secret: Some(session.name_any()), secret_uid, certificate: None, valid })
         }
         (Issuer::Password, _) => {
             let Some(password) = password else { return Ok(Handed::default()) };
-            data.insert("password", password.expose_secret().to_owned());
-            let secret_uid = write(shared, session, server, account, data).await?;
+            let secret_uid = write(shared, session, server, account, data(Some(password))).await?;
             Ok(Handed { secret: Some(session.name_any()), secret_uid, ..Handed::default() })
         }
         (Issuer::None, _) => Ok(Handed::default()),
@@ -182,7 +183,7 @@ async fn write(
     session: &DatabaseSession,
     server: &Server,
     account: &AccountName,
-    data: BTreeMap<&'static str, String>,
+    data: Data,
 ) -> Result<Option<String>, Obstacle> {
     let namespace = namespace(session);
     let name = session.name_any();
@@ -200,9 +201,7 @@ async fn write(
             ..ObjectMeta::default()
         },
         type_: Some(server.binding.shape.secret_type.to_owned()),
-        data: Some(
-            data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.into_bytes()))).collect(),
-        ),
+        data: Some(data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value))).collect()),
         ..Secret::default()
     };
     match shared.objects.create_secret(&namespace, &secret).await {

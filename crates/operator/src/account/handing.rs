@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use jiff::Timestamp;
+use k8s_openapi::ByteString;
 use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
 use rolecall_api::reasons;
 use rolecall_api::{AccountPhase, Connection, DatabaseSession};
@@ -241,6 +242,7 @@ impl Round {
                 host: on.server.binding.host.clone(),
                 port: on.server.binding.port,
                 database: session.spec.database_name.clone(),
+                ca_bundle: on.server.binding.server_ca.clone().map(|ca| ByteString(ca.into_bytes())),
             }),
             ..Active::default()
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use rolecall_api::names::ACCOUNT_FINALIZER;
-use rolecall_api::{Condition, DatabaseSession, EndReason, SessionPhase, conditions, reasons};
+use rolecall_api::{Condition, DatabaseSession, EndReason, GoDuration, SessionPhase, conditions, reasons};
 use rolecall_engine::Class;
 use rolecall_resolve::{Blocked, Grant};
 
@@ -256,8 +256,8 @@ fn with_access(session: &DatabaseSession, grant: &Grant, now: Timestamp) -> Verd
         && asked > max
     {
         let message = format!(
-            "spec.ttl is longer than the maxSessionTtl of {}s that the user's roles allow; ask for less",
-            max.as_secs()
+            "spec.ttl is longer than the maxSessionTtl of {} that the user's roles allow; ask for less",
+            GoDuration::from(max)
         );
         return give_up(session, true, Obstacle::stalled(reasons::TTL_TOO_LONG, message), now);
     }

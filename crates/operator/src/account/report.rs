@@ -116,6 +116,7 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
             status.started_at = active.started_at.map(Time);
             status.expires_at = active.expires_at.map(Time);
             status.credentials_secret_ref = active.secret.clone().map(|name| SecretRef { name });
+            status.binding = status.credentials_secret_ref.clone();
             status.certificate =
                 active.certificate.clone().map(|pem| k8s_openapi::ByteString(pem.into_bytes()));
             status.connection = active.connection.clone();

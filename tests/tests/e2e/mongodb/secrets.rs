@@ -23,7 +23,22 @@ async fn the_secret_holds_a_uri_and_one_pem_that_clients_take_as_they_are() -> R
     let keys: Vec<&str> = secret.keys().map(String::as_str).collect();
     assert_eq!(
         keys,
-        ["ca.crt", "database", "host", "port", "tls.crt", "tls.key", "tls.pem", "type", "uri", "username"]
+        [
+            "ca.crt",
+            "certificates",
+            "database",
+            "host",
+            "port",
+            "private-key",
+            "provider",
+            "tls.crt",
+            "tls.key",
+            "tls.pem",
+            "tls.pk8",
+            "type",
+            "uri",
+            "username"
+        ]
     );
     let (app, port) = (&world.app, world.mongo().ports()[0]);
     assert_eq!((secret["type"].as_str(), &secret["database"]), ("mongodb", app));

@@ -66,7 +66,8 @@ fn binding(config: &Config) -> Binding {
         host,
         port,
         options: options.to_owned(),
-        server_ca: config.tls.ca_pem.clone(),
+        ssl_mode: None,
+        server_ca: config.tls.ca_pem.as_deref().map(binding::certificates),
     }
 }
 
@@ -81,9 +82,11 @@ mod tests {
         name: &str,
         database: Option<&str>,
     ) -> std::collections::BTreeMap<&'static str, String> {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
         let certificate = ClientCertificate { cert_pem: String::new(), key_pem: String::new().into() };
         let config = Config::new(Address::parse(uri).unwrap(), "admin", certificate);
-        binding(&config).data(&AccountName::new(name).unwrap(), database)
+        let data = binding(&config).data(&AccountName::new(name).unwrap(), database, None);
+        data.into_iter().map(|(key, value)| (key, text(value))).collect()
     }
 
     #[test]

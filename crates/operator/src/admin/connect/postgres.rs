@@ -51,7 +51,8 @@ pub(super) async fn prepare(
         host: config.host.clone(),
         port: config.port,
         options: format!("sslmode={sslmode}"),
-        server_ca,
+        ssl_mode: Some(sslmode),
+        server_ca: server_ca.as_deref().map(binding::certificates),
     };
     Ok(Prepared {
         engine: Box::new(|| Ok(Arc::new(Postgres::new(config)?))),
