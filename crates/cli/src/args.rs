@@ -29,9 +29,12 @@ pub struct Cli {
     pub command: Command,
 }
 
+// Paragraphs stand on one line each: they are wrapped at words to the terminal's width, and a line break of our own
+// would stand in the middle of a line.
+
 const EXIT_STATUS: &str = "\
-Exit status: 0 done; 1 error, with a message on standard error; 2 the answer is no, where that was
-asked for (explain --exit-code, convert --strict). connect ends with the status of the client program.";
+Exit status: 0 done; 1 error, with a message on standard error; 2 the answer is no, where that was asked for \
+(explain --exit-code, convert --strict). connect ends with the status of the client program.";
 
 /// Flags of every command.
 #[derive(Clone, Debug, Default, Args)]
@@ -45,9 +48,26 @@ pub struct Global {
     #[arg(long, global = true)]
     pub context: Option<String>,
 
-    /// The kubeconfig to use. Default: $KUBECONFIG, else ~/.kube/config, else in-cluster.
+    /// The cluster of the kubeconfig to use. Default: that of the context.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub cluster: Option<String>,
+
+    /// The kubeconfig to use. Default: $KUBECONFIG, which may list several files, else ~/.kube/config, else
+    /// in-cluster.
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+
+    /// Act as this user in the cluster: a name, or system:serviceaccount:NAMESPACE:NAME.
+    #[arg(long = "as", global = true, value_name = "USER")]
+    pub impersonate: Option<String>,
+
+    /// With --as: in this group; repeat it for several.
+    #[arg(long = "as-group", global = true, value_name = "GROUP", requires = "impersonate")]
+    pub impersonate_groups: Vec<String>,
+
+    /// With --as: with this uid.
+    #[arg(long = "as-uid", global = true, value_name = "UID", requires = "impersonate")]
+    pub impersonate_uid: Option<String>,
 
     /// How to print: table, json or yaml. Default: table; convert: yaml.
     #[arg(short, long, global = true, value_enum, hide_possible_values = true, value_name = "FORM")]
@@ -111,8 +131,8 @@ pub struct ExplainArgs {
     #[arg(short, long)]
     pub database: String,
 
-    /// The logical database. Left out: what holds for any that the user may reach.
-    #[arg(long, value_name = "NAME")]
+    /// The logical database. Left out: what holds for any that the user may reach. Also: --db-name.
+    #[arg(long, alias = "db-name", value_name = "NAME")]
     pub database_name: Option<String>,
 
     /// The database roles that a session would ask for. Default: all that are allowed.
@@ -147,20 +167,21 @@ pub struct ExplainArgs {
 
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
-  # What may alice do in the logical database horizon on orders, and why not more?
-  kubectl rolecall explain --user alice --database orders --database-name horizon
+  # What may alice do in horizon on orders, and why not more?
+  kubectl rolecall explain -u alice -d orders --database-name horizon
 
-  # How many objects would a session get each privilege on, and by which rule, role and label?
+  # On how many objects would she get each privilege, and by what?
   kubectl rolecall explain -u alice -d orders --database-name horizon --live
 
   # The same before anything is applied, with the permissions on some tables
-  kubectl rolecall explain -u alice -d orders --database-name horizon -f manifests/ --objects tables.csv
+  kubectl rolecall explain -u alice -d orders --database-name horizon \\
+    -f manifests/ --objects tables.csv
 
   # In a pipeline: status 2 where alice could not start a session
-  kubectl rolecall explain -u alice -d orders --exit-code -o json -f manifests/
+  kubectl rolecall explain -u alice -d orders --exit-code -f manifests/
 
--o json prints an object of apiVersion cli.rolecall.dev/v1 and kind Explanation, which
-docs/explain-json.md describes. Within v1 fields are added, never changed or removed.";
+-o json prints an object of apiVersion cli.rolecall.dev/v1 and kind Explanation, which docs/explain-json.md \
+describes. Within v1 fields are added, never changed or removed.";
 
 /// `ls`.
 #[derive(Clone, Debug, Default, Args)]
@@ -239,17 +260,19 @@ Examples:
   kubectl rolecall end alice-orders
 
   # End whatever bob has
-  kubectl rolecall end $(kubectl rolecall sessions --user bob -o json | jq -r '.items[].metadata.name')";
+  kubectl rolecall end $(kubectl rolecall sessions --user bob -o json |
+    jq -r '.items[].metadata.name')";
 
 /// `convert`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = CONVERT_EXAMPLES)]
 pub struct ConvertArgs {
-    /// Teleport's YAML or JSON: files, directories of them, or - for standard input. Repeat it for several.
+    /// Teleport's YAML or JSON, also as the objects of its Kubernetes operator: files, directories of them, or - for
+    /// standard input. Repeat it for several.
     #[arg(short, long = "filename", value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
 
-    /// End with status 2 where something could not be carried over.
+    /// End with status 2 where something could not be carried over, or where the cluster would refuse the result.
     #[arg(long)]
     pub strict: bool,
 }
@@ -257,13 +280,20 @@ pub struct ConvertArgs {
 const CONVERT_EXAMPLES: &str = "\
 Examples:
   # Everything that Teleport has about databases
-  tctl get db,roles,users,db_object_import_rule | kubectl rolecall convert -f - > rolecall.yaml
+  tctl get db,roles,users,db_object_import_rule |
+    kubectl rolecall convert -f - > rolecall.yaml
+
+  # The objects of Teleport's Kubernetes operator
+  kubectl get teleportrolesv7,teleportdatabasesv3,teleportusers -o yaml |
+    kubectl rolecall convert -f -
 
   # In a pipeline: status 2 where a line of the role has no equal
-  kubectl rolecall convert --strict -f role.yaml | kubectl apply -n shop -f -
+  kubectl rolecall convert --strict -f role.yaml > rolecall.yaml &&
+    kubectl apply -n shop -f rolecall.yaml
 
-What was not carried over, and why, is listed on standard error. A label expression that could not
-be carried over selects no database in allow and every database in deny, until it is written in CEL.";
+What was not carried over, and why, is listed on standard error, and so is what the cluster would refuse. A label \
+expression that could not be carried over selects no database in allow and every database in deny, until it is \
+written in CEL.";
 
 /// `connect`.
 #[derive(Clone, Debug, Default, Args)]
@@ -276,8 +306,8 @@ pub struct ConnectArgs {
     #[arg(short, long, env = "ROLECALL_USER", hide_env_values = true)]
     pub user: Option<String>,
 
-    /// The logical database. Without it mongosh starts in `test`; psql needs it.
-    #[arg(long, value_name = "NAME")]
+    /// The logical database. Without it mongosh starts in `test`; psql needs it. Also: --database-name.
+    #[arg(long, alias = "database-name", value_name = "NAME")]
     pub db_name: Option<String>,
 
     /// Only these of the allowed database roles. Default: all.
@@ -297,12 +327,13 @@ pub struct ConnectArgs {
     #[arg(long, value_name = "HOST:PORT")]
     pub address: Option<String>,
 
-    /// The authorities that the server's certificate is checked against, in PEM. Default: those that the DatabaseAdmin
-    /// names, else those of the system (psql 16 and later).
+    /// The authorities that the server's certificate is checked against, in PEM. Default: those that the session's
+    /// status tells, which are the DatabaseAdmin's, else those of the system (psql 16 and later).
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 
-    /// How long to wait for the session to start, as a duration such as 90s.
+    /// How long to wait for the session to start, as a duration such as 90s. Where waiting is of no use it is not waited
+    /// for.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     pub timeout: std::time::Duration,
 
@@ -328,13 +359,16 @@ Examples:
   kubectl rolecall connect orders --db-name horizon
 
   # One statement with one role, through a port-forward
-  kubectl rolecall connect orders --db-name horizon --db-roles reader --address 127.0.0.1:5432 -- -c 'select 1'
+  kubectl rolecall connect orders --db-name horizon --db-roles reader \\
+    --address 127.0.0.1:5432 -- -c 'select 1'
 
   # mongosh on a MongoDB, with one command
-  kubectl rolecall connect events --db-name horizon -- --quiet --eval 'db.orders.countDocuments()'
+  kubectl rolecall connect events --db-name horizon -- \\
+    --quiet --eval 'db.orders.countDocuments()'
 
-The key never leaves this machine: the session gets a certificate request. Key and certificate lie in
-a directory that only you can read, until the client program ends.";
+The key never leaves this machine: the session gets a certificate request. On Linux key and certificate lie in memory \
+and never in a file system; elsewhere in a directory that only you can read, until the client program ends. No right to \
+read Secrets is needed.";
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {
     rolecall_api::duration::parse(text).map_err(|error| error.to_string())

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::Exit;
 use crate::args::{EndArgs, Global};
-use crate::input::{Cluster, plain};
+use crate::input::{Cluster, get, name_of, plain};
 use crate::output::{self, Output};
 
 /// The command: deletes the sessions, all at once, and waits until the database showed the access gone, which is when
@@ -22,6 +22,7 @@ pub async fn run(global: &Global, args: &EndArgs) -> anyhow::Result<Exit> {
     let cluster = Cluster::connect(global).await?;
     let cluster = &cluster;
     let ends = args.sessions.iter().map(|name| async move {
+        let name = &name_of::<DatabaseSession>(name)?;
         let ended = end(cluster, name, args).await;
         if ended.is_ok() && global.output() == Output::Table {
             output::print(&format!("session {name} {}\n", if args.no_wait { "is ending" } else { "ended" }))?;
@@ -42,7 +43,7 @@ pub async fn run(global: &Global, args: &EndArgs) -> anyhow::Result<Exit> {
 async fn end(cluster: &Cluster, name: &str, args: &EndArgs) -> anyhow::Result<DatabaseSession> {
     let api = cluster.api::<DatabaseSession>();
     let ending = || format!("ending the session {name}");
-    let session = api.get(name).await.map_err(plain).with_context(ending)?;
+    let session: DatabaseSession = get(cluster, name).await?;
     let uid = session.uid().unwrap_or_default();
     // A session of the same name that somebody creates meanwhile is another one.
     let same = Preconditions { uid: session.uid(), resource_version: None };

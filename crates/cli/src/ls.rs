@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::Exit;
 use crate::args::{Global, LsArgs};
 use crate::explain::{API_VERSION, BlockedView, NamesView};
-use crate::input::{Cluster, Namespace, gather, own_user};
+use crate::input::{Cluster, Namespace, gather, own_user, user_of};
 use crate::output::{self, colour, render};
 use crate::table::{Cell, Style, Table};
 
@@ -60,7 +60,7 @@ pub struct Reached {
 pub async fn run(global: &Global, args: &LsArgs) -> anyhow::Result<Exit> {
     let namespace = gather(global, &args.source).await?;
     let user = match &args.user {
-        Some(user) => user.clone(),
+        Some(user) => user_of(user)?,
         None if args.source.files.is_empty() => {
             own_user(&Cluster::connect(global).await?, &namespace).await?
         }

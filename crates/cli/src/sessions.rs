@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use rolecall_api::{DatabaseSession, SessionPhase, conditions};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, SessionPhase, conditions};
 use serde::Serialize;
 
 use crate::Exit;
 use crate::args::{Global, SessionsArgs};
-use crate::input::Cluster;
+use crate::input::{Cluster, Namespace, name_of};
 use crate::output::{self, Output, colour, render};
 use crate::table::{Cell, Style, Table};
 
@@ -29,13 +29,23 @@ pub struct SessionList {
 ///
 /// An API server that does not answer.
 pub async fn run(global: &Global, args: &SessionsArgs) -> anyhow::Result<Exit> {
+    let mut args = args.clone();
+    args.user = args.user.as_deref().map(name_of::<DatabaseUser>).transpose()?;
+    args.database = args.database.as_deref().map(name_of::<DatabaseAdmin>).transpose()?;
+    let args = &args;
     let cluster = Cluster::connect(global).await?;
     let api = if args.all_namespaces { cluster.everywhere() } else { cluster.api() };
     let list = select(crate::input::list(api).await?, args);
     let colour = colour();
     let now = Timestamp::now();
     output::print(&render(&list, global.output(), || table(&list, args.all_namespaces, now, colour))?)?;
-    if list.items.is_empty() && global.output() == Output::Table {
+    if list.items.is_empty() {
+        if !args.all_namespaces {
+            tell_wrong_names(&cluster, args).await;
+        }
+        if global.output() != Output::Table {
+            return Ok(Exit::Done);
+        }
         match args.all_namespaces {
             true => output::say("No sessions found."),
             false => {
@@ -44,6 +54,32 @@ pub async fn run(global: &Global, args: &SessionsArgs) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Says so where nothing was found because the name is wrong. Whoever may not read these objects is told nothing.
+async fn tell_wrong_names(cluster: &Cluster, args: &SessionsArgs) {
+    let objects = Namespace {
+        name: Some(cluster.namespace_name().to_owned()),
+        users: crate::input::list(cluster.api()).await.unwrap_or_default(),
+        admins: crate::input::list(cluster.api()).await.unwrap_or_default(),
+        ..Namespace::default()
+    };
+    let user = args.user.as_ref().filter(|_| !objects.users.is_empty()).map(|name| {
+        objects
+            .users
+            .iter()
+            .any(|user| user.name_any() == *name)
+            .then_some(())
+            .ok_or_else(|| objects.no_user(name))
+    });
+    let admin = args
+        .database
+        .as_ref()
+        .filter(|_| !objects.admins.is_empty())
+        .map(|name| objects.admin(name).map(drop));
+    for error in [user, admin].into_iter().flatten().filter_map(Result::err) {
+        output::say(format_args!("note: {error}"));
+    }
 }
 
 /// The sessions asked for, by namespace and name.

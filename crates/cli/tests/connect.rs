@@ -11,6 +11,7 @@ use rolecall_testbed::Cluster;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::AsyncBufReadExt;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
@@ -73,8 +74,16 @@ impl Bench {
     fn connect_to(&self, database: &str, args: &[&str]) -> Command {
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-rolecall"));
+        // What the caller's own sessions with PostgreSQL need is not what is asked here.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("PG") {
+                command.env_remove(name);
+            }
+        }
         command
-            .args(["connect", database, "--user", "alice", "-n", self.namespace, "--kubeconfig"])
+            .env("ROLECALL_USER", "alice")
+            .env_remove("ROLECALL_CLUSTER_NAME")
+            .args(["connect", database, "-n", self.namespace, "--kubeconfig"])
             .arg(self.cluster.kubeconfig())
             .args(args)
             .env("PATH", format!("{}:{path}", self.bin.path().display()))
@@ -124,13 +133,14 @@ impl Bench {
         session
     }
 
+    /// What the program left in the folder for temporary files.
     fn leftovers(&self) -> Vec<PathBuf> {
         let files = self.bin.path().read_dir().expect("it is there").flatten().map(|entry| entry.path());
-        files
-            .filter(|path| {
-                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("rolecall-"))
-            })
-            .collect()
+        let ours = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default();
+            ["psql", "mongosh", "runs"].iter().any(|known| name == *known)
+        };
+        files.filter(|path| !ours(path)).collect()
     }
 }
 
@@ -139,7 +149,8 @@ fn active() -> Value {
         "phase": "Active",
         "username": "alice@example.com",
         "certificate": "Q0VSVElGSUNBVEU=",
-        "connection": {"host": "orders-db.example", "port": 5432, "database": "horizon"},
+        "connection": {"host": "orders-db.example", "port": 5432, "database": "horizon",
+                       "caBundle": "QVVUSE9SSVRJRVM="},
     })
 }
 
@@ -147,8 +158,8 @@ fn active() -> Value {
 async fn psql_runs_in_a_session_that_ends_with_it() {
     let bench = Bench::new(
         "connect",
-        "env | grep '^PG' | sed 's/=.*rolecall-[^/]*/=DIR/' | sort; cat \"$PGSSLCERT\" \"$PGSSLROOTCERT\"; echo; \
-         stat -c %a \"$PGSSLKEY\"; echo \"$@\"; exit 3",
+        "env | grep '^PG' | sed 's|=/proc/[0-9]*/fd/[0-9]*|=FILE|' | sort; cat \"$PGSSLCERT\" \"$PGSSLROOTCERT\"; echo; \
+         stat -L -c '%a %F' \"$PGSSLKEY\"; head -n 1 \"$PGSSLKEY\"; echo \"$@\"; exit 3",
     )
     .await;
     let args = [
@@ -172,9 +183,9 @@ async fn psql_runs_in_a_session_that_ends_with_it() {
     assert_eq!(output.status.code(), Some(3), "{told}");
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "PGDATABASE=horizon\nPGHOST=orders-db.example\nPGHOSTADDR=127.0.0.1\nPGPORT=15432\nPGSSLCERT=DIR/tls.crt\n\
-         PGSSLKEY=DIR/tls.key\nPGSSLMODE=verify-full\nPGSSLROOTCERT=DIR/ca.crt\nPGUSER=alice@example.com\n\
-         CERTIFICATEAUTHORITIES\n600\n-c select 1\n",
+        "PGDATABASE=horizon\nPGHOST=orders-db.example\nPGHOSTADDR=127.0.0.1\nPGPORT=15432\nPGSSLCERT=FILE\n\
+         PGSSLKEY=FILE\nPGSSLMODE=verify-full\nPGSSLROOTCERT=FILE\nPGUSER=alice@example.com\n\
+         CERTIFICATEAUTHORITIES\n600 regular file\n-----BEGIN PRIVATE KEY-----\n-c select 1\n",
         "{told}"
     );
     let spec = &session["spec"];
@@ -192,7 +203,8 @@ async fn psql_runs_in_a_session_that_ends_with_it() {
 
 #[tokio::test]
 async fn mongosh_runs_in_a_session_with_key_and_certificate_in_one_file() {
-    let script = "for a in \"$@\"; do echo \"$a\" | sed 's/.*rolecall-[^/]*/DIR/'; done; stat -c %a \"$3\" \"$5\"; \
+    let script = "for a in \"$@\"; do echo \"$a\" | sed 's|/proc/[0-9]*/fd/[0-9]*|FILE|'; done; \
+                  stat -L -c %a \"$3\" \"$5\"; \
                   sed -n '1p;2p' \"$3\"; cat \"$5\"; exit 3";
     let bench = Bench::with_program("mongosh", "mongosh", script).await;
     let child = bench.connect_to("events", &["--", "--eval", "1"]).spawn().expect("the program starts");
@@ -204,7 +216,7 @@ async fn mongosh_runs_in_a_session_with_key_and_certificate_in_one_file() {
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
         "mongodb://m0.example:27017,m1.example:27017/?tls=true&authMechanism=MONGODB-X509&authSource=%24external\
-         &replicaSet=rs0\n--tlsCertificateKeyFile\nDIR/tls.pem\n--tlsCAFile\nDIR/ca.crt\n--eval\n1\n600\n600\n\
+         &replicaSet=rs0\n--tlsCertificateKeyFile\nFILE\n--tlsCAFile\nFILE\n--eval\n1\n600\n600\n\
          CERTIFICATE\n-----BEGIN PRIVATE KEY-----\nAUTHORITIES",
         "{told}"
     );
@@ -289,8 +301,148 @@ async fn an_interruption_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn killing_it_leaves_no_key_in_any_file() {
+    let bench = Bench::new("killed", "touch \"$TMPDIR/runs\"; exec sleep 60").await;
+    let mut child = bench.connect(&[]).spawn().expect("the program starts");
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).expect("it runs");
+    bench.answer(active()).await;
+    let runs = bench.bin.path().join("runs");
+    let running = timeout(PATIENCE, async {
+        while !runs.exists() {
+            sleep(Duration::from_millis(50)).await
+        }
+    });
+    running.await.expect("psql starts in time");
+    // psql lives on until its own end.
+    let sleeping = children(pid);
+    kill_process(pid, Signal::KILL).expect("it is there");
+    timeout(PATIENCE, child.wait()).await.expect("it ends in time").expect("it ends");
+    for pid in sleeping {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    assert_eq!(bench.leftovers(), Vec::<PathBuf>::new());
+}
+
+/// The processes that a process started.
+fn children(pid: Pid) -> Vec<Pid> {
+    let of =
+        |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_pid())).expect("it runs");
+    let listed: String = tasks.flatten().map(of).collect();
+    listed.split_whitespace().filter_map(|pid| pid.parse().ok()).filter_map(Pid::from_raw).collect()
+}
+
+#[tokio::test]
+async fn what_it_waits_for_is_shown_and_not_waited_for_where_that_is_useless() {
+    let bench = Bench::new("waiting", "echo never").await;
+    let condition = |type_: &str, status: &str| {
+        json!({"type": type_, "status": status, "reason": "DatabaseUnreachable", "message": "no route to it",
+               "lastTransitionTime": "2024-01-01T00:00:00Z"})
+    };
+    let pending =
+        |conditions: Value| json!({"phase": "Pending", "observedGeneration": 1, "conditions": conditions});
+    let started = std::time::Instant::now();
+    let mut child = bench.connect(&["--timeout", "10m"]).spawn().expect("the program starts");
+    let mut told = tokio::io::BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let mut line = async || {
+        let line = timeout(PATIENCE, told.next_line()).await.expect("it is told in time");
+        line.expect("it is text").unwrap_or_default()
+    };
+    let first = line().await;
+    assert!(first.starts_with("waiting for the session alice-orders-"), "{first}");
+    assert!(first.contains(": no operator has looked at it yet"), "{first}");
+    bench.answer(pending(json!([condition("Ready", "False"), condition("Reconciling", "True")]))).await;
+    let second = line().await;
+    assert!(second.ends_with(": DatabaseUnreachable: no route to it"), "{second}");
+    bench.answer(pending(json!([condition("Ready", "False"), condition("Stalled", "True")]))).await;
+    let last = line().await;
+    assert!(last.starts_with("error: the session alice-orders-"), "{last}");
+    assert!(last.ends_with(" does not start: DatabaseUnreachable: no route to it"), "{last}");
+    let status = timeout(PATIENCE, child.wait()).await.expect("it ends in time").expect("it ends");
+    assert_eq!(status.code(), Some(1));
+    assert!(started.elapsed() < Duration::from_secs(300));
+    assert_eq!(bench.sessions().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn the_right_to_read_secrets_is_not_needed() {
+    let bench = Bench::new("people", "cat \"$PGSSLROOTCERT\"").await;
+    let rights = "
+{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: people, namespace: people},
+ rules: [{apiGroups: [rolecall.dev], resources: [databaseadmins, databaseusers, provisioningroles, dbobjectimportrules],
+          verbs: [get, list]},
+         {apiGroups: [rolecall.dev], resources: [databasesessions], verbs: [get, list, create, delete]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: people, namespace: people},
+ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: people},
+ subjects: [{kind: Group, name: people, apiGroup: rbac.authorization.k8s.io}]}";
+    bench.cluster.apply(rights).await.expect("the rights are given");
+    // As another one, and as kubectl names objects.
+    let args = ["--as", "somebody", "--as-group", "people"];
+    let person =
+        |args: &[&str]| bench.connect_to("dba/orders", &[&["--database-name", "horizon"], args].concat());
+    let nobody = person(&args[..2]).output().await.expect("the program starts");
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("\"somebody\" cannot get"), "{nobody:?}");
+    let child = person(&args).spawn().expect("the program starts");
+    bench.answer(active()).await;
+    let output =
+        timeout(PATIENCE, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "AUTHORITIES",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(bench.sessions().await, Vec::<Value>::new());
+
+    // Without authorities the server would not be checked against those that it should be.
+    let child = person(&args).spawn().expect("the program starts");
+    let mut untold = active();
+    untold["connection"]["caBundle"] = Value::Null;
+    bench.answer(untold).await;
+    let output =
+        timeout(PATIENCE, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        told.contains("name a file with the authorities with --ca-file") && output.stdout.is_empty(),
+        "{told}"
+    );
+    assert_eq!(bench.sessions().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
 async fn what_cannot_work_creates_nothing() {
     let bench = Bench::new("refused", "echo never").await;
+    for (args, expected) in [
+        (
+            &["--address", "localhost"][..],
+            "error: reading --address: \"localhost\" has no port; write HOST:PORT",
+        ),
+        (&["--address", "localhost:pg"], "error: reading --address: "),
+        (
+            &["--address", "no-such-host.invalid:5432"],
+            "error: reading --address: finding no-such-host.invalid",
+        ),
+        (
+            &["--user", "bob"],
+            "error: there is no DatabaseUser \"bob\" in namespace refused; there are alice\n",
+        ),
+    ] {
+        let refused = bench.connect_to("orders", &[&["--db-name", "horizon"], args].concat());
+        let refused = { refused }.output().await.expect("the program starts");
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(told.starts_with(expected), "{told}");
+    }
+    for (database, expected) in [
+        (
+            "order",
+            "error: there is no DatabaseAdmin \"order\" in namespace refused; there are events, orders\n",
+        ),
+        ("dbu/alice", "error: \"dbu/alice\" names a DatabaseUser, and a DatabaseAdmin is asked for here\n"),
+    ] {
+        let refused = bench.connect_to(database, &[]).output().await.expect("the program starts");
+        assert_eq!(String::from_utf8_lossy(&refused.stderr), expected);
+    }
     let missing =
         bench.connect(&["--ca-file", "/nowhere/ca.crt"]).output().await.expect("the program starts");
     assert!(

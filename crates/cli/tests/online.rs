@@ -179,7 +179,7 @@ async fn sessions_are_listed_and_ended() {
     assert_eq!(
         text(&ended.stderr),
         "error: the session stuck is not ended after 2s (Pending: Waiting for the operator); its ending goes on\n\
-         error: ending the session gone: databasesessions.rolecall.dev \"gone\" not found\n"
+         error: there is no DatabaseSession \"gone\" in namespace live; there are one, over, stuck\n"
     );
     let unstick = r#"{"metadata": {"finalizers": null}}"#;
     let args = ["patch", "dbs", "stuck", "-n", "live", "--type=merge", "-p", unstick];
@@ -243,4 +243,82 @@ async fn what_is_converted_is_admitted_and_read_as_it_was_written() {
 async fn a_cluster_without_our_kinds_is_told_what_to_install() {
     let (_, before) = cluster().await;
     assert!(before.contains("install them: rolecall-operator crds | kubectl apply -f -"), "{before}");
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_not_there_is_named() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let path = directory.path().join("config");
+    // A port that nobody listens on, as it was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|free| free.local_addr())
+        .expect("one is free")
+        .port();
+    let kubeconfig = format!(
+        "{{apiVersion: v1, kind: Config, current-context: a, contexts: [{{name: a, context: {{cluster: a, user: a}}}}], \
+          clusters: [{{name: a, cluster: {{server: 'https://127.0.0.1:{port}'}}}}], users: [{{name: a, user: {{}}}}]}}"
+    );
+    std::fs::write(&path, kubeconfig).expect("it is written");
+    for args in [&["ls", "--user", "a"][..], &["sessions"], &["end", "a"], &["connect", "a", "--user", "a"]] {
+        let output = run(&path, args).await;
+        assert_eq!(output.status.code(), Some(1));
+        let told = text(&output.stderr);
+        assert!(
+            told.contains(&format!("the API server at https://127.0.0.1:{port} does not answer: ")),
+            "{told}"
+        );
+        assert!(told.contains("Connection refused"), "{told}");
+    }
+    let output = run(&path, &["sessions", "--context", "b"]).await;
+    assert!(text(&output.stderr).contains("there is no context \"b\" in the kubeconfig"), "{output:?}");
+}
+
+#[tokio::test]
+async fn a_list_of_kubeconfigs_may_name_files_that_are_not_there() {
+    let (cluster, _) = cluster().await;
+    let list = std::env::join_paths([
+        Path::new("/nowhere/config"),
+        &cluster.kubeconfig(),
+        Path::new("/nowhere/more"),
+    ]);
+    let output = Command::new(env!("CARGO_BIN_EXE_kubectl-rolecall"))
+        .args(["sessions", "--user", "dbu/nobody", "-n", "default"])
+        .env("KUBECONFIG", list.expect("no colon in them"))
+        .output()
+        .await
+        .expect("the program starts");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stderr), "No sessions found in namespace default.\n");
+}
+
+#[tokio::test]
+async fn sessions_are_named_as_kubectl_names_them_and_wrong_names_are_told_with_the_right_ones() {
+    let (cluster, _) = cluster().await;
+    namespace(cluster, "names").await;
+    let session = "{apiVersion: rolecall.dev/v1alpha1, kind: DatabaseSession, metadata: {name: one, namespace: names}, \
+                   spec: {user: alice, database: orders, databaseName: horizon}}";
+    cluster.apply(session).await.expect("it is made");
+    let told = async |args: &[&str]| {
+        let output = run(&cluster.kubeconfig(), &[args, &["-n", "names"]].concat()).await;
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    let end = async |name: &str| told(&["end", name]).await;
+    let missing = "error: there is no DatabaseSession \"on\" in namespace names; there are one\n";
+    assert_eq!(end("on").await, missing);
+    assert_eq!(end("dbs/on").await, missing);
+    assert_eq!(
+        end("dba/one").await,
+        "error: \"dba/one\" names a DatabaseAdmin, and a DatabaseSession is asked for here\n"
+    );
+    let found = told(&["sessions", "--user", "databaseuser/alice", "--database", "dba/orders"]).await;
+    assert!(found.contains("one "), "{found}");
+    let wrong = told(&["sessions", "--user", "alic"]).await;
+    assert!(
+        wrong.starts_with("note: there is no DatabaseUser \"alic\" in namespace names; there are alice"),
+        "{wrong}"
+    );
+    let ended = told(&["end", "databasesession.rolecall.dev/one"]).await;
+    assert_eq!(ended, "session one ended\n");
+    let explained = told(&["explain", "-u", "dbu/alice", "-d", "dba/orders", "--db-name", "horizon"]).await;
+    assert!(explained.contains("horizon"), "{explained}");
 }

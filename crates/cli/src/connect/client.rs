@@ -49,7 +49,7 @@ pub(super) async fn run(
     name: &str,
     mut command: Command,
     arguments: &[OsString],
-    identity: &Identity,
+    identity: &mut Identity,
     session: &Session,
     signals: &mut Signals,
 ) -> anyhow::Result<Exit> {

@@ -1,6 +1,8 @@
 //! A session with a certificate, and a client program in it: psql or mongosh.
 
+mod address;
 mod client;
+mod files;
 mod identity;
 pub(crate) mod mongosh;
 mod psql;
@@ -8,7 +10,6 @@ mod session;
 mod signals;
 
 use anyhow::{Context, bail};
-use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Protocol};
 
@@ -16,10 +17,10 @@ pub use psql::{Target, environment};
 
 use crate::Exit;
 use crate::args::{ConnectArgs, Global};
-use crate::input::{Cluster, Namespace, list, own_user, plain};
+use crate::input::{Cluster, Namespace, get, list, name_of, own_user, user_of};
 use crate::output;
 use identity::Identity;
-use session::Session;
+use session::{Access, Session};
 use signals::Signals;
 
 /// Status of what the caller interrupted.
@@ -32,31 +33,42 @@ const INTERRUPTED: u8 = 130;
 /// A database that issues no certificates, a client program that is not there, a session that does not start.
 pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     let cluster = Cluster::connect(global).await?;
-    let admin = cluster.api::<DatabaseAdmin>().get(&args.database).await.map_err(plain);
-    let admin = admin.with_context(|| format!("reading the DatabaseAdmin {:?}", args.database))?;
+    let admin: DatabaseAdmin = get(&cluster, &name_of::<DatabaseAdmin>(&args.database)?).await?;
     let shell = check(&admin, &args)?;
     let program = shell.program().find()?;
+    let elsewhere = match shell {
+        Shell::Psql => address::elsewhere(&admin, args.address.as_deref()).await?,
+        Shell::Mongosh => None,
+    };
+    let authorities = args
+        .ca_file
+        .as_ref()
+        .map(|path| std::fs::read(path).with_context(|| format!("reading {}", path.display())));
+    let authorities = authorities.transpose()?;
     let user = user(&cluster, &args).await?;
-    let identity = Identity::new(authorities(&cluster, &admin, &args).await?.as_deref())?;
+    let mut identity = Identity::new()?;
     // Before there is a session, so that no signal leaves it behind.
     let mut signals = Signals::new()?;
-    let session = Session::create(cluster.api(), &user, &args, &identity).await?;
+    let session = Session::create(cluster.api(), &user, &admin.name_any(), &args, &identity).await?;
     let started = tokio::select! {
-        started = session.start(&identity, args.timeout) => started.map(Some),
+        started = session.start(&mut identity, args.timeout) => started.map(Some),
         () = signals.any() => Ok(None),
     };
     let ran = match started {
         Ok(Some(access)) => {
-            let command = match shell {
-                Shell::Psql => Target::new(&admin, &access, args.address.as_deref())
-                    .await
-                    .map(|target| psql::command(&program, &target, &identity)),
-                Shell::Mongosh => mongosh::command(&program, &admin, args.db_name.as_deref(), &identity),
-            };
+            let command =
+                put_authorities(&mut identity, authorities, &admin, &access).and_then(|()| match shell {
+                    Shell::Psql => {
+                        let target = Target::new(&admin, &access, elsewhere);
+                        Ok(psql::command(&program, &target, &identity))
+                    }
+                    Shell::Mongosh => mongosh::command(&program, &admin, args.db_name.as_deref(), &identity),
+                });
             match command {
                 Ok(command) => {
                     let name = shell.program().name;
-                    client::run(name, command, &args.client_args, &identity, &session, &mut signals).await
+                    let arguments = &args.client_args;
+                    client::run(name, command, arguments, &mut identity, &session, &mut signals).await
                 }
                 Err(error) => Err(error),
             }
@@ -118,31 +130,26 @@ async fn user(cluster: &Cluster, args: &ConnectArgs) -> anyhow::Result<String> {
         ..Namespace::default()
     };
     match &args.user {
-        Some(user) => Ok(users.user(user)?.name_any()),
+        Some(user) => Ok(users.user(&user_of(user)?)?.name_any()),
         None => own_user(cluster, &users).await,
     }
 }
 
-/// The authorities that the server's certificate is checked against, in PEM; `None`: those of the system.
-async fn authorities(
-    cluster: &Cluster,
+/// Puts the authorities into place that the server's certificate is checked against: those of a file, else those that
+/// the session tells; where neither does, those of the system count.
+fn put_authorities(
+    identity: &mut Identity,
+    of_file: Option<Vec<u8>>,
     admin: &DatabaseAdmin,
-    args: &ConnectArgs,
-) -> anyhow::Result<Option<Vec<u8>>> {
-    if let Some(path) = &args.ca_file {
-        return std::fs::read(path).map(Some).with_context(|| format!("reading {}", path.display()));
+    access: &Access,
+) -> anyhow::Result<()> {
+    let told = access.connection.ca_bundle.as_ref().map(|bundle| bundle.0.as_slice());
+    match of_file.as_deref().or(told) {
+        Some(authorities) => identity.put_authorities(authorities),
+        // The system's authorities did not sign what authorities of one's own were named for.
+        None if admin.spec.tls.ca_secret_ref.is_some() => bail!(
+            "the session does not tell who signed the server's certificate; name a file with the authorities with --ca-file"
+        ),
+        None => Ok(()),
     }
-    let Some(reference) = &admin.spec.tls.ca_secret_ref else { return Ok(None) };
-    let reading = || {
-        format!(
-            "reading the server's certificate authorities from the Secret {:?}; name a file with them with --ca-file",
-            reference.name
-        )
-    };
-    let secret = cluster.api::<Secret>().get(&reference.name).await.map_err(plain).with_context(reading)?;
-    let value = secret.data.unwrap_or_default().remove(&reference.key);
-    value
-        .map(|value| Some(value.0))
-        .with_context(|| format!("it has no key {:?}", reference.key))
-        .with_context(reading)
 }

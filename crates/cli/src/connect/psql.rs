@@ -1,10 +1,9 @@
 //! psql, PostgreSQL's shell.
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
 use rolecall_api::{DatabaseAdmin, TlsMode};
 use tokio::process::Command;
 
@@ -19,8 +18,24 @@ pub(super) const PSQL: Program = Program {
 };
 
 /// Variables that would change what psql connects to, or how.
-const FOREIGN: [&str; 6] =
-    ["PGSERVICE", "PGPASSWORD", "PGPASSFILE", "PGREQUIRESSL", "PGSSLCRL", "PGSSLCRLDIR"];
+const FOREIGN: [&str; 16] = [
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGPASSWORD",
+    "PGPASSFILE",
+    "PGREQUIRESSL",
+    "PGREQUIREPEER",
+    "PGREQUIREAUTH",
+    "PGCHANNELBINDING",
+    "PGGSSENCMODE",
+    "PGSSLCERTMODE",
+    "PGSSLCRL",
+    "PGSSLCRLDIR",
+    "PGSSLSNI",
+    "PGTARGETSESSIONATTRS",
+    "PGLOADBALANCEHOSTS",
+    "PGHOSTADDR",
+];
 
 /// Where psql connects, and whom it trusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,28 +56,16 @@ pub struct Target {
 
 impl Target {
     /// The server of a session, at its own address or at another one.
-    pub(super) async fn new(
-        admin: &DatabaseAdmin,
-        access: &Access,
-        address: Option<&str>,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn new(admin: &DatabaseAdmin, access: &Access, elsewhere: Option<SocketAddr>) -> Self {
         let connection = &access.connection;
-        let server_name = admin.spec.tls.server_name.clone().unwrap_or_else(|| connection.host.clone());
-        let elsewhere = match address {
-            Some(address) => Some(resolve(address).await.context("reading --address; write HOST:PORT")?),
-            None if server_name != connection.host => {
-                Some(resolve(&join(&connection.host, connection.port)).await?)
-            }
-            None => None,
-        };
-        Ok(Self {
-            server_name,
-            address: elsewhere.map(|(address, _)| address),
-            port: elsewhere.map_or(connection.port, |(_, port)| port),
+        Self {
+            server_name: admin.spec.tls.server_name.clone().unwrap_or_else(|| connection.host.clone()),
+            address: elsewhere.map(|address| address.ip()),
+            port: elsewhere.map_or(connection.port, |address| address.port()),
             database: connection.database.clone().unwrap_or_default(),
             username: access.username.clone(),
             verify_name: admin.spec.tls.mode == TlsMode::VerifyFull,
-        })
+        }
     }
 }
 
@@ -94,22 +97,12 @@ pub fn environment(
 /// The program with what it needs to connect.
 pub(super) fn command(program: &Path, target: &Target, identity: &Identity) -> Command {
     let mut command = Command::new(program);
-    for variable in FOREIGN.iter().chain(&["PGHOSTADDR"]) {
+    for variable in FOREIGN {
         command.env_remove(variable);
     }
     let authorities = identity.authorities().map(OsString::from);
     command.envs(environment(target, identity.certificate().into(), identity.key().into(), authorities));
     command
-}
-
-async fn resolve(address: &str) -> anyhow::Result<(IpAddr, u16)> {
-    let mut found = tokio::net::lookup_host(address).await.with_context(|| format!("finding {address}"))?;
-    let found = found.next().ok_or_else(|| anyhow!("{address} has no address"))?;
-    Ok((found.ip(), found.port()))
-}
-
-fn join(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 #[cfg(test)]

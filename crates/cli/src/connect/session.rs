@@ -2,16 +2,28 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
-use kube::runtime::wait::await_condition;
 use kube::{Api, ResourceExt};
-use rolecall_api::{Connection, DatabaseSession, DatabaseSessionSpec, GoDuration, SessionPhase, conditions};
-use tokio::time::timeout;
+use rolecall_api::{
+    Condition, Connection, DatabaseSession, DatabaseSessionSpec, GoDuration, SessionPhase, conditions,
+};
+use tokio::time::{Instant, sleep};
 
 use super::identity::Identity;
 use crate::args::ConnectArgs;
 use crate::input::plain;
+use crate::output;
+
+/// How often a session that starts is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What is in the way for less than this is not shown.
+const SHOWN_AFTER: Duration = Duration::from_secs(1);
+
+/// What is said of a session that no operator has looked at.
+const UNSEEN: &str =
+    "no operator has looked at it yet (is rolecall-operator running, and does it watch this namespace?)";
 
 /// Longest name that leaves room for what the API server adds.
 const MAX_PREFIX: usize = 200;
@@ -37,16 +49,17 @@ impl Session {
     pub(super) async fn create(
         api: Api<DatabaseSession>,
         user: &str,
+        database: &str,
         args: &ConnectArgs,
         identity: &Identity,
     ) -> anyhow::Result<Self> {
-        let mut prefix = format!("{user}-{}-", args.database);
+        let mut prefix = format!("{user}-{database}-");
         if prefix.len() > MAX_PREFIX {
             prefix = "connect-".to_owned();
         }
         let spec = DatabaseSessionSpec {
             user: user.to_owned(),
-            database: args.database.clone(),
+            database: database.to_owned(),
             database_name: args.db_name.clone(),
             db_roles: args.db_roles.clone(),
             ttl: Some(args.ttl.into()),
@@ -69,25 +82,45 @@ impl Session {
         &self.name
     }
 
-    /// Waits until the session is Active, and puts its certificate into place.
-    pub(super) async fn start(&self, identity: &Identity, patience: Duration) -> anyhow::Result<Access> {
-        let starting = || format!("starting the session {}", self.name);
-        let settled = |session: Option<&DatabaseSession>| session.is_none_or(is_settled);
-        let waited = timeout(patience, await_condition(self.api.clone(), &self.name, settled)).await;
-        let session = match waited {
-            Ok(session) => session.with_context(starting)?.ok_or_else(|| anyhow!("somebody deleted it")),
-            // What is in the way stands in the session.
-            Err(_) => self.api.get(&self.name).await.map_err(plain),
+    /// Waits until the session is Active, and puts its certificate into place. What it waits for is shown meanwhile.
+    pub(super) async fn start(&self, identity: &mut Identity, patience: Duration) -> anyhow::Result<Access> {
+        let deadline = Instant::now() + patience;
+        let mut shown = String::new();
+        let mut since = Instant::now();
+        let status = loop {
+            // By reading it and not by a watch, which takes more rights.
+            match self.api.get_opt(&self.name).await {
+                Ok(None) => bail!("the session {} does not start: somebody deleted it", self.name),
+                Ok(Some(session)) => match standing(&session) {
+                    Standing::Started => break session.status.unwrap_or_default(),
+                    Standing::Hopeless(why) => bail!("the session {} does not start: {why}", self.name),
+                    Standing::Waiting(why) => {
+                        if Instant::now() >= deadline {
+                            let patience = GoDuration::from(patience);
+                            bail!("the session {} does not start within {patience}: {why}", self.name);
+                        }
+                        // What is over in a moment is not worth a line.
+                        if why != shown && since.elapsed() >= SHOWN_AFTER {
+                            output::say(format_args!("waiting for the session {}: {why}", self.name));
+                            shown = why;
+                        }
+                    }
+                },
+                // One that is no answer may be followed by one.
+                Err(error) if may_pass(&error) && Instant::now() < deadline => {
+                    let why = format!("{:#}", plain(error));
+                    if why != shown {
+                        output::say(format_args!("waiting for the session {}: {why}", self.name));
+                        shown = why;
+                        since = Instant::now();
+                    }
+                }
+                Err(error) => {
+                    return Err(plain(error)).with_context(|| format!("starting the session {}", self.name));
+                }
+            }
+            sleep(LOOK).await;
         };
-        let session = session.with_context(starting)?;
-        let status = session.status.unwrap_or_default();
-        if status.phase != Some(SessionPhase::Active) {
-            let why = conditions::find(&status.conditions, conditions::READY);
-            let why = why.map_or("nothing is said about it".to_owned(), |ready| {
-                format!("{}: {}", ready.reason, ready.message)
-            });
-            bail!("the session {} does not start: {why}", self.name);
-        }
         let certificate = status.certificate.context("the session is Active and has no certificate")?;
         identity.put_certificate(&certificate.0)?;
         let connection =
@@ -96,7 +129,7 @@ impl Session {
     }
 
     /// Takes over a renewed certificate. Answers what ended the session, where something did.
-    pub(super) async fn look(&self, identity: &Identity) -> anyhow::Result<Option<String>> {
+    pub(super) async fn look(&self, identity: &mut Identity) -> anyhow::Result<Option<String>> {
         let Some(session) = self.api.get_opt(&self.name).await.map_err(plain)? else {
             return Ok(Some("it was deleted".to_owned()));
         };
@@ -125,12 +158,88 @@ impl Session {
     }
 }
 
-/// Whether waiting on is of no use: it has what it is to have, or never will.
-fn is_settled(session: &DatabaseSession) -> bool {
-    let Some(status) = &session.status else { return false };
+/// How far a session is on its way to its start.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    /// It has what it is to have.
+    Started,
+    /// It waits, for this.
+    Waiting(String),
+    /// It never will, or not before somebody does something about it: for this.
+    Hopeless(String),
+}
+
+fn standing(session: &DatabaseSession) -> Standing {
+    let Some(status) = &session.status else { return Standing::Waiting(UNSEEN.to_owned()) };
+    let told = |condition: &Condition| format!("{}: {}", condition.reason, condition.message);
+    let ready = conditions::find(&status.conditions, conditions::READY);
+    let why = match ready {
+        // As the API server makes it.
+        Some(ready) if status.observed_generation.is_none() && ready.status == conditions::UNKNOWN => {
+            UNSEEN.to_owned()
+        }
+        Some(ready) => told(ready),
+        None => "nothing is said about it".to_owned(),
+    };
     match status.phase {
-        Some(SessionPhase::Active) => status.certificate.is_some(),
-        Some(SessionPhase::Ending | SessionPhase::Ended | SessionPhase::Rejected) => true,
-        _ => false,
+        Some(SessionPhase::Active) if status.certificate.is_some() => return Standing::Started,
+        Some(SessionPhase::Ending | SessionPhase::Ended | SessionPhase::Rejected) => {
+            return Standing::Hopeless(why);
+        }
+        _ => {}
+    }
+    let stalled = conditions::find(&status.conditions, conditions::STALLED);
+    match stalled.filter(|stalled| stalled.status == conditions::TRUE) {
+        Some(stalled) => Standing::Hopeless(ready.map_or_else(|| told(stalled), told)),
+        None => Standing::Waiting(why),
+    }
+}
+
+/// Whether the next try may have more luck.
+fn may_pass(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn at(status: Value) -> Standing {
+        let spec = json!({"user": "alice", "database": "orders"});
+        let session = json!({"apiVersion": "rolecall.dev/v1alpha1", "kind": "DatabaseSession", "metadata": {},
+                             "spec": spec, "status": status});
+        standing(&serde_json::from_value(session).expect("it is a session"))
+    }
+
+    fn condition(type_: &str, status: &str, reason: &str) -> Value {
+        json!({"type": type_, "status": status, "reason": reason, "message": "m",
+               "lastTransitionTime": "2024-01-01T00:00:00Z"})
+    }
+
+    #[test]
+    fn it_is_waited_for_as_long_as_that_is_of_use() {
+        let fresh = json!({"phase": "Pending", "conditions": [condition("Ready", "Unknown", "Pending")]});
+        assert_eq!(at(fresh), Standing::Waiting(UNSEEN.to_owned()));
+        let ready = condition("Ready", "False", "DatabaseUnreachable");
+        let with = |more: Value, phase: &str| {
+            at(json!({"phase": phase, "observedGeneration": 1, "conditions": [ready, more]}))
+        };
+        let why = "DatabaseUnreachable: m".to_owned();
+        let reconciling = condition("Reconciling", "True", "DatabaseUnreachable");
+        let stalled = condition("Stalled", "True", "DatabaseUnreachable");
+        assert_eq!(with(reconciling.clone(), "Pending"), Standing::Waiting(why.clone()));
+        assert_eq!(with(condition("Stalled", "False", "X"), "Pending"), Standing::Waiting(why.clone()));
+        assert_eq!(with(stalled, "Pending"), Standing::Hopeless(why.clone()));
+        for phase in ["Ending", "Ended", "Rejected"] {
+            assert_eq!(with(reconciling.clone(), phase), Standing::Hopeless(why.clone()), "{phase}");
+        }
+        // The certificate comes with the phase, or right after it.
+        assert_eq!(with(reconciling, "Active"), Standing::Waiting(why));
+        assert_eq!(at(json!({"phase": "Active", "certificate": "QQ=="})), Standing::Started);
     }
 }

@@ -10,9 +10,11 @@ pub use decide::{Objects, Question, answer};
 pub use show::table;
 pub use view::*;
 
+use rolecall_api::DatabaseAdmin;
+
 use crate::Exit;
 use crate::args::{ExplainArgs, Global};
-use crate::input::{Cluster, gather, read_objects};
+use crate::input::{Cluster, gather, name_of, read_objects, user_of};
 use crate::output::{self, colour, render};
 
 /// The command.
@@ -21,19 +23,20 @@ use crate::output::{self, colour, render};
 ///
 /// Input that cannot be read, a user or database that does not exist.
 pub async fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
+    let (user, database) = (user_of(&args.user)?, name_of::<DatabaseAdmin>(&args.database)?);
     let namespace = gather(global, &args.source).await?;
     let objects = match (&args.objects, &args.database_name) {
         (Some(file), _) => Some(Objects::of_file(read_objects(file)?)),
         (None, Some(name)) if args.live => {
             let cluster = Cluster::connect(global).await?;
-            let admin = namespace.admin(&args.database)?;
+            let admin = namespace.admin(&database)?;
             Some(live::read(&cluster, admin, name, args.address.as_deref()).await?)
         }
         _ => None,
     };
     let question = Question {
-        user: &args.user,
-        database: &args.database,
+        user: &user,
+        database: &database,
         database_name: args.database_name.as_deref(),
         requested: &args.db_roles,
         objects,

@@ -2,14 +2,17 @@
 
 use std::fmt::Debug;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{ListParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, Resource};
+use kube::client::ClientBuilder;
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tower::BoxError;
+use tower::util::MapErrLayer;
 
-use super::Namespace;
+use super::namespace::listed;
+use super::{Namespace, kubeconfig};
 use crate::args::Global;
 
 /// Objects per request of a list.
@@ -29,10 +32,13 @@ impl Cluster {
     ///
     /// A kubeconfig that cannot be read, or that lacks the context.
     pub async fn connect(global: &Global) -> anyhow::Result<Self> {
-        let config = config(global).await?;
+        let config = kubeconfig::config(global).await?;
         let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).context("preparing the connection to the API server")?;
-        Ok(Self { client, namespace })
+        let url = config.cluster_url.to_string();
+        let builder =
+            ClientBuilder::try_from(config).context("preparing the connection to the API server")?;
+        let unreachable = MapErrLayer::new(move |error: BoxError| name_address(&url, error));
+        Ok(Self { client: builder.with_layer(&unreachable).build(), namespace })
     }
 
     /// The namespace to work in.
@@ -95,12 +101,39 @@ impl Cluster {
 ///
 /// There is none.
 pub async fn own_user(cluster: &Cluster, namespace: &Namespace) -> anyhow::Result<String> {
-    use kube::ResourceExt;
     let me = cluster.whoami().await?;
     match namespace.user(&me) {
         Ok(user) => Ok(user.name_any()),
         Err(error) => bail!("you are {me:?} in the cluster: {error}; name the user with --user"),
     }
+}
+
+/// The object of that name; where there is none, the message names those that there are.
+///
+/// # Errors
+///
+/// What the API server answers.
+pub(crate) async fn get<K>(cluster: &Cluster, name: &str) -> anyhow::Result<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    let api: Api<K> = cluster.api();
+    let kind = K::kind(&());
+    let found =
+        api.get_opt(name).await.map_err(plain).with_context(|| format!("reading the {kind} {name:?}"))?;
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    // Whoever may not list them is told of the missing one all the same.
+    let known = list(api).await.map(|objects| {
+        let names = objects.iter().map(ResourceExt::name_any).collect();
+        format!("; {}", listed(name, names))
+    });
+    let namespace = cluster.namespace_name();
+    bail!("there is no {kind} {name:?} in namespace {namespace}{}", known.unwrap_or_default())
 }
 
 /// All objects of a kind, page by page.
@@ -125,32 +158,45 @@ where
     }
 }
 
+/// Says which API server did not answer. What goes wrong before a connection is tried, such as a login, is left as it is.
+fn name_address(url: &str, error: BoxError) -> BoxError {
+    if error.is::<kube::Error>() {
+        return error;
+    }
+    Unreachable { url: url.trim_end_matches('/').to_owned(), source: error }.into()
+}
+
+/// The API server does not answer at its address.
+#[derive(Debug)]
+struct Unreachable {
+    url: String,
+    source: BoxError,
+}
+
+impl std::fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the API server at {} does not answer", self.url)
+    }
+}
+
+impl std::error::Error for Unreachable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
 /// An error without the struct that the API server wraps it in.
 pub(crate) fn plain(error: kube::Error) -> anyhow::Error {
     /// What an API server says to a path that it does not serve, with and without other kinds in the group.
     const NOT_SERVED: [&str; 2] = ["404 page not found", "could not find the requested resource"];
     match error {
         kube::Error::Api(status) if NOT_SERVED.iter().any(|text| status.message.contains(text)) => {
-            anyhow::anyhow!(
+            anyhow!(
                 "the cluster does not have Rolecall's kinds; install them: rolecall-operator crds | kubectl apply -f -"
             )
         }
-        kube::Error::Api(status) => anyhow::anyhow!("{}", status.message),
+        kube::Error::Api(status) => anyhow!("{}", status.message),
+        kube::Error::Service(error) => anyhow::Error::from_boxed(error),
         other => other.into(),
     }
-}
-
-async fn config(global: &Global) -> anyhow::Result<Config> {
-    let options = KubeConfigOptions { context: global.context.clone(), cluster: None, user: None };
-    if let Some(path) = &global.kubeconfig {
-        let reading = || format!("reading the kubeconfig {}", path.display());
-        let kubeconfig = Kubeconfig::read_from(path).with_context(reading)?;
-        return Config::from_custom_kubeconfig(kubeconfig, &options).await.with_context(reading);
-    }
-    if global.context.is_some() {
-        return Config::from_kubeconfig(&options).await.context("reading the kubeconfig");
-    }
-    Config::infer()
-        .await
-        .context("finding the API server by kubeconfig or in-cluster; -f decides offline from manifests")
 }

@@ -1,16 +1,19 @@
 //! Where views get their facts from: manifests, files of objects, the API server.
 
 mod cluster;
+mod kubeconfig;
 mod manifests;
 mod namespace;
 mod objects;
+mod reference;
 mod yaml;
 
 pub use cluster::{Cluster, own_user};
-pub(crate) use cluster::{list, plain};
+pub(crate) use cluster::{get, list, plain};
 pub use manifests::{collect as collect_manifests, read as read_manifests};
 pub use namespace::Namespace;
 pub use objects::{parse as parse_objects, read as read_objects};
+pub use reference::{name_of, user_of};
 pub use yaml::{Document, Place, documents, parse as parse_documents, read_text, typed};
 
 use crate::args::{Global, Source};

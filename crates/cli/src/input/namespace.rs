@@ -31,7 +31,7 @@ impl Namespace {
     /// There is none; the message names those that there are.
     pub fn admin(&self, name: &str) -> anyhow::Result<&DatabaseAdmin> {
         self.admins.iter().find(|admin| admin.name_any() == name).ok_or_else(|| {
-            anyhow!("there is no DatabaseAdmin {name:?}{}; {}", self.place(), known(&self.admins))
+            anyhow!("there is no DatabaseAdmin {name:?}{}; {}", self.place(), known(name, &self.admins))
         })
     }
 
@@ -47,12 +47,17 @@ impl Namespace {
         let called: Vec<_> = self.users.iter().filter(|user| self.is_called(user, name)).collect();
         match called.as_slice() {
             [user] => Ok(user),
-            [] => bail!("there is no DatabaseUser {name:?}{}; {}", self.place(), known(&self.users)),
+            [] => Err(self.no_user(name)),
             several => bail!(
                 "several DatabaseUsers are called {name:?} in databases: {}; name one of them",
                 several.iter().map(|user| user.name_any()).collect::<Vec<_>>().join(", ")
             ),
         }
+    }
+
+    /// That there is no DatabaseUser of that name, with those that there are.
+    pub(crate) fn no_user(&self, name: &str) -> anyhow::Error {
+        anyhow!("there is no DatabaseUser {name:?}{}; {}", self.place(), known(name, &self.users))
     }
 
     /// The name of a user in databases, remote form included.
@@ -98,14 +103,41 @@ impl Namespace {
     }
 }
 
-/// "there are a, b", for a message about what is missing.
-fn known<K: ResourceExt>(objects: &[K]) -> String {
+/// "there are a, b", for a message about a name that is missing.
+fn known<K: ResourceExt>(missing: &str, objects: &[K]) -> String {
+    listed(missing, objects.iter().map(ResourceExt::name_any).collect())
+}
+
+/// "there are a, b", for a message about a name that is missing: of many those that are most like it.
+pub(super) fn listed(missing: &str, mut names: Vec<String>) -> String {
     /// More names than a reader takes in help nobody.
     const SHOWN: usize = 10;
-    let names: Vec<String> = objects.iter().take(SHOWN).map(ResourceExt::name_any).collect();
-    match objects.len() {
-        0 => "there are none".to_owned(),
-        count if count > SHOWN => format!("there are {} and {} more", names.join(", "), count - SHOWN),
-        _ => format!("there are {}", names.join(", ")),
+    let count = names.len();
+    if count == 0 {
+        return "there are none".to_owned();
+    }
+    if count <= SHOWN {
+        return format!("there are {}", names.join(", "));
+    }
+    names.sort_by(|a, b| {
+        let likeness = |name: &String| strsim::jaro_winkler(name, missing);
+        likeness(b).total_cmp(&likeness(a)).then_with(|| a.cmp(b))
+    });
+    names.truncate(SHOWN);
+    format!("there are {} and {} more", names.join(", "), count - SHOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_names_the_most_alike_are_told() {
+        let names: Vec<String> = (0..40).map(|number| format!("database-{number:02}")).collect();
+        let names = [names, vec!["orders".to_owned()]].concat();
+        let told = listed("order", names);
+        assert!(told.starts_with("there are orders, ") && told.ends_with(" and 31 more"), "{told}");
+        assert_eq!(listed("x", vec!["b".to_owned(), "a".to_owned()]), "there are b, a");
+        assert_eq!(listed("x", Vec::new()), "there are none");
     }
 }
