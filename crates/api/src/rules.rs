@@ -37,7 +37,7 @@ pub(crate) const KEYS_ONE_TEMPLATE: Rule =
 
 /// For a text that may hold a template of an object.
 pub(crate) const ONE_OBJECT_TEMPLATE: Rule = (
-    r"self.matches('^[^{}]*({{\\s*obj[.](protocol|database(_service_name)?|object_kind|schema|name)\\s*}}[^{}]*)?$')",
+    r"self.matches('^[^{}]*([{]{2}\\s*obj[.](protocol|database(_service_name)?|object_kind|schema|name)\\s*[}]{2}[^{}]*)?$')",
     "must hold no braces but those of one template {{obj.VARIABLE}}, where VARIABLE is protocol, \
      database_service_name, object_kind, database, schema or name",
 );
@@ -123,7 +123,7 @@ pub(crate) const URI_NO_SCHEME: Rule = (
 /// DatabaseAdmin.
 pub(crate) const URI_HOST_AND_PORT: Rule = (
     "self.uri.contains('://') \
-     || self.uri.matches('^([0-9A-Za-z._-]+|[[][0-9A-Fa-f:]+[]]):\
+     || self.uri.matches('^([0-9A-Za-z._-]+|\\\\[[0-9A-Fa-f:]+\\\\]):\
      ([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$')",
     "must be host:port with a port from 1 to 65535, for example orders-db.shop.svc:5432; \
      an IPv6 address stands in brackets: [fd00::5]:5432",
@@ -131,7 +131,7 @@ pub(crate) const URI_HOST_AND_PORT: Rule = (
 
 /// DatabaseAdmin.
 pub(crate) const URI_IPV6: Rule = (
-    "!self.uri.matches('^[[].*[]]:') || isIP(self.uri.substring(1, self.uri.lastIndexOf(']')))",
+    "!self.uri.matches('^\\\\[.*\\\\]:') || isIP(self.uri.substring(1, self.uri.lastIndexOf(']')))",
     "must have an IPv6 address in its brackets, for example [fd00::5]:5432",
 );
 

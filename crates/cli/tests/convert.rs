@@ -432,12 +432,12 @@ mod ways_to_write {
                 "f.yaml, document 1: no kind is written; Teleport's are db, role, db_object_import_rule and user",
             ),
             (
-                "{kind: role, version: v9}",
-                "f.yaml, document 1: version: v9 of kind role is not known; there are v3, v4, v5, v6, v7, v8",
+                "{kind: role, version: v10}",
+                "f.yaml, document 1: version: v10 of kind role is not known; there are v3, v4, v5, v6, v7, v8, v9",
             ),
             (
                 "{apiVersion: apps/v1, kind: Deployment}",
-                "f.yaml, document 1: kind Deployment is not Teleport's; what is Kubernetes' needs no conversion",
+                "there is nothing to convert: f.yaml, document 1: Deployment: it is not Teleport's and is left out",
             ),
             (
                 "{kind: role, metadata: {name: r}}\n---\n{kind: role, metadata: {name: s}, spec: {allow: {db_names: [a, 1]}}}",
@@ -459,6 +459,120 @@ mod ways_to_write {
         ] {
             let told = convert_text(text, "f.yaml").expect_err(text).to_string();
             assert!(told.starts_with(expected), "{told}");
+        }
+    }
+
+    #[test]
+    fn objects_of_teleports_operator_and_lists_of_them() {
+        let text = "
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: resources.teleport.dev/v1, kind: TeleportRoleV7, metadata: {name: developer, namespace: teleport,
+     labels: {team: a}, annotations: {description: Developers}, resourceVersion: '1'},
+   spec: {options: {create_db_user_mode: keep}, allow: {db_labels: {env: [dev]}, db_names: ['*'], db_roles: [reader]}},
+   status: {conditions: []}}
+- {apiVersion: resources.teleport.dev/v1, kind: TeleportDatabaseV3, metadata: {name: orders, labels: {env: dev}},
+   spec: {protocol: postgres, uri: 'orders:5432', admin_user: {name: admin}}}
+- apiVersion: resources.teleport.dev/v2
+  kind: TeleportUserList
+  items: [{metadata: {name: alice}, spec: {roles: [developer], traits: {db_roles: [reader]}}}]
+- {apiVersion: apps/v1, kind: Deployment, metadata: {name: teleport}}
+- {apiVersion: resources.teleport.dev/v1, kind: TeleportBotV1, metadata: {name: bot}, spec: {}}
+";
+        let (yaml, report) = convert_text(text, "all.yaml").expect("converts");
+        let told =
+            |findings: &[convert::Finding]| findings.iter().map(|f| f.to_string() + "\n").collect::<String>();
+        insta::assert_snapshot!(format!(
+            "{yaml}\nNOTES\n{}\nNOT CARRIED OVER\n{}",
+            told(&report.notes),
+            told(&report.lost)
+        ));
+        assert_eq!(report.refused, []);
+        // They say what Teleport's own documents say.
+        let native = "
+{kind: role, version: v7, metadata: {name: developer, labels: {team: a}, description: Developers},
+ spec: {options: {create_db_user_mode: keep}, allow: {db_labels: {env: [dev]}, db_names: ['*'], db_roles: [reader]}}}
+---
+{kind: db, version: v3, metadata: {name: orders, labels: {env: dev}},
+ spec: {protocol: postgres, uri: 'orders:5432', admin_user: {name: admin}}}
+---
+{kind: user, version: v2, metadata: {name: alice}, spec: {roles: [developer], traits: {db_roles: [reader]}}}
+";
+        assert_eq!(convert_text(native, "native.yaml").expect("converts").0, yaml);
+    }
+
+    #[test]
+    fn a_role_of_every_version_is_read() {
+        for (kind, api_version) in [
+            ("TeleportRole", "resources.teleport.dev/v5"),
+            ("TeleportRole", "resources.teleport.dev/v6"),
+            ("TeleportRoleV6", "resources.teleport.dev/v1"),
+            ("TeleportRoleV8", "resources.teleport.dev/v1"),
+            ("TeleportRoleV9", "resources.teleport.dev/v1"),
+        ] {
+            let text = format!(
+                "{{apiVersion: {api_version}, kind: {kind}, metadata: {{name: r}}, spec: {{allow: {{db_names: [a]}}}}}}"
+            );
+            let (yaml, report) = convert_text(&text, "r.yaml").expect(kind);
+            assert!(yaml.contains("kind: ProvisioningRole") && report.lost.is_empty(), "{yaml}");
+        }
+        for version in ["v3", "v4", "v5", "v6", "v7", "v8", "v9"] {
+            assert!(role(version, "{allow: {db_names: [a]}}").0.contains("dbNames"), "{version}");
+        }
+    }
+
+    #[test]
+    fn what_the_cluster_would_refuse_is_told() {
+        let many: Vec<String> = (0..300).map(|number| format!("db{number}")).collect();
+        let long = "x".repeat(300);
+        for (text, expected) in [
+            (
+                format!(
+                    "{{kind: role, metadata: {{name: r}}, spec: {{allow: {{db_names: [{}]}}}}}}",
+                    many.join(", ")
+                ),
+                "r.yaml, document 1: role r: spec.allow.dbNames: it has 300 entries, and at most 256 are taken",
+            ),
+            (
+                format!("{{kind: role, metadata: {{name: r}}, spec: {{allow: {{db_names: [{long}]}}}}}}"),
+                "r.yaml, document 1: role r: spec.allow.dbNames[0]: it has 300 characters, and at most 256 are taken",
+            ),
+            (
+                format!(
+                    "{{kind: user, metadata: {{name: u}}, spec: {{traits: {{t: [{}]}}}}}}",
+                    many.join(", ")
+                ),
+                "r.yaml, document 1: user u: spec.traits[\"t\"]: it has 300 entries, and at most 256 are taken",
+            ),
+            (
+                "{kind: db, metadata: {name: d}, spec: {protocol: postgres, uri: 'd', admin_user: a}}"
+                    .to_owned(),
+                "r.yaml, document 1: db d: spec.uri: must be host:port with a port from 1 to 65535",
+            ),
+        ] {
+            let (_, report) = convert_text(&text, "r.yaml").expect("converts");
+            let told: Vec<String> = report.refused.iter().map(ToString::to_string).collect();
+            assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn what_takes_aws_is_told() {
+        for (uri, protocol) in [
+            ("x.eu-west-1.rds.amazonaws.com:5432", "postgres"),
+            ("c.abc.us-east-1.redshift.amazonaws.com:5439", "redshift"),
+        ] {
+            let text = format!(
+                "{{kind: db, metadata: {{name: d}}, spec: {{protocol: {protocol}, uri: '{uri}', admin_user: a}}}}"
+            );
+            let (yaml, report) = convert_text(&text, "d.yaml").expect("converts");
+            assert!(yaml.contains("awsIam"), "{yaml}");
+            let told = report.lost.iter().filter(|finding| finding.text.contains("awsIam")).count();
+            assert_eq!(told, 1, "{:?}", report.lost);
+            let redshift =
+                report.lost.iter().any(|finding| finding.text.starts_with("redshift is not supported"));
+            assert_eq!(redshift, protocol == "redshift");
         }
     }
 }

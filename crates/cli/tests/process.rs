@@ -42,6 +42,54 @@ fn exit_status() {
 }
 
 #[test]
+fn what_the_cluster_would_refuse_is_an_error_where_that_is_asked_for() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let names: Vec<String> = (0..300).map(|number| format!("db{number}")).collect();
+    let role = format!(
+        "{{kind: role, metadata: {{name: r}}, spec: {{allow: {{db_names: [{}]}}}}}}",
+        names.join(", ")
+    );
+    let path = directory.path().join("role.yaml");
+    std::fs::write(&path, role).expect("it is written");
+    let path = path.display().to_string();
+    let refused = format!(
+        ": the cluster would refuse {path}, document 1: role r: spec.allow.dbNames: it has 300 entries, and at most 256 \
+         are taken\n"
+    );
+    let lenient = run(&["convert", "-f", &path]);
+    assert_eq!((lenient.status.code(), stderr(&lenient)), (Some(0), format!("warning{refused}")));
+    let strict = run(&["convert", "--strict", "-f", &path]);
+    assert_eq!((strict.status.code(), stderr(&strict)), (Some(2), format!("error{refused}")));
+    assert_eq!(lenient.stdout, strict.stdout);
+}
+
+#[test]
+fn a_directory_may_be_a_kustomization() {
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let write =
+        |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("it is written");
+    let path = directory.path().display().to_string();
+    write("kustomization.yaml", "resources: [role.yaml]\n");
+    let only = run(&["convert", "-f", &path]);
+    assert!(stderr(&only).contains(&format!("kubectl kustomize {path}")), "{}", stderr(&only));
+    write("role.yaml", "{kind: role, metadata: {name: r}, spec: {allow: {db_names: [a]}}}");
+    let converted = run(&["convert", "-f", &path, "-o", "table"]);
+    assert!(converted.status.success(), "{}", stderr(&converted));
+    assert_eq!(String::from_utf8_lossy(&converted.stdout), "KIND               NAME\nProvisioningRole   r\n");
+    let note = format!(
+        "note: {path}/kustomization.yaml is left out; for what it puts together: kubectl kustomize {path}"
+    );
+    assert!(stderr(&converted).starts_with(&note), "{}", stderr(&converted));
+    // explain and ls read directories likewise.
+    write(
+        "role.yaml",
+        "{apiVersion: rolecall.dev/v1alpha1, kind: DatabaseUser, metadata: {name: a}, spec: {}}",
+    );
+    let listed = run(&["ls", "--user", "a", "-f", &path]);
+    assert!(listed.status.success() && stderr(&listed).starts_with(&note), "{}", stderr(&listed));
+}
+
+#[test]
 fn a_reader_that_leaves_is_no_error() {
     for args in [
         &["--help"][..],

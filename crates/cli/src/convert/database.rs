@@ -46,6 +46,12 @@ pub(super) fn convert(
     let Some(protocol) = protocol(fields.text("protocol")?.as_deref(), service, &uri, reporter) else {
         return Ok(Vec::new());
     };
+    if protocol == Protocol::Redshift {
+        reporter.lost(
+            "spec.protocol",
+            "redshift is not supported in this version: the DatabaseAdmin is not Ready (Unsupported)",
+        );
+    }
     let admin_user = admin_user(fields.take("admin_user"))?;
     if admin_user.name.is_none() && !labels.contains_key(rolecall_api::names::ADMIN_USER_LABEL) {
         reporter.note(
@@ -245,6 +251,12 @@ fn credentials(
     reporter: &mut Reporter<'_>,
 ) -> (Auth, UserCredentials) {
     if service != Service::SelfHosted {
+        reporter.lost(
+            "spec.uri",
+            "the host is one of AWS, so that auth.awsIam and userCredentials.awsIam are written, which this version does not \
+             support: the DatabaseAdmin is not Ready (Unsupported), and its sessions are rejected; on RDS write x509 or \
+             password in their place",
+        );
         return (
             Auth { aws_iam: Some(AdminAwsIam { region }), ..Auth::default() },
             UserCredentials { aws_iam: Some(UserAwsIam {}), ..UserCredentials::default() },

@@ -3,7 +3,9 @@
 //! What cannot be carried over is listed with the reason. A label expression that cannot be carried over selects no
 //! database in allow and every database in deny, so that nothing opens by itself.
 
+mod admission;
 mod agent;
+mod custom;
 mod database;
 mod expression;
 mod fields;
@@ -23,9 +25,10 @@ pub use report::{Finding, Report};
 
 use crate::Exit;
 use crate::args::{ConvertArgs, Global};
-use crate::input::{Document, documents};
+use crate::input::{Document, documents, kustomizations};
 use crate::output::{self, Output, colour};
 use crate::table::Table;
+use admission::Definitions;
 use fields::Fields;
 use names::Names;
 use report::Reporter;
@@ -53,6 +56,9 @@ pub enum Object {
 ///
 /// A file that cannot be read, a resource that Teleport would not take either.
 pub fn run(global: &Global, args: &ConvertArgs) -> anyhow::Result<Exit> {
+    for left_out in kustomizations(&args.files) {
+        output::say(format_args!("note: {left_out}"));
+    }
     let (mut objects, report) = convert(&documents(&args.files)?)?;
     if let Some(namespace) = &global.namespace {
         objects.iter_mut().for_each(|object| object.set_namespace(namespace));
@@ -64,7 +70,12 @@ pub fn run(global: &Global, args: &ConvertArgs) -> anyhow::Result<Exit> {
     for lost in &report.lost {
         output::say(format_args!("not carried over: {lost}"));
     }
-    Ok(if args.strict && !report.lost.is_empty() { Exit::Refused } else { Exit::Done })
+    let severity = if args.strict { "error" } else { "warning" };
+    for refused in &report.refused {
+        output::say(format_args!("{severity}: the cluster would refuse {refused}"));
+    }
+    let complete = report.lost.is_empty() && report.refused.is_empty();
+    Ok(if args.strict && !complete { Exit::Refused } else { Exit::Done })
 }
 
 /// Converts documents, in their order.
@@ -76,11 +87,16 @@ pub fn convert(documents: &[Document]) -> anyhow::Result<(Vec<Object>, Report)> 
     let mut report = Report::default();
     let mut names = Names::default();
     let mut resources = Vec::new();
+    let documents = custom::unfold(documents);
     for document in documents.iter().filter(|document| !document.value.is_null()) {
         resources.extend(resource::read(document, &mut report)?);
     }
     if resources.is_empty() && report.lost.is_empty() {
-        bail!("there is nothing to convert: the files hold no documents");
+        match report.notes.first() {
+            // Nothing but objects of others.
+            Some(note) => bail!("there is nothing to convert: {note}"),
+            None => bail!("there is nothing to convert: the files hold no documents"),
+        }
     }
     // All names first, since users name roles that come later; and before all, those that can stay.
     for stays in [true, false] {
@@ -88,9 +104,20 @@ pub fn convert(documents: &[Document]) -> anyhow::Result<(Vec<Object>, Report)> 
             names.name(resource.kind.name(), &resource.name);
         }
     }
+    let mut definitions = Definitions::new()?;
     let mut objects = Vec::new();
     for resource in resources {
-        objects.extend(resource.convert(&mut names, &mut report)?);
+        let (place, source) = (resource.place, format!("{} {}", resource.kind.name(), resource.name));
+        let converted = resource.convert(&mut names, &mut report)?;
+        let mut reporter = Reporter { place, resource: source, report: &mut report };
+        for object in &converted {
+            // With all fields, as the cluster reads it once it has filled in what is not written.
+            let value = serde_json::to_value(object).context("writing an object")?;
+            for refusal in definitions.refusals(&value) {
+                reporter.refused(refusal.field, refusal.why);
+            }
+        }
+        objects.extend(converted);
     }
     Ok((objects, report))
 }

@@ -9,6 +9,8 @@ use crate::input::Place;
 pub struct Report {
     /// What could not be carried over: the result says less, or closes more, than the source.
     pub lost: Vec<Finding>,
+    /// What the cluster would not take of the result, by the bounds and rules of its kinds.
+    pub refused: Vec<Finding>,
     /// What a reader should know or do; nothing is missing.
     pub notes: Vec<Finding>,
 }
@@ -49,6 +51,12 @@ impl Reporter<'_> {
     pub(super) fn lost(&mut self, field: impl Into<String>, why: impl Into<String>) {
         let finding = self.finding(field.into(), why.into());
         self.report.lost.push(finding);
+    }
+
+    /// The cluster would not take the result.
+    pub(super) fn refused(&mut self, field: impl Into<String>, why: impl Into<String>) {
+        let finding = self.finding(field.into(), why.into());
+        self.report.refused.push(finding);
     }
 
     /// Something that a reader should know.

@@ -6,11 +6,17 @@ use anyhow::bail;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
-use super::{Fields, Names, Object, Report, Reporter, agent, database, import_rule, names, role, user};
+use super::{
+    Fields, Names, Object, Report, Reporter, agent, custom, database, import_rule, names, role, user,
+};
 use crate::input::{Document, Place};
 
 /// Where Kubernetes' tools look for what an object is for.
 const DESCRIPTION: &str = "kubernetes.io/description";
+
+/// Said of an object that is none of Teleport's.
+pub(super) const NOT_TELEPORT: &str =
+    "it is not Teleport's and is left out; what is Kubernetes' needs no conversion";
 
 /// The kinds that have an equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +42,7 @@ impl Kind {
     fn versions(self) -> &'static [&'static str] {
         match self {
             Self::Database => &["v3"],
-            Self::Role => &["v3", "v4", "v5", "v6", "v7", "v8"],
+            Self::Role => &["v3", "v4", "v5", "v6", "v7", "v8", "v9"],
             Self::ImportRule => &["v1"],
             Self::User => &["v1", "v2"],
         }
@@ -50,7 +56,7 @@ pub(super) struct Resource<'a> {
     /// Teleport's name for it.
     pub(super) name: String,
     pub(super) version: Option<String>,
-    place: &'a Place,
+    pub(super) place: &'a Place,
     labels: BTreeMap<String, String>,
     description: Option<String>,
     metadata: Fields<'a>,
@@ -72,8 +78,10 @@ pub(super) fn read<'a>(document: &'a Document, report: &mut Report) -> anyhow::R
         return agent::read(fields, place, report);
     }
     let mut remarks = Vec::new();
+    let api_version = fields.text("apiVersion")?;
+    let custom = custom::read(api_version.as_deref(), kind.as_deref());
     let kind = match kind {
-        Some(kind) => kind,
+        Some(kind) => custom.as_ref().map_or(kind, |custom| custom.kind.to_owned()),
         None if ["allow", "deny", "options"]
             .iter()
             .any(|side| document.value.pointer(&format!("/spec/{side}")).is_some()) =>
@@ -84,14 +92,18 @@ pub(super) fn read<'a>(document: &'a Document, report: &mut Report) -> anyhow::R
         None => bail!("{place}: no kind is written; Teleport's are db, role, db_object_import_rule and user"),
     };
     let Some(kind) = Kind::ALL.into_iter().find(|known| known.name() == kind) else {
-        if document.value.get("apiVersion").is_some() {
-            bail!("{place}: kind {kind} is not Teleport's; what is Kubernetes' needs no conversion");
-        }
         let mut reporter = Reporter { place, resource: kind.clone(), report };
+        if api_version.as_deref().is_some_and(|version| !custom::is_group(version)) {
+            reporter.note("", NOT_TELEPORT);
+            return Ok(Vec::new());
+        }
         reporter.lost("", "only db, role, db_object_import_rule and user have an equal");
         return Ok(Vec::new());
     };
-    let version = fields.text("version")?;
+    let version = match &custom {
+        Some(custom) => Some(custom.version.clone()),
+        None => fields.text("version")?,
+    };
     if let Some(version) = version.as_deref().filter(|version| !kind.versions().contains(version)) {
         let known = kind.versions().join(", ");
         bail!("{place}: version: {version} of kind {} is not known; there are {known}", kind.name());
@@ -106,7 +118,10 @@ pub(super) fn read<'a>(document: &'a Document, report: &mut Report) -> anyhow::R
         }
     };
     let labels = labels(&mut metadata, "labels")?;
-    let description = metadata.text("description")?;
+    let description = match custom {
+        Some(_) => metadata.fields("annotations")?.text("description")?,
+        None => metadata.text("description")?,
+    };
     let spec = fields.fields("spec")?;
     Ok(vec![Resource { kind, name, version, place, labels, description, metadata, spec, remarks }])
 }

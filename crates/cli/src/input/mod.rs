@@ -14,7 +14,7 @@ pub use manifests::{collect as collect_manifests, read as read_manifests};
 pub use namespace::Namespace;
 pub use objects::{parse as parse_objects, read as read_objects};
 pub use reference::{name_of, user_of};
-pub use yaml::{Document, Place, documents, parse as parse_documents, read_text, typed};
+pub use yaml::{Document, Place, documents, kustomizations, parse as parse_documents, read_text, typed};
 
 use crate::args::{Global, Source};
 
@@ -28,7 +28,7 @@ pub async fn gather(global: &Global, source: &Source) -> anyhow::Result<Namespac
         Cluster::connect(global).await?.namespace().await?
     } else {
         let (namespace, notes) = read_manifests(&source.files, global.namespace.as_deref())?;
-        for note in notes {
+        for note in kustomizations(&source.files).into_iter().chain(notes) {
             crate::output::say(format_args!("note: {note}"));
         }
         namespace

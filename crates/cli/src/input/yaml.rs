@@ -13,6 +13,9 @@ use serde_saphyr::Spanned;
 /// The largest file that is read.
 const MAX_FILE: u64 = 32 << 20;
 
+/// What kustomize reads in a directory.
+const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+
 /// One document of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
@@ -44,7 +47,7 @@ impl fmt::Display for Place {
 }
 
 /// All documents of these files, in order. Of a directory the files `*.yaml`, `*.yml` and `*.json` are read, by name,
-/// without its subdirectories; `-` is standard input.
+/// without its subdirectories and its kustomization; `-` is standard input.
 ///
 /// # Errors
 ///
@@ -58,6 +61,18 @@ pub fn documents(paths: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
         }
     }
     Ok(all)
+}
+
+/// What a reader should know about directories that are kustomizations: they say more than the files in them.
+pub fn kustomizations(paths: &[PathBuf]) -> Vec<String> {
+    let note = |directory: &PathBuf| {
+        let found = KUSTOMIZATIONS.iter().map(|name| directory.join(name)).find(|path| path.is_file())?;
+        let (found, directory) = (found.display(), directory.display());
+        Some(format!(
+            "{found} is left out; for what it puts together: kubectl kustomize {directory}, and -f - to read it"
+        ))
+    };
+    paths.iter().filter_map(note).collect()
 }
 
 /// The documents in a text. A YAML or JSON list at the top stands for its items.
@@ -172,12 +187,14 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     for entry in path.read_dir().with_context(reading)? {
         let file = entry.with_context(reading)?.path();
         let extension = file.extension().and_then(|extension| extension.to_str());
-        if matches!(extension, Some("yaml" | "yml" | "json")) && file.is_file() {
+        let kustomizes = KUSTOMIZATIONS.iter().any(|name| file.file_name() == Some(name.as_ref()));
+        if matches!(extension, Some("yaml" | "yml" | "json")) && !kustomizes && file.is_file() {
             files.push(file);
         }
     }
     if files.is_empty() {
-        bail!("there is no *.yaml, *.yml or *.json in {}", path.display());
+        let note = kustomizations(&[path.to_owned()]).pop().map(|note| format!(" ({note})"));
+        bail!("there is no *.yaml, *.yml or *.json in {}{}", path.display(), note.unwrap_or_default());
     }
     files.sort();
     Ok(files)
