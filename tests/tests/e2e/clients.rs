@@ -1,0 +1,109 @@
+//! Clients of other people log in by a session's Secret, mounted as the kubelet does, and check who answers.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Secret;
+use rolecall_testbed::components::clients::{self, Client};
+use rolecall_tests::scene::Scene;
+use rolecall_tests::world::ALICE;
+use rolecall_tests::{Credentials, MongoWorld, World};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// How long a client may take: a virtual machine starts, and everything else runs beside it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[tokio::test]
+async fn libpq_logs_in_by_the_uri_and_three_variables() -> Result<()> {
+    by_certificate(clients::libpq).await
+}
+
+#[tokio::test]
+async fn node_postgres_logs_in_by_the_uri_with_the_files() -> Result<()> {
+    by_certificate(clients::node).await
+}
+
+#[tokio::test]
+async fn pgx_logs_in_by_the_uri_and_three_variables() -> Result<()> {
+    by_certificate(clients::go).await
+}
+
+#[tokio::test]
+async fn pgjdbc_logs_in_by_what_readers_of_service_bindings_make_and_the_key_in_der() -> Result<()> {
+    by_certificate(clients::jdbc).await
+}
+
+#[tokio::test]
+async fn a_password_in_the_uri_is_enough_and_readers_of_service_bindings_verify_the_server() -> Result<()> {
+    let world = World::builder().credentials(Credentials::Password).start().await?;
+    for client in [clients::libpq, clients::node, clients::go, clients::jdbc] {
+        logs_in(&world, prepare(client).await?, ALICE).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn pymongo_logs_in_by_the_uri_and_two_files() -> Result<()> {
+    let world = MongoWorld::start().await?;
+    let name = format!("CN={}", world.alice);
+    logs_in(&world, prepare(clients::pymongo).await?, &name).await
+}
+
+async fn by_certificate(client: fn() -> rolecall_testbed::Result<Client>) -> Result<()> {
+    let world = World::start().await?;
+    logs_in(&world, prepare(client).await?, ALICE).await
+}
+
+/// Fetches or builds a client, which blocks, unless it is there.
+async fn prepare(client: fn() -> rolecall_testbed::Result<Client>) -> Result<Client> {
+    Ok(tokio::task::spawn_blocking(client).await??)
+}
+
+/// The client logs in as the session's user, and does not where another authority signed the server's certificate.
+async fn logs_in(world: &Scene, client: Client, name: &str) -> Result<()> {
+    world.session("alice-app", json!({"ttl": "10m"})).await?;
+    world.active("alice-app").await?;
+    let folder = mount(world, "alice-app").await?;
+    let told = run(&client, folder.path()).await?;
+    ensure!(told == Ok(name.to_owned()), "{client:?}: {told:?}");
+
+    let another = world.secret("orders-client-ca").await?["tls.crt"].clone();
+    write(&folder.path().join("ca.crt"), another.as_bytes())?;
+    let refused = run(&client, folder.path()).await?;
+    let told = refused.err().context("the server's certificate is not checked")?;
+    ensure!(told.to_lowercase().contains("certificate") || told.contains("PKIX"), "{client:?}: {told}");
+    world.delete_and_wait::<rolecall_api::DatabaseSession>("alice-app").await
+}
+
+/// What the client printed, or what it said it failed by.
+async fn run(client: &Client, folder: &Path) -> Result<std::result::Result<String, String>> {
+    let mut command = tokio::process::Command::from(client.command(folder));
+    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await??;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    Ok(if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) })
+}
+
+/// The Secret as files that nobody else can read, in the layout of the kubelet.
+async fn mount(world: &Scene, name: &str) -> Result<TempDir> {
+    let secret: Secret = world.get(name).await?;
+    let folder = TempDir::new()?;
+    let data = folder.path().join("..2024_01_01");
+    std::fs::create_dir(&data)?;
+    std::os::unix::fs::symlink("..2024_01_01", folder.path().join("..data"))?;
+    for (key, value) in secret.data.context("data")? {
+        write(&data.join(&key), &value.0)?;
+        std::os::unix::fs::symlink(Path::new("..data").join(&key), folder.path().join(&key))?;
+    }
+    Ok(folder)
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    // Through the link, as `path` may be one.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let _ = std::fs::remove_file(&path);
+    std::fs::write(&path, content)?;
+    Ok(std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400))?)
+}
