@@ -197,6 +197,9 @@ reasons! {
     READ_ONLY_ENDPOINT = "ReadOnlyEndpoint":
         "The server is read-only: a replica, or the reader endpoint of an Aurora cluster.",
         "Use the writer's address in `uri`.";
+    POOLER_IN_BETWEEN = "PoolerInBetween":
+        "A connection pooler stands between the operator and the server: sessions of the admin user are not what it made them, so that nothing is started.",
+        "Let `uri` name the server itself, past the pooler (README, poolers).";
     MISSING_MONGO_PRIVILEGES = "MissingMongoPrivileges":
         "The admin user lacks privileges on MongoDB.",
         "Run the command in the message.";

@@ -47,6 +47,8 @@ pub enum Reason {
     MissingMongoPrivileges,
     /// The server is a read-only replica.
     ReadOnlyEndpoint,
+    /// A connection pooler stands before the server.
+    PoolerInBetween,
     /// PUBLIC may connect to logical databases that no session names (a warning).
     PublicConnect,
     /// This kind of server cannot be provisioned.
@@ -82,6 +84,7 @@ impl Reason {
             Self::MissingRdsIam => "MissingRdsIam",
             Self::MissingMongoPrivileges => "MissingMongoPrivileges",
             Self::ReadOnlyEndpoint => "ReadOnlyEndpoint",
+            Self::PoolerInBetween => "PoolerInBetween",
             Self::PublicConnect => "PublicConnect",
             Self::Unsupported => "Unsupported",
             Self::ServerRefused => "ServerRefused",

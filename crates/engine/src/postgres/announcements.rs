@@ -19,9 +19,7 @@ impl Postgres {
     /// Listens on a connection of its own, which counts like any other; at most half of them may do so.
     pub(super) async fn listen(&self, database: &str) -> Result<Option<Changes>, Error> {
         let Some(connection) = self.server.dedicated(database).await? else { return Ok(None) };
-        // It is idle all the time, and that is how it should be.
         let mut message = Message::new();
-        message.push("letting a connection be idle", "SET idle_session_timeout = 0");
         message.push("listening for changes of objects", format!("LISTEN {CHANNEL}"));
         self.server.tell(&connection, &message).await?;
         let changes = futures::stream::unfold(connection, |mut connection| async move {

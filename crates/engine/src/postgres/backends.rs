@@ -3,8 +3,6 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio_postgres::SimpleQueryMessage;
-
 /// The backends of our open connections.
 #[derive(Debug, Default)]
 pub(super) struct Backends(Mutex<HashSet<i32>>);
@@ -21,11 +19,8 @@ impl Backends {
     pub(super) const QUERY: &'static str = "SELECT pg_catalog.pg_backend_pid()";
 
     /// Takes note of a backend, from the answer to [`Backends::QUERY`].
-    pub(super) fn note(self: &Arc<Self>, answers: &[SimpleQueryMessage]) -> Option<Backend> {
-        let process = answers.iter().find_map(|answer| match answer {
-            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
-            _ => None,
-        })?;
+    pub(super) fn note(self: &Arc<Self>, answer: &str) -> Option<Backend> {
+        let process = answer.parse().ok()?;
         self.locked().insert(process);
         Some(Backend { all: Arc::clone(self), process })
     }

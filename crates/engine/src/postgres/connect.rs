@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
@@ -13,15 +15,18 @@ use secrecy::ExposeSecret;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{AsyncMessage, Client, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage, SimpleQueryRow, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::backends::{Backend, Backends};
 use super::config::{Auth, Config};
+use super::message::Message;
+use super::pooler::{self, Signs};
+use super::progress::Progress;
+use super::session::{self, Startup};
 use super::sqlstate;
 use super::tls;
-use super::version::Version;
-use super::{guard, observe, rights};
+use super::version::{Dialect, Version};
 use crate::counters::Counters;
 use crate::{Class, Error, Reason};
 
@@ -30,11 +35,34 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Opens connections to one server.
 pub(super) struct Connector {
-    config: Config,
+    config: Arc<Config>,
     tls: Option<MakeRustlsConnect>,
-    options: String,
     counters: Arc<Counters>,
     backends: Arc<Backends>,
+    signs: Signs,
+    known: Mutex<Known>,
+}
+
+/// What earlier logins have shown.
+#[derive(Debug, Default)]
+struct Known {
+    dialect: Option<Dialect>,
+    /// Databases with a login event trigger that does not find its own where the search path is pinned.
+    triggered: HashSet<String>,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(super) struct NotOpened {
+    pub(super) error: Error,
+    /// It may concern this logical database alone.
+    pub(super) elsewhere: bool,
+}
+
+impl From<NotOpened> for Error {
+    fn from(not: NotOpened) -> Self {
+        not.error
+    }
 }
 
 /// An open connection. It closes when this is dropped.
@@ -44,8 +72,13 @@ pub(super) struct Connection {
     /// One message where others announced something on a channel that this connection listens to, however much it was.
     /// It closes with the connection.
     pub(super) announced: mpsc::Receiver<()>,
+    config: Arc<Config>,
     /// Which of ours it is.
     backend: Option<Backend>,
+    /// What the session said of itself when it began: see [`session::identity`].
+    identity: Vec<Option<String>>,
+    /// Messages may meet other sessions than this one.
+    shared: OnceLock<()>,
     /// Dropped with the connection: tells its task to come to an end.
     _alive: oneshot::Sender<()>,
 }
@@ -53,8 +86,19 @@ pub(super) struct Connection {
 impl Connector {
     pub(super) fn new(config: Config, counters: Arc<Counters>) -> Result<Self, Error> {
         let tls = tls::client_config(&config)?.map(MakeRustlsConnect::new);
-        let options = startup_options(&config);
-        Ok(Self { config, tls, options, counters, backends: Arc::default() })
+        Ok(Self {
+            config: Arc::new(config),
+            tls,
+            counters,
+            backends: Arc::default(),
+            signs: Signs::default(),
+            known: Mutex::default(),
+        })
+    }
+
+    /// Signs that something between here and the server keeps connections of its own.
+    pub(super) fn signs(&self) -> &Signs {
+        &self.signs
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -66,36 +110,91 @@ impl Connector {
         &self,
         database: &str,
         permit: OwnedSemaphorePermit,
-    ) -> Result<Connection, Error> {
-        let deadline = self.config.connect_timeout;
-        match tokio::time::timeout(deadline, self.open_unbounded(database, permit)).await {
+    ) -> Result<Connection, NotOpened> {
+        let (deadline, progress) = (self.config.connect_timeout, Progress::default());
+        let opening = self.open_unbounded(database, Arc::new(permit), &progress);
+        match tokio::time::timeout(deadline, opening).await {
             Ok(result) => result,
-            Err(_) => Err(self.unreachable(format!("no login within {} s", deadline.as_secs_f32()))),
+            Err(_) => Err(NotOpened {
+                error: self.unreachable(format!(
+                    "no login to the database {database:?} within {} s",
+                    deadline.as_secs_f32()
+                )),
+                elsewhere: self.is_past_tls(&progress),
+            }),
         }
+    }
+
+    /// A server that hangs as a whole does not answer the request for TLS.
+    fn is_past_tls(&self, progress: &Progress) -> bool {
+        self.tls.is_none() || progress.is_past_tls()
     }
 
     async fn open_unbounded(
         &self,
         database: &str,
-        permit: OwnedSemaphorePermit,
-    ) -> Result<Connection, Error> {
+        permit: Arc<OwnedSemaphorePermit>,
+        progress: &Progress,
+    ) -> Result<Connection, NotOpened> {
+        let everywhere = |error| NotOpened { error, elsewhere: false };
         // Looked up each time: after a failover the name means another address.
         let host = (self.config.host.as_str(), self.config.port);
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host(host)
             .await
-            .map_err(|error| self.unreachable(format!("the host name cannot be resolved: {error}")))?
+            .map_err(|error| {
+                everywhere(self.unreachable(format!("the host name cannot be resolved: {error}")))
+            })?
             .collect();
         if addresses.is_empty() {
-            return Err(self.unreachable("the host name has no address".to_owned()));
+            return Err(everywhere(self.unreachable("the host name has no address".to_owned())));
         }
-        let config = self.startup(database, &addresses);
-        match &self.tls {
-            Some(tls) => self.handshake(&config, tls.clone(), database, permit).await,
-            None => self.handshake(&config, NoTls, database, permit).await,
+        let mut startup = {
+            let known = self.known();
+            let pins_search_path = !known.triggered.contains(database);
+            Startup { dialect: known.dialect, pins_search_path, bare: false }
+        };
+        loop {
+            let mark = format!("{:016x}", RandomState::new().hash_one(()));
+            let config = self.startup(database, &addresses, &startup.options(&self.config, &mark));
+            let permit = Arc::clone(&permit);
+            let opened = match &self.tls {
+                Some(tls) => {
+                    let tls = progress.watch(tls.clone());
+                    self.handshake(&config, tls, database, &mark, permit).await
+                }
+                None => self.handshake(&config, NoTls, database, &mark, permit).await,
+            };
+            let error = match opened {
+                Ok(connection) => {
+                    let mut known = self.known();
+                    known.dialect = Some(connection.version.dialect);
+                    if !startup.pins_search_path && !startup.bare {
+                        known.triggered.insert(database.to_owned());
+                    }
+                    return Ok(connection);
+                }
+                Err(error) => error,
+            };
+            let Some(other) = startup.otherwise(&error.code) else {
+                let unanswered = error.code.is_empty() && error.reason == Reason::DatabaseUnreachable;
+                let elsewhere = if unanswered {
+                    self.is_past_tls(progress)
+                } else {
+                    let by_password = matches!(self.config.auth, Auth::Password(_));
+                    sqlstate::may_be_about_the_database(&error.code, by_password)
+                };
+                return Err(NotOpened { error, elsewhere });
+            };
+            tracing::debug!(database, code = error.code, ?other, "logging in another way");
+            startup = other;
         }
     }
 
-    fn startup(&self, database: &str, addresses: &[SocketAddr]) -> tokio_postgres::Config {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn startup(&self, database: &str, addresses: &[SocketAddr], options: &str) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         // The host is the name that TLS verifies; the address is what is dialled.
         let name = self.config.tls.server_name.as_ref().unwrap_or(&self.config.host);
@@ -106,13 +205,15 @@ impl Connector {
             .user(&self.config.admin_user)
             .dbname(database)
             .application_name("rolecall")
-            .options(&self.options)
             .ssl_mode(if self.tls.is_some() { SslMode::Require } else { SslMode::Disable })
             .connect_timeout(self.config.connect_timeout)
             .tcp_user_timeout(Duration::from_secs(30))
             .keepalives_idle(Duration::from_secs(30))
             .keepalives_interval(Duration::from_secs(10))
             .keepalives_retries(3);
+        if !options.is_empty() {
+            config.options(options);
+        }
         match &self.config.auth {
             Auth::Password(password) => config.password(password.expose_secret()),
             // A server that asks for a password gets to refuse this one, with its SQLSTATE.
@@ -126,7 +227,8 @@ impl Connector {
         config: &tokio_postgres::Config,
         tls: T,
         database: &str,
-        permit: OwnedSemaphorePermit,
+        mark: &str,
+        permit: Arc<OwnedSemaphorePermit>,
     ) -> Result<Connection, Error>
     where
         T: MakeTlsConnect<Socket>,
@@ -161,24 +263,51 @@ impl Connector {
             counters.closed();
             drop(permit);
         });
-        let mut connection = Connection { client, version, announced, backend: None, _alive: alive };
+        let mut connection = Connection {
+            client,
+            version,
+            announced,
+            config: Arc::clone(&self.config),
+            backend: None,
+            identity: Vec::new(),
+            shared: OnceLock::new(),
+            _alive: alive,
+        };
         connection.version.check_supported()?;
-        self.settle(&mut connection, database).await?;
+        self.settle(&mut connection, database, mark).await?;
         Ok(connection)
     }
 
-    /// Settings that not every version knows, so that the startup packet cannot hold them, and the large query.
-    async fn settle(&self, connection: &mut Connection, database: &str) -> Result<(), Error> {
-        let mut statements = connection.version.session_settings(self.config.statement_timeout);
-        statements.extend(observe::prepare(connection.version.dialect));
-        statements.extend([guard::prepare(), rights::prepare(), Backends::QUERY.to_owned()]);
+    /// Makes the session what it has to be, whatever is stored for it, and looks whose it is.
+    async fn settle(&self, connection: &mut Connection, database: &str, mark: &str) -> Result<(), Error> {
+        let statements = session::settle(&self.config, connection.version.dialect);
         self.counters.sent(statements.len());
         let answers = connection
             .client
             .simple_query(&statements.join(";"))
             .await
             .map_err(|error| self.refused(database, &error))?;
-        connection.backend = self.backends.note(&answers);
+        let rows = answers.iter().filter_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let identity: Vec<Option<String>> = rows.map(columns).find(|row| row.len() > 1).unwrap_or_default();
+        connection.backend =
+            identity.first().and_then(Option::as_deref).and_then(|pid| self.backends.note(pid));
+        let column = |index: usize| identity.get(index).and_then(Option::as_deref).unwrap_or_default();
+        let (session_user, current_user) = (column(1), column(2));
+        let admin = self.config.admin_user.as_str();
+        let is_admin = session_user == admin || admin.len() > crate::account::MAX_NAME_BYTES;
+        if !is_admin || current_user != session_user {
+            let detail = format!("the session is that of {session_user:?}, and acts as {current_user:?}");
+            return Err(self.failed(Class::Refused, Reason::PoolerInBetween, detail, pooler::REMEDY));
+        }
+        let lost = column(3) != mark;
+        if lost {
+            connection.mark_shared();
+        }
+        self.signs.at_login(lost.then(|| "settings of the startup packet do not arrive".to_owned()));
+        connection.identity = identity;
         Ok(())
     }
 
@@ -228,16 +357,23 @@ impl Connector {
 
     fn login_refused(&self, database: &str, said: &tokio_postgres::error::DbError) -> Error {
         let code = said.code().code();
+        let (admin, name) =
+            (super::quote::identifier(&self.config.admin_user), super::quote::identifier(database));
+        let (class, reason) = sqlstate::meaning(code);
         let (class, reason, remedy) = match (code, &self.config.auth) {
-            (sqlstate::INSUFFICIENT_PRIVILEGE, _) => (
-                Class::Refused,
-                Reason::MissingConnect,
-                format!(
-                    "run GRANT CONNECT ON DATABASE {} TO {}",
-                    super::quote::identifier(database),
-                    super::quote::identifier(&self.config.admin_user)
-                ),
+            // It was said by a function: nothing but a login event trigger runs one.
+            (_, _) if said.where_().is_some() => (
+                class,
+                if class == Class::Unreachable { reason } else { Reason::LoginFailed },
+                "a login event trigger of the database refuses it: let its function name what it uses by schema, or let the admin user pass"
+                    .to_owned(),
             ),
+            (sqlstate::PROTOCOL_VIOLATION, _) => {
+                (Class::Unreachable, Reason::PoolerInBetween, pooler::REMEDY.to_owned())
+            }
+            (sqlstate::INSUFFICIENT_PRIVILEGE, _) => {
+                (Class::Refused, Reason::MissingConnect, format!("run GRANT CONNECT ON DATABASE {name} TO {admin}"))
+            }
             ("28P01", Auth::X509 { .. }) => (
                 Class::Unreachable,
                 Reason::LoginFailed,
@@ -254,12 +390,28 @@ impl Connector {
                 "check that the admin user exists with LOGIN, that pg_hba.conf lets it in from here, and that the certificate's common name is its name"
                     .to_owned(),
             ),
-            _ => {
-                let (class, reason) = sqlstate::meaning(code);
-                (class, reason, String::new())
-            }
+            (sqlstate::TOO_MANY_CONNECTIONS, _) => (
+                class,
+                reason,
+                format!(
+                    "let the admin user in: ALTER DATABASE {name} CONNECTION LIMIT -1, ALTER ROLE {admin} CONNECTION LIMIT -1, or a larger max_connections"
+                ),
+            ),
+            ("55000", _) => (class, reason, format!("run ALTER DATABASE {name} ALLOW_CONNECTIONS true")),
+            (_, _) if code.starts_with("58") => (
+                class,
+                reason,
+                format!(
+                    "if it is a library to be preloaded: run ALTER DATABASE {name} RESET session_preload_libraries; ALTER ROLE {admin} RESET session_preload_libraries"
+                ),
+            ),
+            _ => (class, reason, String::new()),
         };
-        let mut error = self.failed(class, reason, said.message().to_owned(), &remedy);
+        let detail = match said.where_() {
+            Some(place) => format!("{} ({})", said.message(), place.replace('\n', ", ")),
+            None => said.message().to_owned(),
+        };
+        let mut error = self.failed(class, reason, detail, &remedy);
         code.clone_into(&mut error.code);
         // Appending to a String cannot fail.
         let _ = write!(error.attempted, ", database {database:?},");
@@ -305,36 +457,39 @@ impl std::fmt::Debug for Connector {
     }
 }
 
-/// Settings that no ALTER ROLE and no ALTER DATABASE can precede: those of the startup packet win.
-///
-/// Everything is qualified as well; search_path is pinned because operators are looked up in it, too.
-/// synchronous_commit: what ends an access must survive a crash right after.
-fn startup_options(config: &Config) -> String {
-    let mut options = String::new();
-    for setting in [
-        "search_path=pg_catalog",
-        "synchronous_commit=on",
-        "idle_in_transaction_session_timeout=10s",
-        if config.read_only {
-            "default_transaction_read_only=on"
-        } else {
-            "default_transaction_read_only=off"
-        },
-        r"default_transaction_isolation=read\ committed",
-        "row_security=off",
-        "jit=off",
-        "plan_cache_mode=force_generic_plan",
-        "client_min_messages=warning",
-        "standard_conforming_strings=on",
-        "DateStyle=ISO",
-        "TimeZone=UTC",
-    ] {
-        options.push_str(&format!("-c {setting} "));
+impl Connection {
+    /// The text of a message, and how many statements come before its own.
+    pub(super) fn text(&self, message: &Message) -> (usize, String) {
+        let sql = message.sql();
+        if self.shared.get().is_none() {
+            return (0, sql);
+        }
+        let before = session::self_contained(&self.config, self.version.dialect, &sql);
+        (before.len(), format!("{};\n{sql}", before.join(";\n")))
     }
-    let [lock, statement] =
-        [config.lock_timeout, config.statement_timeout].map(|timeout| timeout.as_millis());
-    options.push_str(&format!("-c lock_timeout={lock} -c statement_timeout={statement}"));
-    options
+
+    /// From now on each message brings along what it needs. False where that is so already.
+    pub(super) fn mark_shared(&self) -> bool {
+        self.shared.set(()).is_ok()
+    }
+
+    /// The question of what session this is.
+    pub(super) fn question(&self) -> Message {
+        Message::one("looking whose session it is", session::identity(&self.config, self.version.dialect))
+    }
+
+    /// What of the answer to that question is not what it was when the session began.
+    pub(super) fn differs(&self, answer: &SimpleQueryRow) -> Option<String> {
+        let now = columns(answer);
+        if now.first() != self.identity.first() {
+            return Some("two messages met two sessions".to_owned());
+        }
+        (now != self.identity).then(|| "settings of the session do not stay what they were".to_owned())
+    }
+}
+
+fn columns(row: &SimpleQueryRow) -> Vec<Option<String>> {
+    (0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect()
 }
 
 /// The first cause of this type, also where an `io::Error` wraps it.

@@ -14,8 +14,8 @@ use crate::plan::End;
 pub(super) const PATIENT_MS: u32 = 3000;
 pub(super) const IMPATIENT_MS: u32 = 300;
 
-/// 3a. Closes the door: alone in its transaction, so that nothing can undo it. It tells whether the door was open,
-/// and how many backends there are.
+/// 3a. Closes the door: alone in its transaction, so that nothing can undo it, and whatever session it meets. It tells
+/// whether the door was open, and how many backends there are.
 pub(super) fn close(guard: &Guard<'_>, account: &AccountName, lock_timeout_ms: u32) -> Message {
     let (name, text) = (identifier(account.as_str()), literal(account.as_str()));
     let mut message = Message::new();
@@ -32,7 +32,7 @@ FROM pg_catalog.pg_roles r WHERE r.rolname = {text}"
         format!("taking the login from {name}"),
         format!("ALTER ROLE {name} NOLOGIN PASSWORD NULL"),
     );
-    guard.check(&mut message);
+    guard.check_unprepared(&mut message);
     message
 }
 

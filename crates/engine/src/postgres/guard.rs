@@ -52,19 +52,28 @@ impl<'a> Guard<'a> {
 
     /// Adds the check to a message.
     pub(super) fn check(&self, message: &mut Message) {
-        message.push_needing(
-            Needs::Truth(CHANGED),
-            format!("checking {} under its lock", identifier(self.account.as_str())),
-            format!(
-                "EXECUTE rolecall_guard ({}, {}, {}, {}, {}, {})",
-                literal(self.account.as_str()),
-                self.owner.map_or_else(|| "NULL".to_owned(), |uid| literal(record_of(uid))),
-                self.unowned,
-                self.closed,
-                self.idle,
-                self.plain
-            ),
-        );
+        self.add(message, format!("EXECUTE rolecall_guard ({})", self.arguments().join(", ")));
+    }
+
+    /// As [`Guard::check`], for what must not depend on anything that was prepared before.
+    pub(super) fn check_unprepared(&self, message: &mut Message) {
+        self.add(message, question(&self.arguments().each_ref().map(String::as_str)));
+    }
+
+    fn add(&self, message: &mut Message, sql: String) {
+        let what = format!("checking {} under its lock", identifier(self.account.as_str()));
+        message.push_needing(Needs::Truth(CHANGED), what, sql);
+    }
+
+    fn arguments(&self) -> [String; 6] {
+        [
+            literal(self.account.as_str()),
+            self.owner.map_or_else(|| "NULL".to_owned(), |uid| literal(record_of(uid))),
+            self.unowned.to_string(),
+            self.closed.to_string(),
+            self.idle.to_string(),
+            self.plain.to_string(),
+        ]
     }
 }
 
@@ -76,20 +85,28 @@ pub(super) fn record_of(uid: &str) -> String {
     format!("\"uid\"\\s*:\\s*{escaped}")
 }
 
-/// The check, prepared on a new connection. Its arguments: account, record of the owner, may it be without one, must
-/// it be without login, without backends, without attributes.
+/// The check, prepared on a new connection.
 pub(super) fn prepare() -> String {
     format!(
         "PREPARE rolecall_guard (pg_catalog.name, pg_catalog.text, pg_catalog.bool, pg_catalog.bool, pg_catalog.bool, pg_catalog.bool) AS
-SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_roles u
+{}",
+        question(&["$1", "$2", "$3", "$4", "$5", "$6"])
+    )
+}
+
+/// The check. Its arguments: account, record of the owner, may it be without one, must it be without login, without
+/// backends, without attributes.
+fn question([account, record, unowned, closed, idle, plain]: &[&str; 6]) -> String {
+    format!(
+        "SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_roles u
   LEFT JOIN pg_catalog.pg_shdescription d
     ON d.objoid = u.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass
-  WHERE u.rolname = $1 AND {}
-    AND ($2 IS NULL OR COALESCE(d.description ~ $2, false)
-      OR $3 AND COALESCE(d.description !~ '\"uid\"\\s*:', true))
-    AND NOT ($4 AND u.rolcanlogin)
-    AND NOT ($5 AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = u.oid))
-    AND NOT ($6 AND (u.rolsuper OR u.rolcreaterole OR u.rolcreatedb OR u.rolreplication OR u.rolbypassrls)))
+  WHERE u.rolname = {account} AND {}
+    AND ({record} IS NULL OR COALESCE(d.description ~ {record}, false)
+      OR {unowned} AND COALESCE(d.description !~ '\"uid\"\\s*:', true))
+    AND NOT ({closed} AND u.rolcanlogin)
+    AND NOT ({idle} AND EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = u.oid))
+    AND NOT ({plain} AND (u.rolsuper OR u.rolcreaterole OR u.rolcreatedb OR u.rolreplication OR u.rolbypassrls)))
   THEN 1 ELSE 0 END",
         managed("u")
     )

@@ -1,11 +1,12 @@
 //! PostgreSQL 15 to 18.
 //!
 //! The admin user needs LOGIN and CREATEROLE, on 16 and later also ADMIN OPTION on the roles that it hands out. It
-//! connects directly: behind a transaction pooler the settings that protect its session would be lost.
+//! connects directly: behind a pooler the settings that protect its session would be lost, so nothing is started there.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `config`, `platform`, `tls`, `connect`, `pool`, `version` | how the server is reached |
+//! | `config`, `platform`, `tls`, `connect`, `progress`, `pool`, `version` | how the server is reached |
+//! | `session`, `pooler` | the admin user's own session, and what may stand before it |
 //! | `server`, `message`, `sqlstate`, `backends` | messages, answers, failures, retries |
 //! | `quote` | names and texts as SQL, nowhere else |
 //! | `observe`, `reader`, `census`, `probe` | what is read |
@@ -30,13 +31,16 @@ mod objects;
 mod observe;
 mod platform;
 mod pool;
+mod pooler;
 mod probe;
+mod progress;
 mod quote;
 mod reader;
 #[cfg(test)]
 mod rendered;
 mod rights;
 mod server;
+mod session;
 mod sets;
 pub mod sqlstate;
 mod tls;

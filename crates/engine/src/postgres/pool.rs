@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connect::{Connection, Connector};
-use super::sqlstate;
+use super::connect::{Connection, Connector, NotOpened};
 use crate::Error;
 
 /// How long a database that could not be connected to is passed over where another one does as well.
 const SHUNNED: Duration = Duration::from_secs(30);
-/// Where the admin user connects when the database it should use is gone; every server has these.
+/// Where the admin user connects when the database it should use does not let it in; every server has these.
 const FALL_BACK: [&str; 2] = ["postgres", "template1"];
+/// How many databases are tried.
+const MOST_TRIED: usize = 6;
+/// In how many of them a login may come to no end: it takes all the time that there is for one.
+const MOST_WAITED_FOR: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -49,7 +52,7 @@ struct Idle {
 /// closed when this is dropped within one.
 pub(super) struct Lease {
     pool: Arc<Pool>,
-    database: String,
+    pub(super) database: String,
     connection: Option<Connection>,
     /// It was used before: that it is broken may be old news.
     pub(super) reused: bool,
@@ -83,41 +86,43 @@ impl Pool {
         })
     }
 
-    /// A connection to the first of these databases that takes one.
+    /// A connection to this database, or to another where this one does not let the admin user in.
     ///
     /// # Errors
     ///
     /// That of the first database, when none does or the server cannot be reached.
     pub(super) async fn any(self: &Arc<Self>, database: &str) -> Result<Lease, Error> {
-        let mut first = None;
-        if !self.is_shunned(database) {
-            match self.exactly(database).await {
-                Ok(lease) => return Ok(lease),
-                Err(error) if !sqlstate::is_about_the_database(&error.code) => return Err(error),
-                Err(error) => {
-                    self.state().shunned.insert(database.to_owned(), Instant::now());
-                    first = Some(error);
+        let (mut refused, mut unanswered): (Vec<(String, Error)>, usize) = (Vec::new(), 0);
+        for candidate in self.candidates(database) {
+            match self.open_in(&candidate).await {
+                Ok(lease) => {
+                    for (other, error) in refused {
+                        tracing::info!(database = other, %error, "passing over a logical database");
+                        self.shun(&other);
+                    }
+                    return Ok(lease);
+                }
+                Err(NotOpened { error, elsewhere }) => {
+                    unanswered += usize::from(error.code.is_empty());
+                    refused.push((candidate, error));
+                    if !elsewhere || unanswered == MOST_WAITED_FOR {
+                        break;
+                    }
                 }
             }
         }
-        for other in self.others(database) {
-            match self.exactly(&other).await {
-                Ok(lease) => return Ok(lease),
-                Err(error) if !sqlstate::is_about_the_database(&error.code) => return Err(error),
-                Err(error) => first = Some(first.unwrap_or(error)),
-            }
-        }
-        match first {
-            Some(error) => Err(error),
-            // Shunned, and nothing else to try.
-            None => self.exactly(database).await,
-        }
+        // There is always a candidate.
+        Err(refused.into_iter().next().map_or_else(closed, |(_, error)| error))
     }
 
     /// A connection to this very database.
     pub(super) async fn exactly(self: &Arc<Self>, database: &str) -> Result<Lease, Error> {
+        Ok(self.open_in(database).await?)
+    }
+
+    async fn open_in(self: &Arc<Self>, database: &str) -> Result<Lease, NotOpened> {
         // The semaphores are never closed.
-        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| closed())?;
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| not_open())?;
         let lease = |connection, reused| Lease {
             pool: Arc::clone(self),
             database: database.to_owned(),
@@ -129,7 +134,7 @@ impl Pool {
         if let Some(connection) = self.take_idle(database) {
             return Ok(lease(connection, true));
         }
-        let permit = self.permit().await?;
+        let permit = self.permit().await.map_err(|error| NotOpened { error, elsewhere: false })?;
         let connection = self.connector.open(database, permit).await?;
         self.state().known.insert(database.to_owned());
         Ok(lease(connection, false))
@@ -176,18 +181,24 @@ impl Pool {
         }
     }
 
-    /// Where to go when this database takes no connection.
-    fn others(&self, database: &str) -> Vec<String> {
-        let state = self.state();
-        let known = state.known.iter().map(String::as_str).filter(|known| !FALL_BACK.contains(known));
-        let others = FALL_BACK.into_iter().chain(known).filter(|&other| other != database);
-        others.map(str::to_owned).collect()
-    }
-
-    fn is_shunned(&self, database: &str) -> bool {
+    /// Where to go: this database first, those that did not do of late last.
+    fn candidates(&self, database: &str) -> Vec<String> {
         let mut state = self.state();
         state.shunned.retain(|_, since| since.elapsed() < SHUNNED);
-        state.shunned.contains_key(database)
+        let known = state.known.iter().map(String::as_str).filter(|known| !FALL_BACK.contains(known));
+        let others = FALL_BACK.into_iter().chain(known).filter(|&other| other != database);
+        let mut all: Vec<&str> = std::iter::once(database).chain(others).collect();
+        all.sort_by_key(|one| state.shunned.contains_key(*one));
+        all.into_iter().take(MOST_TRIED).map(str::to_owned).collect()
+    }
+
+    /// Passes a database over for a while, where another one does as well.
+    pub(super) fn shun(&self, database: &str) {
+        self.state().shunned.insert(database.to_owned(), Instant::now());
+    }
+
+    pub(super) fn connector(&self) -> &Connector {
+        &self.connector
     }
 
     fn give_back(self: &Arc<Self>, database: String, connection: Connection) {
@@ -243,6 +254,10 @@ impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State").field("idle", &self.idle.len()).finish_non_exhaustive()
     }
+}
+
+fn not_open() -> NotOpened {
+    NotOpened { error: closed(), elsewhere: false }
 }
 
 fn closed() -> Error {

@@ -40,6 +40,8 @@ impl Postgres {
         }
         let facts = if facts.marker { facts } else { self.facts(&place, wanted, version.dialect).await? };
         findings.extend(self.findings(wanted, &facts));
+        findings.extend(self.server.pooler(&place).await?);
+        findings.sort_by_key(|finding| rank(finding.reason));
         let identity = match facts.system {
             Some(system) => system,
             None => self.server.config().address(),
@@ -73,12 +75,14 @@ impl Postgres {
     }
 
     fn findings(&self, wanted: &Wanted, facts: &Facts) -> Vec<Finding> {
-        let admin = identifier(&facts.admin);
+        // Whatever else the server says about who this is: nobody but the admin user is to be given rights.
+        let admin_user = &self.server.config().admin_user;
+        let admin = identifier(admin_user);
         let mut findings = Vec::new();
         if !facts.create_role {
             findings.push(Finding {
                 reason: Reason::MissingCreateRole,
-                object: facts.admin.clone(),
+                object: admin_user.clone(),
                 message: format!("the admin user may not create users: run ALTER ROLE {admin} CREATEROLE"),
             });
         }
@@ -141,14 +145,14 @@ impl Postgres {
                 });
             }
         }
-        findings.sort_by_key(|finding| rank(finding.reason));
         findings
     }
 }
 
 /// The order in which findings are told.
 fn rank(reason: Reason) -> usize {
-    const ORDER: [Reason; 6] = [
+    const ORDER: [Reason; 7] = [
+        Reason::PoolerInBetween,
         Reason::MissingCreateRole,
         Reason::MissingAdminOption,
         Reason::MissingConnect,
@@ -170,7 +174,6 @@ fn read_only() -> Finding {
 
 #[derive(Deserialize)]
 struct Facts {
-    admin: String,
     create_role: bool,
     read_only: bool,
     marker: bool,
@@ -203,7 +206,6 @@ fn facts_message(wanted: &Wanted, dialect: Dialect) -> Message {
             "WITH me AS MATERIALIZED (SELECT r.oid, r.rolname, r.rolsuper, r.rolcreaterole FROM pg_catalog.pg_roles r
   WHERE r.rolname = CURRENT_USER)
 SELECT pg_catalog.json_build_object(
-'admin', me.rolname,
 'create_role', me.rolsuper OR me.rolcreaterole,
 'read_only', pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool,
 'marker', EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {marker}),

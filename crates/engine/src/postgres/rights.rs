@@ -128,7 +128,7 @@ BEGIN
         EXECUTE pg_catalog.format('SET LOCAL ROLE %I', one.rolname);
       END IF;
       EXECUTE pg_catalog.format('%s FROM %I CASCADE', one.revoke, {name});
-      RESET ROLE;
+      SET LOCAL ROLE NONE;
     EXCEPTION WHEN OTHERS THEN
       NULL;
     END;

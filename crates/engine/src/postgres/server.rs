@@ -14,16 +14,19 @@ use super::message::{Message, Needs, Reply};
 use super::pool::{Dedicated, Lease, Pool};
 use super::quote::identifier;
 use super::sqlstate::{
-    self, CHANGED, DIVISION_BY_ZERO, INSUFFICIENT_PRIVILEGE, READ_ONLY, UNDEFINED_DATABASE, UNDEFINED_OBJECT,
+    self, CHANGED, DIVISION_BY_ZERO, INSUFFICIENT_PRIVILEGE, OTHER_SESSION, READ_ONLY, UNDEFINED_DATABASE,
+    UNDEFINED_OBJECT,
 };
 use super::version::{Dialect, Version};
 use crate::counters::Counters;
-use crate::{Class, Error, Reason, Stats};
+use crate::{Class, Error, Finding, Reason, Stats};
 
 /// How often a transaction runs again, and for how long in all: conflicts are over in milliseconds, lock time-outs
 /// are not.
 const ATTEMPTS: u32 = 6;
 const PATIENCE: Duration = Duration::from_secs(8);
+/// How often a message turns to another logical database.
+const MOST_TURNS: usize = 2;
 /// The server keeps the time-outs of statements; this much later it is not believed to be there any more.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -43,6 +46,28 @@ pub(super) enum Place {
     Any(String),
     /// This very one.
     Exactly(String),
+}
+
+/// Why a message was not answered.
+#[derive(Debug)]
+struct Failure {
+    error: Error,
+    /// Where it ran.
+    database: Option<String>,
+    /// The statement that failed only reads.
+    reads: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, database: None, reads: false }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
 }
 
 impl Server {
@@ -106,12 +131,22 @@ impl Server {
         again: impl Fn(&str) -> bool,
     ) -> Result<Reply, Error> {
         let begun = Instant::now();
-        let mut attempt = 0;
+        let (mut attempt, mut turns) = (0, 0);
         loop {
-            let error = match self.attempt(place, message).await {
+            let Failure { error, database, reads } = match self.attempt(place, message).await {
                 Ok(reply) => return Ok(reply),
-                Err(error) => error,
+                Err(failure) => failure,
             };
+            if matches!(place, Place::Any(_))
+                && turns < MOST_TURNS
+                && sqlstate::is_about_the_database(&error.code, reads)
+                && let Some(database) = database
+            {
+                tracing::info!(database, %error, "turning to another logical database");
+                self.pool.shun(&database);
+                turns += 1;
+                continue;
+            }
             attempt += 1;
             if !again(&error.code) || attempt == ATTEMPTS || begun.elapsed() > PATIENCE {
                 return Err(error);
@@ -122,32 +157,56 @@ impl Server {
         }
     }
 
-    /// Sends a message once; twice where the connection turns out to have been broken for some time. Each of our
-    /// messages may be run twice: what it did the first time shows, or makes its own check fail.
-    async fn attempt(&self, place: &Place, message: &Message) -> Result<Reply, Error> {
+    /// Sends a message once; twice where the connection turns out to have been broken for some time, or the session to be
+    /// another than was meant. Each of our messages may be run twice: what it did the first time shows, or makes its own
+    /// check fail.
+    async fn attempt(&self, place: &Place, message: &Message) -> Result<Reply, Failure> {
         let mut lease = self.lease(place).await?;
         let reused = lease.reused;
-        let result = self.send(&mut lease, message).await;
+        let mut result = self.send(&mut lease, message).await;
+        if let Err(failure) = &result
+            && OTHER_SESSION.contains(&failure.error.code.as_str())
+            && lease.clean
+            && lease.connection().is_some_and(Connection::mark_shared)
+        {
+            let sign = format!("a prepared statement is not what it was, SQLSTATE {}", failure.error.code);
+            self.pool.connector().signs().note(sign);
+            result = self.send(&mut lease, message).await;
+        }
         drop(lease);
         match result {
-            Err(error) if error.class == Class::Unreachable => {
+            Err(failure) if failure.error.class == Class::Unreachable => {
                 // Whatever ended this connection has ended the others, too.
                 self.pool.close_idle();
                 if !reused {
-                    return Err(error);
+                    return Err(failure);
                 }
                 let mut lease = self.lease(place).await?;
                 self.send(&mut lease, message).await
             }
-            Err(error) => {
-                if error.code == READ_ONLY {
+            Err(failure) => {
+                if failure.error.code == READ_ONLY {
                     // The name may mean another server by now.
                     self.pool.close_idle();
                 }
-                Err(error)
+                Err(failure)
             }
             Ok(reply) => Ok(reply),
         }
+    }
+
+    /// Does something keep connections of its own between here and the server? What shows it, for people.
+    pub(super) async fn pooler(&self, place: &Place) -> Result<Option<Finding>, Error> {
+        let mut lease = self.lease(place).await?;
+        if let Some(question) = lease.connection().map(Connection::question) {
+            let reply = self.send(&mut lease, &question).await.map_err(Error::from)?;
+            let connection = lease.connection().zip(reply.rows().first());
+            if let Some(sign) = connection.and_then(|(connection, answer)| connection.differs(answer)) {
+                lease.connection().map(Connection::mark_shared);
+                self.pool.connector().signs().note(sign);
+            }
+        }
+        Ok(self.pool.connector().signs().finding(&self.config.address()))
     }
 
     async fn lease(&self, place: &Place) -> Result<Lease, Error> {
@@ -179,21 +238,24 @@ impl Server {
         }
     }
 
-    async fn send(&self, lease: &mut Lease, message: &Message) -> Result<Reply, Error> {
+    async fn send(&self, lease: &mut Lease, message: &Message) -> Result<Reply, Failure> {
         lease.clean = false;
         self.counters.sent(message.len());
         let deadline = self.config.statement_timeout + GRACE;
-        let Some(connection) = lease.connection() else { return Err(self.silent(message, deadline)) };
+        let silent = || Failure::from(self.silent(message, deadline));
+        let Some(connection) = lease.connection() else { return Err(silent()) };
         let result = tokio::time::timeout(deadline, exchange(connection, message)).await;
-        let Ok((statement, result)) = result else { return Err(self.silent(message, deadline)) };
+        let Ok((statement, result)) = result else { return Err(silent()) };
         let mut clean = !connection.client.is_closed();
         if clean && result.is_err() && message.is_explicit() {
             let rolled_back = tokio::time::timeout(GRACE, connection.client.batch_execute("ROLLBACK")).await;
             clean = matches!(rolled_back, Ok(Ok(())));
         }
         lease.clean = clean;
-        result.map_err(|error| {
-            self.explained(said(message.attempted(statement), &error), message.needs(statement))
+        result.map_err(|error| Failure {
+            error: self.explained(said(message.attempted(statement), &error), message.needs(statement)),
+            database: Some(lease.database.clone()),
+            reads: message.asks(statement) || matches!(message.needs(statement), Needs::Truth(_)),
         })
     }
 
@@ -240,10 +302,11 @@ async fn exchange(
 ) -> (usize, Result<Reply, tokio_postgres::Error>) {
     let mut reply = Reply::default();
     let mut rows = Vec::new();
-    let mut statement = 0;
-    let stream = match connection.client.simple_query_raw(&message.sql()).await {
+    let (before, text) = connection.text(message);
+    let mut done = 0_usize;
+    let stream = match connection.client.simple_query_raw(&text).await {
         Ok(stream) => stream,
-        Err(error) => return (statement, Err(error)),
+        Err(error) => return (0, Err(error)),
     };
     let mut stream = pin!(stream);
     while let Some(item) = stream.next().await {
@@ -251,16 +314,16 @@ async fn exchange(
             Ok(SimpleQueryMessage::Row(row)) => rows.push(row),
             Ok(SimpleQueryMessage::CommandComplete(_)) => {
                 let answer = std::mem::take(&mut rows);
-                if message.asks(statement) {
+                if done >= before && message.asks(done - before) {
                     reply.answers.push(answer);
                 }
-                statement += 1;
+                done += 1;
             }
             Ok(_) => {}
-            Err(error) => return (statement, Err(error)),
+            Err(error) => return (done.saturating_sub(before), Err(error)),
         }
     }
-    (statement, Ok(reply))
+    (done.saturating_sub(before), Ok(reply))
 }
 
 /// An account is not what the plan took it for.

@@ -18,6 +18,10 @@ pub(super) const UNDEFINED_DATABASE: &str = "3D000";
 pub(super) const DEPENDENT_OBJECTS: &str = "2BP01";
 pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
 pub(super) const READ_ONLY: &str = "25006";
+pub(super) const PROTOCOL_VIOLATION: &str = "08P01";
+pub(super) const TOO_MANY_CONNECTIONS: &str = "53300";
+/// EXECUTE of what was not prepared, PREPARE of what is prepared already: the session is not the one that was meant.
+pub(super) const OTHER_SESSION: [&str; 2] = ["26000", "42P05"];
 
 /// Is the same transaction run again at once (a few times, with jitter) rather than reported?
 ///
@@ -27,10 +31,25 @@ pub fn is_retried(code: &str) -> bool {
     matches!(code, "40001" | "40P01" | "23505" | "23P01" | "55P03" | "XX000")
 }
 
-/// Does the next database do where the admin user cannot connect to this one? It does not exist, takes no
-/// connections, or CONNECT is missing.
-pub(super) fn is_about_the_database(code: &str) -> bool {
-    matches!(code, "3D000" | "55000" | "42501")
+/// May another logical database do where the admin user cannot log in to this one? Whatever the server says of a login
+/// can be about the database alone (it is gone, full, closed, has a library that cannot be loaded, a rule of its own in
+/// pg_hba.conf, a login event trigger), but that it is starting or stopping, or that the password is wrong.
+pub(super) fn may_be_about_the_database(code: &str, by_password: bool) -> bool {
+    match code {
+        "" | "57P01" | "57P02" | "57P03" => false,
+        "28P01" => !by_password,
+        _ => true,
+    }
+}
+
+/// Does a statement that may run in any logical database fail because of the one that it ran in? A name has no letters
+/// there, or the database's own files are at fault; where it only reads, also: its catalogues are locked.
+pub(super) fn is_about_the_database(code: &str, reads: bool) -> bool {
+    match code {
+        "22P05" | "22021" | "57P04" | "58P01" | "58030" | "XX001" | "XX002" => true,
+        LOCK_NOT_AVAILABLE | "57014" => reads,
+        _ => false,
+    }
 }
 
 /// What a SQLSTATE means for the caller, for a statement or a login.
@@ -59,6 +78,19 @@ pub fn meaning(code: &str) -> (Class, Reason) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_that_another_database_may_not_share_is_told() {
+        for code in ["3D000", "55000", "42501", "53300", "58P01", "42P01", "P0001", "28000", "57P05", "08P01"] {
+            assert!(may_be_about_the_database(code, true), "{code}");
+        }
+        for code in ["57P01", "57P03", ""] {
+            assert!(!may_be_about_the_database(code, false), "{code}");
+        }
+        assert!(may_be_about_the_database("28P01", false) && !may_be_about_the_database("28P01", true));
+        assert!(is_about_the_database("55P03", true) && !is_about_the_database("55P03", false));
+        assert!(is_about_the_database("22P05", false) && !is_about_the_database("42501", true));
+    }
 
     #[test]
     fn conflicts_are_retried_and_nothing_else() {

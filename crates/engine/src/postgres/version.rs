@@ -1,7 +1,5 @@
 //! Which PostgreSQL a server runs, and what follows from it.
 
-use std::time::Duration;
-
 use crate::{Class, Error, Reason};
 
 /// The oldest version that is supported.
@@ -55,20 +53,6 @@ impl Version {
             detail: format!("it is PostgreSQL {:?}", self.text),
             remedy: format!("PostgreSQL {OLDEST} and later are supported"),
         })
-    }
-
-    /// Settings of a session that an older server would refuse in the startup packet.
-    pub(super) fn session_settings(&self, statement_timeout: Duration) -> Vec<String> {
-        let mut settings = Vec::new();
-        if self.dialect.0 >= 16 {
-            // What CREATE ROLE grants to its creator beyond ADMIN OPTION: nothing.
-            settings.push("SET createrole_self_grant = ''".to_owned());
-        }
-        if self.dialect.0 >= 17 {
-            let timeout = 2 * statement_timeout.as_millis();
-            settings.push(format!("SET transaction_timeout = {timeout}"));
-        }
-        settings
     }
 }
 

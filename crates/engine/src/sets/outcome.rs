@@ -87,6 +87,8 @@ pub struct Excess {
     pub statement: String,
     /// Another transaction holds the object: they are taken away when it has ended.
     pub busy: bool,
+    /// What the server said when they were to be taken away: SQLSTATE and text; empty where it said nothing.
+    pub refused: String,
 }
 
 /// A set on a server.

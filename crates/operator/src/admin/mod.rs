@@ -218,7 +218,13 @@ fn moved(admin: &DatabaseAdmin, server: &Server, probe: &Probe, live: bool) -> O
 /// Findings that keep every session from starting. The others concern single roles and databases.
 fn blocking(probe: &Probe) -> Option<Obstacle> {
     let finding = probe.findings.iter().find(|finding| {
-        matches!(finding.reason, Reason::MissingCreateRole | Reason::ReadOnlyEndpoint | Reason::Unsupported)
+        matches!(
+            finding.reason,
+            Reason::PoolerInBetween
+                | Reason::MissingCreateRole
+                | Reason::ReadOnlyEndpoint
+                | Reason::Unsupported
+        )
     })?;
     Some(Obstacle::stalled(finding.reason.as_str(), finding.message.clone()))
 }
@@ -227,6 +233,7 @@ fn blocking(probe: &Probe) -> Option<Obstacle> {
 fn with_objects(mut probe: Probe, lacking: Vec<Finding>) -> Probe {
     // What keeps whole sessions from starting is told first, as in any probe.
     let first = [
+        Reason::PoolerInBetween,
         Reason::MissingCreateRole,
         Reason::MissingAdminOption,
         Reason::MissingConnect,

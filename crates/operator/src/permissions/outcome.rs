@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rolecall_api::reasons;
-use rolecall_engine::sets::SetOutcome;
+use rolecall_engine::sets::{SetOutcome, Why};
 
 use super::{Holding, Standing};
 use crate::account::lifecycle::Obstacle;
@@ -39,7 +39,11 @@ fn incomplete(outcome: &SetOutcome) -> Option<Obstacle> {
         .iter()
         .take(LISTED)
         .map(|missing| {
-            format!("{} on {} is missing: {}", missing.privileges, missing.object, missing.statement)
+            let refused = match &missing.why {
+                Why::Refused(said) => format!(", the server refuses it, {said}"),
+                _ => String::new(),
+            };
+            format!("{} on {} is missing{refused}: {}", missing.privileges, missing.object, missing.statement)
         })
         .collect();
     if outcome.missing.len().max(outcome.missing_objects) > told.len() {
@@ -52,7 +56,11 @@ fn incomplete(outcome: &SetOutcome) -> Option<Obstacle> {
         };
         let kept =
             if excess.busy { "is not taken away yet" } else { "cannot be taken away by the admin user" };
-        format!("{} on {} {by} and {kept}: {}", excess.privileges, excess.object, excess.statement)
+        let refused = match excess.refused.as_str() {
+            "" => String::new(),
+            said => format!(", the server refuses it, {said}"),
+        };
+        format!("{} on {} {by} and {kept}{refused}: {}", excess.privileges, excess.object, excess.statement)
     }));
     let obstacle = if outcome.busy { Obstacle::passing } else { Obstacle::stalled };
     (!told.is_empty()).then(|| obstacle(reasons::MISSING_OBJECT_PRIVILEGES, told.join("\n")))
@@ -60,7 +68,7 @@ fn incomplete(outcome: &SetOutcome) -> Option<Obstacle> {
 
 #[cfg(test)]
 mod tests {
-    use rolecall_engine::sets::{Excess, Missing, Why};
+    use rolecall_engine::sets::{Excess, Missing};
 
     use super::*;
 
@@ -91,5 +99,21 @@ mod tests {
         let outcome = SetOutcome { excess: vec![excess], busy: true, ..SetOutcome::default() };
         let Standing::Failed(obstacle) = standing(&outcome) else { panic!("nothing was granted") };
         assert!(!obstacle.stalled && obstacle.message.contains("not taken away yet"), "{}", obstacle.message);
+    }
+
+    #[test]
+    fn what_the_server_said_is_shown() {
+        let said = "relation \"log\" does not exist (SQLSTATE 42P01)";
+        let outcome = SetOutcome {
+            missing: vec![missing("t", Why::Refused(said.to_owned()))],
+            excess: vec![Excess {
+                object: "TABLE u".to_owned(),
+                refused: "no (SQLSTATE P0001)".to_owned(),
+                ..Excess::default()
+            }],
+            ..SetOutcome::default()
+        };
+        let told = incomplete(&outcome).unwrap().message;
+        assert!(told.contains(said) && told.contains("no (SQLSTATE P0001)"), "{told}");
     }
 }

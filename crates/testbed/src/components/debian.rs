@@ -1,4 +1,4 @@
-//! A PostgreSQL that speaks German, from the packages of the machine's own Debian or Ubuntu.
+//! A PostgreSQL that speaks German, and PgBouncer, from the packages of the machine's own Debian or Ubuntu.
 //!
 //! The npm packages are built without message catalogues, so they know no language but English. Debian's packages have
 //! them. They are downloaded and unpacked into the cache; nothing is installed and no right of root is needed. Their
@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use super::{PostgresInstallation, initdb};
+use super::{PgBouncerInstallation, PostgresInstallation, initdb};
 use crate::cache;
 use crate::error::{Error, Result};
 use crate::postgres::PgVersion;
@@ -22,11 +22,7 @@ const NAME: &str = "PostgreSQL with German messages";
 const LEFT_OUT: [&str; 4] = ["libllvm", "libc6", "libc-", "libperl"];
 
 pub(super) fn german_postgres() -> Result<PostgresInstallation> {
-    // Which release it is, not what it looks like today: a second run must not ask the package archive.
-    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let release: String =
-        release.lines().filter(|line| line.starts_with("ID=") || line.starts_with("VERSION_ID=")).collect();
-    let dir = cache::ensure("postgres-german", &[("release", &release)], fetch)?;
+    let dir = cache::ensure("postgres-german", &[("release", &release())], fetch)?;
     let version = packaged_version(&dir)?;
     Ok(PostgresInstallation {
         version,
@@ -39,19 +35,42 @@ pub(super) fn german_postgres() -> Result<PostgresInstallation> {
     })
 }
 
+/// PgBouncer, in the version of the distribution.
+pub(super) fn pgbouncer() -> Result<PgBouncerInstallation> {
+    let dir = cache::ensure("pgbouncer", &[("release", &release())], |dir| {
+        unpacked("PgBouncer", dir, |apt| {
+            apt.unpack(&["pgbouncer"], dir)?;
+            apt.unpack_libraries("pgbouncer", &dir.join(PGBOUNCER), dir)
+        })
+    })?;
+    Ok(PgBouncerInstallation { program: dir.join(PGBOUNCER), environment: libraries(&dir) })
+}
+
+const PGBOUNCER: &str = "usr/sbin/pgbouncer";
+
+/// Which release it is, not what it looks like today: a second run must not ask the package archive.
+fn release() -> String {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    release.lines().filter(|line| line.starts_with("ID=") || line.starts_with("VERSION_ID=")).collect()
+}
+
 fn fetch(dir: &Path) -> Result<()> {
-    let progress = Progress::start(format!("fetching {NAME}"));
+    unpacked(NAME, dir, |apt| apt.unpack_postgres(dir))?;
+    initdb(&bin(dir, packaged_version(dir)?), dir, &environment(dir))
+}
+
+/// Unpacks packages below `dir`, with the machine's package lists when it has them, else with lists of our own.
+fn unpacked(name: &str, dir: &Path, unpack: impl Fn(&Apt) -> Result<()>) -> Result<()> {
+    let progress = Progress::start(format!("fetching {name}"));
     let apt = dir.join("apt");
     fs::create_dir(&apt).map_err(Error::io("creating", &apt))?;
-    // The machine's package lists when it has them, else lists of our own.
-    if Apt::of_machine(&apt).unpack_postgres(dir).is_err() {
+    if unpack(&Apt::of_machine(&apt)).is_err() {
         progress.detail("reading package lists");
         let own = Apt::with_own_lists(&apt)?;
         own.run("apt-get", &["update"])?;
-        own.unpack_postgres(dir)?;
+        unpack(&own)?;
     }
     fs::remove_dir_all(&apt).map_err(Error::io("removing", &apt))?;
-    initdb(&bin(dir, packaged_version(dir)?), dir, &environment(dir))?;
     progress.done();
     Ok(())
 }
@@ -86,8 +105,12 @@ impl Apt {
             .find(|word| word.strip_prefix("postgresql-").is_some_and(|rest| rest.parse::<u16>().is_ok()))
             .ok_or_else(|| failed("the distribution has no package `postgresql`".to_owned()))?;
         self.unpack(&[package], dir)?;
-        let server = bin(dir, packaged_version(dir)?).join("postgres");
-        if libraries_missing(&server, dir)? {
+        self.unpack_libraries(package, &bin(dir, packaged_version(dir)?).join("postgres"), dir)
+    }
+
+    /// Unpacks what a program of a package needs and the machine lacks.
+    fn unpack_libraries(&self, package: &str, program: &Path, dir: &Path) -> Result<()> {
+        if libraries_missing(program, dir)? {
             let wanted = [
                 "--no-recommends",
                 "--no-suggests",
@@ -107,7 +130,7 @@ impl Apt {
                 .filter(|line| !line.contains(':'))
                 .collect();
             self.unpack(&libraries, dir)?;
-            if libraries_missing(&server, dir)? {
+            if libraries_missing(program, dir)? {
                 return Err(failed("its libraries are not all to be had".to_owned()));
             }
         }
@@ -167,6 +190,13 @@ fn bin(dir: &Path, version: PgVersion) -> PathBuf {
 
 /// German messages, and the unpacked libraries before the machine's.
 fn environment(dir: &Path) -> Vec<(&'static str, String)> {
+    let mut environment = libraries(dir);
+    environment.push(("LANGUAGE", "de".to_owned()));
+    environment
+}
+
+/// The unpacked libraries before the machine's.
+fn libraries(dir: &Path) -> Vec<(&'static str, String)> {
     let roots = ["usr/lib", "lib"].map(|lib| dir.join(lib));
     let libraries: Vec<String> = roots
         .iter()
@@ -175,11 +205,7 @@ fn environment(dir: &Path) -> Vec<(&'static str, String)> {
         .filter(|entry| entry.file_name().to_string_lossy().contains("-linux-gnu"))
         .map(|entry| entry.path().display().to_string())
         .collect();
-    let mut environment = vec![("LANGUAGE", "de".to_owned())];
-    if !libraries.is_empty() {
-        environment.push(("LD_LIBRARY_PATH", libraries.join(":")));
-    }
-    environment
+    if libraries.is_empty() { Vec::new() } else { vec![("LD_LIBRARY_PATH", libraries.join(":"))] }
 }
 
 fn failed(detail: String) -> Error {

@@ -87,6 +87,23 @@ pub fn german_postgres() -> Result<PostgresInstallation> {
     debian::german_postgres()
 }
 
+/// The PgBouncer server.
+#[derive(Clone, Debug)]
+pub struct PgBouncerInstallation {
+    /// `pgbouncer`.
+    pub program: PathBuf,
+    /// What it needs in its environment.
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
+/// PgBouncer in the version of the machine's Debian or Ubuntu (seconds).
+///
+/// # Errors
+/// On other distributions, and when the packages cannot be fetched.
+pub fn pgbouncer() -> Result<PgBouncerInstallation> {
+    debian::pgbouncer()
+}
+
 /// The MongoDB server.
 #[derive(Clone, Debug)]
 pub struct MongoInstallation {
@@ -104,7 +121,7 @@ pub fn mongodb() -> Result<MongoInstallation> {
     pip::mongodb()
 }
 
-/// Prepares everything but [`german_postgres`], as a first step before tests, so that none of them waits for a build.
+/// Prepares everything but [`german_postgres`] and [`pgbouncer`], as a first step before tests, so that none of them waits for a build.
 ///
 /// # Errors
 /// The first failure, naming what has to be installed when that is the reason.

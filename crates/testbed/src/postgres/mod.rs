@@ -210,6 +210,13 @@ impl Postgres {
         }
     }
 
+    /// What a pooler in front of this server needs: a certificate of the same authority, and the authority whose client
+    /// certificates are accepted.
+    pub(crate) fn front(&self) -> Result<(Certificate, &Authority)> {
+        let names = [self.host(), "127.0.0.1", "::1"];
+        Ok((self.server_authority.server(&names)?, &self.client_authority))
+    }
+
     fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }

@@ -100,8 +100,8 @@ impl Postgres {
             for (id, error) in refusals(&reply, message.attempted(1))? {
                 match error.code.as_str() {
                     UNDEFINED_OBJECT => return Err(error),
-                    code if is_gone(code) => {}
                     code if is_retried(code) => drop(held.insert((change.table, id), error)),
+                    // Also where the object seems to be gone: an event trigger that does not find its own says the same.
                     _ => drop(refused.insert((change.table, id), error)),
                 }
             }
@@ -123,14 +123,20 @@ fn is_about_objects(error: &Error) -> bool {
     error.code != UNDEFINED_OBJECT && (error.class == Class::Refused || is_retried(&error.code))
 }
 
-/// Numbers of objects with SQLSTATE and text, as the statement for single objects puts them together.
+/// Numbers of objects with SQLSTATE, text and the place where it was said, as the statement for single objects puts them together.
 fn refusals(reply: &Reply, attempted: &str) -> Result<Vec<(u32, Error)>, Error> {
-    let all: Vec<(u32, String, String)> = parse(reply, || attempted.to_owned())?;
-    let error = |code: String, detail| {
+    let all: Vec<(u32, String, String, String)> = parse(reply, || attempted.to_owned())?;
+    let error = |code: String, said: String, place: String| {
         let (class, reason) = meaning(&code);
+        // The last two places are the statement itself and the block around it.
+        let places: Vec<&str> = place.lines().collect();
+        let detail = match places.split_last_chunk::<2>() {
+            Some((trigger, _)) if !trigger.is_empty() => format!("{said} ({})", trigger.join(", ")),
+            _ => said,
+        };
         Error { class, reason, attempted: attempted.to_owned(), code, detail, remedy: String::new() }
     };
-    Ok(all.into_iter().map(|(id, code, detail)| (id, error(code, detail))).collect())
+    Ok(all.into_iter().map(|(id, code, said, place)| (id, error(code, said, place))).collect())
 }
 
 /// An object was dropped between being named and being changed: undefined table, function, schema.
@@ -172,13 +178,15 @@ END",
   one record;
   refused pg_catalog.jsonb := '[]';
   waited pg_catalog.int4 := 0;
+  place pg_catalog.text;
 BEGIN{become_grantor}
   FOR one IN SELECT o.oid::pg_catalog.int8 AS id, {name} AS name FROM {relation} o WHERE o.oid = ANY ({})
       ORDER BY o.oid LOOP
     BEGIN
       EXECUTE {} || one.name || {};
     EXCEPTION WHEN OTHERS THEN
-      refused := refused || pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(one.id, SQLSTATE, SQLERRM));
+      GET STACKED DIAGNOSTICS place = PG_EXCEPTION_CONTEXT;
+      refused := refused || pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_array(one.id, SQLSTATE, SQLERRM, place));
       IF SQLSTATE = '{LOCK_NOT_AVAILABLE}' THEN
         waited := waited + 1;
         IF waited = {MOST_WAITED_FOR} THEN

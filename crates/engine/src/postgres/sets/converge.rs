@@ -31,6 +31,8 @@ struct Work<'a> {
     /// What the admin user may not grant.
     ungrantable: BTreeMap<Id, Answer>,
     refused: Refused,
+    /// What the server did not take away.
+    unrevoked: Refused,
     /// Objects that other transactions hold, for all sets of this look.
     busy: &'a mut Refused,
     /// Something was granted and has not been read back.
@@ -88,6 +90,7 @@ impl Postgres {
             state: catalog.sets.get(&wish.role).cloned().unwrap_or_default(),
             ungrantable: BTreeMap::new(),
             refused: Refused::new(),
+            unrevoked: Refused::new(),
             busy,
             unread: false,
             no_connect: None,
@@ -127,6 +130,7 @@ impl Postgres {
             effective: &effective,
             ungrantable: &work.ungrantable,
             refused: &work.refused,
+            unrevoked: &work.unrevoked,
             busy: work.busy,
             no_connect: work.no_connect.as_ref(),
             strays: &strays,
@@ -221,7 +225,9 @@ impl Work<'_> {
         };
         let ids: Vec<u32> = group.objects.iter().map(|object| self.catalog.ids[*object]).collect();
         // What is refused is still held when that is read back, and is told then.
-        self.engine.change(self.place, self.dialect, &change, &ids, self.busy).await.map(drop)
+        let refused = self.engine.change(self.place, self.dialect, &change, &ids, self.busy).await?;
+        self.unrevoked.extend(refused);
+        Ok(())
     }
 
     async fn connect(&mut self) -> Result<(), Error> {

@@ -26,6 +26,7 @@ pub(super) struct Told<'a> {
     pub(super) effective: &'a BTreeMap<Id, Answer>,
     pub(super) ungrantable: &'a BTreeMap<Id, Answer>,
     pub(super) refused: &'a Refused,
+    pub(super) unrevoked: &'a Refused,
     pub(super) busy: &'a Refused,
     pub(super) no_connect: Option<&'a Error>,
     pub(super) strays: &'a [Excess],
@@ -71,6 +72,14 @@ pub(super) fn outcome(told: &Told<'_>) -> SetOutcome {
     outcome.busy =
         lacking.keys().chain(too_much).any(|object| told.busy.contains_key(&id_of(told.catalog, *object)));
     outcome
+}
+
+/// What to do where the admin user has the right, and the server refuses all the same.
+const NOTHING_LACKING: &str = "the admin user has the right to grant it, so an event trigger or an extension is in the way: let the function of the event trigger name what it uses by schema, or give it a search_path (ALTER FUNCTION ... SET search_path)";
+
+/// What the server said, for people.
+fn said(error: &Error) -> String {
+    format!("{} (SQLSTATE {})", error.detail, error.code)
 }
 
 /// What to do about an object that another transaction holds.
@@ -126,7 +135,10 @@ impl<'a> Told<'a> {
                 ),
             ),
             (Some(error), _) if self.busy.contains_key(&id) => (Why::Busy, until_free(error)),
-            (Some(error), _) => (Why::Refused(format!("{} (SQLSTATE {})", error.detail, error.code)), grant),
+            (Some(error), Some(asked)) if !asked.lacking.intersection(privileges).is_empty() => {
+                (Why::Refused(said(error)), grant)
+            }
+            (Some(error), _) => (Why::Refused(said(error)), NOTHING_LACKING.to_owned()),
             (None, _) => (Why::NotGrantable, grant),
         };
         Missing { object: format!("{class} {name}"), privileges: privileges.to_string(), why, statement }
@@ -136,7 +148,8 @@ impl<'a> Told<'a> {
         let database = identifier(&self.catalog.database);
         let why = match self.no_connect {
             Some(error) if error.code == ROW_FULL => Why::AccessListFull,
-            _ => Why::NotGrantable,
+            Some(error) => Why::Refused(said(error)),
+            None => Why::NotGrantable,
         };
         Missing {
             object: format!("DATABASE {database}"),
@@ -168,6 +181,7 @@ impl<'a> Told<'a> {
                     statement: busy
                         .map_or_else(|| format!("SET ROLE {}; {revoke}", identifiers([grantor])), until_free),
                     busy: busy.is_some(),
+                    refused: self.unrevoked.get(&id).map(said).unwrap_or_default(),
                 });
                 if excess.len() == MOST_NAMED {
                     return excess;
