@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use super::Postgres;
 use super::end;
 use super::guard::Guard;
+use super::logins;
 use super::message::{Message, Reply};
-use super::observe::{Question, Reading};
+use super::observe::{Question, Reading, parse};
 use super::server::Place;
 use super::sqlstate::LOCK_NOT_AVAILABLE;
 use crate::account::Account;
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks: at first a backend is gone within a millisecond or two.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LONGEST_LOOK: Duration = Duration::from_millis(200);
+/// A login that takes longer than this may never come to an end by itself.
+const USUAL_LOGIN: Duration = Duration::from_secs(1);
 /// What is remembered of an end that nobody has tried again for so long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 /// For so long it is remembered that nobody is on the way in any more: until whoever ended the access has looked again.
@@ -83,6 +86,18 @@ impl Draining {
             }
         }
         u32::try_from(wait.logins.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The logins that an end of this account waits for.
+    fn waiting(&self, account: &AccountName) -> BTreeSet<String> {
+        self.entries().get(account).map(|wait| wait.logins.clone()).unwrap_or_default()
+    }
+
+    /// These are somebody else's.
+    fn pass_over(&self, account: &AccountName, others: &[String]) {
+        if let Some(wait) = self.entries().get_mut(account) {
+            wait.logins.retain(|login| !others.contains(login));
+        }
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<AccountName, Wait>> {
@@ -168,9 +183,27 @@ impl Postgres {
             if account.backends > 0 {
                 refused = self.terminate(door.place, door.account, &door.guard().closed()).await.err();
             }
+            if starting > 0
+                && begun.elapsed() > USUAL_LOGIN
+                && let Err(error) = self.end_logins(door).await
+            {
+                tracing::debug!(account = door.account.as_str(), %error, "logins under way are not ended");
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_LOOK);
         }
+    }
+
+    /// Ends those of the logins that an end waits for that are the account's, and waits no longer for those that are
+    /// somebody else's, where it can be told.
+    async fn end_logins(&self, door: &Door<'_>) -> Result<(), Error> {
+        let waiting = self.draining.waiting(door.account);
+        let dialect = self.server.dialect(door.place).await?;
+        let message = logins::end(&door.guard().closed(), door.account, &waiting, dialect);
+        let reply = self.server.run(door.place, &message).await?;
+        let others: Vec<String> = parse(&reply, || message.attempted(0).to_owned())?;
+        self.draining.pass_over(door.account, &others);
+        Ok(())
     }
 
     /// Ends the account's backends: tells which were told to end.

@@ -10,7 +10,7 @@
 //! | `server`, `message`, `sqlstate`, `backends` | messages, answers, failures, retries |
 //! | `quote` | names and texts as SQL, nowhere else |
 //! | `observe`, `reader`, `census`, `probe` | what is read |
-//! | `activate`, `adjust`, `end`, `guard`, `rights` | what is sent, as text |
+//! | `activate`, `adjust`, `end`, `guard`, `logins`, `rights` | what is sent, as text |
 //! | `apply`, `drain` | what is sent when |
 //! | `objects`, `announcements` | the objects of a logical database, and that they have changed |
 //! | `sets` | permission sets: converged, listed, dropped |
@@ -26,6 +26,7 @@ mod connect;
 mod drain;
 mod end;
 mod guard;
+mod logins;
 mod message;
 mod objects;
 mod observe;

@@ -30,6 +30,11 @@ pub(super) fn names<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> String
     format!("ARRAY[{}]::pg_catalog.name[]", list(names.into_iter().map(literal)))
 }
 
+/// An array of texts, which may be empty.
+pub(super) fn texts<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
+    format!("ARRAY[{}]::pg_catalog.text[]", list(texts.into_iter().map(literal)))
+}
+
 /// An array of numbers of objects, which may be empty.
 pub(super) fn numbers(ids: impl IntoIterator<Item = u32>) -> String {
     let ids: Vec<String> = ids.into_iter().map(|id| id.to_string()).collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::version::Dialect;
-use super::{activate, adjust, end, guard::Guard, message::Message, rights};
+use super::{activate, adjust, end, guard::Guard, logins, message::Message, rights};
 use crate::plan::{Activate, Adjust, End};
 use crate::{AccountName, Owner};
 
@@ -93,6 +93,14 @@ fn those_inside() {
     let account = account();
     let guard = Guard::managed(&account).not_foreign_to("1-2").closed();
     insta::assert_snapshot!(both(|dialect| end::terminate(&guard, &account, dialect)));
+}
+
+#[test]
+fn those_on_the_way_in() {
+    let (plan, account) = (ending(), account());
+    let guard = Guard::managed(&account).owned_by(&plan.owner_uid).closed();
+    let logins = BTreeSet::from(["12 3/4".to_owned()]);
+    insta::assert_snapshot!(both(|dialect| logins::end(&guard, &account, &logins, dialect)));
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod drift;
 mod membership;
 mod objects;
 mod planning;
+mod refusals;
 mod retiring;
 mod shop;
 mod vectors;

@@ -19,7 +19,7 @@ use crate::progress::Progress;
 const NAME: &str = "PostgreSQL with German messages";
 
 /// Libraries that only the just-in-time compiler needs, or that must be those of the machine.
-const LEFT_OUT: [&str; 4] = ["libllvm", "libc6", "libc-", "libperl"];
+const LEFT_OUT: [&str; 5] = ["libllvm", "libc6", "libc-bin", "libc-dev", "libperl"];
 
 pub(super) fn german_postgres() -> Result<PostgresInstallation> {
     let dir = cache::ensure("postgres-german", &[("release", &release())], fetch)?;

@@ -58,6 +58,15 @@ impl Postgres {
         open(&mut config, tls).await
     }
 
+    /// As [`Postgres::connect`], through what listens on another port of this machine, such as a pooler.
+    ///
+    /// # Errors
+    /// As [`Postgres::connect`].
+    pub async fn connect_through(&self, port: u16, database: &str, identity: &Certificate) -> Result<Client> {
+        let mut config = self.tcp_at(port, database, &identity.common_name);
+        open(&mut config, tls_client(self.server_ca_pem(), Some(identity))?).await
+    }
+
     /// A connection over TLS with a password, for members of `password_users`.
     ///
     /// # Errors
@@ -93,10 +102,14 @@ impl Postgres {
     }
 
     fn tcp(&self, database: &str, user: &str) -> Config {
+        self.tcp_at(self.port(), database, user)
+    }
+
+    fn tcp_at(&self, port: u16, database: &str, user: &str) -> Config {
         let mut config = Config::new();
         config
             .host(self.host())
-            .port(self.port())
+            .port(port)
             .user(user)
             .dbname(database)
             .connect_timeout(CONNECT_TIMEOUT);
