@@ -52,7 +52,8 @@ impl PgBouncer {
         let dir = Scratch::new("pgbouncer", account)?;
         let port = ports::free()?;
         let (certificate, clients) = server.front()?;
-        let users: String = users.iter().map(|user| format!("\"{}\" \"\"\n", user.replace('"', "\"\""))).collect();
+        let users: String =
+            users.iter().map(|user| format!("\"{}\" \"\"\n", user.replace('"', "\"\""))).collect();
         let configuration = configuration(server.port(), port, dir.path(), mode, settings);
         for (name, text) in [
             ("server.crt", certificate.cert_pem.as_str()),

@@ -1,12 +1,12 @@
 //! One connection: how it is opened, and what a failure to do so means.
 
+use std::collections::HashSet;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::future::poll_fn;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 

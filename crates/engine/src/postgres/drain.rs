@@ -21,8 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks: at first a backend is gone within a millisecond or two.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LONGEST_LOOK: Duration = Duration::from_millis(200);
-/// A login that takes longer than this may never come to an end by itself.
-const USUAL_LOGIN: Duration = Duration::from_secs(1);
+/// A login that takes longer than this may never come to an end by itself: more than one call waits for it.
+const LONGEST_LOGIN: Duration = Duration::from_secs(6);
 /// What is remembered of an end that nobody has tried again for so long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
 /// For so long it is remembered that nobody is on the way in any more: until whoever ended the access has looked again.
@@ -88,9 +88,11 @@ impl Draining {
         u32::try_from(wait.logins.len()).unwrap_or(u32::MAX)
     }
 
-    /// The logins that an end of this account waits for.
-    fn waiting(&self, account: &AccountName) -> BTreeSet<String> {
-        self.entries().get(account).map(|wait| wait.logins.clone()).unwrap_or_default()
+    /// The logins that an end of this account has waited for all too long.
+    fn stuck(&self, account: &AccountName) -> BTreeSet<String> {
+        let entries = self.entries();
+        let wait = entries.get(account).filter(|wait| wait.since.elapsed() > LONGEST_LOGIN);
+        wait.map(|wait| wait.logins.clone()).unwrap_or_default()
     }
 
     /// These are somebody else's.
@@ -183,9 +185,9 @@ impl Postgres {
             if account.backends > 0 {
                 refused = self.terminate(door.place, door.account, &door.guard().closed()).await.err();
             }
-            if starting > 0
-                && begun.elapsed() > USUAL_LOGIN
-                && let Err(error) = self.end_logins(door).await
+            let stuck = self.draining.stuck(door.account);
+            if !stuck.is_empty()
+                && let Err(error) = self.end_logins(door, &stuck).await
             {
                 tracing::debug!(account = door.account.as_str(), %error, "logins under way are not ended");
             }
@@ -194,12 +196,11 @@ impl Postgres {
         }
     }
 
-    /// Ends those of the logins that an end waits for that are the account's, and waits no longer for those that are
-    /// somebody else's, where it can be told.
-    async fn end_logins(&self, door: &Door<'_>) -> Result<(), Error> {
-        let waiting = self.draining.waiting(door.account);
+    /// Ends those of these logins that are the account's, and waits no longer for those that are somebody else's, where it
+    /// can be told.
+    async fn end_logins(&self, door: &Door<'_>, stuck: &BTreeSet<String>) -> Result<(), Error> {
         let dialect = self.server.dialect(door.place).await?;
-        let message = logins::end(&door.guard().closed(), door.account, &waiting, dialect);
+        let message = logins::end(&door.guard().closed(), door.account, stuck, dialect);
         let reply = self.server.run(door.place, &message).await?;
         let others: Vec<String> = parse(&reply, || message.attempted(0).to_owned())?;
         self.draining.pass_over(door.account, &others);

@@ -13,7 +13,8 @@ use crate::{Finding, Reason};
 const KEPT: Duration = Duration::from_secs(15 * 60);
 
 /// What to do about it.
-pub(super) const REMEDY: &str = "let uri name the server itself, past the pooler: the admin user needs sessions of its own";
+pub(super) const REMEDY: &str =
+    "let uri name the server itself, past the pooler: the admin user needs sessions of its own";
 
 /// What was seen.
 #[derive(Debug, Default)]

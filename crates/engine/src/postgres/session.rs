@@ -204,7 +204,8 @@ fn settings(config: &Config) -> Vec<Setting> {
 /// Could a login event trigger that does not find its own have failed so? What the server says of its own accord about
 /// a login: connection, authentication, resources, state, operator, system.
 fn may_be_of_a_trigger(code: &str) -> bool {
-    !code.is_empty() && !["08", "28", "3D", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+    !code.is_empty()
+        && !["08", "28", "3D", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
 }
 
 fn milliseconds(time: Duration) -> String {
@@ -236,7 +237,10 @@ mod tests {
         assert!(!options.contains("transaction_timeout=") && !options.contains("createrole_self_grant"));
         assert!(options.contains("-c role=none ") && options.ends_with(" -c rolecall.connection=mark"));
         let options = Startup { dialect: Some(Dialect(17)), ..FIRST }.options(&config("adm"), "mark");
-        assert!(options.contains(" -c transaction_timeout=60000 ") && options.contains(" -c createrole_self_grant= "));
+        assert!(
+            options.contains(" -c transaction_timeout=60000 ")
+                && options.contains(" -c createrole_self_grant= ")
+        );
         assert!(!settle(&config("adm"), Dialect(15)).join(";").contains("transaction_timeout"));
     }
 
@@ -262,7 +266,10 @@ mod tests {
         }
         for code in ["42P01", "P0001", "42883", "42501"] {
             let ways = tried(FIRST, code);
-            assert!(matches!(*ways, [Startup { pins_search_path: false, bare: false, .. }]), "{code}: {ways:?}");
+            assert!(
+                matches!(*ways, [Startup { pins_search_path: false, bare: false, .. }]),
+                "{code}: {ways:?}"
+            );
             assert!(tried(Startup { dialect: Some(Dialect(16)), ..FIRST }, code).is_empty());
         }
         assert!(matches!(*tried(FIRST, "08P01"), [Startup { bare: true, .. }]));
@@ -279,6 +286,8 @@ mod tests {
         assert_eq!(plain[0], "SET LOCAL role = 'none'");
         let with = self_contained(&config, Dialect(17), "EXECUTE rolecall_guard (1)");
         let rest = &with[plain.len()..];
-        assert!(rest[0] == "DEALLOCATE ALL" && rest[1].starts_with("PREPARE rolecall_guard") && rest.len() == 2);
+        assert!(
+            rest[0] == "DEALLOCATE ALL" && rest[1].starts_with("PREPARE rolecall_guard") && rest.len() == 2
+        );
     }
 }

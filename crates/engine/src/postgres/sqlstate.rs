@@ -81,7 +81,8 @@ mod tests {
 
     #[test]
     fn a_refusal_that_another_database_may_not_share_is_told() {
-        for code in ["3D000", "55000", "42501", "53300", "58P01", "42P01", "P0001", "28000", "57P05", "08P01"] {
+        for code in ["3D000", "55000", "42501", "53300", "58P01", "42P01", "P0001", "28000", "57P05", "08P01"]
+        {
             assert!(may_be_about_the_database(code, true), "{code}");
         }
         for code in ["57P01", "57P03", ""] {

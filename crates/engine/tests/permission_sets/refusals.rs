@@ -56,7 +56,10 @@ async fn the_words_of_what_keeps_a_right_from_being_taken_away_are_told() {
         let outcome = shop.converge(&set, &[("SELECT", "app.t1")]).await;
         assert!(!outcome.is_complete());
         let excess = &outcome.excess[0];
-        assert!(excess.refused.contains("42P01") && excess.refused.contains("on_change"), "{version}: {excess:?}");
+        assert!(
+            excess.refused.contains("42P01") && excess.refused.contains("on_change"),
+            "{version}: {excess:?}"
+        );
         assert_eq!(outcome.granted[&Privilege::Select], 1);
     }
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use rolecall_engine::postgres::Config;
-use rolecall_engine::{Desired, Engine as _, Needs, Reason, Want};
+use rolecall_engine::{Class, Desired, Engine as _, Needs, Reason, Want};
 use rolecall_testbed::{PgVersion, Postgres, rows};
 
-use crate::common::{Bench, Client, apply, enabled, ended, unique};
+use crate::common::{Bench, Client, Failure, apply, enabled, ended, unique};
 
 /// A logical database whose owner can log in, and an account with access to it. The admin user may become the owner.
 struct Shop {
@@ -45,7 +45,14 @@ impl Shop {
 
     /// Ends the access as an operator does that has just started.
     async fn end(&self, circumstance: &str) {
-        let result = apply(&self.bench.another(), &self.here(ended(&self.user, false))).await;
+        let (engine, desired) = (self.bench.another(), self.here(ended(&self.user, false)));
+        let mut result = apply(&engine, &desired).await;
+        for _ in 0..3 {
+            // Logins that are on their way, of other tests too, are waited for.
+            if matches!(&result, Err(Failure::Error(error)) if error.class == Class::Transient) {
+                result = apply(&engine, &desired).await;
+            }
+        }
         assert!(result.is_ok(), "{} {circumstance}: {result:?}", self.bench.pg.version());
         assert!(!self.is_open().await, "{circumstance}");
     }
@@ -134,7 +141,8 @@ async fn whatever_can_be_set_for_a_database_is_not_what_the_admin_user_works_wit
         let probe = engine.probe(&Needs::default()).await.unwrap();
         let blocked = probe.findings.iter().find(|finding| finding.reason != Reason::PublicConnect);
         assert!(blocked.is_none(), "{version}: {blocked:?}");
-        let query = rolecall_engine::objects::CatalogQuery { database: shop.database.clone(), sets: [].into() };
+        let query =
+            rolecall_engine::objects::CatalogQuery { database: shop.database.clone(), sets: [].into() };
         engine.read_objects(&query).await.unwrap();
         engine.census().await.unwrap();
         // A password's verifier is nothing for the server's log.
@@ -160,7 +168,8 @@ async fn a_database_that_lets_nobody_in_does_not_stop_an_end() {
             let named = |statement: &str| statement.replace("__", &format!("{name}x")).replace('_', name);
             // The names of the statements themselves have underscores.
             let sql = |statement: &str| {
-                let kept = statement.replace("allow_connections", "AC").replace("session_preload_libraries", "SPL");
+                let kept =
+                    statement.replace("allow_connections", "AC").replace("session_preload_libraries", "SPL");
                 named(&kept).replace("AC", "allow_connections").replace("SPL", "session_preload_libraries")
             };
             shop.bench.sql(&sql(closing)).await;
@@ -245,7 +254,11 @@ async fn whoever_the_admin_user_is_made_nobody_else_is_to_be_given_rights() {
             let lacking = probe.findings.iter().find(|finding| finding.reason == Reason::MissingAdminOption);
             assert_eq!(lacking.is_some(), version.major() >= 16, "{version}: {told:?}");
             if let Some(lacking) = lacking {
-                assert!(lacking.message.contains(&format!("TO \"{}\"", shop.bench.admin)), "{}", lacking.message);
+                assert!(
+                    lacking.message.contains(&format!("TO \"{}\"", shop.bench.admin)),
+                    "{}",
+                    lacking.message
+                );
             }
         }
         shop.end("role").await;
@@ -274,7 +287,8 @@ async fn an_admin_user_that_is_a_superuser_is_nobody_else_either() {
         let bench = Bench::on(Postgres::shared(version).await.unwrap(), "superuser").await;
         let shop = Shop::on(bench).await;
         for setting in ["role", "session_authorization"] {
-            shop.owner_says(&format!("alter database {} set {setting} = '{}'", shop.database, shop.owner)).await;
+            shop.owner_says(&format!("alter database {} set {setting} = '{}'", shop.database, shop.owner))
+                .await;
             shop.end(setting).await;
             shop.start().await;
         }

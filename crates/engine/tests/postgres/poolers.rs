@@ -108,10 +108,8 @@ async fn an_access_ends_though_somebody_else_meets_the_sessions_in_turn() {
 async fn a_pooler_that_opens_sessions_of_somebody_else_is_not_worked_with() {
     let front = Front::new(PgVersion::V17, PoolMode::Session, IGNORING).await;
     front.bench.sql("create role somebody login").await;
-    let settings = format!(
-        "{IGNORING}\n[databases]\n* = host=127.0.0.1 port={} user=somebody\n",
-        front.bench.pg.port()
-    );
+    let settings =
+        format!("{IGNORING}\n[databases]\n* = host=127.0.0.1 port={} user=somebody\n", front.bench.pg.port());
     let admin = front.bench.admin.as_str();
     let users = [admin, "somebody"];
     let pooler = PgBouncer::start(front.bench.pg, PoolMode::Session, &users, &settings).await.unwrap();

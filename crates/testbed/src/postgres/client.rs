@@ -107,12 +107,7 @@ impl Postgres {
 
     fn tcp_at(&self, port: u16, database: &str, user: &str) -> Config {
         let mut config = Config::new();
-        config
-            .host(self.host())
-            .port(port)
-            .user(user)
-            .dbname(database)
-            .connect_timeout(CONNECT_TIMEOUT);
+        config.host(self.host()).port(port).user(user).dbname(database).connect_timeout(CONNECT_TIMEOUT);
         config.ssl_mode(tokio_postgres::config::SslMode::Require);
         config
     }
