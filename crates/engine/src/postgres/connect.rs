@@ -33,6 +33,9 @@ use crate::{Class, Error, Reason};
 /// How long a connection that nobody wants any more may take to end in order.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How often a new session is made what it has to be.
+const ATTEMPTS: u32 = 10;
+
 /// Opens connections to one server.
 pub(super) struct Connector {
     config: Arc<Config>,
@@ -282,11 +285,21 @@ impl Connector {
     async fn settle(&self, connection: &mut Connection, database: &str, mark: &str) -> Result<(), Error> {
         let statements = session::settle(&self.config, connection.version.dialect);
         self.counters.sent(statements.len());
-        let answers = connection
-            .client
-            .simple_query(&statements.join(";"))
-            .await
-            .map_err(|error| self.refused(database, &error))?;
+        let (text, mut attempt) = (statements.join(";"), 0);
+        let answers = loop {
+            let error = match connection.client.simple_query(&text).await {
+                Ok(answers) => break answers,
+                Err(error) => self.refused(database, &error),
+            };
+            attempt += 1;
+            if error.code != sqlstate::QUERY_CANCELED || attempt == ATTEMPTS {
+                return Err(error);
+            }
+            // A login event trigger may have left a time-out that is too short for all of it, which counts from the
+            // beginning of a message.
+            let longer = connection.client.simple_query("SET statement_timeout = 0").await;
+            tracing::debug!(database, ?longer, "setting the time-out first");
+        };
         let rows = answers.iter().filter_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,

@@ -20,6 +20,7 @@ pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
 pub(super) const READ_ONLY: &str = "25006";
 pub(super) const PROTOCOL_VIOLATION: &str = "08P01";
 pub(super) const TOO_MANY_CONNECTIONS: &str = "53300";
+pub(super) const QUERY_CANCELED: &str = "57014";
 /// EXECUTE of what was not prepared, PREPARE of what is prepared already: the session is not the one that was meant.
 pub(super) const OTHER_SESSION: [&str; 2] = ["26000", "42P05"];
 
@@ -47,7 +48,7 @@ pub(super) fn may_be_about_the_database(code: &str, by_password: bool) -> bool {
 pub(super) fn is_about_the_database(code: &str, reads: bool) -> bool {
     match code {
         "22P05" | "22021" | "57P04" | "58P01" | "58030" | "XX001" | "XX002" => true,
-        LOCK_NOT_AVAILABLE | "57014" => reads,
+        LOCK_NOT_AVAILABLE | QUERY_CANCELED => reads,
         _ => false,
     }
 }
