@@ -87,12 +87,22 @@ impl Process {
 /// # Errors
 /// When it cannot be built or started.
 pub async fn kubectl_rolecall(identity: &Identity, args: &[&str]) -> Result<Output> {
+    let mut command = kubectl_rolecall_command(identity).await?;
+    command.args(args).output().await.context("starting kubectl-rolecall")
+}
+
+/// `kubectl-rolecall` as somebody in the cluster.
+///
+/// # Errors
+/// When it cannot be built.
+pub async fn kubectl_rolecall_command(identity: &Identity) -> Result<Command> {
     static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
     let program = PROGRAM.get_or_try_init(|| build("rolecall-cli", "kubectl-rolecall")).await?;
     let kubeconfig = cluster::cluster().await?.kubeconfig_file_for(identity).await?;
     let mut command = Command::new(program);
-    command.args(args).arg("--kubeconfig").arg(kubeconfig).stdin(Stdio::null()).kill_on_drop(true);
-    command.output().await.context("starting kubectl-rolecall")
+    // Of every command.
+    command.arg("--kubeconfig").arg(kubeconfig).stdin(Stdio::null()).kill_on_drop(true);
+    Ok(command)
 }
 
 async fn program() -> Result<&'static PathBuf> {

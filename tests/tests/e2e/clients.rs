@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
+use rolecall_api::DatabaseSession;
+use rolecall_testbed::Identity;
 use rolecall_testbed::components::clients::{self, Client};
+use rolecall_tests::process::kubectl_rolecall_command;
 use rolecall_tests::scene::Scene;
 use rolecall_tests::world::ALICE;
 use rolecall_tests::{Credentials, MongoWorld, World};
@@ -52,6 +55,65 @@ async fn pymongo_logs_in_by_the_uri_and_two_files() -> Result<()> {
     logs_in(&world, prepare(clients::pymongo).await?, &name).await
 }
 
+#[tokio::test]
+async fn connect_logs_in_for_whoever_may_not_read_secrets() -> Result<()> {
+    let world = World::start().await?;
+    assert_eq!(connect(&world, &["--database-name", "app"]).await?, format!("{ALICE}\n{ALICE}\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn connect_logs_in_on_mongodb_for_whoever_may_not_read_secrets() -> Result<()> {
+    let world = MongoWorld::builder().alice("alice").start().await?;
+    assert_eq!(connect(&world, &["--user", "alice"]).await?, format!("CN={}\n", world.alice));
+    Ok(())
+}
+
+/// What the client program of `connect` prints that somebody runs with the rights of the README. It leaves nothing behind.
+async fn connect(world: &Scene, more: &[&str]) -> Result<String> {
+    let group = format!("people-of-{}", world.namespace);
+    let rights = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: rolecall-people}
+rules:
+- {apiGroups: [rolecall.dev], resources: [databaseadmins, provisioningroles, databaseusers, dbobjectimportrules],
+   verbs: [get, list]}
+- {apiGroups: [rolecall.dev], resources: [databasesessions], verbs: [get, list, watch, create, delete]}";
+    world.apply_yaml(rights).await?;
+    world
+        .apply(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "rolecall-people"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "rolecall-people"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}],
+        }))
+        .await?;
+    let folder = TempDir::new()?;
+    let programs = folder.path().to_owned();
+    tokio::task::spawn_blocking(move || clients::shells(&programs)).await??;
+    let mut command = kubectl_rolecall_command(&Identity::user(ALICE, &[&group])).await?;
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PG") {
+            command.env_remove(name);
+        }
+    }
+    let mut path = folder.path().as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    command.env_remove("ROLECALL_USER").env("PATH", path).env("TMPDIR", folder.path());
+    command.args(["connect", "orders", "-n", &world.namespace]).args(more);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await??;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let left = std::fs::read_dir(folder.path())?.count();
+    ensure!(left == 2, "something lies beside the two programs");
+    for session in world.list::<DatabaseSession>().await? {
+        world.gone::<DatabaseSession>(session.metadata.name.as_deref().unwrap_or_default()).await?;
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 async fn by_certificate(client: fn() -> rolecall_testbed::Result<Client>) -> Result<()> {
     let world = World::start().await?;
     logs_in(&world, prepare(client).await?, ALICE).await
@@ -75,7 +137,7 @@ async fn logs_in(world: &Scene, client: Client, name: &str) -> Result<()> {
     let refused = run(&client, folder.path()).await?;
     let told = refused.err().context("the server's certificate is not checked")?;
     ensure!(told.to_lowercase().contains("certificate") || told.contains("PKIX"), "{client:?}: {told}");
-    world.delete_and_wait::<rolecall_api::DatabaseSession>("alice-app").await
+    world.delete_and_wait::<DatabaseSession>("alice-app").await
 }
 
 /// What the client printed, or what it said it failed by.

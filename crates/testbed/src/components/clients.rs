@@ -3,9 +3,10 @@
 //! Each is a small program on a library of other people. It is given the folder of a mounted Secret, logs in by what is
 //! in it, and prints the name that the server knows it by.
 
-use std::ffi::OsString;
-use std::fs;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Permissions};
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -16,10 +17,12 @@ use crate::cache;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
-const PYTHON: [(&str, &str); 3] = [
+const PYTHON: [(&str, &str); 5] = [
     ("requirements.txt", include_str!("../../components/clients/python/requirements.txt")),
     ("libpq.py", include_str!("../../components/clients/python/libpq.py")),
     ("mongodb.py", include_str!("../../components/clients/python/mongodb.py")),
+    ("psql.py", include_str!("../../components/clients/python/psql.py")),
+    ("mongosh.py", include_str!("../../components/clients/python/mongosh.py")),
 ];
 
 const NODE: [(&str, &str); 3] = [
@@ -99,11 +102,39 @@ pub fn pymongo() -> Result<Client> {
     python_client("mongodb.py")
 }
 
+/// Writes programs `psql` and `mongosh` into a folder that stand for those: they log in as these do, with the same
+/// library or one that reads the same files, and print the name that the server knows them by.
+///
+/// # Errors
+/// As [`libpq`], and when the files cannot be written.
+pub fn shells(folder: &Path) -> Result<()> {
+    for (name, script) in [("psql", "psql.py"), ("mongosh", "mongosh.py")] {
+        let Client { program, arguments, environment } = python_client(script)?;
+        let quoted = |text: &OsStr| format!("'{}'", text.to_string_lossy().replace('\'', "'\\''"));
+        let variables = environment.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
+        let words =
+            [program.as_os_str()].into_iter().chain(arguments.iter().map(OsString::as_os_str)).map(quoted);
+        let line: Vec<String> = variables.chain(words).collect();
+        let path = folder.join(name);
+        fs::write(
+            &path,
+            format!(
+                "#!/bin/sh\nexport {}\nexec {} \"$@\"\n",
+                line[..environment.len()].join(" "),
+                line[environment.len()..].join(" ")
+            ),
+        )
+        .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)))
+        .map_err(Error::io("writing", &path))?;
+    }
+    Ok(())
+}
+
 fn python_client(script: &str) -> Result<Client> {
     let name = "the Python clients";
     // A wheel is made for one version of Python.
     let version = pip::python(name, "import sys; print(*sys.version_info[:2], sys.executable)")?;
-    let inputs = [PYTHON[0], PYTHON[1], PYTHON[2], ("python", version.as_str())];
+    let inputs: Vec<_> = PYTHON.into_iter().chain([("python", version.as_str())]).collect();
     let dir = cache::ensure("client-python", &inputs, |dir| {
         let progress = Progress::start(format!("fetching {name}"));
         pip::install(name, PYTHON[0], dir)?;
