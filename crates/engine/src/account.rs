@@ -84,12 +84,12 @@ impl From<AccountName> for String {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Owner {
-    /// `metadata.uid` of the DatabaseAdmin. This alone decides whether an account is ours.
+    /// `metadata.uid` of the DatabaseAdmin. Whose an account is, [`Owner::claim`] tells.
     pub uid: String,
-    /// `namespace/name` of the DatabaseAdmin, for people.
+    /// `namespace/name` of the DatabaseAdmin.
     #[serde(default)]
     pub admin: String,
-    /// The cluster's name, for people; empty when the operator was given none.
+    /// The cluster's name; where it has none, [`UNNAMED_CLUSTER`](crate::UNNAMED_CLUSTER) and what tells it from others.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cluster: String,
 }

@@ -102,6 +102,18 @@ impl Dialect {
         }
     }
 
+    /// How to close an account by hand.
+    pub fn close_account(self, account: &AccountName) -> String {
+        match self {
+            Self::PostgreSql => format!(
+                "run ALTER ROLE {} NOLOGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = {}",
+                identifier(account.as_str()),
+                literal(account.as_str())
+            ),
+            Self::MongoDb => format!("run {}", mongodb::remedy::lock_user(account)),
+        }
+    }
+
     /// What to do with an account that we enabled and that somebody took the record from.
     pub(crate) fn restore_record(self, account: &AccountName, owner: &Owner) -> String {
         match self {
@@ -204,6 +216,7 @@ mod tests {
                     dialect.no_marker(),
                     dialect.decide_account(&AccountName::new("o\"brien, jr").unwrap()),
                     dialect.restore_record(&AccountName::new("o\"brien, jr").unwrap(), &owner),
+                    dialect.close_account(&AccountName::new("o\"brien, jr").unwrap()),
                     dialect.create_role(role),
                     dialect.not_grantable(role, "ad, min").1,
                     dialect.drop_set(role),

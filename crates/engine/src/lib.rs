@@ -25,6 +25,7 @@
 
 pub mod account;
 mod address;
+mod claim;
 pub mod conformance;
 mod counters;
 pub mod credentials;
@@ -43,6 +44,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 pub use account::{Account, AccountName, Desired, Observed, Owner, Query, Want};
+pub use claim::{Claim, UNNAMED_CLUSTER};
 pub use dialect::Dialect;
 pub use error::{Class, Error, Reason};
 pub use objects::{Catalog, CatalogQuery};

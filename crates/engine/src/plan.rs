@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 use crate::account::{Account, Credential, Desired, Enabled, Observed};
 use crate::postgres::identifier;
-use crate::{AccountName, OWN_ROLE_PREFIX, Owner, Reason, Want};
+use crate::{AccountName, Claim, OWN_ROLE_PREFIX, Owner, Reason, Want};
 
 /// What has to change so that one account is what it should be.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +43,8 @@ pub struct Activate {
     pub create_roles: Vec<String>,
     /// It may log in, or has backends, that are left over from before: close it first, as an [`End`] does.
     pub close_first: bool,
+    /// What is closed first carries a predecessor's record (`Owner::uid`): it gets ours before anything else.
+    pub take_over_from: Option<String>,
     /// Memberships to take away.
     pub revoke: Vec<String>,
     /// Settings to clear: `None` for all databases, else the database.
@@ -88,8 +90,11 @@ pub struct Adjust {
 pub struct End {
     /// The account.
     pub account: AccountName,
-    /// Whose it is (`Owner::uid`).
+    /// Whose it is (`Owner::uid`), or will be where it is taken over first.
     pub owner_uid: String,
+    /// It carries a predecessor's record: it gets ours before anything else, so that whatever happens then it is ended
+    /// as ours.
+    pub take_over: Option<TakeOver>,
     /// Where the admin user connects when it has no default database.
     pub session_database: Option<String>,
     /// Memberships to take away.
@@ -98,6 +103,15 @@ pub struct End {
     pub settings: BTreeSet<Option<String>>,
     /// Drop it afterwards, when nothing depends on it.
     pub drop: bool,
+}
+
+/// Whose record an account carries, and the one that it gets instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakeOver {
+    /// `Owner::uid` of the record that it carries.
+    pub from_uid: String,
+    /// The record that it gets.
+    pub owner: Owner,
 }
 
 impl Plan {
@@ -158,7 +172,7 @@ pub fn settled(desired: &Desired) -> Desired {
 pub fn check_ended(desired: &Desired, observed: &Observed, was_enabled: bool) -> Result<(), Refusal> {
     let Some(account) = &observed.account else { return Ok(()) };
     let usable = account.enabled || account.backends > 0;
-    let lost_marker = !account.managed && is_ours(desired, account);
+    let lost_marker = !account.managed && claim(desired, account).is_ours_to_end();
     let lost_record = account.managed && account.owner.is_none() && was_enabled;
     if !usable || !(lost_marker || lost_record) {
         return Ok(());
@@ -235,6 +249,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
             create: true,
             create_roles: absent(enabled, observed, enabled.roles.keys()),
             close_first: false,
+            take_over_from: None,
             revoke: Vec::new(),
             settings: BTreeSet::new(),
             grant: enabled.roles.keys().cloned().collect(),
@@ -243,13 +258,17 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
         }));
     };
     if !is_live(desired, enabled, observed) {
+        let close_first = account.enabled || account.backends > 0;
         return Ok(Plan::Activate(Activate {
             account: desired.account.clone(),
             owner: desired.owner.clone(),
             session_database: desired.session_database.clone(),
             create: false,
             create_roles: absent(enabled, observed, enabled.roles.keys()),
-            close_first: account.enabled || account.backends > 0,
+            close_first,
+            take_over_from: predecessor(desired, account)
+                .filter(|_| close_first)
+                .map(|found| found.uid.clone()),
             // Strip, then grant: a membership found here may carry options (ADMIN) that are not ours to give.
             revoke: revocable(account, |_| true),
             settings: account.settings.clone(),
@@ -284,7 +303,8 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
 
 fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
     let Some(account) = &observed.account else { return plan_vanished(desired, observed) };
-    if !account.managed || !is_ours(desired, account) || desired.account.as_str() == observed.admin_user {
+    let ours = claim(desired, account).is_ours_to_end();
+    if !account.managed || !ours || desired.account.as_str() == observed.admin_user {
         return Plan::Nothing;
     }
     let revoke = revocable(account, |_| true);
@@ -299,6 +319,8 @@ fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
     Plan::End(End {
         account: desired.account.clone(),
         owner_uid: desired.owner.uid.clone(),
+        take_over: predecessor(desired, account)
+            .map(|found| TakeOver { from_uid: found.uid.clone(), owner: desired.owner.clone() }),
         session_database: desired.session_database.clone(),
         revoke,
         settings: account.settings.clone(),
@@ -314,6 +336,7 @@ fn plan_vanished(desired: &Desired, observed: &Observed) -> Plan {
     Plan::End(End {
         account: desired.account.clone(),
         owner_uid: desired.owner.uid.clone(),
+        take_over: None,
         session_database: desired.session_database.clone(),
         revoke: Vec::new(),
         settings: BTreeSet::new(),
@@ -336,7 +359,16 @@ fn only_lacks_its_record(enabled: &Enabled, account: &Account) -> bool {
 }
 
 fn is_ours(desired: &Desired, account: &Account) -> bool {
-    account.owner.as_ref().is_some_and(|owner| owner.uid == desired.owner.uid)
+    claim(desired, account) == Claim::Ours
+}
+
+fn claim(desired: &Desired, account: &Account) -> Claim {
+    account.owner.as_ref().map_or(Claim::Others, |record| desired.owner.claim(record))
+}
+
+/// The record of a predecessor that an account carries.
+fn predecessor<'a>(desired: &Desired, account: &'a Account) -> Option<&'a Owner> {
+    account.owner.as_ref().filter(|_| claim(desired, account) == Claim::Predecessors)
 }
 
 fn revocable(account: &Account, unwanted: impl Fn(&str) -> bool) -> Vec<String> {

@@ -17,6 +17,8 @@ cases![
     an_unmanaged_user_is_never_touched,
     the_admin_user_is_no_account,
     an_account_in_use_elsewhere_is_left_alone,
+    an_account_that_a_predecessor_left_is_closed_and_taken_over,
+    whose_an_account_is_has_to_be_certain,
     an_idle_account_is_taken_over,
     a_managed_account_without_record_is_taken_over,
     what_was_taken_over_meanwhile_is_noticed,
@@ -152,6 +154,52 @@ async fn an_account_in_use_elsewhere_is_left_alone(h: &dyn Harness) -> Outcome {
         check_eq!(seen(h, &user).await?, before);
     }
     Ok(())
+}
+
+/// The DatabaseAdmin was made anew from the same manifests, and nothing was torn down before.
+async fn an_account_that_a_predecessor_left_is_closed_and_taken_over(h: &dyn Harness) -> Outcome {
+    let (reader, old) = (h.role("reader", None).await, h.role("old", None).await);
+    let left = State { owner: Some(predecessor()), ..working([&old]) };
+    let user = h.name("rebuilt");
+    h.put(&user, &left).await;
+    let busy = State { login: false, backends: 1, ..left.clone() };
+    let inside = h.name("inside");
+    h.put(&inside, &busy).await;
+    for user in [&user, &inside] {
+        Wish::start(user, &h.database())?.roles([&reader]).must(h.engine()).await?;
+        check_eq!(seen(h, user).await?, working([&reader]));
+    }
+    for drop in [false, true] {
+        let user = h.name("ended");
+        h.put(&user, &left).await;
+        Wish::start(&user, &h.database())?.end(drop).must(h.engine()).await?;
+        let seen = h.look(&user).await;
+        match seen {
+            None => check!(drop, "it is gone"),
+            Some(seen) => check_eq!((drop, seen), (false, closed())),
+        }
+    }
+    Ok(())
+}
+
+async fn whose_an_account_is_has_to_be_certain(h: &dyn Harness) -> Outcome {
+    let reader = h.role("reader", None).await;
+    for cluster in ["", "unnamed:1", "green"] {
+        let owner = crate::Owner { cluster: cluster.to_owned(), ..predecessor() };
+        let before = State { owner: Some(owner), ..working([&reader]) };
+        let user = h.name("unclear");
+        h.put(&user, &before).await;
+        let wish = Wish::start(&user, &h.database())?;
+        check_eq!(wish.reason(h.engine()).await?, Reason::AccountInUse);
+        let plan = wish.end(true).plan(h.engine()).await?;
+        check!(plan.is_nothing(), "{plan}");
+        check_eq!(seen(h, &user).await?, before);
+    }
+    Ok(())
+}
+
+fn predecessor() -> crate::Owner {
+    crate::Owner { uid: "before us".to_owned(), ..owner("us") }
 }
 
 async fn an_idle_account_is_taken_over(h: &dyn Harness) -> Outcome {

@@ -28,6 +28,9 @@ impl World {
             }
             self.users.insert(name.to_owned(), User { managed: true, ..User::default() });
         } else {
+            if let Some(from_uid) = &plan.take_over_from {
+                self.owned(&plan.account, from_uid)?.owner = Some(plan.owner.clone());
+            }
             let uid = &plan.owner.uid;
             let close = plan.close_first;
             let user = self.checked(&plan.account, |user| {
@@ -70,6 +73,9 @@ impl World {
     }
 
     pub(super) fn end(&mut self, plan: &End) -> Result<Applied, Error> {
+        if let Some(take_over) = &plan.take_over {
+            self.owned(&plan.account, &take_over.from_uid)?.owner = Some(take_over.owner.clone());
+        }
         let user = self.owned(&plan.account, &plan.owner_uid)?;
         user.login = false;
         user.password = None;

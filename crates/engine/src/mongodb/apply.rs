@@ -51,6 +51,9 @@ impl Mongodb {
     ) -> Result<(), Error> {
         let account = &plan.account;
         let uid = &plan.owner.uid;
+        if let Some(from_uid) = &plan.take_over_from {
+            self.take_over(account, from_uid, &plan.owner).await?;
+        }
         let is_wanted = |user: &User| {
             user.is_managed() && user.is_of(uid) && user.roles == *roles && user.door == Door::Open
         };
@@ -201,6 +204,9 @@ impl Mongodb {
 
     async fn try_end(&self, plan: &End, again: bool) -> Result<Applied, Error> {
         let account = &plan.account;
+        if let Some(take_over) = &plan.take_over {
+            self.take_over(account, &take_over.from_uid, &take_over.owner).await?;
+        }
         let dropped = Applied { dropped: true, ..Applied::default() };
         let read = self.user(account).await?;
         let gone = self.gone.of(account).or(read.at.filter(|_| again));
@@ -225,6 +231,20 @@ impl Mongodb {
         }
         self.locks.forget(account);
         Ok(Applied { leftovers, ..dropped })
+    }
+
+    /// Writes our record on a user that carries that of a predecessor. One that is gone, or has ours already, is left to
+    /// whoever asked.
+    async fn take_over(&self, account: &AccountName, from_uid: &str, owner: &Owner) -> Result<(), Error> {
+        let found = self.user(account).await?.user;
+        match found.filter(|user| user.is_managed() && user.is_of(from_uid)) {
+            Some(user) => self
+                .server
+                .run(&self.change().record(account, custom_data(owner, Some(&user))))
+                .await
+                .map(drop),
+            None => Ok(()),
+        }
     }
 
     /// The user with the record of this DatabaseAdmin, which it has or had.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::name::user_name_of;
 use super::role::RoleName;
-use super::user::RECORD;
+use super::user::{NOWHERE, RECORD};
 use crate::{AccountName, MARKER, Owner};
 
 /// Where users that prove themselves by a certificate are kept.
@@ -35,6 +35,13 @@ pub(crate) fn drop_role(role: &str) -> String {
 /// Drops a user.
 pub(crate) fn drop_user(account: &AccountName) -> String {
     run(EXTERNAL, &json!({"dropUser": user_name_of(account.as_str())}))
+}
+
+/// Takes the roles of a user away, and lets it in from nowhere.
+pub(crate) fn lock_user(account: &AccountName) -> String {
+    let user = json!(user_name_of(account.as_str()));
+    let change = json!({"authenticationRestrictions": [{"clientSource": [NOWHERE]}], "roles": []});
+    format!("db.getSiblingDB({}).updateUser({user}, {change})", json!(EXTERNAL))
 }
 
 /// Takes marker and record away from a user.

@@ -14,7 +14,7 @@ use crate::{AccountName, MARKER};
 /// The key of customData that holds our ownership record, beside the marker.
 pub(super) const RECORD: &str = "rolecall";
 /// The address that no client comes from.
-const NOWHERE: &str = "0.0.0.0";
+pub(super) const NOWHERE: &str = "0.0.0.0";
 
 /// One user.
 #[derive(Clone, Debug, PartialEq)]

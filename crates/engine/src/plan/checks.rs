@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Refusal, is_live, is_ours, is_set};
+use super::{Refusal, claim, is_live, is_set};
 use crate::account::{Desired, Enabled, Observed, WantedRole};
-use crate::{MARKER, Reason};
+use crate::{Claim, MARKER, Reason};
 
 /// The first reason not to enable the account.
 pub(super) fn first_refusal(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
@@ -70,13 +70,14 @@ fn unmanaged(desired: &Desired, _: &Enabled, observed: &Observed) -> Option<Refu
 
 fn used_by_somebody_else(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
     let account = observed.account.as_ref()?;
-    if is_ours(desired, account) || is_live(desired, enabled, observed) {
+    let claim = claim(desired, account);
+    if claim.is_ours_to_end() || is_live(desired, enabled, observed) {
         return None;
     }
     let holder = account
         .owner
         .as_ref()
-        .map_or_else(|| "somebody else".to_owned(), |o| format!("DatabaseAdmin {}", o.admin));
+        .map_or_else(|| "somebody else".to_owned(), |o| format!("DatabaseAdmin {} (uid {})", o.admin, o.uid));
     let busy = if account.backends > 0 {
         format!("has {} open connections", account.backends)
     } else if account.enabled && account.owner.is_some() {
@@ -88,12 +89,20 @@ fn used_by_somebody_else(desired: &Desired, enabled: &Enabled, observed: &Observ
         let restore = observed.dialect.restore_record(&desired.account, &desired.owner);
         format!(". Where it is the one of a session and only lost its record: {restore}")
     });
+    let gone = account.owner.is_some().then(|| {
+        let why = match claim {
+            Claim::Unclear => "it has the name of this one, and nothing tells whether it was in this cluster",
+            _ => "it is none of this one's",
+        };
+        let close = observed.dialect.close_account(&desired.account);
+        format!(". Where that DatabaseAdmin is gone ({why}), {close}")
+    });
     Some(Refusal::new(
         Reason::AccountInUse,
         format!(
             "the account {:?} of {holder} {busy}; it can be taken over when it is idle{}",
             desired.account.as_str(),
-            lost.unwrap_or_default()
+            lost.or(gone).unwrap_or_default()
         ),
     ))
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::drain::Door;
+use super::guard::Guard;
+use super::message::Message;
 use super::observe::Question;
 use super::server::Place;
 use super::sqlstate::{
@@ -11,7 +13,7 @@ use super::sqlstate::{
 use super::{Postgres, activate, adjust, end, probe, rights};
 use crate::account::Leftover;
 use crate::plan::{Activate, Adjust, End, is_set};
-use crate::{AccountName, Applied, Class, Error, Query, Reason};
+use crate::{AccountName, Applied, Class, Error, Owner, Query, Reason};
 
 /// How many of the objects that keep an account from being dropped are named; the others are counted.
 const MOST_NAMED: usize = 10;
@@ -21,6 +23,9 @@ impl Postgres {
         let place = self.server.place(plan.session_database.as_deref());
         if let Some(message) = activate::create_roles(&plan.create_roles) {
             self.server.run(&place, &message).await?;
+        }
+        if let Some(from_uid) = &plan.take_over_from {
+            self.take_over(&place, &plan.account, from_uid, &plan.owner).await?;
         }
         if plan.close_first {
             let door =
@@ -45,6 +50,28 @@ impl Postgres {
             result => result?,
         }
         Ok(Applied::default())
+    }
+
+    /// Writes our record on an account that carries that of a predecessor.
+    async fn take_over(
+        &self,
+        place: &Place,
+        account: &AccountName,
+        from_uid: &str,
+        owner: &Owner,
+    ) -> Result<(), Error> {
+        let mut message = Message::new();
+        Guard::managed(account).owned_by(from_uid).check(&mut message);
+        activate::record(&mut message, account, owner);
+        match self.server.run(place, &message).await {
+            // An attempt before this one did it.
+            Err(error) if error.is_of_changed_account() => {
+                let mut message = Message::new();
+                Guard::managed(account).owned_by(&owner.uid).check(&mut message);
+                self.server.run(place, &message).await.map(drop)
+            }
+            result => result.map(drop),
+        }
     }
 
     async fn try_activate(&self, place: &Place, plan: &Activate, strict: bool) -> Result<(), Error> {
@@ -91,6 +118,9 @@ impl Postgres {
         let place = self.server.place(plan.session_database.as_deref());
         let door = Door { place: &place, account: &plan.account, owner_uid: &plan.owner_uid, owned: true };
         let query = query(&plan.account, &plan.owner_uid, plan.session_database.as_deref());
+        if let Some(take_over) = &plan.take_over {
+            self.take_over(&place, &plan.account, &take_over.from_uid, &take_over.owner).await?;
+        }
         if let Err(error) = self.shut(&door).await {
             return Err(self.with_remedy(&place, &query, error).await);
         }

@@ -29,6 +29,7 @@ fn activation(create: bool) -> Activate {
         create,
         create_roles: vec!["new 'role".into()],
         close_first: false,
+        take_over_from: None,
         revoke: if create { Vec::new() } else { vec!["old".into(), "rolecall:0123".into()] },
         settings: BTreeSet::from([None, Some("app".into())]),
         grant: vec!["writer".into(), "Reader".into()],
@@ -41,6 +42,7 @@ fn ending() -> End {
     End {
         account: account(),
         owner_uid: "1-2".into(),
+        take_over: None,
         session_database: None,
         revoke: vec!["old".into(), "rolecall:0123".into()],
         settings: BTreeSet::from([None, Some("app".into())]),
