@@ -24,6 +24,7 @@
 //! | [`scene`] | what every test starts with: a namespace, its objects, its operators |
 //! | [`world`] | that, with a PostgreSQL server |
 //! | [`mongo`] | that, with a MongoDB server |
+//! | [`rebuild`] | objects that are lost without a teardown
 //! | [`objects`] | making, changing, reading objects, and waiting for them |
 //! | [`accounts`] | what the database shows; logging in as a user |
 //! | [`operator`] | the operator in this process: it can be stopped and crashed |
@@ -42,6 +43,7 @@ pub mod network;
 pub mod objects;
 pub mod operator;
 pub mod process;
+pub mod rebuild;
 pub mod scene;
 pub mod world;
 

@@ -104,7 +104,10 @@ impl Scene {
     }
 
     /// Makes the DatabaseAdmin, the ProvisioningRole and the DatabaseUser.
-    pub(crate) async fn make_objects(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn make_objects(&self) -> Result<()> {
         self.admin(json!({})).await?;
         self.role("reader", json!({})).await?;
         self.user("alice", json!({"username": self.manifests.alice})).await

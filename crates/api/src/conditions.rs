@@ -14,6 +14,9 @@ pub const REACHABLE: &str = "Reachable";
 pub const CAPABLE: &str = "Capable";
 /// DatabaseAdmin: objects whose access list is nearly full; present (True) only while there are some.
 pub const ACCESS_LISTS_CROWDED: &str = "AccessListsCrowded";
+/// DatabaseAdmin: accounts that can be used though no session accounts for them, and that are not ended by themselves;
+/// present (True) only while there are some.
+pub const ORPHANED_ACCOUNTS: &str = "OrphanedAccounts";
 /// DatabaseSession: every object permission that was decided has been given.
 pub const PERMISSIONS_COMPLETE: &str = "PermissionsComplete";
 /// ProvisioningRole, DbObjectImportRule: every template, pattern and expression can be read.

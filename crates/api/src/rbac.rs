@@ -59,7 +59,7 @@ fn operator() -> Vec<Rule> {
             &["update"],
         ),
         Rule::new(
-            "Credentials: those of admin users are read, those of sessions are written. Never listed or watched.",
+            "Credentials: those of admin users are read, and kept until their accounts are torn down; those of sessions are written. Never listed or watched.",
             "",
             vec!["secrets".into()],
             &["get", "create", "update", "delete"],

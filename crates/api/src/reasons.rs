@@ -138,6 +138,9 @@ reasons! {
     ORPHAN_ENDED = "OrphanEnded":
         "An enabled account of this DatabaseAdmin had no session any more and was ended.",
         "Find out who removed the session's finalizer; nothing else is to be done.";
+    ORPHANED = "Orphaned":
+        "Accounts can be used though no session accounts for them, and are only reported: `orphans: Report`, or nothing tells whose they are.",
+        "Run the statement that the message names for each, or set `orphans: Disable`; where another DatabaseAdmin works with the account, nothing.";
     ABANDONED = "Abandoned":
         "The DatabaseAdmin was deleted and its server did not answer until the teardown deadline.",
         "Disable the accounts that the event names on the server by hand.";

@@ -14,6 +14,7 @@
 //! | [`permissions`] | object permissions: the permission sets of each logical database |
 //! | [`user`], [`role`], [`rule`] | the status of the other kinds |
 //! | [`servers`] | one engine per DatabaseAdmin |
+//! | [`cluster`] | which cluster this is, for the records of accounts |
 //! | [`binding`] | what users are told about a server, in the Secrets of their sessions |
 //! | [`objects`], [`events`] | every write to the API server |
 //! | [`api`] | how long answers are waited for, and on which connections |
@@ -24,6 +25,7 @@ pub mod admin;
 pub mod api;
 pub mod args;
 pub mod binding;
+pub mod cluster;
 pub mod events;
 pub mod http;
 pub mod leader;
@@ -92,6 +94,10 @@ pub struct Shared {
 pub struct Settings {
     /// This cluster's name.
     pub cluster_name: String,
+    /// What the records of accounts call this cluster: see [`cluster`].
+    pub recorded_cluster: String,
+    /// The namespaces that are watched; none: all.
+    pub namespaces: BTreeSet<String>,
     /// How long the teardown of a DatabaseAdmin is tried.
     pub teardown_deadline: Duration,
     /// How often a server that answers is looked at by itself.
@@ -100,6 +106,13 @@ pub struct Settings {
     pub keep_unused_sets: Duration,
     /// Connections to one server at any time.
     pub max_connections_per_server: usize,
+}
+
+impl Settings {
+    /// Is a namespace watched?
+    pub fn watches(&self, namespace: &str) -> bool {
+        self.namespaces.is_empty() || self.namespaces.contains(namespace)
+    }
 }
 
 impl Shared {
@@ -178,6 +191,8 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
 pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let settings = Settings {
         cluster_name: args.cluster_name.clone(),
+        recorded_cluster: cluster::recorded(&args.cluster_name, &config),
+        namespaces: args.watch_namespace.iter().cloned().collect(),
         teardown_deadline: args.teardown_deadline,
         look_interval: args.look_interval,
         keep_unused_sets: args.keep_unused_sets,
@@ -245,6 +260,8 @@ impl Shared {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let settings = Settings {
             cluster_name: String::new(),
+            recorded_cluster: String::new(),
+            namespaces: BTreeSet::new(),
             teardown_deadline: Duration::from_secs(300),
             look_interval: Duration::from_secs(60),
             keep_unused_sets: Duration::from_secs(600),

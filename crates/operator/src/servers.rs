@@ -14,6 +14,7 @@ use rolecall_engine::credentials::Ca;
 use rolecall_engine::{Engine, Owner};
 
 use crate::account::lifecycle::Obstacle;
+use crate::admin::Proof;
 use crate::binding::Binding;
 use crate::world::ObjectKey;
 
@@ -30,6 +31,8 @@ pub struct Server {
     pub binding: Binding,
     /// How users prove themselves.
     pub issuer: Issuer,
+    /// What the admin user proves itself with: kept until its accounts are torn down.
+    pub proof: Proof,
     /// Roles that the platform adds to every account (RDS: `rds_iam`).
     pub platform_roles: &'static [&'static str],
     /// What the engine and the issuer were made from: a change makes a new server.
@@ -50,6 +53,8 @@ pub enum Issuer {
     },
     /// A password per account.
     Password,
+    /// It cannot be read who signs: what users have stays, and nothing is renewed.
+    Missing(Obstacle),
 }
 
 /// What is known of the server of one DatabaseAdmin.

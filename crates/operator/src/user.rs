@@ -130,8 +130,9 @@ fn roles(facts: &Facts) -> (bool, &'static str, String) {
 /// One entry for each DatabaseAdmin. Accounts that nobody looked at since the operator started keep the entry that they
 /// had. Where a user was made anew with another name while its old account can still be used, that one is told.
 fn accounts(told: Vec<AccountStatus>, reports: Vec<AccountStatus>) -> Vec<AccountStatus> {
+    let usable = [AccountPhase::Enabled, AccountPhase::Orphaned];
     let (enabled, others): (Vec<_>, Vec<_>) =
-        reports.into_iter().partition(|account| account.phase == AccountPhase::Enabled);
+        reports.into_iter().partition(|account| usable.contains(&account.phase));
     let mut accounts = BTreeMap::new();
     for account in enabled.into_iter().chain(others).chain(told) {
         accounts.entry(account.database.clone()).or_insert(account);

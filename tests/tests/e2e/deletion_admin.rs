@@ -3,6 +3,7 @@
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Secret;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, EndReason, SessionPhase};
+use rolecall_operator::admin::secret_name as kept;
 use rolecall_tests::objects::{message_of, phase};
 use rolecall_tests::world::ALICE;
 use rolecall_tests::{Operator, World};
@@ -133,12 +134,15 @@ async fn an_admin_without_its_secrets_is_torn_down_with_the_credentials_that_wor
 }
 
 #[tokio::test]
-async fn an_operator_that_starts_without_the_secrets_abandons_after_the_deadline() -> Result<()> {
+async fn an_operator_that_starts_with_nothing_to_log_in_with_abandons_after_the_deadline() -> Result<()> {
     let mut world = World::builder().flag("--teardown-deadline=1s").start().await?;
     world.session("alice-orders", json!({"ttl": "1h"})).await?;
     world.active("alice-orders").await?;
     world.crash_operator().await;
     delete_secrets(&world).await?;
+    // What the operator keeps goes by force only.
+    world.patch::<Secret>(&kept("orders"), json!({"metadata": {"finalizers": null}})).await?;
+    world.delete_and_wait::<Secret>(&kept("orders")).await?;
     world.delete::<DatabaseAdmin>("orders").await?;
     world.start_operator().await?;
     world.gone::<DatabaseAdmin>("orders").await?;
@@ -187,7 +191,8 @@ async fn a_crash_in_the_middle_of_a_teardown_loses_nothing() -> Result<()> {
     Ok(())
 }
 
-async fn delete_secrets(world: &World) -> Result<()> {
+/// Deletes the Secrets that the DatabaseAdmin names.
+pub(crate) async fn delete_secrets(world: &World) -> Result<()> {
     for name in ["orders-admin-cert", "orders-ca", "orders-client-ca"] {
         world.delete_and_wait::<Secret>(name).await?;
     }

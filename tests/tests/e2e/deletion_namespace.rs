@@ -50,9 +50,21 @@ async fn start_sessions(world: &World) -> Result<()> {
     Ok(())
 }
 
-async fn delete_namespace(world: &World) -> Result<()> {
+/// Deletes the namespace with everything in it, and does not wait.
+pub(crate) async fn begin_deletion(world: &World) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(world.client.clone());
     namespaces.delete(&world.namespace, &DeleteParams::default()).await?;
+    Ok(())
+}
+
+async fn delete_namespace(world: &World) -> Result<()> {
+    begin_deletion(world).await?;
+    is_deleted(world).await
+}
+
+/// Waits until the namespace is gone.
+pub(crate) async fn is_deleted(world: &World) -> Result<()> {
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
     let gone =
         await_condition(namespaces.clone(), &world.namespace, |found: Option<&Namespace>| found.is_none());
     if tokio::time::timeout(PATIENCE, gone).await.is_err() {

@@ -72,7 +72,7 @@ impl Round {
         password: &Password,
     ) -> Result<Attempt, Failed> {
         let obstacle = Obstacle::from(refusal);
-        self.note_account(on.key, account_phase(observed), &[], Some(&obstacle.message));
+        self.note_account(on.key, account_phase(&desired, observed), &[], Some(&obstacle.message));
         if !self.starts().is_empty() {
             self.fail_starts(&obstacle);
             return Ok(Attempt::Again);
@@ -105,7 +105,7 @@ impl Round {
         let Place { shared, key, .. } = on;
         if let Err(refusal) = plan::check_ended(desired, observed, self.was_enabled()) {
             let obstacle = Obstacle::from(&refusal);
-            self.note_account(key, account_phase(observed), &[], Some(&obstacle.message));
+            self.note_account(key, account_phase(desired, observed), &[], Some(&obstacle.message));
             self.hold_ends(shared, key, &obstacle).await?;
             return Ok(Attempt::Finished);
         }

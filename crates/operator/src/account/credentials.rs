@@ -64,7 +64,7 @@ impl Handed {
 /// Can the server hand this session what it asks for?
 pub fn check(session: &DatabaseSession, server: &Server) -> Result<(), Obstacle> {
     match (&session.spec.certificate_request, &server.issuer) {
-        (Some(_), Issuer::X509 { .. }) | (None, _) => Ok(()),
+        (Some(_), Issuer::X509 { .. } | Issuer::Missing(_)) | (None, _) => Ok(()),
         (Some(_), _) => Err(Obstacle::stalled(
             reasons::CREDENTIALS_MISMATCH,
             "spec.certificateRequest needs a DatabaseAdmin with userCredentials.x509; create the session without it",
@@ -114,6 +114,7 @@ pub async fn hand_out(
             Ok(Handed { secret: Some(session.name_any()), secret_uid, ..Handed::default() })
         }
         (Issuer::None, _) => Ok(Handed::default()),
+        (Issuer::Missing(obstacle), _) => Err(obstacle.clone()),
     }
 }
 

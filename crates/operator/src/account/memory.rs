@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rolecall_api::{AccountPhase, AccountStatus};
+use rolecall_api::{AccountPhase, AccountStatus, Deletion};
 use rolecall_engine::{Census, CensusEntry};
 use secrecy::SecretString;
 
@@ -19,6 +19,12 @@ pub struct Memory {
     passwords: Mutex<HashMap<AccountKey, SecretString>>,
     handed: Mutex<HashMap<String, Handed>>,
     orphans: Mutex<HashSet<AccountKey>>,
+    // Why an orphan could not be ended.
+    stuck: Mutex<HashMap<AccountKey, String>>,
+    // Of which server what its teardown needs is kept, and what its DatabaseAdmin said then.
+    kept: Mutex<HashMap<ObjectKey, (u64, Deletion)>>,
+    // The orphans that were named last.
+    named: Mutex<BTreeSet<AccountKey>>,
     // A hash of the memberships that each live account was left with.
     left_with: Mutex<BTreeMap<AccountKey, u64>>,
 }
@@ -61,7 +67,7 @@ impl Memory {
     /// accounts that are still to be ended.
     pub fn forget_user(&self, user: &ObjectKey, now: Option<&str>) {
         locked(&self.reports).retain(|_, Report { user: of, account }| {
-            of != user || account.phase == AccountPhase::Enabled || Some(account.username.as_str()) == now
+            of != user || is_usable(account) || Some(account.username.as_str()) == now
         });
     }
 
@@ -73,6 +79,43 @@ impl Memory {
     /// Was it seen as an orphan? Once asked, it is forgotten.
     pub fn take_orphan(&self, key: &AccountKey) -> bool {
         locked(&self.orphans).remove(key)
+    }
+
+    /// Is what the teardown of this server needs kept, as far as is known?
+    pub fn is_kept(&self, admin: &ObjectKey, kept: (u64, Deletion)) -> bool {
+        locked(&self.kept).get(admin) == Some(&kept)
+    }
+
+    /// Keeps in mind of which server what its teardown needs is kept.
+    pub fn set_kept(&self, admin: &ObjectKey, kept: Option<(u64, Deletion)>) {
+        let mut all = locked(&self.kept);
+        match kept {
+            Some(kept) => all.insert(admin.clone(), kept),
+            None => all.remove(admin),
+        };
+    }
+
+    /// Keeps why an orphan could not be ended; `None` where it was.
+    pub fn set_stuck(&self, key: &AccountKey, why: Option<String>) {
+        let mut stuck = locked(&self.stuck);
+        match why {
+            Some(why) => stuck.insert(key.clone(), why),
+            None => stuck.remove(key),
+        };
+    }
+
+    /// Why an orphan could not be ended, where that was tried.
+    pub fn stuck(&self, key: &AccountKey) -> Option<String> {
+        locked(&self.stuck).get(key).cloned()
+    }
+
+    /// Keeps the orphans of a server that are named now; answers those that were not before.
+    pub fn name_orphans(&self, admin: &ObjectKey, orphans: &BTreeSet<AccountKey>) -> BTreeSet<AccountKey> {
+        let mut named = locked(&self.named);
+        let new = orphans.difference(&named).cloned().collect();
+        named.retain(|key| key.admin != *admin || orphans.contains(key));
+        named.extend(orphans.iter().cloned());
+        new
     }
 
     /// Keeps which roles and permission sets a live account was left a member of; `None` for one that is not live.
@@ -105,6 +148,8 @@ impl Memory {
     /// Forgets the accounts of a server that is gone, but those that are still to be ended; answers whose they were.
     pub fn forget_server(&self, admin: &ObjectKey) -> BTreeSet<ObjectKey> {
         locked(&self.left_with).retain(|key, _| key.admin != *admin);
+        locked(&self.stuck).retain(|key, _| key.admin != *admin);
+        locked(&self.named).retain(|key| key.admin != *admin);
         locked(&self.reports)
             .extract_if(|key, report| key.admin == *admin && report.account.phase != AccountPhase::Enabled)
             .map(|(_, report)| report.user)
@@ -138,6 +183,10 @@ impl Memory {
             None => handed.remove(uid),
         };
     }
+}
+
+fn is_usable(account: &AccountStatus) -> bool {
+    matches!(account.phase, AccountPhase::Enabled | AccountPhase::Orphaned)
 }
 
 fn hash(memberships: &BTreeSet<String>) -> u64 {

@@ -34,8 +34,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rolecall_api::{
-    AccountPhase, AccountStatus, CreateDbUserMode, DatabaseSession, Deletion, EndReason, SessionPhase,
-    reasons,
+    AccountPhase, AccountStatus, CreateDbUserMode, DatabaseSession, DatabaseUser, Deletion, EndReason,
+    SessionPhase, reasons,
 };
 
 use crate::Shared;
@@ -120,9 +120,20 @@ async fn vanished(
     };
     shared.sets.want(key, &[]);
     tracing::warn!(account = %key, "no session accounts for this enabled account any more; ending it");
+    // What it was is told by its DatabaseUser, where an operator before this one knew it.
+    let known = known.or_else(|| told(shared, key));
     let drop =
         known.as_ref().is_some_and(|known| known.account.mode == Some(CreateDbUserMode::BestEffortDrop));
-    let applied = crate::admin::end_account(&server, account, drop).await?;
+    let applied = match crate::admin::end_account(&server, account, drop).await {
+        Ok(applied) => applied,
+        Err(error) => {
+            // The DatabaseAdmin names it at its next look.
+            shared.memory.set_stuck(key, Some(error.to_string()));
+            shared.recount(&key.admin);
+            return Err(error.into());
+        }
+    };
+    shared.memory.set_stuck(key, None);
     shared.memory.set_password(key, None);
     shared.memory.leave(key, None);
     shared.recount(&key.admin);
@@ -132,10 +143,31 @@ async fn vanished(
     }
     let Some(known) = known else { return Ok(Done::nothing()) };
     let phase = if applied.dropped { AccountPhase::Dropped } else { AccountPhase::Disabled };
-    let account = AccountStatus { phase, sessions: 0, db_roles: Vec::new(), ..known.account.clone() };
+    let account =
+        AccountStatus { phase, sessions: 0, db_roles: Vec::new(), message: None, ..known.account.clone() };
     shared.memory.report(key, memory::Report { account, ..known.clone() });
     shared.queue.add(Work::User(known.user), Lane::Normal);
     Ok(Done::nothing())
+}
+
+/// What is told of an account, or was by an operator before this one; of one that was never told, what its DatabaseUser
+/// would be told. `None` where there is no DatabaseUser of its name.
+fn told(shared: &Shared, key: &AccountKey) -> Option<memory::Report> {
+    shared.memory.reported(key).or_else(|| {
+        let user = shared.world().user_named(&key.admin.namespace, &key.username)?;
+        let account = told_in_status(&user, key).unwrap_or_else(|| AccountStatus {
+            database: key.admin.name.to_string(),
+            username: key.username.to_string(),
+            ..AccountStatus::default()
+        });
+        Some(memory::Report { user: ObjectKey::of(&*user), account })
+    })
+}
+
+/// What the status of a DatabaseUser says of an account.
+pub fn told_in_status(user: &DatabaseUser, key: &AccountKey) -> Option<AccountStatus> {
+    let told = user.status.iter().flat_map(|status| &status.accounts);
+    told.filter(|told| told.database == *key.admin.name && told.username == *key.username).cloned().next()
 }
 
 /// Looks at a session whose DatabaseUser does not exist and that never had an account.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rolecall_api::{AccountPhase, AccountStatus, CreateDbUserMode};
 use rolecall_engine::account::Leftover;
-use rolecall_engine::{AccountName, Applied, Observed};
+use rolecall_engine::{Account, AccountName, Applied, Claim, Desired, Observed};
 use rolecall_policy::Mode;
 use rolecall_resolve::Grant;
 
@@ -76,10 +76,16 @@ pub(super) fn api_mode(grant: &Grant) -> Option<CreateDbUserMode> {
     }
 }
 
-pub(super) fn account_phase(observed: &Observed) -> AccountPhase {
+pub(super) fn account_phase(desired: &Desired, observed: &Observed) -> AccountPhase {
+    let unclear = |account: &Account| {
+        let claim = account.owner.as_ref().map(|record| desired.owner.claim(record));
+        claim == Some(Claim::Unclear) && (account.enabled || account.backends > 0)
+    };
     match &observed.account {
         None => AccountPhase::Dropped,
         Some(account) if !account.managed => AccountPhase::Conflict,
+        // Our sessions hold no account with such a record.
+        Some(account) if unclear(account) => AccountPhase::Orphaned,
         Some(account) if account.enabled => AccountPhase::Enabled,
         Some(_) => AccountPhase::Disabled,
     }

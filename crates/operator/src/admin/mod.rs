@@ -4,6 +4,7 @@
 //! tell what was seen (`status`). Deleting one tears every account down first (`teardown`).
 
 mod connect;
+mod orphans;
 mod status;
 mod teardown;
 
@@ -13,18 +14,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
 use rolecall_api::{DatabaseAdmin, Deletion, Endpoint, MissingDbRoles, ObjectCounts, Orphans, reasons};
-use rolecall_engine::{Census, CensusEntry, Class, Finding, Needs, Probe, Reason};
+use rolecall_engine::{Census, Class, Finding, Needs, Owner, Probe, Reason};
 
-pub use connect::unsupported;
+pub use connect::{Proof, SECRET_TYPE, secret_name, unsupported};
 pub use teardown::end_account;
 
-use crate::Shared;
 use crate::account::lifecycle::{self, Obstacle, is_touched};
 use crate::permissions;
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
 use crate::servers::{Server, State};
 use crate::world::{AccountKey, ObjectKey, Work, World};
+use crate::{Settings, Shared};
+use orphans::{Judge, Orphan};
 use status::Seen;
 
 /// Looks at one DatabaseAdmin.
@@ -59,6 +61,11 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
         shared.memory.suspect(account);
         shared.queue.add(Work::Account(account.clone()), Lane::Urgent);
     }
+    for (account, report) in &seen.reports {
+        if shared.memory.report(account, report.clone()) {
+            shared.queue.add(Work::User(report.user.clone()), Lane::Normal);
+        }
+    }
     for account in &seen.drifted {
         shared.queue.add(Work::Account(account.clone()), Lane::Normal);
     }
@@ -66,6 +73,9 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     if admin.status.as_ref() != Some(&after) {
         shared.objects.apply_status(shared, &*admin, &after).await?;
         status::tell(shared, &admin, &after);
+    }
+    if let Some(named) = &seen.named {
+        tell_orphans(shared, &admin, key, named);
     }
     if deleted {
         return teardown::tear_down(shared, key, &admin, &seen, now).await;
@@ -110,8 +120,14 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
     let server = match read {
         Ok(server) => server,
         Err(obstacle) => {
+            let is_of_secrets =
+                matches!(obstacle.reason.as_str(), reasons::SECRET_NOT_FOUND | reasons::SECRET_INVALID);
             seen.state.obstacle = Some(obstacle);
             if !admin.spec.suspend {
+                if before.server.is_none() && is_of_secrets {
+                    before.server = connect::read_kept(shared, admin, now).await;
+                    seen.state.server = before.server.clone();
+                }
                 seen.fall_back(before.server.as_deref()).await;
             }
             return seen;
@@ -159,6 +175,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             seen.state.obstacle = blocking(&probe);
             seen.endpoint = Some(server.endpoint.clone());
             seen.probe = Some(with_objects(probe, shared.sets.lacking(key)));
+            keep_proof(shared, key, admin, &server).await;
         }
         Err(error) => {
             seen.reachable = Some(false);
@@ -166,7 +183,10 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             seen.state.obstacle = Some(Obstacle::from(&error));
             match before.server.filter(|old| old.fingerprint != server.fingerprint) {
                 Some(old) => seen.fall_back(Some(&*old)).await,
-                None => seen.state.server = Some(server),
+                None => match connect::kept_that_works(shared, admin, &error, now).await {
+                    Some(kept) => (seen.state.server, seen.state.unreachable) = (Some(kept), false),
+                    None => seen.state.server = Some(server),
+                },
             }
             return seen;
         }
@@ -174,17 +194,28 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
     seen.state.server = Some(Arc::clone(&server));
     match server.engine.census().await {
         Ok(census) => {
-            // Asked for after the server: what was enabled then had its session marked before.
-            let explained = explained(shared, key);
-            seen.counts = Some(status::count(&census, &server.owner.uid, &explained));
             seen.drifted = shared.memory.drifted(key, &census, &server.owner.uid);
-            if admin.spec.orphans == Orphans::Disable {
-                seen.orphans = orphans(key, &census, &server.owner.uid, &explained);
-            }
+            judge(shared, key, admin, &server, &census, &mut seen);
         }
         Err(error) => tracing::warn!(admin = %key, %error, "the accounts could not be counted"),
     }
     seen
+}
+
+/// Before any access starts: what worked is kept, so that it can be ended whatever becomes of the Secrets. That it could
+/// not be kept keeps no access from starting, and is tried again at the next look.
+async fn keep_proof(shared: &Shared, key: &ObjectKey, admin: &DatabaseAdmin, server: &Server) {
+    let kept = (server.fingerprint, admin.spec.deletion);
+    if shared.memory.is_kept(key, kept) || admin.metadata.deletion_timestamp.is_some() {
+        return;
+    }
+    match connect::keep(shared, admin, server).await {
+        Ok(true) => shared.memory.set_kept(key, Some(kept)),
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(admin = %key, %error, "what its teardown needs could not be kept");
+        }
+    }
 }
 
 /// Sees to it that no access starts on the server that is used now, which may be left: whoever looks from now on waits,
@@ -263,14 +294,76 @@ fn needs(world: &World, key: &ObjectKey, admin: &DatabaseAdmin) -> Needs {
     needs
 }
 
-/// The accounts of ours that have access and that no session accounts for: a session was removed by force.
-fn orphans(key: &ObjectKey, census: &Census, uid: &str, explained: &BTreeSet<String>) -> Vec<AccountKey> {
-    let entries = census.accounts.iter().filter(|entry| {
-        let ours = entry.owner.as_ref().is_some_and(|owner| owner.uid == uid);
-        ours && (entry.enabled || entry.backends > 0) && !explained.contains(entry.account.as_str())
-    });
-    let username = |entry: &CensusEntry| entry.account.as_str().into();
-    entries.map(|entry| AccountKey { admin: key.clone(), username: username(entry) }).collect()
+/// What the accounts of a server come to: counted, ended where they should be, named where not.
+fn judge(
+    shared: &Shared,
+    key: &ObjectKey,
+    admin: &DatabaseAdmin,
+    server: &Server,
+    census: &Census,
+    seen: &mut Seen,
+) {
+    // Asked for after the server: what was enabled then had its session marked before.
+    let explained = explained(shared, key);
+    let identity = seen.probe.as_ref().map(|probe| probe.identity.clone()).unwrap_or_default();
+    let world = shared.world();
+    let judge = Judge {
+        admin: key,
+        owner: &server.owner,
+        dialect: server.engine.dialect(),
+        explained: &explained,
+        is_nobodys: &|record| is_nobodys(&world, &shared.settings, &server.owner, record, &identity),
+    };
+    seen.counts = Some(judge.count(census));
+    let (to_end, mut named): (Vec<Orphan>, Vec<Orphan>) = judge
+        .orphans(census)
+        .into_iter()
+        .partition(|orphan| orphan.ours && admin.spec.orphans == Orphans::Disable);
+    seen.orphans = to_end.iter().map(|orphan| orphan.key.clone()).collect();
+    // One that cannot be ended is told as well.
+    named.extend(to_end.into_iter().filter_map(|mut orphan| {
+        let why = shared.memory.stuck(&orphan.key)?;
+        orphan.message.push_str(&format!(" ({why})"));
+        Some(orphan)
+    }));
+    let told = |account: &AccountKey| {
+        shared.memory.reported(account).map(|report| report.account).or_else(|| {
+            let user = world.user_named(&key.namespace, &account.username)?;
+            crate::account::told_in_status(&user, account)
+        })
+    };
+    seen.reports = judge.reports(&world, census, &named, told);
+    seen.named = Some(named);
+}
+
+/// Does a record name a DatabaseAdmin of this cluster that is no more, or that is known to work on another server (so that
+/// this one is a copy)? What is in namespaces that are not watched is not known.
+fn is_nobodys(world: &World, settings: &Settings, ours: &Owner, record: &Owner, identity: &str) -> bool {
+    let Some((namespace, name)) = record.admin.split_once('/') else { return false };
+    if !ours.is_of_same_cluster(record) || !settings.watches(namespace) {
+        return false;
+    }
+    let key = ObjectKey { namespace: namespace.into(), name: name.into() };
+    if world.is_unreadable(&key) {
+        return false;
+    }
+    let Some(admin) = world.admin(&key).filter(|admin| admin.metadata.uid.as_ref() == Some(&record.uid))
+    else {
+        return true;
+    };
+    let known = admin.status.as_ref().and_then(|status| status.server_identity.as_deref());
+    known.is_some_and(|known| !identity.is_empty() && known != identity)
+}
+
+/// One event for each account that is named as an orphan for the first time.
+fn tell_orphans(shared: &Shared, admin: &Arc<DatabaseAdmin>, key: &ObjectKey, named: &[Orphan]) {
+    let keys = named.iter().map(|orphan| orphan.key.clone()).collect();
+    let new = shared.memory.name_orphans(key, &keys);
+    for orphan in named.iter().filter(|orphan| new.contains(&orphan.key)) {
+        tracing::warn!(account = %orphan.key, "it can be used and no session accounts for it");
+        let severity = crate::objects::Severity::Warning;
+        shared.objects.event(&**admin, severity, reasons::ORPHANED, "Report", &orphan.message);
+    }
 }
 
 /// The accounts that some session accounts for.

@@ -1,6 +1,5 @@
 //! The status of a DatabaseAdmin, as a pure function of what was seen of its server.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,9 +7,11 @@ use rolecall_api::{
     AccountCounts, Condition, DatabaseAdmin, DatabaseAdminStatus, Endpoint, ObjectCounts, Time, conditions,
     reasons,
 };
-use rolecall_engine::{Census, Class, Finding, Probe, Reason};
+use rolecall_engine::{Class, Finding, Probe, Reason};
 
+use super::orphans::Orphan;
 use crate::Shared;
+use crate::account::memory::Report;
 use crate::objects::Severity;
 use crate::servers::{Server, State};
 use crate::world::AccountKey;
@@ -35,6 +36,10 @@ pub(super) struct Seen {
     pub(super) crowded: Vec<String>,
     /// Accounts of it that have access without any session.
     pub(super) orphans: Vec<AccountKey>,
+    /// Accounts that have access without any session and are not ended by themselves; `None`: nobody looked.
+    pub(super) named: Option<Vec<Orphan>>,
+    /// What DatabaseUsers are told of accounts without sessions.
+    pub(super) reports: Vec<(AccountKey, Report)>,
     /// Live accounts that are not as they were left: somebody else changed them.
     pub(super) drifted: Vec<AccountKey>,
     /// The address and admin user that are in use now.
@@ -55,22 +60,6 @@ impl Seen {
     pub(super) fn is_failing(&self) -> bool {
         self.state.obstacle.as_ref().is_some_and(|obstacle| obstacle.reason != reasons::UNSUPPORTED)
     }
-}
-
-/// Counts the accounts of a server that are ours; `explained` are those of live sessions.
-pub(super) fn count(census: &Census, uid: &str, explained: &BTreeSet<String>) -> AccountCounts {
-    let mut counts = AccountCounts::default();
-    for entry in &census.accounts {
-        if entry.owner.as_ref().is_none_or(|owner| owner.uid != uid) {
-            continue;
-        }
-        match (entry.enabled, explained.contains(entry.account.as_str())) {
-            (true, true) => counts.enabled += 1,
-            (true, false) => counts.orphaned += 1,
-            (false, _) => counts.disabled += 1,
-        }
-    }
-    counts
 }
 
 /// The whole status that tells what was seen. Transition times stay where nothing changed.
@@ -133,6 +122,14 @@ pub(super) fn status(admin: &DatabaseAdmin, seen: &Seen, now: Timestamp) -> Data
             &crowded(&seen.crowded),
         ));
     }
+    match &seen.named {
+        Some(named) if named.is_empty() => {}
+        Some(named) => {
+            let message = listed(named.iter().map(|orphan| orphan.message.as_str()));
+            list.push(condition(conditions::ORPHANED_ACCOUNTS, true, reasons::ORPHANED, &message));
+        }
+        None => list.extend(conditions::find(&before.conditions, conditions::ORPHANED_ACCOUNTS).cloned()),
+    }
     let probe = seen.probe.as_ref();
     DatabaseAdminStatus {
         observed_generation: generation,
@@ -165,13 +162,19 @@ fn capable(probe: &Probe, condition: &impl Fn(&str, bool, &str, &str) -> Conditi
         probe.findings.iter().filter(|finding| finding.reason != Reason::PublicConnect).collect();
     let told: Vec<&Finding> =
         if lacking.is_empty() { probe.findings.iter().collect() } else { lacking.clone() };
-    let mut message =
-        told.iter().take(LISTED).map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("\n");
-    if told.len() > LISTED {
-        message.push_str(&format!("\nand {} more", told.len() - LISTED));
-    }
+    let message = listed(told.iter().map(|finding| finding.message.as_str()));
     let reason = lacking.first().map_or(first.reason, |finding| finding.reason);
     condition(conditions::CAPABLE, lacking.is_empty(), reason.as_str(), &message)
+}
+
+/// One line for each of the first, and a count of the others.
+fn listed<'a>(messages: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = messages.len().saturating_sub(LISTED);
+    let mut message = messages.take(LISTED).collect::<Vec<_>>().join("\n");
+    if more > 0 {
+        message.push_str(&format!("\nand {more} more"));
+    }
+    message
 }
 
 /// An event for each condition that turned bad.

@@ -12,6 +12,7 @@ use rolecall_api::names::TEARDOWN_FINALIZER;
 use rolecall_api::{DatabaseAdmin, Deletion, reasons};
 use rolecall_engine::{AccountName, Applied, Class, Desired, Want, plan};
 
+use super::connect;
 use super::status::Seen;
 use crate::Shared;
 use crate::account::lifecycle::{Obstacle, is_touched, plus};
@@ -63,7 +64,10 @@ pub(super) async fn tear_down(
         (Deletion::Revoke, None) if admin.status.as_ref().is_none_or(|status| status.endpoint.is_none()) => {
             Ok(())
         }
-        (Deletion::Revoke, None) => Err(Unswept::NoServer),
+        (Deletion::Revoke, None) => {
+            let why = seen.state.obstacle.as_ref().map(|obstacle| obstacle.message.clone());
+            Err(Unswept::NoServer(why.unwrap_or_else(|| "the server does not answer".to_owned())))
+        }
     };
     if let Err(why) = left {
         if !late {
@@ -76,9 +80,24 @@ pub(super) async fn tear_down(
         shared.objects.event(&**admin, Severity::Warning, reasons::ABANDONED, "TearDown", &note);
         tracing::warn!(admin = %key, %why, "abandoned");
     }
+    // First, as nobody would know of it any more.
+    match release(shared, key).await {
+        // That would not change by itself, and must not hold a namespace for ever.
+        Err(kube::Error::Api(status)) if late || status.code == 403 => {
+            tracing::warn!(admin = %key, error = %status, "what was kept for its teardown could not be given up");
+        }
+        released => released?,
+    }
     let newest = shared.world().admin(key).unwrap_or_else(|| Arc::clone(admin));
     shared.objects.remove_finalizer(shared, &*newest, TEARDOWN_FINALIZER, serde_json::json!({})).await?;
     Ok(Done::nothing())
+}
+
+/// Gives up what was kept for the teardown.
+async fn release(shared: &Shared, key: &ObjectKey) -> kube::Result<()> {
+    connect::release(shared, key).await?;
+    shared.memory.set_kept(key, None);
+    Ok(())
 }
 
 /// The longer it takes already, the later it is looked at again.
@@ -130,8 +149,14 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
         // Else they come back by themselves.
         news = shared.servers.put(key, state);
         done.at_earliest(plus(now, again(since, now)).map(|at| (at.min(deadline), Lane::Normal)));
-    } else if let Some(server) = shared.servers.remove(key).and_then(|state| state.server) {
-        server.engine.close().await;
+    } else {
+        if let Some(server) = shared.servers.remove(key).and_then(|state| state.server) {
+            server.engine.close().await;
+        }
+        if let Err(error) = release(shared, key).await {
+            tracing::warn!(admin = %key, %error, "what was kept for its teardown could not be given up");
+            done.retry = true;
+        }
     }
     for account in accounts.into_iter().filter(|_| news) {
         shared.queue.add(Work::Account(account), Lane::Urgent);
@@ -144,7 +169,7 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
 async fn sweep(server: &Server, key: &ObjectKey) -> Result<(), Unswept> {
     let census = server.engine.census().await?;
     for entry in census.accounts {
-        let ours = entry.owner.as_ref().is_some_and(|owner| owner.uid == server.owner.uid);
+        let ours = entry.owner.as_ref().is_some_and(|record| server.owner.claim(record).is_ours_to_end());
         if ours && (entry.enabled || entry.backends > 0) {
             tracing::info!(admin = %key, account = %entry.account, "disabling an account that no session accounts for");
             end_account(server, entry.account, false).await?;
@@ -156,8 +181,8 @@ async fn sweep(server: &Server, key: &ObjectKey) -> Result<(), Unswept> {
 /// Why a server was not swept.
 #[derive(Debug, thiserror::Error)]
 enum Unswept {
-    #[error("the server does not answer")]
-    NoServer,
+    #[error("{0}")]
+    NoServer(String),
     #[error(transparent)]
     Engine(#[from] rolecall_engine::Error),
 }

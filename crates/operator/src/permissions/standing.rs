@@ -105,6 +105,8 @@ pub(super) struct Set {
 #[derive(Debug)]
 pub(super) struct Leftover {
     pub(super) since: Instant,
+    /// Whose record it carries: this DatabaseAdmin's, or a predecessor's.
+    pub(super) owner_uid: String,
     executes: bool,
 }
 
@@ -174,8 +176,9 @@ impl Sets {
         databases.get(key).is_none_or(|database| database.sets.is_empty() && database.leftovers.is_empty())
     }
 
-    /// Takes note of a set on the server that nobody has asked for here, and whether it gives functions.
-    pub fn left_over(&self, key: &ObjectsKey, role: String, executes: bool) {
+    /// Takes note of a set on the server that nobody has asked for here, whose record it carries (`Owner::uid`), and
+    /// whether it gives functions.
+    pub fn left_over(&self, key: &ObjectsKey, role: String, owner_uid: &str, executes: bool) {
         let mut databases = self.locked();
         let database = databases.entry(key.clone()).or_default();
         if !database.sets.contains_key(&role) {
@@ -183,7 +186,11 @@ impl Sets {
                 .leftovers
                 .entry(role)
                 .and_modify(|leftover| leftover.executes = executes)
-                .or_insert_with(|| Leftover { since: Instant::now(), executes });
+                .or_insert_with(|| Leftover {
+                    since: Instant::now(),
+                    owner_uid: owner_uid.to_owned(),
+                    executes,
+                });
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rolecall_engine::Class;
+use rolecall_engine::{Class, SetRecord};
 use tokio::time::Instant;
 
 use super::Sets;
@@ -55,6 +55,11 @@ impl Sets {
         }
     }
 
+    /// Whose record a set carries that an operator before this one left; `None` for all others.
+    fn owner_of(&self, key: &ObjectsKey, role: &str) -> Option<String> {
+        Some(self.locked().get(key)?.leftovers.get(role)?.owner_uid.clone())
+    }
+
     /// Forgets a set that was dropped.
     pub fn forget(&self, key: &ObjectsKey, role: &str) {
         if let Some(database) = self.locked().get_mut(key) {
@@ -89,7 +94,8 @@ pub(super) async fn drop(
     done: &mut Done,
 ) {
     for role in given_up {
-        match server.engine.drop_set(&role, &server.owner.uid).await {
+        let owner_uid = shared.sets.owner_of(key, &role).unwrap_or_else(|| server.owner.uid.clone());
+        match server.engine.drop_set(&role, &owner_uid).await {
             Ok(applied) => {
                 let Some(why) = applied.kept_because else {
                     shared.sets.forget(key, &role);
@@ -128,24 +134,29 @@ pub async fn find_leftovers(
         }
     };
     for set in sets {
-        let Some(record) = set.record.filter(|record| record.uid == server.owner.uid) else { continue };
+        let Some(record) = set.record.filter(|record| is_ours(server, record)) else { continue };
         let key = ObjectsKey { admin: admin.clone(), database: record.database.into() };
-        shared.sets.left_over(&key, set.role, set.executes);
+        shared.sets.left_over(&key, set.role, &record.uid, set.executes);
         found.insert(key);
     }
     shared.sets.set_listed(admin, server.fingerprint);
     Some(found)
 }
 
-/// Drops every set that carries the record of a DatabaseAdmin.
+/// Does a set belong to this DatabaseAdmin, or to one before it that is no more?
+fn is_ours(server: &Server, record: &SetRecord) -> bool {
+    server.owner.claim(&record.owner()).is_ours_to_end()
+}
+
+/// Drops every set that carries the record of a DatabaseAdmin, or of a predecessor.
 ///
 /// # Errors
 ///
 /// What the server answered.
 pub async fn drop_all(server: &Server) -> Result<(), rolecall_engine::Error> {
     for set in server.engine.sets().await? {
-        if set.record.is_some_and(|record| record.uid == server.owner.uid) {
-            let applied = server.engine.drop_set(&set.role, &server.owner.uid).await?;
+        if let Some(record) = set.record.filter(|record| is_ours(server, record)) {
+            let applied = server.engine.drop_set(&set.role, &record.uid).await?;
             if let Some(why) = applied.kept_because {
                 tracing::warn!(set = set.role, why, "a permission set stays");
             }

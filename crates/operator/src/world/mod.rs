@@ -13,9 +13,13 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use rolecall_api::names::USERNAME_ANNOTATION;
-use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
+use rolecall_api::{
+    DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole, SessionPhase,
+};
 use rolecall_policy::{ImportRule, ImportRules};
 use rolecall_resolve::RoleState;
+
+use crate::account::lifecycle;
 
 pub use held::Held;
 pub use keys::{AccountKey, ObjectKey, ObjectsKey, Wakes, Work};
@@ -118,6 +122,30 @@ impl World {
     /// The accounts with sessions on a DatabaseAdmin.
     pub fn accounts_of_admin(&self, key: &ObjectKey) -> BTreeSet<AccountKey> {
         self.by_admin.get(key).into_iter().flatten().filter_map(|s| self.account_of.get(s)).cloned().collect()
+    }
+
+    /// The database user names of a namespace, each with the DatabaseUser that holds it, by name.
+    pub fn names_in(&self, namespace: &str) -> BTreeMap<&str, ObjectKey> {
+        let claims = self.claims.iter().filter(|((of, _), _)| &**of == namespace);
+        let holder = |claims: &BTreeSet<ObjectKey>| {
+            let users = claims.iter().filter_map(|key| Some((key, self.users.get(key)?)));
+            users.min_by_key(|(_, user)| (user.creation_timestamp(), user.uid())).map(|(key, _)| key.clone())
+        };
+        claims.filter_map(|((_, name), claims)| Some((name.as_str(), holder(claims)?))).collect()
+    }
+
+    /// The DatabaseUser that holds a database user name.
+    pub fn user_named(&self, namespace: &Arc<str>, username: &str) -> Option<Arc<DatabaseUser>> {
+        let claims = self.claims.get(&(Arc::clone(namespace), username.to_owned()))?;
+        let users = claims.iter().filter_map(|claim| self.users.get(claim));
+        users.min_by_key(|user| (user.creation_timestamp(), user.uid())).cloned()
+    }
+
+    /// Has an account sessions that are not over?
+    pub fn waits_or_lives(&self, key: &AccountKey) -> bool {
+        self.sessions_of_account(key)
+            .iter()
+            .any(|session| !matches!(lifecycle::phase(session), SessionPhase::Ended | SessionPhase::Rejected))
     }
 
     /// The DatabaseAdmins of a namespace.

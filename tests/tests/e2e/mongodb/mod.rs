@@ -8,6 +8,7 @@ mod failover;
 mod life;
 mod permissions;
 mod policy;
+mod rebuild;
 mod roles;
 mod secrets;
 

@@ -2,6 +2,7 @@
 //!
 //! What differs from protocol to protocol stands in a module for each, and nowhere else in the operator.
 
+mod kept;
 mod mongodb;
 mod postgres;
 mod secrets;
@@ -11,9 +12,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use rolecall_api::{DatabaseAdmin, Protocol, reasons};
+use rolecall_api::{DatabaseAdmin, Endpoint, Protocol, reasons};
 use rolecall_engine::credentials::Ca;
-use rolecall_engine::{Engine, Owner};
+use rolecall_engine::{Class, Engine, Owner};
 use rolecall_resolve::Blocked;
 
 use super::endpoint;
@@ -22,6 +23,9 @@ use crate::account::lifecycle::Obstacle;
 use crate::binding::Binding;
 use crate::servers::{Issuer, Server};
 use crate::world::ObjectKey;
+pub(super) use kept::keep;
+pub(super) use kept::release;
+pub use kept::{Proof, SECRET_TYPE, secret_name};
 use secrets::Secrets;
 
 /// What a module for a protocol makes of a DatabaseAdmin. What it is made from has gone into the fingerprint.
@@ -54,12 +58,49 @@ pub(super) async fn read(
     before: Option<&Arc<Server>>,
     now: Timestamp,
 ) -> Result<Arc<Server>, Obstacle> {
+    read_with(shared, admin, before, None, now).await
+}
+
+/// The server as it is reached with what was kept of the Secrets (see [`kept`]): good for ending accesses, and for nothing
+/// more. `None` where nothing is kept.
+pub(super) async fn read_kept(shared: &Shared, admin: &DatabaseAdmin, now: Timestamp) -> Option<Arc<Server>> {
+    let used = admin.status.as_ref().and_then(|status| status.endpoint.clone())?;
+    let found = kept::find(shared, admin, &used).await;
+    let proof =
+        found.inspect_err(|error| tracing::warn!(%error, "what was kept could not be read")).ok()??;
+    let server = read_with(shared, &as_used(admin, used), None, Some(proof), now).await;
+    server.inspect_err(|why| tracing::warn!(why = why.message, "what was kept cannot be used")).ok()
+}
+
+/// Of a server that refuses what the Secrets hold: the same one, where it takes what was kept.
+pub(super) async fn kept_that_works(
+    shared: &Shared,
+    admin: &DatabaseAdmin,
+    refused: &rolecall_engine::Error,
+    now: Timestamp,
+) -> Option<Arc<Server>> {
+    if refused.class == Class::Unreachable {
+        return None;
+    }
+    let kept = read_kept(shared, admin, now).await?;
+    kept.engine.census().await.is_ok().then_some(kept)
+}
+
+async fn read_with(
+    shared: &Shared,
+    admin: &DatabaseAdmin,
+    before: Option<&Arc<Server>>,
+    kept: Option<Proof>,
+    now: Timestamp,
+) -> Result<Arc<Server>, Obstacle> {
     if let Some(why) = unsupported(admin) {
         return Err(Obstacle::stalled(reasons::UNSUPPORTED, why));
     }
     let user = rolecall_resolve::admin_user(admin);
     let name = user.name.clone().ok_or_else(|| Obstacle::from(&Blocked::no_admin_user()))?;
-    let mut secrets = Secrets::new(shared, admin.namespace().unwrap_or_default());
+    let is_kept = kept.is_some();
+    let namespace = admin.namespace().unwrap_or_default();
+    let mut secrets = Secrets::new(shared, namespace, kept.unwrap_or_default());
     let max_connections = shared.settings.max_connections_per_server;
     (admin.uid(), &name, &user.default_database, max_connections).hash(&mut secrets.hash);
     let prepared = match admin.spec.protocol {
@@ -71,7 +112,13 @@ pub(super) async fn read(
         }
     };
     prepared.binding.hash(&mut secrets.hash);
-    let issuer = issuer(admin, &mut secrets, now).await?;
+    // Who signs for users is needed for nothing that is torn down.
+    let proof = std::mem::take(&mut secrets.proof);
+    let issuer = match issuer(admin, &mut secrets, now).await {
+        Err(obstacle) if is_kept => Issuer::Missing(obstacle),
+        issuer => issuer?,
+    };
+    is_kept.hash(&mut secrets.hash);
     let fingerprint = secrets.hash.finish();
     if let Some(before) = before.filter(|before| before.fingerprint == fingerprint) {
         return Ok(Arc::clone(before));
@@ -83,11 +130,12 @@ pub(super) async fn read(
         owner: Owner {
             uid: admin.uid().unwrap_or_default(),
             admin: ObjectKey::of(admin).to_string(),
-            cluster: shared.settings.cluster_name.clone(),
+            cluster: shared.settings.recorded_cluster.clone(),
         },
         endpoint: endpoint(admin, &name),
         binding: prepared.binding,
         issuer,
+        proof,
         platform_roles: prepared.platform_roles,
         fingerprint,
     }))
@@ -103,10 +151,15 @@ pub(super) async fn read_used(
     let named = rolecall_resolve::admin_user(admin).name.unwrap_or_default();
     let used = admin.status.as_ref().and_then(|status| status.endpoint.clone());
     let Some(used) = used.filter(|used| *used != endpoint(admin, &named)) else { return Ok(None) };
+    read(shared, &as_used(admin, used), None, now).await.map(Some)
+}
+
+/// The DatabaseAdmin with the address and admin user that are in use.
+fn as_used(admin: &DatabaseAdmin, used: Endpoint) -> DatabaseAdmin {
     let mut before = admin.clone();
     before.spec.uri = used.uri;
     before.spec.admin_user.name = Some(used.admin_user);
-    read(shared, &before, None, now).await.map(Some)
+    before
 }
 
 async fn issuer(

@@ -1,11 +1,13 @@
 //! The Secrets that a DatabaseAdmin names.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash};
 
 use k8s_openapi::api::core::v1::Secret;
 use rolecall_api::reasons;
 use secrecy::SecretString;
 
+use super::kept::{Proof, data_key};
 use crate::Shared;
 use crate::account::lifecycle::Obstacle;
 
@@ -13,19 +15,23 @@ use crate::account::lifecycle::Obstacle;
 pub(super) struct Secrets<'a> {
     shared: &'a Shared,
     namespace: String,
+    /// What is taken instead of what the Secrets hold.
+    kept: Proof,
+    /// What was read so far.
+    pub(super) proof: Proof,
     /// The fingerprint so far.
     pub(super) hash: DefaultHasher,
 }
 
 impl<'a> Secrets<'a> {
-    pub(super) fn new(shared: &'a Shared, namespace: String) -> Self {
-        Self { shared, namespace, hash: DefaultHasher::new() }
+    pub(super) fn new(shared: &'a Shared, namespace: String, kept: Proof) -> Self {
+        Self { shared, namespace, kept, proof: Proof::default(), hash: DefaultHasher::new() }
     }
 
     /// One value; `at` is the field that names the Secret.
     pub(super) async fn text(&mut self, name: &str, key: &str, at: &str) -> Result<String, Obstacle> {
-        let secret = self.secret(name, at).await?;
-        self.value(&secret, name, key, at)
+        let data = self.data(name, &[key], at).await?;
+        self.value(&data, name, key, at)
     }
 
     /// A certificate and its key, of a Secret of type `kubernetes.io/tls`.
@@ -34,9 +40,19 @@ impl<'a> Secrets<'a> {
         name: &str,
         at: &str,
     ) -> Result<(String, SecretString), Obstacle> {
-        let secret = self.secret(name, at).await?;
-        let certificate = self.value(&secret, name, "tls.crt", at)?;
-        Ok((certificate, self.value(&secret, name, "tls.key", at)?.into()))
+        let data = self.data(name, &["tls.crt", "tls.key"], at).await?;
+        let certificate = self.value(&data, name, "tls.crt", at)?;
+        Ok((certificate, self.value(&data, name, "tls.key", at)?.into()))
+    }
+
+    /// What a Secret holds, or what was kept of it.
+    async fn data(&self, name: &str, keys: &[&str], at: &str) -> Result<BTreeMap<String, Vec<u8>>, Obstacle> {
+        let kept = |key: &&str| Some(((*key).to_owned(), self.kept.0.get(&data_key(name, key))?.clone()));
+        if let Some(kept) = keys.iter().map(kept).collect() {
+            return Ok(kept);
+        }
+        let data = self.secret(name, at).await?.data.unwrap_or_default();
+        Ok(data.into_iter().map(|(key, value)| (key, value.0)).collect())
     }
 
     async fn secret(&self, name: &str, at: &str) -> Result<Secret, Obstacle> {
@@ -53,15 +69,22 @@ impl<'a> Secrets<'a> {
         }
     }
 
-    fn value(&mut self, secret: &Secret, name: &str, key: &str, at: &str) -> Result<String, Obstacle> {
-        let Some(value) = secret.data.as_ref().and_then(|data| data.get(key)) else {
+    fn value(
+        &mut self,
+        data: &BTreeMap<String, Vec<u8>>,
+        name: &str,
+        key: &str,
+        at: &str,
+    ) -> Result<String, Obstacle> {
+        let Some(value) = data.get(key) else {
             return Err(Obstacle::stalled(
                 reasons::SECRET_NOT_FOUND,
                 format!("the Secret {name:?}, which {at} names, has no key {key:?}"),
             ));
         };
-        value.0.hash(&mut self.hash);
-        String::from_utf8(value.0.clone()).map_err(|_| {
+        value.hash(&mut self.hash);
+        self.proof.0.insert(data_key(name, key), value.clone());
+        String::from_utf8(value.clone()).map_err(|_| {
             Obstacle::stalled(
                 reasons::SECRET_INVALID,
                 format!("the key {key:?} of the Secret {name:?}, which {at} names, is no text"),

@@ -80,8 +80,8 @@ fn a_set_that_somebody_wants_again_is_not_forgotten() {
 fn only_a_set_that_is_known_to_give_no_functions_is_said_to_give_none() {
     let sets = Sets::default();
     sets.want(&account("alice"), &[wanted("s")]);
-    sets.left_over(&key(), "plain".into(), false);
-    sets.left_over(&key(), "with functions".into(), true);
+    sets.left_over(&key(), "plain".into(), "uid", false);
+    sets.left_over(&key(), "with functions".into(), "uid", true);
     let loses = |role| sets.loses_functions(&key().admin, role, []);
     assert!(!loses("s") && !loses("plain"));
     assert!(loses("with functions") && loses("unknown"));
@@ -111,9 +111,9 @@ fn a_set_that_is_being_dropped_does_not_stand_for_whoever_wants_it_again() {
 #[test]
 fn a_leftover_is_unused_until_somebody_wants_it() {
     let sets = Sets::default();
-    sets.left_over(&key(), "s".into(), false);
+    sets.left_over(&key(), "s".into(), "uid", false);
     assert!(sets.unused(&key()).len() == 1 && sets.kept(&key()).is_empty() && !sets.is_empty(&key()));
     sets.want(&account("alice"), &[wanted("s")]);
-    sets.left_over(&key(), "s".into(), false);
+    sets.left_over(&key(), "s".into(), "uid", false);
     assert!(sets.unused(&key()).is_empty());
 }
