@@ -102,6 +102,19 @@ impl Dialect {
         }
     }
 
+    /// How to let the admin user change accounts again that it may not change.
+    pub fn manage_accounts(self, accounts: &[&AccountName], admin_user: &str) -> String {
+        match self {
+            Self::PostgreSql => {
+                let names: Vec<String> =
+                    accounts.iter().map(|account| identifier(account.as_str())).collect();
+                format!("run GRANT {} TO {} WITH ADMIN OPTION", names.join(", "), identifier(admin_user))
+            }
+            // Who may change one user of $external may change all.
+            Self::MongoDb => format!("give {admin_user:?} the rights on $external that an admin user needs"),
+        }
+    }
+
     /// How to close an account by hand.
     pub fn close_account(self, account: &AccountName) -> String {
         match self {
@@ -217,6 +230,7 @@ mod tests {
                     dialect.decide_account(&AccountName::new("o\"brien, jr").unwrap()),
                     dialect.restore_record(&AccountName::new("o\"brien, jr").unwrap(), &owner),
                     dialect.close_account(&AccountName::new("o\"brien, jr").unwrap()),
+                    dialect.manage_accounts(&[&AccountName::new("o\"brien, jr").unwrap()], "ad, min"),
                     dialect.create_role(role),
                     dialect.not_grantable(role, "ad, min").1,
                     dialect.drop_set(role),

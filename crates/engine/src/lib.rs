@@ -166,6 +166,9 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// When the server cannot be reached.
     async fn drop_set(&self, role: &str, owner_uid: &str) -> Result<Applied, Error>;
 
+    /// Nobody needs this logical database any more: what is connected to it and idle is closed, so that it can be dropped.
+    fn release_database(&self, _database: &str) {}
+
     /// What the engine did so far, for metrics.
     fn stats(&self) -> Stats {
         Stats::default()

@@ -56,6 +56,8 @@ pub struct CensusEntry {
     pub enabled: bool,
     /// Open connections.
     pub backends: u32,
+    /// The admin user may change it.
+    pub manageable: bool,
     /// The roles and permission sets that it is a member of, without the marker; empty where it may not log in.
     pub memberships: BTreeSet<String>,
 }

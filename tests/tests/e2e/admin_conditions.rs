@@ -3,11 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 
 use anyhow::Result;
-use rolecall_api::DatabaseAdmin;
+use rolecall_api::{DatabaseAdmin, DatabaseSession, SessionPhase};
 use rolecall_testbed::PgVersion;
 use rolecall_tests::World;
 use rolecall_tests::accounts::MARKER;
-use rolecall_tests::objects::message_of;
+use rolecall_tests::objects::{message_of, phase};
 use rolecall_tests::world::ADMIN_USER;
 use serde_json::json;
 
@@ -147,4 +147,30 @@ async fn a_database_that_is_read_only_by_default_is_none() -> Result<()> {
     world.pg.sql("postgres", &read_only).await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await.map(drop)
+}
+
+/// As after pg_upgrade from 15: who made an account there has no ADMIN OPTION on it, which 16 asks for.
+#[tokio::test]
+async fn accounts_that_cannot_be_ended_any_more_are_named_with_the_statement() -> Result<()> {
+    let world = World::builder().flag("--look-interval=1s").start().await?;
+    for name in ["alice", "bob"] {
+        world.user("bob", json!({})).await?;
+        world.session(name, json!({"user": name})).await?;
+    }
+    let revoke = "revoke \"alice@example.com\", bob from \"teleport-admin\" cascade";
+    for name in ["alice", "bob"] {
+        world.active(name).await?;
+    }
+    world.pg.sql("postgres", revoke).await?;
+    let message = capable(&world, "False", "MissingAdminOption").await?;
+    let statement = statement(&message)?;
+    assert_eq!(statement, "GRANT \"alice@example.com\", \"bob\" TO \"teleport-admin\" WITH ADMIN OPTION");
+    world.delete::<DatabaseSession>("bob").await?;
+    world.until("bob", "held", |session: &DatabaseSession| phase(session) == SessionPhase::Ending).await?;
+    world.pg.sql("postgres", statement).await?;
+    world.gone::<DatabaseSession>("bob").await?;
+    assert!(world.account_of("bob").await?.is_some_and(|account| account.is_disabled()));
+    let again =
+        |admin: &DatabaseAdmin| condition(admin, "Capable").is_ok_and(|capable| capable.status == "True");
+    world.until("orders", "capable again", again).await.map(drop)
 }

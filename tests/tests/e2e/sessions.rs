@@ -247,3 +247,24 @@ fn assert_on_time(expires: Timestamp) -> Result<()> {
     anyhow::ensure!((0.0..2.0).contains(&late), "it ended {late} s after its time");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_database_can_be_dropped_once_its_last_session_has_ended() -> Result<()> {
+    let world = World::start().await?;
+    world.admin(json!({"spec": {"adminUser": {"defaultDatabase": null}}})).await?;
+    for name in ["one", "two"] {
+        world.session(name, json!({"databaseName": "app2"})).await?;
+        world.active(name).await?;
+    }
+    let connected = format!(
+        "select count(*) from pg_stat_activity where datname = 'app2' and usename = '{}'",
+        rolecall_tests::world::ADMIN_USER
+    );
+    assert_ne!(world.pg.value("postgres", &connected).await?.as_deref(), Some("0"), "it works there");
+    for name in ["one", "two"] {
+        world.delete_and_wait::<DatabaseSession>(name).await?;
+    }
+    // The server itself waits five seconds for connections that are about to end.
+    world.pg.sql("postgres", "drop database app2").await?;
+    Ok(())
+}

@@ -92,6 +92,7 @@ impl Engine for Fake {
                 owner: user.owner.clone(),
                 enabled: user.login,
                 backends: user.backends,
+                manageable: true,
                 memberships: user
                     .memberships
                     .iter()

@@ -32,6 +32,7 @@ impl Mongodb {
                 Door::Locked => BTreeSet::new(),
                 Door::Open | Door::Restricted => user.roles.iter().map(ToString::to_string).collect(),
             },
+            manageable: true,
             backends: sight.backends(&user.account, user.door == Door::Locked),
         });
         Ok(Census { accounts: accounts.collect() })

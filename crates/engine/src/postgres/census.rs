@@ -8,6 +8,7 @@ use super::Postgres;
 use super::message::Message;
 use super::observe::{parse, record};
 use super::quote::literal;
+use super::version::Dialect;
 use crate::server::CensusEntry;
 use crate::{AccountName, Census, Error, MARKER};
 
@@ -17,13 +18,15 @@ struct Row {
     comment: Option<String>,
     login: bool,
     backends: u32,
+    manageable: bool,
     memberships: BTreeSet<String>,
 }
 
 impl Postgres {
     pub(super) async fn count_accounts(&self) -> Result<Census, Error> {
-        let message = message();
-        let reply = self.server.run(&self.server.place(None), &message).await?;
+        let place = self.server.place(None);
+        let message = message(self.server.dialect(&place).await?);
+        let reply = self.server.run(&place, &message).await?;
         let rows: Vec<Row> = parse(&reply, || message.attempted(0).to_owned())?;
         let entries = rows.into_iter().filter_map(|row| {
             Some(CensusEntry {
@@ -31,6 +34,7 @@ impl Postgres {
                 owner: record(row.comment.as_deref()),
                 enabled: row.login,
                 backends: row.backends,
+                manageable: row.manageable,
                 memberships: row.memberships,
             })
         });
@@ -38,12 +42,18 @@ impl Postgres {
     }
 }
 
-fn message() -> Message {
+fn message(dialect: Dialect) -> Message {
+    // Before 16, CREATEROLE is enough.
+    let manageable = if dialect.has_grantors() {
+        "pg_catalog.pg_has_role(u.oid, 'MEMBER WITH ADMIN OPTION')"
+    } else {
+        "true"
+    };
     Message::one(
         "listing the managed accounts",
         format!(
             "SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
-  'name', u.rolname, 'comment', d.description, 'login', u.rolcanlogin, 'backends', COALESCE(b.n, 0),
+  'name', u.rolname, 'comment', d.description, 'login', u.rolcanlogin, 'backends', COALESCE(b.n, 0), 'manageable', {manageable},
   'memberships', CASE WHEN u.rolcanlogin THEN (SELECT COALESCE(pg_catalog.json_agg(DISTINCT r.rolname), '[]')
     FROM pg_catalog.pg_auth_members h JOIN pg_catalog.pg_roles r ON r.oid = h.roleid
     WHERE h.member = u.oid AND r.rolname <> {marker}) ELSE '[]' END) ORDER BY u.rolname), '[]')

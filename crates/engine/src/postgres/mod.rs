@@ -133,6 +133,10 @@ impl Engine for Postgres {
         self.server.stats()
     }
 
+    fn release_database(&self, database: &str) {
+        self.server.release_database(database);
+    }
+
     async fn close(&self) {
         self.server.close_idle();
     }

@@ -166,6 +166,13 @@ impl Pool {
         drop(idle);
     }
 
+    /// Closes the idle connections to one database, and goes there no more where another one does as well.
+    pub(super) fn close_idle_in(&self, database: &str) {
+        let mut state = self.state();
+        state.idle.retain(|idle| idle.database != database);
+        state.known.remove(database);
+    }
+
     fn take_idle(&self, database: &str) -> Option<Connection> {
         let mut state = self.state();
         state.idle.retain(|idle| !idle.connection.client.is_closed());

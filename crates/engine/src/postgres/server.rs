@@ -96,6 +96,14 @@ impl Server {
     }
 
     /// The server's version: the last one seen, else it is asked for.
+    /// Nobody needs this database any more, but for the admin user where it is its own.
+    pub(super) fn release_database(&self, database: &str) {
+        let own = matches!(self.place(None), Place::Any(own) if own == database);
+        if !own {
+            self.pool.close_idle_in(database);
+        }
+    }
+
     pub(super) async fn version(&self, place: &Place) -> Result<Version, Error> {
         let known = self.version.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match known {

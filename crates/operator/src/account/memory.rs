@@ -217,6 +217,7 @@ mod tests {
             owner: Some(Owner { uid: "us".into(), admin: String::new(), cluster: String::new() }),
             enabled,
             backends: 0,
+            manageable: true,
             memberships: roles.iter().map(|&role| role.to_owned()).collect(),
         }
     }

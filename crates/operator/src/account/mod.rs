@@ -30,6 +30,7 @@ mod wanted_sets;
 
 pub use gather::wanted_roles;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -40,9 +41,10 @@ use rolecall_api::{
 
 use crate::Shared;
 use crate::objects::Severity;
+use crate::permissions;
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed, until};
-use crate::world::{AccountKey, ObjectKey, Work};
+use crate::world::{AccountKey, ObjectKey, ObjectsKey, Work};
 use lifecycle::{Ending, Next, Obstacle, Verdict, give_up, give_up_at, is_touched};
 use report::{Left, Outcome};
 use round::Round;
@@ -71,7 +73,11 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
     let mut done = Done { retry: round.retry, at: round.again };
     let report = round.report.take();
     let mut failed = None;
+    let mut left = BTreeSet::new();
     for (item, outcome) in round.outcomes() {
+        if matches!(outcome, Some(Outcome::Ended { .. } | Outcome::Rejected(_) | Outcome::Released { .. })) {
+            left.extend(item.session.spec.database_name.clone());
+        }
         match settle::settle(shared, &item.session, item.timed, outcome.as_ref(), now).await {
             Ok(at) => done.at_earliest(at),
             // What became of the others is written all the same.
@@ -80,6 +86,9 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
                 failed.get_or_insert(error);
             }
         }
+    }
+    for database in left {
+        permissions::let_go(shared, &ObjectsKey { admin: key.admin.clone(), database: database.into() });
     }
     if let Some(report) = report {
         let user = report.user.clone();

@@ -314,6 +314,12 @@ fn judge(
         explained: &explained,
         is_nobodys: &|record| is_nobodys(&world, &shared.settings, &server.owner, record, &identity),
     };
+    if let (Some(probe), Some(finding)) =
+        (&mut seen.probe, judge.unmanageable(census, &server.endpoint.admin_user))
+    {
+        let at = probe.findings.partition_point(|found| found.reason == Reason::MissingCreateRole);
+        probe.findings.insert(at, finding);
+    }
     seen.counts = Some(judge.count(census));
     let (to_end, mut named): (Vec<Orphan>, Vec<Orphan>) = judge
         .orphans(census)

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use rolecall_api::{AccountCounts, AccountPhase, AccountStatus};
-use rolecall_engine::{Census, CensusEntry, Claim, Dialect, OWN_ROLE_PREFIX, Owner};
+use rolecall_engine::{
+    AccountName, Census, CensusEntry, Claim, Dialect, Finding, OWN_ROLE_PREFIX, Owner, Reason,
+};
 
 use crate::account::memory::Report;
 use crate::world::{AccountKey, ObjectKey, World};
@@ -80,6 +82,26 @@ impl Judge<'_> {
         let orphans = census.accounts.iter().map(|entry| (entry, self.belongs(entry)));
         let orphans = orphans.filter(|(entry, belongs)| self.is_orphan(entry, *belongs));
         orphans.map(|(entry, belongs)| self.orphan(entry, belongs)).collect()
+    }
+
+    /// What the admin user lacks to end accounts of ours that can be used; one finding names them all.
+    pub(super) fn unmanageable(&self, census: &Census, admin_user: &str) -> Option<Finding> {
+        let stuck = census.accounts.iter().filter(|entry| !entry.manageable && is_usable(entry));
+        let stuck: Vec<&AccountName> =
+            stuck.filter(|entry| self.belongs(entry) == Belongs::Us).map(|entry| &entry.account).collect();
+        if stuck.is_empty() {
+            return None;
+        }
+        let names: Vec<String> = stuck.iter().map(|account| format!("{:?}", account.as_str())).collect();
+        Some(Finding {
+            reason: Reason::MissingAdminOption,
+            object: stuck[0].to_string(),
+            message: format!(
+                "the admin user may not change these accounts, so that their access cannot be ended (they were made before the server was upgraded, or somebody revoked what it had): {}: {}",
+                names.join(", "),
+                self.dialect.manage_accounts(&stuck, admin_user)
+            ),
+        })
     }
 
     fn orphan(&self, entry: &CensusEntry, belongs: Belongs) -> Orphan {
@@ -160,8 +182,6 @@ fn is_usable(entry: &CensusEntry) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use rolecall_engine::AccountName;
-
     use super::*;
 
     const ADMIN: &str = "shop/orders";
@@ -176,6 +196,7 @@ mod tests {
             owner,
             enabled,
             backends,
+            manageable: username != "stuck",
             memberships: ["reader", "rolecall:1"].map(str::to_owned).into(),
         }
     }
@@ -226,6 +247,26 @@ mod tests {
         }
         assert!(orphans[4].message.contains("DatabaseAdmin shop/gone (uid old)"), "{}", orphans[4].message);
         assert_eq!(orphans[1].db_roles, ["reader"]);
+    }
+
+    #[test]
+    fn one_statement_names_every_account_that_cannot_be_ended() {
+        let accounts = vec![
+            entry("fine", Some(owner("new", ADMIN, "prod")), true, 0),
+            entry("stuck", Some(owner("new", ADMIN, "prod")), true, 0),
+            entry("stuck", Some(owner("old", ADMIN, "prod")), false, 1),
+            entry("stuck", Some(owner("new", ADMIN, "prod")), false, 0),
+            entry("stuck", Some(owner("old", "shop/other", "prod")), true, 0),
+        ];
+        let found =
+            judged(accounts, &["fine", "stuck"], |judge, census| judge.unmanageable(census, "ad min"));
+        let message = found.unwrap().message;
+        assert!(
+            message.ends_with("run GRANT \"stuck\", \"stuck\" TO \"ad min\" WITH ADMIN OPTION"),
+            "{message}"
+        );
+        let fine = vec![entry("fine", Some(owner("new", ADMIN, "prod")), true, 0)];
+        assert_eq!(judged(fine, &[], |judge, census| judge.unmanageable(census, "ad min")), None);
     }
 
     #[test]

@@ -128,7 +128,19 @@ pub async fn reconcile(shared: &Shared, key: &ObjectsKey) -> Result<Done, Failed
     }
     // Somebody may be waiting for the others.
     unused::drop(shared, key, &server, given_up, &mut done).await;
+    let_go(shared, key);
     Ok(done)
+}
+
+/// Lets a logical database go that no session needs any more: nothing stays connected to it, so that it can be dropped.
+pub fn let_go(shared: &Shared, key: &ObjectsKey) {
+    if shared.world().uses_database(key) {
+        return;
+    }
+    shared.watches.stop(key);
+    if let Some(server) = shared.servers.get(&key.admin).and_then(|state| state.server) {
+        server.engine.release_database(&key.database);
+    }
 }
 
 /// When to look again while something is missing: a person may mend that any moment, so earlier than each `objectSync`,
@@ -144,7 +156,10 @@ fn rest(shared: &Shared, key: &ObjectsKey) {
 }
 
 fn conclude(shared: &Shared, key: &ObjectsKey, server: &Server, looked: Looked, took: Duration) {
-    shared.watches.keep(key, &server.engine, &shared.queue, looked.announced, took);
+    // A set that nobody uses is looked at now and then, and when it is wanted again.
+    if shared.world().uses_database(key) {
+        shared.watches.keep(key, &server.engine, &shared.queue, looked.announced, took);
+    }
     // Somebody dropped a set, and its members with it, while it stood here.
     for member in looked.made.iter().flat_map(|role| shared.sets.members(key, role)) {
         shared.queue.add(Work::Account(member), Lane::Normal);

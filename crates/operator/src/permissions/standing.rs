@@ -127,6 +127,10 @@ impl Sets {
                 given_up: false,
                 to_disconnect: BTreeSet::new(),
             });
+            if set.unused_since.is_some() {
+                // Nobody heard of changes meanwhile.
+                answer.to_look_at.insert(wish.key.clone(), Lane::Normal);
+            }
             (set.unused_since, set.given_up) = (None, false);
             set.accounts.insert(account.clone());
             if set.standing == Standing::NotYet {

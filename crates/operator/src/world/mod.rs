@@ -141,6 +141,16 @@ impl World {
         users.min_by_key(|user| (user.creation_timestamp(), user.uid())).cloned()
     }
 
+    /// Does a session that is not over name this logical database?
+    pub fn uses_database(&self, key: &ObjectsKey) -> bool {
+        self.sessions_of_admin(&key.admin).any(|session| {
+            let over = matches!(lifecycle::phase(session), SessionPhase::Ended | SessionPhase::Rejected);
+            let released = session.metadata.deletion_timestamp.is_some();
+            session.spec.database_name.as_deref() == Some(&*key.database)
+                && (lifecycle::is_touched(session) || !(over || released))
+        })
+    }
+
     /// Has an account sessions that are not over?
     pub fn waits_or_lives(&self, key: &AccountKey) -> bool {
         self.sessions_of_account(key)

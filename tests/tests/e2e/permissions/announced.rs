@@ -112,3 +112,17 @@ async fn without_triggers_a_database_is_polled() -> Result<()> {
     world.pg.sql("app", "create table hr.later (id int)").await?;
     may_soon(&world, &alice, "select * from hr.later").await
 }
+
+#[tokio::test]
+async fn a_database_can_be_dropped_once_its_last_session_has_ended() -> Result<()> {
+    let (world, alice) = announcing().await?;
+    drop(alice);
+    world.session("second", json!({})).await?;
+    world.active("second").await?;
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    databases(&world, "announced", 1).await?;
+    world.delete_and_wait::<DatabaseSession>("second").await?;
+    // The server itself waits five seconds for connections that are about to end.
+    world.pg.sql("postgres", "drop database app").await?;
+    Ok(())
+}

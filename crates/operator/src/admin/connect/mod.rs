@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Endpoint, Protocol, reasons};
 use rolecall_engine::credentials::Ca;
-use rolecall_engine::{Class, Engine, Owner};
+use rolecall_engine::{Engine, Owner, Reason};
 use rolecall_resolve::Blocked;
 
 use super::endpoint;
@@ -79,7 +79,8 @@ pub(super) async fn kept_that_works(
     refused: &rolecall_engine::Error,
     now: Timestamp,
 ) -> Option<Arc<Server>> {
-    if refused.class == Class::Unreachable {
+    // One that is not heard at all would not be heard with other credentials.
+    if !matches!(refused.reason, Reason::LoginFailed | Reason::TlsFailed) {
         return None;
     }
     let kept = read_kept(shared, admin, now).await?;
