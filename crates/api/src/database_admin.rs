@@ -110,8 +110,8 @@ pub struct DatabaseAdminSpec {
     pub grantable_db_roles: Vec<String>,
 
     /// Users that Rolecall created here and that no live session explains. `Disable` (default): they are
-    /// disabled. `Report`: they are only counted and named.
-    /// They are looked for once a minute.
+    /// disabled. `Report`: they are only counted and named, in the condition `OrphanedAccounts`, an event and
+    /// their DatabaseUsers. They are looked for once a minute.
     #[serde(default)]
     pub orphans: Orphans,
 

@@ -76,7 +76,7 @@ reasons! {
         "Mend the entry in the ProvisioningRole's `dbRoles`.";
     ACCOUNT_IN_USE = "AccountInUse":
         "The account has connections or a login that belong to no session of this DatabaseAdmin.",
-        "Wait until whoever uses the account has finished, or end it in the database.";
+        "Wait until whoever uses the account has finished; where its DatabaseAdmin is gone, run the statement in the message.";
     LEFTOVER_MEMBERSHIP = "LeftoverMembership":
         "The account holds a membership, an attribute or a prepared transaction that the admin user cannot remove.",
         "Run the statement in the message as the role that it names.";
@@ -137,7 +137,7 @@ reasons! {
         "The message says what: hand it to somebody else or drop it, then drop the user.";
     ORPHAN_ENDED = "OrphanEnded":
         "An enabled account of this DatabaseAdmin had no session any more and was ended.",
-        "Find out who removed the session's finalizer; nothing else is to be done.";
+        "Find out who removed the session's finalizer, if the DatabaseAdmin was not made anew; nothing else is to be done.";
     ORPHANED = "Orphaned":
         "Accounts can be used though no session accounts for them, and are only reported: `orphans: Report`, or nothing tells whose they are.",
         "Run the statement that the message names for each, or set `orphans: Disable`; where another DatabaseAdmin works with the account, nothing.";

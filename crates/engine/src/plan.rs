@@ -168,17 +168,30 @@ pub fn settled(desired: &Desired) -> Desired {
 /// # Errors
 ///
 /// `UserConflict` when it can be used and is left alone, though the access may be ours and is not gone: it carries our
-/// record, but somebody took its marker away; or we enabled it, but somebody took its record away.
+/// record, but somebody took its marker away; or we enabled it, but somebody took its record away; or nothing tells
+/// whether the record is that of a predecessor.
 pub fn check_ended(desired: &Desired, observed: &Observed, was_enabled: bool) -> Result<(), Refusal> {
     let Some(account) = &observed.account else { return Ok(()) };
     let usable = account.enabled || account.backends > 0;
     let lost_marker = !account.managed && claim(desired, account).is_ours_to_end();
     let lost_record = account.managed && account.owner.is_none() && was_enabled;
-    if !usable || !(lost_marker || lost_record) {
+    let unclear = account
+        .owner
+        .as_ref()
+        .filter(|_| account.managed && was_enabled && claim(desired, account) == Claim::Unclear);
+    if !usable || !(lost_marker || lost_record || unclear.is_some()) {
         return Ok(());
     }
     let dialect = observed.dialect;
-    let message = if lost_marker {
+    let message = if let Some(record) = unclear {
+        format!(
+            "{} can still be used, but is left alone: its record names the DatabaseAdmin {} (uid {}), and nothing tells whether that was in this cluster; {}",
+            desired.account,
+            record.admin,
+            record.uid,
+            dialect.close_account(&desired.account)
+        )
+    } else if lost_marker {
         format!(
             "{} can still be used and carries our record, but is left alone: {}; {}",
             desired.account,

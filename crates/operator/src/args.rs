@@ -31,7 +31,8 @@ pub struct Args {
     #[arg(long, env = "ROLECALL_LOG", default_value = "info")]
     pub log: String,
 
-    /// This cluster's name: DatabaseUsers whose originCluster is another one become remote-<username>-<originCluster>.
+    /// This cluster's name: DatabaseUsers whose originCluster is another one become remote-<username>-<originCluster>, and
+    /// accounts are recorded under it, so that a cluster that was rebuilt finds its own.
     #[arg(long, env = "ROLECALL_CLUSTER_NAME", default_value = "")]
     pub cluster_name: String,
 

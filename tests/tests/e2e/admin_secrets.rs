@@ -161,7 +161,7 @@ async fn an_operator_that_starts_after_the_address_changed_still_ends_accesses_o
 }
 
 /// Another server, which takes the same credentials.
-async fn elsewhere(world: &World) -> Result<Postgres> {
+pub(crate) async fn elsewhere(world: &World) -> Result<Postgres> {
     // Servers of one version share their identity here.
     let other = Postgres::start(PgVersion::V16).await?;
     let admin = other.create_admin(ADMIN_USER).await?;
@@ -176,7 +176,8 @@ async fn elsewhere(world: &World) -> Result<Postgres> {
     Ok(other)
 }
 
-fn to(other: &Postgres) -> Value {
+/// A change of a DatabaseAdmin that names another server.
+pub(crate) fn to(other: &Postgres) -> Value {
     json!({"spec": {
         "uri": other.address(),
         "tls": {"caSecretRef": {"name": "elsewhere-ca"}},

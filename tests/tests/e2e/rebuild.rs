@@ -2,13 +2,14 @@
 //! server is ended and taken over.
 
 use anyhow::{Context, Result};
-use rolecall_api::{AccountPhase, DatabaseAdmin, DatabaseUser, conditions};
+use rolecall_api::{AccountPhase, DatabaseAdmin, DatabaseSession, DatabaseUser, conditions};
 use rolecall_testbed::rows;
-use rolecall_tests::objects::message_of;
+use rolecall_tests::objects::{is_ready, message_of};
 use rolecall_tests::world::{ADMIN_USER, ALICE, WorldBuilder};
 use rolecall_tests::{Account, Credentials, World};
 use serde_json::json;
 
+use crate::admin_secrets::{elsewhere, to};
 use crate::checks::{condition, look_again};
 
 /// A world whose objects are gone, with an account that is enabled and a connection of its user. The operator is down.
@@ -166,4 +167,35 @@ async fn what_one_of_another_name_left_is_named_and_not_touched() -> Result<()> 
     };
     world.until("copy", "naming it", named).await?;
     rows(&client, "select 1").await.context("it is not touched").map(drop)
+}
+
+/// The account of a session is on the copy as well, where no session accounts for it once that has ended.
+#[tokio::test]
+async fn what_came_with_a_copy_of_a_server_is_named_there() -> Result<()> {
+    let world = World::builder().flag("--look-interval=1s").start().await?;
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    let record = world.account().await?.and_then(|account| account.comment).context("a record")?;
+    let other = elsewhere(&world).await?;
+    let mut copy = world.admin_manifest();
+    copy["metadata"]["name"] = json!("copy");
+    let change = to(&other);
+    copy["spec"] = rolecall_tests::objects::merged(&copy["spec"], &change["spec"]);
+    world.apply(copy).await?;
+    world.until("copy", "Ready", |admin: &DatabaseAdmin| is_ready(admin)).await?;
+    let copied = format!(
+        "create role \"{ALICE}\" login; grant \"teleport-auto-user\" to \"{ALICE}\";
+         comment on role \"{ALICE}\" is '{record}'"
+    );
+    other.sql("postgres", &copied).await?;
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    let named = |admin: &DatabaseAdmin| {
+        condition(admin, conditions::ORPHANED_ACCOUNTS).is_ok_and(|named| named.message.contains(ALICE))
+    };
+    let admin = world.until("copy", "naming it", named).await?;
+    let message = &condition(&admin, conditions::ORPHANED_ACCOUNTS)?.message;
+    let (_, statement) = message.split_once("run ").context("a statement")?;
+    other.sql("postgres", statement).await?;
+    let calm = |admin: &DatabaseAdmin| condition(admin, conditions::ORPHANED_ACCOUNTS).is_err();
+    world.until("copy", "naming nobody", calm).await.map(drop)
 }

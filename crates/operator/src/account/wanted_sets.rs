@@ -34,6 +34,9 @@ impl Round {
             })
             .collect();
         let list: Vec<Wanted> = wanted.iter().map(|(_, wanted)| wanted.clone()).collect();
+        for objects in shared.sets.unheard(&list) {
+            shared.queue.add(Work::Objects(objects), Lane::Normal);
+        }
         let answer = shared.sets.want(key, &list);
         for (objects, lane) in answer.to_look_at {
             shared.queue.add(Work::Objects(objects), lane);

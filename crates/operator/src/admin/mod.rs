@@ -14,7 +14,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
 use rolecall_api::{DatabaseAdmin, Deletion, Endpoint, MissingDbRoles, ObjectCounts, Orphans, reasons};
-use rolecall_engine::{Census, Class, Finding, Needs, Owner, Probe, Reason};
+use rolecall_engine::{AccountName, Census, Class, Finding, Needs, Owner, Probe, Reason};
 
 pub use connect::{Proof, SECRET_TYPE, secret_name, unsupported};
 pub use teardown::end_account;
@@ -312,7 +312,9 @@ fn judge(
         owner: &server.owner,
         dialect: server.engine.dialect(),
         explained: &explained,
-        is_nobodys: &|record| is_nobodys(&world, &shared.settings, &server.owner, record, &identity),
+        is_nobodys: &|record, account| {
+            is_nobodys(&world, &shared.settings, server, &identity, record, account)
+        },
     };
     if let (Some(probe), Some(finding)) =
         (&mut seen.probe, judge.unmanageable(census, &server.endpoint.admin_user))
@@ -342,11 +344,18 @@ fn judge(
     seen.named = Some(named);
 }
 
-/// Does a record name a DatabaseAdmin of this cluster that is no more, or that is known to work on another server (so that
-/// this one is a copy)? What is in namespaces that are not watched is not known.
-fn is_nobodys(world: &World, settings: &Settings, ours: &Owner, record: &Owner, identity: &str) -> bool {
+/// Does the record of an account name a DatabaseAdmin of this cluster that is no more, or that works on another server, so
+/// that this one is a copy? What is in namespaces that are not watched is not known.
+fn is_nobodys(
+    world: &World,
+    settings: &Settings,
+    server: &Server,
+    identity: &str,
+    record: &Owner,
+    account: &AccountName,
+) -> bool {
     let Some((namespace, name)) = record.admin.split_once('/') else { return false };
-    if !ours.is_of_same_cluster(record) || !settings.watches(namespace) {
+    if !server.owner.is_of_same_cluster(record) || !settings.watches(namespace) {
         return false;
     }
     let key = ObjectKey { namespace: namespace.into(), name: name.into() };
@@ -357,8 +366,13 @@ fn is_nobodys(world: &World, settings: &Settings, ours: &Owner, record: &Owner, 
     else {
         return true;
     };
-    let known = admin.status.as_ref().and_then(|status| status.server_identity.as_deref());
-    known.is_some_and(|known| !identity.is_empty() && known != identity)
+    let status = admin.status.clone().unwrap_or_default();
+    if status.server_identity.is_some_and(|known| !identity.is_empty() && known != identity) {
+        return true;
+    }
+    // The same server, by another name perhaps, or an exact copy of it: then no session there accounts for the account.
+    let elsewhere = status.endpoint.is_some_and(|used| used.uri != server.endpoint.uri);
+    elsewhere && !explained_by(world, &key).any(|username| username == account.as_str())
 }
 
 /// One event for each account that is named as an orphan for the first time.
@@ -374,9 +388,12 @@ fn tell_orphans(shared: &Shared, admin: &Arc<DatabaseAdmin>, key: &ObjectKey, na
 
 /// The accounts that some session accounts for.
 fn explained(shared: &Shared, key: &ObjectKey) -> BTreeSet<String> {
-    let world = shared.world();
+    explained_by(&shared.world(), key).map(str::to_owned).collect()
+}
+
+fn explained_by<'a>(world: &'a World, key: &ObjectKey) -> impl Iterator<Item = &'a str> {
     let live = world.sessions_of_admin(key).filter(|session| lifecycle::may_have_access(session));
-    live.filter_map(|session| crate::world::recorded_username(session)).map(str::to_owned).collect()
+    live.filter_map(|session| crate::world::recorded_username(session))
 }
 
 fn endpoint(admin: &DatabaseAdmin, admin_user: &str) -> Endpoint {

@@ -1,6 +1,6 @@
 //! Accounts that can be used though no session accounts for them: found in a census, ended or named.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use rolecall_api::{AccountCounts, AccountPhase, AccountStatus};
 use rolecall_engine::{
@@ -28,8 +28,8 @@ pub(super) struct Judge<'a> {
     pub(super) dialect: Dialect,
     /// The accounts that some session accounts for.
     pub(super) explained: &'a BTreeSet<String>,
-    /// Does a record name a DatabaseAdmin that is no more, or is known to work on another server?
-    pub(super) is_nobodys: &'a dyn Fn(&Owner) -> bool,
+    /// Does the record of an account name a DatabaseAdmin that is no more, or that works on another server?
+    pub(super) is_nobodys: &'a dyn Fn(&Owner, &AccountName) -> bool,
 }
 
 /// To whom an account belongs.
@@ -49,7 +49,7 @@ impl Judge<'_> {
         match self.owner.claim(record) {
             Claim::Ours | Claim::Predecessors => Belongs::Us,
             Claim::Unclear => Belongs::Nobody,
-            Claim::Others if (self.is_nobodys)(record) => Belongs::Nobody,
+            Claim::Others if (self.is_nobodys)(record, &entry.account) => Belongs::Nobody,
             Claim::Others => Belongs::SomebodyElse,
         }
     }
@@ -138,6 +138,9 @@ impl Judge<'_> {
         told: impl Fn(&AccountKey) -> Option<AccountStatus>,
     ) -> Vec<(AccountKey, Report)> {
         let namespace = &self.admin.namespace;
+        let entries: HashMap<&str, &CensusEntry> =
+            census.accounts.iter().map(|entry| (entry.account.as_str(), entry)).collect();
+        let named: HashMap<&AccountKey, &Orphan> = named.iter().map(|orphan| (&orphan.key, orphan)).collect();
         let mut reports = Vec::new();
         for (username, user) in world.names_in(namespace) {
             let key = AccountKey { admin: self.admin.clone(), username: username.into() };
@@ -145,9 +148,7 @@ impl Judge<'_> {
                 continue;
             }
             let before = told(&key);
-            let entry = census.accounts.iter().find(|entry| entry.account.as_str() == username);
-            let orphan = named.iter().find(|orphan| orphan.key == key);
-            let (phase, message, db_roles) = match (orphan, entry) {
+            let (phase, message, db_roles) = match (named.get(&key), entries.get(username)) {
                 (Some(orphan), _) => {
                     (AccountPhase::Orphaned, Some(orphan.message.clone()), orphan.db_roles.clone())
                 }
@@ -212,7 +213,7 @@ mod tests {
             owner: &owner("new", ADMIN, "prod"),
             dialect: Dialect::PostgreSql,
             explained: &explained.iter().map(|&name| name.to_owned()).collect(),
-            is_nobodys: &|record| record.admin == "shop/gone",
+            is_nobodys: &|record, _| record.admin == "shop/gone",
         };
         what(&judge, &Census { accounts })
     }

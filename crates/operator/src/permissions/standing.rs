@@ -127,10 +127,6 @@ impl Sets {
                 given_up: false,
                 to_disconnect: BTreeSet::new(),
             });
-            if set.unused_since.is_some() {
-                // Nobody heard of changes meanwhile.
-                answer.to_look_at.insert(wish.key.clone(), Lane::Normal);
-            }
             (set.unused_since, set.given_up) = (None, false);
             set.accounts.insert(account.clone());
             if set.standing == Standing::NotYet {
@@ -163,6 +159,14 @@ impl Sets {
             }
         }
         answer
+    }
+
+    /// The databases with sets among these that nobody uses: changes of their objects are not heard of, so that they have to
+    /// be looked at when somebody does again.
+    pub fn unheard(&self, wanted: &[Wanted]) -> BTreeSet<ObjectsKey> {
+        let databases = self.locked();
+        let set = |wish: &Wanted| databases.get(&wish.key)?.sets.get(&wish.role)?.unused_since;
+        wanted.iter().filter(|wish| set(wish).is_some()).map(|wish| wish.key.clone()).collect()
     }
 
     /// The sets of a database with what they stand for. Those that were in use until lately are among them: they are

@@ -44,9 +44,11 @@ fn a_set_is_in_use_as_long_as_some_account_wants_it_and_is_kept_for_a_while() {
     sets.want(&account("bob"), &[]);
     assert_eq!(sets.unused(&key()).len(), 1);
     assert_eq!(sets.kept(&key()).len(), 1);
+    assert_eq!(sets.unheard(&[wanted("s")]), BTreeSet::from([key()]));
     let answer = sets.want(&account("alice"), &[wanted("s")]);
     assert_eq!(answer.standings["s"], stands());
     assert!(answer.to_look_at.is_empty() && sets.unused(&key()).is_empty());
+    assert!(sets.unheard(&[wanted("s")]).is_empty());
 }
 
 #[test]
