@@ -175,8 +175,8 @@ fn told(shared: &Shared, key: &AccountKey) -> Option<memory::Report> {
 
 /// What the status of a DatabaseUser says of an account.
 pub fn told_in_status(user: &DatabaseUser, key: &AccountKey) -> Option<AccountStatus> {
-    let told = user.status.iter().flat_map(|status| &status.accounts);
-    told.filter(|told| told.database == *key.admin.name && told.username == *key.username).cloned().next()
+    let mut told = user.status.iter().flat_map(|status| &status.accounts);
+    told.find(|told| told.database == *key.admin.name && told.username == *key.username).cloned()
 }
 
 /// Looks at a session whose DatabaseUser does not exist and that never had an account.
