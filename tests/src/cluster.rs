@@ -1,10 +1,20 @@
 //! The cluster of the test binary, and who speaks to it.
 
+use std::sync::OnceLock;
+
 use anyhow::Result;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use rolecall_testbed::{Cluster, Identity};
+use rolecall_testbed::{Cluster, Identity, KubernetesVersion};
 use tokio::sync::OnceCell;
+
+static KUBERNETES: OnceLock<KubernetesVersion> = OnceLock::new();
+static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+
+/// Makes the cluster of the test binary one of this version. Every test of the binary says so, before anything else.
+pub fn use_kubernetes(version: KubernetesVersion) {
+    assert_eq!(*KUBERNETES.get_or_init(|| version), version, "one cluster for each test binary");
+}
 
 /// The cluster with everything of `deploy/` installed, started by the first test that asks.
 ///
@@ -15,7 +25,10 @@ pub async fn cluster() -> Result<&'static Cluster> {
     let install = || async {
         // One TLS provider for all clients of the process; another test may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let cluster = Cluster::shared().await?;
+        let cluster = match KUBERNETES.get() {
+            Some(version) => CLUSTER.get_or_try_init(|| Cluster::builder().version(*version).start()).await?,
+            None => Cluster::shared().await?,
+        };
         let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
         cluster.kubectl(&["apply", "--server-side", "-k", deploy]).await?;
         cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
@@ -29,8 +42,7 @@ pub async fn cluster() -> Result<&'static Cluster> {
 /// # Errors
 /// When the cluster does not start.
 pub async fn client() -> Result<Client> {
-    let kubeconfig = Kubeconfig::read_from(cluster().await?.kubeconfig())?;
-    Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
+    Ok(Client::try_from(config(&std::fs::read_to_string(cluster().await?.kubeconfig())?).await?)?)
 }
 
 /// The kubeconfig of the operator: its service account, with the rights of `deploy/` and no others.
@@ -62,7 +74,14 @@ pub async fn config_of(identity: &Identity) -> Result<Config> {
     config(&cluster().await?.kubeconfig_for(identity).await?).await
 }
 
-async fn config(kubeconfig: &str) -> Result<Config> {
+/// How the API server that a kubeconfig names is found.
+///
+/// # Errors
+/// When it is no kubeconfig.
+pub async fn config(kubeconfig: &str) -> Result<Config> {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig)?;
-    Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    // The caller's, where the environment names one.
+    config.proxy_url = None;
+    Ok(config)
 }

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use kube::Config;
 use rolecall_operator::args::Args;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -44,9 +44,7 @@ impl Operator {
     /// # Errors
     /// As [`Operator::start`].
     pub fn start_with(config: Config, flags: &[String], filter: &str) -> Result<Self> {
-        let args = Args::try_parse_from(
-            std::iter::once("rolecall-operator".to_owned()).chain(flags.iter().cloned()),
-        )?;
+        let args = parse(flags)?;
         let log = Log::default();
         let subscriber = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::try_new(filter)?)
@@ -141,6 +139,17 @@ impl Drop for Operator {
             let _ = thread.join();
         }
     }
+}
+
+/// The operator's flags, without what the caller's environment says of them.
+fn parse(flags: &[String]) -> Result<Args> {
+    let command = Args::command().mut_args(|argument| match argument.get_env() {
+        // A variable that nobody sets: a flag cannot do without one again.
+        Some(_) => argument.env("ROLECALL_UNSET"),
+        None => argument,
+    });
+    let flags = std::iter::once("rolecall-operator".to_owned()).chain(flags.iter().cloned());
+    Ok(Args::from_arg_matches(&command.try_get_matches_from(flags)?)?)
 }
 
 /// Answer to an HTTP request: status line and headers, then the body.

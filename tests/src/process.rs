@@ -1,10 +1,10 @@
 //! The real program, for what only a process can show: signals, exit codes, a crash without any destructor.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use rolecall_testbed::Identity;
+use rolecall_testbed::{Identity, environment};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
@@ -33,6 +33,8 @@ impl Process {
         let log = Log::default();
         let mut child = Command::new(program().await?)
             .args(flags)
+            .env_clear()
+            .envs(environment(&std::env::temp_dir()))
             .env("KUBECONFIG", &file)
             .env("ROLECALL_LOG", FILTER)
             .stdin(Stdio::null())
@@ -100,6 +102,7 @@ pub async fn kubectl_rolecall_command(identity: &Identity) -> Result<Command> {
     let program = PROGRAM.get_or_try_init(|| build("rolecall-cli", "kubectl-rolecall")).await?;
     let kubeconfig = cluster::cluster().await?.kubeconfig_file_for(identity).await?;
     let mut command = Command::new(program);
+    command.env_clear().envs(environment(kubeconfig.parent().unwrap_or(Path::new("/"))));
     // Of every command.
     command.arg("--kubeconfig").arg(kubeconfig).stdin(Stdio::null()).kill_on_drop(true);
     Ok(command)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rolecall_testbed::Cluster;
+use rolecall_testbed::{Cluster, environment};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Bench {
     cluster: &'static Cluster,
@@ -74,18 +74,13 @@ impl Bench {
     fn connect_to(&self, database: &str, args: &[&str]) -> Command {
         let path = std::env::var("PATH").unwrap_or_default();
         let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-rolecall"));
-        // What the caller's own sessions with PostgreSQL need is not what is asked here.
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("PG") {
-                command.env_remove(name);
-            }
-        }
         command
-            .env("ROLECALL_USER", "alice")
-            .env_remove("ROLECALL_CLUSTER_NAME")
             .args(["connect", database, "-n", self.namespace, "--kubeconfig"])
             .arg(self.cluster.kubeconfig())
             .args(args)
+            .env_clear()
+            .envs(environment(self.bin.path()))
+            .env("ROLECALL_USER", "alice")
             .env("PATH", format!("{}:{path}", self.bin.path().display()))
             .env("PGSERVICE", "elsewhere")
             .env("TMPDIR", self.bin.path())
@@ -152,6 +147,19 @@ fn active() -> Value {
         "connection": {"host": "orders-db.example", "port": 5432, "database": "horizon",
                        "caBundle": "QVVUSE9SSVRJRVM="},
     })
+}
+
+#[test]
+fn nothing_that_the_caller_has_set_plays_a_part() {
+    let callers = [("PGTZ", "Asia/Tokyo"), ("PGHOST", "elsewhere"), ("HTTPS_PROXY", "http://127.0.0.1:9")];
+    let callers = callers.into_iter().chain([("ROLECALL_CLUSTER_NAME", "elsewhere"), ("NO_COLOR", "1")]);
+    let output = std::process::Command::new(std::env::current_exe().expect("this test's program"))
+        .args(["--exact", "psql_runs_in_a_session_that_ends_with_it"])
+        .envs(callers)
+        .output()
+        .expect("it starts");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
 }
 
 #[tokio::test]

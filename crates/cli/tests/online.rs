@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use rolecall_testbed::{Cluster, Identity};
+use rolecall_testbed::{Cluster, Identity, environment};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -34,7 +34,8 @@ async fn run(kubeconfig: &Path, args: &[&str]) -> Output {
         .args(args)
         .arg("--kubeconfig")
         .arg(kubeconfig)
-        .env_remove("ROLECALL_USER")
+        .env_clear()
+        .envs(environment(kubeconfig.parent().unwrap_or(Path::new("/"))))
         .kill_on_drop(true)
         .output()
         .await
@@ -283,6 +284,8 @@ async fn a_list_of_kubeconfigs_may_name_files_that_are_not_there() {
     ]);
     let output = Command::new(env!("CARGO_BIN_EXE_kubectl-rolecall"))
         .args(["sessions", "--user", "dbu/nobody", "-n", "default"])
+        .env_clear()
+        .envs(environment(Path::new("/nonexistent")))
         .env("KUBECONFIG", list.expect("no colon in them"))
         .output()
         .await

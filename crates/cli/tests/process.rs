@@ -6,11 +6,13 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use rolecall_testbed::environment;
+
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-rolecall"));
     command
-        .env_remove("ROLECALL_USER")
-        .env_remove("ROLECALL_CLUSTER_NAME")
+        .env_clear()
+        .envs(environment(Path::new("/nonexistent")))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"));
     command
 }

@@ -82,6 +82,11 @@ async fn postgres_18() {
 }
 
 #[tokio::test]
+async fn postgres_19() {
+    run_on(PgVersion::V19, Admin::CreateRole).await;
+}
+
+#[tokio::test]
 async fn postgres_15_as_an_admin_user_without_inherit() {
     run_on(PgVersion::V15, Admin::CreateRoleNoInherit).await;
 }
@@ -99,6 +104,11 @@ async fn postgres_15_as_a_superuser() {
 #[tokio::test]
 async fn postgres_17_as_a_superuser() {
     run_on(PgVersion::V17, Admin::Superuser).await;
+}
+
+#[tokio::test]
+async fn postgres_19_as_a_superuser() {
+    run_on(PgVersion::V19, Admin::Superuser).await;
 }
 
 #[tokio::test]
@@ -124,6 +134,11 @@ async fn vectors_on_postgres_17() {
 #[tokio::test]
 async fn vectors_on_postgres_18() {
     run_vectors(PgVersion::V18).await;
+}
+
+#[tokio::test]
+async fn vectors_on_postgres_19() {
+    run_vectors(PgVersion::V19).await;
 }
 
 #[tokio::test]

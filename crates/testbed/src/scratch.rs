@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::account::Account;
+use crate::environment;
 use crate::error::{Error, Result};
 
 /// Unix socket addresses end at 107 bytes, of which a socket's own name takes up to 30.
@@ -37,6 +38,8 @@ impl Scratch {
         let sweeper = Command::new("sh")
             .args(["-c", include_str!("sweep.sh"), "rolecall-sweep"])
             .arg(&path)
+            .env_clear()
+            .envs(environment(&path))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rolecall_testbed::progress::Progress;
-use rolecall_testbed::{Certificate, Cluster, Mongo, MongoAdmin, PgVersion, Postgres, cache_dir, components};
+use rolecall_testbed::{
+    Certificate, Cluster, KubernetesVersion, Mongo, MongoAdmin, PgVersion, Postgres, cache_dir, components,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
@@ -80,9 +82,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Action::Up(wanted) => up(&place, wanted).await,
         Action::Down => down(&place),
         Action::Status => status(&place),
-        Action::Prepare => {
-            tokio::task::spawn_blocking(components::prepare_all).await?.context("preparing the components")
-        }
+        Action::Prepare => tokio::task::spawn_blocking(|| components::prepare_all(&KubernetesVersion::ALL))
+            .await?
+            .context("preparing the components"),
         Action::Hold(wanted) => hold(&place, &wanted).await,
     }
 }
@@ -171,7 +173,7 @@ fn prepare(wanted: &Wanted) -> rolecall_testbed::Result<()> {
     }
     if !wanted.no_cluster {
         components::etcd()?;
-        components::Kubernetes::prepare()?;
+        components::Kubernetes::prepare(KubernetesVersion::NEWEST)?;
     }
     Ok(())
 }
@@ -313,5 +315,5 @@ fn write_files(dir: &Path, ca_pem: &str, identity: &Certificate) -> anyhow::Resu
 
 fn parse_version(text: &str) -> Result<PgVersion, String> {
     let known = PgVersion::ALL.iter().find(|version| version.major().to_string() == text);
-    known.copied().ok_or_else(|| format!("no PostgreSQL {text} here; there are 15, 16, 17 and 18"))
+    known.copied().ok_or_else(|| format!("no PostgreSQL {text} here; there are 15, 16, 17, 18 and 19"))
 }

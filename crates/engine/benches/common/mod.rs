@@ -18,6 +18,7 @@ pub async fn start() -> (Postgres, Engine) {
         Ok("15") => PgVersion::V15,
         Ok("16") => PgVersion::V16,
         Ok("18") => PgVersion::V18,
+        Ok("19") => PgVersion::V19,
         _ => PgVersion::V17,
     };
     let pg = Postgres::start(version).await.unwrap();

@@ -12,9 +12,12 @@ use rolecall_engine::account::{Enabled, WantedRole};
 use rolecall_engine::mongodb::{Address, ClientCertificate, Config, Mongodb, user_name};
 use rolecall_engine::plan::{self, Plan};
 use rolecall_engine::tls::Tls;
-use rolecall_engine::{AccountName, Applied, Desired, Engine as _, Error, Owner, Want};
+use rolecall_engine::{AccountName, Applied, Class, Desired, Engine as _, Error, Owner, Want};
 use rolecall_testbed::{Certificate, Mongo, MongoAdmin, run_through_elections};
 use tokio::task::JoinHandle;
+
+/// Long enough for a machine under load.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One admin user on one server, with an engine.
 pub(crate) struct Bench<'a> {
@@ -85,10 +88,34 @@ impl<'a> Bench<'a> {
         self.engine.apply(&plan).await
     }
 
+    /// Brings it about, trying again as an operator does: between two primaries, or where a member is slow. It counts how
+    /// often that failed.
+    pub(crate) async fn reach(&self, desired: &Desired) -> (Applied, u64) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut failed = 0;
+        loop {
+            match self.bring(desired).await {
+                Ok(applied) => return (applied, failed),
+                Err(error) => {
+                    let again = error.class != Class::Refused && Instant::now() < deadline;
+                    assert!(again, "{desired:?}: {error}");
+                }
+            }
+            failed += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// That nothing is left to do.
     pub(crate) async fn settled(&self, desired: &Desired) -> Plan {
-        let observed = self.engine.observe(&desired.query()).await.unwrap();
-        plan::plan(&plan::settled(desired), &observed).unwrap()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.engine.observe(&desired.query()).await {
+                Ok(observed) => return plan::plan(&plan::settled(desired), &observed).unwrap(),
+                // A member that is slow is no reason to fail.
+                Err(error) => assert!(Instant::now() < deadline, "{desired:?}: {error}"),
+            }
+        }
     }
 
     /// The user as the server has it.
@@ -138,7 +165,7 @@ pub(crate) fn live(mut desired: Desired) -> Desired {
 
 /// Waits until it is so.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + PATIENCE;
     while !is_so().await {
         assert!(Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;

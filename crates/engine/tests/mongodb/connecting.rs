@@ -110,7 +110,7 @@ async fn a_server_that_hangs_is_given_up_in_time_and_used_again_when_it_answers(
     let begun = Instant::now();
     let error = engine.probe(&Needs::default()).await.unwrap_err();
     assert_eq!((error.class, error.reason), (Class::Unreachable, Reason::DatabaseUnreachable), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     mongo.unpause(0).await;
     crate::bench::until("it answers again", async || engine.probe(&Needs::default()).await.is_ok()).await;
     // And after a restart.

@@ -47,7 +47,7 @@ async fn no_end_is_complete_while_a_member_that_lags_lets_the_user_in() {
     let secondary = Secondary::of(&mongo).await;
     let users = [("alice", false), ("bob", true)];
     for (user, _) in users {
-        bench.bring(&wanted(user, &["read@shop"])).await.unwrap();
+        bench.reach(&wanted(user, &["read@shop"])).await;
         until("the secondary lets the user in", async || secondary.lets_in(user).await).await;
     }
     secondary.lag("alwaysOn").await;
@@ -87,7 +87,7 @@ async fn an_account_that_was_dropped_by_hand_has_not_ended_before_every_member_h
     let mongo = three().await;
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
     let secondary = Secondary::of(&mongo).await;
-    bench.bring(&wanted("alice", &["read@shop"])).await.unwrap();
+    bench.reach(&wanted("alice", &["read@shop"])).await;
     until("the secondary lets the user in", async || secondary.lets_in("alice").await).await;
     secondary.lag("alwaysOn").await;
     bench.run("$external", doc! { "dropUser": "CN=alice" }).await;
@@ -113,12 +113,12 @@ async fn a_member_that_does_not_let_the_admin_user_in_is_like_one_that_does_not_
     secondary.lag("alwaysOn").await;
     // This member does not know the admin user.
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
-    bench.engine.probe(&Needs::default()).await.unwrap();
-    bench.engine.census().await.unwrap();
-    bench.bring(&wanted("alice", &["read@shop"])).await.unwrap();
+    until("the server is probed", async || bench.engine.probe(&Needs::default()).await.is_ok()).await;
+    until("its accounts are counted", async || bench.engine.census().await.is_ok()).await;
+    bench.reach(&wanted("alice", &["read@shop"])).await;
     assert!(bench.settled(&wanted("alice", &["read@shop"])).await.is_nothing());
     // It does not follow its primary either.
-    let applied = bench.bring(&ended("alice", false)).await.unwrap();
+    let (applied, _) = bench.reach(&ended("alice", false)).await;
     assert_eq!(applied.leftovers, [Leftover::Unasked { member: mongo.address(secondary.member) }]);
     assert!(bench.settled(&ended("alice", false)).await.is_nothing());
 }
@@ -128,7 +128,7 @@ async fn an_end_that_is_tried_again_stays_within_reach_of_a_member_that_lags() {
     let mongo = three().await;
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
     let secondary = Secondary::of(&mongo).await;
-    bench.bring(&wanted("alice", &["read@shop"])).await.unwrap();
+    bench.reach(&wanted("alice", &["read@shop"])).await;
     until("the secondary lets the user in", async || secondary.lets_in("alice").await).await;
     secondary.lag("alwaysOn").await;
     bench.bring(&ended("alice", true)).await.unwrap_err();
@@ -140,7 +140,7 @@ async fn an_end_that_is_tried_again_stays_within_reach_of_a_member_that_lags() {
     assert_eq!(count().await, before, "the account was disabled once more");
     // A later session is ended by its own end.
     secondary.lag("off").await;
-    bench.bring(&wanted("alice", &["read@shop"])).await.unwrap();
+    bench.reach(&wanted("alice", &["read@shop"])).await;
     until("the secondary lets the user in", async || secondary.lets_in("alice").await).await;
     secondary.lag("alwaysOn").await;
     bench.bring(&ended("alice", false)).await.unwrap_err();

@@ -33,7 +33,9 @@ async fn what_is_missing_is_mended_by_the_statement_that_is_told() {
         };
 
         let probe = engine.probe(&needs).await.unwrap();
-        assert_eq!(probe.version.split('.').next(), Some(version.major().to_string().as_str()));
+        // What follows is a dot, or the letters of a version before its release.
+        let digits = probe.version.split(|character: char| !character.is_ascii_digit()).next();
+        assert_eq!(digits, Some(version.major().to_string().as_str()), "{probe:?}");
         assert_eq!(probe.findings[0].reason, Reason::MissingCreateRole, "{probe:?}");
         assert!(find(&probe.findings, Reason::MissingConnect).is_some(), "{version}: {probe:?}");
         for _ in 0..5 {

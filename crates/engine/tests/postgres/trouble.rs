@@ -92,7 +92,7 @@ async fn what_a_user_passed_on_goes_with_it() {
 
 #[tokio::test]
 async fn grants_of_others_whose_rights_the_admin_user_has_are_revoked() {
-    for version in [PgVersion::V16, PgVersion::V17, PgVersion::V18] {
+    for version in PgVersion::ALL.into_iter().filter(|version| *version >= PgVersion::V16) {
         let bench = Bench::new(version).await;
         let (user, role, other) = (unique("alice"), bench.role("shared").await, unique("other"));
         bench.reach(&enabled(&user, &[])).await;

@@ -105,8 +105,11 @@ async fn a_right_is_taken_back_by_its_grantor_only(g: &Ground) {
     let superuser = g.superuser().await;
     ok(&superuser, &format!("revoke all on {table} from {user}")).await;
     assert_eq!(one(&superuser, &has).await, "t", "not even a superuser's REVOKE finds another's grant");
+    // From 19 on whoever has the grantor's privileges may name it.
+    let expected = if g.major >= 19 { "" } else { "0A000" };
     let statement = format!("revoke all on {table} from {user} granted by {granter}");
-    assert_eq!(code(&superuser, &statement).await, "0A000");
+    assert_eq!(code(&superuser, &statement).await, expected);
+    assert_eq!(one(&superuser, &has).await, if g.major >= 19 { "f" } else { "t" });
     ok(
         &superuser,
         &format!("begin; set local role {granter}; revoke all on {table} from {user} cascade; commit"),

@@ -1,4 +1,4 @@
-//! What PostgreSQL 15 to 18 do, as far as the code relies on it: one test for each fact and version.
+//! What PostgreSQL 15 to 19 do, as far as the code relies on it: one test for each fact and version.
 //!
 //! A fact that a new version changes fails here, under its own name, before it fails anywhere else.
 
@@ -40,6 +40,11 @@ macro_rules! facts {
             #[tokio::test]
             async fn v18() {
                 super::$fact(&Ground::new(PgVersion::V18).await).await;
+            }
+
+            #[tokio::test]
+            async fn v19() {
+                super::$fact(&Ground::new(PgVersion::V19).await).await;
             }
         })*
     };

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::environment;
 use crate::error::{Error, Result};
 
 /// Runs kubectl with this kubeconfig and input, and returns its standard output.
@@ -16,9 +17,10 @@ pub(super) async fn run(kubectl: &Path, kubeconfig: &Path, args: &[&str], input:
     let io = || Error::io("running", kubectl);
     let mut child = Command::new(kubectl)
         .args(args)
+        .env_clear()
+        // Its home holds its discovery cache and preferences.
+        .envs(environment(kubeconfig.parent().unwrap_or(Path::new("/"))))
         .env("KUBECONFIG", kubeconfig)
-        // Its discovery cache and preferences; those of the person who runs the tests are none of its business.
-        .env("HOME", kubeconfig.parent().unwrap_or(Path::new("/")))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -4,6 +4,7 @@ mod kubeconfig;
 mod kubectl;
 mod probe;
 mod programs;
+mod version;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use rustix::process::Signal;
 use tokio::sync::{Mutex, OnceCell};
 
 pub use kubeconfig::Identity;
+pub use version::KubernetesVersion;
 
 use crate::account::Account;
 use crate::certificates::{Authority, Certificate, ClientOptions};
@@ -45,11 +47,18 @@ pub struct Cluster {
 /// A cluster that is about to be started.
 #[derive(Clone, Debug)]
 pub struct ClusterBuilder {
+    version: Option<KubernetesVersion>,
     controllers: Vec<String>,
     apiserver_flags: Vec<String>,
 }
 
 impl ClusterBuilder {
+    /// Runs the API server of this version, whatever [`KubernetesVersion::VARIABLE`] says.
+    pub fn version(mut self, version: KubernetesVersion) -> Self {
+        self.version = Some(version);
+        self
+    }
+
     /// Runs these controllers; none starts no controller manager, which saves a second and 80 MB, and then deleted
     /// namespaces stay `Terminating` and objects outlive their owners.
     pub fn controllers(mut self, names: &[&str]) -> Self {
@@ -80,7 +89,10 @@ impl ClusterBuilder {
 
     fn prepare(self) -> Result<Cluster> {
         let etcd_binary = components::etcd()?;
-        let kubernetes = Kubernetes::prepare()?;
+        let version = self.version.map_or_else(KubernetesVersion::chosen, Ok);
+        let version =
+            version.map_err(|detail| Error::Build { component: "Kubernetes".to_owned(), detail })?;
+        let kubernetes = Kubernetes::prepare(version)?;
         let dir = Scratch::new("cluster", Account::Own)?;
         let authority = Authority::new("Rolecall test cluster CA")?;
         let admin =
@@ -120,7 +132,8 @@ impl Cluster {
     /// A cluster with settings of your own.
     pub fn builder() -> ClusterBuilder {
         let controllers = ["namespace-controller", "garbage-collector-controller"];
-        ClusterBuilder { controllers: controllers.map(str::to_owned).to_vec(), apiserver_flags: Vec::new() }
+        let controllers = controllers.map(str::to_owned).to_vec();
+        ClusterBuilder { version: None, controllers, apiserver_flags: Vec::new() }
     }
 
     /// Starts a cluster with the testbed's settings.

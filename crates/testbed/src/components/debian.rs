@@ -4,12 +4,11 @@
 //! them. They are downloaded and unpacked into the cache; nothing is installed and no right of root is needed. Their
 //! version is the distribution's, which keeps only its newest, so it cannot be locked in a file.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
+use super::apt::{Apt, output};
 use super::{PgBouncerInstallation, PostgresInstallation, initdb};
 use crate::cache;
 use crate::error::{Error, Result};
@@ -40,7 +39,7 @@ pub(super) fn pgbouncer() -> Result<PgBouncerInstallation> {
     let dir = cache::ensure("pgbouncer", &[("release", &release())], |dir| {
         unpacked("PgBouncer", dir, |apt| {
             apt.unpack(&["pgbouncer"], dir)?;
-            apt.unpack_libraries("pgbouncer", &dir.join(PGBOUNCER), dir)
+            unpack_libraries(apt, "pgbouncer", &dir.join(PGBOUNCER), dir)
         })
     })?;
     Ok(PgBouncerInstallation { program: dir.join(PGBOUNCER), environment: libraries(&dir) })
@@ -55,133 +54,55 @@ fn release() -> String {
 }
 
 fn fetch(dir: &Path) -> Result<()> {
-    unpacked(NAME, dir, |apt| apt.unpack_postgres(dir))?;
+    unpacked(NAME, dir, |apt| unpack_postgres(apt, dir))?;
     initdb(&bin(dir, packaged_version(dir)?), dir, &environment(dir))
 }
 
 /// Unpacks packages below `dir`, with the machine's package lists when it has them, else with lists of our own.
-fn unpacked(name: &str, dir: &Path, unpack: impl Fn(&Apt) -> Result<()>) -> Result<()> {
+fn unpacked(name: &'static str, dir: &Path, unpack: impl Fn(&Apt) -> Result<()>) -> Result<()> {
     let progress = Progress::start(format!("fetching {name}"));
-    let apt = dir.join("apt");
-    fs::create_dir(&apt).map_err(Error::io("creating", &apt))?;
-    if unpack(&Apt::of_machine(&apt)).is_err() {
+    let work = dir.join("apt");
+    fs::create_dir(&work).map_err(Error::io("creating", &work))?;
+    if unpack(&Apt::of_machine(name, &work)).is_err() {
         progress.detail("reading package lists");
-        let own = Apt::with_own_lists(&apt)?;
-        own.run("apt-get", &["update"])?;
-        unpack(&own)?;
+        unpack(&Apt::with_own_lists(name, &work)?)?;
     }
-    fs::remove_dir_all(&apt).map_err(Error::io("removing", &apt))?;
+    fs::remove_dir_all(&work).map_err(Error::io("removing", &work))?;
     progress.done();
     Ok(())
 }
 
-/// apt, with options that make it work without rights.
-struct Apt {
-    options: Vec<String>,
-    dir: PathBuf,
+fn unpack_postgres(apt: &Apt, dir: &Path) -> Result<()> {
+    // The package `postgresql` depends on the release's version of it.
+    let depends = apt.run("apt-cache", &["depends", "postgresql"])?;
+    let package = depends
+        .split_whitespace()
+        .find(|word| word.strip_prefix("postgresql-").is_some_and(|rest| rest.parse::<u16>().is_ok()))
+        .ok_or_else(|| failed("the distribution has no package `postgresql`".to_owned()))?;
+    apt.unpack(&[package], dir)?;
+    unpack_libraries(apt, package, &bin(dir, packaged_version(dir)?).join("postgres"), dir)
 }
 
-impl Apt {
-    fn of_machine(dir: &Path) -> Self {
-        // As root it would otherwise download as a user who may not write here.
-        Self { options: vec!["-o".to_owned(), "APT::Sandbox::User=root".to_owned()], dir: dir.to_owned() }
-    }
-
-    fn with_own_lists(dir: &Path) -> Result<Self> {
-        let mut apt = Self::of_machine(dir);
-        for (key, path) in [("State", "lists/partial"), ("Cache", "archives/partial")] {
-            let home = dir.join(key);
-            fs::create_dir_all(home.join(path)).map_err(Error::io("creating", &home))?;
-            apt.options.extend(["-o".to_owned(), format!("Dir::{key}={}", home.display())]);
-        }
-        Ok(apt)
-    }
-
-    fn unpack_postgres(&self, dir: &Path) -> Result<()> {
-        // The package `postgresql` depends on the release's version of it.
-        let depends = self.run("apt-cache", &["depends", "postgresql"])?;
-        let package = depends
-            .split_whitespace()
-            .find(|word| word.strip_prefix("postgresql-").is_some_and(|rest| rest.parse::<u16>().is_ok()))
-            .ok_or_else(|| failed("the distribution has no package `postgresql`".to_owned()))?;
-        self.unpack(&[package], dir)?;
-        self.unpack_libraries(package, &bin(dir, packaged_version(dir)?).join("postgres"), dir)
-    }
-
-    /// Unpacks what a program of a package needs and the machine lacks.
-    fn unpack_libraries(&self, package: &str, program: &Path, dir: &Path) -> Result<()> {
+/// Unpacks what a program of a package needs and the machine lacks.
+fn unpack_libraries(apt: &Apt, package: &str, program: &Path, dir: &Path) -> Result<()> {
+    if libraries_missing(program, dir)? {
+        apt.unpack(&apt.libraries(package, &LEFT_OUT)?, dir)?;
         if libraries_missing(program, dir)? {
-            let wanted = [
-                "--no-recommends",
-                "--no-suggests",
-                "--no-conflicts",
-                "--no-breaks",
-                "--no-replaces",
-                "--no-enhances",
-            ];
-            let arguments = [&["depends", "--recurse"], wanted.as_slice(), &[package]].concat();
-            let listed = self.run("apt-cache", &arguments)?;
-            let libraries: Vec<&str> = listed
-                .lines()
-                .filter(|line| {
-                    line.starts_with("lib") && !LEFT_OUT.iter().any(|prefix| line.starts_with(prefix))
-                })
-                // The other architectures of a multi-architecture machine.
-                .filter(|line| !line.contains(':'))
-                .collect();
-            self.unpack(&libraries, dir)?;
-            if libraries_missing(program, dir)? {
-                return Err(failed("its libraries are not all to be had".to_owned()));
-            }
+            return Err(failed("its libraries are not all to be had".to_owned()));
         }
-        Ok(())
     }
-
-    /// Downloads packages and unpacks them below `dir`.
-    fn unpack(&self, packages: &[&str], dir: &Path) -> Result<()> {
-        self.run("apt-get", &[&["download"], packages].concat())?;
-        for entry in fs::read_dir(&self.dir).map_err(Error::io("reading", &self.dir))?.flatten() {
-            let path = entry.path();
-            if path.extension() == Some(OsStr::new("deb")) {
-                output(Command::new("dpkg-deb").arg("-x").arg(&path).arg(dir))?;
-                fs::remove_file(&path).map_err(Error::io("removing", &path))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::new(program);
-        command.args(&self.options).args(arguments).current_dir(&self.dir).env("LC_ALL", "C");
-        Ok(String::from_utf8_lossy(&output(&mut command)?.stdout).into_owned())
-    }
-}
-
-/// Runs a command that has to succeed.
-fn output(command: &mut Command) -> Result<Output> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| {
-        if error.kind() == ErrorKind::NotFound {
-            let purpose = format!("fetch {NAME}");
-            return Error::Missing { program: "apt-get", purpose, remedy: "Only Debian and Ubuntu have it" };
-        }
-        Error::io("running", Path::new(command.get_program()))(error)
-    })?;
-    if output.status.success() {
-        Ok(output)
-    } else {
-        Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()))
-    }
+    Ok(())
 }
 
 /// Whether the loader misses libraries of `program`.
 fn libraries_missing(program: &Path, dir: &Path) -> Result<bool> {
-    let listed = output(Command::new("ldd").arg(program).envs(environment(dir)))?;
+    let listed = output(NAME, Command::new("ldd").arg(program).envs(environment(dir)))?;
     Ok(String::from_utf8_lossy(&listed.stdout).contains("not found"))
 }
 
 fn packaged_version(dir: &Path) -> Result<PgVersion> {
     let found = PgVersion::ALL.into_iter().find(|version| bin(dir, *version).is_dir());
-    found.ok_or_else(|| failed("the distribution has none of the versions 15 to 18".to_owned()))
+    found.ok_or_else(|| failed("the distribution has none of the versions 15 to 19".to_owned()))
 }
 
 fn bin(dir: &Path, version: PgVersion) -> PathBuf {

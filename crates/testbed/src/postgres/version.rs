@@ -13,11 +13,13 @@ pub enum PgVersion {
     V17,
     /// PostgreSQL 18.
     V18,
+    /// PostgreSQL 19, before its release.
+    V19,
 }
 
 impl PgVersion {
     /// Every version, oldest first.
-    pub const ALL: [Self; 4] = [Self::V15, Self::V16, Self::V17, Self::V18];
+    pub const ALL: [Self; 5] = [Self::V15, Self::V16, Self::V17, Self::V18, Self::V19];
 
     /// The major version's number.
     pub fn major(self) -> u16 {
@@ -26,6 +28,7 @@ impl PgVersion {
             Self::V16 => 16,
             Self::V17 => 17,
             Self::V18 => 18,
+            Self::V19 => 19,
         }
     }
 

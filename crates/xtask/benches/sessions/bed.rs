@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use rolecall_testbed::{Cluster, Identity, components};
+use rolecall_testbed::{Cluster, Identity, KubernetesVersion, components};
 use rolecall_xtask::operator::{self, Operator, Profile};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -37,7 +37,7 @@ pub(crate) struct Bed {
 pub(crate) fn prepare(engine: Engine) -> anyhow::Result<PathBuf> {
     engine.prepare()?;
     components::etcd()?;
-    components::Kubernetes::prepare()?;
+    components::Kubernetes::prepare(KubernetesVersion::NEWEST)?;
     operator::build(Profile::Release)
 }
 
@@ -109,7 +109,9 @@ async fn client(cluster: &Cluster) -> anyhow::Result<Client> {
         .await?;
     let identity = Identity::user(name, &["system:serviceaccounts", "system:serviceaccounts:default"]);
     let config = Kubeconfig::from_yaml(&cluster.kubeconfig_for(&identity).await?)?;
-    let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+    let mut config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+    // The caller's, where the environment names one.
+    config.proxy_url = None;
     Ok(Client::try_from(config)?)
 }
 

@@ -168,7 +168,7 @@ async fn two_logical_databases_of_one_account_hold_what_each_was_given() -> Resu
 
 #[tokio::test]
 async fn every_version_of_the_server_gives_and_takes_alike() -> Result<()> {
-    let versions = [PgVersion::V15, PgVersion::V16, PgVersion::V18];
+    let versions = [PgVersion::V15, PgVersion::V16, PgVersion::V18, PgVersion::V19];
     futures::future::try_join_all(versions.map(gives_and_takes)).await?;
     Ok(())
 }
