@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use rolecall_testbed::components;
 use rolecall_testbed::progress::{Progress, duration};
+use rolecall_testbed::{KubernetesVersion, components};
 
 use crate::{demo, generate};
 
@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// All but this step; may be given several times.
     #[arg(long, value_enum, value_name = "STEP")]
     skip: Vec<Step>,
+    /// Also what takes long: the tests against the API server on every Kubernetes version.
+    #[arg(long)]
+    full: bool,
     /// Arguments for `cargo test` in place of `--workspace`, for example `-- -p rolecall-policy labels`.
     #[arg(last = true, value_name = "CARGO TEST ARGUMENTS")]
     arguments: Vec<String>,
@@ -40,7 +43,7 @@ enum Step {
     Deny,
     /// Builds PostgreSQL, etcd and Kubernetes into the cache.
     Components,
-    /// `cargo test`.
+    /// `cargo test`; one test that fails keeps no other from running.
     Tests,
     /// `cargo xtask demo`, with and without `--mongodb`, which checks everything that it shows.
     Demo,
@@ -52,7 +55,7 @@ impl Step {
     }
 }
 
-/// Runs the steps, stops at the first that fails, and ends with a summary.
+/// Runs the steps, whatever becomes of those before, and ends with a summary.
 ///
 /// # Errors
 /// When a step fails.
@@ -60,34 +63,70 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
     let chosen =
         |step: &Step| (args.only.is_empty() || args.only.contains(step)) && !args.skip.contains(step);
     let steps: Vec<Step> = Step::value_variants().iter().copied().filter(chosen).collect();
-    let mut done: Vec<(Step, Duration)> = Vec::new();
+    let mut done: Vec<Done> = Vec::new();
     for (index, step) in steps.iter().copied().enumerate() {
         eprintln!("\n{}", paint(BOLD, &format!("== {} ({} of {})", step.name(), index + 1, steps.len())));
-        let started = Instant::now();
-        let result = perform(step, args).await;
-        let took = started.elapsed();
-        if let Err(error) = result {
-            summary(&done);
-            eprintln!("  {:<12} {} after {}", step.name(), paint(RED, "FAILED"), duration(took));
-            for later in &steps[index + 1..] {
-                eprintln!("  {:<12} not run", later.name());
-            }
-            return Err(
-                error.context(format!("step {0}; again with: cargo xtask test --only {0}", step.name()))
-            );
+        let lacks_components = done.iter().any(|done| done.step == Step::Components && done.error.is_some());
+        if lacks_components && matches!(step, Step::Tests | Step::Demo) {
+            let error = Some("the components are missing".to_owned());
+            done.push(Done { step, took: Duration::ZERO, error });
+            continue;
         }
-        done.push((step, took));
+        let started = Instant::now();
+        let error = perform(step, args).await.err().map(|error| format!("{error:#}"));
+        if let Some(error) = &error {
+            eprintln!("{}: {error}", paint(RED, "error"));
+        }
+        done.push(Done { step, took: started.elapsed(), error });
     }
-    summary(&done);
-    Ok(())
+    summary(&done, args);
+    let failed: Vec<String> =
+        done.iter().filter(|done| done.error.is_some()).map(|done| done.step.name()).collect();
+    match failed.first() {
+        None => Ok(()),
+        Some(first) => {
+            bail!("failed: {}; again with: cargo xtask test --only {first}", failed.join(", "))
+        }
+    }
 }
 
-fn summary(done: &[(Step, Duration)]) {
+/// What a step came to.
+struct Done {
+    step: Step,
+    took: Duration,
+    error: Option<String>,
+}
+
+fn summary(done: &[Done], args: &Args) {
     eprintln!("\n{}", paint(BOLD, "== summary"));
-    for (step, took) in done {
-        eprintln!("  {:<12} {} in {}", step.name(), paint(GREEN, "ok"), duration(*took));
+    for Done { step, took, error } in done {
+        let (step, took) = (step.name(), duration(*took));
+        match error {
+            None => eprintln!("  {step:<12} {} in {took}", paint(GREEN, "ok")),
+            Some(error) => {
+                let error = error.lines().next().unwrap_or_default();
+                eprintln!("  {step:<12} {} after {took}: {error}", paint(RED, "FAILED"));
+            }
+        }
+    }
+    if !args.full && done.iter().any(|done| done.step == Step::Tests) {
+        eprintln!("  left out     {}: cargo xtask test --full", left_out());
     }
 }
+
+/// What only `--full` runs.
+fn left_out() -> String {
+    let versions: Vec<String> = other_versions().map(|version| version.to_string()).collect();
+    format!("tests of {} on Kubernetes {}", API_SERVER_TESTS.join(", "), versions.join(" and "))
+}
+
+/// The Kubernetes versions beside the one that all tests run on.
+fn other_versions() -> impl Iterator<Item = KubernetesVersion> {
+    KubernetesVersion::ALL.into_iter().filter(|version| *version != KubernetesVersion::NEWEST)
+}
+
+/// The test binaries that say something of an API server.
+const API_SERVER_TESTS: [&str; 4] = ["admission", "e2e", "connect", "online"];
 
 const BOLD: &str = "1";
 const RED: &str = "1;31";
@@ -109,29 +148,54 @@ async fn perform(step: Step, args: &Args) -> anyhow::Result<()> {
         Step::Generate => generate::check(),
         Step::Deny => deny(),
         Step::Components => {
-            tokio::task::spawn_blocking(components::prepare_all).await.context("preparing components")??;
+            // The tests of one binary are on the oldest always.
+            let mut versions = vec![KubernetesVersion::NEWEST, KubernetesVersion::OLDEST];
+            if args.full {
+                versions.extend(other_versions());
+            }
+            let prepare = move || components::prepare_all(&versions);
+            tokio::task::spawn_blocking(prepare).await.context("preparing components")??;
             Ok(())
         }
-        Step::Tests => {
-            let mut arguments = vec!["test"];
-            if args.arguments.is_empty() {
-                arguments.push("--workspace");
-            }
-            arguments.extend(args.arguments.iter().map(String::as_str));
-            cargo(&arguments)
-        }
+        Step::Tests => run_tests(args),
         Step::Demo => {
-            demo::run(demo::Args::default()).await?;
-            demo::run(demo::Args { mongodb: true, ..demo::Args::default() }).await
+            let postgres = demo::run(demo::Args::default()).await;
+            postgres.and(demo::run(demo::Args { mongodb: true, ..demo::Args::default() }).await)
         }
     }
 }
 
+/// All tests, and with `--full` those against an API server on the other versions.
+fn run_tests(args: &Args) -> anyhow::Result<()> {
+    let mut arguments = vec!["test", "--no-fail-fast"];
+    if args.arguments.is_empty() {
+        arguments.push("--workspace");
+    }
+    arguments.extend(args.arguments.iter().map(String::as_str));
+    let mut result = cargo(&arguments);
+    if args.full {
+        let mut arguments = vec!["test", "--no-fail-fast", "--workspace"];
+        arguments.extend(API_SERVER_TESTS.iter().flat_map(|name| ["--test", name]));
+        for version in other_versions() {
+            let version = version.to_string();
+            result = result.and(cargo_with(&arguments, &[(KubernetesVersion::VARIABLE, &version)]));
+        }
+    }
+    result
+}
+
 /// Runs cargo in the workspace's root, with its output as ours.
 fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
-    let line = format!("cargo {}", arguments.join(" "));
+    cargo_with(arguments, &[])
+}
+
+fn cargo_with(arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<()> {
+    let variables: String = environment.iter().map(|(name, value)| format!("{name}={value} ")).collect();
+    let line = format!("{variables}cargo {}", arguments.join(" "));
     eprintln!("$ {line}");
-    let status = command(arguments).status().with_context(|| format!("running {line}"))?;
+    let mut command = command(arguments);
+    let status =
+        command.envs(environment.iter().copied()).status().with_context(|| format!("running {line}"))?;
     if !status.success() {
         if matches!(arguments.first(), Some(&("fmt" | "clippy"))) {
             eprintln!("(when cargo does not know the command: rustup component add rustfmt clippy)");

@@ -9,7 +9,6 @@ use rolecall_api::names::FIELD_MANAGER;
 use rolecall_api::{
     Connection, DatabaseSession, DatabaseSessionStatus, EndReason, SecretRef, SessionPhase, Time, reasons,
 };
-use rolecall_tests::cluster;
 use serde_json::{Value, json};
 
 use crate::kinds;
@@ -94,7 +93,7 @@ async fn defaults_stand_in_the_object() -> Result<()> {
 
 #[tokio::test]
 async fn a_session_prints_what_it_is_doing() -> Result<()> {
-    let cluster = cluster::cluster().await?;
+    let cluster = crate::cluster().await?;
     let client = client_in("printing").await?;
     let sessions: Api<DatabaseSession> = Api::namespaced(client, "printing");
     let session: Value = serde_saphyr::from_str(SAMPLES[1])?;
@@ -149,8 +148,27 @@ async fn a_session_prints_what_it_is_doing() -> Result<()> {
 }
 
 #[tokio::test]
+async fn every_kind_prints_whether_it_is_ready_and_why_not() -> Result<()> {
+    let cluster = crate::cluster().await?;
+    let client = client_in("reasons").await?;
+    for sample in &SAMPLES[..5] {
+        let sample: Value = serde_saphyr::from_str(sample)?;
+        let kind = sample["kind"].as_str().context("a kind")?;
+        let name = sample["metadata"]["name"].as_str().context("a name")?;
+        let api = kinds::api(&client, kind, "reasons")?;
+        api.patch(name, &PatchParams::apply("alice"), &Patch::Apply(&sample)).await?;
+        let printed = cluster.kubectl(&["get", kind, "-n", "reasons"]).await?;
+        let (names, values) = printed.split_once('\n').context("two lines")?;
+        // Columns are aligned.
+        let at = names.find("REASON").with_context(|| format!("no REASON of {kind}:\n{printed}"))?;
+        assert!(values[at..].starts_with("Pending"), "{kind}:\n{printed}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_operator_may_do_its_work_and_no_more() -> Result<()> {
-    let cluster = cluster::cluster().await?;
+    let cluster = crate::cluster().await?;
     for (verb, what, allowed) in [
         ("watch", "databasesessions.rolecall.dev", true),
         ("patch", "databaseusers.rolecall.dev/status", true),
@@ -184,7 +202,7 @@ async fn the_operator_may_do_its_work_and_no_more() -> Result<()> {
 
 /// A client, and a namespace for the test's objects.
 async fn client_in(namespace: &str) -> Result<Client> {
-    let cluster = cluster::cluster().await?;
+    let cluster = crate::cluster().await?;
     cluster.kubectl(&["create", "namespace", namespace]).await?;
-    cluster::client().await
+    crate::client().await
 }

@@ -4,3 +4,17 @@ mod cases;
 mod defaults;
 mod kinds;
 mod rules;
+
+use anyhow::Result;
+use kube::Client;
+use rolecall_testbed::Cluster;
+
+/// The cluster, for the tests of this binary.
+async fn cluster() -> Result<&'static Cluster> {
+    rolecall_tests::cluster::cluster().await
+}
+
+/// A client with every right.
+async fn client() -> Result<Client> {
+    rolecall_tests::cluster::client().await
+}

@@ -4,7 +4,6 @@ use anyhow::{Result, bail};
 use futures::{StreamExt, stream};
 use kube::api::{DynamicObject, PostParams};
 use kube::{Api, Client, ResourceExt};
-use rolecall_tests::cluster;
 use serde_json::Value;
 
 use crate::cases::{self, Request};
@@ -40,7 +39,7 @@ fn every_rule_has_a_manifest_that_keeps_it_and_one_that_breaks_it() -> Result<()
 
 #[tokio::test]
 async fn the_api_server_admits_what_keeps_the_rules_and_says_what_is_wrong_with_the_rest() -> Result<()> {
-    let client = cluster::client().await?;
+    let client = crate::client().await?;
     let cases = cases::all()?;
     let requests = cases.iter().flat_map(|cases| cases.requests()).enumerate();
     let wrong: Vec<String> = stream::iter(requests)
