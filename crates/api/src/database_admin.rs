@@ -32,6 +32,11 @@ use crate::{DatabaseAdminStatus, GoDuration, SecretKeyRef, SecretRef, schema};
     ),
     printcolumn(name = "USERS", type_ = "integer", json_path = ".status.accounts.enabled"),
     printcolumn(name = "VERSION", type_ = "string", json_path = ".status.version"),
+    printcolumn(
+        name = "REASON",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
+    ),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(

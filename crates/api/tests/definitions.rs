@@ -20,7 +20,7 @@ fn names_and_columns_are_those_of_the_contract() {
         })
         .collect();
     let expected = [
-        ("DatabaseAdmin", "dba", "PROTOCOL URI READY USERS VERSION AGE"),
+        ("DatabaseAdmin", "dba", "PROTOCOL URI READY USERS VERSION REASON AGE"),
         ("ProvisioningRole", "prole", "READY DATABASES USERS REASON AGE"),
         ("DbObjectImportRule", "doir", "PRIORITY READY DATABASES OBJECTS REASON AGE"),
         ("DatabaseUser", "dbu", "USERNAME READY REASON AGE"),

@@ -3,8 +3,14 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+use axum::http::header::USER_AGENT;
+use kube::api::PostParams;
 use kube::{Client, Config};
+use rolecall_api::names::FIELD_MANAGER;
 
+/// Who asks, as the audit log of the API server tells it.
+const NAME: &str = concat!("rolecall-operator/", env!("CARGO_PKG_VERSION"));
 /// How long the API server has for one answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// After so much silence a connection counts as dead. A watch hears a bookmark every minute or so.
@@ -18,11 +24,18 @@ const SILENCE: Duration = Duration::from_secs(120);
 /// When what `config` names cannot be used.
 pub fn client(config: &Config) -> kube::Result<Client> {
     let mut config = config.clone();
+    config.headers.push((USER_AGENT, HeaderValue::from_static(NAME)));
     config.default_retry = false;
     config.read_timeout = Some(SILENCE);
     // A connection that waited in the pool is not silent.
     config.reset_reader_on_write = true;
     Client::try_from(config)
+}
+
+/// How objects are created and replaced: in our name.
+#[must_use]
+pub fn post_params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
 /// A request that is given up when no answer comes for so long.

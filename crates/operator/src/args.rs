@@ -19,8 +19,8 @@ pub struct Args {
     #[arg(long, env = "ROLECALL_WATCH_NAMESPACE", value_delimiter = ',')]
     pub watch_namespace: Vec<String>,
 
-    /// Where /livez, /readyz and /metrics are served.
-    #[arg(long, env = "ROLECALL_LISTEN", default_value = "0.0.0.0:8080")]
+    /// Where /livez, /readyz and /metrics are served. `[::]` is every address of the machine, IPv4 as well.
+    #[arg(long, env = "ROLECALL_LISTEN", default_value = "[::]:8080")]
     pub listen: SocketAddr,
 
     /// How log lines are written.
@@ -85,7 +85,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::{CommandFactory, FromArgMatches};
 
     #[test]
     fn every_flag_is_sound_and_has_help() {
@@ -97,7 +97,13 @@ mod tests {
 
     #[test]
     fn leader_election_can_be_turned_off() {
-        assert!(Args::parse_from(["rolecall-operator"]).leader_elect);
-        assert!(!Args::parse_from(["rolecall-operator", "--leader-elect=false"]).leader_elect);
+        let parse = |args: &[&str]| {
+            // Whatever the caller's environment says.
+            let command = Args::command().mut_args(|argument| argument.env("ROLECALL_UNSET"));
+            let matches = command.try_get_matches_from([&["rolecall-operator"], args].concat()).unwrap();
+            Args::from_arg_matches(&matches).unwrap()
+        };
+        assert!(parse(&[]).leader_elect);
+        assert!(!parse(&["--leader-elect=false"]).leader_elect);
     }
 }

@@ -1,7 +1,8 @@
 //! `/livez`, `/readyz` and `/metrics`.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -27,7 +29,8 @@ pub struct Health {
     ready: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
     leading: Arc<OnceLock<Instant>>,
-    unlisted: Arc<Mutex<BTreeSet<String>>>,
+    // Each with why that has not come about yet, where that is known.
+    unlisted: Arc<Mutex<BTreeMap<String, Option<&'static str>>>>,
 }
 
 impl Health {
@@ -43,7 +46,14 @@ impl Health {
 
     /// This has to be listed first.
     pub fn needs(&self, what: &str) {
-        self.unlisted().insert(what.to_owned());
+        self.unlisted().insert(what.to_owned(), None);
+    }
+
+    /// This cannot be listed.
+    pub fn lacks(&self, what: &str, why: &'static str) {
+        if let Some(known) = self.unlisted().get_mut(what) {
+            *known = Some(why);
+        }
     }
 
     /// This was listed.
@@ -72,13 +82,17 @@ impl Health {
         let Some(since) = self.leading.get() else {
             return (StatusCode::OK, "waiting for the lead\n".to_owned());
         };
-        let unlisted = self.unlisted().iter().cloned().collect::<Vec<_>>().join(", ");
+        let told = |(what, why): (&String, &Option<&str>)| match why {
+            Some(why) => format!("{what} ({why})"),
+            None => what.clone(),
+        };
+        let unlisted = self.unlisted().iter().map(told).collect::<Vec<_>>().join(", ");
         let code =
             if since.elapsed() < FIRST_LIST { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         (code, format!("waiting for the first list of: {unlisted}\n"))
     }
 
-    fn unlisted(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    fn unlisted(&self) -> MutexGuard<'_, BTreeMap<String, Option<&'static str>>> {
         // A set operation leaves it whole.
         self.unlisted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,7 +108,7 @@ pub async fn serve(
     shared: Arc<Shared>,
     health: Health,
 ) -> anyhow::Result<JoinHandle<()>> {
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    let listener = bind(listen).with_context(|| format!("listening on {listen}"))?;
     let address = listener.local_addr().with_context(|| format!("listening on {listen}"))?;
     tracing::info!(%address, "serving /livez, /readyz and /metrics");
     let router = Router::new()
@@ -106,6 +120,32 @@ pub async fn serve(
             tracing::error!(%error, "the HTTP server ended");
         }
     }))
+}
+
+/// Every IPv6 address means every address, whatever the machine's setting says: probes come by either family. Where the
+/// machine has no IPv6 it means every IPv4 address.
+fn bind(listen: SocketAddr) -> std::io::Result<TcpListener> {
+    let every = listen.ip() == Ipv6Addr::UNSPECIFIED;
+    let listener = match listener(listen, every) {
+        Err(error) if every && error.kind() != ErrorKind::AddrInUse => {
+            listener(SocketAddr::from((Ipv4Addr::UNSPECIFIED, listen.port())), false)?
+        }
+        other => other?,
+    };
+    TcpListener::from_std(listener)
+}
+
+fn listener(listen: SocketAddr, both_families: bool) -> std::io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(listen), Type::STREAM, Some(Protocol::TCP))?;
+    if both_families {
+        socket.set_only_v6(false)?;
+    }
+    // A restart need not wait for connections of the process before.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&listen.into())?;
+    socket.listen(128)?;
+    Ok(socket.into())
 }
 
 async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
@@ -121,6 +161,19 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn every_address_answers_probes_of_either_family() {
+        let listener = bind("[::]:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        // Where the machine has IPv6 at all.
+        if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+            std::net::TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
+        }
+        let taken = bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_leader_that_cannot_list_everything_is_not_ready() {
         let health = Health::new();
@@ -132,9 +185,12 @@ mod tests {
         assert_eq!(health.answer().0, StatusCode::OK, "it takes a moment");
         health.has("DatabaseUser");
         tokio::time::advance(FIRST_LIST).await;
+        health.lacks("DatabaseUser", "it is listed by now");
         let (code, text) = health.answer();
         assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(text, "waiting for the first list of: DatabaseAdmin\n");
+        health.lacks("DatabaseAdmin", "not installed");
+        assert_eq!(health.answer().1, "waiting for the first list of: DatabaseAdmin (not installed)\n");
         health.has("DatabaseAdmin");
         health.set_ready();
         assert_eq!(health.answer(), (StatusCode::OK, "working\n".to_owned()));

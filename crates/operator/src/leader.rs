@@ -13,13 +13,13 @@ use anyhow::Context;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1 as coordination;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::ObjectMeta;
 use kube::{Api, Client, ResourceExt};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::bounded;
+use crate::api::{bounded, post_params};
 use crate::args::Args;
 use crate::objects::is_conflict;
 
@@ -130,12 +130,12 @@ impl Candidate {
                 }
                 let before = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or(0);
                 let lease = coordination::Lease { spec: Some(self.spec(before.saturating_add(1))), ..lease };
-                bounded(PATIENCE, self.leases.replace(LEASE, &PostParams::default(), &lease)).await
+                bounded(PATIENCE, self.leases.replace(LEASE, &post_params(), &lease)).await
             }
             None => {
                 let metadata = ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() };
                 let lease = coordination::Lease { metadata, spec: Some(self.spec(0)) };
-                bounded(PATIENCE, self.leases.create(&PostParams::default(), &lease)).await
+                bounded(PATIENCE, self.leases.create(&post_params(), &lease)).await
             }
         };
         match taken {
@@ -182,7 +182,7 @@ impl Candidate {
         loop {
             let sent = Instant::now();
             lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
-            match bounded(PATIENCE, self.leases.replace(LEASE, &PostParams::default(), lease)).await {
+            match bounded(PATIENCE, self.leases.replace(LEASE, &post_params(), lease)).await {
                 Ok(newest) => {
                     *lease = newest;
                     return Some(sent);
@@ -211,7 +211,7 @@ impl Candidate {
         }
         let spec = lease.spec.get_or_insert_default();
         (spec.holder_identity, spec.acquire_time, spec.renew_time) = (None, None, None);
-        bounded(PATIENCE, self.leases.replace(LEASE, &PostParams::default(), &lease)).await.map(drop)
+        bounded(PATIENCE, self.leases.replace(LEASE, &post_params(), &lease)).await.map(drop)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use prometheus_client::metrics::counter::Counter;
 use rolecall_api::names::FIELD_MANAGER;
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::Shared;
-use crate::api::ManyRequests;
+use crate::api::{ManyRequests, post_params};
 use crate::events::Events;
 use crate::world::Held;
 
@@ -153,7 +153,7 @@ impl Objects {
     ///
     /// What the API server answered; 409 when one of that name exists.
     pub async fn create_secret(&self, namespace: &str, secret: &Secret) -> kube::Result<Secret> {
-        let params = PostParams::default();
+        let params = post_params();
         self.api_server.ask(async |client| api(client, namespace).create(&params, secret).await).await
     }
 
@@ -163,7 +163,7 @@ impl Objects {
     ///
     /// What the API server answered.
     pub async fn replace_secret(&self, namespace: &str, secret: &Secret) -> kube::Result<Secret> {
-        let (name, params) = (secret.name_any(), PostParams::default());
+        let (name, params) = (secret.name_any(), post_params());
         self.api_server.ask(async |client| api(client, namespace).replace(&name, &params, secret).await).await
     }
 
@@ -231,7 +231,7 @@ impl Objects {
         metadata["uid"] = json!(object.uid());
         let patch = Patch::Merge(json!({"metadata": metadata}));
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let params = PatchParams::default();
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let write = async |client| api::<K>(client, &namespace).patch(&name, &params, &patch).await;
         let written = self.api_server.ask(write).await;
         self.take_in(shared, written)

@@ -176,10 +176,26 @@ async fn follow<K>(
             }
             Err(error) => {
                 shared.metrics.watch_failed(&K::kind(&()));
-                tracing::warn!(kind = %K::kind(&()), %error, "the watch is started again");
+                if is_not_served(&error) {
+                    listing.health.lacks(&what::<K>(namespace.as_deref()), "not installed");
+                    tracing::warn!(kind = %K::kind(&()), "{NOT_INSTALLED}");
+                } else {
+                    tracing::warn!(kind = %K::kind(&()), %error, "the watch is started again");
+                }
             }
         }
     }
+}
+
+const NOT_INSTALLED: &str = "the CustomResourceDefinitions are not installed: kubectl apply --server-side -k deploy, or \
+    rolecall-operator crds | kubectl apply --server-side -f -";
+
+/// Does the API server not know the kind? To a list of what it serves it has no other 404.
+fn is_not_served(error: &watcher::Error) -> bool {
+    let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) = error else {
+        return false;
+    };
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// What is listed, for people.

@@ -32,7 +32,10 @@ impl Cluster {
     ///
     /// A kubeconfig that cannot be read, or that lacks the context.
     pub async fn connect(global: &Global) -> anyhow::Result<Self> {
-        let config = kubeconfig::config(global).await?;
+        let mut config = kubeconfig::config(global).await?;
+        // Who asks, as the audit log of the API server tells it.
+        let name = concat!("kubectl-rolecall/", env!("CARGO_PKG_VERSION"));
+        config.headers.push(("user-agent".parse()?, name.parse()?));
         let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let url = config.cluster_url.to_string();
         let builder =
