@@ -58,4 +58,4 @@ pub use world::{Credentials, World, WorldBuilder};
 use std::time::Duration;
 
 /// How long a test waits for something that should take a moment: long enough for a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);

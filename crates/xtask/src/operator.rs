@@ -9,12 +9,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rolecall_testbed::{Cluster, Identity};
+use rolecall_testbed::{Cluster, Identity, environment};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Taking the lead and listing everything takes a second; a loaded machine may need much longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(20);
 
 /// The namespace of the operator in `deploy`.
@@ -90,6 +90,8 @@ impl Operator {
             .arg(binary)
             .args(["--listen", "127.0.0.1:0", "--leader-election-namespace", NAMESPACE])
             .args(args)
+            .env_clear()
+            .envs(environment(log.parent().unwrap_or(Path::new("/"))))
             .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

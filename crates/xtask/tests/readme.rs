@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Command;
 
 use clap::CommandFactory;
-use rolecall_testbed::Cluster;
+use rolecall_testbed::{Cluster, environment};
 use rolecall_xtask::root;
 
 const README: &str = include_str!("../../../README.md");
@@ -31,6 +32,63 @@ async fn every_manifest_is_accepted() -> rolecall_testbed::Result<()> {
         cluster.kubectl(&dry_run).await?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn the_commands_for_certificates_secrets_and_the_kubeconfig_work() -> rolecall_testbed::Result<()> {
+    let block = |part: &str| {
+        let found = blocks(README, "sh").into_iter().find(|block| block.contains(part));
+        found.unwrap_or_else(|| panic!("no block with {part}"))
+    };
+    let cluster = Cluster::builder().controllers(&[]).start().await?;
+    cluster.kubectl(&["apply", "--server-side", "-k", &root().join("deploy").display().to_string()]).await?;
+    let dir = tempfile::tempdir().expect("a directory");
+    let kubectl = cluster.kubectl_path();
+    let path = std::env::join_paths(
+        [kubectl.parent().expect("a directory").to_owned()]
+            .into_iter()
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+    );
+    let path = path.expect("a path");
+    let run = |script: &str| {
+        let output = Command::new("sh")
+            .args(["-ec", script])
+            .current_dir(dir.path())
+            .env_clear()
+            .envs(environment(dir.path()))
+            .env("PATH", &path)
+            .env("KUBECONFIG", cluster.kubeconfig())
+            .output()
+            .expect("there is a shell");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{script}\n{told}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    run(&block("openssl req"));
+    run("openssl verify -CAfile server-ca.crt -verify_hostname orders-db.shop.svc server.crt
+         openssl verify -CAfile client-ca.crt -purpose sslclient admin.crt");
+    run(&block("create secret tls orders-client-ca"));
+    let secrets = run("kubectl get secrets -o name");
+    for name in ["orders-ca", "orders-admin-cert", "orders-client-ca"] {
+        assert!(secrets.contains(name), "{secrets}");
+    }
+    run(&block("> operator.kubeconfig"));
+    let who =
+        run("kubectl --kubeconfig operator.kubeconfig auth whoami -o jsonpath={.status.userInfo.username}");
+    assert_eq!(who, "system:serviceaccount:rolecall-system:rolecall-operator");
+    Ok(())
+}
+
+#[test]
+fn the_statements_for_mongodb_are_about_the_samples() {
+    let js = blocks(README, "js").concat();
+    let sample = include_str!("../../../deploy/samples/mongodb/database_session.yaml");
+    let database = sample.lines().find_map(|line| line.trim().strip_prefix("databaseName: "));
+    let database = database.and_then(|rest| rest.split_whitespace().next()).expect("a logical database");
+    assert!(js.contains(&format!("{{db: \"{database}\", collection: \"\"}}")), "{database} is not in\n{js}");
+    let named: BTreeSet<&str> =
+        js.split("db: \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(named, ["", "$external", "admin", database].into());
 }
 
 #[test]

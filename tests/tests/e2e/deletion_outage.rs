@@ -68,7 +68,7 @@ async fn a_server_that_hangs_does_not_stop_its_neighbours() -> Result<()> {
     world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
     let took = begun.elapsed();
     hanging.unpause().await;
-    ensure!(took < Duration::from_secs(3), "the neighbour's end took {took:?}\n{}", world.log());
+    ensure!(took < Duration::from_secs(9), "the neighbour's end took {took:?}\n{}", world.log());
     assert!(world.account_of(ALICE).await?.is_some_and(|account| account.is_disabled()));
     Ok(())
 }

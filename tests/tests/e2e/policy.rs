@@ -10,7 +10,7 @@ use rolecall_tests::{Account, World};
 use serde_json::{Value, json};
 
 /// How soon a change must be in force. The rest is patience for a machine that runs other tests too.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(20);
 
 /// What a change is a merge patch of.
 #[derive(Clone, Copy)]

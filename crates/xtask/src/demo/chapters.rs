@@ -6,6 +6,9 @@ use rolecall_testbed::progress::duration;
 
 use super::stage::Stage;
 
+/// Waits until objects are ready. It takes a moment; a machine under load may need much longer.
+pub(super) const READY: &str = "kubectl wait --for=condition=Ready --timeout=300s";
+
 /// How the objects of a directory of samples are called.
 #[derive(Debug)]
 pub(super) struct Samples {
@@ -26,8 +29,12 @@ impl<S> Stage<S> {
             &["databasesessions.rolecall.dev serverside-applied"],
         )
         .await?;
-        self.run("kubectl wait --for=condition=Established crd --all", &["condition met"]).await?;
-        self.run("kubectl api-resources --api-group=rolecall.dev", &["DatabaseSession"]).await?;
+        self.run("kubectl wait --for=condition=Established --timeout=300s crd --all", &["condition met"])
+            .await?;
+        // Established kinds are served, and appear in lists a moment later.
+        let kinds =
+            ["DatabaseAdmin", "DatabaseSession", "DatabaseUser", "DbObjectImportRule", "ProvisioningRole"];
+        self.run_until("kubectl api-resources --api-group=rolecall.dev", &kinds).await?;
         Ok(())
     }
 
@@ -75,8 +82,7 @@ impl<S> Stage<S> {
         self.run("grep -v '^ *#' $DEMO/database_user.yaml", &["DatabaseUser"]).await?;
         let apply = "kubectl apply -f $DEMO/database_admin.yaml -f $DEMO/provisioning_role.yaml -f $DEMO/db_object_import_rule.yaml -f $DEMO/database_user.yaml";
         self.run(apply, &[&format!("databaseadmin.rolecall.dev/{database} created")]).await?;
-        let ready = "kubectl wait --for=condition=Ready --timeout=60s";
-        self.run(&format!("{ready} dba/{database} dbu/alice prole/{role}"), &[]).await?;
+        self.run(&format!("{READY} dba/{database} dbu/alice prole/{role}"), &[]).await?;
         self.run("kubectl get dba", &[database, "True"]).await?;
         self.run("kubectl get prole,doir,dbu", &[role, "alice"]).await?;
         self.tour.say("Nothing of alice is in the database yet:");
@@ -93,8 +99,7 @@ impl<S> Stage<S> {
         self.run("grep -v '^ *#' $DEMO/database_session.yaml", &["DatabaseSession"]).await?;
         let started = Instant::now();
         self.run("kubectl apply -f $DEMO/database_session.yaml", &["created"]).await?;
-        let ready = format!("kubectl wait --for=condition=Ready dbs/{session} --timeout=60s");
-        self.run(&ready, &["condition met"]).await?;
+        self.run(&format!("{READY} dbs/{session}"), &["condition met"]).await?;
         let took = duration(started.elapsed());
         self.run("kubectl get dbs", &[session, "Active"]).await?;
         self.tour.say(&format!(
@@ -109,7 +114,7 @@ impl<S> Stage<S> {
     /// As [`Stage::run`].
     pub(super) async fn show_disabled(&self, name: &str) -> anyhow::Result<()> {
         self.run(
-            "kubectl wait --for=jsonpath='{.status.accounts[0].phase}'=Disabled dbu/alice --timeout=60s",
+            "kubectl wait --for=jsonpath='{.status.accounts[0].phase}'=Disabled --timeout=300s dbu/alice",
             &[],
         )
         .await?;

@@ -21,13 +21,15 @@ INSERT INTO hr.salaries VALUES (1, 5200), (2, 4900), (3, 4100);
 
 -- What people may do can be written in database roles, as before. Nobody logs in as them.
 CREATE ROLE reader NOLOGIN;
+CREATE ROLE "team-blue" NOLOGIN;
+CREATE ROLE "team-green" NOLOGIN;
 GRANT USAGE ON SCHEMA orders TO reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA orders TO reader;
 
 -- The only user that Rolecall logs in as. CREATEROLE is all that it needs, and on PostgreSQL 16 and later the right to
 -- pass on the roles that it gives.
 CREATE ROLE "teleport-admin" LOGIN CREATEROLE;
-GRANT reader TO "teleport-admin" WITH ADMIN OPTION;
+GRANT reader, "team-blue", "team-green" TO "teleport-admin" WITH ADMIN OPTION;
 
 -- Or it can be decided object by object, from labels. Then it must be able to pass on the rights on the objects
 -- themselves, also on those that are made later.

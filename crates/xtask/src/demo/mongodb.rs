@@ -117,7 +117,7 @@ async fn use_it(stage: &mut Stage<Mongo>) -> anyhow::Result<()> {
     stage.mongosh_refused(Who::Alice, "horizon", command, &["not authorized on horizon"]).await?;
     stage.tour.say("Collections with the label `purpose: notes` alice may write:");
     stage.run("grep -v '^ *#' $DEMO/db_object_import_rule.yaml", &["DbObjectImportRule"]).await?;
-    stage.run(PERMISSIONS, &["{\"INSERT\":1,\"UPDATE\":1}"]).await?;
+    stage.run_until(PERMISSIONS, &["{\"INSERT\":1,\"UPDATE\":1}"]).await?;
     let note = vec![doc! { "_id": 1, "order": 2, "text": "called back" }];
     let command = doc! { "insert": "notes", "documents": note };
     stage.mongosh(Who::Alice, "horizon", command, &["\"n\":1"]).await?;

@@ -6,7 +6,7 @@ use anyhow::bail;
 use rolecall_testbed::Postgres;
 use rolecall_testbed::progress::duration;
 
-use super::chapters::Samples;
+use super::chapters::{READY, Samples};
 use super::psql::{self, Sql, Who};
 use super::stage::{ADMIN, Stage};
 
@@ -41,7 +41,8 @@ pub(super) async fn tell(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     use_it(stage).await?;
     use_objects(stage).await?;
     end_session(stage).await?;
-    nothing_left(stage).await
+    nothing_left(stage).await?;
+    every_role(stage).await
 }
 
 async fn servers(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
@@ -112,7 +113,7 @@ async fn use_objects(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     stage.tour.say(
         "`hr-reader` lets alice read what has the label `dept: hr`, but nothing that is `confidential`:",
     );
-    stage.run(PERMISSIONS, &["{\"SELECT\":2}"]).await?;
+    stage.run_until(PERMISSIONS, &["{\"SELECT\":2}"]).await?;
     let headcount = Sql::Text("select * from hr.v_headcount order by 1");
     stage.psql(Who::Alice, headcount, &["Payments", "Warehouse"]).await?;
     let salaries = Sql::Text("select * from hr.salaries");
@@ -124,7 +125,8 @@ async fn use_objects(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     stage.tour.say("A table that somebody adds meanwhile:");
     let trainings = Sql::Text("create table hr.trainings as select 'First aid' as title");
     stage.psql(Who::Superuser("horizon"), trainings, &[]).await?;
-    let given = "kubectl wait --for=jsonpath='{.status.permissions.SELECT}'=3 dbs/alice-orders --timeout=60s";
+    let given =
+        "kubectl wait --for=jsonpath='{.status.permissions.SELECT}'=3 --timeout=300s dbs/alice-orders";
     stage.run(given, &["condition met"]).await?;
     stage.psql(Who::Alice, Sql::Text("select * from hr.trainings"), &["First aid"]).await?;
     Ok(())
@@ -132,9 +134,11 @@ async fn use_objects(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
 
 async fn end_session(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
     stage.tour.step("End the session, while a connection of alice is open");
-    let sleep = "select pg_sleep(60)";
+    let sleep = "select pg_sleep(600)";
     stage.tour.command(&format!("{} &", psql::line(Who::Alice, Sql::Text(sleep))));
-    let open = "select count(*) from pg_stat_activity where usename = 'alice@example.com'";
+    // Not just any connection of alice: that of the step before may not be gone yet.
+    let open = "select count(*) from pg_stat_activity where usename = 'alice@example.com' \
+        and state = 'active' and query like 'select pg_sleep%'";
     let delete = "kubectl delete dbs alice-orders";
     let end = async {
         stage.wait_for_value(open, "1").await?;
@@ -167,4 +171,14 @@ async fn nothing_left(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
         .say("`teleport-auto-user` marks it as managed and gives nothing; `reader` and the shared role are taken away.");
     stage.run_refused("kubectl get secret alice-orders", &["not found"]).await?;
     stage.show_disabled(SAMPLES.database).await
+}
+
+async fn every_role(stage: &mut Stage<Postgres>) -> anyhow::Result<()> {
+    stage.tour.step("A session that asks for no database roles gets all that policy allows");
+    stage.run("sed '/dbRoles:/d' $DEMO/database_session.yaml | kubectl apply -f -", &["created"]).await?;
+    stage.run(&format!("{READY} dbs/alice-orders"), &["condition met"]).await?;
+    let roles = "kubectl get dbs alice-orders -o jsonpath='{.status.dbRoles}{\"\\n\"}'";
+    stage.run(roles, &[r#"["reader","team-blue","team-green"]"#]).await?;
+    stage.run("kubectl delete dbs alice-orders", &["deleted"]).await?;
+    Ok(())
 }

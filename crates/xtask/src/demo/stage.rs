@@ -3,12 +3,14 @@
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use mongodb::bson::{Document, doc};
 use rolecall_testbed::progress::Progress;
-use rolecall_testbed::{Authority, Certificate, Cluster, Mongo, PgVersion, Postgres, components};
+use rolecall_testbed::{
+    Authority, Certificate, Cluster, KubernetesVersion, Mongo, PgVersion, Postgres, components,
+};
 use rolecall_xtask::operator::{self, Operator, Profile};
 use tempfile::TempDir;
 
@@ -22,6 +24,10 @@ const HBA: &str = "\
 hostssl all all 0.0.0.0/0 cert
 hostssl all all ::/0 cert
 ";
+
+/// How long something is waited for that takes a moment: long enough for a machine under load.
+const PATIENCE: Duration = Duration::from_secs(300);
+const POLL: Duration = Duration::from_millis(50);
 
 /// The admin user of `deploy/samples`.
 pub(super) const ADMIN: &str = "teleport-admin";
@@ -52,7 +58,7 @@ pub(super) fn prepare(mongodb: bool) -> anyhow::Result<PathBuf> {
         components::postgres(PgVersion::V17)?;
     }
     components::etcd()?;
-    components::Kubernetes::prepare()?;
+    components::Kubernetes::prepare(KubernetesVersion::NEWEST)?;
     operator::build(Profile::Dev)
 }
 
@@ -126,14 +132,14 @@ impl Stage<Postgres> {
     /// Waits until a query of the superuser answers with `wanted`.
     ///
     /// # Errors
-    /// When it does not within ten seconds.
+    /// When it does not in time.
     pub(super) async fn wait_for_value(&self, query: &str, wanted: &str) -> anyhow::Result<()> {
         let started = Instant::now();
         while self.server.value("postgres", query).await?.as_deref() != Some(wanted) {
-            if started.elapsed().as_secs() > 10 {
+            if started.elapsed() > PATIENCE {
                 bail!("waited in vain for {wanted} from: {query}");
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(POLL).await;
         }
         Ok(())
     }
@@ -213,15 +219,18 @@ impl Stage<Mongo> {
     /// Waits until a query runs on that collection of `horizon`.
     ///
     /// # Errors
-    /// When none does within ten seconds.
+    /// When none does in time.
     pub(super) async fn until_running(&self, collection: &str) -> anyhow::Result<()> {
-        let seen = doc! { "currentOp": 1, "ns": format!("horizon.{collection}"), "active": true };
+        let seen = doc! {
+            "currentOp": 1, "ns": format!("horizon.{collection}"), "active": true,
+            "command.filter.$where": { "$exists": true },
+        };
         let started = Instant::now();
         while self.server.run("admin", seen.clone()).await?.get_array("inprog")?.is_empty() {
-            if started.elapsed().as_secs() > 10 {
+            if started.elapsed() > PATIENCE {
                 bail!("waited in vain for a query on {collection}");
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(POLL).await;
         }
         Ok(())
     }
@@ -288,6 +297,23 @@ impl<S> Stage<S> {
         self.tour.command(line);
         let answer = self.shell.run(line).await?;
         self.judge(line, answer, true, expected)
+    }
+
+    /// As [`Stage::run`], again and again until the answer has all of `expected`.
+    ///
+    /// # Errors
+    /// As [`Stage::run`], when that does not happen in time.
+    pub(super) async fn run_until(&self, line: &str, expected: &[&str]) -> anyhow::Result<String> {
+        self.tour.command(line);
+        let started = Instant::now();
+        loop {
+            let answer = self.shell.run(line).await?;
+            let complete = answer.ok && expected.iter().all(|text| answer.text.contains(*text));
+            if complete || started.elapsed() > PATIENCE {
+                return self.judge(line, answer, true, expected);
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// As [`Stage::run`], for a line that has to fail.

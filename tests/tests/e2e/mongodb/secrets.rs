@@ -58,7 +58,7 @@ async fn the_secret_holds_a_uri_and_one_pem_that_clients_take_as_they_are() -> R
 #[tokio::test]
 async fn the_one_pem_is_renewed_with_certificate_and_key() -> Result<()> {
     let world = MongoWorld::start().await?;
-    let credentials = json!({"x509": {"caSecretRef": {"name": "orders-client-ca"}, "ttl": "12s"}});
+    let credentials = json!({"x509": {"caSecretRef": {"name": "orders-client-ca"}, "ttl": "24s"}});
     world.admin(json!({"spec": {"userCredentials": credentials}})).await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
