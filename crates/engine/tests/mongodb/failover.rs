@@ -7,7 +7,7 @@ use mongodb::Client;
 use mongodb::bson::doc;
 use rolecall_engine::account::Leftover;
 use rolecall_engine::plan::{self, Plan};
-use rolecall_engine::{Applied, Class, Desired, Engine as _};
+use rolecall_engine::{Class, Engine as _};
 use rolecall_testbed::{Mongo, MongoAdmin};
 
 use crate::bench::{Bench, ended, live, until, wanted};
