@@ -8,7 +8,7 @@ use rolecall_tests::objects::{is_ready, message_of};
 use rolecall_tests::world::ADMIN_USER;
 use serde_json::json;
 
-use crate::checks::look_again;
+use crate::checks::{admin_tells, look_again};
 
 /// A live session whose role owns its logical database, on a server where the admin user has no database of its own.
 async fn owning(version: PgVersion) -> Result<(World, tokio_postgres::Client)> {
@@ -48,6 +48,20 @@ async fn what_the_owner_sets_for_its_database_does_not_hold_an_end_up() -> Resul
         assert!(client.simple_query("select 1").await.is_err(), "{version}");
         assert!(world.account().await?.is_some_and(|account| account.is_disabled()), "{version}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_admin_users_own_database_that_lets_nobody_in_does_not_hold_an_end_up() -> Result<()> {
+    let (world, client) = owning(PgVersion::V17).await?;
+    world.admin(json!({"spec": {"adminUser": {"name": ADMIN_USER, "defaultDatabase": "app"}}})).await?;
+    rows(&client, "set role reader; alter database app connection limit 0").await?;
+    cut(&world).await?;
+    look_again(&world).await?;
+    admin_tells(&world, "DatabaseUnreachable", "ALTER DATABASE \"app\" CONNECTION LIMIT -1").await?;
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    assert!(client.simple_query("select 1").await.is_err());
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
     Ok(())
 }
 

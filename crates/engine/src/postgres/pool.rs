@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connect::{Connection, Connector, NotOpened};
-use crate::Error;
+use crate::{Class, Error};
 
 /// How long a database that could not be connected to is passed over where another one does as well.
 const SHUNNED: Duration = Duration::from_secs(30);
@@ -117,7 +117,26 @@ impl Pool {
 
     /// A connection to this very database.
     pub(super) async fn exactly(self: &Arc<Self>, database: &str) -> Result<Lease, Error> {
-        Ok(self.open_in(database).await?)
+        match self.open_in(database).await {
+            Ok(lease) => Ok(lease),
+            Err(refused) => Err(self.judged(database, refused).await),
+        }
+    }
+
+    /// A server is not unreachable where one of its databases is: what needs another one must not wait.
+    async fn judged(self: &Arc<Self>, database: &str, refused: NotOpened) -> Error {
+        let NotOpened { error, elsewhere } = refused;
+        if !elsewhere || error.class != Class::Unreachable {
+            return error;
+        }
+        for other in self.candidates(database).into_iter().filter(|other| other != database) {
+            match self.open_in(&other).await {
+                Ok(_) => return Error { class: Class::Transient, ..error },
+                Err(NotOpened { elsewhere: true, error: other }) if !other.code.is_empty() => {}
+                Err(_) => break,
+            }
+        }
+        error
     }
 
     async fn open_in(self: &Arc<Self>, database: &str) -> Result<Lease, NotOpened> {
@@ -145,7 +164,13 @@ impl Pool {
         let Ok(dedicated) = Arc::clone(&self.dedicated).try_acquire_owned() else { return Ok(None) };
         let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| closed())?;
         let permit = self.permit().await?;
-        let connection = self.connector.open(database, permit).await?;
+        let connection = match self.connector.open(database, permit).await {
+            Ok(connection) => connection,
+            Err(refused) => {
+                drop(slot);
+                return Err(self.judged(database, refused).await);
+            }
+        };
         Ok(Some(Dedicated { connection, _counted: [slot, dedicated] }))
     }
 
@@ -269,7 +294,7 @@ fn not_open() -> NotOpened {
 
 fn closed() -> Error {
     Error {
-        class: crate::Class::Transient,
+        class: Class::Transient,
         reason: crate::Reason::DatabaseUnreachable,
         attempted: "taking a connection".to_owned(),
         code: String::new(),

@@ -181,6 +181,30 @@ async fn a_database_that_lets_nobody_in_does_not_stop_an_end() {
 }
 
 #[tokio::test]
+async fn a_server_is_not_unreachable_because_one_of_its_databases_is() {
+    let shop = Shop::new(PgVersion::V17).await;
+    shop.owner_says(&format!("alter database {} connection limit 0", shop.database)).await;
+    // Neither where it is the admin user's own, nor where objects are read.
+    let config = Config { default_database: Some(shop.database.clone()), ..shop.bench.config() };
+    let engine = rolecall_engine::postgres::Postgres::new(config).unwrap();
+    let query = rolecall_engine::objects::CatalogQuery { database: shop.database.clone(), sets: [].into() };
+    for error in [
+        engine.probe(&Needs::default()).await.unwrap_err(),
+        engine.read_objects(&query).await.unwrap_err(),
+        engine.watch_objects(&shop.database).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!((error.class, error.code.as_str()), (Class::Transient, "53300"), "{error}");
+        assert!(
+            error.remedy.contains(&format!("ALTER DATABASE \"{}\" CONNECTION LIMIT -1", shop.database)),
+            "{error}"
+        );
+    }
+    engine.census().await.unwrap();
+    apply(&engine, &shop.here(ended(&shop.user, false))).await.unwrap();
+    assert!(!shop.is_open().await);
+}
+
+#[tokio::test]
 async fn an_owner_who_locks_the_catalogues_of_its_database_does_not_stop_an_end() {
     for version in [PgVersion::V15, PgVersion::V18] {
         let shop = Shop::new(version).await;
