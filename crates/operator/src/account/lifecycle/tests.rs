@@ -103,6 +103,10 @@ fn a_ttl_above_the_limit_keeps_a_session_from_starting_and_is_cut_on_a_live_one(
         panic!()
     };
     assert_eq!(obstacle.reason, reasons::TTL_TOO_LONG);
+    let Verdict::Wait(obstacle) = verdict(&session(Some(90_000)), &grant(Some(28_800)), CREATED + 1) else {
+        panic!()
+    };
+    assert!(obstacle.message.contains("maxSessionTtl of 8h that"), "{}", obstacle.message);
     let Verdict::Live(life) = verdict(&active(Some(60), 2_000), &grant(Some(10)), 2_001) else { panic!() };
     assert_eq!(life.expires_at, Some(at(2_010)));
 }
