@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rolecall_testbed::Certificate;
+use rolecall_testbed::{Certificate, Postgres};
 use tokio_postgres::Client;
 
 use crate::PATIENCE;
@@ -59,8 +59,7 @@ impl World {
     /// # Errors
     /// When the server does not answer.
     pub async fn account_of(&self, username: &str) -> Result<Option<Account>> {
-        let client = self.pg.superuser("postgres").await?;
-        read(&client, username).await
+        account_on(&self.pg, username).await
     }
 
     /// Waits until the account of `alice` is as `wanted` says.
@@ -101,15 +100,31 @@ impl World {
     /// # Errors
     /// When the server refuses, or it holds neither a certificate nor a password.
     pub async fn login_with(&self, secret: &BTreeMap<String, String>) -> Result<Client> {
-        let value = |key: &str| secret.get(key).cloned().with_context(|| format!("the Secret has no {key}"));
-        let (database, username) = (value("database")?, value("username")?);
-        if let Some(password) = secret.get("password") {
-            return Ok(self.pg.connect_with_password(&database, &username, password).await?);
-        }
-        let identity =
-            Certificate { common_name: username, cert_pem: value("tls.crt")?, key_pem: value("tls.key")? };
-        Ok(self.pg.connect(&database, &identity).await?)
+        login_on(&self.pg, secret).await
     }
+}
+
+/// Logs in on a server with what a Secret held, whichever server the Secret names.
+///
+/// # Errors
+/// When the server refuses, or it holds neither a certificate nor a password.
+pub async fn login_on(pg: &Postgres, secret: &BTreeMap<String, String>) -> Result<Client> {
+    let value = |key: &str| secret.get(key).cloned().with_context(|| format!("the Secret has no {key}"));
+    let (database, username) = (value("database")?, value("username")?);
+    if let Some(password) = secret.get("password") {
+        return Ok(pg.connect_with_password(&database, &username, password).await?);
+    }
+    let identity =
+        Certificate { common_name: username, cert_pem: value("tls.crt")?, key_pem: value("tls.key")? };
+    Ok(pg.connect(&database, &identity).await?)
+}
+
+/// The account of that database user name, on some server.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn account_on(pg: &Postgres, username: &str) -> Result<Option<Account>> {
+    read(&pg.superuser("postgres").await?, username).await
 }
 
 async fn read(client: &Client, username: &str) -> Result<Option<Account>> {

@@ -28,6 +28,7 @@
 //! | [`objects`] | making, changing, reading objects, and waiting for them |
 //! | [`accounts`] | what the database shows; logging in as a user |
 //! | [`operator`] | the operator in this process: it can be stopped and crashed |
+//! | [`forwarder`] | what stands in front of several database servers: it can be turned to another one |
 //! | [`network`] | what stands between an operator and the API server: it can be cut |
 //! | [`process`] | the real program: it can be killed |
 //! | [`log`] | what an operator wrote |
@@ -37,6 +38,7 @@
 
 pub mod accounts;
 pub mod cluster;
+pub mod forwarder;
 pub mod log;
 pub mod mongo;
 pub mod network;
@@ -48,6 +50,7 @@ pub mod scene;
 pub mod world;
 
 pub use accounts::Account;
+pub use forwarder::Forwarder;
 pub use mongo::{MongoAccount, MongoWorld};
 pub use network::Network;
 pub use operator::Operator;

@@ -27,6 +27,11 @@ pub struct DatabaseAdminStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_identity: Option<String>,
 
+    /// Which branch of the server's history Rolecall saw last: it changes with a failover, while `serverIdentity` stays
+    /// (PostgreSQL: `timeline 2`; MongoDB: `term 7`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_history: Option<String>,
+
     /// Where Rolecall works on this server: the last `uri` and admin user name that were put to use. They
     /// differ from the spec only while `Stalled` says `LiveAccounts`.
     #[serde(skip_serializing_if = "Option::is_none")]

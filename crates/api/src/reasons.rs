@@ -136,11 +136,20 @@ reasons! {
         "An account that should have been dropped is disabled instead, because something depends on it.",
         "The message says what: hand it to somebody else or drop it, then drop the user.";
     ORPHAN_ENDED = "OrphanEnded":
-        "An enabled account of this DatabaseAdmin had no session any more and was ended.",
-        "Find out who removed the session's finalizer, if the DatabaseAdmin was not made anew; nothing else is to be done.";
+        "An account of this DatabaseAdmin could be used though no session accounts for it, and was ended: the server lost the end (failover, restore), the DatabaseAdmin was made anew, or somebody let it log in or removed the session by force.",
+        "Look for an event AccessReturned: after a failover, see what an asynchronous standby means in the README. Nothing else is to be done.";
     ORPHANED = "Orphaned":
         "Accounts can be used though no session accounts for them, and are only reported: `orphans: Report`, or nothing tells whose they are.",
         "Run the statement that the message names for each, or set `orphans: Disable`; where another DatabaseAdmin works with the account, nothing.";
+    ACCESS_RETURNED = "AccessReturned":
+        "An access that had ended came back: the server lost the end (failover to a standby that lagged, restore), or somebody let the account log in again.",
+        "The message says whether it was ended again. Look in the server's logs for what was done meanwhile, and see what an asynchronous standby means in the README.";
+    FAILOVER = "Failover":
+        "Another server was promoted, or this one was set back: changes that it had confirmed may be lost. Every account was looked at.",
+        "Nothing. Accesses that came back are told of as AccessReturned.";
+    PASSWORD_RESTORED = "PasswordRestored":
+        "The server had lost the password of a live session, or may have: it was stored again, or another one is in the session's Secret.",
+        "Nothing, unless the message says that another password is in the Secret: then read it again.";
     ABANDONED = "Abandoned":
         "The DatabaseAdmin was deleted and its server did not answer until the teardown deadline.",
         "Disable the accounts that the event names on the server by hand.";

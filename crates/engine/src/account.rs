@@ -81,7 +81,7 @@ impl From<AccountName> for String {
 
 /// Which `DatabaseAdmin` created or took over an account: the record kept beside the marker (PostgreSQL: the role's
 /// comment, which everybody can read; MongoDB: `customData`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Owner {
     /// `metadata.uid` of the DatabaseAdmin. Whose an account is, [`Owner::claim`] tells.
@@ -92,6 +92,15 @@ pub struct Owner {
     /// The cluster's name; where it has none, [`UNNAMED_CLUSTER`](crate::UNNAMED_CLUSTER) and what tells it from others.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cluster: String,
+    /// Which of the account's passwords the server has: it is written in one transaction with the password, so that a
+    /// server that lost the one (a standby that lagged was promoted) lost the other. It grows with each new password; 0:
+    /// none was set.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub password_generation: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What one account should be.
@@ -151,8 +160,9 @@ pub enum Credential {
     /// By something that the server does not store: a client certificate, an IAM token, or nothing that is ours.
     #[default]
     External,
-    /// By a password. `set` holds the verifier to store now (`SCRAM-SHA-256$...`, never the password itself);
-    /// `None` leaves the one that is stored.
+    /// By a password. `set` holds the verifier to store now (`SCRAM-SHA-256$...`, never the password itself), and
+    /// `Owner::password_generation` says which one it is; `None` leaves the one that is stored, which must not be where
+    /// [`plan::lacks_password`](crate::plan::lacks_password).
     Password {
         /// The verifier to store.
         set: Option<SecretString>,

@@ -54,7 +54,12 @@ impl Owner {
 impl SetRecord {
     /// Whose the set is, as the record of an account would say it.
     pub fn owner(&self) -> Owner {
-        Owner { uid: self.uid.clone(), admin: self.admin.clone(), cluster: self.cluster.clone() }
+        Owner {
+            uid: self.uid.clone(),
+            admin: self.admin.clone(),
+            cluster: self.cluster.clone(),
+            ..Owner::default()
+        }
     }
 }
 
@@ -80,7 +85,7 @@ mod tests {
     use super::*;
 
     fn owner(uid: &str, admin: &str, cluster: &str) -> Owner {
-        Owner { uid: uid.into(), admin: admin.into(), cluster: cluster.into() }
+        Owner { uid: uid.into(), admin: admin.into(), cluster: cluster.into(), ..Owner::default() }
     }
 
     #[test]

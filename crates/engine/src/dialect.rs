@@ -220,7 +220,12 @@ mod tests {
     #[test]
     fn remedies_can_be_pasted() {
         let facts = SetFacts { attributes: vec!["LOGIN".to_owned()], ..SetFacts::default() };
-        let owner = Owner { uid: "1-2".into(), admin: "shop/o'hara".into(), cluster: String::new() };
+        let owner = Owner {
+            uid: "1-2".into(),
+            admin: "shop/o'hara".into(),
+            cluster: String::new(),
+            ..Owner::default()
+        };
         let told: Vec<String> = [(Dialect::PostgreSql, "re\"ader"), (Dialect::MongoDb, "re\"ader@shop")]
             .into_iter()
             .flat_map(|(dialect, role)| {

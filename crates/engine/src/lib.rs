@@ -12,6 +12,7 @@
 //! | [`account`] | what an account should be and what it is |
 //! | [`plan`] | the pure step from the one to the other |
 //! | [`server`] | what a server is and can: probe, census |
+//! | [`history`] | which course of changes a server is on: failovers |
 //! | [`objects`] | the objects of a logical database, and what permission sets hold on them |
 //! | [`sets`] | permission sets: names, wishes, the pure step to what has to change, outcomes |
 //! | [`error`] | what went wrong, told apart by code, never by text |
@@ -32,6 +33,7 @@ pub mod credentials;
 pub mod dialect;
 pub mod error;
 pub mod fake;
+pub mod history;
 pub mod mongodb;
 pub mod objects;
 pub mod plan;
@@ -47,6 +49,7 @@ pub use account::{Account, AccountName, Desired, Observed, Owner, Query, Want};
 pub use claim::{Claim, UNNAMED_CLUSTER};
 pub use dialect::Dialect;
 pub use error::{Class, Error, Reason};
+pub use history::{Attendance, History, HistoryChange};
 pub use objects::{Catalog, CatalogQuery};
 pub use plan::{Plan, Refusal};
 pub use server::{Census, CensusEntry, Finding, Needs, Probe, Stats};
@@ -90,6 +93,16 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     ///
     /// When the server cannot be reached or refuses the admin user. What is merely missing is a [`Finding`].
     async fn probe(&self, needs: &Needs) -> Result<Probe, Error>;
+
+    /// Tells where the server is in its history, and when that may have changed: whenever a connection breaks, or another
+    /// member is primary.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached or refuses the query; `Unsupported` where the engine cannot tell.
+    async fn attend(&self) -> Result<Attendance, Error> {
+        Err(Error::unsupported("attending to the server".to_owned()))
+    }
 
     /// Lists the managed accounts of the server, in one query.
     ///

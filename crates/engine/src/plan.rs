@@ -64,7 +64,8 @@ pub struct Adjust {
     pub account: AccountName,
     /// Whose it is (`Owner::uid`).
     pub owner_uid: String,
-    /// Its record was lost: it gets this one again. Else it must have that of `owner_uid`.
+    /// Its record was lost, or tells of another password than the one that is stored now: it gets this one. Else it must
+    /// have that of `owner_uid`.
     pub record: Option<Owner>,
     /// Where the admin user connects when it has no default database.
     pub session_database: Option<String>,
@@ -160,6 +161,18 @@ pub fn settled(desired: &Desired) -> Desired {
         }
     }
     desired
+}
+
+/// Must the password be stored, as a look shows the account? It does not exist or is taken into use anew; somebody took
+/// its login, and may have taken the password with it; or its record tells of another password than the one that the
+/// sessions have. (What is stored itself nobody but a superuser can read.)
+pub fn lacks_password(desired: &Desired, observed: &Observed) -> bool {
+    let Want::Enabled(enabled) = &desired.want else { return false };
+    if !matches!(enabled.credential, Credential::Password { .. }) {
+        return false;
+    }
+    let Some(account) = &observed.account else { return true };
+    !is_live(desired, enabled, observed) || !account.enabled || tells_of_another_password(desired, account)
 }
 
 /// Is an account whose access should end one that we may end, or one that cannot be used? `was_enabled`: by us, as far
@@ -292,10 +305,11 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
     }
     let revoke = revocable(account, |role| !enabled.roles.contains_key(role) && !enabled.sets.contains(role));
     let grant = missing(account, enabled.roles.keys());
+    let outdated = verifier.is_some() && tells_of_another_password(desired, account);
     let adjust = Adjust {
         account: desired.account.clone(),
         owner_uid: desired.owner.uid.clone(),
-        record: (!is_ours(desired, account)).then(|| desired.owner.clone()),
+        record: (!is_ours(desired, account) || outdated).then(|| desired.owner.clone()),
         session_database: desired.session_database.clone(),
         create_roles: absent(enabled, observed, &grant),
         terminate: revoke.iter().any(|role| !is_set(role)),
@@ -382,6 +396,11 @@ fn claim(desired: &Desired, account: &Account) -> Claim {
 /// The record of a predecessor that an account carries.
 fn predecessor<'a>(desired: &Desired, account: &'a Account) -> Option<&'a Owner> {
     account.owner.as_ref().filter(|_| claim(desired, account) == Claim::Predecessors)
+}
+
+fn tells_of_another_password(desired: &Desired, account: &Account) -> bool {
+    let recorded = account.owner.as_ref().map_or(0, |owner| owner.password_generation);
+    recorded != desired.owner.password_generation
 }
 
 fn revocable(account: &Account, unwanted: impl Fn(&str) -> bool) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{AccountName, Owner, Reason};
+use crate::{AccountName, History, Owner, Reason};
 
 /// What live and waiting sessions need of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Probe {
     pub version: String,
     /// What tells this server from any other, whatever its address (PostgreSQL: `system_identifier`).
     pub identity: String,
+    /// Where it is in its history.
+    pub history: History,
     /// What the admin user lacks, most important first; empty when it can do everything that is needed. A finding
     /// with [`Reason::PublicConnect`] is a warning.
     pub findings: Vec<Finding>,

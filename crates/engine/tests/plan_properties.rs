@@ -13,7 +13,7 @@ use rolecall_engine::{AccountName, Desired, Engine, Owner, Plan, Want, plan};
 const ROLES: [&str; 4] = ["reader", "writer", "powerful", "theirs"];
 
 fn owner(uid: &str) -> Owner {
-    Owner { uid: uid.to_owned(), admin: "shop/orders".to_owned(), cluster: String::new() }
+    Owner { uid: uid.to_owned(), admin: "shop/orders".to_owned(), cluster: String::new(), ..Owner::default() }
 }
 
 fn some_roles() -> impl Strategy<Value = BTreeSet<String>> {

@@ -51,6 +51,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use account::memory::Memory;
+use admin::Attending;
 use args::Args;
 use metrics::Metrics;
 use objects::Objects;
@@ -83,6 +84,8 @@ pub struct Shared {
     pub sets: Sets,
     /// The logical databases that announce changes of their objects.
     pub watches: Watches,
+    /// The servers that are attended to.
+    pub attending: Attending,
     /// What is counted.
     pub metrics: Metrics,
     /// What was set at the start.
@@ -131,6 +134,7 @@ impl Shared {
             memory: Memory::default(),
             sets: Sets::default(),
             watches: Watches::default(),
+            attending: Attending::default(),
             metrics,
             settings,
         }))
@@ -242,6 +246,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
         },
     };
     shared.watches.stop_all();
+    shared.attending.stop_all();
     for server in shared.servers.all() {
         server.engine.close().await;
     }

@@ -15,7 +15,7 @@ use rolecall_api::{DatabaseSession, SessionPhase};
 use crate::Shared;
 use crate::account::lifecycle::{may_have_access, phase};
 use crate::account::report;
-use crate::world::Work;
+use crate::world::{ObjectKey, Work};
 
 /// See the module.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct Metrics {
     verified: Family<Server, Gauge>,
     crowded: Family<Server, Gauge>,
     object_databases: Family<Changes, Gauge>,
+    failovers: Family<Server, Counter>,
+    returned: Family<Returned, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,6 +67,12 @@ struct Server {
 struct Changes {
     database_admin: String,
     changes: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Returned {
+    database_admin: String,
+    action: &'static str,
 }
 
 /// How a look ended.
@@ -100,6 +108,8 @@ impl Metrics {
             verified: Family::default(),
             crowded: Family::default(),
             object_databases: Family::default(),
+            failovers: Family::default(),
+            returned: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("looks", "Looks at something, by kind and outcome", metrics.looks.clone());
@@ -154,6 +164,16 @@ impl Metrics {
             "Logical databases with live object permissions, by how changes of objects are noticed",
             metrics.object_databases.clone(),
         );
+        registry.register(
+            "failovers",
+            "Times that a server may have lost changes: another one was promoted, or it was set back",
+            metrics.failovers.clone(),
+        );
+        registry.register(
+            "accesses_returned",
+            "Accounts that could be used again after their access had ended, by what was done (ended, reported)",
+            metrics.returned.clone(),
+        );
         metrics
     }
 
@@ -163,6 +183,7 @@ impl Metrics {
             Work::Account(_) => "account",
             Work::Unbound(_) => "session",
             Work::Admin(_) => "admin",
+            Work::Accounts(_) => "accounts",
             Work::User(_) => "user",
             Work::Role(_) => "role",
             Work::Rule(_) => "rule",
@@ -188,6 +209,16 @@ impl Metrics {
             Outcome::Rejected(_) => SessionPhase::Rejected,
         };
         self.changes.get_or_create(&Phase { phase: phase.as_str() }).inc();
+    }
+
+    /// A server may have lost changes.
+    pub fn failover(&self, admin: &ObjectKey) {
+        self.failovers.get_or_create(&Server { database_admin: admin.to_string() }).inc();
+    }
+
+    /// An account could be used again after its access had ended.
+    pub fn returned(&self, admin: &ObjectKey, action: &'static str) {
+        self.returned.get_or_create(&Returned { database_admin: admin.to_string(), action }).inc();
     }
 
     /// A worker panicked.

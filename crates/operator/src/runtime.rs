@@ -222,6 +222,7 @@ async fn look(shared: &Shared, key: &Work) -> Result<Done, Failed> {
         Work::Account(key) => account::reconcile(shared, key).await,
         Work::Unbound(key) => account::reconcile_unbound(shared, key).await,
         Work::Admin(key) => admin::reconcile(shared, key).await,
+        Work::Accounts(key) => admin::reconcile_accounts(shared, key).await,
         Work::User(key) => user::reconcile(shared, key).await,
         Work::Role(key) => role::reconcile(shared, key).await,
         Work::Rule(key) => rule::reconcile(shared, key).await,

@@ -122,6 +122,15 @@ impl Servers {
         }
     }
 
+    /// A server that was marked, or did not answer its DatabaseAdmin, has answered: accesses can be ended on it. Whether
+    /// they can start is for the next look to say.
+    pub fn mark_reached(&self, key: &ObjectKey) {
+        if let Some(known) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+            known.mark = None;
+            known.state.unreachable = false;
+        }
+    }
+
     /// Forgets the server of a DatabaseAdmin that is gone.
     pub fn remove(&self, key: &ObjectKey) -> Option<State> {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key).map(|known| known.state)

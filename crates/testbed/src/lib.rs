@@ -20,6 +20,8 @@
 //! # }
 //! ```
 //!
+//! A [`Postgres::standby`] follows by streaming replication; it can be cut off ([`Postgres::cut_off`]) and promoted.
+//!
 //! MongoDB is a replica set of one member, or of several for failovers:
 //!
 //! ```no_run

@@ -220,12 +220,15 @@ impl MongoWorld {
     /// # Errors
     /// When the server does not answer.
     pub async fn account_of(&self, username: &str) -> Result<Option<MongoAccount>> {
-        let user = doc! { "user": subject(username)?, "db": "$external" };
-        let command =
-            doc! { "usersInfo": user, "showCustomData": true, "showAuthenticationRestrictions": true };
-        let answer = run_through_elections(&self.root, "$external", command).await?;
-        let users = answer.get_array("users")?;
-        Ok(users.first().and_then(|user| user.as_document()).map(MongoAccount::of))
+        read(&self.root, username).await
+    }
+
+    /// The account of `alice`, seen by another client of the superuser.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn account_by(&self, root: &Client) -> Result<Option<MongoAccount>> {
+        read(root, &self.alice).await
     }
 
     /// Waits until the account of `alice` is as `wanted` says.
@@ -286,6 +289,14 @@ impl MongoWorld {
         let orders = client.database(&self.app).collection::<Document>("orders");
         orders.update_one(doc! { "_id": 1 }, doc! { "$inc": { "n": 1 } }).await.map(drop)
     }
+}
+
+async fn read(root: &Client, username: &str) -> Result<Option<MongoAccount>> {
+    let user = doc! { "user": subject(username)?, "db": "$external" };
+    let command = doc! { "usersInfo": user, "showCustomData": true, "showAuthenticationRestrictions": true };
+    let answer = run_through_elections(root, "$external", command).await?;
+    let users = answer.get_array("users")?;
+    Ok(users.first().and_then(|user| user.as_document()).map(MongoAccount::of))
 }
 
 impl std::fmt::Debug for MongoWorld {

@@ -34,7 +34,12 @@ pub async fn start() -> (Postgres, Engine) {
 
 /// The record of the accounts and sets that are made.
 pub fn owner() -> Owner {
-    Owner { uid: "uid".to_owned(), admin: "shop/orders".to_owned(), cluster: String::new() }
+    Owner {
+        uid: "uid".to_owned(),
+        admin: "shop/orders".to_owned(),
+        cluster: String::new(),
+        ..Owner::default()
+    }
 }
 
 /// The numbers among the arguments; these where there is none.

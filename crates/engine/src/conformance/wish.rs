@@ -170,7 +170,12 @@ impl std::fmt::Display for Stopped {
 
 /// The record of a DatabaseAdmin.
 pub(super) fn owner(uid: &str) -> Owner {
-    Owner { uid: uid.to_owned(), admin: format!("shop/{uid}"), cluster: "blue".to_owned() }
+    Owner {
+        uid: uid.to_owned(),
+        admin: format!("shop/{uid}"),
+        cluster: "blue".to_owned(),
+        ..Owner::default()
+    }
 }
 
 /// What [`Harness::look`] sees; that the user is gone is what is wrong.

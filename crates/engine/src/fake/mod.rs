@@ -81,7 +81,12 @@ impl Engine for Fake {
                 message: format!("the admin user may not grant the role {name:?}: run GRANT \"{name}\" TO \"{}\" WITH ADMIN OPTION", world.admin_user),
             });
         }
-        Ok(Probe { version: world.version.clone(), identity: world.identity.clone(), findings })
+        Ok(Probe {
+            version: world.version.clone(),
+            identity: world.identity.clone(),
+            findings,
+            ..Probe::default()
+        })
     }
 
     async fn census(&self) -> Result<Census, Error> {

@@ -139,7 +139,12 @@ mod tests {
     fn each_change_is_one_command_that_says_everything() {
         let change = Change { confirmed_within: Duration::from_secs(5) };
         let account = AccountName::new("a,b").unwrap();
-        let owner = Owner { uid: "uid".into(), admin: "shop/orders".into(), cluster: "blue".into() };
+        let owner = Owner {
+            uid: "uid".into(),
+            admin: "shop/orders".into(),
+            cluster: "blue".into(),
+            ..Owner::default()
+        };
         let data = custom_data(&owner, None);
         let roles: BTreeSet<RoleName> =
             ["readWrite@shop", "read@hr"].iter().map(|role| RoleName::parse(role).unwrap()).collect();

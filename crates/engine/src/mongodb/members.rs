@@ -153,9 +153,14 @@ fn unsupported(why: &str) -> Error {
 
 impl Server {
     pub(super) async fn hello(&self) -> Result<Hello, Error> {
+        Ok(self.hello_and_answer().await?.0)
+    }
+
+    /// What the primary tells, and all that it said.
+    pub(super) async fn hello_and_answer(&self) -> Result<(Hello, Document), Error> {
         let answer = self.run(&hello()).await?;
         self.speaks(&answer);
-        Hello::read(&answer, self.config().address.is_direct())
+        Ok((Hello::read(&answer, self.config().address.is_direct())?, answer))
     }
 
     /// The latest change that a member has made.

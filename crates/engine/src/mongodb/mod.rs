@@ -12,7 +12,7 @@
 //! | `members` | the members of a replica set, and what runs on each |
 //! | `privileges` | what the admin user may do |
 //! | `powers` | what makes a database role powerful |
-//! | `observe`, `census`, `probe` | what is read |
+//! | `observe`, `census`, `probe`, `history` | what is read |
 //! | `change`, `apply`, `drain`, `locks` | what is changed, and when |
 //! | `objects`, `sets` | collections, and the permission sets that hold them |
 //! | `remedy` | commands for people to paste |
@@ -26,6 +26,7 @@ mod config;
 mod drain;
 mod failure;
 mod files;
+mod history;
 mod identity;
 mod locks;
 mod members;
@@ -51,8 +52,8 @@ pub use name::{account_name, user_name};
 pub use role::RoleName;
 
 use crate::{
-    Applied, Catalog, CatalogQuery, Census, Dialect, Engine, Error, Needs, Observed, Plan, Probe, Query,
-    SetEntry, SetOutcome, SetWish, Stats,
+    Applied, Attendance, Catalog, CatalogQuery, Census, Dialect, Engine, Error, Needs, Observed, Plan, Probe,
+    Query, SetEntry, SetOutcome, SetWish, Stats,
 };
 
 /// One MongoDB server, reached as its admin user.
@@ -90,6 +91,10 @@ impl Engine for Mongodb {
 
     async fn probe(&self, needs: &Needs) -> Result<Probe, Error> {
         self.look_around(needs).await
+    }
+
+    async fn attend(&self) -> Result<Attendance, Error> {
+        self.attend_to().await
     }
 
     async fn census(&self) -> Result<Census, Error> {

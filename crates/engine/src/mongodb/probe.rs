@@ -4,6 +4,7 @@ use mongodb::bson::{Bson, Document, doc};
 use serde_json::{Value, json};
 
 use super::Mongodb;
+use super::history::history;
 use super::name::user_name_of;
 use super::privileges::Privileges;
 use super::remedy::{self, EXTERNAL};
@@ -15,7 +16,7 @@ use crate::{Error, Finding, Needs, Probe, Reason};
 impl Mongodb {
     pub(super) async fn look_around(&self, needs: &Needs) -> Result<Probe, Error> {
         // Refuses servers where users cannot be provisioned.
-        self.server.hello().await?;
+        let (_, answer) = self.server.hello_and_answer().await?;
         let build = doc! { "buildInfo": 1 };
         let build = self.server.run(&Request::new("reading the version", "admin", build)).await?;
         let privileges = self.privileges().await?;
@@ -23,6 +24,7 @@ impl Mongodb {
         Ok(Probe {
             version: build.get_str("version").unwrap_or_default().to_owned(),
             identity: self.identity().await?,
+            history: history(&answer),
             findings,
         })
     }

@@ -53,7 +53,7 @@ pub(crate) fn forget_user(account: &AccountName) -> String {
 /// Gives a user marker and record again. What else stood in its customData is for a person to keep.
 pub(crate) fn own_user(account: &AccountName, owner: &Owner) -> String {
     let user = json!(user_name_of(account.as_str()));
-    let Owner { uid, admin, cluster } = owner;
+    let Owner { uid, admin, cluster, .. } = owner;
     let data = json!({MARKER: true, RECORD: {"uid": uid, "admin": admin, "cluster": cluster}});
     let change = json!({"customData": data});
     format!("db.getSiblingDB({}).updateUser({user}, {change})", json!(EXTERNAL))

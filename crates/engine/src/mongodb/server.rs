@@ -13,10 +13,12 @@ use mongodb::event::cmap::CmapEvent;
 use mongodb::options::{
     AuthMechanism, ClientOptions, Credential, SelectionCriteria, ServerAddress, Tls, TlsOptions,
 };
+use tokio::sync::watch;
 
 use super::config::Config;
 use super::failure::{self, Health};
 use super::files::PrivateFile;
+use super::history::tells_of_a_primary;
 use super::identity;
 use crate::counters::Counters;
 use crate::{Class, Error, Reason, Stats};
@@ -51,6 +53,8 @@ pub(super) struct Server {
     identity: PrivateFile,
     /// The newest version of the protocol that the primary speaks, as it said last; 0 before.
     protocol: AtomicI32,
+    /// Counts how often the driver has found a primary that was none before.
+    primaries: Arc<watch::Sender<u64>>,
 }
 
 impl Server {
@@ -64,6 +68,7 @@ impl Server {
             identity: file(secrecy::ExposeSecret::expose_secret(&texts.identity))?,
             client: tokio::sync::Mutex::default(),
             protocol: AtomicI32::new(0),
+            primaries: Arc::new(watch::Sender::new(0)),
             config,
         })
     }
@@ -83,6 +88,11 @@ impl Server {
     /// The driver could not reach this member when it looked last.
     pub(super) fn is_failing(&self, member: &ServerAddress) -> bool {
         self.health.is_failing(member)
+    }
+
+    /// Changes whenever the driver finds a primary that was none before.
+    pub(super) fn primaries(&self) -> watch::Receiver<u64> {
+        self.primaries.subscribe()
     }
 
     /// Notes what the primary said of itself.
@@ -216,7 +226,13 @@ impl Server {
             _ => {}
         }));
         let health = Arc::clone(&self.health);
-        options.sdam_event_handler = Some(EventHandler::callback(move |event| health.note(event)));
+        let primaries = Arc::clone(&self.primaries);
+        options.sdam_event_handler = Some(EventHandler::callback(move |event| {
+            if tells_of_a_primary(&event) {
+                primaries.send_modify(|primaries| *primaries += 1);
+            }
+            health.note(event);
+        }));
         Client::with_options(options)
     }
 

@@ -75,7 +75,7 @@ pub(super) fn users(answer: &Document) -> BTreeMap<AccountName, User> {
 pub(super) fn custom_data(owner: &Owner, before: Option<&User>) -> Document {
     let mut data = before.map(|user| user.custom_data.clone()).unwrap_or_default();
     data.insert(MARKER, true);
-    let Owner { uid, admin, cluster } = owner;
+    let Owner { uid, admin, cluster, .. } = owner;
     data.insert(RECORD, doc! { "uid": uid, "admin": admin, "cluster": cluster });
     data
 }
@@ -105,7 +105,7 @@ impl User {
         let record = self.custom_data.get_document(RECORD).ok()?;
         let text = |key: &str| record.get_str(key).unwrap_or_default().to_owned();
         let uid = record.get_str("uid").ok()?.to_owned();
-        Some(Owner { uid, admin: text("admin"), cluster: text("cluster") })
+        Some(Owner { uid, admin: text("admin"), cluster: text("cluster"), ..Owner::default() })
     }
 
     pub(super) fn is_of(&self, uid: &str) -> bool {
@@ -207,7 +207,12 @@ mod tests {
     fn only_the_marker_makes_a_user_managed_and_only_the_record_makes_it_ours() {
         let user =
             |data: Document| read(doc! { "user": "CN=alice", "db": EXTERNAL, "customData": data }).unwrap();
-        let owner = Owner { uid: "u".into(), admin: "shop/orders".into(), cluster: String::new() };
+        let owner = Owner {
+            uid: "u".into(),
+            admin: "shop/orders".into(),
+            cluster: String::new(),
+            ..Owner::default()
+        };
         let ours = user(custom_data(&owner, None));
         assert!(ours.is_managed() && ours.is_of("u") && !ours.is_of("v"));
         assert_eq!(ours.owner(), Some(owner));
@@ -222,7 +227,8 @@ mod tests {
     fn what_else_is_in_custom_data_stays() {
         let before =
             read(doc! { "user": "CN=alice", "db": EXTERNAL, "customData": { "team": "blue", MARKER: true } });
-        let owner = Owner { uid: "u".into(), admin: String::new(), cluster: String::new() };
+        let owner =
+            Owner { uid: "u".into(), admin: String::new(), cluster: String::new(), ..Owner::default() };
         assert_eq!(custom_data(&owner, before.as_ref()).get_str("team").unwrap(), "blue");
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 use secrecy::ExposeSecret;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage, SimpleQueryRow, Socket};
@@ -44,6 +44,8 @@ pub(super) struct Connector {
     backends: Arc<Backends>,
     signs: Signs,
     known: Mutex<Known>,
+    /// Counts the connections that broke: those that came to an end and that nobody here had closed.
+    broken: Arc<watch::Sender<u64>>,
 }
 
 /// What earlier logins have shown.
@@ -70,6 +72,8 @@ impl From<NotOpened> for Error {
 
 /// An open connection. It closes when this is dropped.
 pub(super) struct Connection {
+    /// Dropped with the connection, and before it: tells its task that nobody wants it any more.
+    _alive: oneshot::Sender<()>,
     pub(super) client: Client,
     pub(super) version: Version,
     /// One message where others announced something on a channel that this connection listens to, however much it was.
@@ -82,8 +86,6 @@ pub(super) struct Connection {
     identity: Vec<Option<String>>,
     /// Messages may meet other sessions than this one.
     shared: OnceLock<()>,
-    /// Dropped with the connection: tells its task to come to an end.
-    _alive: oneshot::Sender<()>,
 }
 
 impl Connector {
@@ -96,6 +98,7 @@ impl Connector {
             backends: Arc::default(),
             signs: Signs::default(),
             known: Mutex::default(),
+            broken: Arc::new(watch::Sender::new(0)),
         })
     }
 
@@ -106,6 +109,16 @@ impl Connector {
 
     pub(super) fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Changes whenever a connection breaks.
+    pub(super) fn broken(&self) -> watch::Receiver<u64> {
+        self.broken.subscribe()
+    }
+
+    /// A connection is of no use any more, though it has not come to an end.
+    pub(super) fn note_broken(&self) {
+        self.broken.send_modify(|broken| *broken += 1);
     }
 
     /// Opens a connection to a database. `permit` is given back when the connection has ended, not before.
@@ -210,10 +223,11 @@ impl Connector {
             .application_name("rolecall")
             .ssl_mode(if self.tls.is_some() { SslMode::Require } else { SslMode::Disable })
             .connect_timeout(self.config.connect_timeout)
-            .tcp_user_timeout(Duration::from_secs(30))
-            .keepalives_idle(Duration::from_secs(30))
-            .keepalives_interval(Duration::from_secs(10))
-            .keepalives_retries(3);
+            // A host that is gone says nothing: its successor is waiting.
+            .tcp_user_timeout(Duration::from_secs(15))
+            .keepalives_idle(Duration::from_secs(5))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(2);
         if !options.is_empty() {
             config.options(options);
         }
@@ -247,6 +261,7 @@ impl Connector {
         counters.opened();
         let backends = Arc::clone(&self.backends);
         let (announce, announced) = mpsc::channel(1);
+        let broken = Arc::clone(&self.broken);
         tokio::spawn(async move {
             // Notices are of no use: what was achieved is read back, and their text may be in any language.
             let mut ended = std::pin::pin!(async move {
@@ -260,13 +275,15 @@ impl Connector {
                 }
             });
             tokio::select! {
-                () = &mut ended => {}
+                biased;
                 _ = &mut abandoned => drop(tokio::time::timeout(FAREWELL, ended).await),
+                () = &mut ended => broken.send_modify(|broken| *broken += 1),
             }
             counters.closed();
             drop(permit);
         });
         let mut connection = Connection {
+            _alive: alive,
             client,
             version,
             announced,
@@ -274,7 +291,6 @@ impl Connector {
             backend: None,
             identity: Vec::new(),
             shared: OnceLock::new(),
-            _alive: alive,
         };
         connection.version.check_supported()?;
         self.settle(&mut connection, database, mark).await?;

@@ -9,7 +9,7 @@
 //! | `session`, `pooler` | the admin user's own session, and what may stand before it |
 //! | `server`, `message`, `sqlstate`, `backends` | messages, answers, failures, retries |
 //! | `quote` | names and texts as SQL, nowhere else |
-//! | `observe`, `reader`, `census`, `probe` | what is read |
+//! | `observe`, `reader`, `census`, `probe`, `history` | what is read |
 //! | `activate`, `adjust`, `end`, `guard`, `logins`, `rights` | what is sent, as text |
 //! | `apply`, `drain` | what is sent when |
 //! | `objects`, `announcements` | the objects of a logical database, and that they have changed |
@@ -26,6 +26,7 @@ mod connect;
 mod drain;
 mod end;
 mod guard;
+mod history;
 mod logins;
 mod message;
 mod objects;
@@ -54,8 +55,8 @@ pub use platform::{Platform, RDS_IAM};
 pub(crate) use quote::{identifier, literal};
 
 use crate::{
-    Applied, Catalog, CatalogQuery, Census, Changes, Dialect, Engine, Error, Needs, Observed, Plan, Probe,
-    Query, SetEntry, SetOutcome, SetWish, Stats,
+    Applied, Attendance, Catalog, CatalogQuery, Census, Changes, Dialect, Engine, Error, Needs, Observed,
+    Plan, Probe, Query, SetEntry, SetOutcome, SetWish, Stats,
 };
 
 /// One PostgreSQL server, reached as its admin user.
@@ -64,6 +65,8 @@ pub struct Postgres {
     server: server::Server,
     reader: reader::Reader,
     draining: drain::Draining,
+    /// The branch of its history that the server was on last.
+    branch: std::sync::Mutex<Option<String>>,
 }
 
 impl Postgres {
@@ -78,6 +81,7 @@ impl Postgres {
             server: server::Server::new(config)?,
             reader: reader::Reader::default(),
             draining: drain::Draining::default(),
+            branch: std::sync::Mutex::default(),
         })
     }
 }
@@ -90,6 +94,10 @@ impl Engine for Postgres {
 
     async fn probe(&self, needs: &Needs) -> Result<Probe, Error> {
         self.look(needs).await
+    }
+
+    async fn attend(&self) -> Result<Attendance, Error> {
+        self.attend_to().await
     }
 
     async fn census(&self) -> Result<Census, Error> {

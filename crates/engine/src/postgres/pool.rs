@@ -8,13 +8,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::connect::{Connection, Connector, NotOpened};
 use crate::{Class, Error};
 
 /// How long a database that could not be connected to is passed over where another one does as well.
 const SHUNNED: Duration = Duration::from_secs(30);
+/// With fewer connections than this, all of them are for work.
+const FEWEST_WITH_SENTINEL: usize = 3;
 /// Where the admin user connects when the database it should use does not let it in; every server has these.
 const FALL_BACK: [&str; 2] = ["postgres", "template1"];
 /// How many databases are tried.
@@ -64,7 +66,7 @@ pub(super) struct Lease {
 /// A connection that is kept for one purpose. It closes when this is dropped.
 pub(super) struct Dedicated {
     pub(super) connection: Connection,
-    _counted: [OwnedSemaphorePermit; 2],
+    _counted: Vec<OwnedSemaphorePermit>,
 }
 
 impl Dedicated {
@@ -171,7 +173,22 @@ impl Pool {
                 return Err(self.judged(database, refused).await);
             }
         };
-        Ok(Some(Dedicated { connection, _counted: [slot, dedicated] }))
+        Ok(Some(Dedicated { connection, _counted: vec![slot, dedicated] }))
+    }
+
+    /// A connection that is kept so that its end is noticed. `None` where there are too few for that.
+    pub(super) async fn sentinel(self: &Arc<Self>, database: &str) -> Result<Option<Dedicated>, Error> {
+        if self.connector.config().max_connections < FEWEST_WITH_SENTINEL {
+            return Ok(None);
+        }
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| closed())?;
+        let permit = self.permit().await?;
+        match self.connector.open(database, permit).await {
+            Ok(connection) => Ok(Some(Dedicated { connection, _counted: vec![slot] })),
+            // This database does not let the admin user in; others may.
+            Err(NotOpened { elsewhere: true, .. }) => Ok(None),
+            Err(NotOpened { error, .. }) => Err(error),
+        }
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
@@ -183,6 +200,16 @@ impl Pool {
             () = async { self.close_one() } => permit.await,
         };
         taken.map_err(|_| closed())
+    }
+
+    /// Changes whenever a connection breaks.
+    pub(super) fn broken(&self) -> watch::Receiver<u64> {
+        self.connector.broken()
+    }
+
+    /// A connection is of no use any more, though it has not come to an end.
+    pub(super) fn note_broken(&self) {
+        self.connector.note_broken();
     }
 
     /// Closes every idle connection: the server is not what it was, or nobody needs it any more.

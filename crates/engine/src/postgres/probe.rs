@@ -46,7 +46,8 @@ impl Postgres {
             Some(system) => system,
             None => self.server.config().address(),
         };
-        Ok(Probe { version: version.text, identity, findings })
+        let history = self.history(&place).await?.history;
+        Ok(Probe { version: version.text, identity, history, findings })
     }
 
     fn probe_place(&self, wanted: &Wanted) -> Place {

@@ -24,7 +24,12 @@ fn both(render: impl Fn(Dialect) -> Message) -> String {
 fn activation(create: bool) -> Activate {
     Activate {
         account: account(),
-        owner: Owner { uid: "1-2".into(), admin: "shop/orders".into(), cluster: "blue".into() },
+        owner: Owner {
+            uid: "1-2".into(),
+            admin: "shop/orders".into(),
+            cluster: "blue".into(),
+            ..Owner::default()
+        },
         session_database: Some("app".into()),
         create,
         create_roles: vec!["new 'role".into()],

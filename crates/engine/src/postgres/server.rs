@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use tokio::sync::watch;
 use tokio_postgres::SimpleQueryMessage;
 
 use super::config::Config;
@@ -186,6 +187,7 @@ impl Server {
             Err(failure) if failure.error.class == Class::Unreachable => {
                 // Whatever ended this connection has ended the others, too.
                 self.pool.close_idle();
+                self.pool.note_broken();
                 if !reused {
                     return Err(failure);
                 }
@@ -196,6 +198,7 @@ impl Server {
                 if failure.error.code == READ_ONLY {
                     // The name may mean another server by now.
                     self.pool.close_idle();
+                    self.pool.note_broken();
                 }
                 Err(failure)
             }
@@ -235,12 +238,22 @@ impl Server {
         self.pool.dedicated(database).await
     }
 
-    /// Sends a message on such a connection.
-    pub(super) async fn tell(&self, to: &Dedicated, message: &Message) -> Result<(), Error> {
+    /// A connection that is kept so that its end is noticed; `None` where there are too few for that.
+    pub(super) async fn sentinel(&self, database: &str) -> Result<Option<Dedicated>, Error> {
+        self.pool.sentinel(database).await
+    }
+
+    /// Changes whenever a connection breaks.
+    pub(super) fn broken(&self) -> watch::Receiver<u64> {
+        self.pool.broken()
+    }
+
+    /// Sends a message on such a connection, and returns its answer.
+    pub(super) async fn tell(&self, to: &Dedicated, message: &Message) -> Result<Reply, Error> {
         self.counters.sent(message.len());
         let deadline = self.config.statement_timeout + GRACE;
         match tokio::time::timeout(deadline, exchange(&to.connection, message)).await {
-            Ok((_, Ok(_))) => Ok(()),
+            Ok((_, Ok(reply))) => Ok(reply),
             Ok((statement, Err(error))) => Err(said(message.attempted(statement), &error)),
             Err(_) => Err(self.silent(message, deadline)),
         }

@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_record_is_readable_and_bounded() {
-        let owner = Owner { uid: "u".into(), admin: "ns/a".into(), cluster: String::new() };
+        let owner =
+            Owner { uid: "u".into(), admin: "ns/a".into(), cluster: String::new(), ..Owner::default() };
         let record = SetRecord::new(&owner, "shop", &permissions(&["prod", "dev"], false));
         assert_eq!(record.permissions, "SELECT where env: [prod, dev]");
         let mut all = permissions(&["prod"], true);

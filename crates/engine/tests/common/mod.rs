@@ -153,7 +153,7 @@ pub fn literal(text: &str) -> String {
 }
 
 pub fn owner(uid: &str) -> Owner {
-    Owner { uid: uid.to_owned(), admin: format!("shop/{uid}"), cluster: String::new() }
+    Owner { uid: uid.to_owned(), admin: format!("shop/{uid}"), cluster: String::new(), ..Owner::default() }
 }
 
 pub fn enabled(account: &str, roles: &[&str]) -> Desired {

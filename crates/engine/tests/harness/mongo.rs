@@ -234,7 +234,7 @@ impl Harness for MongoServer {
         if state.managed {
             custom.insert("teleport-auto-user", true);
         }
-        if let Some(Owner { uid, admin, cluster }) = &state.owner {
+        if let Some(Owner { uid, admin, cluster, .. }) = &state.owner {
             custom.insert("rolecall", doc! { "uid": uid, "admin": admin, "cluster": cluster });
         }
         let roles: Vec<Document> = state.memberships.iter().map(|role| role_document(role)).collect();
@@ -280,7 +280,12 @@ impl Harness for MongoServer {
                 .iter()
                 .map(|role| format!("{}@{}", role.get_str("role").unwrap(), role.get_str("db").unwrap()))
                 .collect::<BTreeSet<_>>(),
-            owner: record.map(|_| Owner { uid: text("uid"), admin: text("admin"), cluster: text("cluster") }),
+            owner: record.map(|_| Owner {
+                uid: text("uid"),
+                admin: text("admin"),
+                cluster: text("cluster"),
+                ..Owner::default()
+            }),
             backends,
             limits: restrictions.contains("127.0.0.1"),
             ..State::default()

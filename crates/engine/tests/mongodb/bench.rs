@@ -144,7 +144,12 @@ pub(crate) fn wanted(user: &str, roles: &[&str]) -> Desired {
     let enabled = Enabled { roles: roles.collect(), ..Enabled::default() };
     Desired {
         account: AccountName::new(user).unwrap(),
-        owner: Owner { uid: "us".into(), admin: "shop/us".into(), cluster: String::new() },
+        owner: Owner {
+            uid: "us".into(),
+            admin: "shop/us".into(),
+            cluster: String::new(),
+            ..Owner::default()
+        },
         session_database: None,
         want: Want::Enabled(enabled),
     }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use rolecall_api::{AccountPhase, SessionPhase, reasons};
+use rolecall_engine::account::Credential;
 use rolecall_engine::plan::{self, Plan};
 use rolecall_engine::{AccountName, Applied, Class, Desired, OWN_ROLE_PREFIX, Observed, Refusal, Want};
 
 use super::lifecycle::{Obstacle, phase};
 use super::note::account_phase;
+use super::password::Password;
 use super::round::Round;
-use super::wanted_account::Password;
 use crate::runtime::Failed;
 use crate::servers::Server;
 use crate::world::{AccountKey, Work};
@@ -39,8 +40,7 @@ impl Round {
         let Place { shared, key, server, .. } = on;
         self.refuse_changed_roles(server);
         self.want_sets(shared, key, server);
-        let mut password = Password::Unchanged;
-        let Some(mut desired) = self.desired(on, &mut password).await? else { return Ok(Attempt::Finished) };
+        let Some(mut desired) = self.desired(on) else { return Ok(Attempt::Finished) };
         let observed = match server.engine.observe(&desired.query()).await {
             Ok(observed) => observed,
             Err(error) => return self.engine_failed(on, &error).await,
@@ -52,11 +52,12 @@ impl Round {
         if self.refuse_databases(&desired, &observed) {
             return Ok(Attempt::Again);
         }
+        let password = self.choose_password(on, &mut desired, &observed).await?;
         match plan::plan(&desired, &observed) {
             Ok(plan) if matches!(desired.want, Want::Ended { .. }) => {
                 self.conclude_end(on, &desired, &observed, &plan).await
             }
-            Ok(plan) => self.conclude_enabled(on, &desired, plan, &password, None).await,
+            Ok(plan) => self.conclude_enabled(on, &desired, &observed, plan, &password, None).await,
             Err(refusal) => self.refused(on, desired, &observed, &refusal, &password).await,
         }
     }
@@ -83,7 +84,7 @@ impl Round {
             if let Want::Enabled(enabled) = &desired.want {
                 self.held_roles = Some(enabled.roles.keys().cloned().collect());
             }
-            return self.conclude_enabled(on, &desired, plan, password, Some(&obstacle)).await;
+            return self.conclude_enabled(on, &desired, observed, plan, password, Some(&obstacle)).await;
         }
         // Live sessions on an account that somebody took: it is not ours to touch any more.
         match plan::check_ended(&desired, observed, self.was_enabled()) {
@@ -123,7 +124,7 @@ impl Round {
         self.note_ended(key, on.account, phase, &applied, leftovers);
         self.finish_ends(on, &applied).await;
         shared.memory.set_password(key, None);
-        shared.memory.leave(key, None);
+        shared.memory.leave_ended(key);
         Ok(Attempt::Finished)
     }
 
@@ -132,6 +133,7 @@ impl Round {
         &mut self,
         on: Place<'_>,
         desired: &Desired,
+        observed: &Observed,
         mut plan: Plan,
         password: &Password,
         trouble: Option<&Obstacle>,
@@ -146,7 +148,7 @@ impl Round {
                 .filter(|role| role.starts_with(OWN_ROLE_PREFIX))
                 .any(|role| shared.sets.loses_functions(&key.admin, role, wanted()));
         }
-        if !self.prepare_starts(on, password.text()).await {
+        if !self.prepare_starts(on, password.get()).await {
             return Ok(Attempt::Again);
         }
         let applied = match apply(on, &plan).await {
@@ -154,6 +156,9 @@ impl Round {
             Err(error) => return self.engine_failed(on, &error).await,
         };
         password.keep(shared, key);
+        if was_lost(&plan, observed, password) {
+            self.tell_of_lost_password(on, password);
+        }
         self.renew_shared_password(on, password).await;
         if !plan.is_nothing()
             && let Err(obstacle) = verify(server, desired).await
@@ -169,7 +174,9 @@ impl Round {
         }
         if let Want::Enabled(enabled) = &desired.want {
             let memberships = enabled.roles.keys().chain(&enabled.sets).cloned().collect();
-            shared.memory.leave(key, Some(&memberships));
+            let generation = matches!(enabled.credential, Credential::Password { .. })
+                .then_some(desired.owner.password_generation);
+            shared.memory.leave(key, &memberships, generation);
         }
         self.finish_ends(on, &applied).await;
         self.keep_lives(on, trouble, true).await;
@@ -223,6 +230,21 @@ async fn apply(on: Place<'_>, plan: &Plan) -> Result<Applied, rolecall_engine::E
     on.server.engine.apply(plan).await
 }
 
+/// Had the server lost the password of sessions that live, as far as it shows?
+fn was_lost(plan: &Plan, observed: &Observed, password: &Password) -> bool {
+    match (plan, password) {
+        // An account that lived is made anew.
+        (Plan::Activate(plan), Password::Known(_)) => plan.verifier.is_some(),
+        (Plan::Adjust(plan), Password::Known(_)) => plan.verifier.is_some(),
+        // Its record is ahead of the sessions: they missed one.
+        (Plan::Adjust(_), Password::New(new)) => {
+            let owner = observed.account.as_ref().and_then(|account| account.owner.as_ref());
+            owner.is_some_and(|owner| new.generation < owner.password_generation)
+        }
+        _ => false,
+    }
+}
+
 /// What is to be taken away, and nothing to be given.
 fn want_no_more_than_is_held(desired: &mut Desired, observed: &Observed) {
     let Want::Enabled(enabled) = &mut desired.want else { return };
@@ -240,6 +262,10 @@ async fn verify(server: &Server, desired: &Desired) -> Result<(), Obstacle> {
         Err(error) => return Err(Obstacle { stalled: false, ..Obstacle::from(&error) }),
     };
     match plan::plan(&settled, &observed) {
+        Ok(Plan::Nothing) if plan::lacks_password(&settled, &observed) => Err(Obstacle::passing(
+            reasons::NOT_VERIFIED,
+            "the record of the account tells of another password than the one that was stored",
+        )),
         Ok(Plan::Nothing) => Ok(()),
         Ok(plan) => Err(Obstacle::passing(
             reasons::NOT_VERIFIED,

@@ -8,13 +8,14 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
-use rolecall_api::names::{FIELD_MANAGER, USERNAME_ANNOTATION};
+use rolecall_api::names::{FIELD_MANAGER, PASSWORD_GENERATION_ANNOTATION, USERNAME_ANNOTATION};
 use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::AccountName;
 use rolecall_engine::credentials::{CLOCK_SKEW, answer, issue};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::lifecycle::{Obstacle, plus};
+use super::password::AccountPassword;
 use crate::Shared;
 use crate::binding::Data;
 use crate::objects::is_conflict;
@@ -84,7 +85,7 @@ pub async fn hand_out(
     session: &DatabaseSession,
     server: &Server,
     account: &AccountName,
-    password: Option<&SecretString>,
+    password: Option<&AccountPassword>,
     expires_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Handed, Obstacle> {
@@ -105,12 +106,14 @@ pub async fn hand_out(
             let valid = Some((certificate.not_before, certificate.not_after));
             let mut data = data(None);
             data.extend(server.binding.identity(&certificate.chain_pem, key.expose_secret()));
-            let secret_uid = write(shared, session, server, account, data).await?;
+            let secret_uid = write(shared, session, server, account, data, None).await?;
             Ok(Handed { secret: Some(session.name_any()), secret_uid, certificate: None, valid })
         }
         (Issuer::Password, _) => {
             let Some(password) = password else { return Ok(Handed::default()) };
-            let secret_uid = write(shared, session, server, account, data(Some(password))).await?;
+            let generation = Some(password.generation);
+            let data = data(Some(&password.text));
+            let secret_uid = write(shared, session, server, account, data, generation).await?;
             Ok(Handed { secret: Some(session.name_any()), secret_uid, ..Handed::default() })
         }
         (Issuer::None, _) => Ok(Handed::default()),
@@ -124,7 +127,7 @@ pub async fn recall(
     session: &DatabaseSession,
     server: &Server,
     now: Timestamp,
-) -> kube::Result<Option<(Handed, Option<SecretString>)>> {
+) -> kube::Result<Option<(Handed, Option<AccountPassword>)>> {
     let status = session.status.clone().unwrap_or_default();
     if session.spec.certificate_request.is_some() {
         let Some(ByteString(pem)) = status.certificate else { return Ok(None) };
@@ -144,12 +147,14 @@ pub async fn recall(
         return Ok(None);
     }
     let handed = Handed { secret: Some(session.name_any()), secret_uid: secret.uid(), ..Handed::default() };
+    let generation = secret.annotations().get(PASSWORD_GENERATION_ANNOTATION);
+    let generation = generation.and_then(|number| number.parse().ok()).unwrap_or(0);
     let data = secret.data.unwrap_or_default();
     match server.issuer {
         Issuer::Password => Ok(data
             .get("password")
             .and_then(|value| String::from_utf8(value.0.clone()).ok())
-            .map(|password| (handed, Some(SecretString::from(password))))),
+            .map(|text| (handed, Some(AccountPassword { text: text.into(), generation })))),
         _ => Ok(data
             .get("tls.crt")
             .and_then(|pem| validity(&pem.0))
@@ -185,10 +190,15 @@ async fn write(
     server: &Server,
     account: &AccountName,
     data: Data,
+    password_generation: Option<u64>,
 ) -> Result<Option<String>, Obstacle> {
     let namespace = namespace(session);
     let name = session.name_any();
     let refused = |error: &kube::Error| Obstacle::of_api(&format!("writing the Secret {name:?}"), error);
+    let mut annotations = BTreeMap::from([(USERNAME_ANNOTATION.to_owned(), account.to_string())]);
+    if let Some(generation) = password_generation {
+        annotations.insert(PASSWORD_GENERATION_ANNOTATION.to_owned(), generation.to_string());
+    }
     let mut secret = Secret {
         metadata: ObjectMeta {
             name: Some(name.clone()),
@@ -197,7 +207,7 @@ async fn write(
                 "app.kubernetes.io/managed-by".to_owned(),
                 FIELD_MANAGER.to_owned(),
             )])),
-            annotations: Some(BTreeMap::from([(USERNAME_ANNOTATION.to_owned(), account.to_string())])),
+            annotations: Some(annotations),
             owner_references: session.controller_owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },

@@ -9,7 +9,6 @@ use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
 use rolecall_api::reasons;
 use rolecall_api::{AccountPhase, Connection, DatabaseSession};
 use rolecall_engine::Applied;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::carry_out::Place;
@@ -17,9 +16,9 @@ use super::credentials::{self, Handed};
 use super::gather::Item;
 use super::lifecycle::{Life, Obstacle, Verdict};
 use super::note::api_mode;
+use super::password::{AccountPassword, Password};
 use super::report::{Active, Outcome};
 use super::round::{Round, held};
-use super::wanted_account::Password;
 use super::{deadline, outcome_of_end};
 use crate::objects::{Severity, is_conflict};
 use crate::servers::{Issuer, Server};
@@ -28,7 +27,7 @@ use crate::{Lane, Shared};
 impl Round {
     /// Before anything is done on the server: the finalizer, with the account's name beside it, and the credentials.
     /// False: not all starts are left.
-    pub(super) async fn prepare_starts(&mut self, on: Place<'_>, password: Option<&SecretString>) -> bool {
+    pub(super) async fn prepare_starts(&mut self, on: Place<'_>, password: Option<&AccountPassword>) -> bool {
         let Place { shared, key, server, account } = on;
         let starts = self.starts();
         let untouched: Vec<usize> =
@@ -141,11 +140,11 @@ impl Round {
             let recalled = credentials::recall(shared, session, server, self.now).await;
             let recalled =
                 recalled.map_err(|error| Obstacle::of_api("reading the session's Secret", &error))?;
-            let is_right = |text: Option<&SecretString>| match (text, &password) {
-                (Some(text), Some(password)) => text.expose_secret() == password.expose_secret(),
+            let is_right = |found: Option<&AccountPassword>| match (found, &password) {
+                (Some(found), Some(password)) => found.is_same(password),
                 _ => true,
             };
-            if let Some((known, _)) = recalled.filter(|(_, text)| is_right(text.as_ref())) {
+            if let Some((known, _)) = recalled.filter(|(_, found)| is_right(found.as_ref())) {
                 self.keep_handed(shared, index, known.clone());
                 handed = Some(known);
             }

@@ -7,16 +7,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rolecall_api::{AccountPhase, AccountStatus, Deletion};
 use rolecall_engine::{Census, CensusEntry};
-use secrecy::SecretString;
 
 use super::credentials::Handed;
+use super::password::AccountPassword;
 use crate::world::{AccountKey, ObjectKey};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Memory {
     reports: Mutex<HashMap<AccountKey, Report>>,
-    passwords: Mutex<HashMap<AccountKey, SecretString>>,
+    passwords: Mutex<HashMap<AccountKey, AccountPassword>>,
     handed: Mutex<HashMap<String, Handed>>,
     orphans: Mutex<HashSet<AccountKey>>,
     // Why an orphan could not be ended.
@@ -25,8 +25,16 @@ pub struct Memory {
     kept: Mutex<HashMap<ObjectKey, (u64, Deletion)>>,
     // The orphans that were named last.
     named: Mutex<BTreeSet<AccountKey>>,
-    // A hash of the memberships that each live account was left with.
-    left_with: Mutex<BTreeMap<AccountKey, u64>>,
+    left_with: Mutex<BTreeMap<AccountKey, LeftWith>>,
+}
+
+/// How a live account was left.
+#[derive(Clone, Copy, Debug)]
+struct LeftWith {
+    /// A hash of its memberships.
+    memberships: u64,
+    /// Which password its record tells of; `None` where passwords play no part.
+    password_generation: Option<u64>,
 }
 
 /// What is told of an account in the status of its DatabaseUser.
@@ -118,13 +126,15 @@ impl Memory {
         new
     }
 
-    /// Keeps which roles and permission sets a live account was left a member of; `None` for one that is not live.
-    pub fn leave(&self, key: &AccountKey, memberships: Option<&BTreeSet<String>>) {
-        let mut left_with = locked(&self.left_with);
-        match memberships {
-            Some(memberships) => left_with.insert(key.clone(), hash(memberships)),
-            None => left_with.remove(key),
-        };
+    /// Keeps which roles and permission sets a live account was left a member of, and which password its record tells of.
+    pub fn leave(&self, key: &AccountKey, memberships: &BTreeSet<String>, password_generation: Option<u64>) {
+        let left = LeftWith { memberships: hash(memberships), password_generation };
+        locked(&self.left_with).insert(key.clone(), left);
+    }
+
+    /// An account is not live any more.
+    pub fn leave_ended(&self, key: &AccountKey) {
+        locked(&self.left_with).remove(key);
     }
 
     /// The live accounts on a server that a census shows otherwise than they were left, or not at all, or without the
@@ -132,15 +142,18 @@ impl Memory {
     pub fn drifted(&self, admin: &ObjectKey, census: &Census, owner_uid: &str) -> Vec<AccountKey> {
         let shown: HashMap<&str, &CensusEntry> =
             census.accounts.iter().map(|entry| (entry.account.as_str(), entry)).collect();
-        let as_left = |key: &AccountKey, left: u64| {
+        let as_left = |key: &AccountKey, left: &LeftWith| {
             shown.get(&*key.username).is_some_and(|entry| {
-                let ours = entry.owner.as_ref().is_some_and(|owner| owner.uid == owner_uid);
-                ours && entry.enabled && hash(&entry.memberships) == left
+                let ours = entry.owner.as_ref().filter(|owner| owner.uid == owner_uid);
+                let same = |owner: &rolecall_engine::Owner| {
+                    left.password_generation.is_none_or(|left| owner.password_generation == left)
+                };
+                ours.is_some_and(same) && entry.enabled && hash(&entry.memberships) == left.memberships
             })
         };
         locked(&self.left_with)
             .iter()
-            .filter(|(key, left)| key.admin == *admin && !as_left(key, **left))
+            .filter(|(key, left)| key.admin == *admin && !as_left(key, left))
             .map(|(key, _)| key.clone())
             .collect()
     }
@@ -157,12 +170,12 @@ impl Memory {
     }
 
     /// The password that an account has now, when it is known.
-    pub fn password(&self, key: &AccountKey) -> Option<SecretString> {
+    pub fn password(&self, key: &AccountKey) -> Option<AccountPassword> {
         locked(&self.passwords).get(key).cloned()
     }
 
     /// Keeps or forgets the password of an account.
-    pub fn set_password(&self, key: &AccountKey, password: Option<SecretString>) {
+    pub fn set_password(&self, key: &AccountKey, password: Option<AccountPassword>) {
         let mut passwords = locked(&self.passwords);
         match password {
             Some(password) => passwords.insert(key.clone(), password),
@@ -214,7 +227,12 @@ mod tests {
     fn entry(username: &str, enabled: bool, roles: &[&str]) -> CensusEntry {
         CensusEntry {
             account: AccountName::new(username).unwrap(),
-            owner: Some(Owner { uid: "us".into(), admin: String::new(), cluster: String::new() }),
+            owner: Some(Owner {
+                uid: "us".into(),
+                admin: String::new(),
+                cluster: String::new(),
+                ..Owner::default()
+            }),
             enabled,
             backends: 0,
             manageable: true,
@@ -226,9 +244,9 @@ mod tests {
     fn an_account_drifts_when_it_is_not_as_it_was_left() {
         let memory = Memory::default();
         for username in ["as-left", "closed", "gone", "more", "no-record", "ended"] {
-            memory.leave(&key(username), Some(&BTreeSet::from(["reader".to_owned()])));
+            memory.leave(&key(username), &BTreeSet::from(["reader".to_owned()]), None);
         }
-        memory.leave(&key("ended"), None);
+        memory.leave_ended(&key("ended"));
         let accounts = vec![
             entry("as-left", true, &["reader"]),
             entry("closed", false, &[]),
@@ -239,5 +257,20 @@ mod tests {
         ];
         let drifted = memory.drifted(&key("").admin, &Census { accounts }, "us");
         assert_eq!(drifted, ["closed", "gone", "more", "no-record"].map(key));
+    }
+
+    #[test]
+    fn an_account_drifts_when_its_record_tells_of_another_password() {
+        let memory = Memory::default();
+        for username in ["as-left", "older"] {
+            memory.leave(&key(username), &BTreeSet::from(["reader".to_owned()]), Some(7));
+        }
+        let with = |username: &str, password_generation| {
+            let mut entry = entry(username, true, &["reader"]);
+            entry.owner = entry.owner.map(|owner| Owner { password_generation, ..owner });
+            entry
+        };
+        let accounts = vec![with("as-left", 7), with("older", 6)];
+        assert_eq!(memory.drifted(&key("").admin, &Census { accounts }, "us"), [key("older")]);
     }
 }

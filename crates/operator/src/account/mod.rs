@@ -8,12 +8,15 @@
 //! | what the API server holds, and what policy says | `gather` | no |
 //! | what should happen to each session | `lifecycle` | no |
 //! | what needs no server; who waits, who is let go | `round` | no |
-//! | what they ask for together | `wanted_account` | Secrets: passwords |
+//! | what they ask for together | `wanted_account` | no |
+//! | which password the account has | `password` | Secrets |
 //! | what follows for the account: observe, plan, apply, read back | `carry_out` | the server |
 //! | permission sets that the account wants | `wanted_sets` | no |
 //! | credentials: made, renewed, taken back | `handing`, `credentials` | Secrets |
 //! | the status of each session | `report`, `note` | no |
 //! | writing it down | `settle` | the API server |
+//!
+//! An access that came back by itself is told of by `returned`.
 
 mod carry_out;
 pub mod credentials;
@@ -22,7 +25,9 @@ mod handing;
 pub mod lifecycle;
 pub mod memory;
 mod note;
+pub mod password;
 pub mod report;
+pub mod returned;
 mod round;
 mod settle;
 mod wanted_account;
@@ -124,8 +129,11 @@ async fn vanished(
     let server =
         gathered.server.as_ref().filter(|state| !state.unreachable).and_then(|state| state.server.clone());
     let (Some(server), Some(account), false) = (server, gathered.account.clone(), retained) else {
-        // A census finds what is not known here again.
-        return Ok(Done { retry: gathered.admin.is_some() && known.is_some(), ..Done::nothing() });
+        let again = gathered.admin.is_some() && (known.is_some() || suspect && !retained);
+        if again && suspect {
+            shared.memory.suspect(key);
+        }
+        return Ok(Done { retry: again, ..Done::nothing() });
     };
     shared.sets.want(key, &[]);
     tracing::warn!(account = %key, "no session accounts for this enabled account any more; ending it");
@@ -133,10 +141,12 @@ async fn vanished(
     let known = known.or_else(|| told(shared, key));
     let drop =
         known.as_ref().is_some_and(|known| known.account.mode == Some(CreateDbUserMode::BestEffortDrop));
-    let applied = match crate::admin::end_account(&server, account, drop).await {
-        Ok(applied) => applied,
+    let was_over = returned::was_over(shared, key);
+    let ended = match crate::admin::end_account(&server, account, drop).await {
+        Ok(ended) => ended,
         Err(error) => {
-            // The DatabaseAdmin names it at its next look.
+            // It is tried again; meanwhile the DatabaseAdmin names it at its next look.
+            shared.memory.suspect(key);
             shared.memory.set_stuck(key, Some(error.to_string()));
             shared.recount(&key.admin);
             return Err(error.into());
@@ -144,16 +154,22 @@ async fn vanished(
     };
     shared.memory.set_stuck(key, None);
     shared.memory.set_password(key, None);
-    shared.memory.leave(key, None);
+    shared.memory.leave_ended(key);
     shared.recount(&key.admin);
+    // Another look was faster, or somebody has closed it.
+    let Some(applied) = ended else { return Ok(Done::nothing()) };
     if let Some(admin) = &gathered.admin {
         let note = format!("{} was enabled and no session accounts for it: it is no more", key.username);
         shared.objects.event(&**admin, Severity::Warning, reasons::ORPHAN_ENDED, "End", &note);
     }
+    let message = match was_over {
+        true => Some(returned::tell(shared, key, returned::Action::Ended(&applied)).await),
+        false => applied.kept_because.clone(),
+    };
     let Some(known) = known else { return Ok(Done::nothing()) };
     let phase = if applied.dropped { AccountPhase::Dropped } else { AccountPhase::Disabled };
     let account =
-        AccountStatus { phase, sessions: 0, db_roles: Vec::new(), message: None, ..known.account.clone() };
+        AccountStatus { phase, sessions: 0, db_roles: Vec::new(), message, ..known.account.clone() };
     shared.memory.report(key, memory::Report { account, ..known.clone() });
     shared.queue.add(Work::User(known.user), Lane::Normal);
     Ok(Done::nothing())

@@ -3,6 +3,7 @@
 //! A look reads as: read the Secrets and make a server of them (`connect`), probe it, take a census of its accounts,
 //! tell what was seen (`status`). Deleting one tears every account down first (`teardown`).
 
+mod attending;
 mod connect;
 mod orphans;
 mod status;
@@ -16,10 +17,12 @@ use rolecall_api::names::TEARDOWN_FINALIZER;
 use rolecall_api::{DatabaseAdmin, Deletion, Endpoint, MissingDbRoles, ObjectCounts, Orphans, reasons};
 use rolecall_engine::{AccountName, Census, Class, Finding, Needs, Owner, Probe, Reason};
 
+pub use attending::{Attending, Loss};
 pub use connect::{Proof, SECRET_TYPE, secret_name, unsupported};
 pub use teardown::end_account;
 
 use crate::account::lifecycle::{self, Obstacle, is_touched};
+use crate::account::{self, returned::Action};
 use crate::permissions;
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
@@ -54,28 +57,27 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
             shared.queue.add(Work::Account(account), Lane::Normal);
         }
     }
+    match &seen.state.server {
+        Some(server) if !admin.spec.suspend => shared.attending.keep(key, server, &shared.queue),
+        _ => shared.attending.stop(key),
+    }
     for objects in leftovers.iter().flatten() {
         shared.queue.add(Work::Objects(objects.clone()), Lane::Normal);
     }
-    for account in &seen.orphans {
-        shared.memory.suspect(account);
-        shared.queue.add(Work::Account(account.clone()), Lane::Urgent);
-    }
-    for (account, report) in &seen.reports {
-        if shared.memory.report(account, report.clone()) {
-            shared.queue.add(Work::User(report.user.clone()), Lane::Normal);
-        }
-    }
-    for account in &seen.drifted {
-        shared.queue.add(Work::Account(account.clone()), Lane::Normal);
-    }
+    // Before it is told that they can be used.
+    let named = seen.named.iter().flatten().filter(|orphan| orphan.ours);
+    let returned: BTreeSet<AccountKey> = named
+        .filter(|orphan| account::returned::was_over(shared, &orphan.key))
+        .map(|orphan| orphan.key.clone())
+        .collect();
+    wake_accounts(shared, &seen, Lane::Normal);
     let after = status::status(&admin, &seen, now);
     if admin.status.as_ref() != Some(&after) {
         shared.objects.apply_status(shared, &*admin, &after).await?;
         status::tell(shared, &admin, &after);
     }
     if let Some(named) = &seen.named {
-        tell_orphans(shared, &admin, key, named);
+        tell_orphans(shared, &admin, key, named, &returned).await;
     }
     if deleted {
         return teardown::tear_down(shared, key, &admin, &seen, now).await;
@@ -86,6 +88,54 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
         done.at_earliest(lifecycle::plus(now, jitter).map(|at| (at, Lane::Normal)));
     }
     Ok(done)
+}
+
+/// Looks at the accounts of a server and at nothing else: a connection to it broke, so that it may be another one, which
+/// has not heard of the last changes.
+///
+/// # Errors
+///
+/// None so far: a server that does not answer is tried again.
+pub async fn reconcile_accounts(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed> {
+    let admin = shared.world().admin(key).filter(|admin| {
+        let retained = admin.metadata.deletion_timestamp.is_some() && admin.spec.deletion == Deletion::Retain;
+        !admin.spec.suspend && !retained
+    });
+    let Some((admin, state)) = admin.zip(shared.servers.get(key)) else { return Ok(Done::nothing()) };
+    let Some(server) = state.server else { return Ok(Done::nothing()) };
+    let change = attending::notice(shared, key, &admin, &server, None);
+    let census = match server.engine.census().await {
+        Ok(census) => census,
+        Err(error) => {
+            tracing::debug!(admin = %key, %error, "the accounts could not be listed");
+            return Ok(Done { retry: true, ..Done::nothing() });
+        }
+    };
+    shared.servers.mark_reached(key);
+    let mut seen = Seen::default();
+    judge(shared, key, &admin, &server, &census, &mut seen);
+    wake_accounts(shared, &seen, Lane::Urgent);
+    if change.is_some() || state.unreachable {
+        // What else there is to be told, and rights that may have been lost.
+        shared.queue.add(Work::Admin(key.clone()), Lane::Normal);
+    }
+    Ok(Done::nothing())
+}
+
+/// Has the accounts looked at that are not as they should be.
+fn wake_accounts(shared: &Shared, seen: &Seen, drifted: Lane) {
+    for account in &seen.orphans {
+        shared.memory.suspect(account);
+        shared.queue.add(Work::Account(account.clone()), Lane::Urgent);
+    }
+    for (account, report) in &seen.reports {
+        if shared.memory.report(account, report.clone()) {
+            shared.queue.add(Work::User(report.user.clone()), Lane::Normal);
+        }
+    }
+    for account in &seen.drifted {
+        shared.queue.add(Work::Account(account.clone()), drifted);
+    }
 }
 
 /// Everything that can be found out about the server, as far as it goes.
@@ -174,6 +224,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             seen.state.verified = Some(now);
             seen.state.obstacle = blocking(&probe);
             seen.endpoint = Some(server.endpoint.clone());
+            attending::notice(shared, key, admin, &server, Some(&probe.history));
             seen.probe = Some(with_objects(probe, shared.sets.lacking(key)));
             keep_proof(shared, key, admin, &server).await;
         }
@@ -194,7 +245,6 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
     seen.state.server = Some(Arc::clone(&server));
     match server.engine.census().await {
         Ok(census) => {
-            seen.drifted = shared.memory.drifted(key, &census, &server.owner.uid);
             judge(shared, key, admin, &server, &census, &mut seen);
         }
         Err(error) => tracing::warn!(admin = %key, %error, "the accounts could not be counted"),
@@ -294,7 +344,8 @@ fn needs(world: &World, key: &ObjectKey, admin: &DatabaseAdmin) -> Needs {
     needs
 }
 
-/// What the accounts of a server come to: counted, ended where they should be, named where not.
+/// What the accounts of a server come to: counted, ended where they should be, named where not, looked at again where
+/// somebody changed them.
 fn judge(
     shared: &Shared,
     key: &ObjectKey,
@@ -305,6 +356,7 @@ fn judge(
 ) {
     // Asked for after the server: what was enabled then had its session marked before.
     let explained = explained(shared, key);
+    seen.drifted = shared.memory.drifted(key, census, &server.owner.uid);
     let identity = seen.probe.as_ref().map(|probe| probe.identity.clone()).unwrap_or_default();
     let world = shared.world();
     let judge = Judge {
@@ -323,23 +375,26 @@ fn judge(
         probe.findings.insert(at, finding);
     }
     seen.counts = Some(judge.count(census));
-    let (to_end, mut named): (Vec<Orphan>, Vec<Orphan>) = judge
-        .orphans(census)
-        .into_iter()
-        .partition(|orphan| orphan.ours && admin.spec.orphans == Orphans::Disable);
-    seen.orphans = to_end.iter().map(|orphan| orphan.key.clone()).collect();
-    // One that cannot be ended is told as well.
-    named.extend(to_end.into_iter().filter_map(|mut orphan| {
-        let why = shared.memory.stuck(&orphan.key)?;
-        orphan.message.push_str(&format!(" ({why})"));
-        Some(orphan)
-    }));
     let told = |account: &AccountKey| {
         shared.memory.reported(account).map(|report| report.account).or_else(|| {
             let user = world.user_named(&key.namespace, &account.username)?;
             crate::account::told_in_status(&user, account)
         })
     };
+    let (to_end, mut named): (Vec<Orphan>, Vec<Orphan>) = judge
+        .orphans(census)
+        .into_iter()
+        .partition(|orphan| orphan.ours && admin.spec.orphans == Orphans::Disable);
+    seen.orphans = to_end.iter().map(|orphan| orphan.key.clone()).collect();
+    if admin.spec.orphans == Orphans::Disable {
+        seen.orphans.extend(judge.undropped(census, told));
+    }
+    // One that cannot be ended is told as well.
+    named.extend(to_end.into_iter().filter_map(|mut orphan| {
+        let why = shared.memory.stuck(&orphan.key)?;
+        orphan.message.push_str(&format!(" ({why})"));
+        Some(orphan)
+    }));
     seen.reports = judge.reports(&world, census, &named, told);
     seen.named = Some(named);
 }
@@ -376,13 +431,22 @@ fn is_nobodys(
 }
 
 /// One event for each account that is named as an orphan for the first time.
-fn tell_orphans(shared: &Shared, admin: &Arc<DatabaseAdmin>, key: &ObjectKey, named: &[Orphan]) {
+async fn tell_orphans(
+    shared: &Shared,
+    admin: &Arc<DatabaseAdmin>,
+    key: &ObjectKey,
+    named: &[Orphan],
+    returned: &BTreeSet<AccountKey>,
+) {
     let keys = named.iter().map(|orphan| orphan.key.clone()).collect();
     let new = shared.memory.name_orphans(key, &keys);
     for orphan in named.iter().filter(|orphan| new.contains(&orphan.key)) {
         tracing::warn!(account = %orphan.key, "it can be used and no session accounts for it");
         let severity = crate::objects::Severity::Warning;
         shared.objects.event(&**admin, severity, reasons::ORPHANED, "Report", &orphan.message);
+        if returned.contains(&orphan.key) {
+            account::returned::tell(shared, &orphan.key, Action::Reported(&orphan.message)).await;
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use rolecall_api::{AccountCounts, AccountPhase, AccountStatus};
+use rolecall_api::{AccountCounts, AccountPhase, AccountStatus, CreateDbUserMode};
 use rolecall_engine::{
     AccountName, Census, CensusEntry, Claim, Dialect, Finding, OWN_ROLE_PREFIX, Owner, Reason,
 };
@@ -104,6 +104,27 @@ impl Judge<'_> {
         })
     }
 
+    /// The accounts that were dropped, as they should be, and are there again, though nobody can use them: a server that
+    /// lost its last changes has lost the drop.
+    pub(super) fn undropped(
+        &self,
+        census: &Census,
+        told: impl Fn(&AccountKey) -> Option<AccountStatus>,
+    ) -> Vec<AccountKey> {
+        let was_dropped = |key: &AccountKey| {
+            told(key).is_some_and(|told| {
+                told.phase == AccountPhase::Dropped && told.mode == Some(CreateDbUserMode::BestEffortDrop)
+            })
+        };
+        let idle = census.accounts.iter().filter(|entry| {
+            let explained = self.explained.contains(entry.account.as_str());
+            !explained && !is_usable(entry) && self.belongs(entry) == Belongs::Us
+        });
+        let keys = idle
+            .map(|entry| AccountKey { admin: self.admin.clone(), username: entry.account.as_str().into() });
+        keys.filter(was_dropped).collect()
+    }
+
     fn orphan(&self, entry: &CensusEntry, belongs: Belongs) -> Orphan {
         let username = entry.account.as_str();
         let can = match (entry.enabled, entry.backends) {
@@ -188,7 +209,7 @@ mod tests {
     const ADMIN: &str = "shop/orders";
 
     fn owner(uid: &str, admin: &str, cluster: &str) -> Owner {
-        Owner { uid: uid.into(), admin: admin.into(), cluster: cluster.into() }
+        Owner { uid: uid.into(), admin: admin.into(), cluster: cluster.into(), ..Owner::default() }
     }
 
     fn entry(username: &str, owner: Option<Owner>, enabled: bool, backends: u32) -> CensusEntry {

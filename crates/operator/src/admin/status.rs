@@ -135,6 +135,10 @@ pub(super) fn status(admin: &DatabaseAdmin, seen: &Seen, now: Timestamp) -> Data
         observed_generation: generation,
         conditions: conditions::merge_transition_times(&before.conditions, list),
         version: probe.map(|probe| probe.version.clone()).or(before.version),
+        server_history: probe
+            .map(|probe| probe.history.branch.clone())
+            .filter(|branch| !branch.is_empty())
+            .or(before.server_history),
         server_identity: probe.map(|probe| probe.identity.clone()).or(before.server_identity),
         endpoint: seen.endpoint.clone().or(before.endpoint),
         accounts: seen.counts.or(before.accounts),

@@ -119,6 +119,7 @@ pub(super) async fn looks_at_accounts_end(shared: &Shared, key: &ObjectKey) -> b
 pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timestamp) -> Done {
     shared.sets.forget_server(key);
     shared.watches.forget_server(key);
+    shared.attending.forget(key);
     for user in shared.memory.forget_server(key) {
         shared.queue.add(Work::User(user), Lane::Normal);
     }
@@ -187,7 +188,8 @@ enum Unswept {
     Engine(#[from] rolecall_engine::Error),
 }
 
-/// Ends an account without any session: it is disabled, and dropped where that is wanted and possible.
+/// Ends an account without any session: it is disabled, and dropped where that is wanted and possible. `None`: there was
+/// nothing to do.
 ///
 /// # Errors
 ///
@@ -196,7 +198,7 @@ pub async fn end_account(
     server: &Server,
     account: AccountName,
     drop: bool,
-) -> Result<Applied, rolecall_engine::Error> {
+) -> Result<Option<Applied>, rolecall_engine::Error> {
     let desired =
         Desired { account, owner: server.owner.clone(), session_database: None, want: Want::Ended { drop } };
     let observed = server.engine.observe(&desired.query()).await?;
@@ -212,8 +214,8 @@ pub async fn end_account(
     }
     // Planning an end is never refused: what is not ours is left alone.
     match plan::plan(&desired, &observed) {
-        Ok(plan) => server.engine.apply(&plan).await,
-        Err(_) => Ok(Applied::default()),
+        Ok(plan) if !plan.is_nothing() => server.engine.apply(&plan).await.map(Some),
+        Ok(_) | Err(_) => Ok(None),
     }
 }
 

@@ -343,6 +343,13 @@ impl Sets {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(admin);
     }
 
+    /// The logical databases of a server that are looked after. Its sets are listed again at the next occasion: it may not
+    /// have those any more that were.
+    pub fn to_look_at_again(&self, admin: &ObjectKey) -> Vec<ObjectsKey> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(admin);
+        self.locked().keys().filter(|key| key.admin == *admin).cloned().collect()
+    }
+
     /// Have the sets on this server been listed?
     pub fn is_listed(&self, admin: &ObjectKey, fingerprint: u64) -> bool {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).get(admin) == Some(&fingerprint)

@@ -34,6 +34,8 @@ pub enum Work {
     Unbound(ObjectKey),
     /// A DatabaseAdmin.
     Admin(ObjectKey),
+    /// The accounts on the server of a DatabaseAdmin: which of them can be used, and should they?
+    Accounts(ObjectKey),
     /// A DatabaseUser.
     User(ObjectKey),
     /// A ProvisioningRole.
@@ -86,6 +88,7 @@ impl fmt::Display for Work {
             Self::Account(key) => write!(f, "account {key}"),
             Self::Unbound(key) => write!(f, "session {key}"),
             Self::Admin(key) => write!(f, "admin {key}"),
+            Self::Accounts(key) => write!(f, "accounts of admin {key}"),
             Self::User(key) => write!(f, "user {key}"),
             Self::Role(key) => write!(f, "role {key}"),
             Self::Rule(key) => write!(f, "rule {key}"),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use mongodb::Client;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, Document, doc};
 
 use super::client::{Reach, Who, run_on};
 use super::{Mongo, ROOT};
@@ -65,6 +65,31 @@ impl Mongo {
         run_on(&client, "admin", step_down).await?;
         let other = async || Ok(self.primary().await?.filter(|new| *new != old));
         self.until("no other member became primary", other).await
+    }
+
+    /// Makes a member the only one of its set and so its primary, as somebody does who has lost the others: what only they
+    /// had is lost with them.
+    ///
+    /// # Errors
+    /// When it refuses, or does not become primary in time.
+    pub async fn survive_alone(&self, member: usize) -> Result<()> {
+        let client = self.client(Who::Member, Reach::One(member)).await?;
+        let answer = run_on(&client, "admin", doc! { "replSetGetConfig": 1 }).await?;
+        let mut config = answer.get_document("config").cloned().unwrap_or_default();
+        let address = self.address(member);
+        let members = config.get_array("members").cloned().unwrap_or_default();
+        let alone: Vec<Bson> = members
+            .into_iter()
+            .filter(|one| {
+                one.as_document().is_some_and(|one| one.get_str("host").is_ok_and(|host| host == address))
+            })
+            .collect();
+        config.insert("members", alone);
+        config.insert("version", config.get_i32("version").unwrap_or(1) + 1);
+        run_on(&client, "admin", doc! { "replSetReconfig": config, "force": true }).await?;
+        client.shutdown().immediate(true).await;
+        let primary = async || Ok((self.state(member).await? == State::Primary).then_some(()));
+        self.until("the member that is left did not become primary", primary).await
     }
 
     /// Waits until a member serves reads, and writes when there is no other that could.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
@@ -25,7 +26,7 @@ hostssl all all ::/0 cert
 ";
 
 /// The superuser's way in, which no test may close.
-const SUPERUSER_HBA: &str = "local all postgres trust\n";
+const SUPERUSER_HBA: &str = "local all postgres trust\nlocal replication postgres trust\n";
 
 /// Durable against a killed server, not against a power cut; small, because many run at once.
 const SETTINGS: [(&str, &str); 13] = [
@@ -118,8 +119,8 @@ impl PostgresBuilder {
         Ok(Postgres {
             installation,
             port: ports::free()?,
-            server_authority,
-            client_authority,
+            server_authority: Arc::new(server_authority),
+            client_authority: Arc::new(client_authority),
             account,
             program: Mutex::new(None),
             dir,

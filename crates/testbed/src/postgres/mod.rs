@@ -2,10 +2,12 @@
 
 mod builder;
 mod client;
+mod standby;
 mod version;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -40,8 +42,8 @@ const POLL: Duration = Duration::from_millis(5);
 pub struct Postgres {
     installation: PostgresInstallation,
     port: u16,
-    server_authority: Authority,
-    client_authority: Authority,
+    server_authority: Arc<Authority>,
+    client_authority: Arc<Authority>,
     account: Account,
     program: Mutex<Option<Program>>,
     // Dropped last: the directory goes when the program has ended.

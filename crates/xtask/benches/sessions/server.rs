@@ -70,11 +70,11 @@ impl Engine {
 /// One server, with the admin user and the role on it.
 pub(crate) enum Server {
     /// See [`Engine::Postgres`].
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
     /// See [`Engine::Mongodb`].
     Mongodb {
         /// The server.
-        mongo: Mongo,
+        mongo: Box<Mongo>,
         /// A client with every right.
         root: mongodb::Client,
         /// The admin user's certificate.
@@ -90,10 +90,10 @@ impl Server {
                 postgres.create_admin(ADMIN).await?;
                 let grant = format!("create role {ROLE}; grant {ROLE} to \"{ADMIN}\" with admin option");
                 postgres.sql("postgres", &grant).await?;
-                Ok(Self::Postgres(postgres))
+                Ok(Self::Postgres(Box::new(postgres)))
             }
             Engine::Mongodb => {
-                let mongo = Mongo::start().await?;
+                let mongo = Box::new(Mongo::start().await?);
                 let admin = Box::new(mongo.create_admin(ADMIN, &MongoAdmin::documented()).await?);
                 let root = mongo.superuser().await?;
                 let role = doc! { "createRole": ROLE, "privileges": [], "roles": [] };

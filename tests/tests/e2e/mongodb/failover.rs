@@ -1,7 +1,7 @@
 //! A replica set whose primary changes.
 
-use anyhow::Result;
-use rolecall_api::DatabaseSession;
+use anyhow::{Context, Result};
+use rolecall_api::{DatabaseSession, EndReason};
 use rolecall_tests::{MongoWorld, mongo};
 use serde_json::json;
 
@@ -36,5 +36,44 @@ async fn sessions_start_and_end_over_a_failover_and_the_loss_of_a_member() -> Re
         anyhow::ensure!(std::time::Instant::now() < deadline, "the member that came back lets alice in");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_access_that_a_lost_majority_brings_back_is_ended_at_once_and_told() -> Result<()> {
+    let world = MongoWorld::builder().members(3).start().await?;
+    world.session("timed", json!({"ttl": "1h"})).await?;
+    world.active("timed").await?;
+    let secret = world.secret("timed").await?;
+    let primary = world.mongo().primary().await?.context("a primary")?;
+    let [other, behind] = [(primary + 1) % 3, (primary + 2) % 3];
+    // It has heard of the access, and does not hear of its end.
+    let enabled = async || {
+        let identity = world.mongo().client_cert(&world.alice)?;
+        Ok(world.mongo().connect_to(behind, &identity).await.is_ok())
+    };
+    world.eventually("the member has heard of the access", enabled).await?;
+    world.mongo().kill(behind).await;
+    world.patch::<DatabaseSession>("timed", json!({"spec": {"ttl": "1s"}})).await?;
+    world.ended("timed", EndReason::Expired).await?;
+    assert!(mongo::login_with(&secret).await.is_err());
+
+    world.mongo().kill(primary).await;
+    world.mongo().kill(other).await;
+    world.mongo().start_again(behind).await?;
+    world.mongo().survive_alone(behind).await?;
+    let begun = std::time::Instant::now();
+    let over = async || {
+        let root = world.mongo().superuser().await?;
+        let account = world.account_by(&root).await?;
+        Ok(account.is_some_and(|account| account.is_disabled()))
+    };
+    world.eventually("the access is ended again", over).await?;
+    println!("closed {} ms after the member became primary", begun.elapsed().as_millis());
+    let note = world.event("timed", "AccessReturned").await?;
+    assert!(note.contains("failover from term") && note.contains("ended again"), "{note}");
+    assert!(world.event("orders", "Failover").await?.contains("term"));
+    let identity = world.mongo().client_cert(&world.alice)?;
+    assert!(world.mongo().connect_to(behind, &identity).await.is_err());
     Ok(())
 }

@@ -263,8 +263,12 @@ impl<'a> Names<'a> {
 
     async fn put(&mut self, user: &str, before: &Before, ours: bool) {
         if before.exists {
-            let owner =
-                ours.then(|| Owner { uid: "us".into(), admin: "shop/us".into(), cluster: "blue".into() });
+            let owner = ours.then(|| Owner {
+                uid: "us".into(),
+                admin: "shop/us".into(),
+                cluster: "blue".into(),
+                ..Owner::default()
+            });
             let state = State {
                 managed: before.managed,
                 login: before.login,

@@ -123,7 +123,8 @@ async fn lifecycle(server: &MongoServer, input: &Input, expect: &Expect) -> Outc
     let user = server.name(&input.username);
     let live = !input.live_sessions.is_empty();
     if input.before.exists {
-        let ours = Owner { uid: "us".into(), admin: "shop/us".into(), cluster: "blue".into() };
+        let ours =
+            Owner { uid: "us".into(), admin: "shop/us".into(), cluster: "blue".into(), ..Owner::default() };
         let state = State {
             managed: input.before.managed,
             login: input.before.authentication_restrictions.is_empty(),

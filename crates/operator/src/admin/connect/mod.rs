@@ -132,6 +132,7 @@ async fn read_with(
             uid: admin.uid().unwrap_or_default(),
             admin: ObjectKey::of(admin).to_string(),
             cluster: shared.settings.recorded_cluster.clone(),
+            ..Owner::default()
         },
         endpoint: endpoint(admin, &name),
         binding: prepared.binding,

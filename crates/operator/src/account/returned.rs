@@ -1,0 +1,151 @@
+//! An access that came back after it had ended: telling of it wherever somebody was told that it was over.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rolecall_api::{AccountPhase, DatabaseSession, SessionPhase, conditions, reasons};
+use rolecall_engine::Applied;
+
+use super::lifecycle::{may_have_access, phase};
+use super::memory::Report;
+use crate::Shared;
+use crate::admin::Loss;
+use crate::objects::Severity;
+use crate::world::AccountKey;
+
+/// What was done about an access that came back.
+#[derive(Clone, Debug)]
+pub enum Action<'a> {
+    /// It was ended again.
+    Ended(&'a Applied),
+    /// It was left alone, as the DatabaseAdmin says: what closes it.
+    Reported(&'a str),
+}
+
+impl Action<'_> {
+    /// As it stands in the audit log and in metrics.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Ended(_) => "ended",
+            Self::Reported(_) => "reported",
+        }
+    }
+
+    fn told(&self, username: &str, cause: &str) -> String {
+        match self {
+            Self::Ended(applied) => {
+                let after = match (&applied.kept_because, applied.dropped) {
+                    (Some(why), _) => format!(", and is disabled, not dropped: {why}"),
+                    (None, true) => ", and the account was dropped".to_owned(),
+                    (None, false) => String::new(),
+                };
+                format!(
+                    "{username} could be used again after its access had ended ({cause}): it was ended again{after}"
+                )
+            }
+            Self::Reported(statement) => {
+                format!("{username} can be used again though its access had ended ({cause}): {statement}")
+            }
+        }
+    }
+}
+
+/// Was somebody told that this access is over?
+pub fn was_over(shared: &Shared, key: &AccountKey) -> bool {
+    let over = |told: &Report| {
+        matches!(told.account.phase, AccountPhase::Disabled | AccountPhase::Dropped | AccountPhase::Orphaned)
+    };
+    super::told(shared, key).as_ref().is_some_and(over) || !ended_sessions(shared, key).is_empty()
+}
+
+/// Tells of an access that came back: in events and on the sessions that ended, in the audit log, in a metric. Answers
+/// what its DatabaseUser is to be told.
+pub async fn tell(shared: &Shared, key: &AccountKey, action: Action<'_>) -> String {
+    let cause = cause(shared.attending.loss(&key.admin).as_ref());
+    let note = action.told(&key.username, &cause);
+    tracing::warn!(account = %key, action = action.name(), cause, "an access came back");
+    shared.metrics.returned(&key.admin, action.name());
+    tracing::info!(
+        target: "audit",
+        database_admin = %key.admin.name,
+        namespace = %key.admin.namespace,
+        username = %key.username,
+        access = "returned",
+        action = action.name(),
+        cause,
+        "access"
+    );
+    let user = shared.world().user_named(&key.admin.namespace, &key.username);
+    if let Some(user) = user {
+        shared.objects.event(&*user, Severity::Warning, reasons::ACCESS_RETURNED, "End", &note);
+    }
+    for session in ended_sessions(shared, key) {
+        shared.objects.event(&*session, Severity::Warning, reasons::ACCESS_RETURNED, "End", &note);
+        let Some(mut status) = session.status.clone() else { continue };
+        let ready = status.conditions.iter_mut().find(|condition| condition.type_ == conditions::READY);
+        // Its reason stays: that is why the session ended.
+        if let Some(ready) = ready {
+            ready.message.clone_from(&note);
+            if let Err(error) = shared.objects.apply_status(shared, &*session, &status).await {
+                tracing::warn!(account = %key, %error, "a session could not be told that its access came back");
+            }
+        }
+    }
+    note
+}
+
+/// The sessions of an account that are over and still there. What they are bound to may be another account by now.
+fn ended_sessions(shared: &Shared, key: &AccountKey) -> Vec<Arc<DatabaseSession>> {
+    let world = shared.world();
+    let sessions = world.sessions_of_admin(&key.admin).filter(|session| {
+        phase(session) == SessionPhase::Ended
+            && session.metadata.deletion_timestamp.is_none()
+            && !may_have_access(session)
+            && crate::world::recorded_username(session) == Some(&key.username)
+    });
+    sessions.cloned().collect()
+}
+
+/// Why it came back, as far as that is known.
+fn cause(loss: Option<&Loss>) -> String {
+    match loss {
+        Some(loss) => format!("{}, noticed at {}", loss.change, seconds(loss.noticed)),
+        None => {
+            "somebody let the account log in again, or the server was set back to an earlier state".to_owned()
+        }
+    }
+}
+
+fn seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use rolecall_engine::HistoryChange;
+
+    use super::*;
+
+    #[test]
+    fn what_came_back_is_told_with_its_cause_and_what_was_done() {
+        let loss = Loss {
+            noticed: "2026-01-01T12:00:00.5Z".parse().unwrap(),
+            change: HistoryChange::Branched { from: "timeline 1".into(), to: "timeline 2".into() },
+        };
+        let cause = cause(Some(&loss));
+        assert_eq!(cause, "failover from timeline 1 to timeline 2, noticed at 2026-01-01T12:00:00Z");
+        let told = |action: Action<'_>| action.told("alice", "why");
+        assert_eq!(
+            told(Action::Ended(&Applied::default())),
+            "alice could be used again after its access had ended (why): it was ended again"
+        );
+        let dropped = Applied { dropped: true, ..Applied::default() };
+        assert!(told(Action::Ended(&dropped)).ends_with("ended again, and the account was dropped"));
+        let kept = Applied { kept_because: Some("it owns a table".to_owned()), ..Applied::default() };
+        assert!(told(Action::Ended(&kept)).ends_with("disabled, not dropped: it owns a table"));
+        assert!(
+            told(Action::Reported("run X"))
+                .ends_with("can be used again though its access had ended (why): run X")
+        );
+    }
+}
