@@ -34,13 +34,17 @@ pub const UNKNOWN: &str = "Unknown";
 /// The longest message of a condition, in bytes, as for Kubernetes' own conditions.
 pub const MAX_MESSAGE: usize = 32_768;
 
-/// Takes the transition times of `old` over into `new`, for every condition whose `status` is the same.
+/// Takes the transition times of `old` over into `new`, for every condition whose `status` is the same. Of Reconciling
+/// the reason must be the same as well: who waits for something else has begun to wait anew.
 ///
 /// Conditions that are only in `old` are gone: a report is built whole, and needs no removal.
 #[must_use]
 pub fn merge_transition_times(old: &[Condition], mut new: Vec<Condition>) -> Vec<Condition> {
     for condition in &mut new {
-        if let Some(old) = find(old, &condition.type_).filter(|old| old.status == condition.status) {
+        let is_same = |old: &&Condition| {
+            old.status == condition.status && (old.type_ != RECONCILING || old.reason == condition.reason)
+        };
+        if let Some(old) = find(old, &condition.type_).filter(is_same) {
             condition.last_transition_time = old.last_transition_time.clone();
         }
     }
@@ -108,6 +112,13 @@ mod tests {
         assert!(
             find(&merged, STALLED).is_none() && is_true(&merged, RECONCILING) && !is_true(&merged, READY)
         );
+    }
+
+    #[test]
+    fn who_waits_for_something_else_waits_anew() {
+        let waits = |reason, second| vec![new(RECONCILING, true, reason, "", None, at(second))];
+        assert_eq!(merge_transition_times(&waits("A", 1), waits("A", 9)), waits("A", 1));
+        assert_eq!(merge_transition_times(&waits("A", 1), waits("B", 9)), waits("B", 9));
     }
 
     #[test]

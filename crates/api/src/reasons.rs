@@ -102,8 +102,8 @@ reasons! {
         "The session asks for a longer `ttl` than the `maxSessionTtl` of the user's roles.",
         "Create the session anew with a shorter `ttl`.";
     START_DEADLINE_EXCEEDED = "StartDeadlineExceeded":
-        "The session's `startDeadline` had passed before the operator looked at it.",
-        "Create the session anew.";
+        "The session's `startDeadline` had passed before the operator had looked at it, or before its server had answered.",
+        "Check that the operator runs and that the server answers in time; create the session anew.";
     DATABASE_NAME_NOT_FOUND = "DatabaseNameNotFound":
         "The server has no logical database of that name, or it takes no connections.",
         "Create the session anew with another `databaseName`, or create the logical database.";
@@ -164,8 +164,11 @@ reasons! {
         "The server refuses the admin user's login.",
         "Check the Secret under `auth`, the admin user's name, and the server's rules (`pg_hba.conf`; on MongoDB the user in `$external`).";
     SERVER_REFUSED = "ServerRefused":
-        "The server refused a statement, or still runs a command of an account whose access ends.",
-        "The message carries the server's code and answer, and what to do.";
+        "The server, or a rule of an extension (credcheck, passwordcheck), refused a statement, or still runs a command of an account whose access ends.",
+        "The message carries the server's code and answer, the rule where it can be told, and what to do.";
+    WAITING_FOR_STANDBY = "WaitingForStandby":
+        "The login is off and its connections are ended on the server, but no synchronous standby has confirmed it: a failover to one that lacks it would let the user in again.",
+        "Bring the standby back, or take it out of `synchronous_standby_names` and reload. The session ends by itself then.";
     NOT_VERIFIED = "NotVerified":
         "What the server shows after a change is not what was asked for.",
         "Wait: it is tried again. Where it lasts, the message says what differs.";

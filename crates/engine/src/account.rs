@@ -247,6 +247,11 @@ pub struct Account {
     pub settings: BTreeSet<Option<String>>,
     /// Limits that somebody stored for it: VALID UNTIL, a CONNECTION LIMIT, addresses that it must come from.
     pub limits: bool,
+    /// A time is stored after which its password does not count: one of the limits.
+    pub expires: bool,
+    /// It is closed, but a failover may undo that: no synchronous standby is known to have confirmed it. Only where the
+    /// account should end.
+    pub unconfirmed: bool,
     /// Open connections; where the account should end, also logins that were under way when it could still log in.
     pub backends: u32,
 }

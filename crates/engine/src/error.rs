@@ -55,6 +55,8 @@ pub enum Reason {
     Unsupported,
     /// The server refused a statement for another reason: its SQLSTATE, or MongoDB's code, is in the message.
     ServerRefused,
+    /// A change is made, but no synchronous standby has confirmed it.
+    WaitingForStandby,
     /// What a Secret holds cannot be used.
     SecretInvalid,
     /// A certificate request cannot be answered.
@@ -88,6 +90,7 @@ impl Reason {
             Self::PublicConnect => "PublicConnect",
             Self::Unsupported => "Unsupported",
             Self::ServerRefused => "ServerRefused",
+            Self::WaitingForStandby => "WaitingForStandby",
             Self::SecretInvalid => "SecretInvalid",
             Self::CertificateRequestInvalid => "CertificateRequestInvalid",
         }

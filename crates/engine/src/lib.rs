@@ -199,6 +199,9 @@ pub struct Applied {
     /// Why an account that should have been dropped was kept (disabled) instead: what the server said and what
     /// depends on it.
     pub kept_because: Option<String>,
+    /// Why limits and settings are still stored for it: a rule of the server does not let them be cleared. They do not
+    /// hold an end back.
+    pub not_reset: Option<String>,
     /// Memberships that could not be revoked, with the statement that does it. They do not hold an end back.
     pub leftovers: Vec<account::Leftover>,
 }

@@ -49,6 +49,8 @@ pub struct Activate {
     pub revoke: Vec<String>,
     /// Settings to clear: `None` for all databases, else the database.
     pub settings: BTreeSet<Option<String>>,
+    /// A time is stored after which its password does not count, to be cleared.
+    pub expires: bool,
     /// Roles to grant, sorted, without the marker.
     pub grant: Vec<String>,
     /// Permission sets to grant, sorted: the account has their rights, but cannot become them.
@@ -102,6 +104,8 @@ pub struct End {
     pub revoke: Vec<String>,
     /// Settings to clear: `None` for all databases, else the database.
     pub settings: BTreeSet<Option<String>>,
+    /// A time is stored after which its password does not count, to be cleared.
+    pub expires: bool,
     /// Drop it afterwards, when nothing depends on it.
     pub drop: bool,
 }
@@ -278,6 +282,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
             take_over_from: None,
             revoke: Vec::new(),
             settings: BTreeSet::new(),
+            expires: false,
             grant: enabled.roles.keys().cloned().collect(),
             grant_sets: enabled.sets.iter().cloned().collect(),
             verifier,
@@ -298,6 +303,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
             // Strip, then grant: a membership found here may carry options (ADMIN) that are not ours to give.
             revoke: revocable(account, |_| true),
             settings: account.settings.clone(),
+            expires: account.expires,
             grant: enabled.roles.keys().cloned().collect(),
             grant_sets: enabled.sets.iter().cloned().collect(),
             verifier,
@@ -339,7 +345,8 @@ fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
         && account.backends == 0
         && revoke.is_empty()
         && account.settings.is_empty()
-        && !account.limits;
+        && !account.limits
+        && !account.unconfirmed;
     if ended && !drop {
         return Plan::Nothing;
     }
@@ -351,6 +358,7 @@ fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
         session_database: desired.session_database.clone(),
         revoke,
         settings: account.settings.clone(),
+        expires: account.expires,
         drop,
     })
 }
@@ -367,6 +375,7 @@ fn plan_vanished(desired: &Desired, observed: &Observed) -> Plan {
         session_database: desired.session_database.clone(),
         revoke: Vec::new(),
         settings: BTreeSet::new(),
+        expires: false,
         drop: true,
     })
 }

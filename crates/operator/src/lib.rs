@@ -13,6 +13,7 @@
 //! | [`admin`] | DatabaseAdmins: their servers, their teardown |
 //! | [`permissions`] | object permissions: the permission sets of each logical database |
 //! | [`user`], [`role`], [`rule`] | the status of the other kinds |
+//! | [`progress`] | whether an object counts as waiting or as failed |
 //! | [`servers`] | one engine per DatabaseAdmin |
 //! | [`cluster`] | which cluster this is, for the records of accounts |
 //! | [`binding`] | what users are told about a server, in the Secrets of their sessions |
@@ -32,6 +33,7 @@ pub mod leader;
 pub mod metrics;
 pub mod objects;
 pub mod permissions;
+pub mod progress;
 pub mod queue;
 pub mod role;
 pub mod rule;

@@ -8,6 +8,9 @@ use rolecall_api::{
 };
 
 use crate::Shared;
+use crate::account::lifecycle::Obstacle;
+use crate::progress::{self, stalled_at};
+use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
 use crate::world::{ObjectKey, RoleEntry};
 
@@ -30,8 +33,13 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
         let facts = Facts {
             username: world.username_of(&user),
             taken_by: world.username_taken_by(&user).and_then(|holder| holder.metadata.name.clone()),
-            missing: roles(|role| role.is_none()),
-            invalid: roles(|role| role.is_some_and(|role| role.state.is_err())),
+            // One that is going away counts as gone.
+            missing: roles(|role| role.is_none_or(|role| role.object.metadata.deletion_timestamp.is_some())),
+            invalid: roles(|role| {
+                role.is_some_and(|role| {
+                    role.object.metadata.deletion_timestamp.is_none() && role.state.is_err()
+                })
+            }),
         };
         shared.memory.forget_user(key, Some(&facts.username));
         let told = user.status.iter().flat_map(|status| &status.accounts).cloned().collect();
@@ -42,11 +50,13 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
         });
         (user, facts, accounts)
     };
-    let status = status(&user, &facts, accounts, Timestamp::now());
+    let now = Timestamp::now();
+    let status = status(&user, &facts, accounts, now);
+    let stalled_at = in_the_way(&facts).and_then(|obstacle| stalled_at(&obstacle, &status.conditions, now));
     if user.status.as_ref() != Some(&status) {
         shared.objects.apply_status(shared, &*user, &status).await?;
     }
-    Ok(Done::nothing())
+    Ok(Done { at: stalled_at.map(|at| (at, Lane::Normal)), ..Done::nothing() })
 }
 
 /// What the namespace tells about a user.
@@ -68,44 +78,45 @@ fn status(
     let condition = |type_: &str, status: bool, reason: &str, message: String| {
         conditions::new(type_, status, reason, message, generation, Time(now))
     };
-    let mut list = Vec::new();
-    let name = rolecall_engine::AccountName::new(facts.username.clone());
-    match (&facts.taken_by, &name) {
-        (Some(holder), _) => {
-            let message = rolecall_resolve::username_taken(&facts.username, holder).message;
-            list.push(condition(conditions::READY, false, reasons::USERNAME_TAKEN, message.clone()));
-            list.push(condition(conditions::STALLED, true, reasons::USERNAME_TAKEN, message));
-        }
-        (None, Err(refusal)) => {
-            list.push(condition(
-                conditions::READY,
-                false,
-                reasons::INVALID_USERNAME,
-                refusal.message.clone(),
-            ));
-            list.push(condition(
-                conditions::STALLED,
-                true,
-                reasons::INVALID_USERNAME,
-                refusal.message.clone(),
-            ));
-        }
-        (None, Ok(_)) if user.spec.suspend => {
+    let ready = match in_the_way(facts) {
+        Some(obstacle) => vec![
+            condition(conditions::READY, false, &obstacle.reason, obstacle.message.clone()),
+            progress::condition(&obstacle, &before.conditions, generation, now),
+        ],
+        None if user.spec.suspend => {
             let message = "spec.suspend is true: no session starts".to_owned();
-            list.push(condition(conditions::READY, true, reasons::USER_SUSPENDED, message));
+            vec![condition(conditions::READY, true, reasons::USER_SUSPENDED, message)]
         }
-        (None, Ok(_)) => {
+        None => {
             let message = format!("the database user name is {:?}", facts.username);
-            list.push(condition(conditions::READY, true, reasons::SUCCEEDED, message));
+            vec![condition(conditions::READY, true, reasons::SUCCEEDED, message)]
         }
-    }
+    };
     let (resolved, reason, message) = roles(facts);
-    list.push(condition(conditions::ROLES_RESOLVED, resolved, reason, message));
+    let resolved = condition(conditions::ROLES_RESOLVED, resolved, reason, message);
+    let list = ready.into_iter().chain([resolved]).collect();
     DatabaseUserStatus {
         observed_generation: generation,
         conditions: conditions::merge_transition_times(&before.conditions, list),
         accounts,
     }
+}
+
+/// Why no session of the user can start, as far as the user itself goes.
+fn in_the_way(facts: &Facts) -> Option<Obstacle> {
+    if let Some(holder) = &facts.taken_by {
+        return Some(Obstacle::from(&rolecall_resolve::username_taken(&facts.username, holder)));
+    }
+    if let Err(refusal) = rolecall_engine::AccountName::new(facts.username.clone()) {
+        return Some(Obstacle::stalled(reasons::INVALID_USERNAME, refusal.message));
+    }
+    let (resolved, reason, message) = roles(facts);
+    if resolved {
+        return None;
+    }
+    // Where one of them is not valid, it does not matter what else may come.
+    let awaited = facts.invalid.is_empty();
+    Some(Obstacle { awaited, ..Obstacle::stalled(reason, message) })
 }
 
 /// Do the roles exist, and are they valid? One that is missing is told first.
@@ -143,6 +154,47 @@ fn accounts(told: Vec<AccountStatus>, reports: Vec<AccountStatus>) -> Vec<Accoun
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_is_ready_only_when_a_session_of_it_could_start() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let told = |user: &DatabaseUser, missing: &[&str], invalid: &[&str], now| {
+            let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+            let facts = Facts {
+                username: "alice".to_owned(),
+                taken_by: None,
+                missing: owned(missing),
+                invalid: owned(invalid),
+            };
+            status(user, &facts, Vec::new(), at(now))
+        };
+        let shown = |status: &DatabaseUserStatus| {
+            let conditions = status.conditions.iter();
+            let shown = conditions.map(|c| format!("{}={} {}", c.type_, c.status, c.reason));
+            shown.collect::<Vec<_>>().join(", ")
+        };
+        let mut user = DatabaseUser::new("alice", rolecall_api::DatabaseUserSpec::default());
+        let well = told(&user, &[], &[], 1);
+        assert_eq!(shown(&well), "Ready=True Succeeded, RolesResolved=True Succeeded");
+        user.status = Some(told(&user, &["reader"], &[], 1_000));
+        assert_eq!(
+            shown(user.status.as_ref().unwrap()),
+            "Ready=False RoleNotFound, Reconciling=True RoleNotFound, RolesResolved=False RoleNotFound"
+        );
+        let late = told(&user, &["reader"], &[], 1_120);
+        assert_eq!(
+            shown(&late),
+            "Ready=False RoleNotFound, Stalled=True RoleNotFound, RolesResolved=False RoleNotFound"
+        );
+        let invalid = told(&user, &[], &["reader"], 1_001);
+        assert_eq!(
+            shown(&invalid),
+            "Ready=False RoleInvalid, Stalled=True RoleInvalid, RolesResolved=False RoleInvalid"
+        );
+        user.spec.suspend = true;
+        assert!(shown(&told(&user, &["reader"], &[], 1)).starts_with("Ready=False RoleNotFound"));
+        assert!(shown(&told(&user, &[], &[], 1)).starts_with("Ready=True UserSuspended"));
+    }
 
     #[test]
     fn roles_that_are_missing_are_told_from_those_that_are_not_valid() {

@@ -66,6 +66,45 @@ async fn a_session_with_other_roles_than_the_live_ones_waits_for_their_end() -> 
 }
 
 #[tokio::test]
+async fn a_session_that_only_waits_stands_in_nobodys_way() -> Result<()> {
+    let world = World::start().await?;
+    world.role("reader", json!({"allow": {"dbRoles": ["reader", "writer", "analyst", "auditor"]}})).await?;
+    world.session("all", json!({})).await?;
+    world.pending("all", "DbRoleNotFound").await?;
+    world.session("some", json!({"dbRoles": ["reader", "auditor"]})).await?;
+    world.pending("some", "DbRoleNotFound").await?;
+    world.session("nowhere", json!({"dbRoles": ["writer"], "databaseName": "gone"})).await?;
+    world.pending("nowhere", "DatabaseNameNotFound").await?;
+    world.session("reads", json!({"dbRoles": ["reader"], "ttl": "1h", "startDeadline": "20s"})).await?;
+    world.active("reads").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
+    // It holds the account: that is so from now on.
+    world.session("writes", json!({"dbRoles": ["writer"]})).await?;
+    world.pending("writes", "RolesChanged").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_sessions_that_ask_for_different_roles_at_once_the_oldest_that_can_starts() -> Result<()> {
+    let world = World::builder().without_operator().start().await?;
+    world.role("reader", json!({"allow": {"dbRoles": ["reader", "writer", "analyst"]}})).await?;
+    for (name, roles) in [("a", vec!["analyst"]), ("b", vec!["reader"]), ("c", vec!["writer"])] {
+        world.session(name, json!({"dbRoles": roles})).await?;
+        // Creation times are cut to seconds.
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    }
+    let mut world = world;
+    world.start_operator().await?;
+    world.active("b").await?;
+    let waiting = world.pending("c", "RolesChanged").await?;
+    let message = message_of(&waiting);
+    assert!(message.contains("hold the database roles [reader]"), "{message}");
+    world.delete_and_wait::<DatabaseSession>("b").await?;
+    world.active("c").await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_database_role_that_is_missing_rejects_or_is_created_as_the_admin_says() -> Result<()> {
     let world = World::start().await?;
     world.role("reader", json!({"allow": {"dbRoles": ["reader", "analyst"]}})).await?;

@@ -19,6 +19,7 @@ mod deletion_secrets;
 mod endings;
 mod environment;
 mod failover;
+mod hanging;
 mod idle;
 mod leader;
 mod mongodb;

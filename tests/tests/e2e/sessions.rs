@@ -210,7 +210,10 @@ async fn objects_may_be_applied_in_any_order() -> Result<()> {
     world.admin(json!({})).await?;
     let waiting = world.pending("alice-orders", "RoleNotFound").await?;
     assert!(message_of(&waiting).contains("reader"), "{}", message_of(&waiting));
-    assert!(conditions::is_true(&waiting.status.context("a status")?.conditions, conditions::STALLED));
+    // Tools that wait for objects take Stalled for a failure.
+    let conditions = waiting.status.context("a status")?.conditions;
+    assert!(conditions::is_true(&conditions, conditions::RECONCILING), "{conditions:?}");
+    assert!(!conditions::is_true(&conditions, conditions::STALLED), "{conditions:?}");
     world.role("reader", json!({})).await?;
     world.active("alice-orders").await?;
     Ok(())
@@ -225,6 +228,9 @@ async fn a_secret_of_the_admin_may_come_last() -> Result<()> {
     world.session("alice-other", json!({"database": "other"})).await?;
     let waiting = world.pending("alice-other", "SecretNotFound").await?;
     assert!(message_of(&waiting).contains("\"late\""), "{}", message_of(&waiting));
+    assert!(conditions::is_true(&waiting.status.context("a status")?.conditions, conditions::RECONCILING));
+    let admin: rolecall_api::DatabaseAdmin = world.get("other").await?;
+    assert!(conditions::is_true(&admin.status.context("a status")?.conditions, conditions::RECONCILING));
     let certificate = world.pg.client_cert(rolecall_tests::world::ADMIN_USER)?;
     world.tls_secret("late", &certificate.cert_pem, &certificate.key_pem).await?;
     world.active("alice-other").await?;

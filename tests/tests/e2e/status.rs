@@ -87,10 +87,20 @@ async fn a_user_tells_which_of_its_roles_are_missing() -> Result<()> {
             c.status == "False" && c.reason == "RoleNotFound" && c.message.contains("missing")
         })
     };
-    world.until("bob", "told of the missing role", unresolved).await?;
+    let bob = world.until("bob", "told of the missing role", unresolved).await?;
+    assert!(!is_ready(&bob) && conditions::is_true(bob.conditions(), conditions::RECONCILING), "{bob:?}");
+    world.role("broken", json!({"allow": {"dbLabelsExpression": "labels["}})).await?;
+    world.user("carol", json!({"roles": ["broken"]})).await?;
+    let invalid = |user: &DatabaseUser| {
+        conditions::find(user.conditions(), conditions::READY)
+            .is_some_and(|c| c.status == "False" && c.reason == "RoleInvalid")
+    };
+    let carol = world.until("carol", "told of the invalid role", invalid).await?;
+    assert!(conditions::is_true(carol.conditions(), conditions::STALLED), "{carol:?}");
     world.role("missing", json!({})).await?;
     let resolved = |user: &DatabaseUser| conditions::is_true(user.conditions(), conditions::ROLES_RESOLVED);
-    world.until("bob", "resolved", resolved).await?;
+    let bob = world.until("bob", "resolved", resolved).await?;
+    assert!(is_ready(&bob), "{bob:?}");
     Ok(())
 }
 

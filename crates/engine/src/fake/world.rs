@@ -182,6 +182,8 @@ impl World {
             memberships,
             settings: user.settings.clone(),
             limits: user.limits,
+            expires: user.limits,
+            unconfirmed: false,
             backends: user.backends,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use mongodb::bson::Document;
 use mongodb::error::ErrorKind;
@@ -14,9 +15,21 @@ use super::config::Config;
 use super::name::user_name_of;
 use crate::{Class, Error, Reason};
 
-/// What the driver last failed at when it looked at each member. A command only learns that there is no server for it.
+/// What the driver last saw when it looked at each member. A command only learns that there is no server for it, or
+/// nothing at all.
 #[derive(Debug, Default)]
-pub(super) struct Health(Mutex<HashMap<String, mongodb::error::Error>>);
+pub(super) struct Health {
+    failures: Mutex<HashMap<String, mongodb::error::Error>>,
+    answers: Mutex<Answers>,
+}
+
+#[derive(Debug, Default)]
+struct Answers {
+    /// When each member answered last.
+    last: HashMap<String, Instant>,
+    /// The last one that said that it takes writes.
+    primary: Option<String>,
+}
 
 impl Health {
     pub(super) fn note(&self, event: SdamEvent) {
@@ -25,7 +38,13 @@ impl Health {
                 self.failures().insert(event.server_address.to_string(), event.failure);
             }
             SdamEvent::ServerHeartbeatSucceeded(event) => {
-                self.failures().remove(&event.server_address.to_string());
+                let member = event.server_address.to_string();
+                self.failures().remove(&member);
+                let mut answers = self.answers();
+                if event.reply.get_bool("isWritablePrimary").unwrap_or_default() {
+                    answers.primary = Some(member.clone());
+                }
+                answers.last.insert(member, Instant::now());
             }
             SdamEvent::ServerClosed(event) => drop(self.failures().remove(&event.address.to_string())),
             _ => {}
@@ -44,8 +63,20 @@ impl Health {
         tls.or_else(|| failures.values().next()).cloned()
     }
 
+    /// For how long this member has not answered the driver, which looks every few seconds; `None`: the primary. Nothing
+    /// is known of one that never answered.
+    pub(super) fn silent_for(&self, member: Option<&ServerAddress>) -> Option<Duration> {
+        let answers = self.answers();
+        let member = member.map(ToString::to_string).or_else(|| answers.primary.clone())?;
+        answers.last.get(&member).map(Instant::elapsed)
+    }
+
     fn failures(&self) -> MutexGuard<'_, HashMap<String, mongodb::error::Error>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,9 +1,10 @@
 //! One server, as a place to send commands to: to whichever member is primary, or to a certain member.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use mongodb::Client;
@@ -25,6 +26,12 @@ use crate::{Class, Error, Reason, Stats};
 
 /// The server keeps the time-outs of commands; this much later it is not believed to be there any more.
 const GRACE: Duration = Duration::from_secs(2);
+/// Where a command has no answer for so long, and the member answers the driver's own questions neither, it is not
+/// believed to be there any more.
+const SILENCE: Duration = Duration::from_secs(8);
+/// How often the driver looks at each member, and how long that may take by far.
+const HEARTBEAT: Duration = Duration::from_secs(3);
+const LATE_HEARTBEAT: Duration = Duration::from_secs(6);
 
 /// One command.
 #[derive(Clone, Debug)]
@@ -120,23 +127,46 @@ impl Server {
         self.send(request, None).await
     }
 
-    /// Sends a command to this member, whatever it is.
-    pub(super) async fn run_on(&self, member: &ServerAddress, request: &Request) -> Result<Document, Error> {
-        self.send(request, Some(only(member))).await
+    /// Waits for an answer; else for how long was waited for it.
+    async fn heard<T>(
+        &self,
+        member: Option<&ServerAddress>,
+        deadline: Duration,
+        answer: impl IntoFuture<Output = T>,
+    ) -> Result<T, Duration> {
+        let begun = Instant::now();
+        let mut answer = pin!(answer.into_future());
+        let mut wait = SILENCE.min(deadline);
+        loop {
+            if let Ok(answer) = tokio::time::timeout(wait, &mut answer).await {
+                return Ok(answer);
+            }
+            let waited = begun.elapsed();
+            let silent = self.health.silent_for(member).is_some_and(|silent| silent >= LATE_HEARTBEAT);
+            if silent || waited >= deadline {
+                return Err(waited);
+            }
+            wait = Duration::from_secs(1).min(deadline.saturating_sub(waited));
+        }
     }
 
-    async fn send(&self, request: &Request, criteria: Option<SelectionCriteria>) -> Result<Document, Error> {
+    /// Sends a command to this member, whatever it is.
+    pub(super) async fn run_on(&self, member: &ServerAddress, request: &Request) -> Result<Document, Error> {
+        self.send(request, Some(member)).await
+    }
+
+    async fn send(&self, request: &Request, member: Option<&ServerAddress>) -> Result<Document, Error> {
         let client = self.client(&request.what).await?;
         let database = client.database(&request.database);
         let mut action = database.run_command(self.timed(request));
-        if let Some(criteria) = criteria {
-            action = action.selection_criteria(criteria);
+        if let Some(member) = member {
+            action = action.selection_criteria(only(member));
         }
         self.counters.sent(1);
         let deadline = self.config.connect_timeout + self.config.command_timeout + GRACE;
-        let answer = tokio::time::timeout(deadline, action).await;
+        let answer = self.heard(member, deadline, action).await;
         let answer = match answer {
-            Err(_) => return Err(self.silent(&request.what, deadline)),
+            Err(waited) => return Err(self.silent(&request.what, waited)),
             Ok(Err(error)) => return Err(failure::said(&request.what, &error, &self.health, &self.config)),
             Ok(Ok(answer)) => answer,
         };
@@ -164,8 +194,8 @@ impl Server {
         };
         self.counters.sent(1);
         let deadline = self.config.connect_timeout + self.config.command_timeout + GRACE;
-        match tokio::time::timeout(deadline, reading).await {
-            Err(_) => Err(self.silent(&request.what, deadline)),
+        match self.heard(member, deadline, reading).await {
+            Err(waited) => Err(self.silent(&request.what, waited)),
             Ok(answer) => {
                 answer.map_err(|error| failure::said(&request.what, &error, &self.health, &self.config))
             }
@@ -213,6 +243,7 @@ impl Server {
         options.app_name = Some("rolecall".to_owned());
         options.connect_timeout = Some(self.config.connect_timeout);
         options.server_selection_timeout = Some(self.config.connect_timeout);
+        options.heartbeat_freq = Some(HEARTBEAT);
         options.max_pool_size = Some(u32::try_from(self.config.max_connections.max(1)).unwrap_or(u32::MAX));
         options.min_pool_size = None;
         options.max_idle_time = Some(self.config.idle_timeout);

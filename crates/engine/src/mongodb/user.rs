@@ -131,6 +131,8 @@ impl User {
             leftovers: Vec::new(),
             settings: BTreeSet::new(),
             limits: self.door == Door::Restricted,
+            expires: false,
+            unconfirmed: false,
             backends,
         }
     }

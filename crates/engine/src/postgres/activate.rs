@@ -21,7 +21,7 @@ pub(super) fn create_roles(roles: &[String]) -> Option<Message> {
         let (what, sql) = create_role(role);
         message.push_needing(Needs::CreateRole, what, sql);
     }
-    Some(message)
+    Some(message.replicated())
 }
 
 /// Creates a role unless it exists.
@@ -36,7 +36,8 @@ pub(super) fn create_role(role: &str) -> (String, String) {
 /// The activation. With `strict`, it fails (`RC002`) where the account itself holds rights on objects; with `cascade`
 /// it takes away what the account passed on as well.
 pub(super) fn message(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Message {
-    if plan.create { create(plan, dialect) } else { reset(plan, dialect, strict, cascade) }
+    let message = if plan.create { create(plan, dialect) } else { reset(plan, dialect, strict, cascade) };
+    message.replicated()
 }
 
 fn create(plan: &Activate, dialect: Dialect) -> Message {
@@ -62,7 +63,7 @@ fn reset(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Mess
     message.push_needing(
         Needs::Account(account.clone()),
         format!("resetting {account}"),
-        format!("ALTER ROLE {account} INHERIT PASSWORD NULL CONNECTION LIMIT -1 VALID UNTIL 'infinity'"),
+        format!("ALTER ROLE {account} INHERIT PASSWORD NULL CONNECTION LIMIT -1{}", no_end(plan.expires)),
     );
     Guard::managed(&plan.account).idle().plain().check(&mut message);
     if strict {
@@ -74,6 +75,12 @@ fn reset(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Mess
     grant_sets(&mut message, &plan.account, &plan.grant_sets, dialect);
     enable(&mut message, plan);
     message
+}
+
+/// Takes the time away until which its password counts. Only where there is one: extensions that want every password
+/// to expire refuse it.
+pub(super) fn no_end(expires: bool) -> &'static str {
+    if expires { " VALID UNTIL 'infinity'" } else { "" }
 }
 
 /// Clears what is stored for a user: in all databases, and in those where something is.
@@ -143,5 +150,10 @@ fn enable(message: &mut Message, plan: &Activate) {
         .verifier
         .as_ref()
         .map_or_else(String::new, |verifier| format!(" PASSWORD {}", literal(verifier.expose_secret())));
-    message.push(format!("enabling {account}"), format!("ALTER ROLE {account} LOGIN{password}"));
+    let needs = if plan.verifier.is_some() { Needs::Verifier } else { Needs::Nothing };
+    message.push_needing(
+        needs,
+        format!("enabling {account}"),
+        format!("ALTER ROLE {account} LOGIN{password}"),
+    );
 }

@@ -30,9 +30,22 @@ pub(super) fn message(plan: &Adjust, dialect: Dialect, cascade: bool) -> Message
         changes.push_str(" LOGIN");
     }
     if !changes.is_empty() {
-        message.push(format!("enabling {account}"), format!("ALTER ROLE {account}{changes}"));
+        let needs = if plan.verifier.is_some() { Needs::Verifier } else { Needs::Nothing };
+        message.push_needing(needs, format!("enabling {account}"), format!("ALTER ROLE {account}{changes}"));
     }
-    message
+    message.replicated()
+}
+
+/// What remains of an adjustment where something cannot be given: what is to be taken away.
+pub(super) fn taking_away(plan: &Adjust) -> Adjust {
+    Adjust {
+        create_roles: Vec::new(),
+        grant: Vec::new(),
+        grant_sets: Vec::new(),
+        enable: false,
+        verifier: None,
+        ..plan.clone()
+    }
 }
 
 /// What the account must be.

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::drain::Door;
+use super::end::Part;
 use super::guard::Guard;
-use super::message::Message;
+use super::message::{Message, Reply};
 use super::observe::Question;
 use super::server::Place;
 use super::sqlstate::{
     DEPENDENT_OBJECTS, HOLDS_RIGHTS, INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, UNDEFINED_OBJECT,
 };
-use super::{Postgres, activate, adjust, end, probe, rights};
+use super::{Postgres, activate, adjust, end, probe, rights, standby};
 use crate::account::Leftover;
 use crate::plan::{Activate, Adjust, End, is_set};
 use crate::{AccountName, Applied, Class, Error, Owner, Query, Reason};
@@ -37,6 +38,7 @@ impl Postgres {
             .await?;
         }
         self.draining.forget(&plan.account);
+        self.standby.forget(&plan.account);
         match self.try_activate(&place, plan, true).await {
             Err(error) if error.code == HOLDS_RIGHTS => {
                 self.revoke_rights(&place, &plan.account, false).await;
@@ -90,14 +92,25 @@ impl Postgres {
         if let Some(message) = activate::create_roles(&plan.create_roles) {
             self.server.run(&place, &message).await?;
         }
-        let dialect = self.server.dialect(&place).await?;
+        match self.try_adjust(&place, plan).await {
+            // What cannot be given keeps nothing from being taken away.
+            Err(error) if error.class == Class::Refused && !plan.revoke.is_empty() => {
+                self.try_adjust(&place, &adjust::taking_away(plan)).await?;
+                Err(error)
+            }
+            result => result,
+        }
+    }
+
+    async fn try_adjust(&self, place: &Place, plan: &Adjust) -> Result<Applied, Error> {
+        let dialect = self.server.dialect(place).await?;
         let guard = adjust::guard(plan);
         let send = async |cascade: bool| {
             let message = adjust::message(plan, dialect, cascade);
-            match self.server.run_unless_locked(&place, &message).await {
+            match self.server.run_unless_locked(place, &message).await {
                 // Losing a role must not depend on the user's leave.
                 Err(error) if error.code == LOCK_NOT_AVAILABLE && !plan.revoke.is_empty() => {
-                    self.past_the_user(&place, &plan.account, &guard, &message).await
+                    self.past_the_user(place, &plan.account, &guard, &message).await
                 }
                 result => result,
             }
@@ -109,7 +122,7 @@ impl Postgres {
         // Where accounts can become permission sets, they keep one that they have become.
         let kept = !dialect.has_grantors() && plan.revoke.iter().any(|role| is_set(role));
         if plan.terminate || kept {
-            self.terminate_and_wait(&place, &plan.account, &guard).await?;
+            self.terminate_and_wait(place, &plan.account, &guard).await?;
         }
         Ok(Applied::default())
     }
@@ -127,14 +140,18 @@ impl Postgres {
         // From here on no failure keeps the rest from being tried.
         let stripped = self.strip(&place, plan).await;
         let drained = self.drain(&door, &query).await?;
-        stripped?;
+        let Stripped { confirmed, not_reset } = stripped?;
+        self.standby.note(&plan.account, confirmed);
+        if !confirmed {
+            return Err(standby::waits(&plan.account));
+        }
         let Some(account) = drained.observed.account else {
             return Ok(Applied { dropped: true, ..Applied::default() });
         };
         if drained.holds_rights {
             self.revoke_rights(&place, &plan.account, plan.drop).await;
         }
-        let mut applied = Applied { leftovers: account.leftovers, ..Applied::default() };
+        let mut applied = Applied { leftovers: account.leftovers, not_reset, ..Applied::default() };
         let prepared = applied.leftovers.iter().find(|left| matches!(left, Leftover::Prepared { .. }));
         if let Some(prepared) = prepared.filter(|_| plan.drop) {
             // It would outlive the account, and nothing would show any more whose it is.
@@ -170,18 +187,43 @@ impl Postgres {
         }
     }
 
-    async fn strip(&self, place: &Place, plan: &End) -> Result<(), Error> {
+    async fn strip(&self, place: &Place, plan: &End) -> Result<Stripped, Error> {
+        let (reply, not_reset) = match self.try_strip(place, plan, Part::All).await {
+            // What stays stored for an account that may not log in gives nobody anything; memberships go on their own.
+            Err(error) if error.class == Class::Refused => {
+                let revoked = self.try_strip(place, plan, Part::Memberships).await;
+                let reset = self.try_strip(place, plan, Part::Stored).await;
+                let not_reset = reset.err().map(|error| error.to_string());
+                if let Some(why) = &not_reset {
+                    tracing::warn!(account = plan.account.as_str(), why, "what is stored for it stays");
+                }
+                (revoked?, not_reset)
+            }
+            result => (result?, None),
+        };
+        let confirmed = match reply {
+            reply if reply.unconfirmed => false,
+            // Of what it warned cannot be told: it may have been the end of the wait for the standby.
+            reply if reply.warned => {
+                !standby::is_doubtful(&self.server.run(place, &end::confirm(plan)).await?)
+            }
+            _ => true,
+        };
+        Ok(Stripped { confirmed, not_reset })
+    }
+
+    async fn try_strip(&self, place: &Place, plan: &End, part: Part) -> Result<Reply, Error> {
         let dialect = self.server.dialect(place).await?;
-        match self.server.run(place, &end::strip(plan, dialect, false)).await {
+        match self.server.run(place, &end::strip(plan, part, dialect, false)).await {
             // It passed a role on. Whoever has it from this account has it no longer.
             Err(error) if error.code == DEPENDENT_OBJECTS => {
                 tracing::warn!(
                     account = plan.account.as_str(),
                     "revoking what the account passed on as well"
                 );
-                self.server.run(place, &end::strip(plan, dialect, true)).await.map(drop)
+                self.server.run(place, &end::strip(plan, part, dialect, true)).await
             }
-            result => result.map(drop),
+            result => result,
         }
     }
 
@@ -261,6 +303,14 @@ impl Postgres {
         }
         (!dependencies.is_empty()).then(|| rights::told(&dependencies))
     }
+}
+
+/// What became of what an account had.
+struct Stripped {
+    /// A synchronous standby knows that it is gone, or there is none.
+    confirmed: bool,
+    /// Why limits and settings are still stored for it.
+    not_reset: Option<String>,
 }
 
 /// The query that tells all about an account and nothing else.

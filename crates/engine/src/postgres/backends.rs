@@ -1,11 +1,18 @@
-//! Which backends of the server are our own: what they announce is no news.
+//! Which backends of the server are our own: what they announce is no news, and what they were left with has to end.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The backends of our open connections.
+/// The backends of our open connections, and of those that were given up within a statement.
 #[derive(Debug, Default)]
-pub(super) struct Backends(Mutex<HashSet<i32>>);
+pub(super) struct Backends(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    open: HashSet<i32>,
+    /// What they had begun may still be carried out: the server hung, or the network was gone.
+    abandoned: HashSet<i32>,
+}
 
 /// One of them, until this is dropped.
 #[derive(Debug)]
@@ -21,22 +28,42 @@ impl Backends {
     /// Takes note of a backend, from the answer to [`Backends::QUERY`].
     pub(super) fn note(self: &Arc<Self>, answer: &str) -> Option<Backend> {
         let process = answer.parse().ok()?;
-        self.locked().insert(process);
+        let mut state = self.locked();
+        state.abandoned.remove(&process);
+        state.open.insert(process);
+        drop(state);
         Some(Backend { all: Arc::clone(self), process })
     }
 
     /// Is this process a backend of ours?
     pub(super) fn are_ours(&self, process: i32) -> bool {
-        self.locked().contains(&process)
+        self.locked().open.contains(&process)
     }
 
-    fn locked(&self) -> MutexGuard<'_, HashSet<i32>> {
+    /// Those that may still carry out what they had begun.
+    pub(super) fn abandoned(&self) -> BTreeSet<i32> {
+        self.locked().abandoned.iter().copied().collect()
+    }
+
+    /// These have ended.
+    pub(super) fn bury(&self, ended: &BTreeSet<i32>) {
+        self.locked().abandoned.retain(|process| !ended.contains(process));
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Backend {
+    /// Its connection is given up within a statement.
+    pub(super) fn abandon(&self) {
+        self.all.locked().abandoned.insert(self.process);
     }
 }
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        self.all.locked().remove(&self.process);
+        self.all.locked().open.remove(&self.process);
     }
 }

@@ -7,15 +7,18 @@ use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 use secrecy::ExposeSecret;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage, SimpleQueryRow, Socket};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, NoTls, SimpleQueryMessage, SimpleQueryRow, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::backends::{Backend, Backends};
@@ -32,6 +35,10 @@ use crate::{Class, Error, Reason};
 
 /// How long a connection that nobody wants any more may take to end in order.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the server is asked to cancel a statement, and whether it is there at all.
+const ASKING: Duration = Duration::from_secs(3);
+/// The message that asks whether the server speaks TLS. It answers before anybody has to log in.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// How often a new session is made what it has to be.
 const ATTEMPTS: u32 = 10;
@@ -86,6 +93,8 @@ pub(super) struct Connection {
     identity: Vec<Option<String>>,
     /// Messages may meet other sessions than this one.
     shared: OnceLock<()>,
+    /// Warnings of the server so far.
+    warnings: Arc<AtomicU64>,
 }
 
 impl Connector {
@@ -119,6 +128,11 @@ impl Connector {
     /// A connection is of no use any more, though it has not come to an end.
     pub(super) fn note_broken(&self) {
         self.broken.send_modify(|broken| *broken += 1);
+    }
+
+    /// The backends of its connections.
+    pub(super) fn backends(&self) -> &Backends {
+        &self.backends
     }
 
     /// Opens a connection to a database. `permit` is given back when the connection has ended, not before.
@@ -206,6 +220,31 @@ impl Connector {
         }
     }
 
+    /// Asks the server to cancel what it does for a connection. Best effort: nothing tells whether it did.
+    pub(super) async fn cancel(&self, token: CancelToken) {
+        let asking = async {
+            match &self.tls {
+                Some(tls) => token.cancel_query(tls.clone()).await,
+                None => token.cancel_query(NoTls).await,
+            }
+        };
+        match tokio::time::timeout(ASKING, asking).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a statement could not be cancelled"),
+            Err(_) => tracing::debug!("a statement could not be cancelled: no answer"),
+        }
+    }
+
+    /// Does a server answer there at all? Nobody logs in for that.
+    pub(super) async fn answers(&self) -> bool {
+        let asking = async {
+            let mut stream = TcpStream::connect((self.config.host.as_str(), self.config.port)).await?;
+            stream.write_all(&SSL_REQUEST).await?;
+            stream.read_u8().await
+        };
+        matches!(tokio::time::timeout(ASKING, asking).await, Ok(Ok(_)))
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -262,15 +301,21 @@ impl Connector {
         let backends = Arc::clone(&self.backends);
         let (announce, announced) = mpsc::channel(1);
         let broken = Arc::clone(&self.broken);
+        let warnings = Arc::new(AtomicU64::new(0));
+        let warned = Arc::clone(&warnings);
         tokio::spawn(async move {
-            // Notices are of no use: what was achieved is read back, and their text may be in any language.
             let mut ended = std::pin::pin!(async move {
                 while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
-                    if let AsyncMessage::Notification(sent) = message
-                        && !backends.are_ours(sent.process_id())
-                    {
-                        // Where one waits already, it says as much.
-                        let _ = announce.try_send(());
+                    match message {
+                        AsyncMessage::Notification(sent) if !backends.are_ours(sent.process_id()) => {
+                            // Where one waits already, it says as much.
+                            let _ = announce.try_send(());
+                        }
+                        // The texts are of no use: what was achieved is read back, and they may be in any language.
+                        AsyncMessage::Notice(notice) if notice.code().code() == sqlstate::WARNING => {
+                            warned.fetch_add(1, Relaxed);
+                        }
+                        _ => {}
                     }
                 }
             });
@@ -291,6 +336,7 @@ impl Connector {
             backend: None,
             identity: Vec::new(),
             shared: OnceLock::new(),
+            warnings,
         };
         connection.version.check_supported()?;
         self.settle(&mut connection, database, mark).await?;
@@ -477,6 +523,20 @@ impl Connector {
             _ => "",
         };
         self.failed(Class::Unreachable, Reason::TlsFailed, error.to_string(), remedy)
+    }
+}
+
+impl Connection {
+    /// It is given up within a statement.
+    pub(super) fn abandon(&self) {
+        if let Some(backend) = &self.backend {
+            backend.abandon();
+        }
+    }
+
+    /// How often the server has warned so far.
+    pub(super) fn warnings(&self) -> u64 {
+        self.warnings.load(Relaxed)
     }
 }
 

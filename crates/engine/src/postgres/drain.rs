@@ -12,7 +12,7 @@ use super::logins;
 use super::message::{Message, Reply};
 use super::observe::{Question, Reading, parse};
 use super::server::Place;
-use super::sqlstate::LOCK_NOT_AVAILABLE;
+use super::sqlstate::{LOCK_NOT_AVAILABLE, is_of_a_rule};
 use crate::account::Account;
 use crate::{AccountName, Class, Error, Observed, Query, Reason};
 
@@ -119,10 +119,16 @@ impl Postgres {
             account.managed && account.owner.as_ref().is_some_and(|owner| owner.uid == query.owner_uid)
         };
         let question = Question { query: query.clone(), to_verify };
-        let Reading { mut observed, starting, .. } = self.reader.read(&self.server, &place, question).await?;
+        let Reading { mut observed, starting, synchronous, .. } =
+            self.reader.read(&self.server, &place, question).await?;
         match &mut observed.account {
-            Some(account) if account.enabled => self.draining.forget(&query.account),
+            Some(account) if account.enabled => {
+                self.draining.forget(&query.account);
+                self.standby.forget(&query.account);
+            }
             Some(account) if waits || query.to_end && is_ours(account) => {
+                account.unconfirmed =
+                    query.to_end && synchronous && !self.standby.has_confirmed(&query.account);
                 let starting = self.draining.remaining(&query.account, &starting);
                 account.backends = account.backends.saturating_add(starting);
             }
@@ -141,10 +147,18 @@ impl Postgres {
     pub(super) async fn shut(&self, door: &Door<'_>) -> Result<(), Error> {
         let guard = door.guard();
         let impatient = end::close(&guard, door.account, end::IMPATIENT_MS);
-        let reply = match self.server.run_unless_locked(door.place, &impatient).await {
+        let closed = match self.server.run_unless_locked(door.place, &impatient).await {
             Err(error) if error.code == LOCK_NOT_AVAILABLE => {
                 let patient = end::close(&guard, door.account, end::PATIENT_MS);
-                self.past_the_user(door.place, door.account, &guard, &patient).await?
+                self.past_the_user(door.place, door.account, &guard, &patient).await
+            }
+            result => result,
+        };
+        let reply = match closed {
+            // Without its login the account has no use of the password either.
+            Err(error) if is_of_a_rule(&error.code) => {
+                let alone = end::close_alone(&guard, door.account);
+                self.past_the_user(door.place, door.account, &guard, &alone).await?
             }
             result => result?,
         };

@@ -1,10 +1,14 @@
 //! Ending an access: the door first, then those inside, then what they had, then a look whether it is so.
+//!
+//! The door closes without waiting for a synchronous standby. What the account had is taken away by a change that does
+//! wait: it proves that the standby knows of both.
 
 use super::activate;
 use super::adjust;
 use super::guard::Guard;
 use super::message::{Message, Needs};
 use super::quote::{identifier, literal};
+use super::standby;
 use super::version::Dialect;
 use crate::AccountName;
 use crate::plan::End;
@@ -17,9 +21,19 @@ pub(super) const IMPATIENT_MS: u32 = 300;
 /// 3a. Closes the door: alone in its transaction, so that nothing can undo it, and whatever session it meets. It tells
 /// whether the door was open, and how many backends there are.
 pub(super) fn close(guard: &Guard<'_>, account: &AccountName, lock_timeout_ms: u32) -> Message {
+    shut(guard, account, lock_timeout_ms, " PASSWORD NULL")
+}
+
+/// 3a where a rule of an extension keeps the password.
+pub(super) fn close_alone(guard: &Guard<'_>, account: &AccountName) -> Message {
+    shut(guard, account, PATIENT_MS, "")
+}
+
+fn shut(guard: &Guard<'_>, account: &AccountName, lock_timeout_ms: u32, password: &str) -> Message {
     let (name, text) = (identifier(account.as_str()), literal(account.as_str()));
     let mut message = Message::new();
     message.lock_timeout(lock_timeout_ms);
+    standby::wait_for_none(&mut message);
     message.ask(
         format!("reading {name}"),
         format!(
@@ -30,7 +44,7 @@ FROM pg_catalog.pg_roles r WHERE r.rolname = {text}"
     message.push_needing(
         Needs::Account(name.clone()),
         format!("taking the login from {name}"),
-        format!("ALTER ROLE {name} NOLOGIN PASSWORD NULL"),
+        format!("ALTER ROLE {name} NOLOGIN{password}"),
     );
     guard.check_unprepared(&mut message);
     message
@@ -82,19 +96,46 @@ WHERE a.usesysid = (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = {}
     )
 }
 
+/// What an account has, and what of it is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of it.
+    All,
+    /// What gives rights.
+    Memberships,
+    /// What is stored for it: limits and settings.
+    Stored,
+}
+
 /// 3c. Takes away what it has; the marker and the record stay. `cascade`: also what it passed on.
-pub(super) fn strip(plan: &End, dialect: Dialect, cascade: bool) -> Message {
+pub(super) fn strip(plan: &End, part: Part, dialect: Dialect, cascade: bool) -> Message {
     let name = identifier(plan.account.as_str());
     let mut message = Message::new();
-    message.push_needing(
-        Needs::Account(name.clone()),
-        format!("resetting {name}"),
-        format!("ALTER ROLE {name} PASSWORD NULL CONNECTION LIMIT -1 VALID UNTIL 'infinity'"),
-    );
+    if part == Part::Memberships {
+        adjust::lock(&mut message, &plan.account);
+    } else {
+        message.push_needing(
+            Needs::Account(name.clone()),
+            format!("resetting {name}"),
+            format!("ALTER ROLE {name} PASSWORD NULL CONNECTION LIMIT -1{}", activate::no_end(plan.expires)),
+        );
+    }
     Guard::managed(&plan.account).owned_by(&plan.owner_uid).closed().check(&mut message);
-    adjust::revoke(&mut message, &plan.account, &plan.revoke, dialect, cascade);
-    activate::reset_settings(&mut message, &plan.account, &plan.settings);
-    message
+    if part != Part::Stored {
+        adjust::revoke(&mut message, &plan.account, &plan.revoke, dialect, cascade);
+    }
+    if part != Part::Memberships {
+        activate::reset_settings(&mut message, &plan.account, &plan.settings);
+    }
+    message.replicated()
+}
+
+/// Changes the account in nothing, so that nothing but the wait for a standby can be warned of.
+pub(super) fn confirm(plan: &End) -> Message {
+    let mut message = Message::new();
+    adjust::lock(&mut message, &plan.account);
+    Guard::managed(&plan.account).owned_by(&plan.owner_uid).closed().check(&mut message);
+    message.replicated()
 }
 
 /// 3e. Drops the account, which must be drained: nobody but a superuser can end a backend whose role is gone.
@@ -104,5 +145,5 @@ pub(super) fn drop_account(plan: &End) -> Message {
     adjust::lock(&mut message, &plan.account);
     Guard::managed(&plan.account).owned_by(&plan.owner_uid).idle().check(&mut message);
     message.push(format!("dropping {name}"), format!("DROP ROLE {name}"));
-    message
+    message.replicated()
 }

@@ -13,6 +13,8 @@ pub(super) struct Message {
     statements: Vec<Statement>,
     /// It begins a transaction of its own, so that an error in it leaves one to roll back.
     explicit: bool,
+    /// It changes something and takes no time but for locks: see [`Message::is_replicated`].
+    replicated: bool,
 }
 
 #[derive(Clone)]
@@ -37,6 +39,8 @@ pub(super) enum Needs {
     AdminOption(String),
     /// The account itself (as SQL). Denied: ADMIN OPTION on it is missing. Not found: it has gone meanwhile.
     Account(String),
+    /// Nothing in particular; it stores a password verifier.
+    Verifier,
     /// Division by zero: what the statement checks is not so. This is the code to tell it by.
     Truth(&'static str),
 }
@@ -89,6 +93,17 @@ impl Message {
         self.push("setting the lock time-out", format!("SET LOCAL lock_timeout = {value}"));
     }
 
+    /// Its statements take no time but for locks, and its commit waits for a synchronous standby where there is one.
+    pub(super) fn replicated(mut self) -> Self {
+        self.replicated = true;
+        self
+    }
+
+    /// May an answer that stays away be a commit that waits for a standby?
+    pub(super) fn is_replicated(&self) -> bool {
+        self.replicated
+    }
+
     pub(super) fn is_explicit(&self) -> bool {
         self.explicit
     }
@@ -112,6 +127,12 @@ impl Message {
         self.statements.get(index).map(|statement| statement.needs.clone()).unwrap_or_default()
     }
 
+    /// What a failure means of the statement that attempts this.
+    pub(super) fn needs_of(&self, attempted: &str) -> Needs {
+        let statement = self.statements.iter().find(|statement| statement.what == attempted);
+        statement.map(|statement| statement.needs.clone()).unwrap_or_default()
+    }
+
     /// The text that is sent. It may hold a password verifier: not for logs.
     pub(super) fn sql(&self) -> String {
         let mut text = String::new();
@@ -133,6 +154,10 @@ impl fmt::Debug for Message {
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     pub(super) answers: Vec<Vec<SimpleQueryRow>>,
+    /// The wait for the standby was given up: it is done on this server, and may be undone by a failover.
+    pub(super) unconfirmed: bool,
+    /// The server warned of something, which may be that somebody else ended the wait for the standby.
+    pub(super) warned: bool,
 }
 
 impl Reply {

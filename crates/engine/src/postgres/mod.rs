@@ -7,11 +7,12 @@
 //! |---|---|
 //! | `config`, `platform`, `tls`, `connect`, `progress`, `pool`, `version` | how the server is reached |
 //! | `session`, `pooler` | the admin user's own session, and what may stand before it |
-//! | `server`, `message`, `sqlstate`, `backends` | messages, answers, failures, retries |
+//! | `server`, `exchange`, `message`, `sqlstate`, `backends` | messages, answers, failures, retries |
 //! | `quote` | names and texts as SQL, nowhere else |
 //! | `observe`, `reader`, `census`, `probe`, `history` | what is read |
 //! | `activate`, `adjust`, `end`, `guard`, `logins`, `rights` | what is sent, as text |
-//! | `apply`, `drain` | what is sent when |
+//! | `apply`, `drain`, `standby` | what is sent when, and what proves that an access has ended |
+//! | `rules` | what extensions refuse that check roles and passwords |
 //! | `objects`, `announcements` | the objects of a logical database, and that they have changed |
 //! | `sets` | permission sets: converged, listed, dropped |
 
@@ -25,6 +26,7 @@ mod config;
 mod connect;
 mod drain;
 mod end;
+mod exchange;
 mod guard;
 mod history;
 mod logins;
@@ -41,10 +43,12 @@ mod reader;
 #[cfg(test)]
 mod rendered;
 mod rights;
+mod rules;
 mod server;
 mod session;
 mod sets;
 pub mod sqlstate;
+mod standby;
 mod tls;
 mod version;
 
@@ -67,6 +71,7 @@ pub struct Postgres {
     draining: drain::Draining,
     /// The branch of its history that the server was on last.
     branch: std::sync::Mutex<Option<String>>,
+    standby: standby::Standby,
 }
 
 impl Postgres {
@@ -82,6 +87,7 @@ impl Postgres {
             reader: reader::Reader::default(),
             draining: drain::Draining::default(),
             branch: std::sync::Mutex::default(),
+            standby: standby::Standby::default(),
         })
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Reading {
     pub(super) starting: BTreeSet<String>,
     /// The account itself holds rights on objects. Only where it was asked for.
     pub(super) holds_rights: bool,
+    /// Commits wait for standbys.
+    pub(super) synchronous: bool,
 }
 
 /// Logins under way hold a virtual transaction before they show in pg_stat_activity. They must be read first: one
@@ -111,6 +113,7 @@ prepared AS MATERIALIZED (SELECT x.owner, pg_catalog.json_agg(pg_catalog.json_bu
 parameters AS MATERIALIZED (SELECT p.name, p.context FROM pg_catalog.pg_settings p)
 SELECT pg_catalog.json_build_object(
 'admin', (SELECT me.rolname FROM me),
+'synchronous', pg_catalog.current_setting('synchronous_standby_names') <> '',
 'accounts', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
   'name', u.rolname,
   'managed', {is_managed},
@@ -137,6 +140,7 @@ SELECT pg_catalog.json_build_object(
       WHERE parameters.context = 'user' OR n.name IN ('role', 'session_authorization')
         OR pg_catalog.has_parameter_privilege(n.name, 'SET')))),
   'limits', u.rolconnlimit <> -1 OR COALESCE(u.rolvaliduntil, 'infinity') <> 'infinity',
+  'expires', COALESCE(u.rolvaliduntil, 'infinity') <> 'infinity',
   'backends', COALESCE(b.n, 0),
   'rights', CASE WHEN u.rolname = ANY ($2) THEN {HOLDS_ANY} ELSE false END))
   FROM me, u LEFT JOIN backends b ON b.usesysid = u.oid LEFT JOIN prepared p ON p.owner = u.rolname),
@@ -198,6 +202,7 @@ pub(super) fn readings(questions: &[Question], reply: &Reply) -> Result<Vec<Read
             observed: all.observed(&question.query),
             starting: if question.to_verify { starting.clone() } else { BTreeSet::new() },
             holds_rights: all.account(&question.query).is_some_and(|row| row.rights),
+            synchronous: all.synchronous,
         })
         .collect())
 }
@@ -226,6 +231,7 @@ pub(super) fn record(comment: Option<&str>) -> Option<Owner> {
 #[derive(Deserialize)]
 struct All {
     admin: Option<String>,
+    synchronous: bool,
     accounts: Option<Vec<AccountRow>>,
     roles: Option<Vec<RoleRow>>,
     databases: Option<Vec<DatabaseRow>>,
@@ -243,6 +249,7 @@ struct AccountRow {
     prepared: Option<Vec<(String, String)>>,
     settings: Option<BTreeSet<Option<String>>>,
     limits: bool,
+    expires: bool,
     backends: u32,
     rights: bool,
 }
@@ -324,6 +331,8 @@ impl AccountRow {
             leftovers,
             settings: self.settings.clone().unwrap_or_default(),
             limits: self.limits,
+            expires: self.expires,
+            unconfirmed: false,
             backends: self.backends,
         }
     }

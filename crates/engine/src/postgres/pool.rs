@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_postgres::CancelToken;
 
+use super::backends::Backends;
 use super::connect::{Connection, Connector, NotOpened};
 use crate::{Class, Error};
 
@@ -60,6 +62,8 @@ pub(super) struct Lease {
     pub(super) reused: bool,
     /// No message is under way and no transaction open.
     pub(super) clean: bool,
+    /// The server was asked to cancel what is under way.
+    pub(super) cancelled: bool,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -150,6 +154,7 @@ impl Pool {
             connection: Some(connection),
             reused,
             clean: true,
+            cancelled: false,
             _slot: slot,
         };
         if let Some(connection) = self.take_idle(database) {
@@ -210,6 +215,32 @@ impl Pool {
     /// A connection is of no use any more, though it has not come to an end.
     pub(super) fn note_broken(&self) {
         self.connector.note_broken();
+    }
+
+    /// A connection that nobody has to wait for, to a database that takes some; `None` where all are in use.
+    pub(super) async fn spare(self: &Arc<Self>, database: &str) -> Option<Lease> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        drop(slot);
+        self.any(database).await.ok()
+    }
+
+    /// Asks the server to cancel what it does for a connection. Nobody waits for that.
+    pub(super) fn cancel(self: &Arc<Self>, token: CancelToken) {
+        // Without a runtime the connection does not live either.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let pool = Arc::clone(self);
+            runtime.spawn(async move { pool.connector.cancel(token).await });
+        }
+    }
+
+    /// The backends of its connections.
+    pub(super) fn backends(&self) -> &Backends {
+        self.connector.backends()
+    }
+
+    /// Does the server answer at all? No connection is used for that.
+    pub(super) async fn is_answered(&self) -> bool {
+        self.connector.answers().await
     }
 
     /// Closes every idle connection: the server is not what it was, or nobody needs it any more.
@@ -296,12 +327,30 @@ impl Lease {
     pub(super) fn connection(&self) -> Option<&Connection> {
         self.connection.as_ref()
     }
+
+    /// Asks the server to cancel what this connection does, which is not used again.
+    fn cancel(&mut self) {
+        let Some(connection) = self.connection.as_ref().filter(|_| !self.cancelled) else { return };
+        self.cancelled = true;
+        if !connection.client.is_closed() {
+            self.pool.cancel(connection.client.cancel_token());
+        }
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if !self.clean && !self.cancelled {
+            if let Some(connection) = &self.connection {
+                connection.abandon();
+            }
+            // Nobody waits for it any more, and what it holds locked is in the way: of a commit that waits for a
+            // standby the server notices by itself neither that nor any time-out.
+            self.cancel();
+        }
         if let Some(connection) = self.connection.take()
             && self.clean
+            && !self.cancelled
             && !connection.client.is_closed()
         {
             self.pool.give_back(std::mem::take(&mut self.database), connection);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::end::Part;
 use super::version::Dialect;
 use super::{activate, adjust, end, guard::Guard, logins, message::Message, rights};
 use crate::plan::{Activate, Adjust, End};
@@ -37,6 +38,7 @@ fn activation(create: bool) -> Activate {
         take_over_from: None,
         revoke: if create { Vec::new() } else { vec!["old".into(), "rolecall:0123".into()] },
         settings: BTreeSet::from([None, Some("app".into())]),
+        expires: !create,
         grant: vec!["writer".into(), "Reader".into()],
         grant_sets: vec!["rolecall:4567".into()],
         verifier: Some("SCRAM-SHA-256$x".into()),
@@ -51,6 +53,7 @@ fn ending() -> End {
         session_database: None,
         revoke: vec!["old".into(), "rolecall:0123".into()],
         settings: BTreeSet::from([None, Some("app".into())]),
+        expires: true,
         drop: true,
     }
 }
@@ -112,12 +115,28 @@ fn those_on_the_way_in() {
 
 #[test]
 fn what_it_had() {
-    insta::assert_snapshot!(both(|dialect| end::strip(&ending(), dialect, false)));
+    insta::assert_snapshot!(both(|dialect| end::strip(&ending(), Part::All, dialect, false)));
+}
+
+#[test]
+fn what_gave_rights_where_the_rest_is_refused() {
+    insta::assert_snapshot!(both(|dialect| end::strip(&ending(), Part::Memberships, dialect, false)));
+}
+
+#[test]
+fn what_is_stored_for_it_and_does_not_expire() {
+    let ending = End { expires: false, ..ending() };
+    insta::assert_snapshot!(both(|dialect| end::strip(&ending, Part::Stored, dialect, false)));
+}
+
+#[test]
+fn an_end_that_a_standby_should_confirm() {
+    insta::assert_snapshot!(end::confirm(&ending()).sql());
 }
 
 #[test]
 fn what_it_had_and_passed_on() {
-    insta::assert_snapshot!(both(|dialect| end::strip(&ending(), dialect, true)));
+    insta::assert_snapshot!(both(|dialect| end::strip(&ending(), Part::All, dialect, true)));
 }
 
 #[test]

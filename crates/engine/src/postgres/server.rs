@@ -1,23 +1,24 @@
 //! Messages to the server: sent, answered, and run again when another transaction got in the way.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use tokio::sync::watch;
-use tokio_postgres::SimpleQueryMessage;
 
 use super::config::Config;
 use super::connect::{Connection, Connector};
+use super::exchange::{ANSWER, Answer, SILENCE, exchange, said};
 use super::message::{Message, Needs, Reply};
 use super::pool::{Dedicated, Lease, Pool};
 use super::quote::identifier;
+use super::rules;
 use super::sqlstate::{
-    self, CHANGED, DIVISION_BY_ZERO, INSUFFICIENT_PRIVILEGE, OTHER_SESSION, READ_ONLY, UNDEFINED_DATABASE,
-    UNDEFINED_OBJECT,
+    self, CHANGED, DIVISION_BY_ZERO, INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, OTHER_SESSION,
+    QUERY_CANCELED, READ_ONLY, UNDEFINED_DATABASE, UNDEFINED_OBJECT,
 };
+use super::standby::{self, cancel_waits};
 use super::version::{Dialect, Version};
 use crate::counters::Counters;
 use crate::{Class, Error, Finding, Reason, Stats};
@@ -30,6 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const MOST_TURNS: usize = 2;
 /// The server keeps the time-outs of statements; this much later it is not believed to be there any more.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a commit waits for a synchronous standby: no time-out of the server ends that. It stays committed here.
+pub(super) const STANDBY_PATIENCE: Duration = Duration::from_secs(2);
+/// The same where the server has turned out to be busy instead.
+const BUSY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// One server, as a place to send messages to.
 #[derive(Debug)]
@@ -96,7 +101,6 @@ impl Server {
         Place::Any(database.to_owned())
     }
 
-    /// The server's version: the last one seen, else it is asked for.
     /// Nobody needs this database any more, but for the admin user where it is its own.
     pub(super) fn release_database(&self, database: &str) {
         let own = matches!(self.place(None), Place::Any(own) if own == database);
@@ -105,6 +109,7 @@ impl Server {
         }
     }
 
+    /// The server's version: the last one seen, else it is asked for.
     pub(super) async fn version(&self, place: &Place) -> Result<Version, Error> {
         let known = self.version.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match known {
@@ -156,9 +161,13 @@ impl Server {
                 turns += 1;
                 continue;
             }
+            if error.code == LOCK_NOT_AVAILABLE {
+                // It may be a change of ours, abandoned by an operator before this one, that waits for a standby.
+                self.cancel_waits(place).await;
+            }
             attempt += 1;
             if !again(&error.code) || attempt == ATTEMPTS || begun.elapsed() > PATIENCE {
-                return Err(error);
+                return Err(self.with_rule(place, message, error).await);
             }
             tracing::debug!(attempted = error.attempted, code = error.code, attempt, "running it again");
             self.counters.retried();
@@ -166,13 +175,17 @@ impl Server {
         }
     }
 
-    /// Sends a message once; twice where the connection turns out to have been broken for some time, or the session to be
-    /// another than was meant. Each of our messages may be run twice: what it did the first time shows, or makes its own
-    /// check fail.
+    /// Sends a message once; twice where the connection turns out to have been broken for some time, the session to be
+    /// another than was meant, or where it was taken for one that waits for a standby and was not. Each of our messages may
+    /// be run twice: what it did the first time shows, or makes its own check fail.
     async fn attempt(&self, place: &Place, message: &Message) -> Result<Reply, Failure> {
+        let begun = Instant::now();
         let mut lease = self.lease(place).await?;
         let reused = lease.reused;
-        let mut result = self.send(&mut lease, message).await;
+        let mut result = match self.bury_abandoned(&mut lease).await {
+            Ok(()) => self.send(&mut lease, message, STANDBY_PATIENCE).await,
+            Err(failure) => Err(failure),
+        };
         if let Err(failure) = &result
             && OTHER_SESSION.contains(&failure.error.code.as_str())
             && lease.clean
@@ -180,29 +193,73 @@ impl Server {
         {
             let sign = format!("a prepared statement is not what it was, SQLSTATE {}", failure.error.code);
             self.pool.connector().signs().note(sign);
-            result = self.send(&mut lease, message).await;
+            result = self.send(&mut lease, message, STANDBY_PATIENCE).await;
         }
+        let cancelled = lease.cancelled;
         drop(lease);
         match result {
             Err(failure) if failure.error.class == Class::Unreachable => {
                 // Whatever ended this connection has ended the others, too.
                 self.pool.close_idle();
                 self.pool.note_broken();
-                if !reused {
+                if !reused || begun.elapsed() >= SILENCE {
                     return Err(failure);
                 }
-                let mut lease = self.lease(place).await?;
-                self.send(&mut lease, message).await
             }
+            Err(failure) if cancelled && failure.error.code == QUERY_CANCELED => {}
             Err(failure) => {
                 if failure.error.code == READ_ONLY {
                     // The name may mean another server by now.
                     self.pool.close_idle();
                     self.pool.note_broken();
                 }
-                Err(failure)
+                return Err(failure);
             }
-            Ok(reply) => Ok(reply),
+            Ok(reply) => return Ok(reply),
+        }
+        let mut lease = self.lease(place).await?;
+        self.send(&mut lease, message, BUSY_PATIENCE).await
+    }
+
+    /// Ends the backends that were given up within a statement, and waits for them: a server that hung carries it out when
+    /// it goes on, and nothing that is read before is the last word.
+    async fn bury_abandoned(&self, lease: &mut Lease) -> Result<(), Failure> {
+        let backends = self.pool.backends();
+        let begun = Instant::now();
+        loop {
+            let abandoned = backends.abandoned();
+            if abandoned.is_empty() {
+                return Ok(());
+            }
+            let reply = self.send(lease, &standby::terminate(&abandoned), BUSY_PATIENCE).await?;
+            let alive: BTreeSet<i32> =
+                reply.rows().iter().filter_map(|row| row.get(0)?.parse().ok()).collect();
+            backends.bury(&abandoned.difference(&alive).copied().collect());
+            if alive.is_empty() {
+                return Ok(());
+            }
+            if begun.elapsed() > ANSWER {
+                return Err(standby::still_there(alive.len()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Cancels what an abandoned statement of ours still waits for. It has committed on this server; the wait for the
+    /// standby holds its locks, and keeps it out of sight.
+    async fn cancel_waits(&self, place: &Place) {
+        let (Place::Any(database) | Place::Exactly(database)) = place;
+        let Some(mut lease) = self.pool.spare(database).await else { return };
+        let waits = cancel_waits();
+        match self.send(&mut lease, &waits, BUSY_PATIENCE).await {
+            Ok(reply) if !reply.rows().is_empty() => {
+                tracing::warn!(
+                    statements = reply.rows().len(),
+                    "changes that waited for a synchronous standby were left to this server alone"
+                );
+            }
+            Ok(_) => {}
+            Err(Failure { error, .. }) => tracing::debug!(%error, "nothing was cancelled"),
         }
     }
 
@@ -210,7 +267,7 @@ impl Server {
     pub(super) async fn pooler(&self, place: &Place) -> Result<Option<Finding>, Error> {
         let mut lease = self.lease(place).await?;
         if let Some(question) = lease.connection().map(Connection::question) {
-            let reply = self.send(&mut lease, &question).await.map_err(Error::from)?;
+            let reply = self.send(&mut lease, &question, STANDBY_PATIENCE).await.map_err(Error::from)?;
             let connection = lease.connection().zip(reply.rows().first());
             if let Some(sign) = connection.and_then(|(connection, answer)| connection.differs(answer)) {
                 lease.connection().map(Connection::mark_shared);
@@ -251,33 +308,46 @@ impl Server {
     /// Sends a message on such a connection, and returns its answer.
     pub(super) async fn tell(&self, to: &Dedicated, message: &Message) -> Result<Reply, Error> {
         self.counters.sent(message.len());
-        let deadline = self.config.statement_timeout + GRACE;
+        let (deadline, begun) = (self.config.statement_timeout + GRACE, Instant::now());
         match tokio::time::timeout(deadline, exchange(&to.connection, message)).await {
             Ok((_, Ok(reply))) => Ok(reply),
             Ok((statement, Err(error))) => Err(said(message.attempted(statement), &error)),
-            Err(_) => Err(self.silent(message, deadline)),
+            Err(_) => Err(self.silent(message, begun)),
         }
     }
 
-    async fn send(&self, lease: &mut Lease, message: &Message) -> Result<Reply, Failure> {
+    /// Sends a message and waits for its answer; of a commit that seems to wait for a standby no longer than `patience`.
+    async fn send(&self, lease: &mut Lease, message: &Message, patience: Duration) -> Result<Reply, Failure> {
         lease.clean = false;
         self.counters.sent(message.len());
-        let deadline = self.config.statement_timeout + GRACE;
-        let silent = || Failure::from(self.silent(message, deadline));
+        let (deadline, begun) = (self.config.statement_timeout + GRACE, Instant::now());
+        let silent = || Failure::from(self.silent(message, begun));
         let Some(connection) = lease.connection() else { return Err(silent()) };
-        let result = tokio::time::timeout(deadline, exchange(connection, message)).await;
-        let Ok((statement, result)) = result else { return Err(silent()) };
-        let mut clean = !connection.client.is_closed();
+        let warnings = connection.warnings();
+        let answer = Answer::answer(&self.pool, connection, message, patience, deadline).await;
+        let Some(Answer { statement, result, cancelled }) = answer else { return Err(silent()) };
+        let warned = connection.warnings() != warnings;
+        let mut clean = !connection.client.is_closed() && !cancelled;
         if clean && result.is_err() && message.is_explicit() {
             let rolled_back = tokio::time::timeout(GRACE, connection.client.batch_execute("ROLLBACK")).await;
             clean = matches!(rolled_back, Ok(Ok(())));
         }
         lease.clean = clean;
-        result.map_err(|error| Failure {
-            error: self.explained(said(message.attempted(statement), &error), message.needs(statement)),
-            database: Some(lease.database.clone()),
-            reads: message.asks(statement) || matches!(message.needs(statement), Needs::Truth(_)),
-        })
+        lease.cancelled = cancelled;
+        match result {
+            Ok(reply) => {
+                if cancelled {
+                    let attempted = message.attempted(message.len());
+                    tracing::warn!(attempted, "no synchronous standby has confirmed it in time");
+                }
+                Ok(Reply { unconfirmed: cancelled, warned, ..reply })
+            }
+            Err(error) => Err(Failure {
+                error: self.explained(said(message.attempted(statement), &error), message.needs(statement)),
+                database: Some(lease.database.clone()),
+                reads: message.asks(statement) || matches!(message.needs(statement), Needs::Truth(_)),
+            }),
+        }
     }
 
     /// Adds what a failure means for this statement.
@@ -304,47 +374,35 @@ impl Server {
         }
     }
 
-    fn silent(&self, message: &Message, deadline: Duration) -> Error {
+    /// Where a rule of an extension may have refused it: adds which, and what to do.
+    async fn with_rule(&self, place: &Place, message: &Message, error: Error) -> Error {
+        let known = error.reason == Reason::ServerRefused && error.remedy.is_empty();
+        if !known || !sqlstate::is_of_a_rule(&error.code) {
+            return error;
+        }
+        let needs = message.needs_of(&error.attempted);
+        let settings = match self.attempt(place, &rules::settings()).await {
+            Ok(reply) => rules::read(&reply),
+            // They may be hidden from the admin user.
+            Err(_) => Vec::new(),
+        };
+        Error { remedy: rules::remedy(&needs, &settings), ..error }
+    }
+
+    fn silent(&self, message: &Message, begun: Instant) -> Error {
         Error {
             class: Class::Unreachable,
             reason: Reason::DatabaseUnreachable,
             attempted: message.attempted(0).to_owned(),
             code: String::new(),
-            detail: format!("{} has not answered within {} s", self.config.address(), deadline.as_secs()),
+            detail: format!(
+                "{} has not answered within {} s",
+                self.config.address(),
+                begun.elapsed().as_secs()
+            ),
             remedy: "check the server and the network between".to_owned(),
         }
     }
-}
-
-/// Sends a message and reads its answer; with an error, the number of the statement that failed.
-async fn exchange(
-    connection: &Connection,
-    message: &Message,
-) -> (usize, Result<Reply, tokio_postgres::Error>) {
-    let mut reply = Reply::default();
-    let mut rows = Vec::new();
-    let (before, text) = connection.text(message);
-    let mut done = 0_usize;
-    let stream = match connection.client.simple_query_raw(&text).await {
-        Ok(stream) => stream,
-        Err(error) => return (0, Err(error)),
-    };
-    let mut stream = pin!(stream);
-    while let Some(item) = stream.next().await {
-        match item {
-            Ok(SimpleQueryMessage::Row(row)) => rows.push(row),
-            Ok(SimpleQueryMessage::CommandComplete(_)) => {
-                let answer = std::mem::take(&mut rows);
-                if done >= before && message.asks(done - before) {
-                    reply.answers.push(answer);
-                }
-                done += 1;
-            }
-            Ok(_) => {}
-            Err(error) => return (done.saturating_sub(before), Err(error)),
-        }
-    }
-    (done.saturating_sub(before), Ok(reply))
 }
 
 /// An account is not what the plan took it for.
@@ -356,30 +414,6 @@ fn changed(code: &str, error: Error) -> Error {
         code: code.to_owned(),
         detail: "it has changed since it was looked at".to_owned(),
         ..error
-    }
-}
-
-/// What the server, or the connection, said about a statement.
-fn said(attempted: &str, error: &tokio_postgres::Error) -> Error {
-    let attempted = attempted.to_owned();
-    match error.as_db_error() {
-        Some(db) => {
-            let code = db.code().code().to_owned();
-            let (class, reason) = sqlstate::meaning(&code);
-            let detail = match db.detail() {
-                Some(detail) => format!("{} ({})", db.message(), detail.replace('\n', ", ")),
-                None => db.message().to_owned(),
-            };
-            Error { class, reason, attempted, code, detail, remedy: String::new() }
-        }
-        None => {
-            let detail = match std::error::Error::source(error) {
-                Some(source) => format!("{error}: {source}"),
-                None => error.to_string(),
-            };
-            let (class, reason) = (Class::Unreachable, Reason::DatabaseUnreachable);
-            Error { class, reason, attempted, code: String::new(), detail, remedy: String::new() }
-        }
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) const TOO_MANY_CONNECTIONS: &str = "53300";
 pub(super) const QUERY_CANCELED: &str = "57014";
 /// EXECUTE of what was not prepared, PREPARE of what is prepared already: the session is not the one that was meant.
 pub(super) const OTHER_SESSION: [&str; 2] = ["26000", "42P05"];
+/// The class of warnings. A wait for a synchronous standby that was cancelled shows as one.
+pub(super) const WARNING: &str = "01000";
 
 /// Is the same transaction run again at once (a few times, with jitter) rather than reported?
 ///
@@ -53,7 +55,21 @@ pub(super) fn is_about_the_database(code: &str, reads: bool) -> bool {
     }
 }
 
-/// What a SQLSTATE means for the caller, for a statement or a login.
+/// May a rule of an extension be behind it, which checks statements about roles (credcheck, passwordcheck)? The server
+/// itself refuses logins with the first two, and no such statement.
+pub(super) fn is_of_a_rule(code: &str) -> bool {
+    matches!(code, "28000" | "28P01" | "22023")
+}
+
+/// What a SQLSTATE means where the server ends a connection with it, or does not let one come about.
+pub(super) fn meaning_of_login(code: &str) -> (Class, Reason) {
+    match code {
+        "28000" | "28P01" => (Class::Unreachable, Reason::LoginFailed),
+        _ => meaning(code),
+    }
+}
+
+/// What a SQLSTATE means for the caller where a statement fails with it.
 pub fn meaning(code: &str) -> (Class, Reason) {
     match code {
         _ if is_retried(code) => (Class::Transient, Reason::ServerRefused),
@@ -68,7 +84,6 @@ pub fn meaning(code: &str) -> (Class, Reason) {
         "57P01" | "57P02" | "57P03" | "57P05" | "53300" => (Class::Unreachable, Reason::DatabaseUnreachable),
         READ_ONLY => (Class::Refused, Reason::ReadOnlyEndpoint),
         "3D000" | "55000" => (Class::Refused, Reason::DatabaseNameNotFound),
-        "28000" | "28P01" => (Class::Unreachable, Reason::LoginFailed),
         UNDEFINED_OBJECT => (Class::Refused, Reason::DbRoleNotFound),
         INSUFFICIENT_PRIVILEGE => (Class::Refused, Reason::MissingAdminOption),
         _ if code.starts_with("08") => (Class::Unreachable, Reason::DatabaseUnreachable),
@@ -92,6 +107,17 @@ mod tests {
         assert!(may_be_about_the_database("28P01", false) && !may_be_about_the_database("28P01", true));
         assert!(is_about_the_database("55P03", true) && !is_about_the_database("55P03", false));
         assert!(is_about_the_database("22P05", false) && !is_about_the_database("42501", true));
+    }
+
+    #[test]
+    fn a_statement_that_a_rule_refuses_is_no_login_that_failed() {
+        for code in ["28000", "28P01"] {
+            assert!(is_of_a_rule(code));
+            assert_eq!(meaning(code), (Class::Refused, Reason::ServerRefused), "{code}");
+            assert_eq!(meaning_of_login(code), (Class::Unreachable, Reason::LoginFailed), "{code}");
+        }
+        assert_eq!(meaning("22023"), (Class::Refused, Reason::ServerRefused));
+        assert_eq!(meaning_of_login("57P01"), meaning("57P01"));
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! What the sessions of an account ask for together, done on its server: observe, plan, apply, read back.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rolecall_api::{AccountPhase, SessionPhase, reasons};
 use rolecall_engine::account::Credential;
 use rolecall_engine::plan::{self, Plan};
-use rolecall_engine::{AccountName, Applied, Class, Desired, OWN_ROLE_PREFIX, Observed, Refusal, Want};
+use rolecall_engine::{
+    AccountName, Applied, Class, Desired, OWN_ROLE_PREFIX, Observed, Reason, Refusal, Want,
+};
 
-use super::lifecycle::{Obstacle, phase};
+use super::lifecycle::{Obstacle, phase, plus};
 use super::note::account_phase;
 use super::password::Password;
 use super::round::Round;
@@ -15,6 +18,9 @@ use crate::runtime::Failed;
 use crate::servers::Server;
 use crate::world::{AccountKey, Work};
 use crate::{Lane, Shared};
+
+/// How soon it is looked whether a standby confirms by now.
+const STANDBY_LOOK: Duration = Duration::from_secs(5);
 
 /// Where a look works: one account on one server.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +44,7 @@ impl Round {
     /// Tries everything once.
     pub(super) async fn attempt(&mut self, on: Place<'_>) -> Result<Attempt, Failed> {
         let Place { shared, key, server, .. } = on;
-        self.refuse_changed_roles(server);
+        self.choose_candidates(server);
         self.want_sets(shared, key, server);
         let Some(mut desired) = self.desired(on) else { return Ok(Attempt::Finished) };
         let observed = match server.engine.observe(&desired.query()).await {
@@ -148,7 +154,7 @@ impl Round {
                 .filter(|role| role.starts_with(OWN_ROLE_PREFIX))
                 .any(|role| shared.sets.loses_functions(&key.admin, role, wanted()));
         }
-        if !self.prepare_starts(on, password.get()).await {
+        if self.refuse_late_starts() || !self.prepare_starts(on, password.get()).await {
             return Ok(Attempt::Again);
         }
         let applied = match apply(on, &plan).await {
@@ -171,6 +177,9 @@ impl Round {
             self.hold_ends(shared, key, &obstacle).await?;
             self.keep_lives(on, Some(&obstacle), false).await;
             return Ok(Attempt::Finished);
+        }
+        if self.refuse_late_starts() {
+            return Ok(Attempt::Again);
         }
         if let Want::Enabled(enabled) = &desired.want {
             let memberships = enabled.roles.keys().chain(&enabled.sets).cloned().collect();
@@ -196,6 +205,13 @@ impl Round {
         let obstacle = Obstacle::from(error);
         tracing::warn!(account = %key, %error, "the server did not do it");
         self.retry = true;
+        if matches!(error.class, Class::Unreachable | Class::Transient) {
+            // It would not do it for the others either.
+            self.set_aside.clear();
+        }
+        if error.reason == Reason::WaitingForStandby {
+            self.look_again(plus(self.now, STANDBY_LOOK).map(|at| (at, Lane::Urgent)));
+        }
         let had_starts = !self.starts().is_empty();
         self.fail_starts(&obstacle);
         if error.class == Class::Unreachable {

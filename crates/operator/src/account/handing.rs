@@ -291,7 +291,16 @@ pub(super) fn next_look(
                 .map(|at| (at, Lane::Normal));
             [expiry, renewal].into_iter().flatten().min()
         }
-        Outcome::Waiting(_) => deadline(session, timed, now).map(|at| (at, Lane::Normal)),
+        Outcome::Waiting(obstacle) | Outcome::Withdrawn(obstacle) => {
+            let before =
+                session.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+            let stalled_at = crate::progress::stalled_at(obstacle, before, now);
+            [deadline(session, timed, now), stalled_at]
+                .into_iter()
+                .flatten()
+                .min()
+                .map(|at| (at, Lane::Normal))
+        }
         _ => None,
     }
 }

@@ -78,6 +78,8 @@ pub struct Obstacle {
     pub message: String,
     /// Only a person can help; else it may go away by itself.
     pub stalled: bool,
+    /// An object that is merely not there yet: it may come for some time before only a person can help.
+    pub awaited: bool,
 }
 
 /// What the namespace holds for a session.
@@ -94,12 +96,17 @@ pub enum AdminState {
 impl Obstacle {
     /// Something that only a person can move.
     pub fn stalled(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into(), stalled: true }
+        Self { reason: reason.into(), message: message.into(), stalled: true, awaited: false }
+    }
+
+    /// An object that is not there yet, or not any more.
+    pub fn awaited(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { awaited: true, ..Self::stalled(reason, message) }
     }
 
     /// Something that may go away by itself.
     pub fn passing(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into(), stalled: false }
+        Self { stalled: false, ..Self::stalled(reason, message) }
     }
 
     /// What the API server answered to something that was attempted.
@@ -113,13 +120,15 @@ impl Obstacle {
             error => (error.to_string(), false),
         };
         let message = format!("{attempted} failed: the API server answered: {answer}");
-        Self { reason: reasons::API_REFUSED.to_owned(), message, stalled }
+        Self { stalled, ..Self::stalled(reasons::API_REFUSED, message) }
     }
 }
 
 impl From<&Blocked> for Obstacle {
     fn from(blocked: &Blocked) -> Self {
-        Self::stalled(blocked.reason, blocked.message.clone())
+        let objects = [reasons::USER_NOT_FOUND, reasons::DATABASE_NOT_FOUND, reasons::ROLE_NOT_FOUND];
+        let awaited = objects.contains(&blocked.reason);
+        Self { awaited, ..Self::stalled(blocked.reason, blocked.message.clone()) }
     }
 }
 
@@ -172,7 +181,7 @@ pub fn decide(
             }
             _ => format!("the DatabaseAdmin {:?} is being deleted", session.spec.database),
         };
-        let obstacle = Obstacle::stalled(reasons::DATABASE_NOT_FOUND, message);
+        let obstacle = Obstacle::awaited(reasons::DATABASE_NOT_FOUND, message);
         return without_access(session, EndReason::DatabaseRemoved, obstacle, now);
     }
     match grant {
@@ -210,6 +219,13 @@ pub fn give_up_at(session: &DatabaseSession) -> Option<Timestamp> {
     // anybody had looked. A deadline of nothing stays one: there the first try counts.
     let lacking = if deadline.is_zero() { Duration::ZERO } else { Duration::from_secs(1) };
     plus(created, deadline + lacking)
+}
+
+/// Has the time passed by which the session should have started? With a deadline of 0s the first try counts, however
+/// long it takes; any other deadline that has passed is over, tried or not.
+pub fn is_late(session: &DatabaseSession, timed: bool, now: Timestamp) -> bool {
+    let has_deadline = session.spec.start_deadline.as_ref().is_none_or(|deadline| !deadline.get().is_zero());
+    timed && has_deadline && give_up_at(session).is_some_and(|at| at <= now)
 }
 
 /// Is the session over at some time by itself?
@@ -261,9 +277,7 @@ fn with_access(session: &DatabaseSession, grant: &Grant, now: Timestamp) -> Verd
         );
         return give_up(session, true, Obstacle::stalled(reasons::TTL_TOO_LONG, message), now);
     }
-    // With a deadline of 0s the first try counts; any other deadline that has passed is over, tried or not.
-    let has_deadline = session.spec.start_deadline.as_ref().is_none_or(|deadline| !deadline.get().is_zero());
-    if ttl.is_some() && has_deadline && give_up_at(session).is_some_and(|at| at <= now) {
+    if is_late(session, ttl.is_some(), now) {
         return give_up(session, true, last_obstacle(session), now);
     }
     Verdict::Start(Life { grant: grant.clone(), ttl, expires_at: ttl.and_then(|ttl| plus(now, ttl)) })
@@ -290,16 +304,19 @@ fn without_access(
     }
 }
 
-fn last_obstacle(session: &DatabaseSession) -> Obstacle {
+/// What was in the way of a session last, as far as that was told.
+pub fn last_obstacle(session: &DatabaseSession) -> Obstacle {
     let ready =
         session.status.as_ref().and_then(|status| conditions::find(&status.conditions, conditions::READY));
     match ready {
-        Some(Condition { reason, message, .. }) if reason != reasons::PENDING => {
+        Some(Condition { reason, message, .. })
+            if !matches!(reason.as_str(), reasons::PENDING | reasons::ENDING) =>
+        {
             Obstacle::stalled(reason, message)
         }
         _ => Obstacle::stalled(
             reasons::START_DEADLINE_EXCEEDED,
-            "the session was not looked at before its startDeadline; create it again",
+            "the session had not started by its startDeadline: the operator had not looked at it, or its server had not answered; create it again",
         ),
     }
 }

@@ -8,6 +8,8 @@
 //! | what the API server holds, and what policy says | `gather` | no |
 //! | what should happen to each session | `lifecycle` | no |
 //! | what needs no server; who waits, who is let go | `round` | no |
+//! | what is told while the server does not answer | `waiting` | the API server |
+//! | which roles the account has, where sessions differ | `candidates` | no |
 //! | what they ask for together | `wanted_account` | no |
 //! | which password the account has | `password` | Secrets |
 //! | what follows for the account: observe, plan, apply, read back | `carry_out` | the server |
@@ -18,6 +20,7 @@
 //!
 //! An access that came back by itself is told of by `returned`.
 
+mod candidates;
 mod carry_out;
 pub mod credentials;
 mod gather;
@@ -30,6 +33,7 @@ pub mod report;
 pub mod returned;
 mod round;
 mod settle;
+mod waiting;
 mod wanted_account;
 mod wanted_sets;
 
@@ -74,12 +78,16 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
         vanished(shared, key, &gathered, suspect).await?;
     }
     let mut round = Round::new(gathered, now);
-    round.run(shared, key).await?;
+    let (ran, told) = waiting::telling(shared, key, round.run(shared, key)).await;
+    ran?;
     let mut done = Done { retry: round.retry, at: round.again };
     let report = round.report.take();
     let mut failed = None;
     let mut left = BTreeSet::new();
-    for (item, outcome) in round.outcomes() {
+    for (mut item, mut outcome) in round.outcomes() {
+        if told {
+            waiting::follow(shared, &mut item, &mut outcome);
+        }
         if matches!(outcome, Some(Outcome::Ended { .. } | Outcome::Rejected(_) | Outcome::Released { .. })) {
             left.extend(item.session.spec.database_name.clone());
         }
@@ -209,7 +217,7 @@ pub async fn reconcile_unbound(shared: &Shared, key: &ObjectKey) -> Result<Done,
             _ => return Ok(Done::nothing()),
         }
     };
-    let missing = Obstacle::stalled(
+    let missing = Obstacle::awaited(
         reasons::USER_NOT_FOUND,
         format!("there is no DatabaseUser {:?} in this namespace", session.spec.user),
     );

@@ -35,6 +35,7 @@ impl Round {
             .chain(&applied.leftovers)
             .map(|leftover| leftover.told(account))
             .chain(applied.kept_because.clone())
+            .chain(applied.not_reset.clone())
             .collect::<BTreeSet<_>>()
             .into_iter()
             .collect();

@@ -105,6 +105,8 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
     let ready = |status: bool, obstacle: &Obstacle| {
         condition(conditions::READY, status, &obstacle.reason, &obstacle.message)
     };
+    let progress =
+        |obstacle: &Obstacle| crate::progress::condition(obstacle, &before.conditions, generation, now);
     let mut list: Vec<Condition> = Vec::new();
     let mut status = DatabaseSessionStatus { observed_generation: generation, ..Default::default() };
     match outcome {
@@ -124,7 +126,7 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
                 None => list.push(condition(conditions::READY, true, reasons::ACTIVE, "the user has access")),
                 Some(trouble) => {
                     list.push(ready(false, trouble));
-                    list.push(progress(trouble, &condition));
+                    list.push(progress(trouble));
                 }
             }
             status.permissions = active.permissions.clone();
@@ -144,7 +146,7 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
         Outcome::Waiting(obstacle) | Outcome::Withdrawn(obstacle) => {
             status.phase = Some(SessionPhase::Pending);
             list.push(ready(false, obstacle));
-            list.push(progress(obstacle, &condition));
+            list.push(progress(obstacle));
         }
         Outcome::Ending { reason, obstacle } => {
             // What the access was stays readable until it is gone.
@@ -159,7 +161,7 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
                 status.end_reason = *reason;
             }
             list.push(ready(false, obstacle));
-            list.push(progress(obstacle, &condition));
+            list.push(progress(obstacle));
         }
         Outcome::Ended { reason, left } => {
             status = history(&before, generation, now);
@@ -167,14 +169,14 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
             status.end_reason = Some(*reason);
             let over = Obstacle::stalled(end_reason(*reason), Left::told(*left));
             list.push(ready(false, &over));
-            list.push(progress(&over, &condition));
+            list.push(progress(&over));
         }
         Outcome::Rejected(obstacle) => {
             status = history(&before, generation, now);
             status.phase = Some(SessionPhase::Rejected);
-            let obstacle = Obstacle { stalled: true, ..obstacle.clone() };
+            let obstacle = Obstacle { stalled: true, awaited: false, ..obstacle.clone() };
             list.push(ready(false, &obstacle));
-            list.push(progress(&obstacle, &condition));
+            list.push(progress(&obstacle));
         }
         Outcome::Released { .. } => return before,
     }
@@ -211,11 +213,6 @@ pub fn is_news(session: &DatabaseSession, outcome: &Outcome) -> bool {
         Outcome::Released { .. } => return true,
     };
     phase(session) != new_phase || ready.is_none_or(|ready| ready.reason != new_reason)
-}
-
-fn progress(obstacle: &Obstacle, condition: &impl Fn(&str, bool, &str, &str) -> Condition) -> Condition {
-    let type_ = if obstacle.stalled { conditions::STALLED } else { conditions::RECONCILING };
-    condition(type_, true, &obstacle.reason, &obstacle.message)
 }
 
 fn history(before: &DatabaseSessionStatus, generation: Option<i64>, now: Timestamp) -> DatabaseSessionStatus {

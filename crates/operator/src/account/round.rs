@@ -9,7 +9,7 @@ use rolecall_api::{DatabaseAdmin, Deletion, reasons};
 use super::carry_out::{Attempt, Place};
 use super::gather::{Gathered, Item};
 use super::handing::take_back;
-use super::lifecycle::{Ending, Life, Next, Obstacle, Verdict, give_up, phase};
+use super::lifecycle::{Ending, Life, Next, Obstacle, Verdict, give_up, is_late, last_obstacle, phase};
 use super::memory::Report;
 use super::outcome_of_end;
 use super::report::{Left, Outcome};
@@ -21,8 +21,8 @@ use crate::runtime::Failed;
 use crate::servers::State;
 use crate::world::{AccountKey, ObjectKey};
 
-/// Starts may fail one by one, and each failure can change what the account should be. After so many attempts the
-/// rest waits for the next look.
+/// Starts may fail one by one, and each failure can change what the account should be. After so many attempts, and one
+/// for each session, the rest waits for the next look.
 const ATTEMPTS: usize = 8;
 
 /// One look at an account, while it is carried out.
@@ -31,6 +31,10 @@ pub(super) struct Round {
     pub(super) gathered: Gathered,
     pub(super) now: Timestamp,
     pub(super) outcomes: Vec<Option<Outcome>>,
+    /// Starts that wait for what becomes of others, whose roles are not theirs.
+    pub(super) set_aside: BTreeSet<usize>,
+    /// A start waits for its permission set.
+    pub(super) prepares_set: bool,
     /// The permission set of each session that wants one, and how it stands.
     pub(super) sets: BTreeMap<usize, (String, Standing)>,
     /// The database roles that the account has, where those that it should have cannot be given.
@@ -56,6 +60,8 @@ impl Round {
             gathered,
             now,
             outcomes,
+            set_aside: BTreeSet::new(),
+            prepares_set: false,
             sets: BTreeMap::new(),
             held_roles: None,
             held_sets: BTreeSet::new(),
@@ -114,8 +120,8 @@ impl Round {
             return Ok(());
         };
         let on = Place { shared, key, server: &server, account: &account };
-        for _ in 0..ATTEMPTS {
-            if self.attempt(on).await? == Attempt::Finished {
+        for _ in 0..ATTEMPTS + self.gathered.sessions.len() {
+            if self.attempt(on).await? == Attempt::Finished && !self.has_more_candidates(on.server) {
                 return Ok(());
             }
         }
@@ -188,8 +194,11 @@ impl Round {
         ))
     }
 
+    /// The starts that this attempt is about.
     pub(super) fn starts(&self) -> Vec<usize> {
-        self.indexes(|item| matches!(item.verdict, Verdict::Start(_)))
+        let mut starts = self.indexes(|item| matches!(item.verdict, Verdict::Start(_)));
+        starts.retain(|index| !self.set_aside.contains(index));
+        starts
     }
 
     pub(super) fn lives(&self) -> Vec<usize> {
@@ -216,6 +225,21 @@ impl Round {
         for index in self.starts() {
             self.fail_start(index, obstacle.clone());
         }
+    }
+
+    /// Whoever could not start in time does not start, whatever the server has done by now. True where there was one.
+    pub(super) fn refuse_late_starts(&mut self) -> bool {
+        let now = Timestamp::now();
+        let is_late = |index: &usize| {
+            let item = &self.gathered.sessions[*index];
+            is_late(&item.session, item.timed, now)
+        };
+        let late: Vec<usize> = self.starts().into_iter().filter(is_late).collect();
+        for index in &late {
+            self.now = now;
+            self.fail_start(*index, last_obstacle(&self.gathered.sessions[*index].session));
+        }
+        !late.is_empty()
     }
 
     /// A start that did not come off: it waits, is rejected, or has to be ended first.

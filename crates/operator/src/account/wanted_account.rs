@@ -1,9 +1,9 @@
 //! What the sessions of an account ask for together: its database roles and logical databases.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use rolecall_api::{CreateDbUserMode, MissingDbRoles, reasons};
-use rolecall_engine::account::{Credential, Enabled, WantedRole};
+use rolecall_api::{CreateDbUserMode, MissingDbRoles};
+use rolecall_engine::account::{Credential, Enabled};
 use rolecall_engine::{Desired, Observed, Want, plan};
 
 use super::carry_out::Place;
@@ -11,60 +11,9 @@ use super::credentials;
 use super::gather::Item;
 use super::lifecycle::{Ending, Next, Obstacle, Verdict};
 use super::round::Round;
-use crate::servers::{Issuer, Server};
+use crate::servers::Issuer;
 
 impl Round {
-    /// Sessions of one account hold one set of roles. Those that are live say which; else the oldest.
-    pub(super) fn refuse_changed_roles(&mut self, server: &Server) {
-        let Some(held) = self.account_roles(server) else { return };
-        for index in self.starts() {
-            let Some(wanted) = self.roles_of(index, server) else { continue };
-            if wanted.keys().ne(held.keys()) {
-                let list = |roles: &BTreeMap<String, WantedRole>| {
-                    roles.keys().cloned().collect::<Vec<_>>().join(", ")
-                };
-                let message = format!(
-                    "live sessions of this account hold the database roles [{}], this one would hold [{}]; end them first, or ask for the same dbRoles",
-                    list(&held),
-                    list(&wanted)
-                );
-                self.fail_start(index, Obstacle::passing(reasons::ROLES_CHANGED, message));
-            }
-        }
-    }
-
-    pub(super) fn account_roles(&self, server: &Server) -> Option<BTreeMap<String, WantedRole>> {
-        let lives = self.lives();
-        if let Some((first, rest)) = lives.split_first() {
-            // After a change of policy they may differ: nobody gets what one of them must not have.
-            let mut roles = self.roles_of(*first, server)?;
-            for index in rest {
-                let other = self.roles_of(*index, server)?;
-                roles.retain(|role, _| other.contains_key(role));
-            }
-            return Some(roles);
-        }
-        let oldest = self.starts().into_iter().min_by_key(|index| {
-            let meta = &self.gathered.sessions[*index].session.metadata;
-            (meta.creation_timestamp.clone(), meta.name.clone())
-        })?;
-        self.roles_of(oldest, server)
-    }
-
-    pub(super) fn roles_of(&self, index: usize, server: &Server) -> Option<BTreeMap<String, WantedRole>> {
-        let life = self.life(index)?;
-        let mut roles: BTreeMap<String, WantedRole> = life
-            .grant
-            .db_roles
-            .iter()
-            .map(|(role, literal)| (role.clone(), WantedRole { named_literally: *literal }))
-            .collect();
-        for role in server.platform_roles {
-            roles.insert((*role).to_owned(), WantedRole { named_literally: true });
-        }
-        Some(roles)
-    }
-
     pub(super) fn desired(&mut self, on: Place<'_>) -> Option<Desired> {
         let Place { server, account, .. } = on;
         let lives = self.lives();

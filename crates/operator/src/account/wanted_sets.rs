@@ -84,6 +84,7 @@ impl Round {
             tell_at = None;
         }
         self.look_again(tell_at.into_iter().chain(give_up_at).min().map(|at| (at, Lane::Normal)));
+        self.prepares_set = true;
         self.gathered.sessions[index].verdict = Verdict::Wait(preparing);
     }
 

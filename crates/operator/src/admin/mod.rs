@@ -11,11 +11,15 @@ mod teardown;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
-use rolecall_api::{DatabaseAdmin, Deletion, Endpoint, MissingDbRoles, ObjectCounts, Orphans, reasons};
+use rolecall_api::{
+    DatabaseAdmin, Deletion, Endpoint, MissingDbRoles, ObjectCounts, Orphans, conditions, reasons,
+};
 use rolecall_engine::{AccountName, Census, Class, Finding, Needs, Owner, Probe, Reason};
+use tokio_util::sync::CancellationToken;
 
 pub use attending::{Attending, Loss};
 pub use connect::{Proof, SECRET_TYPE, secret_name, unsupported};
@@ -24,6 +28,7 @@ pub use teardown::end_account;
 use crate::account::lifecycle::{self, Obstacle, is_touched};
 use crate::account::{self, returned::Action};
 use crate::permissions;
+use crate::progress;
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed};
 use crate::servers::{Server, State};
@@ -31,6 +36,9 @@ use crate::world::{AccountKey, ObjectKey, Work, World};
 use crate::{Settings, Shared};
 use orphans::{Judge, Orphan};
 use status::Seen;
+
+/// How long a look may take before it is told what accounts have found.
+const UNTOLD: Duration = Duration::from_secs(1);
 
 /// Looks at one DatabaseAdmin.
 ///
@@ -43,7 +51,10 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     };
     let deleted = admin.metadata.deletion_timestamp.is_some();
     let now = Timestamp::now();
-    let seen = look(shared, key, &admin, now).await;
+    let seen = telling(shared, key, &admin, look(shared, key, &admin, now)).await;
+    // Something may have been told meanwhile.
+    let known = shared.world().admin(key).filter(|known| known.metadata.uid == admin.metadata.uid);
+    let admin = known.unwrap_or(admin);
     // Before accounts are looked at: what a set holds decides what leaving it means.
     let leftovers = match seen.state.server.as_ref().filter(|_| seen.reachable == Some(true)) {
         Some(server) => permissions::find_leftovers(shared, key, server).await,
@@ -86,6 +97,10 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     if !done.retry {
         let jitter = shared.settings.look_interval.mul_f64(rand::random_range(0.9..1.1));
         done.at_earliest(lifecycle::plus(now, jitter).map(|at| (at, Lane::Normal)));
+    }
+    if let Some(obstacle) = &seen.state.obstacle {
+        let stalled_at = progress::stalled_at(obstacle, &after.conditions, now);
+        done.at_earliest(stalled_at.map(|at| (at, Lane::Normal)));
     }
     Ok(done)
 }
@@ -136,6 +151,40 @@ fn wake_accounts(shared: &Shared, seen: &Seen, drifted: Lane) {
     for account in &seen.drifted {
         shared.queue.add(Work::Account(account.clone()), drifted);
     }
+}
+
+/// Waits for a look, and tells meanwhile what accounts have found: that the server does not answer.
+async fn telling(
+    shared: &Shared,
+    key: &ObjectKey,
+    admin: &Arc<DatabaseAdmin>,
+    look: impl Future<Output = Seen>,
+) -> Seen {
+    let done = CancellationToken::new();
+    let tell = async {
+        while tokio::time::timeout(UNTOLD, done.cancelled()).await.is_err() {
+            let mark =
+                shared.servers.get(key).filter(|state| state.unreachable).and_then(|state| state.obstacle);
+            let known = shared.world().admin(key).filter(|known| known.metadata.uid == admin.metadata.uid);
+            let (Some(obstacle), Some(known)) = (mark, known) else { continue };
+            let ready =
+                known.status.as_ref().and_then(|s| conditions::find(&s.conditions, conditions::READY));
+            if ready.is_some_and(|ready| ready.status == conditions::FALSE) {
+                continue;
+            }
+            let status = status::silent(&known, &obstacle, Timestamp::now());
+            match shared.objects.apply_status(shared, &*known, &status).await {
+                Ok(()) => status::tell(shared, &known, &status),
+                Err(error) => tracing::debug!(admin = %key, %error, "that it is silent is not written yet"),
+            }
+        }
+    };
+    let look = async {
+        let seen = look.await;
+        done.cancel();
+        seen
+    };
+    tokio::join!(look, tell).0
 }
 
 /// Everything that can be found out about the server, as far as it goes.

@@ -10,11 +10,12 @@ use rolecall_api::{
 use rolecall_engine::{Class, Finding, Probe, Reason};
 
 use super::orphans::Orphan;
-use crate::Shared;
+use crate::account::lifecycle::Obstacle;
 use crate::account::memory::Report;
 use crate::objects::Severity;
 use crate::servers::{Server, State};
 use crate::world::AccountKey;
+use crate::{Shared, progress};
 
 /// The most findings that a message lists; the rest is counted.
 const LISTED: usize = 10;
@@ -74,8 +75,7 @@ pub(super) fn status(admin: &DatabaseAdmin, seen: &Seen, now: Timestamp) -> Data
     match &seen.state.obstacle {
         Some(obstacle) => {
             list.push(condition(conditions::READY, false, &obstacle.reason, &obstacle.message));
-            let progress = if obstacle.stalled { conditions::STALLED } else { conditions::RECONCILING };
-            list.push(condition(progress, true, &obstacle.reason, &obstacle.message));
+            list.push(progress::condition(obstacle, &before.conditions, generation, now));
         }
         None if deleting => {
             let message = "the DatabaseAdmin is being deleted: its accounts are torn down";
@@ -144,6 +144,25 @@ pub(super) fn status(admin: &DatabaseAdmin, seen: &Seen, now: Timestamp) -> Data
         accounts: seen.counts.or(before.accounts),
         objects: seen.objects,
     }
+}
+
+/// The status where accounts have found that the server does not answer, and its own look has not come to its end.
+pub(super) fn silent(admin: &DatabaseAdmin, obstacle: &Obstacle, now: Timestamp) -> DatabaseAdminStatus {
+    let before = admin.status.clone().unwrap_or_default();
+    let generation = admin.metadata.generation;
+    let unreached = |type_: &str| {
+        conditions::new(type_, false, &obstacle.reason, &obstacle.message, generation, Time(now))
+    };
+    let replaced = [conditions::READY, conditions::RECONCILING, conditions::STALLED, conditions::REACHABLE];
+    let kept = before.conditions.iter().filter(|condition| !replaced.contains(&condition.type_.as_str()));
+    let list = [
+        unreached(conditions::READY),
+        progress::condition(obstacle, &before.conditions, generation, now),
+        unreached(conditions::REACHABLE),
+    ];
+    let list = list.into_iter().chain(kept.cloned()).collect();
+    let conditions = conditions::merge_transition_times(&before.conditions, list);
+    DatabaseAdminStatus { observed_generation: generation, conditions, ..before }
 }
 
 fn crowded(objects: &[String]) -> String {

@@ -5,6 +5,7 @@ mod admins;
 mod drift;
 mod endings;
 mod failover;
+mod hanging;
 mod life;
 mod permissions;
 mod policy;

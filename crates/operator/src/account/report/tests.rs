@@ -136,3 +136,34 @@ fn only_another_phase_or_reason_is_news() {
     assert!(is_news(&live, &Outcome::Active(Active { trouble, ..active() })));
     assert!(is_news(&live, &Outcome::Ended { reason: EndReason::Expired, left: None }));
 }
+
+#[test]
+fn a_session_never_counts_as_waiting_and_as_failed_at_once() {
+    let obstacles = [
+        Obstacle::passing(reasons::DATABASE_UNREACHABLE, ""),
+        Obstacle::stalled(reasons::ACCESS_DENIED, ""),
+        Obstacle::awaited(reasons::USER_NOT_FOUND, ""),
+    ];
+    let outcomes = |obstacle: &Obstacle| {
+        [
+            Outcome::Waiting(obstacle.clone()),
+            Outcome::Withdrawn(obstacle.clone()),
+            Outcome::Rejected(obstacle.clone()),
+            Outcome::Ending { reason: None, obstacle: obstacle.clone() },
+            Outcome::Active(Active { trouble: Some(obstacle.clone()), ..active() }),
+            Outcome::Ended { reason: EndReason::Expired, left: None },
+        ]
+    };
+    for before in obstacles.iter().flat_map(outcomes) {
+        let before = after(None, DatabaseSessionStatus::default(), before, 100);
+        for outcome in obstacles.iter().flat_map(outcomes) {
+            for now in [110, 500] {
+                let status = after(None, before.clone(), outcome.clone(), now);
+                let progress = [conditions::RECONCILING, conditions::STALLED];
+                let shown =
+                    progress.into_iter().filter(|type_| conditions::is_true(&status.conditions, type_));
+                assert_eq!(shown.count(), 1, "{outcome:?}: {status:?}");
+            }
+        }
+    }
+}

@@ -58,7 +58,7 @@ impl<'a> Secrets<'a> {
     async fn secret(&self, name: &str, at: &str) -> Result<Secret, Obstacle> {
         match self.shared.objects.secret(&self.namespace, name).await {
             Ok(Some(secret)) => Ok(secret),
-            Ok(None) => Err(Obstacle::stalled(
+            Ok(None) => Err(Obstacle::awaited(
                 reasons::SECRET_NOT_FOUND,
                 format!("there is no Secret {name:?} in this namespace, which {at} names"),
             )),
@@ -77,7 +77,7 @@ impl<'a> Secrets<'a> {
         at: &str,
     ) -> Result<String, Obstacle> {
         let Some(value) = data.get(key) else {
-            return Err(Obstacle::stalled(
+            return Err(Obstacle::awaited(
                 reasons::SECRET_NOT_FOUND,
                 format!("the Secret {name:?}, which {at} names, has no key {key:?}"),
             ));

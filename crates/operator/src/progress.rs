@@ -1,0 +1,89 @@
+//! Reconciling or Stalled: what tools that wait for objects go by.
+//!
+//! They take Stalled for a failure. So an object that is merely not there yet (the objects of one manifest come in any
+//! order, Secrets are made by others) is waited for before it is told that only a person can help. The two are never
+//! True at once.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rolecall_api::{Condition, Time, conditions};
+
+use crate::account::lifecycle::{Obstacle, plus};
+
+/// For so long what is not there yet may come.
+pub const NOT_THERE_YET: Duration = Duration::from_secs(120);
+
+/// The condition beside Ready False, given the conditions of before.
+pub fn condition(
+    obstacle: &Obstacle,
+    before: &[Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Condition {
+    let stalled = obstacle.stalled && stalled_at(obstacle, before, now).is_none();
+    let type_ = if stalled { conditions::STALLED } else { conditions::RECONCILING };
+    conditions::new(type_, true, &obstacle.reason, &obstacle.message, generation, Time(now))
+}
+
+/// When only a person can help, if what is awaited has not come by then; `None` where that is so already, or never.
+pub fn stalled_at(obstacle: &Obstacle, before: &[Condition], now: Timestamp) -> Option<Timestamp> {
+    if !obstacle.awaited {
+        return None;
+    }
+    let told = |type_| {
+        conditions::find(before, type_)
+            .filter(|told| told.status == conditions::TRUE && told.reason == obstacle.reason)
+    };
+    if told(conditions::STALLED).is_some() {
+        return None;
+    }
+    let since = told(conditions::RECONCILING).map_or(now, |told| told.last_transition_time.0);
+    plus(since, NOT_THERE_YET).filter(|at| *at > now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn told(obstacle: &Obstacle, before: &[Condition], now: i64) -> Condition {
+        let told = condition(obstacle, before, None, at(now));
+        conditions::merge_transition_times(before, vec![told]).remove(0)
+    }
+
+    #[test]
+    fn what_is_not_there_yet_may_come_for_two_minutes() {
+        let missing = Obstacle::awaited("UserNotFound", "there is no such user");
+        let first = told(&missing, &[], 1_000);
+        assert_eq!(first.type_, conditions::RECONCILING);
+        assert_eq!(stalled_at(&missing, std::slice::from_ref(&first), at(1_010)), Some(at(1_120)));
+        let later = told(&missing, &[first], 1_119);
+        assert_eq!(later.type_, conditions::RECONCILING);
+        let late = told(&missing, &[later], 1_120);
+        assert_eq!(late.type_, conditions::STALLED);
+        assert_eq!(told(&missing, &[late], 9_000).type_, conditions::STALLED, "and stays so");
+    }
+
+    #[test]
+    fn what_comes_next_in_the_way_has_its_own_time() {
+        let user = Obstacle::awaited("UserNotFound", "");
+        let role = Obstacle::awaited("RoleNotFound", "");
+        let first = told(&user, &[], 1_000);
+        let second = told(&role, &[first], 1_100);
+        assert_eq!(stalled_at(&role, &[second], at(1_100)), Some(at(1_220)));
+        let stalled = conditions::new(conditions::STALLED, true, "UserNotFound", "", None, Time(at(1_000)));
+        assert_eq!(told(&role, &[stalled], 1_300).type_, conditions::RECONCILING);
+    }
+
+    #[test]
+    fn what_only_a_person_can_mend_is_told_at_once() {
+        assert_eq!(told(&Obstacle::stalled("AccessDenied", "no"), &[], 1).type_, conditions::STALLED);
+        let unreachable = Obstacle::passing("DatabaseUnreachable", "");
+        let first = told(&unreachable, &[], 1);
+        assert_eq!(told(&unreachable, &[first], 9_000).type_, conditions::RECONCILING);
+    }
+}
