@@ -107,6 +107,25 @@ async fn an_end_says_that_it_waits_for_a_standby_and_nobody_gets_in_meanwhile() 
     let superuser = world.pg.superuser("postgres").await?;
     superuser.batch_execute("alter system set synchronous_standby_names = 'lost'").await?;
     superuser.batch_execute("select pg_reload_conf()").await?;
+    // The server acts on it a moment later.
+    let waiting = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+    let commits = world.pg.superuser("postgres").await?;
+    world
+        .eventually("commits wait", async || {
+            let waits = async {
+                while world.pg.value("postgres", waiting).await?.as_deref() == Some("0") {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                Ok::<_, anyhow::Error>(())
+            };
+            tokio::select! {
+                done = commits.batch_execute("alter role postgres connection limit -1") => done.map(|()| false).map_err(Into::into),
+                waits = waits => waits.map(|()| true),
+            }
+        })
+        .await?;
+    let cancel = "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'";
+    world.pg.value("postgres", cancel).await?;
 
     let begun = Instant::now();
     world.delete::<DatabaseSession>("alice-orders").await?;

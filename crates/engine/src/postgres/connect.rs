@@ -434,7 +434,7 @@ impl Connector {
         let code = said.code().code();
         let (admin, name) =
             (super::quote::identifier(&self.config.admin_user), super::quote::identifier(database));
-        let (class, reason) = sqlstate::meaning(code);
+        let (class, reason) = sqlstate::meaning_of_login(code);
         let (class, reason, remedy) = match (code, &self.config.auth) {
             // It was said by a function: nothing but a login event trigger runs one.
             (_, _) if said.where_().is_some() => (

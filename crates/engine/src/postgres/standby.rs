@@ -64,7 +64,9 @@ pub(super) fn is_doubtful(reply: &Reply) -> bool {
 
 /// Cancels the waits of our own changes that last for longer than a change of ours waits: whoever made them is gone.
 pub(super) fn cancel_waits() -> Message {
-    Message::one(
+    let mut message = Message::new();
+    message.lock_timeout(200);
+    message.ask(
         "cancelling changes that wait for a standby",
         format!(
             "SELECT pg_catalog.pg_cancel_backend(a.pid) FROM pg_catalog.pg_stat_activity a
@@ -73,7 +75,8 @@ WHERE a.usename = CURRENT_USER AND a.application_name = 'rolecall' AND a.wait_ev
   AND a.query_start < pg_catalog.clock_timestamp() - '{} ms'::pg_catalog.interval",
             STANDBY_PATIENCE.as_millis()
         ),
-    )
+    );
+    message
 }
 
 /// Ends backends of ours that were given up within a statement; tells those that are still there.

@@ -18,6 +18,18 @@ async fn bench(version: PgVersion) -> Bench {
 /// From now on commits wait for a standby that is not there.
 async fn lose_standby(bench: &Bench) {
     set_standbys(bench, "'lost'").await;
+    // The server acts on it a moment later.
+    let client = bench.pg.superuser("postgres").await.unwrap();
+    until("commits wait", async || {
+        let count = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+        tokio::select! {
+            _ = rows(&client, "alter role postgres connection limit -1") => false,
+            () = until("it waits", async || bench.value(count).await != "0") => true,
+        }
+    })
+    .await;
+    let cancel = "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'";
+    bench.value(cancel).await;
 }
 
 /// The person in charge decides that nobody waits for it any more.
