@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::{self, at};
-use crate::{DatabaseAdminStatus, GoDuration, SecretKeyRef, SecretRef, schema};
+use crate::{CaSecretRef, DatabaseAdminStatus, GoDuration, SecretKeyRef, SecretRef, schema};
 
 /// A database server and how to provision users on it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -280,9 +280,10 @@ pub struct UserCredentials {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserX509 {
-    /// A Secret of type `kubernetes.io/tls` with the certificate authority (`tls.crt`, `tls.key`) that signs
-    /// the users' certificates; the server must trust it for client certificates.
-    pub ca_secret_ref: SecretRef,
+    /// A Secret with the certificate authority that signs the users' certificates, for example of type
+    /// `kubernetes.io/tls` (`tls.crt`, `tls.key`); the server must trust it for client certificates, which is
+    /// tried at each look. When the Secret changes, live sessions get new certificates.
+    pub ca_secret_ref: CaSecretRef,
 
     /// How long a certificate lives at most, as a duration such as `1h` (default). It never outlives its
     /// session, and is renewed at two thirds of its life while the session lives.

@@ -163,6 +163,9 @@ reasons! {
     LOGIN_FAILED = "LoginFailed":
         "The server refuses the admin user's login.",
         "Check the Secret under `auth`, the admin user's name, and the server's rules (`pg_hba.conf`; on MongoDB the user in `$external`).";
+    CLIENT_CA_NOT_TRUSTED = "ClientCaNotTrusted":
+        "The server does not take client certificates of the CA under `userCredentials.x509`: nobody could log in, so no session starts.",
+        "The message says which CA, and how the server comes to trust it (`ssl_ca_file`; on MongoDB `net.tls.CAFile`). A CA that was renewed with a new key is a new one.";
     SERVER_REFUSED = "ServerRefused":
         "The server, or a rule of an extension (credcheck, passwordcheck), refused a statement, or still runs a command of an account whose access ends.",
         "The message carries the server's code and answer, the rule where it can be told, and what to do.";

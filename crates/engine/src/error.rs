@@ -29,6 +29,8 @@ pub enum Reason {
     DatabaseUnreachable,
     /// The server's certificate is not trusted, or TLS is refused.
     TlsFailed,
+    /// The server does not take client certificates of the CA for users.
+    ClientCaNotTrusted,
     /// The server refuses the admin user's login.
     LoginFailed,
     /// No admin user is named.
@@ -77,6 +79,7 @@ impl Reason {
             Self::DatabaseNameNotFound => "DatabaseNameNotFound",
             Self::DatabaseUnreachable => "DatabaseUnreachable",
             Self::TlsFailed => "TlsFailed",
+            Self::ClientCaNotTrusted => "ClientCaNotTrusted",
             Self::LoginFailed => "LoginFailed",
             Self::MissingAdminUser => "MissingAdminUser",
             Self::MissingCreateRole => "MissingCreateRole",

@@ -36,6 +36,7 @@ pub mod fake;
 pub mod history;
 pub mod mongodb;
 pub mod objects;
+mod pem;
 pub mod plan;
 pub mod postgres;
 pub mod server;
@@ -102,6 +103,16 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// When the server cannot be reached or refuses the query; `Unsupported` where the engine cannot tell.
     async fn attend(&self) -> Result<Attendance, Error> {
         Err(Error::unsupported("attending to the server".to_owned()))
+    }
+
+    /// Does the server take client certificates of the CA that has issued `certificate`, which is shown to it and to
+    /// nobody else? `None`: it does, or there is nothing to tell. Nobody logs in for that, and nothing is created.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached, or does not say.
+    async fn check_client_ca(&self, _certificate: &tls::ClientCertificate) -> Result<Option<Finding>, Error> {
+        Ok(None)
     }
 
     /// Lists the managed accounts of the server, in one query.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use rolecall_engine::credentials::{CLOCK_SKEW, Ca, answer, issue};
+use rolecall_engine::credentials::{CLOCK_SKEW, Ca, answer, issue, only_certificates, throw_away};
 use rolecall_engine::{AccountName, Class, Error, Reason};
 use secrecy::{ExposeSecret, SecretString};
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -106,6 +106,142 @@ fn an_intermediate_ca_is_sent_along() {
     );
 }
 
+/// CAs with names that not every library keeps as they are, as OpenSSL made them.
+const NAMED: [(&str, &str); 6] = [
+    (include_str!("certificates/ca-domain.crt"), include_str!("certificates/ca-domain.key")),
+    (include_str!("certificates/ca-several.crt"), include_str!("certificates/ca-several.key")),
+    (include_str!("certificates/ca-multivalued.crt"), include_str!("certificates/ca-multivalued.key")),
+    (include_str!("certificates/ca-t61.crt"), include_str!("certificates/ca-t61.key")),
+    (include_str!("certificates/ca-bmp.crt"), include_str!("certificates/ca-bmp.key")),
+    (include_str!("certificates/ca-email.crt"), include_str!("certificates/ca-email.key")),
+];
+
+const INTERMEDIATE: (&str, &str) =
+    (include_str!("certificates/ca-intermediate.crt"), include_str!("certificates/ca-intermediate.key"));
+
+/// Within the validity of what OpenSSL made.
+fn later() -> Timestamp {
+    "2027-03-01T12:00:00Z".parse().unwrap()
+}
+
+#[test]
+fn the_issuer_is_the_name_of_the_ca_byte_for_byte() {
+    for (cert, key) in NAMED.into_iter().chain([INTERMEDIATE]) {
+        let ca = Ca::from_pem(cert, &key.into(), later()).unwrap();
+        let ca_der = der(cert);
+        let (_, parsed_ca) = X509Certificate::from_der(&ca_der).unwrap();
+        let request_key = KeyPair::generate().unwrap();
+        let request = CertificateParams::default().serialize_request(&request_key).unwrap().pem().unwrap();
+        let issued = issue(&ca, &alice(), later(), later() + HOUR).unwrap().0;
+        let answered = answer(&ca, &request, &alice(), later(), later() + HOUR).unwrap();
+        for certificate in [issued, answered] {
+            let leaf = der(&certificate.chain_pem);
+            let (rest, leaf) = X509Certificate::from_der(&leaf).unwrap();
+            assert!(rest.is_empty());
+            assert_eq!(leaf.issuer().as_raw(), parsed_ca.subject().as_raw(), "{}", parsed_ca.subject());
+            leaf.verify_signature(Some(parsed_ca.public_key())).unwrap();
+            let identifier = |certificate: &X509Certificate<'_>, of_issuer: bool| {
+                certificate.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+                    ParsedExtension::SubjectKeyIdentifier(id) if !of_issuer => Some(id.0.to_vec()),
+                    ParsedExtension::AuthorityKeyIdentifier(id) if of_issuer => {
+                        Some(id.key_identifier.as_ref().unwrap().0.to_vec())
+                    }
+                    _ => None,
+                })
+            };
+            assert_eq!(identifier(&leaf, true), identifier(&parsed_ca, false));
+            assert!(ca.has_issued(&certificate.chain_pem));
+        }
+    }
+}
+
+#[test]
+fn a_certificate_of_another_ca_is_told_from_ones_own() {
+    let (cert, key) = authority(|_| {});
+    let ca = Ca::from_pem(&cert, &key, now()).unwrap();
+    let (certificate, _) = issue(&ca, &alice(), now(), now() + HOUR).unwrap();
+    assert!(ca.has_issued(&certificate.chain_pem));
+    // Renewed with the same name and another key, and with more to send along.
+    assert!(!self::ca().has_issued(&certificate.chain_pem));
+    assert!(!ca.has_issued(&format!("{}{cert}", certificate.chain_pem)));
+    assert_ne!(ca.fingerprint(), self::ca().fingerprint());
+    assert_eq!(ca.fingerprint(), Ca::from_pem(&cert, &key, now()).unwrap().fingerprint());
+}
+
+#[test]
+fn nothing_of_the_cas_secret_is_handed_to_users_but_certificates() {
+    let (cert, key) = INTERMEDIATE;
+    let (root, root_key) = NAMED[0];
+    for text in [
+        format!("{cert}{key}"),
+        format!("{key}{cert}"),
+        format!("issuer: hunter2\n{cert}{key}{root}{root_key}hunter2\n"),
+        format!("{cert}{}", key.replace("RSA PRIVATE KEY", "SECRET OF ANOTHER KIND")),
+        format!("{cert}{}", key.replace("RSA PRIVATE KEY", "X509 CRL")),
+    ] {
+        let ca = Ca::from_pem(&text, &key.into(), later()).unwrap();
+        let (certificate, _) = issue(&ca, &alice(), later(), later() + HOUR).unwrap();
+        let chain = &certificate.chain_pem;
+        let lines =
+            key.lines().chain(root_key.lines()).filter(|line| line.len() > 15 && !line.starts_with('-'));
+        for line in lines.chain(["hunter2", "PRIVATE", "SECRET", "CRL"]) {
+            assert!(!chain.contains(line), "{line} is in:\n{chain}");
+        }
+        assert!(chain.contains(cert), "{chain}");
+        assert_eq!(chain.contains(root), text.contains(root));
+        assert_eq!(Some(chain), only_certificates(chain).as_ref());
+    }
+}
+
+#[test]
+fn a_certificate_for_nobody_is_as_users_have_theirs() {
+    let ca = ca();
+    let shown = throw_away(&ca, now()).unwrap();
+    let (issued, _) = issue(&ca, &alice(), now(), now() + HOUR).unwrap();
+    let (shown, issued) = (der(&shown.cert_pem), der(&issued.chain_pem));
+    let (shown, issued) =
+        (X509Certificate::from_der(&shown).unwrap().1, X509Certificate::from_der(&issued).unwrap().1);
+    assert!(AccountName::new(shown.subject().iter_common_name().next().unwrap().as_str().unwrap()).is_err());
+    let usages = |certificate: &X509Certificate<'_>| {
+        let usage = certificate.extended_key_usage().unwrap().unwrap().value.clone();
+        (certificate.key_usage().unwrap().unwrap().value.flags, usage.client_auth, usage.server_auth)
+    };
+    assert_eq!(usages(&shown), usages(&issued));
+    assert!(shown.validity().not_after.timestamp() <= (now() + HOUR).as_second());
+}
+
+#[test]
+fn each_fault_of_a_ca_has_a_remedy_of_its_own() {
+    let (good, good_key) = NAMED[0];
+    let (v1, v1_key) = (include_str!("certificates/self-v1.crt"), include_str!("certificates/server.key"));
+    let (small, curve) =
+        (include_str!("certificates/small-root.crt"), include_str!("certificates/curve-root.crt"));
+    let curve_key = include_str!("certificates/admin-curve.key");
+    let encrypted = include_str!("certificates/admin-encrypted.key");
+    let (server_only, server_only_key) =
+        authority(|params| params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth]);
+    let (old, old_key) = authority(|params| params.not_after = time_of(now() - HOUR));
+    let faults = [
+        (v1, v1_key, "version 1", "basicConstraints"),
+        (good, encrypted, "encrypted", "openssl pkey -in"),
+        (good, v1_key, "does not belong", "-pubkey"),
+        (good_key, good_key, "a private key instead", "put the certificate"),
+        (good, good, "a certificate instead", "tls.key"),
+        (curve, curve_key, "secp256k1", "P-256"),
+        (&server_only, server_only_key.expose_secret(), "clientAuth", "without extended key usage"),
+        (&old, old_key.expose_secret(), "has expired", "renew it"),
+        ("", good_key, "empty", "-----BEGIN"),
+    ];
+    for (cert, key, detail, remedy) in faults {
+        let error = Ca::from_pem(cert, &key.into(), now()).unwrap_err();
+        assert_eq!(error.reason, Reason::SecretInvalid);
+        assert!(error.detail.contains(detail) && error.remedy.contains(remedy), "{error}");
+        assert!(!format!("{error} {error:?}").contains("PRIVATE KEY-----"), "{error}");
+    }
+    // Its key is too small to be loaded.
+    assert!(Ca::from_pem(small, &v1_key.into(), later()).is_err());
+}
+
 #[test]
 fn a_ca_that_cannot_sign_is_named() {
     let (cert, key) = authority(|_| {});
@@ -117,7 +253,7 @@ fn a_ca_that_cannot_sign_is_named() {
     let (young, young_key) = authority(|params| params.not_before = time_of(now() + HOUR));
     let no_pem: SecretString = "no PEM".into();
     for (cert, key, part, said) in [
-        ("", &key, "the certificate", "no certificate"),
+        ("", &key, "the certificate", "no certificate in it"),
         (
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
             &key,

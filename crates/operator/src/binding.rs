@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rolecall_engine::{AccountName, mongodb};
 use secrecy::{ExposeSecret, SecretString};
-use x509_parser::pem::{Pem, parse_x509_pem};
+use x509_parser::pem::parse_x509_pem;
 
 /// The data of a Secret.
 pub type Data = BTreeMap<&'static str, Vec<u8>>;
@@ -75,7 +73,7 @@ pub struct Binding {
     /// libpq's word for how the server's certificate is verified, for readers that build a URI of their own from the
     /// keys of the Secret; `None` where the protocol has no such word.
     pub ssl_mode: Option<&'static str>,
-    /// The CA that users check the server's certificate against, as PEM; `None`: the system's.
+    /// The CA that users check the server's certificate against, as PEM of certificates alone; `None`: the system's.
     pub server_ca: Option<String>,
 }
 
@@ -147,25 +145,6 @@ impl Binding {
         }
         data
     }
-}
-
-/// The certificates of a PEM text and nothing else that it holds, a private key above all.
-pub fn certificates(pem: &str) -> String {
-    let blocks = Pem::iter_from_buffer(pem.as_bytes()).flatten();
-    let certificates = blocks.filter(|block| block.label == "CERTIFICATE" && block.parse_x509().is_ok());
-    let mut text = String::new();
-    for certificate in certificates {
-        text.push_str("-----BEGIN CERTIFICATE-----\n");
-        let mut encoded = BASE64_STANDARD.encode(certificate.contents);
-        while !encoded.is_empty() {
-            let rest = encoded.split_off(encoded.len().min(64));
-            text.push_str(&encoded);
-            text.push('\n');
-            encoded = rest;
-        }
-        text.push_str("-----END CERTIFICATE-----\n");
-    }
-    text
 }
 
 /// What users would notice a change of.

@@ -5,6 +5,7 @@
 //! neighbours do not notice.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -37,6 +38,23 @@ pub struct Server {
     pub platform_roles: &'static [&'static str],
     /// What the engine and the issuer were made from: a change makes a new server.
     pub fingerprint: u64,
+}
+
+impl Server {
+    /// Tells what credentials are made from: where it changes, those that were handed out are not what they would be
+    /// now.
+    pub fn credentials(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.binding.hash(&mut hasher);
+        match &self.issuer {
+            Issuer::None => 0,
+            Issuer::Password => 1,
+            Issuer::X509 { ca, .. } => ca.fingerprint(),
+            Issuer::Missing(_) => 2,
+        }
+        .hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// How the users of a server get their credentials.

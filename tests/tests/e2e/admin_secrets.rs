@@ -132,7 +132,10 @@ async fn an_operator_that_starts_after_the_address_changed_still_ends_accesses_o
 -> Result<()> {
     let mut world = World::builder().without_objects().start().await?;
     let other = elsewhere(&world).await?;
-    // One password and one bundle of CAs for both, so that nothing but the address changes.
+    // One password and one bundle of CAs for both, and both trust the CA of users, so that nothing but the address
+    // changes.
+    let clients = [&world.pg, &other].map(|server| server.client_authority().cert_pem());
+    other.set_client_cas(&clients.concat()).await?;
     for server in [&world.pg, &other] {
         server.create_password_user("by-password", "of-both", "createrole").await?;
         server.sql("postgres", "grant reader to \"by-password\" with admin option").await?;

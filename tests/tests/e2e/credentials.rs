@@ -290,7 +290,7 @@ fn certificate(session: &DatabaseSession) -> Result<Vec<u8>> {
 }
 
 /// A certificate request as it stands in a manifest, and its key.
-fn request(subject: &str) -> Result<(String, String)> {
+pub(crate) fn request(subject: &str) -> Result<(String, String)> {
     let key = rcgen::KeyPair::generate()?;
     let mut params = rcgen::CertificateParams::new(vec!["another.example.com".to_owned()])?;
     params.distinguished_name.push(rcgen::DnType::CommonName, subject);

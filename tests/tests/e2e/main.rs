@@ -9,6 +9,7 @@ mod bad_input_account;
 mod bad_input_names;
 mod bad_input_policy;
 mod bad_input_server;
+mod certificates;
 mod checks;
 mod clients;
 mod credentials;

@@ -6,8 +6,8 @@ use anyhow::{Context, anyhow};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use rolecall_api::{
-    AdminAwsIam, AdminUser, AdminX509, Auth, DatabaseAdmin, DatabaseAdminSpec, Protocol, SecretKeyRef,
-    SecretRef, Tls, TlsMode, UserAwsIam, UserCredentials, UserX509,
+    AdminAwsIam, AdminUser, AdminX509, Auth, CaSecretRef, DatabaseAdmin, DatabaseAdminSpec, Protocol,
+    SecretKeyRef, SecretRef, Tls, TlsMode, UserAwsIam, UserCredentials, UserX509,
 };
 use serde_json::{Value, json};
 
@@ -272,7 +272,7 @@ fn credentials(
     );
     let x509 = AdminX509 { secret_ref: SecretRef { name: admin } };
     let users = UserX509 {
-        ca_secret_ref: SecretRef { name: authority },
+        ca_secret_ref: CaSecretRef { name: authority, ..CaSecretRef::default() },
         ttl: rolecall_api::GoDuration::from_secs(3_600),
     };
     (

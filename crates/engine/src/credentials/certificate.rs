@@ -16,6 +16,8 @@ use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 
 use super::{Ca, invalid, password};
+use crate::pem;
+use crate::tls::ClientCertificate;
 use crate::{AccountName, Class, Error, Reason};
 
 /// How far a certificate reaches back, so that a server whose clock is behind takes it.
@@ -51,8 +53,32 @@ pub fn issue(
     not_before: Timestamp,
     not_after: Timestamp,
 ) -> Result<(Certificate, SecretString), Error> {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| unsigned(account, &error))?;
-    let certificate = sign(ca, &key, account, not_before, not_after)?;
+    issue_for(ca, account.as_str(), not_before, not_after)
+}
+
+/// Whom a certificate names that is shown to a server and thrown away: nobody. No `DatabaseUser` can have that name.
+const NOBODY: &str = "rolecall:nobody";
+const THROW_AWAY_LIFE: Duration = Duration::from_secs(60);
+
+/// A certificate as users get it, with its key: to be shown to a server once, for nobody.
+///
+/// # Errors
+///
+/// `Invalid` when the CA is not valid now.
+pub fn throw_away(ca: &Ca, now: Timestamp) -> Result<ClientCertificate, Error> {
+    let not_after = now.saturating_add(THROW_AWAY_LIFE).unwrap_or(now);
+    let (certificate, key_pem) = issue_for(ca, NOBODY, now, not_after)?;
+    Ok(ClientCertificate { cert_pem: certificate.chain_pem, key_pem })
+}
+
+fn issue_for(
+    ca: &Ca,
+    name: &str,
+    not_before: Timestamp,
+    not_after: Timestamp,
+) -> Result<(Certificate, SecretString), Error> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|error| unsigned(name, &error))?;
+    let certificate = sign(ca, &key, name, not_before, not_after)?;
     Ok((certificate, key.serialize_pem().into()))
 }
 
@@ -69,7 +95,7 @@ pub fn answer(
     not_before: Timestamp,
     not_after: Timestamp,
 ) -> Result<Certificate, Error> {
-    sign(ca, &requested_key(csr_pem)?, account, not_before, not_after)
+    sign(ca, &requested_key(csr_pem)?, account.as_str(), not_before, not_after)
 }
 
 /// The public key of a request that proves that whoever made it has the private one.
@@ -113,7 +139,7 @@ fn requested_key(csr_pem: &str) -> Result<SubjectPublicKeyInfo, Error> {
 fn sign(
     ca: &Ca,
     key: &impl PublicKeyData,
-    account: &AccountName,
+    name: &str,
     not_before: Timestamp,
     not_after: Timestamp,
 ) -> Result<Certificate, Error> {
@@ -122,7 +148,7 @@ fn sign(
     if not_before >= not_after {
         return Err(invalid(
             Reason::SecretInvalid,
-            &format!("issuing a certificate for {:?}", account.as_str()),
+            &format!("issuing a certificate for {:?}", name),
             format!("the CA for users is valid from {} to {} only", ca.not_before(), ca.not_after()),
             "renew the CA",
         ));
@@ -133,29 +159,29 @@ fn sign(
     serial[0] = serial[0] & 0x7f | 0x40;
 
     let mut subject = DistinguishedName::new();
-    subject.push(DnType::CommonName, DnValue::Utf8String(account.as_str().to_owned()));
+    subject.push(DnType::CommonName, DnValue::Utf8String(name.to_owned()));
     let mut params = CertificateParams::default();
     params.distinguished_name = subject;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
-    params.not_before = offset_date_time(not_before, account)?;
-    params.not_after = offset_date_time(not_after, account)?;
+    params.not_before = offset_date_time(not_before, name)?;
+    params.not_after = offset_date_time(not_after, name)?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params.use_authority_key_identifier_extension = true;
-    let leaf = params.signed_by(key, &ca.issuer).map_err(|error| unsigned(account, &error))?;
-    Ok(Certificate { chain_pem: format!("{}{}", leaf.pem(), ca.chain_pem), not_before, not_after })
+    let leaf = ca.signer.sign(params, key).map_err(|error| unsigned(name, &error))?;
+    let chain_pem = pem::encode_certificates(std::iter::once(&leaf).chain(&ca.chain));
+    Ok(Certificate { chain_pem, not_before, not_after })
 }
 
-fn offset_date_time(at: Timestamp, account: &AccountName) -> Result<OffsetDateTime, Error> {
-    OffsetDateTime::from_unix_timestamp(at.as_second()).map_err(|error| unsigned(account, &error))
+fn offset_date_time(at: Timestamp, name: &str) -> Result<OffsetDateTime, Error> {
+    OffsetDateTime::from_unix_timestamp(at.as_second()).map_err(|error| unsigned(name, &error))
 }
 
-fn unsigned(account: &AccountName, error: &dyn std::fmt::Display) -> Error {
+fn unsigned(name: &str, error: &dyn std::fmt::Display) -> Error {
     Error {
         class: Class::Transient,
         reason: Reason::ServerRefused,
-        attempted: format!("issuing a certificate for {:?}", account.as_str()),
+        attempted: format!("issuing a certificate for {:?}", name),
         code: String::new(),
         detail: error.to_string(),
         remedy: String::new(),

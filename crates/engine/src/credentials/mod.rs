@@ -5,11 +5,17 @@
 mod ca;
 mod certificate;
 pub mod password;
+mod signing;
 
 pub use ca::Ca;
-pub use certificate::{CLOCK_SKEW, Certificate, answer, issue};
+pub use certificate::{CLOCK_SKEW, Certificate, answer, issue, throw_away};
 
-use crate::{Class, Error, Reason};
+use crate::{Class, Error, Reason, pem};
+
+/// The certificates of a text as PEM, and nothing else that stands in it; `None` where there is none.
+pub fn only_certificates(text: &str) -> Option<String> {
+    pem::certificates(text).ok().map(|certificates| pem::encode_certificates(&certificates))
+}
 
 /// A fault in what an author gave; `attempted` names it.
 fn invalid(reason: Reason, attempted: &str, detail: impl Into<String>, remedy: &str) -> Error {

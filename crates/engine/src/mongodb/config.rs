@@ -1,12 +1,9 @@
 //! What is needed to reach one server as its admin user.
 
-use std::fmt;
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use super::address::Address;
-use crate::tls::Tls;
+use crate::tls::{ClientCertificate, Tls};
 
 /// How to reach one server. [`Config::new`] sets everything that has a default.
 #[derive(Clone, Debug)]
@@ -31,15 +28,6 @@ pub struct Config {
     pub idle_timeout: Duration,
 }
 
-/// A client certificate with its key.
-#[derive(Clone)]
-pub struct ClientCertificate {
-    /// The certificate, with its chain, as PEM.
-    pub cert_pem: String,
-    /// Its private key, as PEM.
-    pub key_pem: SecretString,
-}
-
 impl Config {
     /// A server with TLS verified against the system's roots, five connections, and short time-outs.
     pub fn new(address: Address, admin_user: impl Into<String>, certificate: ClientCertificate) -> Self {
@@ -53,12 +41,6 @@ impl Config {
             command_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
         }
-    }
-}
-
-impl fmt::Debug for ClientCertificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClientCertificate")
     }
 }
 

@@ -8,11 +8,13 @@ use mongodb::bson::Document;
 use mongodb::error::ErrorKind;
 use mongodb::event::sdam::SdamEvent;
 use mongodb::options::ServerAddress;
-use rustls::{AlertDescription, CertificateError};
+use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::code;
 use super::config::Config;
 use super::name::user_name_of;
+use crate::pem::Fault;
+use crate::tls::{self, Client, Server, Verifier, Whose};
 use crate::{Class, Error, Reason};
 
 /// What the driver last saw when it looked at each member. A command only learns that there is no server for it, or
@@ -80,8 +82,57 @@ impl Health {
     }
 }
 
+/// What is known beside a failure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context<'a> {
+    pub(super) health: &'a Health,
+    pub(super) config: &'a Config,
+    /// What the admin user shows: its certificate first.
+    pub(super) chain: &'a [CertificateDer<'static>],
+}
+
+impl Context<'_> {
+    /// Why a handshake failed; `shown`: the certificate of the server, and what it sends with it, where that is known.
+    pub(super) fn tls_fault(&self, error: &rustls::Error, host: &str, shown: Option<&Verifier>) -> Fault {
+        let refused = shown.map(Verifier::refused).unwrap_or_default();
+        let named = self.config.tls.ca_pem.as_ref().map(|_| &[][..]);
+        let server = Server {
+            host,
+            chain: &refused,
+            trusted: shown.map_or(named, Verifier::trusted),
+            trusts_leaves: false,
+            name_remedy: "write a name that it has into spec.uri",
+        };
+        let client = Client { whose: Whose::Admin, chain: self.chain, trust: trusting };
+        tls::handshake(error, server, Some(client), UnixTime::now())
+    }
+
+    /// The first host, where the driver does not tell which.
+    fn host(&self) -> String {
+        self.config.address.hosts().first().map(|(host, _)| host.clone()).unwrap_or_default()
+    }
+
+    /// The server says nothing when it does not like the client's certificate.
+    fn closed(&self) -> Fault {
+        let client = Client { whose: Whose::Admin, chain: self.chain, trust: trusting };
+        let fault = tls::refused_client(client, UnixTime::now());
+        Fault::new(
+            format!("{} closes the connection at once: {}", self.config.address, fault.detail),
+            format!("{}; else check what is between", fault.remedy),
+        )
+    }
+}
+
+/// How the server comes to take client certificates of a CA.
+pub(super) fn trusting(ca: &str) -> String {
+    format!(
+        "it must be signed by a CA of the server's net.tls.CAFile: append the certificate of {ca} to that file (net.tls.clusterCAFile, where that is set) on every member, then run db.rotateCertificates() there, or restart it"
+    )
+}
+
 /// What the server, the driver or the connection said about a command.
-pub(super) fn said(what: &str, error: &mongodb::error::Error, health: &Health, config: &Config) -> Error {
+pub(super) fn said(what: &str, error: &mongodb::error::Error, context: Context<'_>) -> Error {
+    let Context { health, config, .. } = context;
     let failed = |class, reason, detail: String, remedy: &str| Error {
         class,
         reason,
@@ -114,24 +165,32 @@ pub(super) fn said(what: &str, error: &mongodb::error::Error, health: &Health, c
             config.address
         )),
         ErrorKind::Authentication { .. } => not_let_in(what, config),
-        ErrorKind::InvalidTlsConfig { message, .. } => {
-            failed(Class::Invalid, Reason::SecretInvalid, message.clone(), "put PEM into the Secrets")
-        }
+        // All of it was checked before the driver saw it.
+        ErrorKind::InvalidTlsConfig { .. } => failed(
+            Class::Invalid,
+            Reason::SecretInvalid,
+            "the driver for MongoDB does not take the admin user's certificate or key".to_owned(),
+            "issue the certificate as X.509 version 3, with a key on P-256 (openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256)",
+        ),
         ErrorKind::ServerSelection { .. } => match health.worst() {
             Some(cause) => match (tls_error(&cause), closed_at_once(&cause)) {
                 (Some(tls), _) => {
-                    failed(Class::Unreachable, Reason::TlsFailed, tls.to_string(), tls_remedy(tls))
+                    let fault = context.tls_fault(tls, &context.host(), None);
+                    failed(Class::Unreachable, Reason::TlsFailed, fault.detail, &fault.remedy)
                 }
                 (None, true) => {
-                    let detail = format!("{} closes the connection at once", config.address);
-                    failed(Class::Unreachable, Reason::DatabaseUnreachable, detail, CLOSED_REMEDY)
+                    let fault = context.closed();
+                    failed(Class::Unreachable, Reason::DatabaseUnreachable, fault.detail, &fault.remedy)
                 }
                 (None, false) => unreachable(format!("{}: {}", config.address, cause.kind)),
             },
             None => unreachable(format!("{} has no member that could take it", config.address)),
         },
         kind => match tls_error(error) {
-            Some(tls) => failed(Class::Unreachable, Reason::TlsFailed, tls.to_string(), tls_remedy(tls)),
+            Some(tls) => {
+                let fault = context.tls_fault(tls, &context.host(), None);
+                failed(Class::Unreachable, Reason::TlsFailed, fault.detail, &fault.remedy)
+            }
             None => unreachable(format!("{}: {kind}", config.address)),
         },
     }
@@ -182,30 +241,7 @@ fn tls_error(error: &mongodb::error::Error) -> Option<&rustls::Error> {
     }
 }
 
-/// The server says nothing when it does not like the client's certificate.
+/// The connection ended where an answer was due.
 fn closed_at_once(error: &mongodb::error::Error) -> bool {
     matches!(&*error.kind, ErrorKind::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof)
-}
-
-const CLOSED_REMEDY: &str = "check that the admin user's certificate has not expired, and that a CA of the server's net.tls.CAFile has signed it; else check what is between";
-
-fn tls_remedy(error: &rustls::Error) -> &'static str {
-    match error {
-        rustls::Error::InvalidCertificate(
-            CertificateError::UnknownIssuer | CertificateError::BadSignature,
-        ) => "the server's certificate is not signed by the CA given: correct the CA",
-        rustls::Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => "the server's certificate is made out to another name: write that name into spec.uri",
-        rustls::Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        ) => "renew the server's certificate",
-        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
-            "the server says that the admin user's certificate has expired: renew it"
-        }
-        rustls::Error::AlertReceived(_) => {
-            "the server does not accept the admin user's certificate: it must be signed by a CA of the server's net.tls.CAFile"
-        }
-        _ => "",
-    }
 }

@@ -1,14 +1,15 @@
 //! The certificates of a configuration: checked before anything is dialled, and as the driver wants them.
 
 use rustls::crypto::aws_lc_rs;
-use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
+use x509_parser::prelude::X509Version;
 
-use super::config::{ClientCertificate, Config};
+use super::config::Config;
 use super::name::user_name_of;
 use crate::Error;
-use crate::tls::{self, TlsMode};
+use crate::pem;
+use crate::tls::{self, ClientCertificate, Identity, TlsMode};
 
 /// The files of a client.
 pub(super) struct Texts {
@@ -16,6 +17,8 @@ pub(super) struct Texts {
     pub(super) ca: String,
     /// The certificate with its chain, and the key.
     pub(super) identity: SecretString,
+    /// The certificate with its chain.
+    pub(super) chain: Vec<CertificateDer<'static>>,
 }
 
 /// # Errors
@@ -29,20 +32,29 @@ pub(super) fn check(config: &Config) -> Result<Texts, Error> {
         });
     }
     let ClientCertificate { cert_pem, key_pem } = &config.certificate;
-    let (chain, key) = tls::admin_identity(cert_pem, key_pem)?;
-    if let Some(leaf) = chain.first() {
+    let identity = Identity::new(cert_pem, key_pem, &aws_lc_rs::default_provider())?;
+    if let Some(leaf) = identity.chain.first() {
         is_of_the_admin_user(leaf, &config.admin_user)?;
     }
-    let provider = aws_lc_rs::default_provider();
-    CertifiedKey::from_der(chain, key, &provider).map_err(tls::pair_fault)?;
-    let identity = format!("{cert_pem}\n{}", key_pem.expose_secret());
-    Ok(Texts { ca: ca(config)?, identity: identity.into() })
+    let ca = ca(config)?;
+    let together = format!("{}{}", pem::encode_certificates(&identity.chain), pem::encode_key(&identity.key));
+    Ok(Texts { ca, identity: together.into(), chain: identity.chain })
 }
 
 /// The server takes whoever the certificate names. So it must be the admin user, and must be named by a CN alone.
 fn is_of_the_admin_user(leaf: &CertificateDer<'_>, admin_user: &str) -> Result<(), Error> {
-    let (_, certificate) = x509_parser::parse_x509_certificate(leaf)
-        .map_err(|error| tls::invalid_admin_certificate(format!("it cannot be read: {error}")))?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(leaf).map_err(|_| {
+        tls::invalid_admin_certificate(
+            "it is no X.509 certificate",
+            "put in the certificate as it was issued",
+        )
+    })?;
+    if certificate.version() == X509Version::V1 {
+        return Err(tls::invalid_admin_certificate(
+            "it is of X.509 version 1, which the driver for MongoDB does not take",
+            "issue it as version 3: printf 'extendedKeyUsage=clientAuth\\n' | openssl x509 -req -in admin.csr -CA root.crt -CAkey root.key -CAcreateserial -days 365 -extfile /dev/stdin -out tls.crt",
+        ));
+    }
     let subject = certificate.subject();
     let mut attributes = subject.iter_attributes();
     let names = (attributes.next(), attributes.next());
@@ -60,22 +72,14 @@ fn is_of_the_admin_user(leaf: &CertificateDer<'_>, admin_user: &str) -> Result<(
         "its subject must be {:?}: put another certificate into the Secret, or correct spec.adminUser.name",
         user_name_of(admin_user)
     );
-    Err(Error { remedy, ..tls::invalid_admin_certificate(format!("it is made out to {subject}")) })
+    Err(tls::invalid_admin_certificate(format!("it is made out to {subject}"), remedy))
 }
 
 fn ca(config: &Config) -> Result<String, Error> {
-    if let Some(pem) = &config.tls.ca_pem {
-        tls::roots(pem)?;
-        return Ok(pem.clone());
-    }
-    // The driver by itself would trust a list that it brings along, not what this machine trusts.
-    Ok(tls::system_roots()?.iter().map(|der| pem(der)).collect())
-}
-
-fn pem(der: &[u8]) -> String {
-    use base64::Engine as _;
-    let text = base64::engine::general_purpose::STANDARD.encode(der);
-    // 64 characters of ASCII to a line.
-    let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    let trusted = match &config.tls.ca_pem {
+        Some(text) => tls::roots(text)?.1,
+        // The driver by itself would trust a list that it brings along, not what this machine trusts.
+        None => tls::system_roots()?,
+    };
+    Ok(pem::encode_certificates(&trusted))
 }

@@ -6,7 +6,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `address`, `config`, `identity`, `files` | how the server is reached |
+//! | `address`, `config`, `identity`, `files`, `trust` | how the server is reached |
 //! | `server`, `failure`, `code` | commands, answers, failures |
 //! | `name`, `role`, `user`, `operation` | users, roles and operations as the server has them |
 //! | `members` | the members of a replica set, and what runs on each |
@@ -41,19 +41,21 @@ pub(crate) mod remedy;
 mod role;
 mod server;
 mod sets;
+mod trust;
 mod user;
 
 use async_trait::async_trait;
 
 pub use address::Address;
-pub use config::{ClientCertificate, Config};
+pub use config::Config;
 pub(crate) use name::name_fault;
 pub use name::{account_name, user_name};
 pub use role::RoleName;
 
+pub use crate::tls::ClientCertificate;
 use crate::{
-    Applied, Attendance, Catalog, CatalogQuery, Census, Dialect, Engine, Error, Needs, Observed, Plan, Probe,
-    Query, SetEntry, SetOutcome, SetWish, Stats,
+    Applied, Attendance, Catalog, CatalogQuery, Census, Dialect, Engine, Error, Finding, Needs, Observed,
+    Plan, Probe, Query, SetEntry, SetOutcome, SetWish, Stats,
 };
 
 /// One MongoDB server, reached as its admin user.
@@ -90,7 +92,14 @@ impl Engine for Mongodb {
     }
 
     async fn probe(&self, needs: &Needs) -> Result<Probe, Error> {
-        self.look_around(needs).await
+        match self.look_around(needs).await {
+            Ok(probe) => Ok(probe),
+            Err(error) => Err(self.explain(error).await),
+        }
+    }
+
+    async fn check_client_ca(&self, certificate: &ClientCertificate) -> Result<Option<Finding>, Error> {
+        self.show(certificate).await
     }
 
     async fn attend(&self) -> Result<Attendance, Error> {

@@ -14,6 +14,7 @@ use mongodb::event::cmap::CmapEvent;
 use mongodb::options::{
     AuthMechanism, ClientOptions, Credential, SelectionCriteria, ServerAddress, Tls, TlsOptions,
 };
+use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
 use super::config::Config;
@@ -58,6 +59,8 @@ pub(super) struct Server {
     client: tokio::sync::Mutex<Option<Client>>,
     ca: PrivateFile,
     identity: PrivateFile,
+    /// What the admin user shows: its certificate first.
+    chain: Vec<CertificateDer<'static>>,
     /// The newest version of the protocol that the primary speaks, as it said last; 0 before.
     protocol: AtomicI32,
     /// Counts how often the driver has found a primary that was none before.
@@ -73,6 +76,7 @@ impl Server {
             health: Arc::default(),
             ca: file(&texts.ca)?,
             identity: file(secrecy::ExposeSecret::expose_secret(&texts.identity))?,
+            chain: texts.chain,
             client: tokio::sync::Mutex::default(),
             protocol: AtomicI32::new(0),
             primaries: Arc::new(watch::Sender::new(0)),
@@ -167,7 +171,7 @@ impl Server {
         let answer = self.heard(member, deadline, action).await;
         let answer = match answer {
             Err(waited) => return Err(self.silent(&request.what, waited)),
-            Ok(Err(error)) => return Err(failure::said(&request.what, &error, &self.health, &self.config)),
+            Ok(Err(error)) => return Err(failure::said(&request.what, &error, self.told())),
             Ok(Ok(answer)) => answer,
         };
         // A change that too few members have confirmed is told beside the answer.
@@ -196,9 +200,7 @@ impl Server {
         let deadline = self.config.connect_timeout + self.config.command_timeout + GRACE;
         match self.heard(member, deadline, reading).await {
             Err(waited) => Err(self.silent(&request.what, waited)),
-            Ok(answer) => {
-                answer.map_err(|error| failure::said(&request.what, &error, &self.health, &self.config))
-            }
+            Ok(answer) => answer.map_err(|error| failure::said(&request.what, &error, self.told())),
         }
     }
 
@@ -218,7 +220,7 @@ impl Server {
         let connecting = tokio::time::timeout(self.config.connect_timeout, self.connect()).await;
         let new = match connecting {
             Err(_) => return Err(self.silent(what, self.config.connect_timeout)),
-            Ok(Err(error)) => return Err(failure::said(what, &error, &self.health, &self.config)),
+            Ok(Err(error)) => return Err(failure::said(what, &error, self.told())),
             Ok(Ok(new)) => new,
         };
         *client = Some(new.clone());
@@ -265,6 +267,11 @@ impl Server {
             health.note(event);
         }));
         Client::with_options(options)
+    }
+
+    /// What failures are told by.
+    pub(super) fn told(&self) -> failure::Context<'_> {
+        failure::Context { health: &self.health, config: &self.config, chain: &self.chain }
     }
 
     fn silent(&self, what: &str, deadline: Duration) -> Error {

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use rustls::{AlertDescription, CertificateError};
 use secrecy::ExposeSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,7 +27,7 @@ use super::pooler::{self, Signs};
 use super::progress::Progress;
 use super::session::{self, Startup};
 use super::sqlstate;
-use super::tls;
+use super::tls::Tls;
 use super::version::{Dialect, Version};
 use crate::counters::Counters;
 use crate::{Class, Error, Reason};
@@ -46,7 +45,7 @@ const ATTEMPTS: u32 = 10;
 /// Opens connections to one server.
 pub(super) struct Connector {
     config: Arc<Config>,
-    tls: Option<MakeRustlsConnect>,
+    tls: Option<(MakeRustlsConnect, Tls)>,
     counters: Arc<Counters>,
     backends: Arc<Backends>,
     signs: Signs,
@@ -99,7 +98,7 @@ pub(super) struct Connection {
 
 impl Connector {
     pub(super) fn new(config: Config, counters: Arc<Counters>) -> Result<Self, Error> {
-        let tls = tls::client_config(&config)?.map(MakeRustlsConnect::new);
+        let tls = Tls::new(&config)?.map(|tls| (MakeRustlsConnect::new(tls.client.config.clone()), tls));
         Ok(Self {
             config: Arc::new(config),
             tls,
@@ -188,7 +187,7 @@ impl Connector {
             let config = self.startup(database, &addresses, &startup.options(&self.config, &mark));
             let permit = Arc::clone(&permit);
             let opened = match &self.tls {
-                Some(tls) => {
+                Some((tls, _)) => {
                     let tls = progress.watch(tls.clone());
                     self.handshake(&config, tls, database, &mark, permit).await
                 }
@@ -224,7 +223,7 @@ impl Connector {
     pub(super) async fn cancel(&self, token: CancelToken) {
         let asking = async {
             match &self.tls {
-                Some(tls) => token.cancel_query(tls.clone()).await,
+                Some((tls, _)) => token.cancel_query(tls.clone()).await,
                 None => token.cancel_query(NoTls).await,
             }
         };
@@ -494,35 +493,11 @@ impl Connector {
     }
 
     fn tls_failed(&self, error: &rustls::Error) -> Error {
-        let remedy = match error {
-            // BadSignature: a CA of the same name, made anew.
-            rustls::Error::InvalidCertificate(
-                CertificateError::UnknownIssuer | CertificateError::BadSignature,
-            ) => "the server's certificate is not signed by the CA given: correct the CA",
-            rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            ) => {
-                "the server's certificate is made out to another name: set tls.serverName, or tls.mode: VerifyCa"
-            }
-            rustls::Error::InvalidCertificate(
-                CertificateError::Expired | CertificateError::ExpiredContext { .. },
-            ) => "renew the server's certificate",
-            rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
-                "the server says that the admin user's certificate has expired: renew it"
-            }
-            rustls::Error::AlertReceived(
-                AlertDescription::UnknownCA
-                | AlertDescription::BadCertificate
-                | AlertDescription::CertificateUnknown
-                | AlertDescription::CertificateRevoked
-                | AlertDescription::CertificateRequired
-                | AlertDescription::DecryptError,
-            ) => {
-                "the server does not accept the admin user's certificate: it must be signed by a CA of the server's ssl_ca_file"
-            }
-            _ => "",
+        let Some((_, tls)) = &self.tls else {
+            return self.unreachable("the TLS handshake failed".to_owned());
         };
-        self.failed(Class::Unreachable, Reason::TlsFailed, error.to_string(), remedy)
+        let fault = tls.fault(&self.config, error);
+        self.failed(Class::Unreachable, Reason::TlsFailed, fault.detail, &fault.remedy)
     }
 }
 

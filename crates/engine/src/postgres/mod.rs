@@ -50,6 +50,7 @@ mod sets;
 pub mod sqlstate;
 mod standby;
 mod tls;
+mod trust;
 mod version;
 
 use async_trait::async_trait;
@@ -58,9 +59,10 @@ pub use config::{Auth, Config, parse_address};
 pub use platform::{Platform, RDS_IAM};
 pub(crate) use quote::{identifier, literal};
 
+use crate::tls::ClientCertificate;
 use crate::{
-    Applied, Attendance, Catalog, CatalogQuery, Census, Changes, Dialect, Engine, Error, Needs, Observed,
-    Plan, Probe, Query, SetEntry, SetOutcome, SetWish, Stats,
+    Applied, Attendance, Catalog, CatalogQuery, Census, Changes, Dialect, Engine, Error, Finding, Needs,
+    Observed, Plan, Probe, Query, SetEntry, SetOutcome, SetWish, Stats,
 };
 
 /// One PostgreSQL server, reached as its admin user.
@@ -104,6 +106,10 @@ impl Engine for Postgres {
 
     async fn attend(&self) -> Result<Attendance, Error> {
         self.attend_to().await
+    }
+
+    async fn check_client_ca(&self, certificate: &ClientCertificate) -> Result<Option<Finding>, Error> {
+        self.show(certificate).await
     }
 
     async fn census(&self) -> Result<Census, Error> {

@@ -62,7 +62,7 @@ async fn an_expired_certificate_of_the_admin_user_is_told() {
     config.certificate = identity(&bench.mongo.expired_client_cert(&bench.admin).unwrap());
     let error = refused(config).await;
     assert_eq!(error.class, Class::Unreachable, "{error}");
-    assert!(error.remedy.contains("has not expired"), "{error}");
+    assert!(error.detail.contains("has expired at") && error.remedy.contains("renew it"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

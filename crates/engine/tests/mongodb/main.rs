@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what went wrong")]
 
 mod bench;
+mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 mod connecting;

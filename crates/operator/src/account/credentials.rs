@@ -11,8 +11,8 @@ use kube::{Resource, ResourceExt};
 use rolecall_api::names::{FIELD_MANAGER, PASSWORD_GENERATION_ANNOTATION, USERNAME_ANNOTATION};
 use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::AccountName;
-use rolecall_engine::credentials::{CLOCK_SKEW, answer, issue};
-use secrecy::ExposeSecret;
+use rolecall_engine::credentials::{CLOCK_SKEW, answer, issue, only_certificates};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::lifecycle::{Obstacle, plus};
 use super::password::AccountPassword;
@@ -38,6 +38,8 @@ pub struct Handed {
     pub certificate: Option<String>,
     /// From when and until when its certificate is valid, where it has one.
     pub valid: Option<(Timestamp, Timestamp)>,
+    /// What it was made from ([`Server::credentials`]); `None`: from something else than there is now.
+    pub made_from: Option<u64>,
 }
 
 impl Handed {
@@ -89,6 +91,7 @@ pub async fn hand_out(
     expires_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Handed, Obstacle> {
+    let made_from = Some(server.credentials());
     let data = |password| server.binding.data(account, session.spec.database_name.as_deref(), password);
     match (&server.issuer, &session.spec.certificate_request) {
         (Issuer::X509 { ca, ttl }, request) => {
@@ -99,7 +102,12 @@ pub async fn hand_out(
                         Obstacle::stalled(reasons::CERTIFICATE_REQUEST_INVALID, error.to_string())
                     })?;
                 let valid = Some((certificate.not_before, certificate.not_after));
-                return Ok(Handed { certificate: Some(certificate.chain_pem), valid, ..Handed::default() });
+                return Ok(Handed {
+                    certificate: Some(certificate.chain_pem),
+                    valid,
+                    made_from,
+                    ..Handed::default()
+                });
             }
             let (certificate, key) = issue(ca, account, now, not_after)
                 .map_err(|error| Obstacle::stalled(reasons::SECRET_INVALID, error.to_string()))?;
@@ -107,38 +115,44 @@ pub async fn hand_out(
             let mut data = data(None);
             data.extend(server.binding.identity(&certificate.chain_pem, key.expose_secret()));
             let secret_uid = write(shared, session, server, account, data, None).await?;
-            Ok(Handed { secret: Some(session.name_any()), secret_uid, certificate: None, valid })
+            Ok(Handed { secret: Some(session.name_any()), secret_uid, certificate: None, valid, made_from })
         }
         (Issuer::Password, _) => {
-            let Some(password) = password else { return Ok(Handed::default()) };
+            let Some(password) = password else { return Ok(Handed { made_from, ..Handed::default() }) };
             let generation = Some(password.generation);
             let data = data(Some(&password.text));
             let secret_uid = write(shared, session, server, account, data, generation).await?;
-            Ok(Handed { secret: Some(session.name_any()), secret_uid, ..Handed::default() })
+            Ok(Handed { secret: Some(session.name_any()), secret_uid, made_from, ..Handed::default() })
         }
-        (Issuer::None, _) => Ok(Handed::default()),
+        (Issuer::None, _) => Ok(Handed { made_from, ..Handed::default() }),
         (Issuer::Missing(obstacle), _) => Err(obstacle.clone()),
     }
 }
 
-/// What a session was handed before the operator started, as far as it can still be used.
+/// What a session was handed before the operator started, as far as it can still be used. What holds more than
+/// certificates where certificates should be cannot: it is made anew at once.
 pub async fn recall(
     shared: &Shared,
     session: &DatabaseSession,
     server: &Server,
+    account: &AccountName,
     now: Timestamp,
 ) -> kube::Result<Option<(Handed, Option<AccountPassword>)>> {
     let status = session.status.clone().unwrap_or_default();
+    let current = Some(server.credentials());
     if session.spec.certificate_request.is_some() {
-        let Some(ByteString(pem)) = status.certificate else { return Ok(None) };
+        let Some(pem) = status.certificate.and_then(|pem| clean(&pem)) else { return Ok(None) };
         let Some(valid) = validity(&pem).filter(|(_, not_after)| *not_after > now) else {
             return Ok(None);
         };
-        let pem = String::from_utf8_lossy(&pem).into_owned();
-        return Ok(Some((Handed { certificate: Some(pem), valid: Some(valid), ..Handed::default() }, None)));
+        let made_from = current.filter(|_| is_of_issuer(server, &pem));
+        return Ok(Some((
+            Handed { certificate: Some(pem), valid: Some(valid), made_from, ..Handed::default() },
+            None,
+        )));
     }
     if matches!(server.issuer, Issuer::None) {
-        return Ok(Some((Handed::default(), None)));
+        return Ok(Some((Handed { made_from: current, ..Handed::default() }, None)));
     }
     let Some(secret) = shared.objects.secret(&namespace(session), &session.name_any()).await? else {
         return Ok(None);
@@ -146,21 +160,66 @@ pub async fn recall(
     if !is_controlled(&secret, session) {
         return Ok(None);
     }
-    let handed = Handed { secret: Some(session.name_any()), secret_uid: secret.uid(), ..Handed::default() };
+    let mut handed =
+        Handed { secret: Some(session.name_any()), secret_uid: secret.uid(), ..Handed::default() };
     let generation = secret.annotations().get(PASSWORD_GENERATION_ANNOTATION);
     let generation = generation.and_then(|number| number.parse().ok()).unwrap_or(0);
-    let data = secret.data.unwrap_or_default();
+    let stored = secret.data.unwrap_or_default();
+    let text = |key: &str| stored.get(key).and_then(|value| String::from_utf8(value.0.clone()).ok());
+    let binding = |password| server.binding.data(account, session.spec.database_name.as_deref(), password);
     match server.issuer {
-        Issuer::Password => Ok(data
-            .get("password")
-            .and_then(|value| String::from_utf8(value.0.clone()).ok())
-            .map(|text| (handed, Some(AccountPassword { text: text.into(), generation })))),
-        _ => Ok(data
-            .get("tls.crt")
-            .and_then(|pem| validity(&pem.0))
-            .filter(|(_, not_after)| *not_after > now)
-            .map(|valid| (Handed { valid: Some(valid), ..handed }, None))),
+        Issuer::Password => {
+            let Some(password) = text("password").map(SecretString::from) else { return Ok(None) };
+            let is_current = stored_is(&stored, &binding(Some(&password))) == Stored::Same;
+            handed.made_from = current.filter(|_| is_current);
+            Ok(Some((handed, Some(AccountPassword { text: password, generation }))))
+        }
+        _ => {
+            let Some((pem, key)) = stored.get("tls.crt").and_then(clean).zip(text("tls.key")) else {
+                return Ok(None);
+            };
+            // Wherever the certificate stands, it stands alone.
+            let identity = stored_is(&stored, &server.binding.identity(&pem, &key));
+            let is_clean = stored.get("ca.crt").is_none_or(|ca| clean(ca).is_some());
+            let valid = validity(&pem).filter(|(_, not_after)| *not_after > now && is_clean);
+            let Some(valid) = valid.filter(|_| identity != Stored::Otherwise) else { return Ok(None) };
+            let is_current = identity == Stored::Same
+                && stored_is(&stored, &binding(None)) == Stored::Same
+                && is_of_issuer(server, &pem);
+            Ok(Some((
+                Handed { valid: Some(valid), made_from: current.filter(|_| is_current), ..handed },
+                None,
+            )))
+        }
     }
+}
+
+/// How a Secret compares with what would be written now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    Same,
+    /// Something is missing.
+    Less,
+    Otherwise,
+}
+
+fn stored_is(stored: &BTreeMap<String, ByteString>, wanted: &Data) -> Stored {
+    let differs = |(key, value): (&&str, &Vec<u8>)| stored.get(*key).is_some_and(|found| found.0 != *value);
+    if wanted.iter().any(differs) {
+        return Stored::Otherwise;
+    }
+    if wanted.keys().all(|key| stored.contains_key(*key)) { Stored::Same } else { Stored::Less }
+}
+
+/// Was the certificate issued by the CA that the server's users have now?
+fn is_of_issuer(server: &Server, chain_pem: &str) -> bool {
+    matches!(&server.issuer, Issuer::X509 { ca, .. } if ca.has_issued(chain_pem))
+}
+
+/// PEM that holds certificates and nothing else.
+fn clean(ByteString(pem): &ByteString) -> Option<String> {
+    let text = String::from_utf8(pem.clone()).ok()?;
+    only_certificates(&text).filter(|only| *only == text)
 }
 
 /// Takes the Secret of a session away. Another one of its name is left alone.
@@ -253,8 +312,8 @@ fn request_pem(field: &str) -> Result<String, Obstacle> {
         })
 }
 
-fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
-    let (_, pem) = x509_parser::pem::parse_x509_pem(pem).ok()?;
+fn validity(pem: &str) -> Option<(Timestamp, Timestamp)> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
     let certificate = pem.parse_x509().ok()?;
     let at = |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).ok();
     Some((at(certificate.validity().not_before)?, at(certificate.validity().not_after)?))

@@ -9,6 +9,7 @@ use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
 use rolecall_api::reasons;
 use rolecall_api::{AccountPhase, Connection, DatabaseSession};
 use rolecall_engine::Applied;
+use rolecall_engine::credentials::only_certificates;
 use serde_json::json;
 
 use super::carry_out::Place;
@@ -101,12 +102,25 @@ impl Round {
             let started = session.status.as_ref().and_then(|status| status.started_at.as_ref());
             let started = started.map(|at| at.0);
             let mut active = self.active(on, index, &life, &roles, started, life.expires_at);
-            active.trouble = trouble.cloned().or(renewed.err());
+            active.trouble = trouble.cloned().or(renewed.err()).or_else(|| self.cannot_log_in(on, index));
             self.outcomes[index] = Some(Outcome::Active(active));
         }
         if !self.lives().is_empty() && trouble.is_none() {
             self.note_account(on.key, AccountPhase::Enabled, &roles, None);
         }
+    }
+
+    /// That the server takes no certificates of the CA for users.
+    fn distrust(&self) -> Option<&Obstacle> {
+        let obstacle = self.gathered.server.as_ref().and_then(|state| state.obstacle.as_ref());
+        obstacle.filter(|obstacle| obstacle.reason == reasons::CLIENT_CA_NOT_TRUSTED)
+    }
+
+    /// That the server takes no certificates of the CA, of which this session has one.
+    fn cannot_log_in(&self, on: Place<'_>, index: usize) -> Option<Obstacle> {
+        let handed = on.shared.memory.handed(self.uid(index));
+        let is_of_it = handed.is_some_and(|handed| handed.made_from == Some(on.server.credentials()));
+        self.distrust().filter(|_| is_of_it).cloned()
     }
 
     /// Somebody took the finalizer off a session that has access: it gets it back.
@@ -137,7 +151,7 @@ impl Round {
         let password = shared.memory.password(key);
         let mut handed = shared.memory.handed(self.uid(index));
         if handed.is_none() {
-            let recalled = credentials::recall(shared, session, server, self.now).await;
+            let recalled = credentials::recall(shared, session, server, account, self.now).await;
             let recalled =
                 recalled.map_err(|error| Obstacle::of_api("reading the session's Secret", &error))?;
             let is_right = |found: Option<&AccountPassword>| match (found, &password) {
@@ -149,7 +163,14 @@ impl Round {
                 handed = Some(known);
             }
         }
-        if handed.is_some_and(|handed| handed.renew_at(expires_at).is_none_or(|at| at > self.now)) {
+        if handed.is_some_and(|handed| {
+            // Those of a CA that the server does not take, not yet perhaps, do no good before they have to.
+            let stale = handed.made_from != Some(server.credentials());
+            let renewed = stale
+                && matches!(server.issuer, Issuer::X509 { .. } | Issuer::Password)
+                && self.distrust().is_none();
+            !renewed && handed.renew_at(expires_at).is_none_or(|at| at > self.now)
+        }) {
             return Ok(());
         }
         let made =
@@ -226,7 +247,7 @@ impl Round {
         // What is not known here was handed out by an operator before this one.
         let handed = on.shared.memory.handed(self.uid(index)).unwrap_or_else(|| Handed {
             secret: told.credentials_secret_ref.map(|secret| secret.name),
-            certificate: told.certificate.map(|pem| String::from_utf8_lossy(&pem.0).into_owned()),
+            certificate: told.certificate.and_then(|pem| only_certificates(&String::from_utf8_lossy(&pem.0))),
             ..Handed::default()
         });
         let mut active = Active {

@@ -140,7 +140,9 @@ impl Round {
         let (mut told, mut agree, mut highest) = (None::<AccountPassword>, true, 0);
         for index in self.lives() {
             let session = &self.gathered.sessions[index].session;
-            if let Some((_, Some(password))) = credentials::recall(shared, session, server, self.now).await? {
+            if let Some((_, Some(password))) =
+                credentials::recall(shared, session, server, on.account, self.now).await?
+            {
                 agree &= told.as_ref().is_none_or(|told| told.is_same(&password));
                 highest = highest.max(password.generation);
                 told = Some(password);

@@ -8,6 +8,7 @@ mod connect;
 mod orphans;
 mod status;
 mod teardown;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -257,7 +258,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
         return seen;
     }
     match server.engine.probe(&needs).await {
-        Ok(probe) => {
+        Ok(mut probe) => {
             let live = shared.world().sessions_of_admin(key).any(|session| is_touched(session));
             if let Some(obstacle) = moved(admin, &server, &probe, live) {
                 seen.state.obstacle = Some(obstacle);
@@ -266,9 +267,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
                 seen.fall_back(before.server.as_deref()).await;
                 return seen;
             }
-            if let Some(old) = before.server.filter(|old| old.fingerprint != server.fingerprint) {
-                old.engine.close().await;
-            }
+            trust::add(&mut probe, trust::finding(&server, &before, now).await);
             seen.reachable = Some(true);
             seen.state.verified = Some(now);
             seen.state.obstacle = blocking(&probe);
@@ -276,6 +275,9 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             attending::notice(shared, key, admin, &server, Some(&probe.history));
             seen.probe = Some(with_objects(probe, shared.sets.lacking(key)));
             keep_proof(shared, key, admin, &server).await;
+            if let Some(old) = before.server.filter(|old| old.fingerprint != server.fingerprint) {
+                old.engine.close().await;
+            }
         }
         Err(error) => {
             seen.reachable = Some(false);
@@ -354,6 +356,7 @@ fn blocking(probe: &Probe) -> Option<Obstacle> {
                 | Reason::MissingCreateRole
                 | Reason::ReadOnlyEndpoint
                 | Reason::Unsupported
+                | Reason::ClientCaNotTrusted
         )
     })?;
     Some(Obstacle::stalled(finding.reason.as_str(), finding.message.clone()))

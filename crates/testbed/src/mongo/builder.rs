@@ -33,13 +33,14 @@ pub struct MongoBuilder {
     members: usize,
     replica_set: bool,
     parameters: BTreeMap<String, String>,
+    client_cas: String,
 }
 
 impl MongoBuilder {
     pub(super) fn new() -> Self {
         let parameters =
             PARAMETERS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { members: 1, replica_set: true, parameters }
+        Self { members: 1, replica_set: true, parameters, client_cas: String::new() }
     }
 
     /// A replica set of so many members instead of one; three or more survive the loss of one.
@@ -59,6 +60,12 @@ impl MongoBuilder {
     /// Sets a server parameter, for example `("transactionLifetimeLimitSeconds", "5")`.
     pub fn parameter(mut self, name: &str, value: &str) -> Self {
         self.parameters.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// More CAs, as PEM, whose client certificates the servers take.
+    pub fn client_cas(mut self, pem: &str) -> Self {
+        self.client_cas.push_str(pem);
         self
     }
 
@@ -93,7 +100,8 @@ impl MongoBuilder {
         write(&pem("root.pem"), &with_key(&root), account)?;
         write(&pem("servers.crt"), server_authority.cert_pem(), account)?;
         // Members are each other's clients.
-        let clients = format!("{}{}", client_authority.cert_pem(), server_authority.cert_pem());
+        let clients =
+            format!("{}{}{}", client_authority.cert_pem(), server_authority.cert_pem(), self.client_cas);
         write(&pem("clients.crt"), &clients, account)?;
 
         let args = self.arguments(dir.path());

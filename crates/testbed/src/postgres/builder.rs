@@ -61,13 +61,15 @@ pub struct PostgresBuilder {
     source: Source,
     settings: BTreeMap<String, String>,
     hba: String,
+    identity: Option<(String, String)>,
+    client_cas: String,
 }
 
 impl PostgresBuilder {
     pub(super) fn new(source: Source) -> Self {
         let settings =
             SETTINGS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { source, settings, hba: DEFAULT_HBA.to_owned() }
+        Self { source, settings, hba: DEFAULT_HBA.to_owned(), identity: None, client_cas: String::new() }
     }
 
     /// Sets a parameter of postgresql.conf, for example `("max_connections", "20")`.
@@ -79,6 +81,18 @@ impl PostgresBuilder {
     /// Replaces the lines of pg_hba.conf after the superuser's local one; see [`Postgres::default_hba`].
     pub fn hba(mut self, lines: &str) -> Self {
         lines.clone_into(&mut self.hba);
+        self
+    }
+
+    /// Another certificate and key of the server, as PEM.
+    pub fn identity(mut self, cert_pem: &str, key_pem: &str) -> Self {
+        self.identity = Some((cert_pem.to_owned(), key_pem.to_owned()));
+        self
+    }
+
+    /// More CAs, as PEM, whose client certificates the server takes.
+    pub fn client_cas(mut self, pem: &str) -> Self {
+        self.client_cas.push_str(pem);
         self
     }
 
@@ -109,10 +123,17 @@ impl PostgresBuilder {
 
         let server_authority = Authority::new("Rolecall test server CA")?;
         let client_authority = Authority::new("Rolecall test client CA")?;
-        let server = server_authority.server(&["localhost", "127.0.0.1", "::1"])?;
-        write(&data.join("server.crt"), &server.cert_pem, account)?;
-        write(&data.join("server.key"), &server.key_pem, account)?;
-        write(&data.join("clients.crt"), client_authority.cert_pem(), account)?;
+        let (certificate, key) = match self.identity.clone() {
+            Some(identity) => identity,
+            None => {
+                let server = server_authority.server(&["localhost", "127.0.0.1", "::1"])?;
+                (server.cert_pem, server.key_pem)
+            }
+        };
+        write(&data.join("server.crt"), &certificate, account)?;
+        write(&data.join("server.key"), &key, account)?;
+        let client_cas = format!("{}{}", client_authority.cert_pem(), self.client_cas);
+        write_client_cas(&data, &client_cas, account)?;
         write_hba(&data, &self.hba, account)?;
         write(&data.join("postgresql.conf"), &self.configuration(&installation, dir.path()), account)?;
 
@@ -151,6 +172,11 @@ impl PostgresBuilder {
 /// Writes pg_hba.conf.
 pub(super) fn write_hba(data: &Path, lines: &str, account: Account) -> Result<()> {
     write(&data.join("pg_hba.conf"), &format!("{SUPERUSER_HBA}{lines}\n"), account)
+}
+
+/// Writes the CAs whose client certificates the server takes.
+pub(super) fn write_client_cas(data: &Path, pem: &str, account: Account) -> Result<()> {
+    write(&data.join("clients.crt"), pem, account)
 }
 
 /// The environment of the server, nothing of the caller's.

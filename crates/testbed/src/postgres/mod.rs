@@ -151,6 +151,15 @@ impl Postgres {
         self.sql("postgres", "select pg_reload_conf()").await.map(drop)
     }
 
+    /// Replaces the CAs, as PEM, whose client certificates the server takes, and reloads.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn set_client_cas(&self, pem: &str) -> Result<()> {
+        builder::write_client_cas(&self.data(), pem, self.account)?;
+        self.sql("postgres", "select pg_reload_conf()").await.map(drop)
+    }
+
     /// The pg_hba.conf lines that the server starts with.
     pub fn default_hba() -> &'static str {
         builder::DEFAULT_HBA

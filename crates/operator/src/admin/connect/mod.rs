@@ -176,19 +176,19 @@ async fn issuer(
     }
     let Some(x509) = &credentials.x509 else { return Ok(Issuer::None) };
     let at = "spec.userCredentials.x509.caSecretRef";
-    let (cert, key) = secrets.key_pair(&x509.ca_secret_ref.name, at).await?;
+    let (cert, key) = secrets.authority(&x509.ca_secret_ref, at).await?;
     x509.ttl.hash(&mut secrets.hash);
     let ca = Ca::from_pem(&cert, &key, now)
         .map_err(|error| Obstacle::stalled(reasons::SECRET_INVALID, format!("{at}: {error}")))?;
     Ok(Issuer::X509 { ca: Box::new(ca), ttl: x509.ttl.get() })
 }
 
-/// The CAs that the server's certificate is checked against, as PEM; `None`: those of the system.
+/// The CAs that the server's certificate is checked against, as PEM; `None`: those of the system. Users get them, too:
+/// whatever else stands in the Secret (the CA's key, for example) stays there.
 async fn server_ca(admin: &DatabaseAdmin, secrets: &mut Secrets<'_>) -> Result<Option<String>, Obstacle> {
-    match &admin.spec.tls.ca_secret_ref {
-        Some(reference) => {
-            secrets.text(&reference.name, &reference.key, "spec.tls.caSecretRef").await.map(Some)
-        }
-        None => Ok(None),
-    }
+    let Some(reference) = &admin.spec.tls.ca_secret_ref else { return Ok(None) };
+    let at = "spec.tls.caSecretRef";
+    let text = secrets.text(&reference.name, &reference.key, at).await?;
+    let authorities = rolecall_engine::tls::authorities(&text);
+    authorities.map(Some).map_err(|error| Obstacle::stalled(error.reason.as_str(), format!("{at}: {error}")))
 }

@@ -67,7 +67,7 @@ fn binding(config: &Config) -> Binding {
         port,
         options: options.to_owned(),
         ssl_mode: None,
-        server_ca: config.tls.ca_pem.as_deref().map(binding::certificates),
+        server_ca: config.tls.ca_pem.clone(),
     }
 }
 

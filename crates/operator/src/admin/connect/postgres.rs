@@ -52,7 +52,7 @@ pub(super) async fn prepare(
         port: config.port,
         options: format!("sslmode={sslmode}"),
         ssl_mode: Some(sslmode),
-        server_ca: server_ca.as_deref().map(binding::certificates),
+        server_ca,
     };
     Ok(Prepared {
         engine: Box::new(|| Ok(Arc::new(Postgres::new(config)?))),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash};
 
 use k8s_openapi::api::core::v1::Secret;
-use rolecall_api::reasons;
+use rolecall_api::{CaSecretRef, reasons};
 use secrecy::SecretString;
 
 use super::kept::{Proof, data_key};
@@ -55,6 +55,21 @@ impl<'a> Secrets<'a> {
         Ok(data.into_iter().map(|(key, value)| (key, value.0)).collect())
     }
 
+    /// The certificate and the key of a CA.
+    pub(super) async fn authority(
+        &mut self,
+        reference: &CaSecretRef,
+        at: &str,
+    ) -> Result<(String, SecretString), Obstacle> {
+        let (certificate_key, private_key_key) = reference.keys();
+        let data = self.data(&reference.name, &[certificate_key, private_key_key], at).await?;
+        let field = format!("{at}.certificateKey");
+        let certificate = self.named(&data, &reference.name, certificate_key, at, Some(&field))?;
+        let field = format!("{at}.privateKeyKey");
+        let key = self.named(&data, &reference.name, private_key_key, at, Some(&field))?;
+        Ok((certificate, key.into()))
+    }
+
     async fn secret(&self, name: &str, at: &str) -> Result<Secret, Obstacle> {
         match self.shared.objects.secret(&self.namespace, name).await {
             Ok(Some(secret)) => Ok(secret),
@@ -76,10 +91,25 @@ impl<'a> Secrets<'a> {
         key: &str,
         at: &str,
     ) -> Result<String, Obstacle> {
+        self.named(data, name, key, at, None)
+    }
+
+    /// `field`: the field that names the key, where there is one.
+    fn named(
+        &mut self,
+        data: &BTreeMap<String, Vec<u8>>,
+        name: &str,
+        key: &str,
+        at: &str,
+        field: Option<&str>,
+    ) -> Result<String, Obstacle> {
         let Some(value) = data.get(key) else {
+            let keys: Vec<&str> = data.keys().map(String::as_str).collect();
+            let has = if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") };
+            let remedy = field.map(|field| format!("; name the right one in {field}")).unwrap_or_default();
             return Err(Obstacle::awaited(
                 reasons::SECRET_NOT_FOUND,
-                format!("the Secret {name:?}, which {at} names, has no key {key:?}"),
+                format!("the Secret {name:?}, which {at} names, has no key {key:?}, but {has}{remedy}"),
             ));
         };
         value.hash(&mut self.hash);
@@ -87,7 +117,9 @@ impl<'a> Secrets<'a> {
         String::from_utf8(value.clone()).map_err(|_| {
             Obstacle::stalled(
                 reasons::SECRET_INVALID,
-                format!("the key {key:?} of the Secret {name:?}, which {at} names, is no text"),
+                format!(
+                    "the key {key:?} of the Secret {name:?}, which {at} names, is no text; a certificate in DER becomes PEM by openssl x509 -inform der -in OLD -out NEW, a key by openssl pkey -inform der, a PKCS #12 file (.p12, .pfx) by openssl pkcs12 -nodes"
+                ),
             )
         })
     }
