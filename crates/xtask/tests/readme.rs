@@ -24,6 +24,8 @@ async fn every_manifest_is_accepted() -> rolecall_testbed::Result<()> {
     let cluster = Cluster::builder().controllers(&[]).start().await?;
     cluster.kubectl(&["apply", "--server-side", "-k", &root().join("deploy").display().to_string()]).await?;
     cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).await?;
+    // Without its controller nobody else makes the one that Pods run as.
+    cluster.kubectl(&["create", "serviceaccount", "default"]).await?;
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     for manifest in manifests {
         fs::write(file.path(), &manifest).expect("a temporary file can be written");
