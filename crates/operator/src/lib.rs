@@ -228,6 +228,10 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
         synced = watches.synced() => match synced {
             true => {
                 health.set_ready();
+                // What was kept for one that was removed by force meanwhile is given up.
+                for admin in shared.world().missing_admins() {
+                    shared.queue.add(Work::Admin(admin), Lane::Normal);
+                }
                 tracing::info!("ready");
                 let workers = CancellationToken::new();
                 let running = tokio::spawn(runtime::run(Arc::clone(&shared), workers.clone(), lost.clone()));

@@ -127,6 +127,15 @@ async fn what_is_kept_goes_when_nothing_has_to_be_torn_down_any_more() -> Result
 }
 
 #[tokio::test]
+async fn what_was_kept_for_one_that_was_removed_while_it_was_down_is_given_up() -> Result<()> {
+    let mut world = down(World::start().await?).await?;
+    world.lose::<DatabaseAdmin>().await?;
+    world.start_operator().await?;
+    world.gone::<Secret>(&kept("orders")).await?;
+    world.ended("alice-orders", EndReason::Abandoned).await.map(drop)
+}
+
+#[tokio::test]
 async fn what_was_kept_for_one_that_is_no_more_holds_nobody_up() -> Result<()> {
     let mut world = down(World::start().await?).await?;
     world.lose_objects().await?;

@@ -186,9 +186,14 @@ async fn whose_an_account_is_has_to_be_certain(h: &dyn Harness) -> Outcome {
         h.put(&user, &before).await;
         let wish = Wish::start(&user, &h.database())?;
         check_eq!(wish.reason(h.engine()).await?, Reason::AccountInUse);
-        let plan = wish.end(true).plan(h.engine()).await?;
+        let end = wish.end(true);
+        let plan = end.plan(h.engine()).await?;
         check!(plan.is_nothing(), "{plan}");
         check_eq!(seen(h, &user).await?, before);
+        // Nor is an access said to be over that may be the one which is there.
+        let observed = h.engine().observe(&end.0.query()).await.map_err(|error| error.to_string())?;
+        let held = crate::plan::check_ended(&end.0, &observed, true).is_err();
+        check_eq!((cluster, held), (cluster, cluster != "green"));
     }
     Ok(())
 }

@@ -158,6 +158,12 @@ impl World {
             .any(|session| !matches!(lifecycle::phase(session), SessionPhase::Ended | SessionPhase::Rejected))
     }
 
+    /// The DatabaseAdmins that sessions name and that are not there.
+    pub fn missing_admins(&self) -> Vec<ObjectKey> {
+        let missing = |key: &&ObjectKey| !self.admins.contains_key(*key) && !self.is_unreadable(key);
+        self.by_admin.keys().filter(missing).cloned().collect()
+    }
+
     /// The DatabaseAdmins of a namespace.
     pub fn admins_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<DatabaseAdmin>> {
         self.admins.iter().filter(move |(key, _)| &*key.namespace == namespace).map(|(_, admin)| admin)
