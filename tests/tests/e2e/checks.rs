@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, SessionPhase, conditions};
-use rolecall_tests::World;
 use rolecall_tests::objects::{Conditions, is_ready, message_of, phase, reason_of};
+use rolecall_tests::{Scene, World};
 use serde_json::{Value, json};
 
 /// Waits until the DatabaseAdmin `orders` and a new session on it say `reason` and what to do; nothing may have been
@@ -80,6 +80,19 @@ pub(crate) fn statement(message: &str) -> Result<&str> {
 pub(crate) async fn look_again(world: &World) -> Result<()> {
     let label = json!({"metadata": {"labels": {"looked-at": format!("{:08x}", rand::random::<u32>())}}});
     world.patch::<DatabaseAdmin>("orders", label).await.map(drop)
+}
+
+/// Waits until the operator has counted so many accounts of the DatabaseAdmin `orders` that can be used. From then on it
+/// looks at the server by itself only now and then.
+pub(crate) async fn settled(scene: &Scene, enabled: u32) -> Result<()> {
+    let counted = |admin: &DatabaseAdmin| {
+        let accounts = admin.status.as_ref().and_then(|status| status.accounts.as_ref());
+        accounts.is_some_and(|accounts| accounts.enabled == enabled)
+    };
+    scene.until("orders", &format!("counting {enabled} accounts"), counted).await?;
+    // A count follows the last change by three seconds, whether or not an earlier one has shown it.
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    Ok(())
 }
 
 /// Makes a Secret.

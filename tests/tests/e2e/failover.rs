@@ -13,7 +13,7 @@ use rolecall_tests::{Account, Credentials, Forwarder, PATIENCE, World};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::checks::nothing_secret_is_shown;
+use crate::checks::{nothing_secret_is_shown, settled};
 
 const BOB: &str = "bob@example.com";
 
@@ -27,8 +27,9 @@ struct Pair {
 impl Pair {
     /// `alice` has accounts that are kept, `bob` such as are dropped.
     async fn start(credentials: Credentials) -> Result<Self> {
-        let mut world =
-            World::builder().credentials(credentials).without_operator().without_objects().start().await?;
+        // By itself no look would find the new primary in time.
+        let world = World::builder().credentials(credentials).flag("--look-interval=1h");
+        let mut world = world.without_operator().without_objects().start().await?;
         let standby = world.pg.standby().await?;
         let forwarder = Forwarder::to(world.pg.port()).await?;
         world.admin(json!({"spec": {"uri": forwarder.address()}})).await?;
@@ -44,6 +45,12 @@ impl Pair {
     async fn cut_off(&self) -> Result<()> {
         self.standby.caught_up_with(&self.world.pg).await?;
         Ok(self.standby.cut_off().await?)
+    }
+
+    /// Waits until the operator has counted so many accounts that can be used, and has nothing more to look at: it would
+    /// find by chance what it should notice.
+    async fn settled(&self, enabled: u32) -> Result<()> {
+        settled(&self.world, enabled).await
     }
 
     /// The primary is lost, and the standby promoted.
@@ -95,6 +102,7 @@ async fn accesses_that_a_failover_brings_back_are_ended_at_once_and_told() -> Re
         assert!(pair.account(username).await?.is_some_and(|account| account.login), "{username}");
     }
 
+    pair.settled(0).await?;
     pair.fail_over().await?;
     let closed = pair
         .until("the end of the logins that came back", async || {
@@ -144,6 +152,7 @@ async fn a_live_session_goes_on_over_a_failover_that_loses_it() -> Result<()> {
     pair.cut_off().await?;
     world.session("after", json!({"user": "bob"})).await?;
     world.active("after").await?;
+    pair.settled(2).await?;
     pair.fail_over().await?;
     let secrets = [world.secret("before").await?, world.secret("after").await?];
     let alive = async || Ok(pair.is_let_in(&secrets[0]).await && pair.is_let_in(&secrets[1]).await);
@@ -170,6 +179,7 @@ async fn passwords_that_a_failover_loses_are_stored_again_and_older_ones_do_not_
     let (stays, late) = (world.secret("stays").await?, world.secret("late").await?);
     assert_ne!(stays["password"], gone["password"]);
     assert!(pair.is_let_in(&gone).await, "the standby has not heard of the end");
+    pair.settled(2).await?;
 
     pair.fail_over().await?;
     let right = async || {

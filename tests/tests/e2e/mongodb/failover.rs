@@ -41,7 +41,8 @@ async fn sessions_start_and_end_over_a_failover_and_the_loss_of_a_member() -> Re
 
 #[tokio::test]
 async fn an_access_that_a_lost_majority_brings_back_is_ended_at_once_and_told() -> Result<()> {
-    let world = MongoWorld::builder().members(3).start().await?;
+    // By itself no look would find the new primary in time.
+    let world = MongoWorld::builder().members(3).flag("--look-interval=1h").start().await?;
     world.session("timed", json!({"ttl": "1h"})).await?;
     world.active("timed").await?;
     let secret = world.secret("timed").await?;
@@ -57,6 +58,7 @@ async fn an_access_that_a_lost_majority_brings_back_is_ended_at_once_and_told() 
     world.patch::<DatabaseSession>("timed", json!({"spec": {"ttl": "1s"}})).await?;
     world.ended("timed", EndReason::Expired).await?;
     assert!(mongo::login_with(&secret).await.is_err());
+    crate::checks::settled(&world, 0).await?;
 
     world.mongo().kill(primary).await;
     world.mongo().kill(other).await;
