@@ -46,11 +46,7 @@ impl Operator {
     pub fn start_with(config: Config, flags: &[String], filter: &str) -> Result<Self> {
         let args = parse(flags)?;
         let log = Log::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::try_new(filter)?)
-            .with_writer(log.clone())
-            .with_ansi(false)
-            .finish();
+        let subscriber = rolecall_operator::log::subscriber(filter, args.log_format, false, log.clone())?;
         let dispatch = Dispatch::new(subscriber);
         let runtime = runtime(&dispatch)?;
         let (stop, crash) = (CancellationToken::new(), CancellationToken::new());

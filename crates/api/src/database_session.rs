@@ -158,6 +158,10 @@ pub struct DatabaseSessionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
 
+    /// Since when access has been waiting for its end. Only while the phase is `Ending`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ending_since: Option<Time>,
+
     /// When the session ended or was rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Time>,

@@ -157,6 +157,15 @@ reasons! {
     DATABASE_UNREACHABLE = "DatabaseUnreachable":
         "The server cannot be reached, or does not let the admin user in.",
         "The message carries the server's answer: check `uri`, `tls`, `auth` and the network between.";
+    CONNECTIONS_BUSY = "ConnectionsBusy":
+        "Every connection that the operator may have to the server was in use for so long that waiting was given up.",
+        "Find out on the server what its connections wait for, or raise `--max-connections-per-server`. It is tried again.";
+    RECONCILE_TIMED_OUT = "ReconcileTimedOut":
+        "The operator gave up on the object because what it needs took too long.",
+        "Wait: it is tried again. Where it lasts, the operator's log and the DatabaseAdmin tell what is slow.";
+    INTERNAL_ERROR = "InternalError":
+        "The operator failed on the object: a bug.",
+        "It is tried again. Where it lasts, report what the operator's log says.";
     TLS_FAILED = "TlsFailed":
         "The server's certificate is not trusted, or the two ends found no common TLS.",
         "Check `tls.caSecretRef`, `tls.serverName` and the server's certificate.";

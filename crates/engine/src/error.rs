@@ -27,6 +27,8 @@ pub enum Reason {
     DatabaseNameNotFound,
     /// The server does not answer, or not as a server should.
     DatabaseUnreachable,
+    /// Every connection to the server that may be had is in use, and stays so.
+    ConnectionsBusy,
     /// The server's certificate is not trusted, or TLS is refused.
     TlsFailed,
     /// The server does not take client certificates of the CA for users.
@@ -78,6 +80,7 @@ impl Reason {
             Self::DbRoleInvalid => "DbRoleInvalid",
             Self::DatabaseNameNotFound => "DatabaseNameNotFound",
             Self::DatabaseUnreachable => "DatabaseUnreachable",
+            Self::ConnectionsBusy => "ConnectionsBusy",
             Self::TlsFailed => "TlsFailed",
             Self::ClientCaNotTrusted => "ClientCaNotTrusted",
             Self::LoginFailed => "LoginFailed",

@@ -41,7 +41,9 @@ pub mod plan;
 pub mod postgres;
 pub mod server;
 pub mod sets;
+mod slots;
 pub mod tls;
+mod urgency;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -55,6 +57,7 @@ pub use objects::{Catalog, CatalogQuery};
 pub use plan::{Plan, Refusal};
 pub use server::{Census, CensusEntry, Finding, Needs, Probe, Stats};
 pub use sets::{SetEntry, SetOutcome, SetRecord, SetWish, set_role_name};
+pub use urgency::urgent;
 
 /// The role (PostgreSQL, Redshift) or custom-data key (MongoDB) that marks an account as managed. The name is
 /// Teleport's, so that both can work on one server.

@@ -6,8 +6,11 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 use axum::http::header::USER_AGENT;
 use kube::api::PostParams;
+use kube::client::ClientBuilder;
 use kube::{Client, Config};
 use rolecall_api::names::FIELD_MANAGER;
+
+use crate::skew::{Measure, Skew};
 
 /// Who asks, as the audit log of the API server tells it.
 const NAME: &str = concat!("rolecall-operator/", env!("CARGO_PKG_VERSION"));
@@ -22,14 +25,14 @@ const SILENCE: Duration = Duration::from_secs(120);
 /// # Errors
 ///
 /// When what `config` names cannot be used.
-pub fn client(config: &Config) -> kube::Result<Client> {
+pub fn client(config: &Config, skew: &Arc<Skew>) -> kube::Result<Client> {
     let mut config = config.clone();
     config.headers.push((USER_AGENT, HeaderValue::from_static(NAME)));
     config.default_retry = false;
     config.read_timeout = Some(SILENCE);
     // A connection that waited in the pool is not silent.
     config.reset_reader_on_write = true;
-    Client::try_from(config)
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Measure::new(skew)).build())
 }
 
 /// How objects are created and replaced: in our name.
@@ -61,6 +64,7 @@ fn silent(patience: Duration) -> kube::Error {
 #[derive(Clone)]
 pub struct ManyRequests {
     config: Config,
+    skew: Arc<Skew>,
     // With a number, so that of many that are silent at once only the first one counts.
     current: Arc<RwLock<(u64, Client)>>,
 }
@@ -71,9 +75,9 @@ impl ManyRequests {
     /// # Errors
     ///
     /// As [`client`].
-    pub fn new(config: Config) -> kube::Result<Self> {
-        let current = Arc::new(RwLock::new((0, client(&config)?)));
-        Ok(Self { config, current })
+    pub fn new(config: Config, skew: &Arc<Skew>) -> kube::Result<Self> {
+        let current = Arc::new(RwLock::new((0, client(&config, skew)?)));
+        Ok(Self { config, skew: Arc::clone(skew), current })
     }
 
     /// Asks.
@@ -95,7 +99,7 @@ impl ManyRequests {
     fn connect_anew(&self, number: u64) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if current.0 == number {
-            match client(&self.config) {
+            match client(&self.config, &self.skew) {
                 Ok(client) => *current = (number + 1, client),
                 Err(error) => tracing::error!(%error, "no new connection to the API server can be prepared"),
             }

@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, env = "ROLECALL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
-    /// What is logged, as in RUST_LOG: `info`, `rolecall_operator=debug`, ...
+    /// What is logged, as in RUST_LOG: `info`, `rolecall_operator=debug`, ... Audit lines are always written.
     #[arg(long, env = "ROLECALL_LOG", default_value = "info")]
     pub log: String,
 
@@ -52,6 +52,11 @@ pub struct Args {
     /// accounts are still as they were left.
     #[arg(long, env = "ROLECALL_LOOK_INTERVAL", default_value = "1m", value_parser = duration)]
     pub look_interval: Duration,
+
+    /// How long the operator works on one object before it gives up, says so on the object and tries again. It is longer
+    /// than what a server that does not answer takes.
+    #[arg(long, env = "ROLECALL_RECONCILE_TIMEOUT", default_value = "2m", value_parser = duration)]
+    pub reconcile_timeout: Duration,
 
     /// How long a permission set that nobody uses is kept right, so that the next session need not wait for it.
     #[arg(long, env = "ROLECALL_KEEP_UNUSED_SETS", default_value = "10m", value_parser = duration)]

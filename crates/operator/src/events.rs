@@ -2,6 +2,7 @@
 //! keep up, some are left out and counted.
 
 use std::fmt::{self, Debug};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -12,6 +13,7 @@ use rolecall_api::names::FIELD_MANAGER;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api;
+use crate::skew::Skew;
 
 /// The longest note that the events API takes.
 const MAX_NOTE: usize = 1024;
@@ -42,8 +44,8 @@ impl Events {
     /// # Errors
     ///
     /// As [`api::client`].
-    pub fn start(config: &Config, dropped: Counter) -> kube::Result<Self> {
-        let recorder = Recorder::new(api::client(config)?, Reporter::from(FIELD_MANAGER));
+    pub fn start(config: &Config, skew: &Arc<Skew>, dropped: Counter) -> kube::Result<Self> {
+        let recorder = Recorder::new(api::client(config, skew)?, Reporter::from(FIELD_MANAGER));
         let (queue, told) = mpsc::channel(WAITING);
         tokio::spawn(publish(told, recorder));
         Ok(Self { queue, dropped })

@@ -1,10 +1,9 @@
 //! `/livez`, `/readyz` and `/metrics`.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,9 +18,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::Shared;
+use crate::coverage::Coverage;
 
 /// How long a leader has for its first list. One that takes longer lacks a right, or a kind is not installed.
 const FIRST_LIST: Duration = Duration::from_secs(60);
+
+/// How long beyond the longest look nothing may be worked on while something waits.
+const STANDSTILL: Duration = Duration::from_secs(60);
 
 /// What the probes answer.
 #[derive(Clone, Debug, Default)]
@@ -29,14 +32,13 @@ pub struct Health {
     ready: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
     leading: Arc<OnceLock<Instant>>,
-    // Each with why that has not come about yet, where that is known.
-    unlisted: Arc<Mutex<BTreeMap<String, Option<&'static str>>>>,
+    coverage: Arc<Coverage>,
 }
 
 impl Health {
     /// Alive, not ready.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(coverage: Arc<Coverage>) -> Self {
+        Self { coverage, ..Self::default() }
     }
 
     /// From now on it should work.
@@ -44,24 +46,7 @@ impl Health {
         self.leading.get_or_init(Instant::now);
     }
 
-    /// This has to be listed first.
-    pub fn needs(&self, what: &str) {
-        self.unlisted().insert(what.to_owned(), None);
-    }
-
-    /// This cannot be listed.
-    pub fn lacks(&self, what: &str, why: &'static str) {
-        if let Some(known) = self.unlisted().get_mut(what) {
-            *known = Some(why);
-        }
-    }
-
-    /// This was listed.
-    pub fn has(&self, what: &str) {
-        self.unlisted().remove(what);
-    }
-
-    /// Everything has been listed and the workers run. It depends on no database.
+    /// What there is a right to has been listed and is worked on. It depends on no database.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Relaxed);
     }
@@ -71,30 +56,31 @@ impl Health {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// A replica that waits for the lead is ready: it does what it should.
+    /// A replica that waits for the lead is ready: it does what it should. So is one that works where it may.
     fn answer(&self) -> (StatusCode, String) {
         if self.stopping.load(Ordering::Relaxed) {
             return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
         }
+        let lacking = self.coverage.lacking();
+        let lacking = match lacking.is_empty() {
+            true => String::new(),
+            false => format!("no right to list and watch: {}\n", lacking.join(", ")),
+        };
         if self.ready.load(Ordering::Relaxed) {
-            return (StatusCode::OK, "working\n".to_owned());
+            return (StatusCode::OK, format!("working\n{lacking}"));
         }
         let Some(since) = self.leading.get() else {
             return (StatusCode::OK, "waiting for the lead\n".to_owned());
         };
-        let told = |(what, why): (&String, &Option<&str>)| match why {
-            Some(why) => format!("{what} ({why})"),
-            None => what.clone(),
-        };
-        let unlisted = self.unlisted().iter().map(told).collect::<Vec<_>>().join(", ");
+        let unlisted = self.coverage.unlisted().join(", ");
         let code =
             if since.elapsed() < FIRST_LIST { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        (code, format!("waiting for the first list of: {unlisted}\n"))
+        (code, format!("waiting for the first list of: {unlisted}\n{lacking}"))
     }
 
-    fn unlisted(&self) -> MutexGuard<'_, BTreeMap<String, Option<&'static str>>> {
-        // A set operation leaves it whole.
-        self.unlisted.lock().unwrap_or_else(PoisonError::into_inner)
+    /// It leads, and is not on its way out.
+    fn is_working(&self) -> bool {
+        self.leading.get().is_some() && !self.stopping.load(Ordering::Relaxed)
     }
 }
 
@@ -112,7 +98,7 @@ pub async fn serve(
     let address = listener.local_addr().with_context(|| format!("listening on {listen}"))?;
     tracing::info!(%address, "serving /livez, /readyz and /metrics");
     let router = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(livez).with_state((Arc::clone(&shared), health.clone())))
         .route("/readyz", get(readyz).with_state(health))
         .route("/metrics", get(metrics).with_state(shared));
     Ok(tokio::spawn(async move {
@@ -148,12 +134,22 @@ fn listener(listen: SocketAddr, both_families: bool) -> std::io::Result<std::net
     Ok(socket.into())
 }
 
+/// Alive, unless something waits that nobody takes. It depends on no server: a look that waits for one ends in time.
+async fn livez(State((shared, health)): State<(Arc<Shared>, Health)>) -> (StatusCode, String) {
+    let still = shared.queue.stands_still_for();
+    // Before it leads nobody works, and that is well.
+    if !health.is_working() || still < shared.settings.reconcile_timeout + STANDSTILL {
+        return (StatusCode::OK, "ok\n".to_owned());
+    }
+    (StatusCode::INTERNAL_SERVER_ERROR, format!("nothing was worked on for {} s\n", still.as_secs()))
+}
+
 async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     health.answer()
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let body = shared.metrics.render(&shared);
+    let body = shared.metrics.render();
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], body)
 }
 
@@ -176,25 +172,41 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_leader_that_cannot_list_everything_is_not_ready() {
-        let health = Health::new();
+        let health = Health::default();
+        health.coverage.needs(&None, "DatabaseAdmin");
+        health.coverage.needs(&None, "DatabaseUser");
         tokio::time::advance(FIRST_LIST).await;
         assert_eq!(health.answer(), (StatusCode::OK, "waiting for the lead\n".to_owned()));
         health.set_leading();
-        health.needs("DatabaseAdmin");
-        health.needs("DatabaseUser");
         assert_eq!(health.answer().0, StatusCode::OK, "it takes a moment");
-        health.has("DatabaseUser");
+        health.coverage.listed(&None, "DatabaseUser");
         tokio::time::advance(FIRST_LIST).await;
-        health.lacks("DatabaseUser", "it is listed by now");
         let (code, text) = health.answer();
         assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(text, "waiting for the first list of: DatabaseAdmin\n");
-        health.lacks("DatabaseAdmin", "not installed");
+        health.coverage.missing(&None, "DatabaseAdmin");
         assert_eq!(health.answer().1, "waiting for the first list of: DatabaseAdmin (not installed)\n");
-        health.has("DatabaseAdmin");
+        health.coverage.listed(&None, "DatabaseAdmin");
         health.set_ready();
         assert_eq!(health.answer(), (StatusCode::OK, "working\n".to_owned()));
+        health.coverage.refused(&Some("shop".into()), "DatabaseUser");
+        let text = "working\nno right to list and watch: DatabaseUser in shop\n";
+        assert_eq!(health.answer(), (StatusCode::OK, text.to_owned()));
         health.set_stopping();
         assert_eq!(health.answer().0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_works_on_nothing_although_something_waits_is_not_alive() {
+        let (shared, health) = (Shared::alone(), Health::default());
+        let admin = crate::world::ObjectKey { namespace: "shop".into(), name: "orders".into() };
+        shared.queue.add(crate::world::Work::Admin(admin), crate::queue::Lane::Normal);
+        let alive = async || livez(State((Arc::clone(&shared), health.clone()))).await.0;
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        assert_eq!(alive().await, StatusCode::OK, "one that waits for the lead works on nothing");
+        health.set_leading();
+        assert_eq!(alive().await, StatusCode::INTERNAL_SERVER_ERROR);
+        let _taken = shared.queue.take(crate::queue::Lane::Normal).await;
+        assert_eq!(alive().await, StatusCode::OK);
     }
 }

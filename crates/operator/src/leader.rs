@@ -109,8 +109,7 @@ impl Candidate {
             match self.try_to_take(&mut observed).await {
                 Ok(Some(lease)) => return Ok((lease, begun)),
                 Ok(None) => {}
-                // No right to it, or no such namespace: that does not mend itself.
-                Err(kube::Error::Api(status)) if (400..429).contains(&status.code) => {
+                Err(kube::Error::Api(status)) if is_final(status.code) => {
                     return Err(kube::Error::Api(status));
                 }
                 Err(error) => tracing::warn!(%error, "the Lease cannot be read or taken; trying again"),
@@ -215,6 +214,12 @@ impl Candidate {
     }
 }
 
+/// No right to it, or no such namespace: that does not mend itself. A token that is not valid for a moment does, and so
+/// does what came too late or too early.
+fn is_final(code: u16) -> bool {
+    (400..500).contains(&code) && !matches!(code, 401 | 408 | 409 | 425 | 429)
+}
+
 /// Who has it; `None` where it was given up.
 fn holder(lease: &coordination::Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref().filter(|identity| !identity.is_empty())
@@ -280,6 +285,16 @@ mod tests {
         assert!(observed.is_free(&lease("", "3", 15), after(31)), "given up");
         assert!(!observed.is_free(&lease("another", "4", 60), after(31)));
         assert!(!observed.is_free(&lease("another", "4", 60), after(90)), "it says itself how long it lasts");
+    }
+
+    #[test]
+    fn a_replica_waits_on_unless_only_a_person_can_help() {
+        for code in [401, 408, 409, 425, 429, 500, 503, 504] {
+            assert!(!is_final(code), "{code}");
+        }
+        for code in [400, 403, 404, 405, 422] {
+            assert!(is_final(code), "{code}");
+        }
     }
 
     #[test]

@@ -6,9 +6,11 @@
 //! |---|---|
 //! | [`args`] | flags and environment |
 //! | [`world`] | what the API server holds, with indexes; who is woken by what |
-//! | [`watch`] | the watches that keep the world up to date |
+//! | [`coverage`] | which namespaces are worked in |
+//! | [`watch`], [`history`] | the watches that keep the world up to date |
 //! | [`queue`] | keys to be looked at: two lanes, timers |
 //! | [`runtime`] | the workers: concurrency, time-outs, backoff |
+//! | [`failure`] | what is told where a look came to nothing |
 //! | [`account`] | one account with its sessions: the main reconciler |
 //! | [`admin`] | DatabaseAdmins: their servers, their teardown |
 //! | [`permissions`] | object permissions: the permission sets of each logical database |
@@ -19,17 +21,24 @@
 //! | [`binding`] | what users are told about a server, in the Secrets of their sessions |
 //! | [`objects`], [`events`] | every write to the API server |
 //! | [`api`] | how long answers are waited for, and on which connections |
-//! | [`leader`], [`http`], [`metrics`] | the process around it |
+//! | [`skew`] | by how much the API server's clock is another one |
+//! | [`audit`] | who has, had, or did not get access to what |
+//! | [`leader`], [`http`], [`metrics`], [`log`] | the process around it |
 
 pub mod account;
 pub mod admin;
 pub mod api;
 pub mod args;
+pub mod audit;
 pub mod binding;
 pub mod cluster;
+pub mod coverage;
 pub mod events;
+pub mod failure;
+pub mod history;
 pub mod http;
 pub mod leader;
+pub mod log;
 pub mod metrics;
 pub mod objects;
 pub mod permissions;
@@ -39,6 +48,7 @@ pub mod role;
 pub mod rule;
 pub mod runtime;
 pub mod servers;
+pub mod skew;
 pub mod user;
 pub mod watch;
 pub mod world;
@@ -48,6 +58,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use kube::Config;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -55,12 +66,16 @@ use tokio_util::sync::CancellationToken;
 use account::memory::Memory;
 use admin::Attending;
 use args::Args;
+use audit::Audit;
+use coverage::Coverage;
 use metrics::Metrics;
 use objects::Objects;
 use permissions::{Sets, Watches};
+use prometheus_client::metrics::counter::Counter;
 use queue::{Lane, Queue};
 use servers::Servers;
-use world::{Held, ObjectKey, Wakes, Work, World};
+use skew::Skew;
+use world::{Clock, Held, ObjectKey, Told, Wakes, Work, World};
 
 /// How long after a change a server's accounts are counted again: many changes, one count.
 const RECOUNT: Duration = Duration::from_secs(3);
@@ -74,6 +89,8 @@ const LOST: &str = "the Lease is lost: another operator leads, or may lead soon"
 #[derive(Debug)]
 pub struct Shared {
     world: RwLock<World>,
+    /// Which namespaces are worked in.
+    pub coverage: Arc<Coverage>,
     /// What has to be looked at.
     pub queue: Arc<Queue<Work>>,
     /// The servers.
@@ -82,6 +99,8 @@ pub struct Shared {
     pub objects: Objects,
     /// What is kept of accounts between two looks.
     pub memory: Memory,
+    /// What is told of accesses, for good.
+    pub audit: Audit,
     /// The permission sets that accounts want.
     pub sets: Sets,
     /// The logical databases that announce changes of their objects.
@@ -90,6 +109,8 @@ pub struct Shared {
     pub attending: Attending,
     /// What is counted.
     pub metrics: Metrics,
+    /// The API server's clock beside this machine's.
+    pub skew: Arc<Skew>,
     /// What was set at the start.
     pub settings: Settings,
 }
@@ -107,6 +128,8 @@ pub struct Settings {
     pub teardown_deadline: Duration,
     /// How often a server that answers is looked at by itself.
     pub look_interval: Duration,
+    /// How long one look may take.
+    pub reconcile_timeout: Duration,
     /// How long a permission set that nobody uses is kept.
     pub keep_unused_sets: Duration,
     /// Connections to one server at any time.
@@ -127,17 +150,22 @@ impl Shared {
     ///
     /// When what `config` names cannot be used.
     pub fn new(config: Config, settings: Settings) -> kube::Result<Arc<Self>> {
-        let metrics = Metrics::new();
-        Ok(Arc::new(Self {
+        let skew = Arc::new(Skew::default());
+        let events_dropped = Counter::default();
+        let objects = Objects::new(config, &skew, events_dropped.clone())?;
+        Ok(Arc::new_cyclic(|shared| Self {
             world: RwLock::new(World::new(settings.cluster_name.clone())),
-            queue: Queue::new(),
+            coverage: Arc::default(),
+            queue: Queue::new(runtime::PER_SERVER),
             servers: Servers::default(),
-            objects: Objects::new(config, metrics.events_dropped.clone())?,
+            objects,
             memory: Memory::default(),
+            audit: Audit::default(),
             sets: Sets::default(),
             watches: Watches::default(),
             attending: Attending::default(),
-            metrics,
+            metrics: Metrics::new(shared.clone(), events_dropped),
+            skew,
             settings,
         }))
     }
@@ -149,17 +177,20 @@ impl Shared {
         self.world.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an object into the world and wakes whoever it concerns.
-    pub fn take_in<K: Held>(&self, object: K) {
-        self.wake(self.change(|world| K::apply(world, object)));
+    /// Takes what a watch or a list tells of an object into the world, and wakes whoever it concerns.
+    pub fn take_in<K: Held>(&self, object: K, told: Told) {
+        let clock = self.clock();
+        self.wake(self.change(|world| world.take_in(object, told, clock)));
     }
 
-    /// As [`Self::take_in`], but only while the world holds an object of that name.
-    pub fn take_in_if_held<K: Held>(&self, object: K) {
-        let key = ObjectKey::of(&object);
-        let wakes =
-            self.change(|world| if K::is_held(world, &key) { K::apply(world, object) } else { Wakes::new() });
-        self.wake(wakes);
+    /// As [`Self::take_in`], with the answer to a write. It changes only what the world holds.
+    pub fn take_written<K: Held>(&self, object: K) {
+        self.wake(self.change(|world| world.take_written(object)));
+    }
+
+    /// What this machine's clock shows, and by how much it differs from that of the API server.
+    pub fn clock(&self) -> Clock {
+        Clock { now: Timestamp::now(), ahead: self.skew.ahead() }
     }
 
     /// Counts the accounts of a server again, soon.
@@ -167,11 +198,28 @@ impl Shared {
         self.queue.add_at(Work::Admin(admin.clone()), Lane::Normal, Instant::now() + RECOUNT);
     }
 
+    /// Forgets an object that is gone, and what is kept of it alone.
+    pub fn forget<K: Held>(&self, key: &ObjectKey) {
+        let (uid, wakes) = self.change(|world| {
+            let uid = K::held(world, key).and_then(|held| held.uid.clone());
+            (uid, world.forget::<K>(key))
+        });
+        if let Some(uid) = uid {
+            self.memory.set_handed(&uid, None);
+            self.audit.forget(&uid);
+        }
+        self.wake(wakes);
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
         change(&mut self.world.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn wake(&self, wakes: Wakes) {
+        self.enqueue(self.coverage.admit(wakes));
+    }
+
+    fn enqueue(&self, wakes: Wakes) {
         for (work, lane) in wakes {
             self.queue.add(work, lane);
         }
@@ -201,56 +249,54 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
         namespaces: args.watch_namespace.iter().cloned().collect(),
         teardown_deadline: args.teardown_deadline,
         look_interval: args.look_interval,
+        reconcile_timeout: args.reconcile_timeout,
         keep_unused_sets: args.keep_unused_sets,
         max_connections_per_server: args.max_connections_per_server,
     };
     const PREPARING: &str = "preparing the connection to the API server";
     let shared = Shared::new(config.clone(), settings).context(PREPARING)?;
-    let health = http::Health::new();
+    let health = http::Health::new(Arc::clone(&shared.coverage));
     let server = http::serve(args.listen, Arc::clone(&shared), health.clone()).await?;
     let namespaces: BTreeSet<String> = args.watch_namespace.iter().cloned().collect();
 
     // With a client of its own: a request that is silent is tried again on another connection.
-    let lease = leader::wait(&api::client(&config).context(PREPARING)?, &args, &stop).await?;
+    let lease = leader::wait(&api::client(&config, &shared.skew).context(PREPARING)?, &args, &stop).await?;
     let Some(lease) = lease else {
         server.abort();
         return Ok(());
     };
     let lost = lease.lost();
     health.set_leading();
-    let client = api::client(&config).context(PREPARING)?;
-    let mut watches = watch::start(&client, &namespaces, &shared, &health, &stop);
+    let client = api::client(&config, &shared.skew).context(PREPARING)?;
+    let mut watches = watch::start(&client, &namespaces, &shared, &stop);
+    // What is woken before its namespace has been listed waits until then.
+    let (workers, abort) = (CancellationToken::new(), lost.child_token());
+    let mut running = tokio::spawn(runtime::run(Arc::clone(&shared), workers.clone(), abort.clone()));
     // A stop ends the watches too: it is asked for first, so that an orderly end is told from a failure.
     let result = tokio::select! {
         biased;
         () = stop.cancelled() => Ok(()),
         () = lost.cancelled() => Err(anyhow::anyhow!(LOST)),
-        synced = watches.synced() => match synced {
-            true => {
-                health.set_ready();
-                // What was kept for one that was removed by force meanwhile is given up.
-                for admin in shared.world().missing_admins() {
-                    shared.queue.add(Work::Admin(admin), Lane::Normal);
-                }
-                tracing::info!("ready");
-                let workers = CancellationToken::new();
-                let running = tokio::spawn(runtime::run(Arc::clone(&shared), workers.clone(), lost.clone()));
-                let result = tokio::select! {
-                    biased;
-                    () = stop.cancelled() => Ok(()),
-                    () = lost.cancelled() => Err(anyhow::anyhow!(LOST)),
-                    () = watches.failed() => Err(anyhow::anyhow!("a watch ended")),
-                };
-                health.set_stopping();
-                workers.cancel();
-                // What is under way comes to its end, unless a server keeps it or the lead is lost; the next start
-                // finds what is left.
-                let _ = tokio::time::timeout(STOP_PATIENCE, running).await;
-                result
-            }
-            false => Err(anyhow::anyhow!("a watch ended before everything was listed")),
-        },
+        () = watches.failed() => Err(anyhow::anyhow!("a watch ended")),
+        () = async {
+            shared.coverage.settled().await;
+            health.set_ready();
+            // What was kept for one that was removed by force meanwhile is given up.
+            let missing = shared.world().missing_admins();
+            shared.wake(missing.into_iter().map(|admin| (Work::Admin(admin), Lane::Normal)).collect());
+            tracing::info!("ready");
+            std::future::pending::<()>().await;
+        } => Ok(()),
     };
+    health.set_stopping();
+    workers.cancel();
+    // What is under way comes to its end, unless a server keeps it or the lead is lost; the next start finds what is
+    // left. Nobody goes on working when the lead is given up.
+    if tokio::time::timeout(STOP_PATIENCE, &mut running).await.is_err() {
+        tracing::warn!("what is under way is given up");
+        abort.cancel();
+        let _ = running.await;
+    }
     shared.watches.stop_all();
     shared.attending.stop_all();
     for server in shared.servers.all() {
@@ -275,6 +321,7 @@ impl Shared {
             namespaces: BTreeSet::new(),
             teardown_deadline: Duration::from_secs(300),
             look_interval: Duration::from_secs(60),
+            reconcile_timeout: Duration::from_secs(120),
             keep_unused_sets: Duration::from_secs(600),
             max_connections_per_server: 5,
         };

@@ -4,9 +4,10 @@ use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
 use clap::Parser;
-use rolecall_operator::args::{Args, Command, LogFormat};
+use rolecall_operator::args::{Args, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -25,19 +26,10 @@ async fn main() -> anyhow::Result<()> {
 }
 
 fn log_to_stderr(args: &Args) -> anyhow::Result<()> {
-    // At debug the driver logs whole statements, password verifiers included: not even on request.
-    let cap = "tokio_postgres=info".parse().context("capping the driver's log")?;
-    let filter =
-        tracing_subscriber::EnvFilter::try_new(&args.log).context("reading --log")?.add_directive(cap);
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match args.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    Ok(())
+    let ansi = std::io::stderr().is_terminal();
+    let subscriber = rolecall_operator::log::subscriber(&args.log, args.log_format, ansi, std::io::stderr)
+        .context("reading --log")?;
+    subscriber.try_init().context("starting the log")
 }
 
 fn stop_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! Every write to the API server, and the few reads that no watch covers.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use crate::Shared;
 use crate::api::{ManyRequests, post_params};
 use crate::events::Events;
+use crate::skew::Skew;
 use crate::world::Held;
 
 pub use crate::events::Severity;
@@ -32,9 +34,9 @@ impl Objects {
     /// # Errors
     ///
     /// When what `config` names cannot be used.
-    pub fn new(config: Config, events_dropped: Counter) -> kube::Result<Self> {
-        let events = Events::start(&config, events_dropped)?;
-        Ok(Self { api_server: ManyRequests::new(config)?, events })
+    pub fn new(config: Config, skew: &Arc<Skew>, events_dropped: Counter) -> kube::Result<Self> {
+        let events = Events::start(&config, skew, events_dropped)?;
+        Ok(Self { api_server: ManyRequests::new(config, skew)?, events })
     }
 
     /// Applies a whole status, and takes the object that comes back into the world, so that nobody decides on the
@@ -244,14 +246,9 @@ impl Objects {
     ) -> kube::Result<Option<K>> {
         match written {
             Ok(object) => {
-                // Without its last finalizer a deleted object is gone. The watch may have told that already: then it
-                // must not come back. Until it does, nobody may do the end over again.
-                let gone = object.meta().deletion_timestamp.is_some() && object.finalizers().is_empty();
-                if gone {
-                    shared.take_in_if_held(object.clone());
-                } else {
-                    shared.take_in(object.clone());
-                }
+                // So that nobody decides on the one before, or does an end over again. The watch may have told already
+                // that it is gone: then it does not come back.
+                shared.take_written(object.clone());
                 Ok(Some(object))
             }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
@@ -283,5 +280,29 @@ fn gone_is_fine(result: kube::Result<()>) -> kube::Result<()> {
         // 409: the uid is another one by now, so the object meant is gone.
         Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rolecall_api::{ProvisioningRole, ProvisioningRoleSpec};
+
+    use super::*;
+    use crate::world::{ObjectKey, Told};
+
+    #[tokio::test]
+    async fn a_role_that_was_deleted_while_its_status_was_written_stays_gone() {
+        let shared = Shared::alone();
+        let mut role = ProvisioningRole::new("reader", ProvisioningRoleSpec::default());
+        let meta = &mut role.metadata;
+        (meta.namespace, meta.uid) = (Some("shop".into()), Some("one".into()));
+        meta.resource_version = Some("1".into());
+        let key = ObjectKey::of(&role);
+        shared.take_in(role.clone(), Told::Watched);
+        // The write has arrived, then the role is deleted, the watch tells so, and last comes the answer to the write.
+        shared.forget::<ProvisioningRole>(&key);
+        role.metadata.resource_version = Some("2".into());
+        assert!(shared.objects.take_in(&shared, Ok(role)).unwrap().is_some());
+        assert!(shared.world().role(&key).is_none(), "it would go on granting");
     }
 }

@@ -4,8 +4,12 @@
 //!
 //! - A key is worked on by one worker at a time. Added while it is worked on, it runs once more afterwards.
 //! - A key that waits is there once, however often it was added; in the urgent lane if any adder said so.
-//! - Keys of one lane come out in the order in which they were added. Workers for urgent work take nothing else, so
-//!   that ending an access never queues behind a resync.
+//! - Keys of one group come out in the order in which they were added, lane by lane. The groups of a lane take turns, so
+//!   that many keys of one hold up no other.
+//! - No more keys of one group are in work at once, in each lane, than the queue allows: a group whose work takes long
+//!   keeps no other from being worked on.
+//! - Whoever takes urgent work only takes nothing else, so that ending an access never queues behind a resync. Whoever
+//!   takes both takes something in turn after every few that are urgent, so that this is worked on, too.
 //! - Of several timers of a key the earliest counts.
 //! - [`Queue::finished`] waits for the work that is under way, and for none that begins later.
 //!
@@ -13,13 +17,28 @@
 //!
 //! A key in work comes out again only when its [`Taken`] was dropped, which also happens in a panic.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+mod turns;
+
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use turns::Turns;
+
+/// After so many that are urgent, one in turn is taken, where one waits.
+const URGENT_AT_ONCE: u32 = 3;
+
+/// What can be queued.
+pub trait Key: Clone + Eq + Ord + Hash {
+    /// What shares a limit, and takes turns with the others.
+    type Group: Clone + Eq + Hash + std::fmt::Debug;
+    /// Its group.
+    fn group(&self) -> Self::Group;
+}
 
 /// How soon a key has to be worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,45 +51,53 @@ pub enum Lane {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Queue<K: Clone + Eq + Ord + Hash> {
+pub struct Queue<K: Key> {
     state: Mutex<State<K>>,
     changed: Notify,
 }
 
 /// A key in work. Dropping it gives the key free.
 #[derive(Debug)]
-pub struct Taken<K: Clone + Eq + Ord + Hash> {
+pub struct Taken<K: Key> {
     queue: Arc<Queue<K>>,
     key: K,
     lane: Lane,
 }
 
 #[derive(Debug)]
-struct State<K> {
-    urgent: VecDeque<K>,
-    normal: VecDeque<K>,
-    waiting: HashMap<K, Lane>,
+struct State<K: Key> {
+    urgent: Turns<K>,
+    normal: Turns<K>,
+    // With its number in the lane.
+    waiting: HashMap<K, (Lane, u64)>,
+    numbers: u64,
     // Which run it is, as a key may be in work again at once.
-    running: HashMap<K, u64>,
+    running: HashMap<K, (u64, Lane)>,
     runs: u64,
+    urgent_at_once: u32,
     again: HashMap<K, Lane>,
     timers: BTreeSet<(Instant, K)>,
     timer_of: HashMap<K, (Instant, Lane)>,
+    // When something was taken last, or came when nothing waited.
+    progress: Instant,
 }
 
-impl<K: Clone + Eq + Ord + Hash> Queue<K> {
-    /// An empty queue.
-    pub fn new() -> Arc<Self> {
+impl<K: Key> Queue<K> {
+    /// An empty queue; so many keys of a group are in work at once in each lane, at most.
+    pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(State {
-                urgent: VecDeque::new(),
-                normal: VecDeque::new(),
+                urgent: Turns::new(limit),
+                normal: Turns::new(limit),
                 waiting: HashMap::new(),
+                numbers: 0,
                 running: HashMap::new(),
                 runs: 0,
+                urgent_at_once: 0,
                 again: HashMap::new(),
                 timers: BTreeSet::new(),
                 timer_of: HashMap::new(),
+                progress: Instant::now(),
             }),
             changed: Notify::new(),
         })
@@ -125,7 +152,12 @@ impl<K: Clone + Eq + Ord + Hash> Queue<K> {
     pub async fn finished(&self, is: impl Fn(&K) -> bool) {
         let under_way: Vec<(K, u64)> = {
             let state = self.locked();
-            state.running.iter().filter(|(key, _)| is(key)).map(|(key, run)| (key.clone(), *run)).collect()
+            state
+                .running
+                .iter()
+                .filter(|(key, _)| is(key))
+                .map(|(key, (run, _))| (key.clone(), *run))
+                .collect()
         };
         loop {
             let changed = self.changed.notified();
@@ -133,7 +165,7 @@ impl<K: Clone + Eq + Ord + Hash> Queue<K> {
             changed.as_mut().enable();
             let goes_on = {
                 let state = self.locked();
-                under_way.iter().any(|(key, run)| state.running.get(key) == Some(run))
+                under_way.iter().any(|(key, run)| state.running.get(key).is_some_and(|(now, _)| now == run))
             };
             if !goes_on {
                 return;
@@ -179,10 +211,22 @@ impl<K: Clone + Eq + Ord + Hash> Queue<K> {
         self.len() == 0
     }
 
+    /// For how long something has been waiting that could be taken, while nothing was.
+    pub fn stands_still_for(&self) -> Duration {
+        let (now, state) = (Instant::now(), self.locked());
+        let overdue =
+            state.timers.first().map(|(at, _)| now.saturating_duration_since(*at)).unwrap_or_default();
+        let waits = !(state.urgent.is_empty() && state.normal.is_empty());
+        let waiting = if waits { now.duration_since(state.progress) } else { Duration::ZERO };
+        waiting.max(overdue)
+    }
+
     fn done(&self, key: &K) {
         {
             let mut state = self.locked();
-            state.running.remove(key);
+            if let Some((_, lane)) = state.running.remove(key) {
+                state.turns(lane).finished(key);
+            }
             if let Some(lane) = state.again.remove(key) {
                 state.add(key.clone(), lane);
             }
@@ -196,7 +240,7 @@ impl<K: Clone + Eq + Ord + Hash> Queue<K> {
     }
 }
 
-impl<K: Clone + Eq + Ord + Hash> Taken<K> {
+impl<K: Key> Taken<K> {
     /// The key.
     pub fn key(&self) -> &K {
         &self.key
@@ -208,13 +252,13 @@ impl<K: Clone + Eq + Ord + Hash> Taken<K> {
     }
 }
 
-impl<K: Clone + Eq + Ord + Hash> Drop for Taken<K> {
+impl<K: Key> Drop for Taken<K> {
     fn drop(&mut self) {
         self.queue.done(&self.key);
     }
 }
 
-impl<K: Clone + Eq + Ord + Hash> State<K> {
+impl<K: Key> State<K> {
     fn add(&mut self, key: K, lane: Lane) {
         if self.running.contains_key(&key) {
             let again = self.again.entry(key).or_insert(lane);
@@ -222,14 +266,18 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
             return;
         }
         match self.waiting.get(&key) {
-            Some(&before) if before >= lane => return,
-            // It moves to the urgent lane; the entry left in the other one is skipped when it comes up.
-            Some(_) | None => self.waiting.insert(key.clone(), lane),
-        };
-        match lane {
-            Lane::Urgent => self.urgent.push_back(key),
-            Lane::Normal => self.normal.push_back(key),
+            Some(&(before, _)) if before >= lane => return,
+            // It moves to the urgent lane.
+            Some(&(before, number)) => self.turns(before).remove(&key, number),
+            None => {}
         }
+        if self.urgent.is_empty() && self.normal.is_empty() {
+            self.progress = Instant::now();
+        }
+        self.numbers += 1;
+        let number = self.numbers;
+        self.waiting.insert(key.clone(), (lane, number));
+        self.turns(lane).add(key, number);
     }
 
     fn fire(&mut self, now: Instant) {
@@ -244,27 +292,30 @@ impl<K: Clone + Eq + Ord + Hash> State<K> {
     }
 
     fn pop(&mut self, lane: Lane) -> Option<(K, Lane)> {
-        while let Some(key) = self.urgent.pop_front() {
-            if self.waiting.get(&key) == Some(&Lane::Urgent) {
-                return Some((self.start(key), Lane::Urgent));
+        let order: &[Lane] = match lane {
+            Lane::Urgent => &[Lane::Urgent],
+            Lane::Normal if self.urgent_at_once >= URGENT_AT_ONCE => &[Lane::Normal, Lane::Urgent],
+            Lane::Normal => &[Lane::Urgent, Lane::Normal],
+        };
+        for &taken in order {
+            let Some(key) = self.turns(taken).take() else { continue };
+            if lane == Lane::Normal {
+                self.urgent_at_once = if taken == Lane::Urgent { self.urgent_at_once + 1 } else { 0 };
             }
-        }
-        if lane == Lane::Urgent {
-            return None;
-        }
-        while let Some(key) = self.normal.pop_front() {
-            if self.waiting.get(&key) == Some(&Lane::Normal) {
-                return Some((self.start(key), Lane::Normal));
-            }
+            self.progress = Instant::now();
+            self.waiting.remove(&key);
+            self.runs += 1;
+            self.running.insert(key.clone(), (self.runs, taken));
+            return Some((key, taken));
         }
         None
     }
 
-    fn start(&mut self, key: K) -> K {
-        self.waiting.remove(&key);
-        self.runs += 1;
-        self.running.insert(key.clone(), self.runs);
-        key
+    fn turns(&mut self, lane: Lane) -> &mut Turns<K> {
+        match lane {
+            Lane::Normal => &mut self.normal,
+            Lane::Urgent => &mut self.urgent,
+        }
     }
 }
 
@@ -274,13 +325,22 @@ mod tests {
 
     use super::*;
 
+    /// Those of one hundred are a group.
+    impl Key for u32 {
+        type Group = u32;
+
+        fn group(&self) -> u32 {
+            self / 100
+        }
+    }
+
     async fn takes_nothing(queue: &Arc<Queue<u32>>, lane: Lane) -> bool {
         tokio::time::timeout(Duration::from_millis(1), queue.take(lane)).await.is_err()
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_key_added_twice_comes_out_once() {
-        let queue = Queue::new();
+        let queue = Queue::new(8);
         queue.add(1, Lane::Normal);
         queue.add(1, Lane::Normal);
         let first = queue.take(Lane::Normal).await;
@@ -291,7 +351,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_key_added_while_in_work_comes_out_again_afterwards() {
-        let queue = Queue::new();
+        let queue = Queue::new(8);
         queue.add(1, Lane::Normal);
         let first = queue.take(Lane::Normal).await;
         queue.add(1, Lane::Urgent);
@@ -302,7 +362,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn urgent_work_overtakes() {
-        let queue = Queue::new();
+        let queue = Queue::new(8);
         queue.add(1, Lane::Normal);
         queue.add(2, Lane::Normal);
         queue.add(3, Lane::Urgent);
@@ -316,14 +376,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn urgent_workers_take_nothing_else() {
-        let queue = Queue::new();
+        let queue = Queue::new(8);
         queue.add(1, Lane::Normal);
         assert!(takes_nothing(&queue, Lane::Urgent).await);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_earliest_timer_counts_and_fires_once() {
-        let queue = Queue::new();
+        let queue = Queue::new(8);
         let start = Instant::now();
         queue.add_at(1, Lane::Normal, start + Duration::from_secs(60));
         queue.add_at(1, Lane::Urgent, start + Duration::from_secs(10));
@@ -336,7 +396,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn timers_follow_a_clock_that_is_put_forward() {
-        let queue = Queue::new();
+        let queue = Queue::new(8);
         let start = Instant::now();
         queue.add_at(1, Lane::Urgent, start + Duration::from_secs(3_600));
         queue.add_at(2, Lane::Normal, start + Duration::from_secs(7_200));
@@ -353,7 +413,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_under_way_is_waited_for_and_nothing_else() {
-        let queue = Queue::new();
+        let queue = Queue::new(8);
         for key in [1, 2, 3] {
             queue.add(key, Lane::Normal);
         }
@@ -374,7 +434,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_panic_in_work_gives_the_key_free() {
-        let queue = Queue::new();
+        let queue = Queue::new(8);
         queue.add(1, Lane::Normal);
         let worker = Arc::clone(&queue);
         let crashed = tokio::spawn(async move {
@@ -385,5 +445,57 @@ mod tests {
         assert!(crashed.is_err());
         queue.add(1, Lane::Normal);
         assert_eq!(*queue.take(Lane::Normal).await.key(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_of_a_group_are_in_work_than_allowed_and_others_go_on() {
+        let queue = Queue::new(2);
+        for key in [1, 2, 3, 4, 100, 200] {
+            queue.add(key, Lane::Normal);
+        }
+        let mut taken = Vec::new();
+        for _ in 0..4 {
+            taken.push(queue.take(Lane::Normal).await);
+        }
+        let keys: Vec<u32> = taken.iter().map(|taken| *taken.key()).collect();
+        assert_eq!(keys, [1, 100, 200, 2], "they take turns");
+        assert!(takes_nothing(&queue, Lane::Normal).await, "two of the first group are in work");
+        queue.add(5, Lane::Urgent);
+        assert_eq!(*queue.take(Lane::Urgent).await.key(), 5, "what is urgent has a limit of its own");
+        taken.remove(0);
+        assert_eq!(*queue.take(Lane::Normal).await.key(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_urgent_ones_of_one_group_hold_up_no_other() {
+        let queue = Queue::new(10_000);
+        for key in 0..50 {
+            queue.add(key, Lane::Urgent);
+        }
+        queue.add(100, Lane::Urgent);
+        queue.add(200, Lane::Normal);
+        let mut order = Vec::new();
+        for _ in 0..5 {
+            order.push(*queue.take(Lane::Normal).await.key());
+        }
+        assert_eq!(order, [0, 100, 1, 200, 2], "one in turn after three that are urgent");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_nobody_takes_from_is_noticed() {
+        let queue = Queue::new(1);
+        let hour = Duration::from_secs(3_600);
+        tokio::time::advance(hour).await;
+        assert_eq!(queue.stands_still_for(), Duration::ZERO, "there is nothing to do");
+        queue.add(1, Lane::Normal);
+        queue.add(2, Lane::Normal);
+        tokio::time::advance(hour).await;
+        assert_eq!(queue.stands_still_for(), hour);
+        let _taken = queue.take(Lane::Normal).await;
+        tokio::time::advance(hour).await;
+        assert_eq!(queue.stands_still_for(), Duration::ZERO, "what waits may not be taken yet");
+        queue.add_at(100, Lane::Normal, Instant::now());
+        tokio::time::advance(hour).await;
+        assert_eq!(queue.stands_still_for(), hour, "a timer that does not fire");
     }
 }

@@ -1,9 +1,9 @@
 //! The workers: they take keys from the queue, run the reconciler of the key's kind, and decide when to look again.
 //!
 //! Five things that decide whether a cluster of ten thousand objects stays calm stand here and nowhere else: how many
-//! looks run at once, how long one may take, how fast a key that fails comes back, that ending an access has workers of
-//! its own, and that workers who wait for a server that hangs are missed by nobody. And one that keeps times: timers
-//! follow the wall clock when it is put forward.
+//! looks run at once, how long one may take, how fast a key that fails comes back, that ending an access does not wait
+//! for anything else, and that looks which wait for a server that is slow hold up no others. And one that keeps times:
+//! timers follow the wall clock when it is put forward.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -12,32 +12,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::metrics::Outcome;
-use crate::queue::{Lane, Queue};
+use crate::queue::{Lane, Queue, Taken};
 use crate::world::Work;
-use crate::{Shared, account, admin, permissions, role, rule, user};
+use crate::{Shared, account, admin, failure, permissions, role, rule, user};
 
-/// How many looks run at once.
-const WORKERS: usize = 16;
-/// How many of the workers do nothing but end accesses.
-const URGENT_WORKERS: usize = 8;
-/// A worker whose look takes longer waits for somebody: until it is back another one stands in for it.
-const STAND_IN_AFTER: Duration = Duration::from_millis(500);
-/// How many stand in at once in each lane, at most.
-const STAND_INS: usize = 128;
+/// How many looks run at once, as long as each is quick.
+const AT_ONCE: usize = 16;
+/// How many more run at once that do nothing but end accesses.
+const URGENT_AT_ONCE: usize = 8;
+/// A look that takes longer waits for somebody, and does not count among those.
+const QUICK: Duration = Duration::from_millis(500);
+/// How many looks are under way in each lane, whatever they wait for.
+const UNDER_WAY: usize = 1_024;
+/// How many of them are at one server, in each lane: one that is slow keeps its neighbours from nothing.
+pub(crate) const PER_SERVER: usize = 24;
 /// How often the wall clock is compared with the one that timers run by.
 const CLOCK_LOOK: Duration = Duration::from_secs(10);
 /// A smaller step of the wall clock is none.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
-/// A look that takes longer is given up and tried again. It is longer than what an engine bounds by itself.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(120);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
@@ -80,140 +79,136 @@ pub enum Failed {
     #[error("a worker died: it panicked")]
     Panicked,
     /// It took too long.
-    #[error("gave up after {} s", LOOK_TIMEOUT.as_secs())]
-    TimedOut,
+    #[error("gave up after {} s", .0.as_secs())]
+    TimedOut(Duration),
 }
 
-/// What the workers share.
+/// What all looks share.
 struct Crew {
     shared: Arc<Shared>,
     backoff: Backoff,
     tasks: TaskTracker,
-    // Of each lane: what waits in one must not keep the other waiting.
-    normal_stand_ins: Arc<Semaphore>,
-    urgent_stand_ins: Arc<Semaphore>,
-    lost: CancellationToken,
+    abort: CancellationToken,
 }
 
-/// Runs the workers until `stop`; looks that are under way are finished. When `lost` is cancelled they are not: another
-/// operator is at work.
-pub async fn run(shared: Arc<Shared>, stop: CancellationToken, lost: CancellationToken) {
-    let crew = Arc::new(Crew {
-        shared,
-        backoff: Backoff::default(),
-        tasks: TaskTracker::new(),
-        normal_stand_ins: Arc::new(Semaphore::new(STAND_INS)),
-        urgent_stand_ins: Arc::new(Semaphore::new(STAND_INS)),
-        lost,
-    });
-    for index in 0..WORKERS + URGENT_WORKERS {
-        let lane = if index < WORKERS { Lane::Normal } else { Lane::Urgent };
-        crew.tasks.spawn(work(Arc::clone(&crew), lane, stop.clone()));
+/// Works until `stop`; looks that are under way are finished. When `abort` is cancelled they are not: another operator is
+/// at work, or nobody waits any longer.
+pub async fn run(shared: Arc<Shared>, stop: CancellationToken, abort: CancellationToken) {
+    let crew = Arc::new(Crew { shared, backoff: Backoff::default(), tasks: TaskTracker::new(), abort });
+    for (lane, at_once) in [(Lane::Normal, AT_ONCE), (Lane::Urgent, URGENT_AT_ONCE)] {
+        crew.tasks.spawn(dispatch(Arc::clone(&crew), lane, at_once, stop.clone()));
     }
     crew.tasks.spawn(follow_clock(Arc::clone(&crew.shared.queue), stop));
     crew.tasks.close();
     crew.tasks.wait().await;
 }
 
-impl Crew {
-    /// Waits until a worker that waits for so long may have another one stand in for it.
-    async fn stand_in_permit(&self, lane: Lane) -> OwnedSemaphorePermit {
-        tokio::time::sleep(STAND_IN_AFTER).await;
-        let permits = match lane {
-            Lane::Normal => &self.normal_stand_ins,
-            Lane::Urgent => &self.urgent_stand_ins,
+/// Takes one key after the other, as many at once as may be.
+async fn dispatch(crew: Arc<Crew>, lane: Lane, at_once: usize, stop: CancellationToken) {
+    let (quick, under_way) = (Arc::new(Semaphore::new(at_once)), Arc::new(Semaphore::new(UNDER_WAY)));
+    loop {
+        let next = async {
+            // Nobody closes them.
+            let under_way = Arc::clone(&under_way).acquire_owned().await.ok()?;
+            let quick = Arc::clone(&quick).acquire_owned().await.ok()?;
+            Some((crew.shared.queue.take(lane).await, quick, under_way))
         };
-        match Arc::clone(permits).acquire_owned().await {
-            Ok(permit) => permit,
-            // Nobody closes it.
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    /// Another worker, which stops when the answer is dropped.
-    fn stand_in(
-        self: &Arc<Self>,
-        permit: OwnedSemaphorePermit,
-        lane: Lane,
-        stop: &CancellationToken,
-    ) -> DropGuard {
-        let stop = stop.child_token();
-        let worker: BoxFuture<'static, ()> = Box::pin(work(Arc::clone(self), lane, stop.clone()));
-        self.tasks.spawn(worker.map(move |()| drop(permit)));
-        stop.drop_guard()
+        let next = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            next = next => next,
+        };
+        let Some((taken, quick, under_way)) = next else { return };
+        let crew_of_look = Arc::clone(&crew);
+        crew.tasks.spawn(async move {
+            work(&crew_of_look, taken, quick).await;
+            drop(under_way);
+        });
     }
 }
 
-async fn work(crew: Arc<Crew>, lane: Lane, stop: CancellationToken) {
-    let Crew { shared, backoff, .. } = &*crew;
-    loop {
-        let taken = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            taken = shared.queue.take(lane) => taken,
-        };
-        let key = taken.key();
-        let timer = shared.queue.clear_timer(key);
-        let started = Instant::now();
+/// Looks at a key, and says when to look again. `quick` is given back as soon as the look turns out not to be.
+async fn work(crew: &Crew, taken: Taken<Work>, quick: OwnedSemaphorePermit) {
+    let Crew { shared, backoff, abort, .. } = crew;
+    let key = taken.key();
+    let timer = shared.queue.clear_timer(key);
+    let started = Instant::now();
+    let patience = shared.settings.reconcile_timeout;
+    let attempted = {
         // What a look leaves behind when it panics is what it leaves behind when it is given up: nothing that the
         // next one does not find.
-        let attempt = AssertUnwindSafe(look(shared, key)).catch_unwind();
-        let mut attempt = pin!(tokio::time::timeout(LOOK_TIMEOUT, attempt));
-        let attempted = tokio::select! {
+        let attempt = AssertUnwindSafe(look_in(taken.lane(), shared, key)).catch_unwind();
+        let mut attempt = pin!(tokio::time::timeout(patience, attempt));
+        tokio::select! {
             biased;
-            () = crew.lost.cancelled() => return,
+            () = abort.cancelled() => return,
             attempted = &mut attempt => attempted,
-            permit = crew.stand_in_permit(lane) => {
-                let _stand_in = crew.stand_in(permit, lane, &stop);
+            () = tokio::time::sleep(QUICK) => {
+                drop(quick);
                 tokio::select! {
                     biased;
-                    () = crew.lost.cancelled() => return,
+                    () = abort.cancelled() => return,
                     attempted = attempt => attempted,
                 }
             }
-        };
-        let looked = match attempted {
-            Ok(Ok(looked)) => looked,
-            Ok(Err(_)) => {
-                shared.metrics.worker_died();
-                Err(Failed::Panicked)
-            }
-            Err(_) => Err(Failed::TimedOut),
-        };
-        let outcome = match &looked {
-            Ok(done) if done.retry => Outcome::Retried,
-            Ok(_) => Outcome::Done,
-            Err(_) => Outcome::Failed,
-        };
-        shared.metrics.look(key, outcome, started.elapsed());
-        let retry = match &looked {
-            Ok(done) => done.retry,
-            Err(failed) => {
-                // A conflict is another writer's success; the next look sees what it wrote.
-                let expected = matches!(failed, Failed::Api(error) if crate::objects::is_conflict(error));
-                if expected {
-                    tracing::debug!(%key, error = %failed, "looking again");
-                } else {
-                    tracing::warn!(%key, error = %failed, "looking again");
-                }
-                true
-            }
-        };
-        let due = match &looked {
-            Ok(done) => done.at.map(|(at, lane)| (until(at), lane)),
-            // What the last look that came to its end asked for stays: an access must not outlive its end meanwhile.
-            Err(_) => backoff.due(key).or(timer),
-        };
-        let again = if retry {
-            let now = Instant::now();
-            Some(earlier((now + backoff.next(key, due), taken.lane()), due, now))
-        } else {
-            backoff.reset(key);
-            due
-        };
-        if let Some((at, lane)) = again {
-            shared.queue.add_at(key.clone(), lane, at);
         }
+    };
+    let looked = match attempted {
+        Ok(Ok(looked)) => looked,
+        Ok(Err(_)) => {
+            shared.metrics.worker_died();
+            Err(Failed::Panicked)
+        }
+        Err(_) => Err(Failed::TimedOut(patience)),
+    };
+    let outcome = match &looked {
+        Ok(done) if done.retry => Outcome::Retried,
+        Ok(_) => Outcome::Done,
+        Err(_) => Outcome::Failed,
+    };
+    shared.metrics.look(key, outcome, started.elapsed());
+    if let Err(failed) = &looked {
+        tokio::select! {
+            biased;
+            () = abort.cancelled() => return,
+            () = failure::tell(shared, key, failed) => {}
+        }
+    }
+    let retry = match &looked {
+        Ok(done) => done.retry,
+        Err(failed) => {
+            // A conflict is another writer's success; the next look sees what it wrote.
+            let expected = matches!(failed, Failed::Api(error) if crate::objects::is_conflict(error));
+            if expected {
+                tracing::debug!(%key, error = %failed, "looking again");
+            } else {
+                tracing::warn!(%key, error = %failed, "looking again");
+            }
+            true
+        }
+    };
+    let due = match &looked {
+        Ok(done) => done.at.map(|(at, lane)| (until(at), lane)),
+        // What the last look that came to its end asked for stays: an access must not outlive its end meanwhile.
+        Err(_) => backoff.due(key).or(timer),
+    };
+    let again = if retry {
+        let now = Instant::now();
+        Some(earlier((now + backoff.next(key, due), taken.lane()), due, now))
+    } else {
+        backoff.reset(key);
+        due
+    };
+    if let Some((at, lane)) = again {
+        shared.queue.add_at(key.clone(), lane, at);
+    }
+}
+
+/// What ends accesses goes before other work on the connections to a server, too.
+async fn look_in(lane: Lane, shared: &Shared, key: &Work) -> Result<Done, Failed> {
+    match lane {
+        Lane::Urgent => rolecall_engine::urgent(look(shared, key)).await,
+        Lane::Normal => look(shared, key).await,
     }
 }
 
@@ -304,25 +299,6 @@ impl Backoff {
 mod tests {
     use super::*;
     use crate::world::ObjectKey;
-
-    #[tokio::test(start_paused = true)]
-    async fn whoever_waits_in_one_lane_takes_no_stand_in_from_the_other() {
-        let crew = Crew {
-            shared: Shared::alone(),
-            backoff: Backoff::default(),
-            tasks: TaskTracker::new(),
-            normal_stand_ins: Arc::new(Semaphore::new(1)),
-            urgent_stand_ins: Arc::new(Semaphore::new(1)),
-            lost: CancellationToken::new(),
-        };
-        let normal = crew.stand_in_permit(Lane::Normal).await;
-        let mut next = pin!(crew.stand_in_permit(Lane::Normal));
-        assert!(tokio::time::timeout(Duration::from_secs(60), &mut next).await.is_err());
-        let _urgent = crew.stand_in_permit(Lane::Urgent).await;
-        drop(normal);
-        // It is still wanted, and comes as soon as there is one.
-        drop(next.await);
-    }
 
     #[test]
     fn only_a_wall_clock_that_was_put_forward_is_followed() {

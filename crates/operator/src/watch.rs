@@ -15,54 +15,19 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Shared;
-use crate::http::Health;
-use crate::world::{Held, ObjectKey};
+use crate::coverage::Scope;
+use crate::history;
+use crate::world::{Held, ObjectKey, Told};
 
-/// The running watches.
+/// The running watches. Each ends when this is dropped.
 #[derive(Debug)]
 pub struct Watches {
     tasks: JoinSet<()>,
-    synced: mpsc::Receiver<()>,
-    expected: usize,
-}
-
-impl Watches {
-    /// Waits until everything that exists has been listed once. False: a watch ended before.
-    pub async fn synced(&mut self) -> bool {
-        for _ in 0..self.expected {
-            let listed = tokio::select! {
-                listed = self.synced.recv() => listed.is_some(),
-                () = ended(&mut self.tasks) => false,
-            };
-            if !listed {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Waits until a watch ends, which none does by itself.
-    pub async fn failed(&mut self) {
-        ended(&mut self.tasks).await;
-    }
-}
-
-async fn ended(tasks: &mut JoinSet<()>) {
-    if let Some(Err(error)) = tasks.join_next().await {
-        tracing::error!(%error, "a watch died");
-    }
-}
-
-/// Who is told when something has been listed for the first time.
-#[derive(Clone)]
-struct Listing {
-    health: Health,
-    tell: mpsc::Sender<()>,
 }
 
 /// Starts watching all five kinds, in these namespaces or (when empty) in all.
@@ -70,34 +35,53 @@ pub fn start(
     client: &Client,
     namespaces: &BTreeSet<String>,
     shared: &Arc<Shared>,
-    health: &Health,
     stop: &CancellationToken,
 ) -> Watches {
-    let (tell, synced) = mpsc::channel(64);
-    let listing = Listing { health: health.clone(), tell };
-    let mut watches = Watches { tasks: JoinSet::new(), synced, expected: 0 };
-    let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
-        vec![None]
-    } else {
-        namespaces.iter().map(|n| Some(n.as_str())).collect()
+    let mut watches = Watches { tasks: JoinSet::new() };
+    let scopes: Vec<Scope> = match namespaces.is_empty() {
+        true => vec![None],
+        false => namespaces.iter().map(|namespace| Some(namespace.as_str().into())).collect(),
     };
-    for scope in scopes {
-        watches.add::<ProvisioningRole>(client, scope, shared, &listing, stop);
-        watches.add::<DbObjectImportRule>(client, scope, shared, &listing, stop);
-        watches.add::<DatabaseUser>(client, scope, shared, &listing, stop);
-        watches.add::<DatabaseAdmin>(client, scope, shared, &listing, stop);
-        watches.add::<DatabaseSession>(client, scope, shared, &listing, stop);
+    // All of what has to be listed is known before any of it is.
+    for scope in &scopes {
+        needs::<ProvisioningRole>(shared, scope);
+        needs::<DbObjectImportRule>(shared, scope);
+        needs::<DatabaseUser>(shared, scope);
+        needs::<DatabaseAdmin>(shared, scope);
+        needs::<DatabaseSession>(shared, scope);
     }
+    let (restored, epoch) = tokio::sync::watch::channel(0);
+    for scope in &scopes {
+        watches.add::<ProvisioningRole>(client, scope, shared, &epoch, stop);
+        watches.add::<DbObjectImportRule>(client, scope, shared, &epoch, stop);
+        watches.add::<DatabaseUser>(client, scope, shared, &epoch, stop);
+        watches.add::<DatabaseAdmin>(client, scope, shared, &epoch, stop);
+        watches.add::<DatabaseSession>(client, scope, shared, &epoch, stop);
+    }
+    let (client, stop) = (client.clone(), stop.clone());
+    watches.tasks.spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = history::follow(client, scopes, restored) => {}
+        }
+    });
     watches
 }
 
 impl Watches {
+    /// Waits until a watch ends, which none does by itself.
+    pub async fn failed(&mut self) {
+        if let Some(Err(error)) = self.tasks.join_next().await {
+            tracing::error!(%error, "a watch died");
+        }
+    }
+
     fn add<K>(
         &mut self,
         client: &Client,
-        namespace: Option<&str>,
+        scope: &Scope,
         shared: &Arc<Shared>,
-        listing: &Listing,
+        restored: &tokio::sync::watch::Receiver<u64>,
         stop: &CancellationToken,
     ) where
         K: Held
@@ -108,28 +92,30 @@ impl Watches {
             + 'static
             + Resource<Scope = kube::core::NamespaceResourceScope>,
     {
-        let api: Api<DeserializeGuard<K>> = match namespace {
+        let api: Api<DeserializeGuard<K>> = match scope {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
-        self.expected += 1;
-        let (shared, stop, listing) = (Arc::clone(shared), stop.clone(), listing.clone());
-        let namespace = namespace.map(str::to_owned);
-        listing.health.needs(&what::<K>(namespace.as_deref()));
+        let (shared, stop, scope, restored) =
+            (Arc::clone(shared), stop.clone(), scope.clone(), restored.clone());
         self.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = follow::<K>(api, namespace, &shared, &listing) => {}
+                () = follow::<K>(api, scope, &shared, restored) => {}
             }
         });
     }
 }
 
+fn needs<K: Held>(shared: &Shared, scope: &Scope) {
+    shared.coverage.needs(scope, &K::kind(&()));
+}
+
 async fn follow<K>(
     api: Api<DeserializeGuard<K>>,
-    namespace: Option<String>,
+    scope: Scope,
     shared: &Shared,
-    listing: &Listing,
+    mut restored: tokio::sync::watch::Receiver<u64>,
 ) where
     K: Held
         + DeserializeOwned
@@ -139,48 +125,76 @@ async fn follow<K>(
         + 'static
         + Resource<Scope = kube::core::NamespaceResourceScope>,
 {
-    let mut events = pin!(watcher(api, watcher::Config::default()).default_backoff());
-    let mut listed: HashSet<ObjectKey> = HashSet::new();
-    let mut first = true;
-    while let Some(event) = events.next().await {
+    loop {
+        let mut events = pin!(watcher(api.clone(), watcher::Config::default()).default_backoff());
+        let mut listing = Listing { listed: HashSet::new(), begun: Instant::now() };
+        loop {
+            let event = tokio::select! {
+                biased;
+                // Whoever tells that goes with the watches.
+                Ok(()) = restored.changed() => break,
+                event = events.next() => event,
+            };
+            let Some(event) = event else { return };
+            listing.hear::<K>(shared, &scope, event);
+        }
+    }
+}
+
+/// A list that is under way, or was.
+struct Listing {
+    listed: HashSet<ObjectKey>,
+    begun: Instant,
+}
+
+impl Listing {
+    fn hear<K>(&mut self, shared: &Shared, scope: &Scope, event: watcher::Result<Event<DeserializeGuard<K>>>)
+    where
+        K: Held + Debug,
+    {
+        let kind = K::kind(&());
+        if matches!(event, Ok(Event::Apply(_) | Event::Delete(_) | Event::InitApply(_) | Event::InitDone)) {
+            shared.coverage.heard(scope, &kind);
+        }
         match event {
-            Ok(Event::Init) => listed.clear(),
+            // The list is asked for after this.
+            Ok(Event::Init) => *self = Self { listed: HashSet::new(), begun: Instant::now() },
             Ok(Event::InitApply(object)) => {
-                listed.extend(take_in(shared, object));
+                self.listed.extend(take_in(shared, object, Told::Listed(self.begun)));
             }
             Ok(Event::Apply(object)) => {
-                take_in(shared, object);
+                take_in(shared, object, Told::Watched);
             }
             Ok(Event::Delete(DeserializeGuard(object))) => {
                 let key = match &object {
                     Ok(object) => ObjectKey::of(object),
                     Err(invalid) => key_of_meta(&invalid.metadata),
                 };
-                forget::<K>(shared, &key);
+                shared.forget::<K>(&key);
             }
             Ok(Event::InitDone) => {
                 let gone: Vec<ObjectKey> = K::keys(&shared.world())
                     .into_iter()
-                    .filter(|key| namespace.as_deref().is_none_or(|namespace| &*key.namespace == namespace))
-                    .filter(|key| !listed.contains(key))
+                    .filter(|key| scope.as_ref().is_none_or(|namespace| key.namespace == *namespace))
+                    .filter(|key| !self.listed.contains(key))
                     .collect();
                 for key in gone {
-                    forget::<K>(shared, &key);
+                    shared.forget::<K>(&key);
                 }
-                listed = HashSet::new();
-                if std::mem::take(&mut first) {
-                    listing.health.has(&what::<K>(namespace.as_deref()));
-                    // The receiver is dropped only when the operator stops.
-                    let _ = listing.tell.send(()).await;
-                }
+                self.listed = HashSet::new();
+                shared.enqueue(shared.coverage.listed(scope, &kind));
             }
             Err(error) => {
-                shared.metrics.watch_failed(&K::kind(&()));
+                shared.metrics.watch_failed(&kind);
                 if is_not_served(&error) {
-                    listing.health.lacks(&what::<K>(namespace.as_deref()), "not installed");
-                    tracing::warn!(kind = %K::kind(&()), "{NOT_INSTALLED}");
+                    shared.coverage.missing(scope, &kind);
+                    tracing::warn!(%kind, "{NOT_INSTALLED}");
                 } else {
-                    tracing::warn!(kind = %K::kind(&()), %error, "the watch is started again");
+                    tracing::warn!(%kind, %error, "the watch is started again");
+                }
+                if is_refused(&error) && shared.coverage.refused(scope, &kind) {
+                    let namespace = scope.as_deref().unwrap_or("(all)");
+                    tracing::error!(%kind, namespace, "no right to list and watch: nothing that changes in this namespace is heard of; bind the ClusterRole rolecall-operator there (deploy/namespaced)");
                 }
             }
         }
@@ -198,21 +212,28 @@ fn is_not_served(error: &watcher::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-/// What is listed, for people.
-fn what<K: Held>(namespace: Option<&str>) -> String {
-    match namespace {
-        Some(namespace) => format!("{} in {namespace}", K::kind(&())),
-        None => K::kind(&()).into_owned(),
-    }
+/// Is this the API server's word that there is no right to it?
+fn is_refused(error: &watcher::Error) -> bool {
+    let (watcher::Error::InitialListFailed(error)
+    | watcher::Error::WatchStartFailed(error)
+    | watcher::Error::WatchFailed(error)) = error
+    else {
+        return matches!(error, watcher::Error::WatchError(status) if status.code == 403);
+    };
+    matches!(error, kube::Error::Api(status) if status.code == 403)
 }
 
-fn take_in<K: Held>(shared: &Shared, DeserializeGuard(object): DeserializeGuard<K>) -> Option<ObjectKey> {
+fn take_in<K: Held>(
+    shared: &Shared,
+    DeserializeGuard(object): DeserializeGuard<K>,
+    told: Told,
+) -> Option<ObjectKey> {
     match object {
         Ok(mut object) => {
             // Three quarters of an object's memory, and nothing here reads it.
             object.managed_fields_mut().clear();
             let key = ObjectKey::of(&object);
-            shared.take_in(object);
+            shared.take_in(object, told);
             Some(key)
         }
         Err(invalid) => {
@@ -224,10 +245,6 @@ fn take_in<K: Held>(shared: &Shared, DeserializeGuard(object): DeserializeGuard<
     }
 }
 
-fn forget<K: Held>(shared: &Shared, key: &ObjectKey) {
-    shared.wake(shared.change(|world| K::forget(world, key)));
-}
-
 fn key_of_meta(metadata: &kube::core::ObjectMeta) -> ObjectKey {
     ObjectKey {
         namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
@@ -237,15 +254,73 @@ fn key_of_meta(metadata: &kube::core::ObjectMeta) -> ObjectKey {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[tokio::test]
-    async fn a_watch_that_dies_before_its_first_list_is_noticed() {
-        let (tell, synced) = mpsc::channel(64);
-        let mut watches = Watches { tasks: JoinSet::new(), synced, expected: 2 };
+    async fn a_watch_that_dies_is_noticed() {
+        let mut watches = Watches { tasks: JoinSet::new() };
         watches.tasks.spawn(std::future::pending());
         watches.tasks.spawn(async { panic!("on purpose") });
-        let first = tell.send(()).await;
-        assert!(first.is_ok() && !watches.synced().await);
+        watches.failed().await;
+    }
+
+    /// An API server that answers lists, and never says anything in a watch.
+    fn api_server(list: Arc<Mutex<Value>>) -> Client {
+        let answer = tower::service_fn(move |request: Request<Body>| {
+            let list = list.lock().unwrap().to_string();
+            async move {
+                if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+                    std::future::pending::<()>().await;
+                }
+                Response::builder().body(Body::from(list.into_bytes()))
+            }
+        });
+        Client::new(answer, "shop")
+    }
+
+    fn roles(version: u64, roles: &[(&str, u64)]) -> Value {
+        let role = |(name, version): &(&str, u64)| {
+            json!({
+                "apiVersion": "rolecall.dev/v1alpha1",
+                "kind": "ProvisioningRole",
+                "metadata": {"name": name, "namespace": "shop", "uid": name, "resourceVersion": version.to_string(), "generation": 1},
+                "spec": {},
+            })
+        };
+        json!({
+            "apiVersion": "rolecall.dev/v1alpha1",
+            "kind": "ProvisioningRoleList",
+            "metadata": {"resourceVersion": version.to_string()},
+            "items": roles.iter().map(role).collect::<Vec<_>>(),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_restore_everything_is_listed_anew_though_the_watches_are_silent() {
+        let shared = Shared::alone();
+        let stored = Arc::new(Mutex::new(roles(1_000, &[("reader", 900), ("writer", 1_000)])));
+        let stop = CancellationToken::new();
+        let _watches =
+            start(&api_server(Arc::clone(&stored)), &BTreeSet::from(["shop".into()]), &shared, &stop);
+        let held = || -> Vec<(String, Option<String>)> {
+            let world = shared.world();
+            let keys = ProvisioningRole::keys(&world).into_iter();
+            keys.map(|key| (key.name.to_string(), world.role(&key).unwrap().object.resource_version()))
+                .collect()
+        };
+        let version = |version: &str| Some(version.to_owned());
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert_eq!(held(), [("reader".into(), version("900")), ("writer".into(), version("1000"))]);
+        // Nobody is told of this.
+        *stored.lock().unwrap() = roles(500, &[("reader", 400)]);
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert_eq!(held(), [("reader".into(), version("400"))]);
     }
 }

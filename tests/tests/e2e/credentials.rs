@@ -298,3 +298,29 @@ pub(crate) fn request(subject: &str) -> Result<(String, String)> {
     let encoded = serde_json::to_value(ByteString(pem.into_bytes()))?;
     Ok((encoded.as_str().context("base64")?.to_owned(), key.serialize_pem()))
 }
+
+#[tokio::test]
+async fn a_secret_of_a_live_session_that_somebody_deletes_is_made_again() -> Result<()> {
+    for credentials in [Credentials::X509, Credentials::Password] {
+        let world = World::builder().credentials(credentials).flag("--look-interval=1s").start().await?;
+        world.session("alice-orders", json!({"ttl": "1h"})).await?;
+        world.active("alice-orders").await?;
+        let before = world.secret("alice-orders").await?;
+        let client = world.login("alice-orders").await?;
+        world.delete::<Secret>("alice-orders").await?;
+        let is_there = async || Ok(world.find::<Secret>("alice-orders").await?.is_some());
+        world.eventually("the Secret is there again", is_there).await?;
+        world.login("alice-orders").await?;
+        rows(&client, "select 1").await.context("the connection lives on")?;
+        if credentials == Credentials::Password {
+            let password = world.secret("alice-orders").await?["password"].clone();
+            assert_eq!(password, before["password"], "other sessions of the account go on with it");
+            let other = json!({"stringData": {"password": "something else"}});
+            world.patch::<Secret>("alice-orders", other).await?;
+            let is_right = async || Ok(world.secret("alice-orders").await?["password"] == password);
+            world.eventually("the password is in it again", is_right).await?;
+        }
+        world.active("alice-orders").await?;
+    }
+    Ok(())
+}

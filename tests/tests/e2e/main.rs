@@ -38,6 +38,7 @@ mod refusals;
 mod restart;
 mod secrecy;
 mod sessions;
+mod slow;
 mod status;
 mod suspend;
 mod vectors;

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Secret;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, EndReason, SessionPhase};
+use rolecall_tests::objects::phase;
 use rolecall_tests::{Account, Network, World};
 use serde_json::json;
 
@@ -32,6 +33,26 @@ async fn a_ttl_that_runs_out_while_the_api_server_is_silent_counts() -> Result<(
     network.mend();
     world.ended("alice-orders", EndReason::Expired).await?;
     world.gone::<Secret>("alice-orders").await
+}
+
+#[tokio::test]
+async fn the_audit_log_tells_of_an_end_before_the_object_does() -> Result<()> {
+    let (mut world, network) = world().await?;
+    world.session("alice-orders", json!({"ttl": "5s"})).await?;
+    world.active("alice-orders").await?;
+    network.silence();
+    world.account_until("disabled", |account| account.is_some_and(Account::is_disabled)).await?;
+    let log = world.operator.as_ref().context("an operator")?.log().clone();
+    log.wait_for("access=\"ending\"").await?;
+    // Here it could end for good: nobody would write the line again if the object told it already.
+    world.crash_operator().await;
+    assert_eq!(phase(&world.get("alice-orders").await?), SessionPhase::Active);
+    network.mend();
+    world.start_operator().await?;
+    world.ended("alice-orders", EndReason::Expired).await?;
+    let ended = world.log().matches("access=\"ended\"").count();
+    assert_eq!(ended, 1, "{}", world.log());
+    Ok(())
 }
 
 #[tokio::test]

@@ -92,6 +92,38 @@ async fn sigterm_ends_it_in_order_and_leaves_accesses_as_they_are() -> Result<()
 }
 
 #[tokio::test]
+async fn the_audit_log_is_written_though_nothing_else_is_logged() -> Result<()> {
+    let world = World::builder().without_operator().start().await?;
+    let flags = ["--log-format=json", "--log=warn,rolecall_operator::http=info"];
+    let process = world.process(&flags).await?;
+    world.session("alice-orders", json!({"reason": "INC-1234"})).await?;
+    world.active("alice-orders").await?;
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    process.log().wait_for("\"access\":\"ended\"").await?;
+    let text = process.log().text();
+    let lines = text.lines().map(serde_json::from_str::<serde_json::Value>).collect::<Result<Vec<_>, _>>()?;
+    let lines: Vec<_> = lines.into_iter().filter(|line| line["target"] == "audit").collect();
+    let told = |access: &str| lines.iter().find(|line| line["access"] == access).cloned();
+    let active = told("active").with_context(|| text.clone())?;
+    for (field, wanted) in [
+        ("session", "alice-orders"),
+        ("namespace", world.namespace.as_str()),
+        ("user", "alice"),
+        ("database", "orders"),
+        ("database_name", "app"),
+        ("username", "alice@example.com"),
+        ("db_roles", "reader"),
+        ("reason", "Active"),
+        ("why", "INC-1234"),
+    ] {
+        assert_eq!(active[field], wanted, "{field}: {active}");
+    }
+    assert_eq!(told("ended").with_context(|| text.clone())?["reason"], "Deleted");
+    assert!(!text.contains("rolecall_operator: ready"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn sigterm_ends_it_while_a_database_does_not_answer() -> Result<()> {
     let world = World::builder().without_operator().start().await?;
     let mut process = world.process(&[]).await?;
@@ -105,6 +137,11 @@ async fn sigterm_ends_it_while_a_database_does_not_answer() -> Result<()> {
     let ended = process.ended().await;
     world.pg.unpause().await;
     assert!(ended?.success(), "{}", process.log().text());
+    let log = process.log().text();
+    assert!(
+        log.contains("what is under way is given up"),
+        "nobody works on when the lead is given up:\n{log}"
+    );
     // The default grace of a Pod is half a minute; then it would be killed.
     assert!(begun.elapsed() < Duration::from_secs(25), "it took {:?}", begun.elapsed());
     Ok(())

@@ -20,6 +20,8 @@ pub struct Config {
     /// Connections for commands to each member of the server at any time. The driver watches each member through two
     /// more, which are not logged in.
     pub max_connections: usize,
+    /// For waiting until one of the connections to the primary is free.
+    pub acquire_timeout: Duration,
     /// For reaching a server, TLS and login together, and for finding a primary.
     pub connect_timeout: Duration,
     /// For one command; kept by the server.
@@ -37,6 +39,7 @@ impl Config {
             certificate,
             admin_user: admin_user.into(),
             max_connections: 5,
+            acquire_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),

@@ -23,6 +23,7 @@ use super::files::PrivateFile;
 use super::history::tells_of_a_primary;
 use super::identity;
 use crate::counters::Counters;
+use crate::slots::Slots;
 use crate::{Class, Error, Reason, Stats};
 
 /// The server keeps the time-outs of commands; this much later it is not believed to be there any more.
@@ -54,6 +55,8 @@ impl Request {
 pub(super) struct Server {
     config: Config,
     counters: Arc<Counters>,
+    /// For commands to the primary.
+    slots: Slots,
     health: Arc<Health>,
     /// Before the files, which it reads: fields are dropped in this order.
     client: tokio::sync::Mutex<Option<Client>>,
@@ -73,6 +76,7 @@ impl Server {
         let file = |text: &str| PrivateFile::new(text).map_err(|error| no_file(&error));
         Ok(Self {
             counters: Arc::default(),
+            slots: Slots::new(config.max_connections, 0, config.acquire_timeout),
             health: Arc::default(),
             ca: file(&texts.ca)?,
             identity: file(secrecy::ExposeSecret::expose_secret(&texts.identity))?,
@@ -162,10 +166,16 @@ impl Server {
     async fn send(&self, request: &Request, member: Option<&ServerAddress>) -> Result<Document, Error> {
         let client = self.client(&request.what).await?;
         let database = client.database(&request.database);
+        let only_primary = criteria.is_none();
         let mut action = database.run_command(self.timed(request));
         if let Some(member) = member {
             action = action.selection_criteria(only(member));
         }
+        // Members are asked beside each other, each for a short time.
+        let _slot = match only_primary {
+            true => Some(self.slots.take(|| self.config.address.to_string()).await?),
+            false => None,
+        };
         self.counters.sent(1);
         let deadline = self.config.connect_timeout + self.config.command_timeout + GRACE;
         let answer = self.heard(member, deadline, action).await;
@@ -195,6 +205,10 @@ impl Server {
                 action = action.selection_criteria(only(member));
             }
             action.await?.try_collect().await
+        };
+        let _slot = match member {
+            None => Some(self.slots.take(|| self.config.address.to_string()).await?),
+            Some(_) => None,
         };
         self.counters.sent(1);
         let deadline = self.config.connect_timeout + self.config.command_timeout + GRACE;

@@ -29,6 +29,8 @@ pub struct Config {
     pub platform: Platform,
     /// Connections to the server at any time, over all its databases.
     pub max_connections: usize,
+    /// For waiting until one of the connections is free.
+    pub acquire_timeout: Duration,
     /// For reaching the server, TLS and login together.
     pub connect_timeout: Duration,
     /// For one statement; kept by the server.
@@ -53,6 +55,7 @@ impl Config {
             default_database: None,
             platform: Platform::default(),
             max_connections: 5,
+            acquire_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(5),

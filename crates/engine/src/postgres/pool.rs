@@ -13,6 +13,7 @@ use tokio_postgres::CancelToken;
 
 use super::backends::Backends;
 use super::connect::{Connection, Connector, NotOpened};
+use crate::slots::{Slot, Slots};
 use crate::{Class, Error};
 
 /// How long a database that could not be connected to is passed over where another one does as well.
@@ -29,7 +30,7 @@ const MOST_WAITED_FOR: usize = 2;
 #[derive(Debug)]
 pub(super) struct Pool {
     connector: Connector,
-    slots: Arc<Semaphore>,
+    slots: Slots,
     permits: Arc<Semaphore>,
     /// For connections that are kept for one purpose.
     dedicated: Arc<Semaphore>,
@@ -64,13 +65,13 @@ pub(super) struct Lease {
     pub(super) clean: bool,
     /// The server was asked to cancel what is under way.
     pub(super) cancelled: bool,
-    _slot: OwnedSemaphorePermit,
+    _slot: Slot,
 }
 
 /// A connection that is kept for one purpose. It closes when this is dropped.
 pub(super) struct Dedicated {
     pub(super) connection: Connection,
-    _counted: Vec<OwnedSemaphorePermit>,
+    _counted: (Slot, Option<OwnedSemaphorePermit>),
 }
 
 impl Dedicated {
@@ -82,10 +83,13 @@ impl Dedicated {
 
 impl Pool {
     pub(super) fn new(connector: Connector) -> Arc<Self> {
-        let size = connector.config().max_connections.max(1);
+        let config = connector.config();
+        let size = config.max_connections.max(1);
+        let kept = size / 2 + usize::from(size >= FEWEST_WITH_SENTINEL);
+        let slots = Slots::new(size, kept, config.acquire_timeout);
         Arc::new(Self {
             connector,
-            slots: Arc::new(Semaphore::new(size)),
+            slots,
             permits: Arc::new(Semaphore::new(size)),
             dedicated: Arc::new(Semaphore::new(size / 2)),
             state: Mutex::default(),
@@ -146,8 +150,7 @@ impl Pool {
     }
 
     async fn open_in(self: &Arc<Self>, database: &str) -> Result<Lease, NotOpened> {
-        // The semaphores are never closed.
-        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| not_open())?;
+        let slot = self.slots.take(|| self.address()).await.map_err(here)?;
         let lease = |connection, reused| Lease {
             pool: Arc::clone(self),
             database: database.to_owned(),
@@ -160,7 +163,7 @@ impl Pool {
         if let Some(connection) = self.take_idle(database) {
             return Ok(lease(connection, true));
         }
-        let permit = self.permit().await.map_err(|error| NotOpened { error, elsewhere: false })?;
+        let permit = self.permit().await.map_err(here)?;
         let connection = self.connector.open(database, permit).await?;
         self.state().known.insert(database.to_owned());
         Ok(lease(connection, false))
@@ -169,7 +172,7 @@ impl Pool {
     /// A connection that does not come back to the pool. `None` where half of all are kept so: the others are for work.
     pub(super) async fn dedicated(self: &Arc<Self>, database: &str) -> Result<Option<Dedicated>, Error> {
         let Ok(dedicated) = Arc::clone(&self.dedicated).try_acquire_owned() else { return Ok(None) };
-        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| closed())?;
+        let slot = self.slots.keep(|| self.address()).await?;
         let permit = self.permit().await?;
         let connection = match self.connector.open(database, permit).await {
             Ok(connection) => connection,
@@ -178,7 +181,7 @@ impl Pool {
                 return Err(self.judged(database, refused).await);
             }
         };
-        Ok(Some(Dedicated { connection, _counted: vec![slot, dedicated] }))
+        Ok(Some(Dedicated { connection, _counted: (slot, Some(dedicated)) }))
     }
 
     /// A connection that is kept so that its end is noticed. `None` where there are too few for that.
@@ -186,10 +189,10 @@ impl Pool {
         if self.connector.config().max_connections < FEWEST_WITH_SENTINEL {
             return Ok(None);
         }
-        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| closed())?;
+        let slot = self.slots.keep(|| self.address()).await?;
         let permit = self.permit().await?;
         match self.connector.open(database, permit).await {
-            Ok(connection) => Ok(Some(Dedicated { connection, _counted: vec![slot] })),
+            Ok(connection) => Ok(Some(Dedicated { connection, _counted: (slot, None) })),
             // This database does not let the admin user in; others may.
             Err(NotOpened { elsewhere: true, .. }) => Ok(None),
             Err(NotOpened { error, .. }) => Err(error),
@@ -199,12 +202,18 @@ impl Pool {
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
         let mut permit = std::pin::pin!(Arc::clone(&self.permits).acquire_owned());
         // In the queue first, so that nobody else gets what is given up now.
-        let taken = tokio::select! {
-            biased;
-            taken = &mut permit => taken,
-            () = async { self.close_one() } => permit.await,
+        let taken = async {
+            tokio::select! {
+                biased;
+                taken = &mut permit => taken.ok(),
+                () = async { self.close_one() } => permit.await.ok(),
+            }
         };
-        taken.map_err(|_| closed())
+        self.slots.within(|| self.address(), taken).await
+    }
+
+    fn address(&self) -> String {
+        self.connector.config().address()
     }
 
     /// Changes whenever a connection breaks.
@@ -219,8 +228,9 @@ impl Pool {
 
     /// A connection that nobody has to wait for, to a database that takes some; `None` where all are in use.
     pub(super) async fn spare(self: &Arc<Self>, database: &str) -> Option<Lease> {
-        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        drop(slot);
+        if !self.slots.has_free() {
+            return None;
+        }
         self.any(database).await.ok()
     }
 
@@ -364,8 +374,9 @@ impl std::fmt::Debug for State {
     }
 }
 
-fn not_open() -> NotOpened {
-    NotOpened { error: closed(), elsewhere: false }
+/// What no other database does better.
+fn here(error: Error) -> NotOpened {
+    NotOpened { error, elsewhere: false }
 }
 
 fn closed() -> Error {

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::observe::{self, Question, Reading};
 use super::server::{Place, Server};
+use crate::urgency::is_urgent;
 use crate::{Class, Error};
 
 /// More in one message gain nothing, and make everybody wait for the last.
@@ -17,7 +18,35 @@ const MOST: usize = 1000;
 
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    desks: Mutex<HashMap<Place, Arc<Desk>>>,
+    desks: Mutex<HashMap<Spot, Arc<Desk>>>,
+}
+
+/// Where something is read, and whether that is urgent: such questions do not wait for what others read.
+type Spot = (Place, bool);
+
+/// Somebody at a desk. Where nobody is any more, there is no desk: logical databases have names that users choose.
+struct AtDesk<'a> {
+    reader: &'a Reader,
+    spot: Spot,
+    desk: Arc<Desk>,
+}
+
+impl Drop for AtDesk<'_> {
+    fn drop(&mut self) {
+        let mut desks = self.reader.desks();
+        // The one in the map, and this one.
+        if Arc::strong_count(&self.desk) == 2 {
+            desks.remove(&self.spot);
+        }
+    }
+}
+
+impl std::ops::Deref for AtDesk<'_> {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        &self.desk
+    }
 }
 
 /// Where those wait who want to read in one place.
@@ -41,7 +70,9 @@ impl Reader {
         place: &Place,
         question: Question,
     ) -> Result<Reading, Error> {
-        let desk = Arc::clone(self.desks().entry(place.clone()).or_default());
+        let spot = (place.clone(), is_urgent());
+        let desk = Arc::clone(self.desks().entry(spot.clone()).or_default());
+        let desk = AtDesk { reader: self, spot, desk };
         'asking: loop {
             let (answer, mut answered) = oneshot::channel();
             desk.waiting().push(Waiting { question: question.clone(), answer });
@@ -65,7 +96,7 @@ impl Reader {
         }
     }
 
-    fn desks(&self) -> MutexGuard<'_, HashMap<Place, Arc<Desk>>> {
+    fn desks(&self) -> MutexGuard<'_, HashMap<Spot, Arc<Desk>>> {
         self.desks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

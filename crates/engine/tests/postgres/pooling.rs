@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use rolecall_engine::postgres::{Config, Postgres as Engine};
-use rolecall_engine::{Class, Engine as _, Needs, plan};
+use rolecall_engine::{Class, Engine as _, Needs, Reason, plan, urgent};
 use rolecall_testbed::{PgVersion, Postgres};
 
 use crate::common::{Bench, apply, enabled, ended, unique};
@@ -173,4 +173,42 @@ async fn a_reader_who_leaves_does_not_take_others_along() {
         let (_, others) = tokio::join!(leader, others);
         assert!(others.iter().all(Result::is_ok));
     }
+}
+
+#[tokio::test]
+async fn who_waits_too_long_for_a_connection_is_told_so_and_what_is_urgent_does_not_wait() {
+    let pg: &Postgres = Box::leak(Box::new(Postgres::start(PgVersion::V17).await.unwrap()));
+    let bench = Bench::on(pg, "createrole").await;
+    let config = Config {
+        max_connections: 2,
+        acquire_timeout: Duration::from_millis(300),
+        lock_timeout: Duration::from_secs(20),
+        ..bench.config()
+    };
+    let engine = Engine::new(config).unwrap();
+    engine.probe(&Needs::default()).await.unwrap();
+    // Whoever reads an account waits for this, with the connection in hand.
+    let blocker = pg.superuser("postgres").await.unwrap();
+    blocker
+        .batch_execute("begin; lock table pg_catalog.pg_auth_members in access exclusive mode")
+        .await
+        .unwrap();
+    let query = enabled(&unique("alice"), &[]).query();
+    let slow = engine.observe(&query);
+    let others = async {
+        let waits =
+            "select count(*) from pg_locks where not granted and relation = 'pg_auth_members'::regclass";
+        while blocker.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let error = engine.sets().await.unwrap_err();
+        assert_eq!((error.class, error.reason), (Class::Transient, Reason::ConnectionsBusy), "{error}");
+        // What it does there is its own matter: it is let in.
+        let ends = tokio::time::timeout(Duration::from_secs(2), urgent(engine.sets())).await;
+        assert!(!matches!(ends, Ok(Err(error)) if error.reason == Reason::ConnectionsBusy));
+        blocker.batch_execute("rollback").await.unwrap();
+    };
+    let (read, ()) = tokio::join!(slow, others);
+    read.unwrap();
+    engine.sets().await.unwrap();
 }

@@ -10,7 +10,7 @@ use rolecall_engine::AccountName;
 use rolecall_policy::Roles;
 use rolecall_resolve::{Blocked, Grant};
 
-use super::lifecycle::{AdminState, Verdict, decide, is_timed, is_touched};
+use super::lifecycle::{AdminState, Times, Verdict, decide, is_timed, is_touched};
 use crate::Shared;
 use crate::servers::State;
 use crate::world::{AccountKey, ObjectKey, World};
@@ -22,6 +22,8 @@ pub(super) struct Gathered {
     pub(super) account: Option<AccountName>,
     /// The DatabaseAdmin.
     pub(super) admin: Option<Arc<DatabaseAdmin>>,
+    /// Since when it is being deleted, by this machine's clock.
+    pub(super) admin_deleted_at: Option<Timestamp>,
     /// What is known of its server; `None` before anybody looked.
     pub(super) server: Option<State>,
     /// The sessions with what should happen to each.
@@ -41,6 +43,8 @@ pub(super) struct Item {
     pub(super) timed: bool,
     /// Something may have been done for it on the server, in this look or before.
     pub(super) touched: bool,
+    /// When it is, and since when it is known.
+    pub(super) times: Times,
 }
 
 pub(super) fn gather(shared: &Shared, key: &AccountKey, now: Timestamp) -> Gathered {
@@ -60,13 +64,16 @@ pub(super) fn gather(shared: &Shared, key: &AccountKey, now: Timestamp) -> Gathe
                 Err(refusal) => Err(Blocked::permanent(reasons::INVALID_USERNAME, refusal.message.clone())),
                 Ok(_) => grant(&world, key, admin.as_deref(), &session),
             };
-            let verdict = decide(&session, state, &grant, now);
+            let times = Times { now, seen: world.seen_at(&*session) };
+            let verdict = decide(&session, state, &grant, times);
             let timed = is_timed(&session, grant.as_ref().ok());
             let touched = is_touched(&session);
-            Item { session, grant, verdict, timed, touched }
+            Item { session, grant, verdict, timed, touched, times }
         })
         .collect();
-    Gathered { account: account.ok(), admin, server: shared.servers.get(&key.admin), sessions }
+    let admin_deleted_at = admin.as_ref().and_then(|admin| world.deleted_at(&**admin));
+    let server = shared.servers.get(&key.admin);
+    Gathered { account: account.ok(), admin, admin_deleted_at, server, sessions }
 }
 
 /// The database roles that a session holds or would hold.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::future::join_all;
+use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::carry_out::Place;
 use super::credentials::{self, Handed};
 use super::gather::Item;
-use super::lifecycle::{Life, Obstacle, Verdict};
+use super::lifecycle::{Life, Obstacle, Times, Verdict, started_at};
 use super::note::api_mode;
 use super::password::{AccountPassword, Password};
 use super::report::{Active, Outcome};
@@ -24,6 +24,9 @@ use super::{deadline, outcome_of_end};
 use crate::objects::{Severity, is_conflict};
 use crate::servers::{Issuer, Server};
 use crate::{Lane, Shared};
+
+/// How many requests for the sessions of one account are under way at once.
+const REQUESTS_AT_ONCE: usize = 8;
 
 impl Round {
     /// Before anything is done on the server: the finalizer, with the account's name beside it, and the credentials.
@@ -34,7 +37,7 @@ impl Round {
         let untouched: Vec<usize> =
             starts.iter().copied().filter(|index| !self.gathered.sessions[*index].touched).collect();
         let patched =
-            join_all(untouched.iter().map(|index| mark(on, &self.gathered.sessions[*index].session)));
+            few_at_once(untouched.iter().map(|index| mark(on, &self.gathered.sessions[*index].session)));
         for (index, patched) in untouched.iter().copied().zip(patched.await) {
             match patched {
                 Ok(Some(session)) => self.gathered.sessions[index].mark(session),
@@ -53,7 +56,7 @@ impl Round {
         }
         let now = self.now;
         let marked = self.starts();
-        let handed = join_all(marked.iter().map(|index| {
+        let handed = few_at_once(marked.iter().map(|index| {
             let item = &self.gathered.sessions[*index];
             let expires_at = self.life(*index).and_then(|life| life.expires_at);
             credentials::hand_out(shared, &item.session, server, account, password, expires_at, now)
@@ -98,10 +101,9 @@ impl Round {
             self.mark_again(on, index).await;
             let renewed = if renew { self.renew(on, index, life.expires_at).await } else { Ok(()) };
             self.retry |= renewed.is_err();
-            let session = &self.gathered.sessions[index].session;
-            let started = session.status.as_ref().and_then(|status| status.started_at.as_ref());
-            let started = started.map(|at| at.0);
-            let mut active = self.active(on, index, &life, &roles, started, life.expires_at);
+            let item = &self.gathered.sessions[index];
+            let started = started_at(&item.session).unwrap_or(item.times.seen);
+            let mut active = self.active(on, index, &life, &roles, Some(started), life.expires_at);
             active.trouble = trouble.cloned().or(renewed.err()).or_else(|| self.cannot_log_in(on, index));
             self.outcomes[index] = Some(Outcome::Active(active));
         }
@@ -271,6 +273,12 @@ impl Round {
     }
 }
 
+/// An account may have any number of sessions, and the API server has others to serve.
+async fn few_at_once<F: Future>(requests: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let requests: Vec<F> = requests.collect();
+    futures::stream::iter(requests).buffered(REQUESTS_AT_ONCE).collect().await
+}
+
 impl Item {
     /// The session as it is with the finalizer.
     fn mark(&mut self, session: DatabaseSession) {
@@ -298,7 +306,7 @@ pub(super) fn next_look(
     session: &DatabaseSession,
     timed: bool,
     outcome: &Outcome,
-    now: Timestamp,
+    times: Times,
 ) -> Option<(Timestamp, Lane)> {
     match outcome {
         Outcome::Active(active) => {
@@ -315,8 +323,8 @@ pub(super) fn next_look(
         Outcome::Waiting(obstacle) | Outcome::Withdrawn(obstacle) => {
             let before =
                 session.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-            let stalled_at = crate::progress::stalled_at(obstacle, before, now);
-            [deadline(session, timed, now), stalled_at]
+            let stalled_at = crate::progress::stalled_at(obstacle, before, times.now);
+            [deadline(session, timed, times), stalled_at]
                 .into_iter()
                 .flatten()
                 .min()

@@ -147,12 +147,21 @@ impl From<&rolecall_engine::Error> for Obstacle {
     }
 }
 
+/// The time, by this machine's clock alone: that of the API server may be another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// Now.
+    pub now: Timestamp,
+    /// When the session was first seen: its deadline counts from then.
+    pub seen: Timestamp,
+}
+
 /// What should happen with a session, given the state of its DatabaseAdmin, what policy says, and the time.
 pub fn decide(
     session: &DatabaseSession,
     admin: AdminState,
     grant: &Result<Grant, Blocked>,
-    now: Timestamp,
+    times: Times,
 ) -> Verdict {
     let phase = phase(session);
     let touched = is_touched(session);
@@ -182,7 +191,7 @@ pub fn decide(
             _ => format!("the DatabaseAdmin {:?} is being deleted", session.spec.database),
         };
         let obstacle = Obstacle::awaited(reasons::DATABASE_NOT_FOUND, message);
-        return without_access(session, EndReason::DatabaseRemoved, obstacle, now);
+        return without_access(session, EndReason::DatabaseRemoved, obstacle, times);
     }
     match grant {
         Err(blocked) => {
@@ -194,15 +203,15 @@ pub fn decide(
                 reasons::USER_SUSPENDED => EndReason::UserSuspended,
                 _ => EndReason::AccessRevoked,
             };
-            without_access(session, reason, obstacle, now)
+            without_access(session, reason, obstacle, times)
         }
-        Ok(grant) => with_access(session, grant, now),
+        Ok(grant) => with_access(session, grant, times),
     }
 }
 
 /// What a try that failed means: the session waits on, or its start deadline has passed and it is rejected.
-pub fn give_up(session: &DatabaseSession, timed: bool, obstacle: Obstacle, now: Timestamp) -> Verdict {
-    if !timed || give_up_at(session).is_none_or(|at| now < at) {
+pub fn give_up(session: &DatabaseSession, timed: bool, obstacle: Obstacle, times: Times) -> Verdict {
+    if !timed || give_up_at(session, times.seen).is_none_or(|at| times.now < at) {
         return Verdict::Wait(obstacle);
     }
     if is_touched(session) {
@@ -211,21 +220,17 @@ pub fn give_up(session: &DatabaseSession, timed: bool, obstacle: Obstacle, now: 
     Verdict::Reject(obstacle)
 }
 
-/// When a timed session that has not started is given up.
-pub fn give_up_at(session: &DatabaseSession) -> Option<Timestamp> {
-    let created = session.metadata.creation_timestamp.as_ref()?.0;
+/// When a timed session that has not started is given up. With a deadline of nothing the first try counts.
+pub fn give_up_at(session: &DatabaseSession, seen: Timestamp) -> Option<Timestamp> {
     let deadline = session.spec.start_deadline.as_ref().map_or(DEFAULT_START_DEADLINE, |d| d.get());
-    // A creation time is cut to seconds: without the one that it may lack, a deadline of a second could be over before
-    // anybody had looked. A deadline of nothing stays one: there the first try counts.
-    let lacking = if deadline.is_zero() { Duration::ZERO } else { Duration::from_secs(1) };
-    plus(created, deadline + lacking)
+    plus(seen, deadline)
 }
 
 /// Has the time passed by which the session should have started? With a deadline of 0s the first try counts, however
 /// long it takes; any other deadline that has passed is over, tried or not.
-pub fn is_late(session: &DatabaseSession, timed: bool, now: Timestamp) -> bool {
+pub fn is_late(session: &DatabaseSession, timed: bool, times: Times) -> bool {
     let has_deadline = session.spec.start_deadline.as_ref().is_none_or(|deadline| !deadline.get().is_zero());
-    timed && has_deadline && give_up_at(session).is_some_and(|at| at <= now)
+    timed && has_deadline && give_up_at(session, times.seen).is_some_and(|at| at <= times.now)
 }
 
 /// Is the session over at some time by itself?
@@ -243,6 +248,11 @@ pub fn may_have_access(session: &DatabaseSession) -> bool {
     is_touched(session) || matches!(phase(session), SessionPhase::Active | SessionPhase::Ending)
 }
 
+/// When it became Active.
+pub fn started_at(session: &DatabaseSession) -> Option<Timestamp> {
+    Some(session.status.as_ref()?.started_at.as_ref()?.0)
+}
+
 /// The phase that the status tells; a fresh object is Pending.
 pub fn phase(session: &DatabaseSession) -> SessionPhase {
     session.status.as_ref().and_then(|status| status.phase).unwrap_or_default()
@@ -253,15 +263,16 @@ pub fn plus(at: Timestamp, duration: Duration) -> Option<Timestamp> {
     at.checked_add(jiff::SignedDuration::try_from(duration).ok()?).ok()
 }
 
-fn with_access(session: &DatabaseSession, grant: &Grant, now: Timestamp) -> Verdict {
+fn with_access(session: &DatabaseSession, grant: &Grant, times: Times) -> Verdict {
+    let now = times.now;
     let asked = session.spec.ttl.as_ref().map(|ttl| ttl.get());
     let ttl = match (asked, grant.max_session_ttl) {
         (Some(asked), Some(max)) => Some(asked.min(max)),
         (asked, max) => asked.or(max),
     };
     if phase(session) == SessionPhase::Active {
-        let started =
-            session.status.as_ref().and_then(|status| status.started_at.as_ref()).map_or(now, |at| at.0);
+        // Where somebody took away what tells that, it is at the latest when it was first seen: it must end some time.
+        let started = started_at(session).unwrap_or(times.seen);
         let expires_at = ttl.and_then(|ttl| plus(started, ttl));
         if expires_at.is_some_and(|at| at <= now) {
             return Verdict::End(Ending { reason: Some(EndReason::Expired), next: Next::Ended });
@@ -275,20 +286,15 @@ fn with_access(session: &DatabaseSession, grant: &Grant, now: Timestamp) -> Verd
             "spec.ttl is longer than the maxSessionTtl of {} that the user's roles allow; ask for less",
             GoDuration::from(max)
         );
-        return give_up(session, true, Obstacle::stalled(reasons::TTL_TOO_LONG, message), now);
+        return give_up(session, true, Obstacle::stalled(reasons::TTL_TOO_LONG, message), times);
     }
-    if is_late(session, ttl.is_some(), now) {
-        return give_up(session, true, last_obstacle(session), now);
+    if is_late(session, ttl.is_some(), times) {
+        return give_up(session, true, last_obstacle(session), times);
     }
     Verdict::Start(Life { grant: grant.clone(), ttl, expires_at: ttl.and_then(|ttl| plus(now, ttl)) })
 }
 
-fn without_access(
-    session: &DatabaseSession,
-    reason: EndReason,
-    obstacle: Obstacle,
-    now: Timestamp,
-) -> Verdict {
+fn without_access(session: &DatabaseSession, reason: EndReason, obstacle: Obstacle, times: Times) -> Verdict {
     // Policy does not say any more whether a role limited the session: its own status does.
     let limited = session.status.as_ref().is_some_and(|status| status.expires_at.is_some());
     let timed = session.spec.ttl.is_some() || limited;
@@ -296,11 +302,11 @@ fn without_access(
     match (was_active, timed) {
         (true, true) => Verdict::End(Ending { reason: Some(reason), next: Next::Ended }),
         (true, false) => Verdict::End(Ending { reason: Some(reason), next: Next::Pending(obstacle) }),
-        (false, _) if is_touched(session) => match give_up(session, timed, obstacle, now) {
+        (false, _) if is_touched(session) => match give_up(session, timed, obstacle, times) {
             Verdict::Wait(obstacle) => Verdict::End(Ending { reason: None, next: Next::Pending(obstacle) }),
             verdict => verdict,
         },
-        (false, _) => give_up(session, timed, obstacle, now),
+        (false, _) => give_up(session, timed, obstacle, times),
     }
 }
 

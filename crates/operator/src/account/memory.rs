@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rolecall_api::{AccountPhase, AccountStatus, Deletion};
 use rolecall_engine::{Census, CensusEntry};
+use tokio::time::Instant;
 
 use super::credentials::Handed;
 use super::password::AccountPassword;
@@ -15,9 +16,10 @@ use crate::world::{AccountKey, ObjectKey};
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Memory {
-    reports: Mutex<HashMap<AccountKey, Report>>,
+    reports: Mutex<Reports>,
     passwords: Mutex<HashMap<AccountKey, AccountPassword>>,
-    handed: Mutex<HashMap<String, Handed>>,
+    // With when it was seen last that it is there.
+    handed: Mutex<HashMap<String, (Handed, Instant)>>,
     orphans: Mutex<HashSet<AccountKey>>,
     // Why an orphan could not be ended.
     stuck: Mutex<HashMap<AccountKey, String>>,
@@ -37,6 +39,12 @@ struct LeftWith {
     password_generation: Option<u64>,
 }
 
+#[derive(Debug, Default)]
+struct Reports {
+    by_account: BTreeMap<AccountKey, Report>,
+    of_user: HashMap<ObjectKey, BTreeSet<AccountKey>>,
+}
+
 /// What is told of an account in the status of its DatabaseUser.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
@@ -50,33 +58,40 @@ impl Memory {
     /// Keeps a report; true when it says something new.
     pub fn report(&self, key: &AccountKey, report: Report) -> bool {
         let mut reports = locked(&self.reports);
-        if reports.get(key) == Some(&report) {
+        if reports.by_account.get(key) == Some(&report) {
             return false;
         }
-        reports.insert(key.clone(), report);
+        reports.forget(key);
+        reports.of_user.entry(report.user.clone()).or_default().insert(key.clone());
+        reports.by_account.insert(key.clone(), report);
         true
     }
 
     /// What was reported of an account last.
     pub fn reported(&self, key: &AccountKey) -> Option<Report> {
-        locked(&self.reports).get(key).cloned()
+        locked(&self.reports).by_account.get(key).cloned()
     }
 
     /// The reports about a DatabaseUser.
     pub fn reports_of(&self, user: &ObjectKey) -> Vec<AccountStatus> {
-        locked(&self.reports)
-            .values()
-            .filter(|report| report.user == *user)
-            .map(|r| r.account.clone())
-            .collect()
+        let reports = locked(&self.reports);
+        let accounts = reports.of_user.get(user).into_iter().flatten();
+        accounts.filter_map(|key| Some(reports.by_account.get(key)?.account.clone())).collect()
     }
 
     /// Forgets the reports about a DatabaseUser that is gone, or was made anew with the name `now`; but not those of
     /// accounts that are still to be ended.
     pub fn forget_user(&self, user: &ObjectKey, now: Option<&str>) {
-        locked(&self.reports).retain(|_, Report { user: of, account }| {
-            of != user || is_usable(account) || Some(account.username.as_str()) == now
-        });
+        let mut reports = locked(&self.reports);
+        let of_user: Vec<AccountKey> = reports.of_user.get(user).into_iter().flatten().cloned().collect();
+        for key in of_user {
+            let is_kept = reports.by_account.get(&key).is_some_and(|Report { account, .. }| {
+                is_usable(account) || Some(account.username.as_str()) == now
+            });
+            if !is_kept {
+                reports.forget(&key);
+            }
+        }
     }
 
     /// Keeps in mind that a server showed this account of ours enabled, and no session accounted for it.
@@ -151,11 +166,9 @@ impl Memory {
                 ours.is_some_and(same) && entry.enabled && hash(&entry.memberships) == left.memberships
             })
         };
-        locked(&self.left_with)
-            .iter()
-            .filter(|(key, left)| key.admin == *admin && !as_left(key, left))
-            .map(|(key, _)| key.clone())
-            .collect()
+        let left_with = locked(&self.left_with);
+        let of_admin = of_admin(&left_with, admin);
+        of_admin.filter(|(key, left)| !as_left(key, left)).map(|(key, _)| key.clone()).collect()
     }
 
     /// Forgets the accounts of a server that is gone, but those that are still to be ended; answers whose they were.
@@ -163,9 +176,17 @@ impl Memory {
         locked(&self.left_with).retain(|key, _| key.admin != *admin);
         locked(&self.stuck).retain(|key, _| key.admin != *admin);
         locked(&self.named).retain(|key| key.admin != *admin);
-        locked(&self.reports)
-            .extract_if(|key, report| key.admin == *admin && report.account.phase != AccountPhase::Enabled)
-            .map(|(_, report)| report.user)
+        locked(&self.passwords).retain(|key, _| key.admin != *admin);
+        let mut reports = locked(&self.reports);
+        let over = of_admin(&reports.by_account, admin)
+            .filter(|(_, report)| report.account.phase != AccountPhase::Enabled)
+            .map(|(key, report)| (key.clone(), report.user.clone()));
+        let over: Vec<(AccountKey, ObjectKey)> = over.collect();
+        over.into_iter()
+            .map(|(key, user)| {
+                reports.forget(&key);
+                user
+            })
             .collect()
     }
 
@@ -185,14 +206,26 @@ impl Memory {
 
     /// What a session (by uid) was handed.
     pub fn handed(&self, uid: &str) -> Option<Handed> {
-        locked(&self.handed).get(uid).cloned()
+        locked(&self.handed).get(uid).map(|(handed, _)| handed.clone())
+    }
+
+    /// When it was seen last that what a session was handed is there.
+    pub fn confirmed(&self, uid: &str) -> Option<Instant> {
+        locked(&self.handed).get(uid).map(|(_, at)| *at)
+    }
+
+    /// It is there.
+    pub fn confirm(&self, uid: &str) {
+        if let Some((_, at)) = locked(&self.handed).get_mut(uid) {
+            *at = Instant::now();
+        }
     }
 
     /// Keeps or forgets what a session was handed.
     pub fn set_handed(&self, uid: &str, what: Option<Handed>) {
         let mut handed = locked(&self.handed);
         match what {
-            Some(what) => handed.insert(uid.to_owned(), what),
+            Some(what) => handed.insert(uid.to_owned(), (what, Instant::now())),
             None => handed.remove(uid),
         };
     }
@@ -200,6 +233,27 @@ impl Memory {
 
 fn is_usable(account: &AccountStatus) -> bool {
     matches!(account.phase, AccountPhase::Enabled | AccountPhase::Orphaned)
+}
+
+impl Reports {
+    fn forget(&mut self, key: &AccountKey) {
+        let Some(report) = self.by_account.remove(key) else { return };
+        if let Some(accounts) = self.of_user.get_mut(&report.user) {
+            accounts.remove(key);
+            if accounts.is_empty() {
+                self.of_user.remove(&report.user);
+            }
+        }
+    }
+}
+
+/// The accounts of one server, without a look at those of others.
+fn of_admin<'a, T>(
+    accounts: &'a BTreeMap<AccountKey, T>,
+    admin: &'a ObjectKey,
+) -> impl Iterator<Item = (&'a AccountKey, &'a T)> {
+    let first = AccountKey { admin: admin.clone(), username: "".into() };
+    accounts.range(first..).take_while(move |(key, _)| key.admin == *admin)
 }
 
 fn hash(memberships: &BTreeSet<String>) -> u64 {
@@ -238,6 +292,31 @@ mod tests {
             manageable: true,
             memberships: roles.iter().map(|&role| role.to_owned()).collect(),
         }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_server_goes_with_it() {
+        let memory = Memory::default();
+        let user = |name: &str| key("").admin.sibling(name);
+        let report = |name: &str, phase| {
+            let account = AccountStatus { username: name.into(), phase, ..AccountStatus::default() };
+            memory.report(&key(name), Report { user: user(name), account });
+        };
+        report("alice", AccountPhase::Disabled);
+        report("bob", AccountPhase::Enabled);
+        let elsewhere = AccountKey { admin: user("elsewhere"), ..key("alice") };
+        memory.report(&elsewhere, Report { user: user("alice"), account: AccountStatus::default() });
+        for key in [key("alice"), elsewhere.clone()] {
+            let password = AccountPassword { text: "secret".into(), generation: 1 };
+            memory.set_password(&key, Some(password));
+        }
+        assert_eq!(memory.reports_of(&user("alice")).len(), 2);
+        assert_eq!(memory.forget_server(&key("").admin), [user("alice")].into());
+        assert_eq!(memory.reports_of(&user("alice")).len(), 1);
+        assert_eq!(memory.reports_of(&user("bob")).len(), 1, "it is still to be ended");
+        assert!(memory.password(&key("alice")).is_none() && memory.password(&elsewhere).is_some());
+        memory.forget_user(&user("alice"), None);
+        assert!(memory.reports_of(&user("alice")).is_empty());
     }
 
     #[test]

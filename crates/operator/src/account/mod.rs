@@ -15,14 +15,17 @@
 //! | what follows for the account: observe, plan, apply, read back | `carry_out` | the server |
 //! | permission sets that the account wants | `wanted_sets` | no |
 //! | credentials: made, renewed, taken back | `handing`, `credentials` | Secrets |
+//! | credentials that somebody deleted | `secrets` | Secrets |
 //! | the status of each session | `report`, `note` | no |
 //! | writing it down | `settle` | the API server |
+//! | what is told where all that came to nothing | `failure` | the API server |
 //!
 //! An access that came back by itself is told of by `returned`.
 
 mod candidates;
 mod carry_out;
 pub mod credentials;
+mod failure;
 mod gather;
 mod handing;
 pub mod lifecycle;
@@ -32,12 +35,15 @@ pub mod password;
 pub mod report;
 pub mod returned;
 mod round;
+mod secrets;
 mod settle;
 mod waiting;
 mod wanted_account;
 mod wanted_sets;
 
+pub use failure::tell_failure;
 pub use gather::wanted_roles;
+pub use secrets::find_missing;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -54,7 +60,7 @@ use crate::permissions;
 use crate::queue::Lane;
 use crate::runtime::{Done, Failed, until};
 use crate::world::{AccountKey, ObjectKey, ObjectsKey, Work};
-use lifecycle::{Ending, Next, Obstacle, Verdict, give_up, give_up_at, is_touched};
+use lifecycle::{Ending, Next, Obstacle, Times, Verdict, give_up, give_up_at, is_touched};
 use report::{Left, Outcome};
 use round::Round;
 
@@ -72,6 +78,8 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
     let gathered = gather::gather(shared, key, now);
     let suspect = shared.memory.take_orphan(key);
     if gathered.sessions.is_empty() {
+        // Whatever becomes of it, nobody is handed this password again.
+        shared.memory.set_password(key, None);
         return vanished(shared, key, &gathered, suspect).await;
     }
     if suspect && !gathered.sessions.iter().any(|item| lifecycle::may_have_access(&item.session)) {
@@ -91,7 +99,7 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
         if matches!(outcome, Some(Outcome::Ended { .. } | Outcome::Rejected(_) | Outcome::Released { .. })) {
             left.extend(item.session.spec.database_name.clone());
         }
-        match settle::settle(shared, &item.session, item.timed, outcome.as_ref(), now).await {
+        match settle::settle(shared, &item.session, item.timed, outcome.as_ref(), item.times).await {
             Ok(at) => done.at_earliest(at),
             // What became of the others is written all the same.
             Err(error) => {
@@ -149,6 +157,7 @@ async fn vanished(
     let known = known.or_else(|| told(shared, key));
     let drop =
         known.as_ref().is_some_and(|known| known.account.mode == Some(CreateDbUserMode::BestEffortDrop));
+    shared.audit.orphan(key, "ending");
     let was_over = returned::was_over(shared, key);
     let ended = match crate::admin::end_account(&server, account, drop).await {
         Ok(ended) => ended,
@@ -161,6 +170,7 @@ async fn vanished(
         }
     };
     shared.memory.set_stuck(key, None);
+    shared.audit.orphan(key, "ended");
     shared.memory.set_password(key, None);
     shared.memory.leave_ended(key);
     shared.recount(&key.admin);
@@ -210,46 +220,46 @@ pub fn told_in_status(user: &DatabaseUser, key: &AccountKey) -> Option<AccountSt
 /// What the API server refused.
 pub async fn reconcile_unbound(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed> {
     let now = Timestamp::now();
-    let session = {
+    let (session, seen) = {
         let world = shared.world();
         match world.session(key) {
-            Some(session) if world.account_of_session(key).is_none() => session,
+            Some(session) if world.account_of_session(key).is_none() => {
+                let seen = world.seen_at(&*session);
+                (session, seen)
+            }
             _ => return Ok(Done::nothing()),
         }
     };
+    let times = Times { now, seen };
     let missing = Obstacle::awaited(
         reasons::USER_NOT_FOUND,
         format!("there is no DatabaseUser {:?} in this namespace", session.spec.user),
     );
     let over = matches!(lifecycle::phase(&session), SessionPhase::Ended | SessionPhase::Rejected);
     if session.metadata.deletion_timestamp.is_some() || over {
-        return settle_over(shared, &session, now).await;
+        return settle_over(shared, &session, times).await;
     }
     let timed = lifecycle::is_timed(&session, None);
-    let outcome = match give_up(&session, timed, missing, now) {
+    let outcome = match give_up(&session, timed, missing, times) {
         Verdict::Reject(obstacle) => Outcome::Rejected(obstacle),
         Verdict::Wait(obstacle) => Outcome::Waiting(obstacle),
         // Without an account nothing can have been touched: the annotation names the account from the first touch on.
         _ => return Ok(Done::nothing()),
     };
     let mut done = Done::nothing();
-    done.at_earliest(settle::settle(shared, &session, timed, &outcome, now).await?);
+    done.at_earliest(settle::settle(shared, &session, timed, &outcome, times).await?);
     Ok(done)
 }
 
-async fn settle_over(
-    shared: &Shared,
-    session: &Arc<DatabaseSession>,
-    now: Timestamp,
-) -> Result<Done, Failed> {
+async fn settle_over(shared: &Shared, session: &Arc<DatabaseSession>, times: Times) -> Result<Done, Failed> {
     let mut done = Done::nothing();
     if session.metadata.deletion_timestamp.is_some() {
         if is_touched(session) {
-            settle::settle(shared, session, false, &Outcome::Released { left: None }, now).await?;
+            settle::settle(shared, session, false, &Outcome::Released { left: None }, times).await?;
         }
         return Ok(done);
     }
-    done.at_earliest(settle::keep_or_delete(shared, session, now).await?);
+    done.at_earliest(settle::keep_or_delete(shared, session, times.now).await?);
     Ok(done)
 }
 
@@ -271,6 +281,6 @@ fn outcome_of_end(ending: &Ending, left: Option<Left>) -> Outcome {
 }
 
 /// When a session that waits is looked at again, at the latest.
-fn deadline(session: &DatabaseSession, timed: bool, now: Timestamp) -> Option<Timestamp> {
-    give_up_at(session).filter(|at| timed && *at > now)
+fn deadline(session: &DatabaseSession, timed: bool, times: Times) -> Option<Timestamp> {
+    give_up_at(session, times.seen).filter(|at| timed && *at > times.now)
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 use rolecall_api::{
     Condition, Connection, CreateDbUserMode, DatabaseSession, DatabaseSessionStatus, EndReason, SecretRef,
     SessionPhase, Time, conditions, reasons,
@@ -156,6 +155,9 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
                 ..before.clone()
             };
             status.phase = Some(SessionPhase::Ending);
+            let expired =
+                before.expires_at.clone().filter(|at| *reason == Some(EndReason::Expired) && at.0 <= now);
+            status.ending_since = before.ending_since.clone().or(expired).or(Some(Time(now)));
             // A standing session may come back, so that no end is recorded for it.
             if is_timed(session, &before) {
                 status.end_reason = *reason;
@@ -230,41 +232,6 @@ fn history(before: &DatabaseSessionStatus, generation: Option<i64>, now: Timesta
 
 fn is_timed(session: &DatabaseSession, before: &DatabaseSessionStatus) -> bool {
     session.spec.ttl.is_some() || before.expires_at.is_some()
-}
-
-/// One line for the audit log: who has, had, or did not get access to what.
-pub fn audit(session: &DatabaseSession, outcome: &Outcome) {
-    let (what, reason) = match outcome {
-        Outcome::Active(_) => ("active", reasons::ACTIVE),
-        Outcome::Waiting(obstacle) => ("waiting", obstacle.reason.as_str()),
-        Outcome::Withdrawn(obstacle) => ("withdrawn", obstacle.reason.as_str()),
-        Outcome::Ending { obstacle, .. } => ("ending", obstacle.reason.as_str()),
-        Outcome::Ended { left: Some(Left::Abandoned), .. }
-        | Outcome::Released { left: Some(Left::Abandoned) } => ("abandoned", reasons::ABANDONED),
-        Outcome::Ended { left: Some(Left::Retained), .. }
-        | Outcome::Released { left: Some(Left::Retained) } => ("retained", reasons::DATABASE_REMOVED),
-        Outcome::Ended { reason, left: None } => ("ended", end_reason(*reason)),
-        Outcome::Rejected(obstacle) => ("rejected", obstacle.reason.as_str()),
-        Outcome::Released { left: None } => ("ended", reasons::DELETED),
-    };
-    let username = match outcome {
-        Outcome::Active(active) => active.username.as_str(),
-        _ => crate::world::recorded_username(session).unwrap_or_default(),
-    };
-    tracing::info!(
-        target: "audit",
-        session = %session.name_any(),
-        namespace = %session.namespace().unwrap_or_default(),
-        uid = session.uid().unwrap_or_default(),
-        user = session.spec.user,
-        database = session.spec.database,
-        database_name = session.spec.database_name.as_deref().unwrap_or_default(),
-        username,
-        access = what,
-        reason,
-        why = session.spec.reason.as_deref().unwrap_or_default(),
-        "access"
-    );
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rolecall_api::{DatabaseAdmin, Deletion, reasons};
+use rolecall_api::{Deletion, reasons};
 
 use super::carry_out::{Attempt, Place};
 use super::gather::{Gathered, Item};
 use super::handing::take_back;
-use super::lifecycle::{Ending, Life, Next, Obstacle, Verdict, give_up, is_late, last_obstacle, phase};
+use super::lifecycle::{
+    Ending, Life, Next, Obstacle, Times, Verdict, give_up, is_late, last_obstacle, phase,
+};
 use super::memory::Report;
 use super::outcome_of_end;
 use super::report::{Left, Outcome};
@@ -232,11 +234,12 @@ impl Round {
         let now = Timestamp::now();
         let is_late = |index: &usize| {
             let item = &self.gathered.sessions[*index];
-            is_late(&item.session, item.timed, now)
+            is_late(&item.session, item.timed, Times { now, ..item.times })
         };
         let late: Vec<usize> = self.starts().into_iter().filter(is_late).collect();
         for index in &late {
             self.now = now;
+            self.gathered.sessions[*index].times.now = now;
             self.fail_start(*index, last_obstacle(&self.gathered.sessions[*index].session));
         }
         !late.is_empty()
@@ -245,7 +248,7 @@ impl Round {
     /// A start that did not come off: it waits, is rejected, or has to be ended first.
     pub(super) fn fail_start(&mut self, index: usize, obstacle: Obstacle) {
         let item = &mut self.gathered.sessions[index];
-        let verdict = give_up(&item.session, item.timed, obstacle, self.now);
+        let verdict = give_up(&item.session, item.timed, obstacle, item.times);
         let verdict = match verdict {
             // Something may have been done for it in this very look.
             Verdict::Reject(obstacle) if item.touched => {
@@ -273,7 +276,7 @@ impl Round {
         obstacle: &Obstacle,
     ) -> Result<(), Failed> {
         let given_up = given_up(
-            self.gathered.admin.as_deref(),
+            self.gathered.admin.as_deref().map(|_| self.gathered.admin_deleted_at),
             self.gathered.server.as_ref(),
             shared.settings.teardown_deadline,
             self.now,
@@ -344,14 +347,15 @@ enum GivenUp {
     Abandoned,
 }
 
+/// `admin`: since when it is being deleted, where it is there.
 fn given_up(
-    admin: Option<&DatabaseAdmin>,
+    admin: Option<Option<Timestamp>>,
     server: Option<&State>,
     deadline: std::time::Duration,
     now: Timestamp,
 ) -> GivenUp {
     let since = match admin {
-        Some(admin) => admin.metadata.deletion_timestamp.as_ref().map(|deleted| deleted.0),
+        Some(deleted_at) => deleted_at,
         // While its server is known, its reconciler says since when, or is about to.
         None => match server.filter(|state| state.server.is_some() && !state.retain) {
             Some(state) => state.gone_since,

@@ -8,8 +8,8 @@ use rolecall_api::{DatabaseSession, SessionPhase, reasons};
 use serde_json::json;
 
 use super::handing::next_look;
-use super::lifecycle::{delete_at, is_touched, phase, plus};
-use super::report::{self, Left, Outcome, audit, end_reason, is_news, status};
+use super::lifecycle::{Times, delete_at, is_touched, phase, plus};
+use super::report::{self, Left, Outcome, end_reason, is_news, status};
 use crate::Shared;
 use crate::objects::Severity;
 use crate::queue::Lane;
@@ -22,8 +22,9 @@ pub(super) async fn settle(
     session: &Arc<DatabaseSession>,
     timed: bool,
     outcome: impl Into<Option<&Outcome>>,
-    now: Timestamp,
+    times: Times,
 ) -> Result<Option<(Timestamp, Lane)>, Failed> {
+    let now = times.now;
     let Some(outcome) = outcome.into() else {
         return match phase(session) {
             SessionPhase::Ended | SessionPhase::Rejected => keep_or_delete(shared, session, now).await,
@@ -31,6 +32,10 @@ pub(super) async fn settle(
         };
     };
     let news = is_news(session, outcome);
+    if news {
+        // Before anything is written: who ends in between finds it to be news again.
+        shared.audit.session(session, outcome);
+    }
     if matches!(outcome, Outcome::Released { .. }) {
         shared.objects.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;
         tell(shared, session, outcome);
@@ -67,7 +72,7 @@ pub(super) async fn settle(
         }
         return Ok(Some((delete_at, Lane::Normal)));
     }
-    Ok(next_look(shared, session, timed, outcome, now))
+    Ok(next_look(shared, session, timed, outcome, times))
 }
 
 /// A session that is over stays for a while, so that people and clients can read how it ended.
@@ -90,9 +95,8 @@ pub(super) async fn keep_or_delete(
     Ok(None)
 }
 
-/// The audit log and an event. Nothing waits for the event.
+/// An event. Nothing waits for it.
 fn tell(shared: &Shared, session: &Arc<DatabaseSession>, outcome: &Outcome) {
-    audit(session, outcome);
     shared.metrics.session(outcome);
     let (severity, reason, action, note) = match outcome {
         // The status says it all: phase, since when, until when.

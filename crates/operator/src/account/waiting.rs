@@ -52,7 +52,7 @@ async fn tell(shared: &Shared, key: &AccountKey) -> bool {
     for item in gather(shared, key, now).sessions {
         let Some(outcome) = meanwhile(&item) else { continue };
         told = true;
-        if let Err(error) = settle(shared, &item.session, item.timed, &outcome, now).await {
+        if let Err(error) = settle(shared, &item.session, item.timed, &outcome, item.times).await {
             tracing::debug!(account = %key, %error, "that a session waits for its server is not written yet");
         }
     }
@@ -97,6 +97,7 @@ mod tests {
     use rolecall_api::{DatabaseSession, DatabaseSessionSpec, DatabaseSessionStatus, EndReason};
     use rolecall_resolve::Blocked;
 
+    use super::super::lifecycle::Times;
     use super::*;
 
     fn item(phase: SessionPhase, verdict: Verdict, touched: bool) -> Item {
@@ -104,7 +105,14 @@ mod tests {
         session.status =
             Some(DatabaseSessionStatus { phase: Some(phase), ..DatabaseSessionStatus::default() });
         let grant = Err(Blocked::new(reasons::ACCESS_DENIED, "no"));
-        Item { session: Arc::new(session), grant, verdict, timed: true, touched }
+        Item {
+            session: Arc::new(session),
+            grant,
+            verdict,
+            timed: true,
+            touched,
+            times: Times { now: Timestamp::now(), seen: Timestamp::now() },
+        }
     }
 
     fn end(reason: Option<EndReason>, next: Next) -> Verdict {

@@ -70,7 +70,8 @@ impl Round {
         let item = &self.gathered.sessions[index];
         // Where the first try counts, waiting for the set is part of it.
         let first_try_counts = item.session.spec.start_deadline.as_ref().is_some_and(|d| d.get().is_zero());
-        let give_up_at = give_up_at(&item.session).filter(|_| item.timed && !first_try_counts);
+        let give_up_at =
+            give_up_at(&item.session, item.times.seen).filter(|_| item.timed && !first_try_counts);
         if give_up_at.is_some_and(|at| at <= self.now) {
             return self.fail_start(index, preparing);
         }

@@ -94,6 +94,9 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed>
     if deleted {
         return teardown::tear_down(shared, key, &admin, &seen, now).await;
     }
+    if let Some(server) = seen.state.server.as_ref().filter(|_| !admin.spec.suspend) {
+        account::find_missing(shared, key, server).await;
+    }
     let mut done = Done { retry: seen.is_failing() || leftovers.is_none(), ..Done::nothing() };
     if !done.retry {
         let jitter = shared.settings.look_interval.mul_f64(rand::random_range(0.9..1.1));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Sets;
+use super::standing::of_server;
 use crate::world::{ObjectKey, ObjectsKey};
 
 /// What is known of the objects of one logical database.
@@ -24,6 +25,9 @@ impl Sets {
         let Some(database) = databases.get_mut(key) else { return false };
         let news = database.imported != imported;
         database.imported = imported;
+        if database.is_unknown() {
+            databases.remove(key);
+        }
         news
     }
 
@@ -32,7 +36,7 @@ impl Sets {
         let databases = self.locked();
         let mut all = Imported::default();
         let mut count = 0;
-        for (_, database) in databases.iter().filter(|(key, _)| key.admin == *admin) {
+        for (_, database) in of_server(&databases, admin) {
             let Some(imported) = &database.imported else { continue };
             count += 1;
             all.objects = all.objects.saturating_add(imported.objects);
@@ -47,9 +51,11 @@ impl Sets {
     /// Objects that a rule of a namespace labels now.
     pub fn labelled_by(&self, namespace: &str, rule: &str) -> Option<u32> {
         let databases = self.locked();
+        let first = ObjectKey { namespace: namespace.into(), name: "".into() };
+        let first = ObjectsKey { admin: first, database: "".into() };
         let imported = databases
-            .iter()
-            .filter(|(key, _)| &*key.admin.namespace == namespace)
+            .range(first..)
+            .take_while(|(key, _)| &*key.admin.namespace == namespace)
             .filter_map(|(_, database)| database.imported.as_ref());
         imported.map(|imported| imported.by_rule.get(rule).copied().unwrap_or(0)).reduce(u32::saturating_add)
     }

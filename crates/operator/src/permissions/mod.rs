@@ -143,6 +143,21 @@ pub fn let_go(shared: &Shared, key: &ObjectsKey) {
     }
 }
 
+/// The look at a database took too long or panicked: those who wait for its sets are told.
+pub fn tell_failure(shared: &Shared, key: &ObjectsKey, obstacle: &Obstacle) {
+    for (role, _) in shared.sets.kept(key) {
+        let standing = match shared.sets.standing(key, &role) {
+            Standing::Stands(holding) => Standing::Stands(Arc::new(Holding {
+                counts: holding.counts.clone(),
+                incomplete: Some(obstacle.clone()),
+            })),
+            _ => Standing::Failed(obstacle.clone()),
+        };
+        tell(shared, key, &role, standing);
+    }
+    shared.sets.set_failing(key, true);
+}
+
 /// When to look again while something is missing: a person may mend that any moment, so earlier than each `objectSync`,
 /// but looks take no more than a hundredth of the time.
 fn while_incomplete(look: Duration) -> Duration {

@@ -43,6 +43,11 @@ pub(super) struct Goal<'a> {
 }
 
 impl Moves {
+    /// Is nobody on the way?
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The account wants these sets now, and has just left those. Answers which sets it stays in.
     ///
     /// `permissions_of` tells what a set stands for, where that is known.

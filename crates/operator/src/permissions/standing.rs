@@ -23,7 +23,7 @@ const LACKING: [Reason; 2] = [Reason::MissingObjectPrivileges, Reason::MissingMo
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Sets {
-    databases: Mutex<HashMap<ObjectsKey, Database>>,
+    databases: Mutex<Databases>,
     /// Servers whose sets have been listed, by the fingerprint of the server.
     listed: Mutex<HashMap<ObjectKey, u64>>,
 }
@@ -75,6 +75,27 @@ pub struct Answer {
     pub meanwhile: BTreeMap<ObjectsKey, Arc<Holding>>,
     /// Databases that have to be looked at.
     pub to_look_at: BTreeMap<ObjectsKey, Lane>,
+}
+
+pub(super) type Databases = BTreeMap<ObjectsKey, Database>;
+
+/// The databases of one server, without a look at those of others.
+pub(super) fn of_server<'a>(
+    databases: &'a Databases,
+    admin: &'a ObjectKey,
+) -> impl Iterator<Item = (&'a ObjectsKey, &'a Database)> {
+    databases.range(first_of(admin)..).take_while(move |(key, _)| key.admin == *admin)
+}
+
+fn of_server_mut<'a>(
+    databases: &'a mut Databases,
+    admin: &'a ObjectKey,
+) -> impl Iterator<Item = (&'a ObjectsKey, &'a mut Database)> {
+    databases.range_mut(first_of(admin)..).take_while(move |(key, _)| key.admin == *admin)
+}
+
+fn first_of(admin: &ObjectKey) -> ObjectsKey {
+    ObjectsKey { admin: admin.clone(), database: "".into() }
 }
 
 #[derive(Debug, Default)]
@@ -135,7 +156,7 @@ impl Sets {
             }
             answer.standings.insert(wish.role.clone(), set.standing.clone());
         }
-        for (key, database) in databases.iter_mut().filter(|(key, _)| key.admin == account.admin) {
+        for (key, database) in of_server_mut(&mut databases, &account.admin) {
             let wanted: Vec<&Wanted> = wanted.iter().filter(|wish| wish.key == *key).collect();
             let left = database.leave(account, &wanted);
             let moved = database.moves.has(account);
@@ -230,8 +251,7 @@ impl Sets {
         others: impl IntoIterator<Item = &'a str>,
     ) -> bool {
         let databases = self.locked();
-        let mut databases =
-            databases.iter().filter(|(key, _)| key.admin == *admin).map(|(_, database)| database);
+        let mut databases = of_server(&databases, admin).map(|(_, database)| database);
         let known = databases
             .find(|database| database.sets.contains_key(role) || database.leftovers.contains_key(role));
         let Some(database) = known else { return true };
@@ -277,7 +297,7 @@ impl Sets {
     /// made again; `None` where that is known already.
     pub fn mark_missing(&self, admin: &ObjectKey, role: &str) -> Option<ObjectsKey> {
         let mut databases = self.locked();
-        let mut databases = databases.iter_mut().filter(|(key, _)| key.admin == *admin);
+        let mut databases = of_server_mut(&mut databases, admin);
         databases.find_map(|(key, database)| {
             let set = database.sets.get_mut(role)?;
             matches!(set.standing, Standing::Stands(_)).then(|| {
@@ -308,8 +328,7 @@ impl Sets {
     /// What the sets in use on a server lack because the admin user may not grant it, or not make them.
     pub fn lacking(&self, admin: &ObjectKey) -> Vec<Finding> {
         let databases = self.locked();
-        let databases = databases.iter().filter(|(key, _)| key.admin == *admin);
-        let sets = databases.flat_map(|(_, database)| database.sets.values());
+        let sets = of_server(&databases, admin).flat_map(|(_, database)| database.sets.values());
         let used = sets.filter(|set| !set.accounts.is_empty());
         let obstacles = used.filter_map(|set| match &set.standing {
             Standing::Stands(holding) => holding.incomplete.as_ref(),
@@ -361,7 +380,7 @@ impl Sets {
     }
 
     // A poisoned lock means that a thread panicked between two plain map operations; what they hold is whole.
-    pub(super) fn locked(&self) -> MutexGuard<'_, HashMap<ObjectsKey, Database>> {
+    pub(super) fn locked(&self) -> MutexGuard<'_, Databases> {
         self.databases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -373,6 +392,11 @@ impl Set {
 }
 
 impl Database {
+    /// Is nothing known of it? Logical databases have names that users choose: nothing is kept for their sake.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.sets.is_empty() && self.leftovers.is_empty() && self.moves.is_empty() && self.imported.is_none()
+    }
+
     /// The account wants no other sets here than these. Answers which it wanted before.
     fn leave(&mut self, account: &AccountKey, wanted: &[&Wanted]) -> Vec<String> {
         let mut left = Vec::new();

@@ -62,9 +62,12 @@ impl Sets {
 
     /// Forgets a set that was dropped.
     pub fn forget(&self, key: &ObjectsKey, role: &str) {
-        if let Some(database) = self.locked().get_mut(key) {
-            database.sets.retain(|name, set| name != role || !set.accounts.is_empty());
-            database.leftovers.remove(role);
+        let mut databases = self.locked();
+        let Some(database) = databases.get_mut(key) else { return };
+        database.sets.retain(|name, set| name != role || !set.accounts.is_empty());
+        database.leftovers.remove(role);
+        if database.is_unknown() {
+            databases.remove(key);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use kube::api::ObjectMeta;
 use rolecall_api::{
     DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole, SessionPhase,
 };
@@ -14,9 +15,12 @@ use super::{ObjectKey, RoleEntry, RuleEntry, Wakes, Work, World};
 use crate::account::lifecycle::{is_touched, may_have_access, phase};
 use crate::queue::Lane;
 
-/// A kind that the world holds. The watches are written once, over this.
+/// A kind that the world holds. The watches are written once, over this. Which of two states of an object counts is
+/// decided before: see the module `versions`.
 pub trait Held: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + Sized {
-    /// Takes in a new or changed object. An object that is older than what is held changes nothing.
+    /// Deadlines count from when such an object was first seen, or was first seen to be deleted.
+    const HAS_DEADLINES: bool = false;
+    /// Takes in a new or changed object.
     fn apply(world: &mut World, object: Self) -> Wakes;
     /// Forgets an object.
     fn forget(world: &mut World, key: &ObjectKey) -> Wakes;
@@ -26,17 +30,16 @@ pub trait Held: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + Sized {
     }
     /// What is held of this kind.
     fn keys(world: &World) -> Vec<ObjectKey>;
-    /// Is an object of that name held?
-    fn is_held(world: &World, key: &ObjectKey) -> bool;
+    /// The metadata of what is held under that name.
+    fn held<'a>(world: &'a World, key: &ObjectKey) -> Option<&'a ObjectMeta>;
 }
 
 impl Held for DatabaseAdmin {
+    const HAS_DEADLINES: bool = true;
+
     fn apply(world: &mut World, object: Self) -> Wakes {
         let key = ObjectKey::of(&object);
         let before = world.admins.get(&key);
-        if before.is_some_and(|before| is_older(&object, &**before)) {
-            return Vec::new();
-        }
         let woken = before
             .is_none_or(|before| is_changed(before.as_ref(), &object) || labels_differ(&**before, &object));
         let if_access = if_changed(before.is_some());
@@ -63,8 +66,8 @@ impl Held for DatabaseAdmin {
         world.admins.keys().chain(&world.unreadable_admins).cloned().collect()
     }
 
-    fn is_held(world: &World, key: &ObjectKey) -> bool {
-        world.admins.contains_key(key)
+    fn held<'a>(world: &'a World, key: &ObjectKey) -> Option<&'a ObjectMeta> {
+        world.admins.get(key).map(|held| &held.metadata)
     }
 }
 
@@ -72,9 +75,6 @@ impl Held for DatabaseUser {
     fn apply(world: &mut World, object: Self) -> Wakes {
         let key = ObjectKey::of(&object);
         if let Some(before) = world.users.get(&key).cloned() {
-            if is_older(&object, &*before) {
-                return Vec::new();
-            }
             if !is_changed(&*before, &object) {
                 world.users.insert(key, Arc::new(object));
                 return Vec::new();
@@ -97,8 +97,8 @@ impl Held for DatabaseUser {
         world.users.keys().cloned().collect()
     }
 
-    fn is_held(world: &World, key: &ObjectKey) -> bool {
-        world.users.contains_key(key)
+    fn held<'a>(world: &'a World, key: &ObjectKey) -> Option<&'a ObjectMeta> {
+        world.users.get(key).map(|held| &held.metadata)
     }
 }
 
@@ -106,14 +106,11 @@ impl Held for ProvisioningRole {
     fn apply(world: &mut World, object: Self) -> Wakes {
         let key = ObjectKey::of(&object);
         let if_access = if_changed(world.roles.contains_key(&key));
-        if let Some(before) = world.roles.get_mut(&key) {
-            if is_older(&object, &*before.object) {
-                return Vec::new();
-            }
-            if !is_changed(&*before.object, &object) {
-                before.object = Arc::new(object);
-                return Vec::new();
-            }
+        if let Some(before) = world.roles.get_mut(&key)
+            && !is_changed(&*before.object, &object)
+        {
+            before.object = Arc::new(object);
+            return Vec::new();
         }
         let state = Arc::new(rolecall_resolve::compile_role(&object));
         world.roles.insert(key.clone(), RoleEntry { object: Arc::new(object), state });
@@ -131,22 +128,19 @@ impl Held for ProvisioningRole {
         world.roles.keys().cloned().collect()
     }
 
-    fn is_held(world: &World, key: &ObjectKey) -> bool {
-        world.roles.contains_key(key)
+    fn held<'a>(world: &'a World, key: &ObjectKey) -> Option<&'a ObjectMeta> {
+        world.roles.get(key).map(|held| &held.object.metadata)
     }
 }
 
 impl Held for DbObjectImportRule {
     fn apply(world: &mut World, object: Self) -> Wakes {
         let key = ObjectKey::of(&object);
-        if let Some(before) = world.rules.get_mut(&key) {
-            if is_older(&object, &*before.object) {
-                return Vec::new();
-            }
-            if !is_changed(&*before.object, &object) {
-                before.object = Arc::new(object);
-                return Vec::new();
-            }
+        if let Some(before) = world.rules.get_mut(&key)
+            && !is_changed(&*before.object, &object)
+        {
+            before.object = Arc::new(object);
+            return Vec::new();
         }
         let compiled = Arc::new(ImportRule::read(&key.name, &rolecall_resolve::rule_spec(&object.spec)));
         world.rules.insert(key.clone(), RuleEntry { object: Arc::new(object), compiled });
@@ -164,18 +158,17 @@ impl Held for DbObjectImportRule {
         world.rules.keys().cloned().collect()
     }
 
-    fn is_held(world: &World, key: &ObjectKey) -> bool {
-        world.rules.contains_key(key)
+    fn held<'a>(world: &'a World, key: &ObjectKey) -> Option<&'a ObjectMeta> {
+        world.rules.get(key).map(|held| &held.object.metadata)
     }
 }
 
 impl Held for DatabaseSession {
+    const HAS_DEADLINES: bool = true;
+
     fn apply(world: &mut World, object: Self) -> Wakes {
         let key = ObjectKey::of(&object);
         let before = world.sessions.get(&key).cloned();
-        if before.as_ref().is_some_and(|before| is_older(&object, &**before)) {
-            return Vec::new();
-        }
         let changed = before
             .as_ref()
             .is_none_or(|before| is_changed(&**before, &object) || lost_its_mark(before, &object));
@@ -206,8 +199,8 @@ impl Held for DatabaseSession {
         world.sessions.keys().cloned().collect()
     }
 
-    fn is_held(world: &World, key: &ObjectKey) -> bool {
-        world.sessions.contains_key(key)
+    fn held<'a>(world: &'a World, key: &ObjectKey) -> Option<&'a ObjectMeta> {
+        world.sessions.get(key).map(|held| &held.metadata)
     }
 }
 
@@ -239,13 +232,4 @@ fn is_changed(before: &impl ResourceExt, after: &impl ResourceExt) -> bool {
 
 fn labels_differ(before: &impl ResourceExt, after: &impl ResourceExt) -> bool {
     before.labels() != after.labels()
-}
-
-/// Resource versions of one resource are integers that grow; a watch may deliver what a write already returned.
-fn is_older(new: &impl ResourceExt, held: &impl ResourceExt) -> bool {
-    let number = |version: Option<String>| version.and_then(|v| v.parse::<u64>().ok());
-    match (number(new.resource_version()), number(held.resource_version())) {
-        (Some(new), Some(held)) => new < held,
-        _ => false,
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use crate::queue::Lane;
+use crate::queue::{Key, Lane};
 
 /// The name of an object of a kind that the context tells.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +53,51 @@ pub struct ObjectsKey {
     pub admin: ObjectKey,
     /// The logical database.
     pub database: Arc<str>,
+}
+
+/// What shares a limit of the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// What waits for the server of this DatabaseAdmin.
+    Server(ObjectKey),
+    /// The looks that find out whether that server answers, and who can use it: they must not wait for those that do not
+    /// know it yet.
+    Admin(ObjectKey),
+    /// What needs no server, in this namespace.
+    Namespace(Arc<str>),
+}
+
+impl Work {
+    /// The namespace of what it is about.
+    pub fn namespace(&self) -> &Arc<str> {
+        match self {
+            Self::Account(AccountKey { admin, .. }) | Self::Objects(ObjectsKey { admin, .. }) => {
+                &admin.namespace
+            }
+            Self::Unbound(key)
+            | Self::Admin(key)
+            | Self::Accounts(key)
+            | Self::User(key)
+            | Self::Role(key)
+            | Self::Rule(key) => &key.namespace,
+        }
+    }
+}
+
+impl Key for Work {
+    type Group = Group;
+
+    fn group(&self) -> Group {
+        match self {
+            Self::Account(AccountKey { admin, .. }) | Self::Objects(ObjectsKey { admin, .. }) => {
+                Group::Server(admin.clone())
+            }
+            Self::Admin(key) | Self::Accounts(key) => Group::Admin(key.clone()),
+            Self::Unbound(_) | Self::User(_) | Self::Role(_) | Self::Rule(_) => {
+                Group::Namespace(Arc::clone(self.namespace()))
+            }
+        }
+    }
 }
 
 /// Work that a change wakes.

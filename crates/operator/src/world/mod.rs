@@ -6,6 +6,7 @@
 mod bindings;
 mod held;
 mod keys;
+mod versions;
 mod wakes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,9 +21,11 @@ use rolecall_policy::{ImportRule, ImportRules};
 use rolecall_resolve::RoleState;
 
 use crate::account::lifecycle;
+use versions::Versions;
 
 pub use held::Held;
-pub use keys::{AccountKey, ObjectKey, ObjectsKey, Wakes, Work};
+pub use keys::{AccountKey, Group, ObjectKey, ObjectsKey, Wakes, Work};
+pub use versions::{Clock, Told};
 
 /// A ProvisioningRole with what the policy makes of it. Compiled once, when it is read.
 #[derive(Clone, Debug)]
@@ -60,6 +63,7 @@ pub struct World {
     users_of_role: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     // (namespace, database user name) -> DatabaseUsers that claim it.
     claims: HashMap<(Arc<str>, String), BTreeSet<ObjectKey>>,
+    versions: Versions,
 }
 
 impl World {
@@ -95,7 +99,7 @@ impl World {
 
     /// The import rules of a namespace; where there is none, the built-in one.
     pub fn import_rules(&self, namespace: &str) -> ImportRules {
-        let rules = self.rules.iter().filter(|(key, _)| &*key.namespace == namespace);
+        let rules = in_namespace(&self.rules, namespace);
         ImportRules::of_namespace(rules.map(|(_, rule)| Arc::clone(&rule.compiled)))
     }
 
@@ -166,12 +170,12 @@ impl World {
 
     /// The DatabaseAdmins of a namespace.
     pub fn admins_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<DatabaseAdmin>> {
-        self.admins.iter().filter(move |(key, _)| &*key.namespace == namespace).map(|(_, admin)| admin)
+        in_namespace(&self.admins, namespace).map(|(_, admin)| admin)
     }
 
     /// The DbObjectImportRules of a namespace.
     pub fn rules_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = ObjectKey> + 'a {
-        self.rules.keys().filter(move |key| &*key.namespace == namespace).cloned()
+        in_namespace(&self.rules, namespace).map(|(key, _)| key.clone())
     }
 
     /// The DatabaseUsers that name a role.
@@ -200,6 +204,15 @@ impl World {
             .min_by_key(|user| (user.creation_timestamp(), user.uid()))?;
         (ObjectKey::of(&**holder) != key).then(|| Arc::clone(holder))
     }
+}
+
+/// The objects of one namespace, without a look at the others.
+fn in_namespace<'a, T>(
+    objects: &'a BTreeMap<ObjectKey, T>,
+    namespace: &'a str,
+) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> {
+    let first = ObjectKey { namespace: namespace.into(), name: "".into() };
+    objects.range(first..).take_while(move |(key, _)| &*key.namespace == namespace)
 }
 
 /// The database user name that was written on a session before anything was done for it. It outlives the

@@ -118,17 +118,6 @@ fn what_the_operator_writes_itself_wakes_nobody() {
 }
 
 #[test]
-fn an_event_that_is_older_than_what_is_held_changes_nothing() {
-    let mut world = World::new("here");
-    let mut newer = session("a", "alice");
-    newer.metadata.resource_version = Some("10".into());
-    newer.metadata.finalizers = Some(vec!["rolecall.dev/account".into()]);
-    apply(&mut world, newer);
-    apply(&mut world, session("a", "alice"));
-    assert_eq!(world.session(&key("a")).unwrap().finalizers().len(), 1);
-}
-
-#[test]
 fn a_database_admin_that_cannot_be_read_is_not_missing() {
     let mut world = World::new("here");
     apply(&mut world, admin());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rolecall_api::DatabaseUser;
 
-use super::{ObjectKey, ObjectsKey, Wakes, Work, World};
+use super::{ObjectKey, ObjectsKey, Wakes, Work, World, in_namespace};
 use crate::account::lifecycle::may_have_access;
 use crate::queue::Lane;
 
@@ -20,17 +20,17 @@ impl World {
         }
         wakes.extend(self.objects_wakes(key));
         // How many databases a role or a rule selects is part of its status.
-        let rules = self.rules.keys().filter(|rule| rule.namespace == key.namespace);
-        wakes.extend(rules.map(|rule| (Work::Rule(rule.clone()), Lane::Normal)));
-        let roles = self.roles.keys().filter(|role| role.namespace == key.namespace);
-        wakes.extend(roles.map(|role| (Work::Role(role.clone()), Lane::Normal)));
+        let rules = in_namespace(&self.rules, &key.namespace);
+        wakes.extend(rules.map(|(rule, _)| (Work::Rule(rule.clone()), Lane::Normal)));
+        let roles = in_namespace(&self.roles, &key.namespace);
+        wakes.extend(roles.map(|(role, _)| (Work::Role(role.clone()), Lane::Normal)));
         wakes
     }
 
     /// A rule may concern every database of its namespace; whether there is a rule at all concerns all of them.
     pub(super) fn rule_wakes(&self, key: &ObjectKey) -> Wakes {
         let mut wakes = vec![(Work::Rule(key.clone()), Lane::Normal)];
-        for admin in self.admins.keys().filter(|admin| admin.namespace == key.namespace) {
+        for (admin, _) in in_namespace(&self.admins, &key.namespace) {
             wakes.extend(self.objects_wakes(admin));
         }
         wakes

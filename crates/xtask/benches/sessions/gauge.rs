@@ -50,8 +50,8 @@ impl Gauges {
         let pid = bed.operator.pid();
         Ok(Self {
             requests: requests(&api),
-            statements: count("rolecall_server_statements"),
-            round_trips: count("rolecall_server_round_trips"),
+            statements: count("rolecall_server_statements_total"),
+            round_trips: count("rolecall_server_round_trips_total"),
             connections,
             cpu_ms: cpu(bed),
             resident_kib: memory(pid, "VmRSS:"),

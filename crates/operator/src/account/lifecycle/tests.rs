@@ -6,6 +6,8 @@ use rolecall_policy::Mode;
 use super::*;
 
 const CREATED: i64 = 1_000;
+/// Deadlines count from then.
+const SEEN: i64 = CREATED + 1;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap()
@@ -22,7 +24,8 @@ fn session(ttl: Option<u64>) -> DatabaseSession {
             ..DatabaseSessionSpec::default()
         },
     );
-    session.metadata.creation_timestamp = Some(Time(at(CREATED)));
+    // By another clock, which plays no part.
+    session.metadata.creation_timestamp = Some(Time(at(CREATED - 62)));
     session
 }
 
@@ -65,7 +68,7 @@ fn denied() -> Result<Grant, Blocked> {
 }
 
 fn verdict(session: &DatabaseSession, grant: &Result<Grant, Blocked>, now: i64) -> Verdict {
-    decide(session, AdminState::Present, grant, at(now))
+    decide(session, AdminState::Present, grant, Times { now: at(now), seen: at(SEEN) })
 }
 
 fn ends(verdict: Verdict) -> (Option<EndReason>, Next) {
@@ -131,7 +134,12 @@ fn a_timed_session_that_began_to_end_never_comes_back() {
 fn a_suspended_user_and_a_removed_database_are_told_as_such() {
     let suspended = Err(Blocked::new(reasons::USER_SUSPENDED, "suspended"));
     assert_eq!(ends(verdict(&active(Some(60), 2_000), &suspended, 2_001)).0, Some(EndReason::UserSuspended));
-    let gone = decide(&active(Some(60), 2_000), AdminState::Deleting, &grant(None), at(2_001));
+    let gone = decide(
+        &active(Some(60), 2_000),
+        AdminState::Deleting,
+        &grant(None),
+        Times { now: at(2_001), seen: at(SEEN) },
+    );
     assert_eq!(ends(gone).0, Some(EndReason::DatabaseRemoved));
 }
 
@@ -194,4 +202,13 @@ fn what_the_api_server_refuses_needs_a_person_and_what_it_cannot_do_now_does_not
     }
     let message = answer(403).message;
     assert!(message.contains("writing the Secret") && message.contains("exceeded quota"), "{message}");
+}
+
+#[test]
+fn a_session_that_lost_its_start_ends_all_the_same() {
+    let mut session = active(Some(60), 0);
+    session.status.get_or_insert_default().started_at = None;
+    let Verdict::Live(life) = verdict(&session, &grant(None), SEEN + 59) else { panic!() };
+    assert_eq!(life.expires_at, Some(at(SEEN + 60)));
+    assert_eq!(ends(verdict(&session, &grant(None), SEEN + 60)).0, Some(EndReason::Expired));
 }

@@ -167,3 +167,17 @@ fn a_session_never_counts_as_waiting_and_as_failed_at_once() {
         }
     }
 }
+
+#[test]
+fn since_when_an_access_should_be_gone_stays_whatever_is_in_the_way() {
+    let ending = |before, reason: &str, now| {
+        let obstacle = Obstacle::passing(reason, "not now");
+        after(Some(800), before, Outcome::Ending { reason: Some(EndReason::Expired), obstacle }, now)
+    };
+    let first = ending(live(Some(800)), reasons::DATABASE_UNREACHABLE, 1_000);
+    assert_eq!(first.ending_since, Some(Time(at(900))), "its time was over then");
+    let second = ending(first, reasons::SERVER_REFUSED, 1_100);
+    assert_eq!(second.ending_since, Some(Time(at(900))));
+    let over = Outcome::Ended { reason: EndReason::Expired, left: None };
+    assert_eq!(after(Some(800), second, over, 1_200).ending_since, None);
+}

@@ -1,0 +1,86 @@
+//! Secrets of live sessions that somebody deleted, or took the password out of: they are made again.
+//!
+//! Secrets are not watched, as that would take the right to read all of them. So those of live sessions are asked for one
+//! by one, at a slow pace: a few with each look at their server, those first that were not seen for longest.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use rolecall_api::{DatabaseSession, SessionPhase};
+use tokio::time::Instant;
+
+use super::credentials::recall;
+use super::lifecycle::phase;
+use crate::queue::Lane;
+use crate::servers::Server;
+use crate::world::{ObjectKey, Work};
+use crate::{Shared, world::AccountKey};
+
+/// How many are asked for with each look at a server.
+const AT_A_LOOK: usize = 20;
+const AT_ONCE: usize = 4;
+
+/// Has the accounts looked at whose sessions lack what they were handed.
+pub async fn find_missing(shared: &Shared, admin: &ObjectKey, server: &Server) {
+    let asked: Vec<_> =
+        due(shared, admin).into_iter().map(|(key, session)| ask(shared, server, key, session)).collect();
+    let mut asked = futures::stream::iter(asked).buffer_unordered(AT_ONCE);
+    while let Some(missing) = asked.next().await {
+        if let Some(account) = missing {
+            tracing::info!(%account, "the Secret of a live session is not there any more, or not as it was written: it is made again");
+            shared.queue.add(Work::Account(account), Lane::Normal);
+        }
+    }
+}
+
+/// The live sessions with a Secret that was not seen for longest, and their accounts.
+fn due(shared: &Shared, admin: &ObjectKey) -> Vec<(AccountKey, Arc<DatabaseSession>)> {
+    let world = shared.world();
+    let live = world.sessions_of_admin(admin).filter(|session| {
+        let is_live = phase(session) == SessionPhase::Active && session.metadata.deletion_timestamp.is_none();
+        is_live && session.spec.certificate_request.is_none()
+    });
+    let mut found: Vec<(Instant, &Arc<DatabaseSession>)> = live
+        .filter_map(|session| {
+            let uid = session.metadata.uid.as_deref()?;
+            shared.memory.handed(uid)?.secret?;
+            Some((shared.memory.confirmed(uid)?, session))
+        })
+        .collect();
+    found.sort_by_key(|(confirmed, _)| *confirmed);
+    found.truncate(AT_A_LOOK);
+    found
+        .into_iter()
+        .filter_map(|(_, session)| {
+            Some((world.account_of_session(&ObjectKey::of(&**session))?.clone(), Arc::clone(session)))
+        })
+        .collect()
+}
+
+/// Answers the account where the Secret has to be made again.
+async fn ask(
+    shared: &Shared,
+    server: &Server,
+    account: AccountKey,
+    session: Arc<DatabaseSession>,
+) -> Option<AccountKey> {
+    let uid = session.metadata.uid.as_deref()?;
+    let found = match recall(shared, &session, server, Timestamp::now()).await {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::debug!(%account, %error, "the Secret of a live session could not be read");
+            return None;
+        }
+    };
+    let is_right = found.is_some_and(|(_, found)| match (found, shared.memory.password(&account)) {
+        (Some(found), Some(password)) => found.is_same(&password),
+        _ => true,
+    });
+    if is_right {
+        shared.memory.confirm(uid);
+        return None;
+    }
+    shared.memory.set_handed(uid, None);
+    Some(account)
+}

@@ -1,0 +1,111 @@
+//! The audit log: who has, had, or did not get access to what. Its fields are in `docs/audit.md`.
+//!
+//! A line is written before the object changes that tells the same. Where the operator ends in between, the next one finds
+//! that the object does not tell it yet, and writes the line again: each is written at least once.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use kube::ResourceExt;
+use rolecall_api::{DatabaseSession, reasons};
+
+use crate::account::report::{Active, Left, Outcome, end_reason};
+use crate::log::AUDIT;
+use crate::world::{AccountKey, recorded_username};
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Audit {
+    /// The last line about each session, by its uid: where the API server does not take what follows for long, it is
+    /// tried again and again, and the line is not.
+    last: Mutex<HashMap<String, (&'static str, String)>>,
+}
+
+impl Audit {
+    /// What becomes of a session.
+    pub fn session(&self, session: &DatabaseSession, outcome: &Outcome) {
+        let (access, reason) = told(outcome);
+        let uid = session.uid().unwrap_or_default();
+        let line = (access, reason.to_owned());
+        if self.last().insert(uid.clone(), line.clone()) == Some(line) {
+            return;
+        }
+        let active = match outcome {
+            Outcome::Active(active) => Some(active),
+            _ => None,
+        };
+        let recorded = || recorded_username(session).unwrap_or_default();
+        let username = active.map_or_else(recorded, |active| active.username.as_str());
+        let told = |tell: fn(&Active) -> String| active.map(tell).unwrap_or_default();
+        tracing::info!(
+            target: AUDIT,
+            session = %session.name_any(),
+            namespace = %session.namespace().unwrap_or_default(),
+            uid,
+            user = session.spec.user,
+            database = session.spec.database,
+            database_name = session.spec.database_name.as_deref().unwrap_or_default(),
+            username,
+            access,
+            reason,
+            db_roles = told(|active| active.db_roles.join(",")),
+            expires_at = told(|active| active.expires_at.map(|at| at.to_string()).unwrap_or_default()),
+            why = session.spec.reason.as_deref().unwrap_or_default(),
+            "access"
+        );
+    }
+
+    /// What becomes of an account that was enabled though no session accounts for it: `ending`, and in the end `ended`.
+    pub fn orphan(&self, key: &AccountKey, access: &'static str) {
+        let line = (access, reasons::ORPHAN_ENDED.to_owned());
+        if self.last().insert(format!("account {key}"), line.clone()) == Some(line) {
+            return;
+        }
+        if access == "ended" {
+            self.forget(&format!("account {key}"));
+        }
+        tracing::info!(
+            target: AUDIT,
+            session = "",
+            namespace = %key.admin.namespace,
+            uid = "",
+            user = "",
+            database = %key.admin.name,
+            database_name = "",
+            username = %key.username,
+            access,
+            reason = reasons::ORPHAN_ENDED,
+            db_roles = "",
+            expires_at = "",
+            why = "",
+            "access"
+        );
+    }
+
+    /// A session is gone.
+    pub fn forget(&self, uid: &str) {
+        self.last().remove(uid);
+    }
+
+    // A poisoned lock means that a thread panicked between two plain map operations; what they hold is whole.
+    fn last(&self) -> std::sync::MutexGuard<'_, HashMap<String, (&'static str, String)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a line calls it, and why.
+fn told(outcome: &Outcome) -> (&'static str, &str) {
+    match outcome {
+        Outcome::Active(_) => ("active", reasons::ACTIVE),
+        Outcome::Waiting(obstacle) => ("waiting", &obstacle.reason),
+        Outcome::Withdrawn(obstacle) => ("withdrawn", &obstacle.reason),
+        Outcome::Ending { obstacle, .. } => ("ending", &obstacle.reason),
+        Outcome::Ended { left: Some(Left::Abandoned), .. }
+        | Outcome::Released { left: Some(Left::Abandoned) } => ("abandoned", reasons::ABANDONED),
+        Outcome::Ended { left: Some(Left::Retained), .. }
+        | Outcome::Released { left: Some(Left::Retained) } => ("retained", reasons::DATABASE_REMOVED),
+        Outcome::Ended { reason, left: None } => ("ended", end_reason(*reason)),
+        Outcome::Rejected(obstacle) => ("rejected", &obstacle.reason),
+        Outcome::Released { left: None } => ("ended", reasons::DELETED),
+    }
+}

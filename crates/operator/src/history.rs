@@ -1,0 +1,51 @@
+//! Notices that the API server's database was restored from a backup.
+//!
+//! A watch that goes on from where it was is then told nothing until the database has come so far again: whatever is
+//! deleted meanwhile would go on giving access. So the version of what is stored is asked for now and then. It only grows;
+//! where it is lower than before, everything is listed anew.
+
+use std::time::Duration;
+
+use kube::api::ListParams;
+use kube::{Api, Client};
+use rolecall_api::ProvisioningRole;
+use tokio::sync::watch;
+
+use crate::api::{PATIENCE, bounded};
+use crate::coverage::Scope;
+
+/// How often it is asked for.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Counts in `restored` how often that happened, for ever. Any right to list will do.
+pub async fn follow(client: Client, scopes: Vec<Scope>, restored: watch::Sender<u64>) {
+    let mut newest = 0;
+    loop {
+        tokio::time::sleep(EVERY.mul_f64(rand::random_range(0.9..1.1))).await;
+        let Some(version) = version(&client, &scopes).await else { continue };
+        if version < newest {
+            tracing::warn!(
+                version,
+                before = newest,
+                "the API server's database was restored from a backup: everything is listed anew"
+            );
+            restored.send_modify(|times| *times += 1);
+        }
+        newest = version;
+    }
+}
+
+/// The version of what is stored now; `None` where nobody tells. The watches say what is wrong then.
+async fn version(client: &Client, scopes: &[Scope]) -> Option<u64> {
+    for scope in scopes {
+        let api: Api<ProvisioningRole> = match scope {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        match bounded(PATIENCE, api.list_metadata(&ListParams::default().limit(1))).await {
+            Ok(list) => return list.metadata.resource_version?.parse().ok(),
+            Err(error) => tracing::debug!(%error, "the version of what is stored was not told"),
+        }
+    }
+    None
+}
