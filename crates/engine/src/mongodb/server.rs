@@ -166,15 +166,14 @@ impl Server {
     async fn send(&self, request: &Request, member: Option<&ServerAddress>) -> Result<Document, Error> {
         let client = self.client(&request.what).await?;
         let database = client.database(&request.database);
-        let only_primary = criteria.is_none();
         let mut action = database.run_command(self.timed(request));
         if let Some(member) = member {
             action = action.selection_criteria(only(member));
         }
         // Members are asked beside each other, each for a short time.
-        let _slot = match only_primary {
-            true => Some(self.slots.take(|| self.config.address.to_string()).await?),
-            false => None,
+        let _slot = match member {
+            None => Some(self.slots.take(|| self.config.address.to_string()).await?),
+            Some(_) => None,
         };
         self.counters.sent(1);
         let deadline = self.config.connect_timeout + self.config.command_timeout + GRACE;
