@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -212,16 +213,17 @@ async fn look_in(lane: Lane, shared: &Shared, key: &Work) -> Result<Done, Failed
     }
 }
 
-async fn look(shared: &Shared, key: &Work) -> Result<Done, Failed> {
+/// Each on the heap: they hold tens of kilobytes, and are moved about on the stack otherwise.
+fn look<'a>(shared: &'a Shared, key: &'a Work) -> BoxFuture<'a, Result<Done, Failed>> {
     match key {
-        Work::Account(key) => account::reconcile(shared, key).await,
-        Work::Unbound(key) => account::reconcile_unbound(shared, key).await,
-        Work::Admin(key) => admin::reconcile(shared, key).await,
-        Work::Accounts(key) => admin::reconcile_accounts(shared, key).await,
-        Work::User(key) => user::reconcile(shared, key).await,
-        Work::Role(key) => role::reconcile(shared, key).await,
-        Work::Rule(key) => rule::reconcile(shared, key).await,
-        Work::Objects(key) => permissions::reconcile(shared, key).await,
+        Work::Account(key) => Box::pin(account::reconcile(shared, key)),
+        Work::Unbound(key) => Box::pin(account::reconcile_unbound(shared, key)),
+        Work::Admin(key) => Box::pin(admin::reconcile(shared, key)),
+        Work::Accounts(key) => Box::pin(admin::reconcile_accounts(shared, key)),
+        Work::User(key) => Box::pin(user::reconcile(shared, key)),
+        Work::Role(key) => Box::pin(role::reconcile(shared, key)),
+        Work::Rule(key) => Box::pin(rule::reconcile(shared, key)),
+        Work::Objects(key) => Box::pin(permissions::reconcile(shared, key)),
     }
 }
 

@@ -86,7 +86,7 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
         vanished(shared, key, &gathered, suspect).await?;
     }
     let mut round = Round::new(gathered, now);
-    let (ran, told) = waiting::telling(shared, key, round.run(shared, key)).await;
+    let (ran, told) = waiting::telling(shared, key, Box::pin(round.run(shared, key))).await;
     ran?;
     let mut done = Done { retry: round.retry, at: round.again };
     let report = round.report.take();
