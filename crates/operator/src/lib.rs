@@ -314,6 +314,11 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
 impl Shared {
     /// With an API server that is not there.
     pub(crate) fn alone() -> Arc<Self> {
+        Self::with_api_server("http://127.0.0.1:1")
+    }
+
+    /// With an API server at that address.
+    pub(crate) fn with_api_server(url: &str) -> Arc<Self> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let settings = Settings {
             cluster_name: String::new(),
@@ -325,6 +330,6 @@ impl Shared {
             keep_unused_sets: Duration::from_secs(600),
             max_connections_per_server: 5,
         };
-        Self::new(Config::new("http://127.0.0.1:1".parse().unwrap()), settings).unwrap()
+        Self::new(Config::new(url.parse().unwrap()), settings).unwrap()
     }
 }

@@ -299,8 +299,30 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
+    use rolecall_api::{ProvisioningRole, ProvisioningRoleSpec};
+
     use super::*;
-    use crate::world::ObjectKey;
+    use crate::world::{ObjectKey, Told};
+
+    #[tokio::test]
+    async fn what_is_under_way_at_a_stop_is_finished_unless_nobody_waits_any_longer() {
+        // It takes connections and never answers.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let shared = Shared::with_api_server(&format!("http://{}", silent.local_addr().unwrap()));
+        let mut role = ProvisioningRole::new("reader", ProvisioningRoleSpec::default());
+        (role.metadata.namespace, role.metadata.uid) = (Some("shop".into()), Some("one".into()));
+        shared.take_in(role, Told::Watched);
+        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+        let mut running = tokio::spawn(run(Arc::clone(&shared), stop.clone(), abort.clone()));
+        while !shared.queue.is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        stop.cancel();
+        let goes_on = tokio::time::timeout(Duration::from_millis(300), &mut running).await.is_err();
+        assert!(goes_on, "its status is being written");
+        abort.cancel();
+        tokio::time::timeout(Duration::from_secs(5), running).await.unwrap().unwrap();
+    }
 
     #[test]
     fn only_a_wall_clock_that_was_put_forward_is_followed() {
