@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use jiff::Timestamp;
 use rolecall_api::{DatabaseSession, SessionPhase};
+use rolecall_engine::AccountName;
 use tokio::time::Instant;
 
 use super::credentials::recall;
@@ -66,7 +67,8 @@ async fn ask(
     session: Arc<DatabaseSession>,
 ) -> Option<AccountKey> {
     let uid = session.metadata.uid.as_deref()?;
-    let found = match recall(shared, &session, server, Timestamp::now()).await {
+    let name = AccountName::new(&*account.username).ok()?;
+    let found = match recall(shared, &session, server, &name, Timestamp::now()).await {
         Ok(found) => found,
         Err(error) => {
             tracing::debug!(%account, %error, "the Secret of a live session could not be read");
