@@ -61,6 +61,11 @@ async fn no_access_starts_that_the_api_server_has_not_heard_of() -> Result<()> {
     admin_ready(&world).await?;
     let mut blocker = world.pg.superuser("postgres").await?;
     let reading = reading(&world, "alice-orders", &mut blocker).await?;
+    // What waits for the lock may be another login of the admin user.
+    let operator = world.operator.as_ref().context("an operator")?;
+    let line = "rolecall_sessions{phase=\"Pending\"} 1";
+    let seen = async || Ok(operator.get("/metrics").await?.lines().any(|found| found == line));
+    world.eventually("the operator has seen the session", seen).await?;
     network.silence();
     reading.rollback().await?;
     let log = world.operator.as_ref().context("an operator")?.log();
