@@ -121,6 +121,14 @@ impl Operator {
         get(self.log.address().await?, path).await
     }
 
+    /// As [`Operator::get`], with what is accepted for an answer.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn get_as(&self, path: &str, accept: &str) -> Result<String> {
+        ask(self.log.address().await?, path, &format!("Accept: {accept}\r\n")).await
+    }
+
     async fn join(&mut self) -> Result<()> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
         let joined = tokio::task::spawn_blocking(move || thread.join()).await?;
@@ -153,8 +161,12 @@ fn parse(flags: &[String]) -> Result<Args> {
 /// # Errors
 /// When nobody answers.
 pub async fn get(address: SocketAddr, path: &str) -> Result<String> {
+    ask(address, path, "").await
+}
+
+async fn ask(address: SocketAddr, path: &str, headers: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: operator\r\n{headers}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::Shared;
 use crate::coverage::Coverage;
+use crate::metrics::Format;
 
 /// How long a leader has for its first list. One that takes longer lacks a right, or a kind is not installed.
 const FIRST_LIST: Duration = Duration::from_secs(60);
@@ -148,9 +149,10 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     health.answer()
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    let body = shared.metrics.render();
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], body)
+async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> impl IntoResponse {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let format = Format::asked_for(accept);
+    ([(header::CONTENT_TYPE, format.content_type())], shared.metrics.render(format))
 }
 
 #[cfg(test)]

@@ -267,6 +267,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     };
     let lost = lease.lost();
     health.set_leading();
+    shared.metrics.leads();
     let client = api::client(&config, &shared.skew).context(PREPARING)?;
     let mut watches = watch::start(&client, &namespaces, &shared, &stop);
     // What is woken before its namespace has been listed waits until then.

@@ -1,14 +1,19 @@
 //! What is counted. Labels never hold names of people, objects or databases but that of the DatabaseAdmin.
 
+mod exposition;
 mod observed;
+mod process;
 
 use std::sync::Weak;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use rolecall_api::SessionPhase;
@@ -17,11 +22,17 @@ use crate::Shared;
 use crate::account::report;
 use crate::world::{ObjectKey, Work};
 use observed::Observed;
+use process::OfProcess;
+
+pub use exposition::Format;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Under names without our prefix.
+    process: Registry,
+    leader: Gauge,
     looks: Family<Look, Counter>,
     durations: Family<Kind, Histogram, fn() -> Histogram>,
     changes: Family<Phase, Counter>,
@@ -76,12 +87,27 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Retried => "retried",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What is looked at.
+const KINDS: [&str; 7] = ["account", "session", "admin", "user", "role", "rule", "objects"];
+
 impl Metrics {
     /// Everything at zero; `events_dropped` counts events that were left out. The state of `shared` is told as well, while it is there.
     pub fn new(shared: Weak<Shared>, events_dropped: Counter) -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
         let mut metrics = Self {
             registry: Registry::with_prefix("rolecall"),
+            process: Registry::default(),
+            leader: Gauge::default(),
             looks: Family::default(),
             durations: Family::new_with_constructor(histogram),
             changes: Family::default(),
@@ -91,7 +117,11 @@ impl Metrics {
             failovers: Family::default(),
             returned: Family::default(),
         };
+        metrics.process.register_collector(Box::new(OfProcess));
         let registry = &mut metrics.registry;
+        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What is running", build);
+        registry.register("leader", "1: this operator leads", metrics.leader.clone());
         registry.register("looks", "Looks at something, by kind and outcome", metrics.looks.clone());
         registry.register("look_seconds", "How long a look took, by kind", metrics.durations.clone());
         registry.register(
@@ -121,7 +151,29 @@ impl Metrics {
             metrics.returned.clone(),
         );
         registry.register_collector(Box::new(Observed(shared)));
+        metrics.begin_at_zero();
         metrics
+    }
+
+    /// A counter that appears with its first event has no rate at that time.
+    fn begin_at_zero(&self) {
+        for kind in KINDS {
+            for outcome in [Outcome::Done, Outcome::Retried, Outcome::Failed] {
+                drop(self.looks.get_or_create(&Look { kind, outcome: outcome.as_str() }));
+            }
+            drop(self.durations.get_or_create(&Kind { kind: kind.to_owned() }));
+        }
+        for phase in observed::PHASES {
+            drop(self.changes.get_or_create(&Phase { phase: phase.as_str() }));
+        }
+        for crd in rolecall_api::crds() {
+            drop(self.watches_failed.get_or_create(&Kind { kind: crd.spec.names.kind }));
+        }
+    }
+
+    /// This operator leads now.
+    pub fn leads(&self) {
+        self.leader.set(1);
     }
 
     /// A look came to an end.
@@ -136,12 +188,7 @@ impl Metrics {
             Work::Rule(_) => "rule",
             Work::Objects(_) => "objects",
         };
-        let outcome = match outcome {
-            Outcome::Done => "done",
-            Outcome::Retried => "retried",
-            Outcome::Failed => "failed",
-        };
-        self.looks.get_or_create(&Look { kind, outcome }).inc();
+        self.looks.get_or_create(&Look { kind, outcome: outcome.as_str() }).inc();
         self.durations.get_or_create(&Kind { kind: kind.to_owned() }).observe(took.as_secs_f64());
     }
 
@@ -178,12 +225,15 @@ impl Metrics {
         self.watches_failed.get_or_create(&Kind { kind: kind.to_owned() }).inc();
     }
 
-    /// The text that Prometheus reads.
-    pub fn render(&self) -> String {
+    /// What Prometheus reads.
+    pub fn render(&self, format: Format) -> String {
         let mut text = String::new();
-        if let Err(error) = prometheus_client::encoding::text::encode(&mut text, &self.registry) {
+        let written = encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, &self.process))
+            .and_then(|()| encode_eof(&mut text));
+        if let Err(error) = written {
             tracing::error!(%error, "the metrics cannot be written");
         }
-        text
+        format.of(text)
     }
 }

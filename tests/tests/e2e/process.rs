@@ -27,8 +27,13 @@ async fn it_serves_probes_and_metrics() -> Result<()> {
     world.eventually(change, counted).await?;
     let metrics = operator.get("/metrics").await?;
     assert!(
-        metrics.contains("content-type: application/openmetrics-text") && metrics.ends_with("# EOF\n"),
+        metrics.contains("content-type: text/plain; version=0.0.4") && !metrics.contains("# EOF"),
         "{metrics}"
+    );
+    let open = operator.get_as("/metrics", "application/openmetrics-text; version=1.0.0").await?;
+    assert!(
+        open.contains("content-type: application/openmetrics-text") && open.ends_with("# EOF\n"),
+        "{open}"
     );
     let server = format!("database_admin=\"{}/orders\"", world.namespace);
     for line in [
@@ -36,9 +41,22 @@ async fn it_serves_probes_and_metrics() -> Result<()> {
         format!("rolecall_server_reachable{{{server}}} 1"),
         format!("rolecall_crowded_access_lists{{{server}}} 0"),
         "rolecall_workers_died_total 0".to_owned(),
+        format!("rolecall_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
+        "rolecall_leader 1".to_owned(),
+        "# TYPE rolecall_looks_total counter".to_owned(),
+        "# TYPE process_cpu_seconds_total counter".to_owned(),
+        // Before they count anything.
+        "rolecall_looks_total{kind=\"rule\",outcome=\"failed\"} 0".to_owned(),
+        "rolecall_session_changes_total{phase=\"Rejected\"} 0".to_owned(),
+        "rolecall_watches_failed_total{kind=\"DatabaseUser\"} 0".to_owned(),
     ] {
         assert!(metrics.lines().any(|found| found == line), "no line {line} in\n{metrics}");
     }
+    let number = |name: &str| {
+        metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok()).unwrap_or(0.0)
+    };
+    assert!(number("process_resident_memory_bytes ") > 1e6, "{metrics}");
+    assert!(number("process_open_fds ") > 3.0 && number("process_start_time_seconds ") > 1.7e9, "{metrics}");
     let verified = format!("rolecall_server_verified_timestamp_seconds{{{server}}} ");
     let verified = metrics.lines().find_map(|line| line.strip_prefix(&verified)).context(verified.clone())?;
     assert!(verified.parse::<i64>()? > 1_700_000_000, "{verified}");

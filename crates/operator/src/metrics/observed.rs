@@ -18,7 +18,7 @@ use crate::Shared;
 use crate::account::lifecycle::{may_have_access, phase};
 use crate::coverage::Scope;
 
-const PHASES: [SessionPhase; 5] = [
+pub(super) const PHASES: [SessionPhase; 5] = [
     SessionPhase::Pending,
     SessionPhase::Active,
     SessionPhase::Ending,
@@ -221,6 +221,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::metrics::Format;
 
     fn gone_since(phase: &str, deleted: Option<&str>, ending_since: Option<&str>) -> Option<String> {
         let session: DatabaseSession = serde_json::from_value(json!({
@@ -265,10 +266,15 @@ mod tests {
     #[tokio::test]
     async fn two_that_ask_at_the_same_time_see_the_same() {
         let shared = Shared::alone();
-        let whole = shared.metrics.render();
+        // What the process takes changes meanwhile, and stands at the end.
+        let told = || {
+            let all = shared.metrics.render(Format::OpenMetrics);
+            all.split("# HELP process_").next().unwrap_or_default().to_owned()
+        };
+        let whole = told();
         assert!(whole.contains("rolecall_sessions{phase=\"Active\"} 0"), "{whole}");
         std::thread::scope(|scope| {
-            let sees_whole = || (0..200).all(|_| shared.metrics.render() == whole);
+            let sees_whole = || (0..200).all(|_| told() == whole);
             let readers: Vec<_> = (0..8).map(|_| scope.spawn(sees_whole)).collect();
             for reader in readers {
                 assert!(reader.join().unwrap(), "somebody saw half of it");
