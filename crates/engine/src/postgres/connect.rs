@@ -468,7 +468,7 @@ impl Connector {
                 class,
                 reason,
                 format!(
-                    "let the admin user in: ALTER DATABASE {name} CONNECTION LIMIT -1, ALTER ROLE {admin} CONNECTION LIMIT -1, or a larger max_connections"
+                    "let the admin user in: ALTER DATABASE {name} CONNECTION LIMIT -1, ALTER ROLE {admin} CONNECTION LIMIT -1, or a larger max_connections; from PostgreSQL 16 on, reserved_connections and GRANT pg_use_reserved_connections TO {admin} keep some for it"
                 ),
             ),
             ("55000", _) => (class, reason, format!("run ALTER DATABASE {name} ALLOW_CONNECTIONS true")),

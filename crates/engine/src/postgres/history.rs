@@ -94,8 +94,9 @@ impl Postgres {
             None => self.history(&self.server.place(None)).await?,
         };
         if primary
-            && self.branch.lock().unwrap_or_else(PoisonError::into_inner).replace(history.branch.clone())
-                != Some(history.branch.clone())
+            && let Some(before) =
+                self.branch.lock().unwrap_or_else(PoisonError::into_inner).replace(history.branch.clone())
+            && before != history.branch
         {
             // Connections that are open still may lead to the one before.
             self.server.close_idle();

@@ -44,6 +44,8 @@ struct State {
     shunned: HashMap<String, Instant>,
     /// Databases that took a connection: where another one does as well, they are tried.
     known: BTreeSet<String>,
+    /// Somebody attends to the server: it is in use.
+    attended: bool,
     reaping: bool,
 }
 
@@ -192,7 +194,10 @@ impl Pool {
         let slot = self.slots.keep(|| self.address()).await?;
         let permit = self.permit().await?;
         match self.connector.open(database, permit).await {
-            Ok(connection) => Ok(Some(Dedicated { connection, _counted: (slot, None) })),
+            Ok(connection) => {
+                self.state().attended = true;
+                Ok(Some(Dedicated { connection, _counted: (slot, None) }))
+            }
             // This database does not let the admin user in; others may.
             Err(NotOpened { elsewhere: true, .. }) => Ok(None),
             Err(NotOpened { error, .. }) => Err(error),
@@ -325,7 +330,12 @@ async fn reap(pool: Weak<Pool>) {
         tokio::time::sleep(idle / 4).await;
         let Some(pool) = pool.upgrade() else { return };
         let mut state = pool.state();
-        state.idle.retain(|one| one.since.elapsed() < idle && !one.connection.client.is_closed());
+        state.idle.retain(|one| !one.connection.client.is_closed());
+        // Users can take every connection that the server allows: with the last one of ours they are still put out.
+        let kept = usize::from(state.attended);
+        while state.idle.len() > kept && state.idle[0].since.elapsed() >= idle {
+            state.idle.remove(0);
+        }
         if state.idle.is_empty() {
             state.reaping = false;
             return;

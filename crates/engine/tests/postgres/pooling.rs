@@ -75,6 +75,21 @@ async fn a_connection_that_nobody_uses_is_closed() {
 }
 
 #[tokio::test]
+async fn an_access_ends_though_the_server_takes_no_more_connections() {
+    let bench = Bench::new(PgVersion::V17).await;
+    let engine = Engine::new(Config { idle_timeout: Duration::from_millis(200), ..bench.config() }).unwrap();
+    let user = unique("hog");
+    apply(&engine, &enabled(&user, &[])).await.unwrap();
+    // The connection that did the work stays when it turns out which server this is, and when nobody uses it for long.
+    let _attendance = engine.attend().await.unwrap();
+    assert_eq!(engine.stats().connections_open, 2);
+    bench.sql(&format!("alter role \"{}\" connection limit 2", bench.admin)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    apply(&engine, &ended(&user, false)).await.unwrap();
+    assert_eq!(engine.stats().connections_opened, 2);
+}
+
+#[tokio::test]
 async fn a_connection_that_was_cut_is_replaced() {
     let bench = Bench::new(PgVersion::V17).await;
     let user = unique("alice");
