@@ -118,7 +118,7 @@ async fn a_member_that_only_we_cannot_reach_holds_an_end_up() {
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
     bench.reach(&wanted("alice", &["read@shop"])).await;
     let secondary = (mongo.primary().await.unwrap().unwrap() + 1) % 3;
-    let tester = mongo.create_user("tester", &["root@admin"]).await.unwrap();
+    let tester = mongo.create_user_everywhere("tester", &["root@admin"]).await.unwrap();
     let tester = mongo.connect_to(secondary, &tester).await.unwrap();
     silence(&tester, "alwaysOn").await;
     let error = bench.bring(&ended("alice", true)).await.unwrap_err();
@@ -141,7 +141,7 @@ async fn a_member_that_was_away_and_came_back_is_not_passed_over() {
         bench.reach(&wanted(user, &["read@shop"])).await;
     }
     let secondary = (mongo.primary().await.unwrap().unwrap() + 1) % 3;
-    let tester = mongo.create_user("tester", &["root@admin"]).await.unwrap();
+    let tester = mongo.create_user_everywhere("tester", &["root@admin"]).await.unwrap();
     let client = mongo.connect_to(secondary, &tester).await.unwrap();
     silence(&client, "alwaysOn").await;
     mongo.pause(secondary).await;
@@ -203,7 +203,7 @@ async fn what_the_primary_shows_is_not_believed_before_a_majority_has_it() {
     bench.reach(&wanted("alice", &["read@shop"])).await;
     let primary = mongo.primary().await.unwrap().unwrap();
     bench.reach(&wanted("carol", &["read@shop", "read@hr"])).await;
-    let tester = mongo.create_user("tester", &["root@admin"]).await.unwrap();
+    let tester = mongo.create_user_everywhere("tester", &["root@admin"]).await.unwrap();
     // The others are there and answer, but do not follow any more.
     let follow = async |mode: &str| {
         for member in (0..3).filter(|member| *member != primary) {
@@ -242,6 +242,7 @@ async fn what_runs_on_a_secondary_holds_an_end_up_and_is_named() {
     let primary = mongo.primary().await.unwrap().unwrap();
     let secondary = (primary + 1) % 3;
     let identity = mongo.client_cert("alice").unwrap();
+    until("it has heard of her", async || mongo.connect_to(secondary, &identity).await.is_ok()).await;
     let client = mongo.connect_to(secondary, &identity).await.unwrap();
     let running = bench.run_for(&client, Duration::from_secs(120)).await;
     let error = bench.bring(&ended("alice", true)).await.unwrap_err();

@@ -21,7 +21,7 @@ struct Secondary<'a> {
 impl<'a> Secondary<'a> {
     async fn of(mongo: &'a Mongo) -> Self {
         let member = (mongo.primary().await.unwrap().unwrap() + 1) % 3;
-        Self { mongo, member, tester: mongo.create_user("tester", &["root@admin"]).await.unwrap() }
+        Self { mongo, member, tester: mongo.create_user_everywhere("tester", &["root@admin"]).await.unwrap() }
     }
 
     async fn lag(&self, mode: &str) {

@@ -102,7 +102,7 @@ async fn what_a_set_holds_is_not_believed_before_a_majority_has_it() {
     let set = shop.set();
     shop.reach(&set, &[("FIND, INSERT", "orders")]).await;
     let primary = mongo.primary().await.unwrap().unwrap();
-    let tester = mongo.create_user("tester", &["root@admin"]).await.unwrap();
+    let tester = mongo.create_user_everywhere("tester", &["root@admin"]).await.unwrap();
     let follow = async |mode: &str| {
         for member in (0..3).filter(|member| *member != primary) {
             let client = mongo.connect_to(member, &tester).await.unwrap();

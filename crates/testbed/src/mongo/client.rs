@@ -94,6 +94,20 @@ impl Mongo {
         self.client_cert(name)
     }
 
+    /// As [`Mongo::create_user`], and every member knows it; any other write is known to a majority.
+    ///
+    /// # Errors
+    /// As there, and when a member does not follow within a minute.
+    pub async fn create_user_everywhere(&self, name: &str, roles: &[&str]) -> Result<Certificate> {
+        let command = doc! {
+            "createUser": format!("CN={name}"),
+            "roles": role_list(roles),
+            "writeConcern": { "w": i32::try_from(self.members.len()).unwrap_or(i32::MAX), "wtimeout": 60_000 },
+        };
+        self.run("$external", command).await?;
+        self.client_cert(name)
+    }
+
     /// Makes a user of `database` that logs in with a password, with these roles, each as `role@database`.
     ///
     /// # Errors
