@@ -11,7 +11,7 @@ use rolecall_api::{DatabaseSession, reasons};
 
 use crate::account::report::{Active, Left, Outcome, end_reason};
 use crate::log::AUDIT;
-use crate::world::{AccountKey, recorded_username};
+use crate::model::{AccountKey, session::recorded_username};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -97,15 +97,15 @@ impl Audit {
 fn told(outcome: &Outcome) -> (&'static str, &str) {
     match outcome {
         Outcome::Active(_) => ("active", reasons::ACTIVE),
-        Outcome::Waiting(obstacle) => ("waiting", &obstacle.reason),
-        Outcome::Withdrawn(obstacle) => ("withdrawn", &obstacle.reason),
-        Outcome::Ending { obstacle, .. } => ("ending", &obstacle.reason),
+        Outcome::Waiting(blocker) => ("waiting", &blocker.reason),
+        Outcome::Withdrawn(blocker) => ("withdrawn", &blocker.reason),
+        Outcome::Ending { blocker, .. } => ("ending", &blocker.reason),
         Outcome::Ended { left: Some(Left::Abandoned), .. }
         | Outcome::Released { left: Some(Left::Abandoned) } => ("abandoned", reasons::ABANDONED),
         Outcome::Ended { left: Some(Left::Retained), .. }
         | Outcome::Released { left: Some(Left::Retained) } => ("retained", reasons::DATABASE_REMOVED),
         Outcome::Ended { reason, left: None } => ("ended", end_reason(*reason)),
-        Outcome::Rejected(obstacle) => ("rejected", &obstacle.reason),
+        Outcome::Rejected(blocker) => ("rejected", &blocker.reason),
         Outcome::Released { left: None } => ("ended", reasons::DELETED),
     }
 }

@@ -11,8 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::queue::Lane;
-use crate::world::{Wakes, Work};
+use crate::model::{Priority, ReconcileKey, Triggers};
 
 /// A watch that was refused is tried again well within this time. That one is not refused any more shows by silence.
 const REFUSED_FOR: Duration = Duration::from_secs(90);
@@ -30,8 +29,8 @@ pub struct Coverage {
 #[derive(Debug, Default)]
 struct State {
     scopes: BTreeMap<Scope, BTreeMap<String, Watched>>,
-    /// What is woken in namespaces that are not worked in yet.
-    held: HashMap<Work, Lane>,
+    /// What is triggered in namespaces that are not worked in yet.
+    held: HashMap<ReconcileKey, Priority>,
 }
 
 /// How one kind is watched in a scope.
@@ -56,7 +55,7 @@ impl Coverage {
     }
 
     /// This kind was listed there. Answers what may be worked on now.
-    pub fn listed(&self, scope: &Scope, kind: &str) -> Wakes {
+    pub fn listed(&self, scope: &Scope, kind: &str) -> Triggers {
         let mut state = self.state();
         *state.watched(scope, kind) = Watched { listed: true, ..Watched::default() };
         let held = std::mem::take(&mut state.held);
@@ -89,12 +88,13 @@ impl Coverage {
     }
 
     /// Lets through what may be worked on; the rest is kept until it may.
-    pub fn admit(&self, wakes: Wakes) -> Wakes {
+    pub fn admit(&self, triggers: Triggers) -> Triggers {
         let mut state = self.state();
-        let (open, held): (Wakes, Wakes) = wakes.into_iter().partition(|(work, _)| state.is_open(work));
-        for (work, lane) in held {
-            let known = state.held.entry(work).or_insert(lane);
-            *known = (*known).max(lane);
+        let (open, held): (Triggers, Triggers) =
+            triggers.into_iter().partition(|(work, _)| state.is_open(work));
+        for (work, priority) in held {
+            let known = state.held.entry(work).or_insert(priority);
+            *known = (*known).max(priority);
         }
         open
     }
@@ -157,7 +157,7 @@ impl State {
         self.scopes.entry(scope.clone()).or_default().entry(kind.to_owned()).or_default()
     }
 
-    fn is_open(&self, work: &Work) -> bool {
+    fn is_open(&self, work: &ReconcileKey) -> bool {
         let of_all = self.scopes.get(&None);
         let kinds = of_all.or_else(|| self.scopes.get(&Some(Arc::clone(work.namespace()))));
         kinds.is_none_or(|kinds| kinds.values().all(|kind| kind.listed))
@@ -174,14 +174,14 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::ObjectKey;
+    use crate::model::ObjectKey;
 
     fn scope(namespace: &str) -> Scope {
         Some(namespace.into())
     }
 
-    fn work(namespace: &str) -> Work {
-        Work::Admin(ObjectKey { namespace: namespace.into(), name: "orders".into() })
+    fn work(namespace: &str) -> ReconcileKey {
+        ReconcileKey::Admin(ObjectKey { namespace: namespace.into(), name: "orders".into() })
     }
 
     fn of(kinds: [&str; 2], namespaces: &[&str]) -> Coverage {
@@ -195,11 +195,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_namespace_is_worked_in_when_all_of_it_is_listed_whatever_becomes_of_others() {
         let coverage = of(["Role", "Session"], &["a", "b"]);
-        let both = vec![(work("a"), Lane::Normal), (work("b"), Lane::Urgent)];
+        let both = vec![(work("a"), Priority::Normal), (work("b"), Priority::Urgent)];
         assert!(coverage.admit(both).is_empty(), "what is not known yet would count as missing");
         assert!(coverage.listed(&scope("a"), "Session").is_empty());
-        assert_eq!(coverage.listed(&scope("a"), "Role"), [(work("a"), Lane::Normal)]);
-        assert_eq!(coverage.admit(vec![(work("a"), Lane::Urgent)]).len(), 1);
+        assert_eq!(coverage.listed(&scope("a"), "Role"), [(work("a"), Priority::Normal)]);
+        assert_eq!(coverage.admit(vec![(work("a"), Priority::Urgent)]).len(), 1);
         let settled = tokio::time::timeout(Duration::from_secs(60), coverage.settled()).await;
         assert!(settled.is_err(), "the other one may come any moment");
 
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(coverage.lacking(), ["Role in b"]);
         assert_eq!(coverage.scopes(), [(scope("a"), true), (scope("b"), false)]);
         coverage.listed(&scope("b"), "Role");
-        assert_eq!(coverage.listed(&scope("b"), "Session"), [(work("b"), Lane::Urgent)], "rights came");
+        assert_eq!(coverage.listed(&scope("b"), "Session"), [(work("b"), Priority::Urgent)], "rights came");
         assert!(coverage.lacking().is_empty());
     }
 
@@ -229,7 +229,11 @@ mod tests {
         coverage.listed(&scope("a"), "Session");
         coverage.refused(&scope("a"), "Session");
         assert_eq!(coverage.lacking(), ["Session in a"]);
-        assert_eq!(coverage.admit(vec![(work("a"), Lane::Normal)]).len(), 1, "what is known is worked on");
+        assert_eq!(
+            coverage.admit(vec![(work("a"), Priority::Normal)]).len(),
+            1,
+            "what is known is worked on"
+        );
         tokio::time::advance(REFUSED_FOR).await;
         assert!(coverage.lacking().is_empty(), "it is not refused any more");
     }
@@ -238,7 +242,9 @@ mod tests {
     fn all_namespaces_are_one() {
         let coverage = Coverage::default();
         coverage.needs(&None, "Role");
-        assert!(coverage.admit(vec![(work("a"), Lane::Normal), (work("b"), Lane::Normal)]).is_empty());
+        assert!(
+            coverage.admit(vec![(work("a"), Priority::Normal), (work("b"), Priority::Normal)]).is_empty()
+        );
         assert_eq!(coverage.listed(&None, "Role").len(), 2);
     }
 }

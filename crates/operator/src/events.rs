@@ -12,8 +12,8 @@ use prometheus_client::metrics::counter::Counter;
 use rolecall_api::names::FIELD_MANAGER;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api;
-use crate::skew::Skew;
+use crate::api_client;
+use crate::clock_skew::ClockSkew;
 
 /// The longest note that the events API takes.
 const MAX_NOTE: usize = 1024;
@@ -43,9 +43,9 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// As [`api::client`].
-    pub fn start(config: &Config, skew: &Arc<Skew>, dropped: Counter) -> kube::Result<Self> {
-        let recorder = Recorder::new(api::client(config, skew)?, Reporter::from(FIELD_MANAGER));
+    /// As [`api_client::client`].
+    pub fn start(config: &Config, skew: &Arc<ClockSkew>, dropped: Counter) -> kube::Result<Self> {
+        let recorder = Recorder::new(api_client::client(config, skew)?, Reporter::from(FIELD_MANAGER));
         let (queue, told) = mpsc::channel(WAITING);
         tokio::spawn(publish(told, recorder));
         Ok(Self { queue, dropped })
@@ -93,7 +93,9 @@ async fn publish(mut told: mpsc::Receiver<Told>, recorder: Recorder) {
             Told::Event(told) => {
                 let (event, about) = *told;
                 // Its namespace may be going away; no work depends on it.
-                if let Err(error) = api::bounded(api::PATIENCE, recorder.publish(&event, &about)).await {
+                if let Err(error) =
+                    api_client::bounded(api_client::PATIENCE, recorder.publish(&event, &about)).await
+                {
                     tracing::debug!(%error, reason = event.reason, "an event could not be published");
                 }
             }

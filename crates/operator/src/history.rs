@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use rolecall_api::ProvisioningRole;
 use tokio::sync::watch;
 
-use crate::api::{PATIENCE, bounded};
+use crate::api_client::{PATIENCE, bounded};
 use crate::coverage::Scope;
 
 /// How often it is asked for.

@@ -137,7 +137,7 @@ fn listener(listen: SocketAddr, both_families: bool) -> std::io::Result<std::net
 
 /// Alive, unless something waits that nobody takes. It depends on no server: a look that waits for one ends in time.
 async fn livez(State((shared, health)): State<(Arc<Shared>, Health)>) -> (StatusCode, String) {
-    let still = shared.queue.stands_still_for();
+    let still = shared.queue.stalled_for();
     // Before it leads nobody works, and that is well.
     if !health.is_working() || still < shared.settings.reconcile_timeout + STANDSTILL {
         return (StatusCode::OK, "ok\n".to_owned());
@@ -201,14 +201,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_leader_that_works_on_nothing_although_something_waits_is_not_alive() {
         let (shared, health) = (Shared::alone(), Health::default());
-        let admin = crate::world::ObjectKey { namespace: "shop".into(), name: "orders".into() };
-        shared.queue.add(crate::world::Work::Admin(admin), crate::queue::Lane::Normal);
+        let admin = crate::model::ObjectKey { namespace: "shop".into(), name: "orders".into() };
+        shared.queue.add(crate::model::ReconcileKey::Admin(admin), crate::model::Priority::Normal);
         let alive = async || livez(State((Arc::clone(&shared), health.clone()))).await.0;
         tokio::time::advance(Duration::from_secs(3_600)).await;
         assert_eq!(alive().await, StatusCode::OK, "one that waits for the lead works on nothing");
         health.set_leading();
         assert_eq!(alive().await, StatusCode::INTERNAL_SERVER_ERROR);
-        let _taken = shared.queue.take(crate::queue::Lane::Normal).await;
+        let _taken = shared.queue.take(crate::model::Priority::Normal).await;
         assert_eq!(alive().await, StatusCode::OK);
     }
 }

@@ -19,9 +19,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{bounded, post_params};
+use crate::api_client::{bounded, post_params};
+use crate::api_writer::is_conflict;
 use crate::args::Args;
-use crate::objects::is_conflict;
 
 const LEASE: &str = "rolecall-operator";
 /// How long a Lease holds without being renewed.

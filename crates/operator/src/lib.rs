@@ -5,53 +5,51 @@
 //! | module | holds |
 //! |---|---|
 //! | [`args`] | flags and environment |
-//! | [`world`] | what the API server holds, with indexes; who is woken by what |
-//! | [`coverage`] | which namespaces are worked in |
-//! | [`watch`], [`history`] | the watches that keep the world up to date |
-//! | [`queue`] | keys to be looked at: two lanes, timers |
-//! | [`runtime`] | the workers: concurrency, time-outs, backoff |
-//! | [`failure`] | what is told where a look came to nothing |
+//! | [`model`] | keys, actions, blockers: plain data that the other modules share |
+//! | [`watch`], [`history`] | the watches that keep the cache up to date |
+//! | [`cache`] | the API server's objects with indexes, and which keys a change triggers |
+//! | [`coverage`] | the namespaces that are worked in |
+//! | [`controller`] | the work queue, the workers, and what is reported when a reconcile fails |
 //! | [`account`] | one account with its sessions: the main reconciler |
-//! | [`admin`] | DatabaseAdmins: their servers, their teardown |
-//! | [`permissions`] | object permissions: the permission sets of each logical database |
-//! | [`user`], [`role`], [`rule`] | the status of the other kinds |
+//! | [`database_admin`] | DatabaseAdmins: their servers, their teardown |
+//! | [`sets`] | object permissions: the permission sets of each logical database |
+//! | [`database_user`], [`provisioning_role`], [`db_object_import_rule`] | the status of the other kinds |
 //! | [`progress`] | whether an object counts as waiting or as failed |
 //! | [`servers`] | one engine per DatabaseAdmin |
 //! | [`cluster`] | which cluster this is, for the records of accounts |
-//! | [`binding`] | what users are told about a server, in the Secrets of their sessions |
-//! | [`objects`], [`events`] | every write to the API server |
-//! | [`api`] | how long answers are waited for, and on which connections |
-//! | [`skew`] | by how much the API server's clock is another one |
+//! | [`service_binding`] | what a session's Secret says about the server |
+//! | [`api_writer`], [`events`] | every write to the API server |
+//! | [`api_client`] | connections to the API server, and how long an answer may take |
+//! | [`clock_skew`] | how far the API server's clock is off |
 //! | [`audit`] | who has, had, or did not get access to what |
 //! | [`leader`], [`http`], [`metrics`], [`log`] | the process around it |
 
 pub mod account;
-pub mod admin;
-pub mod api;
+pub mod api_client;
+pub mod api_writer;
 pub mod args;
 pub mod audit;
-pub mod binding;
+pub mod cache;
+pub mod clock_skew;
 pub mod cluster;
+pub mod controller;
 pub mod coverage;
+pub mod database_admin;
+pub mod database_user;
+pub mod db_object_import_rule;
 pub mod events;
-pub mod failure;
 pub mod history;
 pub mod http;
 pub mod leader;
 pub mod log;
 pub mod metrics;
-pub mod objects;
-pub mod permissions;
+pub mod model;
 pub mod progress;
-pub mod queue;
-pub mod role;
-pub mod rule;
-pub mod runtime;
+pub mod provisioning_role;
 pub mod servers;
-pub mod skew;
-pub mod user;
+pub mod service_binding;
+pub mod sets;
 pub mod watch;
-pub mod world;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -64,18 +62,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use account::memory::Memory;
-use admin::Attending;
+use api_writer::ApiWriter;
 use args::Args;
 use audit::Audit;
+use cache::{Cache, Cached, ClockReading, Source};
+use clock_skew::ClockSkew;
+use controller::workqueue::Workqueue;
 use coverage::Coverage;
+use database_admin::FailoverWatch;
 use metrics::Metrics;
-use objects::Objects;
-use permissions::{Sets, Watches};
+use model::{ObjectKey, Priority, ReconcileKey, Triggers};
 use prometheus_client::metrics::counter::Counter;
-use queue::{Lane, Queue};
 use servers::Servers;
-use skew::Skew;
-use world::{Clock, Held, ObjectKey, Told, Wakes, Work, World};
+use sets::{Listeners, SetRegistry};
 
 /// How long after a change a server's accounts are counted again: many changes, one count.
 const RECOUNT: Duration = Duration::from_secs(3);
@@ -88,29 +87,29 @@ const LOST: &str = "the Lease is lost: another operator leads, or may lead soon"
 /// What all reconcilers share.
 #[derive(Debug)]
 pub struct Shared {
-    world: RwLock<World>,
+    cache: RwLock<Cache>,
     /// Which namespaces are worked in.
     pub coverage: Arc<Coverage>,
     /// What has to be looked at.
-    pub queue: Arc<Queue<Work>>,
+    pub queue: Arc<Workqueue<ReconcileKey>>,
     /// The servers.
     pub servers: Servers,
     /// The API server, for writing.
-    pub objects: Objects,
+    pub api: ApiWriter,
     /// What is kept of accounts between two looks.
     pub memory: Memory,
     /// What is told of accesses, for good.
     pub audit: Audit,
     /// The permission sets that accounts want.
-    pub sets: Sets,
+    pub sets: SetRegistry,
     /// The logical databases that announce changes of their objects.
-    pub watches: Watches,
+    pub listeners: Listeners,
     /// The servers that are attended to.
-    pub attending: Attending,
+    pub failover_watch: FailoverWatch,
     /// What is counted.
     pub metrics: Metrics,
     /// The API server's clock beside this machine's.
-    pub skew: Arc<Skew>,
+    pub clock_skew: Arc<ClockSkew>,
     /// What was set at the start.
     pub settings: Settings,
 }
@@ -150,78 +149,78 @@ impl Shared {
     ///
     /// When what `config` names cannot be used.
     pub fn new(config: Config, settings: Settings) -> kube::Result<Arc<Self>> {
-        let skew = Arc::new(Skew::default());
+        let clock_skew = Arc::new(ClockSkew::default());
         let events_dropped = Counter::default();
-        let objects = Objects::new(config, &skew, events_dropped.clone())?;
+        let api = ApiWriter::new(config, &clock_skew, events_dropped.clone())?;
         Ok(Arc::new_cyclic(|shared| Self {
-            world: RwLock::new(World::new(settings.cluster_name.clone())),
+            cache: RwLock::new(Cache::new(settings.cluster_name.clone())),
             coverage: Arc::default(),
-            queue: Queue::new(runtime::PER_SERVER),
+            queue: Workqueue::new(controller::workers::PER_SERVER),
             servers: Servers::default(),
-            objects,
+            api,
             memory: Memory::default(),
             audit: Audit::default(),
-            sets: Sets::default(),
-            watches: Watches::default(),
-            attending: Attending::default(),
+            sets: SetRegistry::default(),
+            listeners: Listeners::default(),
+            failover_watch: FailoverWatch::default(),
             metrics: Metrics::new(shared.clone(), events_dropped),
-            skew,
+            clock_skew,
             settings,
         }))
     }
 
-    /// The world, for reading. Never held across an await.
-    pub fn world(&self) -> RwLockReadGuard<'_, World> {
+    /// The cache, for reading. Never held across an await.
+    pub fn cache(&self) -> RwLockReadGuard<'_, Cache> {
         // A poisoned lock means that a reader panicked (which changes nothing) or that an index was not finished;
         // the next event of the object concerned mends it, and the process goes on ending accesses.
-        self.world.read().unwrap_or_else(PoisonError::into_inner)
+        self.cache.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what a watch or a list tells of an object into the world, and wakes whoever it concerns.
-    pub fn take_in<K: Held>(&self, object: K, told: Told) {
+    /// Puts an object from a watch or a list into the cache, and triggers what depends on it.
+    pub fn observe_event<K: Cached>(&self, object: K, source: Source) {
         let clock = self.clock();
-        self.wake(self.change(|world| world.take_in(object, told, clock)));
+        self.trigger(self.change(|cache| cache.observe_event(object, source, clock)));
     }
 
-    /// As [`Self::take_in`], with the answer to a write. It changes only what the world holds.
-    pub fn take_written<K: Held>(&self, object: K) {
-        self.wake(self.change(|world| world.take_written(object)));
+    /// As [`Self::observe_event`], with the answer to a write. It changes only what the cache holds.
+    pub fn observe_written<K: Cached>(&self, object: K) {
+        self.trigger(self.change(|cache| cache.observe_written(object)));
     }
 
     /// What this machine's clock shows, and by how much it differs from that of the API server.
-    pub fn clock(&self) -> Clock {
-        Clock { now: Timestamp::now(), ahead: self.skew.ahead() }
+    pub fn clock(&self) -> ClockReading {
+        ClockReading { now: Timestamp::now(), ahead: self.clock_skew.ahead() }
     }
 
     /// Counts the accounts of a server again, soon.
     pub fn recount(&self, admin: &ObjectKey) {
-        self.queue.add_at(Work::Admin(admin.clone()), Lane::Normal, Instant::now() + RECOUNT);
+        self.queue.add_at(ReconcileKey::Admin(admin.clone()), Priority::Normal, Instant::now() + RECOUNT);
     }
 
     /// Forgets an object that is gone, and what is kept of it alone.
-    pub fn forget<K: Held>(&self, key: &ObjectKey) {
-        let (uid, wakes) = self.change(|world| {
-            let uid = K::held(world, key).and_then(|held| held.uid.clone());
-            (uid, world.forget::<K>(key))
+    pub fn forget<K: Cached>(&self, key: &ObjectKey) {
+        let (uid, triggers) = self.change(|cache| {
+            let uid = K::cached(cache, key).and_then(|cached| cached.uid.clone());
+            (uid, cache.forget::<K>(key))
         });
         if let Some(uid) = uid {
             self.memory.set_handed(&uid, None);
             self.audit.forget(&uid);
         }
-        self.wake(wakes);
+        self.trigger(triggers);
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
-        change(&mut self.world.write().unwrap_or_else(PoisonError::into_inner))
+    fn change<T>(&self, change: impl FnOnce(&mut Cache) -> T) -> T {
+        change(&mut self.cache.write().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn wake(&self, wakes: Wakes) {
-        self.enqueue(self.coverage.admit(wakes));
+    fn trigger(&self, triggers: Triggers) {
+        self.enqueue(self.coverage.admit(triggers));
     }
 
-    fn enqueue(&self, wakes: Wakes) {
-        for (work, lane) in wakes {
-            self.queue.add(work, lane);
+    fn enqueue(&self, triggers: Triggers) {
+        for (work, priority) in triggers {
+            self.queue.add(work, priority);
         }
     }
 }
@@ -260,7 +259,9 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     let namespaces: BTreeSet<String> = args.watch_namespace.iter().cloned().collect();
 
     // With a client of its own: a request that is silent is tried again on another connection.
-    let lease = leader::wait(&api::client(&config, &shared.skew).context(PREPARING)?, &args, &stop).await?;
+    let lease =
+        leader::wait(&api_client::client(&config, &shared.clock_skew).context(PREPARING)?, &args, &stop)
+            .await?;
     let Some(lease) = lease else {
         server.abort();
         return Ok(());
@@ -268,11 +269,12 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     let lost = lease.lost();
     health.set_leading();
     shared.metrics.leads();
-    let client = api::client(&config, &shared.skew).context(PREPARING)?;
+    let client = api_client::client(&config, &shared.clock_skew).context(PREPARING)?;
     let mut watches = watch::start(&client, &namespaces, &shared, &stop);
-    // What is woken before its namespace has been listed waits until then.
+    // What is triggered before its namespace has been listed waits until then.
     let (workers, abort) = (CancellationToken::new(), lost.child_token());
-    let mut running = tokio::spawn(runtime::run(Arc::clone(&shared), workers.clone(), abort.clone()));
+    let mut running =
+        tokio::spawn(controller::workers::run(Arc::clone(&shared), workers.clone(), abort.clone()));
     // A stop ends the watches too: it is asked for first, so that an orderly end is told from a failure.
     let result = tokio::select! {
         biased;
@@ -283,8 +285,8 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
             shared.coverage.settled().await;
             health.set_ready();
             // What was kept for one that was removed by force meanwhile is given up.
-            let missing = shared.world().missing_admins();
-            shared.wake(missing.into_iter().map(|admin| (Work::Admin(admin), Lane::Normal)).collect());
+            let missing = shared.cache().missing_admins();
+            shared.trigger(missing.into_iter().map(|admin| (ReconcileKey::Admin(admin), Priority::Normal)).collect());
             tracing::info!("ready");
             std::future::pending::<()>().await;
         } => Ok(()),
@@ -298,13 +300,13 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
         abort.cancel();
         let _ = running.await;
     }
-    shared.watches.stop_all();
-    shared.attending.stop_all();
+    shared.listeners.stop_all();
+    shared.failover_watch.stop_all();
     for server in shared.servers.all() {
         server.engine.close().await;
     }
     if !lost.is_cancelled() {
-        shared.objects.events.flush().await;
+        shared.api.events.flush().await;
     }
     lease.release().await;
     server.abort();

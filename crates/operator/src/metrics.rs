@@ -20,7 +20,7 @@ use rolecall_api::SessionPhase;
 
 use crate::Shared;
 use crate::account::report;
-use crate::world::{ObjectKey, Work};
+use crate::model::{ObjectKey, ReconcileKey};
 use observed::Observed;
 use process::OfProcess;
 
@@ -177,16 +177,16 @@ impl Metrics {
     }
 
     /// A look came to an end.
-    pub fn look(&self, key: &Work, outcome: Outcome, took: Duration) {
+    pub fn look(&self, key: &ReconcileKey, outcome: Outcome, took: Duration) {
         let kind = match key {
-            Work::Account(_) => "account",
-            Work::Unbound(_) => "session",
-            Work::Admin(_) => "admin",
-            Work::Accounts(_) => "accounts",
-            Work::User(_) => "user",
-            Work::Role(_) => "role",
-            Work::Rule(_) => "rule",
-            Work::Objects(_) => "objects",
+            ReconcileKey::Account(_) => "account",
+            ReconcileKey::Session(_) => "session",
+            ReconcileKey::Admin(_) => "admin",
+            ReconcileKey::Inventory(_) => "accounts",
+            ReconcileKey::User(_) => "user",
+            ReconcileKey::Role(_) => "role",
+            ReconcileKey::Rule(_) => "rule",
+            ReconcileKey::PermissionSets(_) => "objects",
         };
         self.looks.get_or_create(&Look { kind, outcome: outcome.as_str() }).inc();
         self.durations.get_or_create(&Kind { kind: kind.to_owned() }).observe(took.as_secs_f64());

@@ -9,31 +9,31 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rolecall_api::{Condition, Time, conditions};
 
-use crate::account::lifecycle::{Obstacle, plus};
+use crate::model::{Blocker, plus};
 
 /// For so long what is not there yet may come.
 pub const NOT_THERE_YET: Duration = Duration::from_secs(120);
 
 /// The condition beside Ready False, given the conditions of before.
 pub fn condition(
-    obstacle: &Obstacle,
+    blocker: &Blocker,
     before: &[Condition],
     generation: Option<i64>,
     now: Timestamp,
 ) -> Condition {
-    let stalled = obstacle.stalled && stalled_at(obstacle, before, now).is_none();
+    let stalled = blocker.stalled && stalled_at(blocker, before, now).is_none();
     let type_ = if stalled { conditions::STALLED } else { conditions::RECONCILING };
-    conditions::new(type_, true, &obstacle.reason, &obstacle.message, generation, Time(now))
+    conditions::new(type_, true, &blocker.reason, &blocker.message, generation, Time(now))
 }
 
 /// When only a person can help, if what is awaited has not come by then; `None` where that is so already, or never.
-pub fn stalled_at(obstacle: &Obstacle, before: &[Condition], now: Timestamp) -> Option<Timestamp> {
-    if !obstacle.awaited {
+pub fn stalled_at(blocker: &Blocker, before: &[Condition], now: Timestamp) -> Option<Timestamp> {
+    if !blocker.awaited {
         return None;
     }
     let told = |type_| {
         conditions::find(before, type_)
-            .filter(|told| told.status == conditions::TRUE && told.reason == obstacle.reason)
+            .filter(|told| told.status == conditions::TRUE && told.reason == blocker.reason)
     };
     if told(conditions::STALLED).is_some() {
         return None;
@@ -50,14 +50,14 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
-    fn told(obstacle: &Obstacle, before: &[Condition], now: i64) -> Condition {
-        let told = condition(obstacle, before, None, at(now));
+    fn told(blocker: &Blocker, before: &[Condition], now: i64) -> Condition {
+        let told = condition(blocker, before, None, at(now));
         conditions::merge_transition_times(before, vec![told]).remove(0)
     }
 
     #[test]
     fn what_is_not_there_yet_may_come_for_two_minutes() {
-        let missing = Obstacle::awaited("UserNotFound", "there is no such user");
+        let missing = Blocker::awaited("UserNotFound", "there is no such user");
         let first = told(&missing, &[], 1_000);
         assert_eq!(first.type_, conditions::RECONCILING);
         assert_eq!(stalled_at(&missing, std::slice::from_ref(&first), at(1_010)), Some(at(1_120)));
@@ -70,8 +70,8 @@ mod tests {
 
     #[test]
     fn what_comes_next_in_the_way_has_its_own_time() {
-        let user = Obstacle::awaited("UserNotFound", "");
-        let role = Obstacle::awaited("RoleNotFound", "");
+        let user = Blocker::awaited("UserNotFound", "");
+        let role = Blocker::awaited("RoleNotFound", "");
         let first = told(&user, &[], 1_000);
         let second = told(&role, &[first], 1_100);
         assert_eq!(stalled_at(&role, &[second], at(1_100)), Some(at(1_220)));
@@ -81,8 +81,8 @@ mod tests {
 
     #[test]
     fn what_only_a_person_can_mend_is_told_at_once() {
-        assert_eq!(told(&Obstacle::stalled("AccessDenied", "no"), &[], 1).type_, conditions::STALLED);
-        let unreachable = Obstacle::passing("DatabaseUnreachable", "");
+        assert_eq!(told(&Blocker::stalled("AccessDenied", "no"), &[], 1).type_, conditions::STALLED);
+        let unreachable = Blocker::passing("DatabaseUnreachable", "");
         let first = told(&unreachable, &[], 1);
         assert_eq!(told(&unreachable, &[first], 9_000).type_, conditions::RECONCILING);
     }

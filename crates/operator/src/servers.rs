@@ -14,10 +14,9 @@ use rolecall_api::Endpoint;
 use rolecall_engine::credentials::Ca;
 use rolecall_engine::{Engine, Owner};
 
-use crate::account::lifecycle::Obstacle;
-use crate::admin::Proof;
-use crate::binding::Binding;
-use crate::world::ObjectKey;
+use crate::database_admin::Proof;
+use crate::model::{Blocker, ObjectKey};
+use crate::service_binding::Binding;
 
 /// A server that can be worked on.
 #[derive(Debug)]
@@ -72,16 +71,16 @@ pub enum Issuer {
     /// A password per account.
     Password,
     /// It cannot be read who signs: what users have stays, and nothing is renewed.
-    Missing(Obstacle),
+    Missing(Blocker),
 }
 
 /// What is known of the server of one DatabaseAdmin.
 #[derive(Clone, Debug, Default)]
-pub struct State {
+pub struct ServerState {
     /// The server; the last one that worked while its Secrets are missing, so that accesses can still be ended.
     pub server: Option<Arc<Server>>,
     /// Why no session can start on it.
-    pub obstacle: Option<Obstacle>,
+    pub blocker: Option<Blocker>,
     /// It does not answer: nothing can be ended on it either.
     pub unreachable: bool,
     /// When its admin user's rights were last verified.
@@ -99,23 +98,25 @@ pub struct Servers(RwLock<HashMap<ObjectKey, Known>>);
 #[derive(Debug)]
 struct Known {
     /// As the DatabaseAdmin's reconciler saw it.
-    state: State,
+    state: ServerState,
     /// Since then an account found that it does not answer.
-    mark: Option<Obstacle>,
+    mark: Option<Blocker>,
 }
 
 impl Known {
-    fn state(&self) -> State {
+    fn state(&self) -> ServerState {
         match &self.mark {
             None => self.state.clone(),
-            Some(mark) => State { obstacle: Some(mark.clone()), unreachable: true, ..self.state.clone() },
+            Some(mark) => {
+                ServerState { blocker: Some(mark.clone()), unreachable: true, ..self.state.clone() }
+            }
         }
     }
 }
 
 impl Servers {
     /// What is known of a server; `None` before its DatabaseAdmin was looked at.
-    pub fn get(&self, key: &ObjectKey) -> Option<State> {
+    pub fn get(&self, key: &ObjectKey) -> Option<ServerState> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).map(Known::state)
     }
 
@@ -123,20 +124,20 @@ impl Servers {
     ///
     /// That a mark is gone is none: who ran into it comes back by itself, later each time. Otherwise an account that
     /// fails on a server that answers its DatabaseAdmin would chase it round and round.
-    pub fn put(&self, key: &ObjectKey, state: State) -> bool {
+    pub fn put(&self, key: &ObjectKey, state: ServerState) -> bool {
         let mut servers = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = servers.insert(key.clone(), Known { state: state.clone(), mark: None });
         before.is_none_or(|Known { state: before, .. }| {
-            before.obstacle != state.obstacle
+            before.blocker != state.blocker
                 || before.unreachable != state.unreachable
                 || before.server.map(|s| s.fingerprint) != state.server.map(|s| s.fingerprint)
         })
     }
 
     /// Marks a server that stopped answering while an account was worked on.
-    pub fn mark_unreachable(&self, key: &ObjectKey, obstacle: Obstacle) {
+    pub fn mark_unreachable(&self, key: &ObjectKey, blocker: Blocker) {
         if let Some(known) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
-            known.mark = Some(obstacle);
+            known.mark = Some(blocker);
         }
     }
 
@@ -150,12 +151,12 @@ impl Servers {
     }
 
     /// Forgets the server of a DatabaseAdmin that is gone.
-    pub fn remove(&self, key: &ObjectKey) -> Option<State> {
+    pub fn remove(&self, key: &ObjectKey) -> Option<ServerState> {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(key).map(|known| known.state)
     }
 
     /// What is known of every server, for metrics.
-    pub fn states(&self) -> Vec<(ObjectKey, State)> {
+    pub fn states(&self) -> Vec<(ObjectKey, ServerState)> {
         let servers = self.0.read().unwrap_or_else(PoisonError::into_inner);
         servers.iter().map(|(key, known)| (key.clone(), known.state())).collect()
     }

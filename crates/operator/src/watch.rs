@@ -1,7 +1,7 @@
-//! The watches: one per kind (and namespace), each feeding the world.
+//! The watches: one per kind (and namespace), each feeding the cache.
 //!
 //! An object that cannot be decoded is skipped with a word in the log, so that one bad object does not stop a kind.
-//! What is held of it goes too: policy that cannot be read allows nothing. A DatabaseAdmin stays what it was.
+//! What is cached of it goes too: policy that cannot be read allows nothing. A DatabaseAdmin stays what it was.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
@@ -19,10 +19,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::Shared;
+use crate::cache::{Cached, Source};
 use crate::coverage::Scope;
-use crate::history;
-use crate::world::{Held, ObjectKey, Told};
+use crate::model::ObjectKey;
+use crate::{Shared, history};
 
 /// The running watches. Each ends when this is dropped.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Watches {
         restored: &tokio::sync::watch::Receiver<u64>,
         stop: &CancellationToken,
     ) where
-        K: Held
+        K: Cached
             + DeserializeOwned
             + Debug
             + Send
@@ -107,7 +107,7 @@ impl Watches {
     }
 }
 
-fn needs<K: Held>(shared: &Shared, scope: &Scope) {
+fn needs<K: Cached>(shared: &Shared, scope: &Scope) {
     shared.coverage.needs(scope, &K::kind(&()));
 }
 
@@ -117,7 +117,7 @@ async fn follow<K>(
     shared: &Shared,
     mut restored: tokio::sync::watch::Receiver<u64>,
 ) where
-    K: Held
+    K: Cached
         + DeserializeOwned
         + Debug
         + Send
@@ -150,7 +150,7 @@ struct Listing {
 impl Listing {
     fn hear<K>(&mut self, shared: &Shared, scope: &Scope, event: watcher::Result<Event<DeserializeGuard<K>>>)
     where
-        K: Held + Debug,
+        K: Cached + Debug,
     {
         let kind = K::kind(&());
         if matches!(event, Ok(Event::Apply(_) | Event::Delete(_) | Event::InitApply(_) | Event::InitDone)) {
@@ -160,10 +160,10 @@ impl Listing {
             // The list is asked for after this.
             Ok(Event::Init) => *self = Self { listed: HashSet::new(), begun: Instant::now() },
             Ok(Event::InitApply(object)) => {
-                self.listed.extend(take_in(shared, object, Told::Listed(self.begun)));
+                self.listed.extend(observe_event(shared, object, Source::Listed(self.begun)));
             }
             Ok(Event::Apply(object)) => {
-                take_in(shared, object, Told::Watched);
+                observe_event(shared, object, Source::Watched);
             }
             Ok(Event::Delete(DeserializeGuard(object))) => {
                 let key = match &object {
@@ -173,7 +173,7 @@ impl Listing {
                 shared.forget::<K>(&key);
             }
             Ok(Event::InitDone) => {
-                let gone: Vec<ObjectKey> = K::keys(&shared.world())
+                let gone: Vec<ObjectKey> = K::keys(&shared.cache())
                     .into_iter()
                     .filter(|key| scope.as_ref().is_none_or(|namespace| key.namespace == *namespace))
                     .filter(|key| !self.listed.contains(key))
@@ -223,23 +223,23 @@ fn is_refused(error: &watcher::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 403)
 }
 
-fn take_in<K: Held>(
+fn observe_event<K: Cached>(
     shared: &Shared,
     DeserializeGuard(object): DeserializeGuard<K>,
-    told: Told,
+    source: Source,
 ) -> Option<ObjectKey> {
     match object {
         Ok(mut object) => {
             // Three quarters of an object's memory, and nothing here reads it.
             object.managed_fields_mut().clear();
             let key = ObjectKey::of(&object);
-            shared.take_in(object, told);
+            shared.observe_event(object, source);
             Some(key)
         }
         Err(invalid) => {
             let key = key_of_meta(&invalid.metadata);
             tracing::error!(kind = %K::kind(&()), %key, error = invalid.error, "an object cannot be decoded");
-            shared.wake(shared.change(|world| K::unreadable(world, &key)));
+            shared.trigger(shared.change(|cache| K::unreadable(cache, &key)));
             Some(key)
         }
     }
@@ -309,18 +309,18 @@ mod tests {
         let stop = CancellationToken::new();
         let _watches =
             start(&api_server(Arc::clone(&stored)), &BTreeSet::from(["shop".into()]), &shared, &stop);
-        let held = || -> Vec<(String, Option<String>)> {
-            let world = shared.world();
-            let keys = ProvisioningRole::keys(&world).into_iter();
-            keys.map(|key| (key.name.to_string(), world.role(&key).unwrap().object.resource_version()))
+        let cached = || -> Vec<(String, Option<String>)> {
+            let cache = shared.cache();
+            let keys = ProvisioningRole::keys(&cache).into_iter();
+            keys.map(|key| (key.name.to_string(), cache.role(&key).unwrap().object.resource_version()))
                 .collect()
         };
         let version = |version: &str| Some(version.to_owned());
         tokio::time::sleep(Duration::from_secs(100)).await;
-        assert_eq!(held(), [("reader".into(), version("900")), ("writer".into(), version("1000"))]);
+        assert_eq!(cached(), [("reader".into(), version("900")), ("writer".into(), version("1000"))]);
         // Nobody is told of this.
         *stored.lock().unwrap() = roles(500, &[("reader", 400)]);
         tokio::time::sleep(Duration::from_secs(100)).await;
-        assert_eq!(held(), [("reader".into(), version("400"))]);
+        assert_eq!(cached(), [("reader".into(), version("400"))]);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rolecall_api::reasons;
 use rolecall_engine::account::WantedRole;
 
-use super::lifecycle::{Obstacle, Verdict};
+use super::lifecycle::{Blocker, Verdict};
 use super::report::Outcome;
 use super::round::Round;
 use crate::servers::Server;
@@ -48,7 +48,7 @@ impl Round {
             }
             return false;
         }
-        // Whoever waits for its permission set most often starts in a moment, and wakes the account.
+        // Whoever waits for its permission set most often starts in a moment, and triggers the account.
         !self.prepares_set
     }
 
@@ -90,12 +90,12 @@ impl Round {
     /// As a start that fails; but what was done for it before is undone by the next look: this one is over.
     fn refuse_roles(&mut self, index: usize, held: &Roles, server: &Server) {
         let Some(wanted) = self.roles_of(index, server) else { return };
-        let obstacle = roles_changed(held, &wanted);
+        let blocker = roles_changed(held, &wanted);
         if !self.gathered.sessions[index].touched {
-            return self.fail_start(index, obstacle);
+            return self.fail_start(index, blocker);
         }
-        self.outcomes[index] = Some(Outcome::Waiting(obstacle.clone()));
-        self.gathered.sessions[index].verdict = Verdict::Wait(obstacle);
+        self.outcomes[index] = Some(Outcome::Waiting(blocker.clone()));
+        self.gathered.sessions[index].verdict = Verdict::Wait(blocker);
         self.retry = true;
     }
 }
@@ -104,12 +104,12 @@ fn differ(one: &Roles, other: &Roles) -> bool {
     one.keys().ne(other.keys())
 }
 
-fn roles_changed(held: &Roles, wanted: &Roles) -> Obstacle {
+fn roles_changed(held: &Roles, wanted: &Roles) -> Blocker {
     let list = |roles: &Roles| roles.keys().cloned().collect::<Vec<_>>().join(", ");
     let message = format!(
         "live sessions of this account hold the database roles [{}], this one would hold [{}]; end them first, or ask for the same dbRoles",
         list(held),
         list(wanted)
     );
-    Obstacle::passing(reasons::ROLES_CHANGED, message)
+    Blocker::passing(reasons::ROLES_CHANGED, message)
 }

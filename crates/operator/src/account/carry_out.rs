@@ -10,14 +10,13 @@ use rolecall_engine::{
     AccountName, Applied, Class, Desired, OWN_ROLE_PREFIX, Observed, Reason, Refusal, Want,
 };
 
-use super::lifecycle::{Obstacle, phase, plus};
+use super::lifecycle::{Blocker, phase, plus};
 use super::note::account_phase;
 use super::password::Password;
 use super::round::Round;
-use crate::runtime::Failed;
+use crate::Shared;
+use crate::model::{AccountKey, Priority, ReconcileError, ReconcileKey};
 use crate::servers::Server;
-use crate::world::{AccountKey, Work};
-use crate::{Lane, Shared};
 
 /// How soon it is looked whether a standby confirms by now.
 const STANDBY_LOOK: Duration = Duration::from_secs(5);
@@ -42,7 +41,7 @@ pub(super) enum Attempt {
 
 impl Round {
     /// Tries everything once.
-    pub(super) async fn attempt(&mut self, on: Place<'_>) -> Result<Attempt, Failed> {
+    pub(super) async fn attempt(&mut self, on: Place<'_>) -> Result<Attempt, ReconcileError> {
         let Place { shared, key, server, .. } = on;
         self.choose_candidates(server);
         self.want_sets(shared, key, server);
@@ -77,11 +76,11 @@ impl Round {
         observed: &Observed,
         refusal: &Refusal,
         password: &Password,
-    ) -> Result<Attempt, Failed> {
-        let obstacle = Obstacle::from(refusal);
-        self.note_account(on.key, account_phase(&desired, observed), &[], Some(&obstacle.message));
+    ) -> Result<Attempt, ReconcileError> {
+        let blocker = Blocker::from(refusal);
+        self.note_account(on.key, account_phase(&desired, observed), &[], Some(&blocker.message));
         if !self.starts().is_empty() {
-            self.fail_starts(&obstacle);
+            self.fail_starts(&blocker);
             return Ok(Attempt::Again);
         }
         self.retry = true;
@@ -90,14 +89,14 @@ impl Round {
             if let Want::Enabled(enabled) = &desired.want {
                 self.held_roles = Some(enabled.roles.keys().cloned().collect());
             }
-            return self.conclude_enabled(on, &desired, observed, plan, password, Some(&obstacle)).await;
+            return self.conclude_enabled(on, &desired, observed, plan, password, Some(&blocker)).await;
         }
         // Live sessions on an account that somebody took: it is not ours to touch any more.
         match plan::check_ended(&desired, observed, self.was_enabled()) {
             Ok(()) => self.finish_ends(on, &Applied::default()).await,
-            Err(refusal) => self.hold_ends(on.shared, on.key, &Obstacle::from(&refusal)).await?,
+            Err(refusal) => self.hold_ends(on.shared, on.key, &Blocker::from(&refusal)).await?,
         }
-        self.keep_lives(on, Some(&obstacle), false).await;
+        self.keep_lives(on, Some(&blocker), false).await;
         Ok(Attempt::Finished)
     }
 
@@ -108,12 +107,12 @@ impl Round {
         desired: &Desired,
         observed: &Observed,
         plan: &Plan,
-    ) -> Result<Attempt, Failed> {
+    ) -> Result<Attempt, ReconcileError> {
         let Place { shared, key, .. } = on;
         if let Err(refusal) = plan::check_ended(desired, observed, self.was_enabled()) {
-            let obstacle = Obstacle::from(&refusal);
-            self.note_account(key, account_phase(desired, observed), &[], Some(&obstacle.message));
-            self.hold_ends(shared, key, &obstacle).await?;
+            let blocker = Blocker::from(&refusal);
+            self.note_account(key, account_phase(desired, observed), &[], Some(&blocker.message));
+            self.hold_ends(shared, key, &blocker).await?;
             return Ok(Attempt::Finished);
         }
         let applied = match apply(on, plan).await {
@@ -142,8 +141,8 @@ impl Round {
         observed: &Observed,
         mut plan: Plan,
         password: &Password,
-        trouble: Option<&Obstacle>,
-    ) -> Result<Attempt, Failed> {
+        trouble: Option<&Blocker>,
+    ) -> Result<Attempt, ReconcileError> {
         let Place { shared, key, server, .. } = on;
         if let Plan::Adjust(adjust) = &mut plan {
             // What connections cached of an inlined function outlives the loss of EXECUTE.
@@ -167,15 +166,15 @@ impl Round {
         }
         self.renew_shared_password(on, password).await;
         if !plan.is_nothing()
-            && let Err(obstacle) = verify(server, desired).await
+            && let Err(blocker) = verify(server, desired).await
         {
-            self.fail_starts(&obstacle);
+            self.fail_starts(&blocker);
             self.retry = true;
             if self.lives().is_empty() {
                 return Ok(Attempt::Again);
             }
-            self.hold_ends(shared, key, &obstacle).await?;
-            self.keep_lives(on, Some(&obstacle), false).await;
+            self.hold_ends(shared, key, &blocker).await?;
+            self.keep_lives(on, Some(&blocker), false).await;
             return Ok(Attempt::Finished);
         }
         if self.refuse_late_starts() {
@@ -200,9 +199,9 @@ impl Round {
         &mut self,
         on: Place<'_>,
         error: &rolecall_engine::Error,
-    ) -> Result<Attempt, Failed> {
+    ) -> Result<Attempt, ReconcileError> {
         let Place { shared, key, .. } = on;
-        let obstacle = Obstacle::from(error);
+        let blocker = Blocker::from(error);
         tracing::warn!(account = %key, %error, "the server did not do it");
         self.retry = true;
         if matches!(error.class, Class::Unreachable | Class::Transient) {
@@ -210,19 +209,19 @@ impl Round {
             self.set_aside.clear();
         }
         if error.reason == Reason::WaitingForStandby {
-            self.look_again(plus(self.now, STANDBY_LOOK).map(|at| (at, Lane::Urgent)));
+            self.look_again(plus(self.now, STANDBY_LOOK).map(|at| (at, Priority::Urgent)));
         }
         let had_starts = !self.starts().is_empty();
-        self.fail_starts(&obstacle);
+        self.fail_starts(&blocker);
         if error.class == Class::Unreachable {
-            shared.servers.mark_unreachable(&key.admin, obstacle.clone());
-            shared.queue.add(Work::Admin(key.admin.clone()), Lane::Normal);
+            shared.servers.mark_unreachable(&key.admin, blocker.clone());
+            shared.queue.add(ReconcileKey::Admin(key.admin.clone()), Priority::Normal);
         } else if had_starts && error.class != Class::Transient {
             return Ok(Attempt::Again);
         }
-        self.hold_ends(shared, key, &obstacle).await?;
-        if obstacle.stalled {
-            self.keep_lives(on, Some(&obstacle), false).await;
+        self.hold_ends(shared, key, &blocker).await?;
+        if blocker.stalled {
+            self.keep_lives(on, Some(&blocker), false).await;
         }
         Ok(Attempt::Finished)
     }
@@ -271,22 +270,22 @@ fn want_no_more_than_is_held(desired: &mut Desired, observed: &Observed) {
 }
 
 /// Reads the account again: a plan on what is seen now must find nothing to do.
-async fn verify(server: &Server, desired: &Desired) -> Result<(), Obstacle> {
+async fn verify(server: &Server, desired: &Desired) -> Result<(), Blocker> {
     let settled = plan::settled(desired);
     let observed = match server.engine.observe(&settled.query()).await {
         Ok(observed) => observed,
-        Err(error) => return Err(Obstacle { stalled: false, ..Obstacle::from(&error) }),
+        Err(error) => return Err(Blocker { stalled: false, ..Blocker::from(&error) }),
     };
     match plan::plan(&settled, &observed) {
-        Ok(Plan::Nothing) if plan::lacks_password(&settled, &observed) => Err(Obstacle::passing(
+        Ok(Plan::Nothing) if plan::lacks_password(&settled, &observed) => Err(Blocker::passing(
             reasons::NOT_VERIFIED,
             "the record of the account tells of another password than the one that was stored",
         )),
         Ok(Plan::Nothing) => Ok(()),
-        Ok(plan) => Err(Obstacle::passing(
+        Ok(plan) => Err(Blocker::passing(
             reasons::NOT_VERIFIED,
             format!("what the server shows is not what was asked for: it would take to {plan}"),
         )),
-        Err(refusal) => Err(Obstacle::from(&refusal)),
+        Err(refusal) => Err(Blocker::from(&refusal)),
     }
 }

@@ -14,12 +14,12 @@ use rolecall_engine::AccountName;
 use rolecall_engine::credentials::{CLOCK_SKEW, answer, issue, only_certificates};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::lifecycle::{Obstacle, plus};
+use super::lifecycle::{Blocker, plus};
 use super::password::AccountPassword;
 use crate::Shared;
-use crate::binding::Data;
-use crate::objects::is_conflict;
+use crate::api_writer::is_conflict;
 use crate::servers::{Issuer, Server};
+use crate::service_binding::Data;
 
 /// Certificates know whole seconds only.
 const SAME_END: Duration = Duration::from_secs(2);
@@ -65,10 +65,10 @@ impl Handed {
 }
 
 /// Can the server hand this session what it asks for?
-pub fn check(session: &DatabaseSession, server: &Server) -> Result<(), Obstacle> {
+pub fn check(session: &DatabaseSession, server: &Server) -> Result<(), Blocker> {
     match (&session.spec.certificate_request, &server.issuer) {
         (Some(_), Issuer::X509 { .. } | Issuer::Missing(_)) | (None, _) => Ok(()),
-        (Some(_), _) => Err(Obstacle::stalled(
+        (Some(_), _) => Err(Blocker::stalled(
             reasons::CREDENTIALS_MISMATCH,
             "spec.certificateRequest needs a DatabaseAdmin with userCredentials.x509; create the session without it",
         )),
@@ -90,7 +90,7 @@ pub async fn hand_out(
     password: Option<&AccountPassword>,
     expires_at: Option<Timestamp>,
     now: Timestamp,
-) -> Result<Handed, Obstacle> {
+) -> Result<Handed, Blocker> {
     let made_from = Some(server.credentials());
     let data = |password| server.binding.data(account, session.spec.database_name.as_deref(), password);
     match (&server.issuer, &session.spec.certificate_request) {
@@ -99,7 +99,7 @@ pub async fn hand_out(
             if let Some(request) = request {
                 let certificate =
                     answer(ca, &request_pem(request)?, account, now, not_after).map_err(|error| {
-                        Obstacle::stalled(reasons::CERTIFICATE_REQUEST_INVALID, error.to_string())
+                        Blocker::stalled(reasons::CERTIFICATE_REQUEST_INVALID, error.to_string())
                     })?;
                 let valid = Some((certificate.not_before, certificate.not_after));
                 return Ok(Handed {
@@ -110,7 +110,7 @@ pub async fn hand_out(
                 });
             }
             let (certificate, key) = issue(ca, account, now, not_after)
-                .map_err(|error| Obstacle::stalled(reasons::SECRET_INVALID, error.to_string()))?;
+                .map_err(|error| Blocker::stalled(reasons::SECRET_INVALID, error.to_string()))?;
             let valid = Some((certificate.not_before, certificate.not_after));
             let mut data = data(None);
             data.extend(server.binding.identity(&certificate.chain_pem, key.expose_secret()));
@@ -125,7 +125,7 @@ pub async fn hand_out(
             Ok(Handed { secret: Some(session.name_any()), secret_uid, made_from, ..Handed::default() })
         }
         (Issuer::None, _) => Ok(Handed { made_from, ..Handed::default() }),
-        (Issuer::Missing(obstacle), _) => Err(obstacle.clone()),
+        (Issuer::Missing(blocker), _) => Err(blocker.clone()),
     }
 }
 
@@ -154,7 +154,7 @@ pub async fn recall(
     if matches!(server.issuer, Issuer::None) {
         return Ok(Some((Handed { made_from: current, ..Handed::default() }, None)));
     }
-    let Some(secret) = shared.objects.secret(&namespace(session), &session.name_any()).await? else {
+    let Some(secret) = shared.api.secret(&namespace(session), &session.name_any()).await? else {
         return Ok(None);
     };
     if !is_controlled(&secret, session) {
@@ -233,11 +233,11 @@ pub async fn take_back(
     }
     let namespace = namespace(session);
     if let Some(Handed { secret_uid: Some(uid), .. }) = handed {
-        return shared.objects.delete_secret(&namespace, &session.name_any(), Some(uid.clone())).await;
+        return shared.api.delete_secret(&namespace, &session.name_any(), Some(uid.clone())).await;
     }
-    match shared.objects.secret(&namespace, &session.name_any()).await? {
+    match shared.api.secret(&namespace, &session.name_any()).await? {
         Some(secret) if is_controlled(&secret, session) => {
-            shared.objects.delete_secret(&namespace, &session.name_any(), secret.uid()).await
+            shared.api.delete_secret(&namespace, &session.name_any(), secret.uid()).await
         }
         _ => Ok(()),
     }
@@ -250,10 +250,10 @@ async fn write(
     account: &AccountName,
     data: Data,
     password_generation: Option<u64>,
-) -> Result<Option<String>, Obstacle> {
+) -> Result<Option<String>, Blocker> {
     let namespace = namespace(session);
     let name = session.name_any();
-    let refused = |error: &kube::Error| Obstacle::of_api(&format!("writing the Secret {name:?}"), error);
+    let refused = |error: &kube::Error| Blocker::of_api(&format!("writing the Secret {name:?}"), error);
     let mut annotations = BTreeMap::from([(USERNAME_ANNOTATION.to_owned(), account.to_string())]);
     if let Some(generation) = password_generation {
         annotations.insert(PASSWORD_GENERATION_ANNOTATION.to_owned(), generation.to_string());
@@ -274,19 +274,19 @@ async fn write(
         data: Some(data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value))).collect()),
         ..Secret::default()
     };
-    match shared.objects.create_secret(&namespace, &secret).await {
+    match shared.api.create_secret(&namespace, &secret).await {
         Ok(created) => return Ok(created.uid()),
         Err(error) if !is_conflict(&error) => return Err(refused(&error)),
         Err(_) => {}
     }
-    let found = shared.objects.secret(&namespace, &name).await.map_err(|error| refused(&error))?;
+    let found = shared.api.secret(&namespace, &name).await.map_err(|error| refused(&error))?;
     match found {
         Some(found) if is_controlled(&found, session) => {
             secret.metadata.resource_version = found.resource_version();
-            let written = shared.objects.replace_secret(&namespace, &secret).await;
+            let written = shared.api.replace_secret(&namespace, &secret).await;
             Ok(written.map_err(|error| refused(&error))?.uid())
         }
-        _ => Err(Obstacle::stalled(
+        _ => Err(Blocker::stalled(
             reasons::SECRET_CONFLICT,
             format!(
                 "a Secret {name:?} exists that does not belong to this session and is not written; delete it, or give the session another name"
@@ -296,7 +296,7 @@ async fn write(
 }
 
 /// The request as PEM: the field holds PEM itself, or PEM in base64 as in a CertificateSigningRequest.
-fn request_pem(field: &str) -> Result<String, Obstacle> {
+fn request_pem(field: &str) -> Result<String, Blocker> {
     if field.trim_start().starts_with("-----BEGIN") {
         return Ok(field.to_owned());
     }
@@ -305,7 +305,7 @@ fn request_pem(field: &str) -> Result<String, Obstacle> {
         .ok()
         .and_then(|ByteString(bytes)| String::from_utf8(bytes).ok())
         .ok_or_else(|| {
-            Obstacle::stalled(
+            Blocker::stalled(
                 reasons::CERTIFICATE_REQUEST_INVALID,
                 "spec.certificateRequest is neither PEM nor PEM in base64; make one with openssl req -new",
             )

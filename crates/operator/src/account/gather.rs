@@ -12,8 +12,9 @@ use rolecall_resolve::{Blocked, Grant};
 
 use super::lifecycle::{AdminState, Times, Verdict, decide, is_timed, is_touched};
 use crate::Shared;
-use crate::servers::State;
-use crate::world::{AccountKey, ObjectKey, World};
+use crate::cache::Cache;
+use crate::model::{AccountKey, ObjectKey};
+use crate::servers::ServerState;
 
 /// Everything that one look at an account is based on.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(super) struct Gathered {
     /// Since when it is being deleted, by this machine's clock.
     pub(super) admin_deleted_at: Option<Timestamp>,
     /// What is known of its server; `None` before anybody looked.
-    pub(super) server: Option<State>,
+    pub(super) server: Option<ServerState>,
     /// The sessions with what should happen to each.
     pub(super) sessions: Vec<Item>,
 }
@@ -48,54 +49,54 @@ pub(super) struct Item {
 }
 
 pub(super) fn gather(shared: &Shared, key: &AccountKey, now: Timestamp) -> Gathered {
-    let world = shared.world();
-    let admin = world.admin(&key.admin);
+    let cache = shared.cache();
+    let admin = cache.admin(&key.admin);
     let state = match &admin {
         None => AdminState::Missing,
         Some(admin) if admin.metadata.deletion_timestamp.is_some() => AdminState::Deleting,
         Some(_) => AdminState::Present,
     };
     let account = AccountName::new(&*key.username);
-    let sessions = world
+    let sessions = cache
         .sessions_of_account(key)
         .into_iter()
         .map(|session| {
             let grant = match &account {
                 Err(refusal) => Err(Blocked::permanent(reasons::INVALID_USERNAME, refusal.message.clone())),
-                Ok(_) => grant(&world, key, admin.as_deref(), &session),
+                Ok(_) => grant(&cache, key, admin.as_deref(), &session),
             };
-            let times = Times { now, seen: world.seen_at(&*session) };
+            let times = Times { now, seen: cache.seen_at(&*session) };
             let verdict = decide(&session, state, &grant, times);
             let timed = is_timed(&session, grant.as_ref().ok());
             let touched = is_touched(&session);
             Item { session, grant, verdict, timed, touched, times }
         })
         .collect();
-    let admin_deleted_at = admin.as_ref().and_then(|admin| world.deleted_at(&**admin));
+    let admin_deleted_at = admin.as_ref().and_then(|admin| cache.deleted_at(&**admin));
     let server = shared.servers.get(&key.admin);
     Gathered { account: account.ok(), admin, admin_deleted_at, server, sessions }
 }
 
 /// The database roles that a session holds or would hold.
 pub fn wanted_roles(
-    world: &World,
+    cache: &Cache,
     admin_key: &ObjectKey,
     admin: &DatabaseAdmin,
     session: &DatabaseSession,
 ) -> BTreeSet<String> {
     let Some(key) =
-        world.account_of_session(&admin_key.sibling(session.metadata.name.as_deref().unwrap_or_default()))
+        cache.account_of_session(&admin_key.sibling(session.metadata.name.as_deref().unwrap_or_default()))
     else {
         return BTreeSet::new();
     };
-    grant(world, key, Some(admin), session)
+    grant(cache, key, Some(admin), session)
         .map(|grant| grant.db_roles.into_keys().collect())
         .unwrap_or_default()
 }
 
 /// What policy gives a session, everything included that the namespace can tell.
 fn grant(
-    world: &World,
+    cache: &Cache,
     key: &AccountKey,
     admin: Option<&DatabaseAdmin>,
     session: &DatabaseSession,
@@ -112,17 +113,17 @@ fn grant(
     let user_key = ObjectKey { namespace: Arc::clone(namespace), name: session.spec.user.as_str().into() };
     let not_found = |message: String| Blocked::new(reasons::USER_NOT_FOUND, message);
     let user =
-        world.user(&user_key).filter(|user| user.metadata.deletion_timestamp.is_none()).ok_or_else(|| {
+        cache.user(&user_key).filter(|user| user.metadata.deletion_timestamp.is_none()).ok_or_else(|| {
             not_found(format!("there is no DatabaseUser {:?} in this namespace", session.spec.user))
         })?;
-    let username = world.username_of(&user);
+    let username = cache.username_of(&user);
     if username != *key.username {
         return Err(not_found(format!(
             "the DatabaseUser {:?} was replaced by one with the database user name {username:?}",
             session.spec.user
         )));
     }
-    if let Some(holder) = world.username_taken_by(&user) {
+    if let Some(holder) = cache.username_taken_by(&user) {
         let holder = holder.metadata.name.as_deref().unwrap_or_default();
         return Err(rolecall_resolve::username_taken(&username, holder));
     }
@@ -130,18 +131,18 @@ fn grant(
         &user,
         &username,
         admin,
-        &roles_of(world, namespace, &user),
+        &roles_of(cache, namespace, &user),
         session.spec.database_name.as_deref(),
         &session.spec.db_roles,
     )
 }
 
-fn roles_of(world: &World, namespace: &Arc<str>, user: &DatabaseUser) -> Roles {
+fn roles_of(cache: &Cache, namespace: &Arc<str>, user: &DatabaseUser) -> Roles {
     let mut roles = Roles::new();
     for name in &user.spec.roles {
         let key = ObjectKey { namespace: Arc::clone(namespace), name: name.as_str().into() };
         // A role that is going away counts as gone.
-        if let Some(entry) = world.role(&key).filter(|role| role.object.metadata.deletion_timestamp.is_none())
+        if let Some(entry) = cache.role(&key).filter(|role| role.object.metadata.deletion_timestamp.is_none())
         {
             roles.insert_compiled(name, (*entry.state).clone());
         }
@@ -151,7 +152,7 @@ fn roles_of(world: &World, namespace: &Arc<str>, user: &DatabaseUser) -> Roles {
 
 /// What no session on this DatabaseAdmin can ever have.
 fn unsupported(admin: &DatabaseAdmin, session: &DatabaseSession) -> Result<(), Blocked> {
-    match crate::admin::unsupported(admin) {
+    match crate::database_admin::unsupported(admin) {
         None => Ok(()),
         Some(why) => Err(Blocked::permanent(
             reasons::UNSUPPORTED,

@@ -15,15 +15,16 @@ use serde_json::json;
 use super::carry_out::Place;
 use super::credentials::{self, Handed};
 use super::gather::Item;
-use super::lifecycle::{Life, Obstacle, Times, Verdict, started_at};
+use super::lifecycle::{Blocker, Life, Times, Verdict, started_at};
 use super::note::api_mode;
 use super::password::{AccountPassword, Password};
 use super::report::{Active, Outcome};
 use super::round::{Round, held};
 use super::{deadline, outcome_of_end};
-use crate::objects::{Severity, is_conflict};
+use crate::Shared;
+use crate::api_writer::{Severity, is_conflict};
+use crate::model::Priority;
 use crate::servers::{Issuer, Server};
-use crate::{Lane, Shared};
 
 /// How many requests for the sessions of one account are under way at once.
 const REQUESTS_AT_ONCE: usize = 8;
@@ -50,7 +51,7 @@ impl Round {
                 }
                 Err(error) => {
                     tracing::warn!(account = %key, %error, "a session could not be marked");
-                    self.fail_start(index, Obstacle::of_api("marking the session", &error));
+                    self.fail_start(index, Blocker::of_api("marking the session", &error));
                 }
             }
         }
@@ -65,7 +66,7 @@ impl Round {
         for (index, handed) in marked.into_iter().zip(handed) {
             match handed {
                 Ok(handed) => self.keep_handed(shared, index, handed),
-                Err(obstacle) => self.fail_start(index, obstacle),
+                Err(blocker) => self.fail_start(index, blocker),
             }
         }
         self.starts() == starts
@@ -94,7 +95,7 @@ impl Round {
 
     /// Live sessions: their credentials are renewed when it is time, unless that would do no good, and their status
     /// follows. `trouble`: what is wrong although they have access.
-    pub(super) async fn keep_lives(&mut self, on: Place<'_>, trouble: Option<&Obstacle>, renew: bool) {
+    pub(super) async fn keep_lives(&mut self, on: Place<'_>, trouble: Option<&Blocker>, renew: bool) {
         let roles = self.role_names(on.server);
         for index in self.lives() {
             let Some(life) = self.life(index).cloned() else { continue };
@@ -113,13 +114,13 @@ impl Round {
     }
 
     /// That the server takes no certificates of the CA for users.
-    fn distrust(&self) -> Option<&Obstacle> {
-        let obstacle = self.gathered.server.as_ref().and_then(|state| state.obstacle.as_ref());
-        obstacle.filter(|obstacle| obstacle.reason == reasons::CLIENT_CA_NOT_TRUSTED)
+    fn distrust(&self) -> Option<&Blocker> {
+        let blocker = self.gathered.server.as_ref().and_then(|state| state.blocker.as_ref());
+        blocker.filter(|blocker| blocker.reason == reasons::CLIENT_CA_NOT_TRUSTED)
     }
 
     /// That the server takes no certificates of the CA, of which this session has one.
-    fn cannot_log_in(&self, on: Place<'_>, index: usize) -> Option<Obstacle> {
+    fn cannot_log_in(&self, on: Place<'_>, index: usize) -> Option<Blocker> {
         let handed = on.shared.memory.handed(self.uid(index));
         let is_of_it = handed.is_some_and(|handed| handed.made_from == Some(on.server.credentials()));
         self.distrust().filter(|_| is_of_it).cloned()
@@ -142,12 +143,7 @@ impl Round {
     }
 
     /// Makes the credentials of a live session anew when it is time, or when they are not there any more.
-    async fn renew(
-        &self,
-        on: Place<'_>,
-        index: usize,
-        expires_at: Option<Timestamp>,
-    ) -> Result<(), Obstacle> {
+    async fn renew(&self, on: Place<'_>, index: usize, expires_at: Option<Timestamp>) -> Result<(), Blocker> {
         let Place { shared, key, server, account } = on;
         let session = &self.gathered.sessions[index].session;
         let password = shared.memory.password(key);
@@ -155,7 +151,7 @@ impl Round {
         if handed.is_none() {
             let recalled = credentials::recall(shared, session, server, account, self.now).await;
             let recalled =
-                recalled.map_err(|error| Obstacle::of_api("reading the session's Secret", &error))?;
+                recalled.map_err(|error| Blocker::of_api("reading the session's Secret", &error))?;
             let is_right = |found: Option<&AccountPassword>| match (found, &password) {
                 (Some(found), Some(password)) => found.is_same(password),
                 _ => true,
@@ -180,9 +176,9 @@ impl Round {
                 .await;
         match made {
             Ok(handed) => self.keep_handed(shared, index, handed),
-            Err(obstacle) => {
+            Err(blocker) => {
                 shared.memory.set_handed(self.uid(index), None);
-                return Err(obstacle);
+                return Err(blocker);
             }
         }
         Ok(())
@@ -217,13 +213,13 @@ impl Round {
             };
             if let Some(why) = &applied.kept_because {
                 let note = format!("{} on {} is disabled, not dropped: {why}", key.username, key.admin);
-                shared.objects.event(&*session, Severity::Warning, reasons::ACCOUNT_KEPT, "Drop", &note);
+                shared.api.event(&*session, Severity::Warning, reasons::ACCOUNT_KEPT, "Drop", &note);
             }
             self.outcomes[index] = Some(match taken_back {
                 Ok(()) => outcome_of_end(&ending, None),
                 Err(error) => {
                     self.retry = true;
-                    held(ending, &Obstacle::of_api("deleting the session's Secret", &error))
+                    held(ending, &Blocker::of_api("deleting the session's Secret", &error))
                 }
             });
         }
@@ -289,7 +285,7 @@ impl Item {
 
 async fn mark(on: Place<'_>, session: &DatabaseSession) -> kube::Result<Option<DatabaseSession>> {
     let annotations = json!({ USERNAME_ANNOTATION: &*on.key.username });
-    on.shared.objects.add_finalizer(on.shared, session, ACCOUNT_FINALIZER, annotations).await
+    on.shared.api.add_finalizer(on.shared, session, ACCOUNT_FINALIZER, annotations).await
 }
 
 /// Takes the credentials of a session back, and forgets them.
@@ -307,28 +303,28 @@ pub(super) fn next_look(
     timed: bool,
     outcome: &Outcome,
     times: Times,
-) -> Option<(Timestamp, Lane)> {
+) -> Option<(Timestamp, Priority)> {
     match outcome {
         Outcome::Active(active) => {
-            let expiry = active.expires_at.map(|at| (at, Lane::Urgent));
+            let expiry = active.expires_at.map(|at| (at, Priority::Urgent));
             let renewal = session
                 .metadata
                 .uid
                 .as_deref()
                 .and_then(|uid| shared.memory.handed(uid))
                 .and_then(|handed| handed.renew_at(active.expires_at))
-                .map(|at| (at, Lane::Normal));
+                .map(|at| (at, Priority::Normal));
             [expiry, renewal].into_iter().flatten().min()
         }
-        Outcome::Waiting(obstacle) | Outcome::Withdrawn(obstacle) => {
+        Outcome::Waiting(blocker) | Outcome::Withdrawn(blocker) => {
             let before =
                 session.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-            let stalled_at = crate::progress::stalled_at(obstacle, before, times.now);
+            let stalled_at = crate::progress::stalled_at(blocker, before, times.now);
             [deadline(session, timed, times), stalled_at]
                 .into_iter()
                 .flatten()
                 .min()
-                .map(|at| (at, Lane::Normal))
+                .map(|at| (at, Priority::Normal))
         }
         _ => None,
     }

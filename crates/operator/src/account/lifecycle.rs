@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
-use rolecall_api::names::ACCOUNT_FINALIZER;
 use rolecall_api::{Condition, DatabaseSession, EndReason, GoDuration, SessionPhase, conditions, reasons};
-use rolecall_engine::Class;
 use rolecall_resolve::{Blocked, Grant};
+
+pub use crate::model::session::{is_touched, may_have_access, phase, started_at};
+pub use crate::model::{Blocker, plus};
 
 /// How long a timed session waits for its start when it does not say.
 const DEFAULT_START_DEADLINE: Duration = Duration::from_secs(60);
@@ -29,9 +29,9 @@ pub enum Verdict {
     /// Its access has to go.
     End(Ending),
     /// It cannot start now.
-    Wait(Obstacle),
+    Wait(Blocker),
     /// It will never start, and nothing was done for it.
-    Reject(Obstacle),
+    Reject(Blocker),
 }
 
 /// A session that has, or may have, access.
@@ -62,24 +62,11 @@ pub enum Next {
     /// It is Ended and kept for a while.
     Ended,
     /// It waits until what is in the way is gone. Nothing is left of it on the server.
-    Pending(Obstacle),
+    Pending(Blocker),
     /// Its start did not come off, and is tried again.
-    Again(Obstacle),
+    Again(Blocker),
     /// It never started and never will.
-    Rejected(Obstacle),
-}
-
-/// What is in the way of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Obstacle {
-    /// The reason of the Ready condition.
-    pub reason: String,
-    /// For people: what, on which object, and what to do.
-    pub message: String,
-    /// Only a person can help; else it may go away by itself.
-    pub stalled: bool,
-    /// An object that is merely not there yet: it may come for some time before only a person can help.
-    pub awaited: bool,
+    Rejected(Blocker),
 }
 
 /// What the namespace holds for a session.
@@ -91,60 +78,6 @@ pub enum AdminState {
     Deleting,
     /// It is there.
     Present,
-}
-
-impl Obstacle {
-    /// Something that only a person can move.
-    pub fn stalled(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into(), stalled: true, awaited: false }
-    }
-
-    /// An object that is not there yet, or not any more.
-    pub fn awaited(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { awaited: true, ..Self::stalled(reason, message) }
-    }
-
-    /// Something that may go away by itself.
-    pub fn passing(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { stalled: false, ..Self::stalled(reason, message) }
-    }
-
-    /// What the API server answered to something that was attempted.
-    pub fn of_api(attempted: &str, error: &kube::Error) -> Self {
-        let (answer, stalled) = match error {
-            // Too early, in conflict, too often: the others of these codes say no, and will say no again.
-            kube::Error::Api(status) => (
-                status.message.clone(),
-                (400..500).contains(&status.code) && !matches!(status.code, 408 | 409 | 425 | 429),
-            ),
-            error => (error.to_string(), false),
-        };
-        let message = format!("{attempted} failed: the API server answered: {answer}");
-        Self { stalled, ..Self::stalled(reasons::API_REFUSED, message) }
-    }
-}
-
-impl From<&Blocked> for Obstacle {
-    fn from(blocked: &Blocked) -> Self {
-        let objects = [reasons::USER_NOT_FOUND, reasons::DATABASE_NOT_FOUND, reasons::ROLE_NOT_FOUND];
-        let awaited = objects.contains(&blocked.reason);
-        Self { awaited, ..Self::stalled(blocked.reason, blocked.message.clone()) }
-    }
-}
-
-impl From<&rolecall_engine::Refusal> for Obstacle {
-    fn from(refusal: &rolecall_engine::Refusal) -> Self {
-        Self::stalled(refusal.reason.as_str(), refusal.message.clone())
-    }
-}
-
-impl From<&rolecall_engine::Error> for Obstacle {
-    fn from(error: &rolecall_engine::Error) -> Self {
-        match error.class {
-            Class::Unreachable | Class::Transient => Self::passing(error.reason.as_str(), error.to_string()),
-            Class::Invalid | Class::Refused => Self::stalled(error.reason.as_str(), error.to_string()),
-        }
-    }
 }
 
 /// The time, by this machine's clock alone: that of the API server may be another one.
@@ -190,34 +123,34 @@ pub fn decide(
             }
             _ => format!("the DatabaseAdmin {:?} is being deleted", session.spec.database),
         };
-        let obstacle = Obstacle::awaited(reasons::DATABASE_NOT_FOUND, message);
-        return without_access(session, EndReason::DatabaseRemoved, obstacle, times);
+        let blocker = Blocker::awaited(reasons::DATABASE_NOT_FOUND, message);
+        return without_access(session, EndReason::DatabaseRemoved, blocker, times);
     }
     match grant {
         Err(blocked) => {
-            let obstacle = Obstacle::from(blocked);
+            let blocker = Blocker::from(blocked);
             if blocked.permanent && !touched {
-                return Verdict::Reject(obstacle);
+                return Verdict::Reject(blocker);
             }
             let reason = match blocked.reason {
                 reasons::USER_SUSPENDED => EndReason::UserSuspended,
                 _ => EndReason::AccessRevoked,
             };
-            without_access(session, reason, obstacle, times)
+            without_access(session, reason, blocker, times)
         }
         Ok(grant) => with_access(session, grant, times),
     }
 }
 
 /// What a try that failed means: the session waits on, or its start deadline has passed and it is rejected.
-pub fn give_up(session: &DatabaseSession, timed: bool, obstacle: Obstacle, times: Times) -> Verdict {
+pub fn give_up(session: &DatabaseSession, timed: bool, blocker: Blocker, times: Times) -> Verdict {
     if !timed || give_up_at(session, times.seen).is_none_or(|at| times.now < at) {
-        return Verdict::Wait(obstacle);
+        return Verdict::Wait(blocker);
     }
     if is_touched(session) {
-        return Verdict::End(Ending { reason: None, next: Next::Rejected(obstacle) });
+        return Verdict::End(Ending { reason: None, next: Next::Rejected(blocker) });
     }
-    Verdict::Reject(obstacle)
+    Verdict::Reject(blocker)
 }
 
 /// When a timed session that has not started is given up. With a deadline of nothing the first try counts.
@@ -236,31 +169,6 @@ pub fn is_late(session: &DatabaseSession, timed: bool, times: Times) -> bool {
 /// Is the session over at some time by itself?
 pub fn is_timed(session: &DatabaseSession, grant: Option<&Grant>) -> bool {
     session.spec.ttl.is_some() || grant.is_some_and(|grant| grant.max_session_ttl.is_some())
-}
-
-/// May the database hold something of this session?
-pub fn is_touched(session: &DatabaseSession) -> bool {
-    session.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER)
-}
-
-/// May it have access? Also where somebody took the finalizer off.
-pub fn may_have_access(session: &DatabaseSession) -> bool {
-    is_touched(session) || matches!(phase(session), SessionPhase::Active | SessionPhase::Ending)
-}
-
-/// When it became Active.
-pub fn started_at(session: &DatabaseSession) -> Option<Timestamp> {
-    Some(session.status.as_ref()?.started_at.as_ref()?.0)
-}
-
-/// The phase that the status tells; a fresh object is Pending.
-pub fn phase(session: &DatabaseSession) -> SessionPhase {
-    session.status.as_ref().and_then(|status| status.phase).unwrap_or_default()
-}
-
-/// `at + duration`; `None` beyond the end of time, which is as good as never.
-pub fn plus(at: Timestamp, duration: Duration) -> Option<Timestamp> {
-    at.checked_add(jiff::SignedDuration::try_from(duration).ok()?).ok()
 }
 
 fn with_access(session: &DatabaseSession, grant: &Grant, times: Times) -> Verdict {
@@ -286,41 +194,41 @@ fn with_access(session: &DatabaseSession, grant: &Grant, times: Times) -> Verdic
             "spec.ttl is longer than the maxSessionTtl of {} that the user's roles allow; ask for less",
             GoDuration::from(max)
         );
-        return give_up(session, true, Obstacle::stalled(reasons::TTL_TOO_LONG, message), times);
+        return give_up(session, true, Blocker::stalled(reasons::TTL_TOO_LONG, message), times);
     }
     if is_late(session, ttl.is_some(), times) {
-        return give_up(session, true, last_obstacle(session), times);
+        return give_up(session, true, last_blocker(session), times);
     }
     Verdict::Start(Life { grant: grant.clone(), ttl, expires_at: ttl.and_then(|ttl| plus(now, ttl)) })
 }
 
-fn without_access(session: &DatabaseSession, reason: EndReason, obstacle: Obstacle, times: Times) -> Verdict {
+fn without_access(session: &DatabaseSession, reason: EndReason, blocker: Blocker, times: Times) -> Verdict {
     // Policy does not say any more whether a role limited the session: its own status does.
     let limited = session.status.as_ref().is_some_and(|status| status.expires_at.is_some());
     let timed = session.spec.ttl.is_some() || limited;
     let was_active = matches!(phase(session), SessionPhase::Active | SessionPhase::Ending);
     match (was_active, timed) {
         (true, true) => Verdict::End(Ending { reason: Some(reason), next: Next::Ended }),
-        (true, false) => Verdict::End(Ending { reason: Some(reason), next: Next::Pending(obstacle) }),
-        (false, _) if is_touched(session) => match give_up(session, timed, obstacle, times) {
-            Verdict::Wait(obstacle) => Verdict::End(Ending { reason: None, next: Next::Pending(obstacle) }),
+        (true, false) => Verdict::End(Ending { reason: Some(reason), next: Next::Pending(blocker) }),
+        (false, _) if is_touched(session) => match give_up(session, timed, blocker, times) {
+            Verdict::Wait(blocker) => Verdict::End(Ending { reason: None, next: Next::Pending(blocker) }),
             verdict => verdict,
         },
-        (false, _) => give_up(session, timed, obstacle, times),
+        (false, _) => give_up(session, timed, blocker, times),
     }
 }
 
 /// What was in the way of a session last, as far as that was told.
-pub fn last_obstacle(session: &DatabaseSession) -> Obstacle {
+pub fn last_blocker(session: &DatabaseSession) -> Blocker {
     let ready =
         session.status.as_ref().and_then(|status| conditions::find(&status.conditions, conditions::READY));
     match ready {
         Some(Condition { reason, message, .. })
             if !matches!(reason.as_str(), reasons::PENDING | reasons::ENDING) =>
         {
-            Obstacle::stalled(reason, message)
+            Blocker::stalled(reason, message)
         }
-        _ => Obstacle::stalled(
+        _ => Blocker::stalled(
             reasons::START_DEADLINE_EXCEEDED,
             "the session had not started by its startDeadline: the operator had not looked at it, or its server had not answered; create it again",
         ),

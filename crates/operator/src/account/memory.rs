@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::credentials::Handed;
 use super::password::AccountPassword;
-use crate::world::{AccountKey, ObjectKey};
+use crate::model::{AccountKey, ObjectKey};
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -54,13 +54,12 @@ use rolecall_api::{
     SessionPhase, reasons,
 };
 
-use crate::Shared;
-use crate::objects::Severity;
-use crate::permissions;
-use crate::queue::Lane;
-use crate::runtime::{Done, Failed, until};
-use crate::world::{AccountKey, ObjectKey, ObjectsKey, Work};
-use lifecycle::{Ending, Next, Obstacle, Times, Verdict, give_up, give_up_at, is_touched};
+use crate::api_writer::Severity;
+use crate::model::{
+    AccountKey, Action, DatabaseKey, ObjectKey, Priority, ReconcileError, ReconcileKey, until,
+};
+use crate::{Shared, sets};
+use lifecycle::{Blocker, Ending, Next, Times, Verdict, give_up, give_up_at, is_touched};
 use report::{Left, Outcome};
 use round::Round;
 
@@ -69,10 +68,10 @@ use round::Round;
 /// # Errors
 ///
 /// What the API server refused. What a database refuses is reported on the sessions and looked at again.
-pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed> {
-    if shared.world().is_unreadable(&key.admin) {
+pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Action, ReconcileError> {
+    if shared.cache().is_unreadable(&key.admin) {
         // Not missing: nothing is given up, and nothing can be done before it can be read.
-        return Ok(Done::nothing());
+        return Ok(Action::await_change());
     }
     let now = Timestamp::now();
     let gathered = gather::gather(shared, key, now);
@@ -88,7 +87,7 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
     let mut round = Round::new(gathered, now);
     let (ran, told) = waiting::telling(shared, key, Box::pin(round.run(shared, key))).await;
     ran?;
-    let mut done = Done { retry: round.retry, at: round.again };
+    let mut done = Action { retry: round.retry, at: round.again };
     let report = round.report.take();
     let mut failed = None;
     let mut left = BTreeSet::new();
@@ -109,19 +108,19 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Done, Failed
         }
     }
     for database in left {
-        permissions::let_go(shared, &ObjectsKey { admin: key.admin.clone(), database: database.into() });
+        sets::release(shared, &DatabaseKey { admin: key.admin.clone(), database: database.into() });
     }
     if let Some(report) = report {
         let user = report.user.clone();
         if shared.memory.report(key, report) {
-            shared.queue.add(Work::User(user), Lane::Normal);
+            shared.queue.add(ReconcileKey::User(user), Priority::Normal);
             shared.recount(&key.admin);
         }
     }
     let Some(failed) = failed else { return Ok(done) };
     // The whole is tried again; what is due meanwhile does not wait for that.
-    if let Some((at, lane)) = done.at {
-        shared.queue.add_at(Work::Account(key.clone()), lane, until(at));
+    if let Some((at, priority)) = done.at {
+        shared.queue.add_at(ReconcileKey::Account(key.clone()), priority, until(at));
     }
     Err(failed)
 }
@@ -133,14 +132,14 @@ async fn vanished(
     key: &AccountKey,
     gathered: &gather::Gathered,
     suspect: bool,
-) -> Result<Done, Failed> {
+) -> Result<Action, ReconcileError> {
     let retained = gathered.admin.as_ref().is_none_or(|admin| {
         admin.spec.suspend
             || (admin.metadata.deletion_timestamp.is_some() && admin.spec.deletion == Deletion::Retain)
     });
     let known = shared.memory.reported(key).filter(|report| report.account.phase == AccountPhase::Enabled);
     if known.is_none() && !suspect {
-        return Ok(Done::nothing());
+        return Ok(Action::await_change());
     }
     let server =
         gathered.server.as_ref().filter(|state| !state.unreachable).and_then(|state| state.server.clone());
@@ -149,7 +148,7 @@ async fn vanished(
         if again && suspect {
             shared.memory.suspect(key);
         }
-        return Ok(Done { retry: again, ..Done::nothing() });
+        return Ok(Action { retry: again, ..Action::await_change() });
     };
     shared.sets.want(key, &[]);
     tracing::warn!(account = %key, "no session accounts for this enabled account any more; ending it");
@@ -159,7 +158,7 @@ async fn vanished(
         known.as_ref().is_some_and(|known| known.account.mode == Some(CreateDbUserMode::BestEffortDrop));
     shared.audit.orphan(key, "ending");
     let was_over = returned::was_over(shared, key);
-    let ended = match crate::admin::end_account(&server, account, drop).await {
+    let ended = match crate::database_admin::end_account(&server, account, drop).await {
         Ok(ended) => ended,
         Err(error) => {
             // It is tried again; meanwhile the DatabaseAdmin names it at its next look.
@@ -175,29 +174,29 @@ async fn vanished(
     shared.memory.leave_ended(key);
     shared.recount(&key.admin);
     // Another look was faster, or somebody has closed it.
-    let Some(applied) = ended else { return Ok(Done::nothing()) };
+    let Some(applied) = ended else { return Ok(Action::await_change()) };
     if let Some(admin) = &gathered.admin {
         let note = format!("{} was enabled and no session accounts for it: it is no more", key.username);
-        shared.objects.event(&**admin, Severity::Warning, reasons::ORPHAN_ENDED, "End", &note);
+        shared.api.event(&**admin, Severity::Warning, reasons::ORPHAN_ENDED, "End", &note);
     }
     let message = match was_over {
-        true => Some(returned::tell(shared, key, returned::Action::Ended(&applied)).await),
+        true => Some(returned::tell(shared, key, returned::Response::Ended(&applied)).await),
         false => applied.kept_because.clone(),
     };
-    let Some(known) = known else { return Ok(Done::nothing()) };
+    let Some(known) = known else { return Ok(Action::await_change()) };
     let phase = if applied.dropped { AccountPhase::Dropped } else { AccountPhase::Disabled };
     let account =
         AccountStatus { phase, sessions: 0, db_roles: Vec::new(), message, ..known.account.clone() };
     shared.memory.report(key, memory::Report { account, ..known.clone() });
-    shared.queue.add(Work::User(known.user), Lane::Normal);
-    Ok(Done::nothing())
+    shared.queue.add(ReconcileKey::User(known.user), Priority::Normal);
+    Ok(Action::await_change())
 }
 
 /// What is told of an account, or was by an operator before this one; of one that was never told, what its DatabaseUser
 /// would be told. `None` where there is no DatabaseUser of its name.
 fn told(shared: &Shared, key: &AccountKey) -> Option<memory::Report> {
     shared.memory.reported(key).or_else(|| {
-        let user = shared.world().user_named(&key.admin.namespace, &key.username)?;
+        let user = shared.cache().user_named(&key.admin.namespace, &key.username)?;
         let account = told_in_status(&user, key).unwrap_or_else(|| AccountStatus {
             database: key.admin.name.to_string(),
             username: key.username.to_string(),
@@ -218,20 +217,20 @@ pub fn told_in_status(user: &DatabaseUser, key: &AccountKey) -> Option<AccountSt
 /// # Errors
 ///
 /// What the API server refused.
-pub async fn reconcile_unbound(shared: &Shared, key: &ObjectKey) -> Result<Done, Failed> {
+pub async fn reconcile_unbound(shared: &Shared, key: &ObjectKey) -> Result<Action, ReconcileError> {
     let now = Timestamp::now();
     let (session, seen) = {
-        let world = shared.world();
-        match world.session(key) {
-            Some(session) if world.account_of_session(key).is_none() => {
-                let seen = world.seen_at(&*session);
+        let cache = shared.cache();
+        match cache.session(key) {
+            Some(session) if cache.account_of_session(key).is_none() => {
+                let seen = cache.seen_at(&*session);
                 (session, seen)
             }
-            _ => return Ok(Done::nothing()),
+            _ => return Ok(Action::await_change()),
         }
     };
     let times = Times { now, seen };
-    let missing = Obstacle::awaited(
+    let missing = Blocker::awaited(
         reasons::USER_NOT_FOUND,
         format!("there is no DatabaseUser {:?} in this namespace", session.spec.user),
     );
@@ -241,18 +240,22 @@ pub async fn reconcile_unbound(shared: &Shared, key: &ObjectKey) -> Result<Done,
     }
     let timed = lifecycle::is_timed(&session, None);
     let outcome = match give_up(&session, timed, missing, times) {
-        Verdict::Reject(obstacle) => Outcome::Rejected(obstacle),
-        Verdict::Wait(obstacle) => Outcome::Waiting(obstacle),
+        Verdict::Reject(blocker) => Outcome::Rejected(blocker),
+        Verdict::Wait(blocker) => Outcome::Waiting(blocker),
         // Without an account nothing can have been touched: the annotation names the account from the first touch on.
-        _ => return Ok(Done::nothing()),
+        _ => return Ok(Action::await_change()),
     };
-    let mut done = Done::nothing();
+    let mut done = Action::await_change();
     done.at_earliest(settle::settle(shared, &session, timed, &outcome, times).await?);
     Ok(done)
 }
 
-async fn settle_over(shared: &Shared, session: &Arc<DatabaseSession>, times: Times) -> Result<Done, Failed> {
-    let mut done = Done::nothing();
+async fn settle_over(
+    shared: &Shared,
+    session: &Arc<DatabaseSession>,
+    times: Times,
+) -> Result<Action, ReconcileError> {
+    let mut done = Action::await_change();
     if session.metadata.deletion_timestamp.is_some() {
         if is_touched(session) {
             settle::settle(shared, session, false, &Outcome::Released { left: None }, times).await?;
@@ -274,9 +277,9 @@ fn outcome_of_end(ending: &Ending, left: Option<Left>) -> Outcome {
             };
             Outcome::Ended { reason, left }
         }
-        Next::Pending(obstacle) => Outcome::Withdrawn(obstacle.clone()),
-        Next::Again(obstacle) => Outcome::Waiting(obstacle.clone()),
-        Next::Rejected(obstacle) => Outcome::Rejected(obstacle.clone()),
+        Next::Pending(blocker) => Outcome::Withdrawn(blocker.clone()),
+        Next::Again(blocker) => Outcome::Waiting(blocker.clone()),
+        Next::Rejected(blocker) => Outcome::Rejected(blocker.clone()),
     }
 }
 

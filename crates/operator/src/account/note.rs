@@ -10,7 +10,7 @@ use rolecall_resolve::Grant;
 
 use super::memory::Report;
 use super::round::Round;
-use crate::world::AccountKey;
+use crate::model::AccountKey;
 
 impl Round {
     /// What becomes of the account when this session ends: as policy says now, else as it said last.

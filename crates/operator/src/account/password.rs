@@ -10,11 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use super::carry_out::Place;
 use super::credentials;
 use super::round::Round;
-use crate::objects::Severity;
-use crate::runtime::Failed;
+use crate::Shared;
+use crate::api_writer::Severity;
+use crate::model::{AccountKey, Priority, ReconcileError};
 use crate::servers::Issuer;
-use crate::world::AccountKey;
-use crate::{Lane, Shared};
 
 /// Below this, two numbers may belong to the same place in the order: so two passwords never have the same number.
 const CHANCE: u64 = 1 << 20;
@@ -96,7 +95,7 @@ impl Round {
         on: Place<'_>,
         desired: &mut Desired,
         observed: &Observed,
-    ) -> Result<Password, Failed> {
+    ) -> Result<Password, ReconcileError> {
         let Place { shared, key, server, .. } = on;
         if !matches!(server.issuer, Issuer::Password) || !matches!(desired.want, Want::Enabled(_)) {
             return Ok(Password::Unchanged);
@@ -131,7 +130,7 @@ impl Round {
     }
 
     /// The password that all live sessions have, with the highest number that any of them has.
-    async fn known_password(&self, on: Place<'_>) -> Result<(Option<AccountPassword>, u64), Failed> {
+    async fn known_password(&self, on: Place<'_>) -> Result<(Option<AccountPassword>, u64), ReconcileError> {
         let Place { shared, key, server, .. } = on;
         if let Some(known) = shared.memory.password(key) {
             let generation = known.generation;
@@ -166,9 +165,9 @@ impl Round {
         for index in self.lives() {
             let session = &self.gathered.sessions[index].session;
             let reason = rolecall_api::reasons::PASSWORD_RESTORED;
-            on.shared.objects.event(&**session, Severity::Warning, reason, "Keep", &note);
+            on.shared.api.event(&**session, Severity::Warning, reason, "Keep", &note);
         }
-        on.shared.queue.add(crate::world::Work::Admin(on.key.admin.clone()), Lane::Normal);
+        on.shared.queue.add(crate::model::ReconcileKey::Admin(on.key.admin.clone()), Priority::Normal);
     }
 }
 

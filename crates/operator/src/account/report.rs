@@ -8,7 +8,7 @@ use rolecall_api::{
     SessionPhase, Time, conditions, reasons,
 };
 
-use super::lifecycle::{Obstacle, phase};
+use super::lifecycle::{Blocker, phase};
 
 /// What happened to a session.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,15 +17,15 @@ pub enum Outcome {
     /// It has access.
     Active(Active),
     /// It waits for its start, or to start again.
-    Waiting(Obstacle),
+    Waiting(Blocker),
     /// It waits, and the database shows nothing of it any more.
-    Withdrawn(Obstacle),
+    Withdrawn(Blocker),
     /// Its access is being taken away, and something is in the way.
     Ending {
         /// What `endReason` will be.
         reason: Option<EndReason>,
         /// What is in the way.
-        obstacle: Obstacle,
+        blocker: Blocker,
     },
     /// Its access is gone, or nobody waits for that any more.
     Ended {
@@ -35,7 +35,7 @@ pub enum Outcome {
         left: Option<Left>,
     },
     /// It never started and never will.
-    Rejected(Obstacle),
+    Rejected(Blocker),
     /// It is being deleted, and nothing holds it any more.
     Released {
         /// As for `Ended`.
@@ -89,9 +89,9 @@ pub struct Active {
     /// There are object permissions, and all of them were given.
     pub complete: bool,
     /// What is wrong although access is there.
-    pub trouble: Option<Obstacle>,
+    pub trouble: Option<Blocker>,
     /// Object permissions were decided that could not be given: why.
-    pub incomplete: Option<Obstacle>,
+    pub incomplete: Option<Blocker>,
 }
 
 /// The whole status that says so. Transition times stay where nothing changed.
@@ -101,11 +101,11 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
     let condition = |type_: &str, status: bool, reason: &str, message: &str| {
         conditions::new(type_, status, reason, message, generation, Time(now))
     };
-    let ready = |status: bool, obstacle: &Obstacle| {
-        condition(conditions::READY, status, &obstacle.reason, &obstacle.message)
+    let ready = |status: bool, blocker: &Blocker| {
+        condition(conditions::READY, status, &blocker.reason, &blocker.message)
     };
     let progress =
-        |obstacle: &Obstacle| crate::progress::condition(obstacle, &before.conditions, generation, now);
+        |blocker: &Blocker| crate::progress::condition(blocker, &before.conditions, generation, now);
     let mut list: Vec<Condition> = Vec::new();
     let mut status = DatabaseSessionStatus { observed_generation: generation, ..Default::default() };
     match outcome {
@@ -142,12 +142,12 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
                 ));
             }
         }
-        Outcome::Waiting(obstacle) | Outcome::Withdrawn(obstacle) => {
+        Outcome::Waiting(blocker) | Outcome::Withdrawn(blocker) => {
             status.phase = Some(SessionPhase::Pending);
-            list.push(ready(false, obstacle));
-            list.push(progress(obstacle));
+            list.push(ready(false, blocker));
+            list.push(progress(blocker));
         }
-        Outcome::Ending { reason, obstacle } => {
+        Outcome::Ending { reason, blocker } => {
             // What the access was stays readable until it is gone.
             status = DatabaseSessionStatus {
                 conditions: Vec::new(),
@@ -162,23 +162,23 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
             if is_timed(session, &before) {
                 status.end_reason = *reason;
             }
-            list.push(ready(false, obstacle));
-            list.push(progress(obstacle));
+            list.push(ready(false, blocker));
+            list.push(progress(blocker));
         }
         Outcome::Ended { reason, left } => {
             status = history(&before, generation, now);
             status.phase = Some(SessionPhase::Ended);
             status.end_reason = Some(*reason);
-            let over = Obstacle::stalled(end_reason(*reason), Left::told(*left));
+            let over = Blocker::stalled(end_reason(*reason), Left::told(*left));
             list.push(ready(false, &over));
             list.push(progress(&over));
         }
-        Outcome::Rejected(obstacle) => {
+        Outcome::Rejected(blocker) => {
             status = history(&before, generation, now);
             status.phase = Some(SessionPhase::Rejected);
-            let obstacle = Obstacle { stalled: true, awaited: false, ..obstacle.clone() };
-            list.push(ready(false, &obstacle));
-            list.push(progress(&obstacle));
+            let blocker = Blocker { stalled: true, awaited: false, ..blocker.clone() };
+            list.push(ready(false, &blocker));
+            list.push(progress(&blocker));
         }
         Outcome::Released { .. } => return before,
     }
@@ -206,12 +206,12 @@ pub fn is_news(session: &DatabaseSession, outcome: &Outcome) -> bool {
         Outcome::Active(active) => {
             (SessionPhase::Active, active.trouble.as_ref().map_or(reasons::ACTIVE, |t| t.reason.as_str()))
         }
-        Outcome::Waiting(obstacle) | Outcome::Withdrawn(obstacle) => {
-            (SessionPhase::Pending, obstacle.reason.as_str())
+        Outcome::Waiting(blocker) | Outcome::Withdrawn(blocker) => {
+            (SessionPhase::Pending, blocker.reason.as_str())
         }
-        Outcome::Ending { obstacle, .. } => (SessionPhase::Ending, obstacle.reason.as_str()),
+        Outcome::Ending { blocker, .. } => (SessionPhase::Ending, blocker.reason.as_str()),
         Outcome::Ended { reason, .. } => (SessionPhase::Ended, end_reason(*reason)),
-        Outcome::Rejected(obstacle) => (SessionPhase::Rejected, obstacle.reason.as_str()),
+        Outcome::Rejected(blocker) => (SessionPhase::Rejected, blocker.reason.as_str()),
         Outcome::Released { .. } => return true,
     };
     phase(session) != new_phase || ready.is_none_or(|ready| ready.reason != new_reason)

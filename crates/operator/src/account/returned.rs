@@ -9,20 +9,20 @@ use rolecall_engine::Applied;
 use super::lifecycle::{may_have_access, phase};
 use super::memory::Report;
 use crate::Shared;
-use crate::admin::Loss;
-use crate::objects::Severity;
-use crate::world::AccountKey;
+use crate::api_writer::Severity;
+use crate::database_admin::Loss;
+use crate::model::AccountKey;
 
 /// What was done about an access that came back.
 #[derive(Clone, Debug)]
-pub enum Action<'a> {
+pub enum Response<'a> {
     /// It was ended again.
     Ended(&'a Applied),
     /// It was left alone, as the DatabaseAdmin says: what closes it.
     Reported(&'a str),
 }
 
-impl Action<'_> {
+impl Response<'_> {
     /// As it stands in the audit log and in metrics.
     fn name(&self) -> &'static str {
         match self {
@@ -60,8 +60,8 @@ pub fn was_over(shared: &Shared, key: &AccountKey) -> bool {
 
 /// Tells of an access that came back: in events and on the sessions that ended, in the audit log, in a metric. Answers
 /// what its DatabaseUser is to be told.
-pub async fn tell(shared: &Shared, key: &AccountKey, action: Action<'_>) -> String {
-    let cause = cause(shared.attending.loss(&key.admin).as_ref());
+pub async fn tell(shared: &Shared, key: &AccountKey, action: Response<'_>) -> String {
+    let cause = cause(shared.failover_watch.loss(&key.admin).as_ref());
     let note = action.told(&key.username, &cause);
     tracing::warn!(account = %key, action = action.name(), cause, "an access came back");
     shared.metrics.returned(&key.admin, action.name());
@@ -75,18 +75,18 @@ pub async fn tell(shared: &Shared, key: &AccountKey, action: Action<'_>) -> Stri
         cause,
         "access"
     );
-    let user = shared.world().user_named(&key.admin.namespace, &key.username);
+    let user = shared.cache().user_named(&key.admin.namespace, &key.username);
     if let Some(user) = user {
-        shared.objects.event(&*user, Severity::Warning, reasons::ACCESS_RETURNED, "End", &note);
+        shared.api.event(&*user, Severity::Warning, reasons::ACCESS_RETURNED, "End", &note);
     }
     for session in ended_sessions(shared, key) {
-        shared.objects.event(&*session, Severity::Warning, reasons::ACCESS_RETURNED, "End", &note);
+        shared.api.event(&*session, Severity::Warning, reasons::ACCESS_RETURNED, "End", &note);
         let Some(mut status) = session.status.clone() else { continue };
         let ready = status.conditions.iter_mut().find(|condition| condition.type_ == conditions::READY);
         // Its reason stays: that is why the session ended.
         if let Some(ready) = ready {
             ready.message.clone_from(&note);
-            if let Err(error) = shared.objects.apply_status(shared, &*session, &status).await {
+            if let Err(error) = shared.api.apply_status(shared, &*session, &status).await {
                 tracing::warn!(account = %key, %error, "a session could not be told that its access came back");
             }
         }
@@ -96,12 +96,12 @@ pub async fn tell(shared: &Shared, key: &AccountKey, action: Action<'_>) -> Stri
 
 /// The sessions of an account that are over and still there. What they are bound to may be another account by now.
 fn ended_sessions(shared: &Shared, key: &AccountKey) -> Vec<Arc<DatabaseSession>> {
-    let world = shared.world();
-    let sessions = world.sessions_of_admin(&key.admin).filter(|session| {
+    let cache = shared.cache();
+    let sessions = cache.sessions_of_admin(&key.admin).filter(|session| {
         phase(session) == SessionPhase::Ended
             && session.metadata.deletion_timestamp.is_none()
             && !may_have_access(session)
-            && crate::world::recorded_username(session) == Some(&key.username)
+            && crate::model::session::recorded_username(session) == Some(&key.username)
     });
     sessions.cloned().collect()
 }
@@ -134,17 +134,17 @@ mod tests {
         };
         let cause = cause(Some(&loss));
         assert_eq!(cause, "failover from timeline 1 to timeline 2, noticed at 2026-01-01T12:00:00Z");
-        let told = |action: Action<'_>| action.told("alice", "why");
+        let told = |action: Response<'_>| action.told("alice", "why");
         assert_eq!(
-            told(Action::Ended(&Applied::default())),
+            told(Response::Ended(&Applied::default())),
             "alice could be used again after its access had ended (why): it was ended again"
         );
         let dropped = Applied { dropped: true, ..Applied::default() };
-        assert!(told(Action::Ended(&dropped)).ends_with("ended again, and the account was dropped"));
+        assert!(told(Response::Ended(&dropped)).ends_with("ended again, and the account was dropped"));
         let kept = Applied { kept_because: Some("it owns a table".to_owned()), ..Applied::default() };
-        assert!(told(Action::Ended(&kept)).ends_with("disabled, not dropped: it owns a table"));
+        assert!(told(Response::Ended(&kept)).ends_with("disabled, not dropped: it owns a table"));
         assert!(
-            told(Action::Reported("run X"))
+            told(Response::Reported("run X"))
                 .ends_with("can be used again though its access had ended (why): run X")
         );
     }

@@ -9,19 +9,15 @@ use rolecall_api::{Deletion, reasons};
 use super::carry_out::{Attempt, Place};
 use super::gather::{Gathered, Item};
 use super::handing::take_back;
-use super::lifecycle::{
-    Ending, Life, Next, Obstacle, Times, Verdict, give_up, is_late, last_obstacle, phase,
-};
+use super::lifecycle::{Blocker, Ending, Life, Next, Times, Verdict, give_up, is_late, last_blocker, phase};
 use super::memory::Report;
 use super::outcome_of_end;
 use super::report::{Left, Outcome};
 use crate::Shared;
-use crate::objects::Severity;
-use crate::permissions::{Holding, Standing};
-use crate::queue::Lane;
-use crate::runtime::Failed;
-use crate::servers::State;
-use crate::world::{AccountKey, ObjectKey};
+use crate::api_writer::Severity;
+use crate::model::{AccountKey, ObjectKey, Priority, ReconcileError};
+use crate::servers::ServerState;
+use crate::sets::{SetContents, SetState};
 
 /// Starts may fail one by one, and each failure can change what the account should be. After so many attempts, and one
 /// for each session, the rest waits for the next look.
@@ -38,7 +34,7 @@ pub(super) struct Round {
     /// A start waits for its permission set.
     pub(super) prepares_set: bool,
     /// The permission set of each session that wants one, and how it stands.
-    pub(super) sets: BTreeMap<usize, (String, Standing)>,
+    pub(super) sets: BTreeMap<usize, (String, SetState)>,
     /// The database roles that the account has, where those that it should have cannot be given.
     pub(super) held_roles: Option<Vec<String>>,
     /// Permission sets that nobody wants any more and that the account stays in until it has others.
@@ -46,9 +42,9 @@ pub(super) struct Round {
     /// The permission sets that the account was seen to be a member of; `None` where it has not been read.
     pub(super) member_of: Option<BTreeSet<String>>,
     /// What the permission set holds that a live session stays in meanwhile.
-    pub(super) meanwhile: BTreeMap<usize, Arc<Holding>>,
+    pub(super) meanwhile: BTreeMap<usize, Arc<SetContents>>,
     /// When to look again by itself.
-    pub(super) again: Option<(Timestamp, Lane)>,
+    pub(super) again: Option<(Timestamp, Priority)>,
     /// Something failed that may work when it is tried again.
     pub(super) retry: bool,
     /// What the status of the DatabaseUser will say.
@@ -81,11 +77,11 @@ impl Round {
     }
 
     /// Look again at that time, or earlier if that was said before.
-    pub(super) fn look_again(&mut self, at: Option<(Timestamp, Lane)>) {
+    pub(super) fn look_again(&mut self, at: Option<(Timestamp, Priority)>) {
         self.again = self.again.into_iter().chain(at).min();
     }
 
-    pub(super) async fn run(&mut self, shared: &Shared, key: &AccountKey) -> Result<(), Failed> {
+    pub(super) async fn run(&mut self, shared: &Shared, key: &AccountKey) -> Result<(), ReconcileError> {
         self.settle_without_server();
         if !self.needs_server() {
             return Ok(());
@@ -95,20 +91,20 @@ impl Round {
         }
         let state = match self.gathered.server.clone() {
             // Nobody is there who could say when it may be touched.
-            Some(state) if state.retain && self.gathered.admin.is_none() => State::default(),
+            Some(state) if state.retain && self.gathered.admin.is_none() => ServerState::default(),
             Some(state) => state,
             None if self.gathered.admin.is_some() => {
-                // Its reconciler is on the way and wakes this account when it knows more.
+                // Its reconciler is on the way and triggers this account when it knows more.
                 self.wait_for_first_look();
                 return Ok(());
             }
-            None => State::default(),
+            None => ServerState::default(),
         };
-        if let Some(obstacle) = self.obstacle_to_starts(&state) {
-            self.fail_starts(&obstacle);
+        if let Some(blocker) = self.obstacle_to_starts(&state) {
+            self.fail_starts(&blocker);
         }
-        if let Some(obstacle) = self.obstacle_to_everything(&state) {
-            self.hold_ends(shared, key, &obstacle).await?;
+        if let Some(blocker) = self.obstacle_to_everything(&state) {
+            self.hold_ends(shared, key, &blocker).await?;
             if let Some(server) = &state.server {
                 self.want_sets(shared, key, server);
             }
@@ -117,7 +113,7 @@ impl Round {
             }
             return Ok(());
         }
-        // The obstacle to everything is a server that is missing.
+        // The blocker to everything is a server that is missing.
         let (Some(server), Some(account)) = (state.server, self.gathered.account.clone()) else {
             return Ok(());
         };
@@ -135,8 +131,8 @@ impl Round {
     pub(super) fn settle_without_server(&mut self) {
         for (index, item) in self.gathered.sessions.iter().enumerate() {
             self.outcomes[index] = match &item.verdict {
-                Verdict::Wait(obstacle) => Some(Outcome::Waiting(obstacle.clone())),
-                Verdict::Reject(obstacle) => Some(Outcome::Rejected(obstacle.clone())),
+                Verdict::Wait(blocker) => Some(Outcome::Waiting(blocker.clone())),
+                Verdict::Reject(blocker) => Some(Outcome::Rejected(blocker.clone())),
                 Verdict::Over
                 | Verdict::Untouched
                 | Verdict::Live(_)
@@ -154,29 +150,29 @@ impl Round {
     }
 
     pub(super) fn wait_for_first_look(&mut self) {
-        let obstacle = Obstacle::passing(reasons::PENDING, "the DatabaseAdmin has not been looked at yet");
+        let blocker = Blocker::passing(reasons::PENDING, "the DatabaseAdmin has not been looked at yet");
         for index in self.starts() {
             if phase(&self.gathered.sessions[index].session) != rolecall_api::SessionPhase::Active {
-                self.outcomes[index] = Some(Outcome::Waiting(obstacle.clone()));
+                self.outcomes[index] = Some(Outcome::Waiting(blocker.clone()));
             }
         }
         self.retry = true;
     }
 
-    pub(super) fn obstacle_to_starts(&self, state: &State) -> Option<Obstacle> {
-        if let Some(obstacle) = self.suspended() {
-            return Some(obstacle);
+    pub(super) fn obstacle_to_starts(&self, state: &ServerState) -> Option<Blocker> {
+        if let Some(blocker) = self.suspended() {
+            return Some(blocker);
         }
-        state.obstacle.clone()
+        state.blocker.clone()
     }
 
-    pub(super) fn obstacle_to_everything(&self, state: &State) -> Option<Obstacle> {
-        if let Some(obstacle) = self.suspended() {
-            return Some(obstacle);
+    pub(super) fn obstacle_to_everything(&self, state: &ServerState) -> Option<Blocker> {
+        if let Some(blocker) = self.suspended() {
+            return Some(blocker);
         }
         if state.unreachable || state.server.is_none() {
-            return Some(state.obstacle.clone().unwrap_or_else(|| {
-                Obstacle::stalled(
+            return Some(state.blocker.clone().unwrap_or_else(|| {
+                Blocker::stalled(
                     reasons::DATABASE_NOT_FOUND,
                     "there is no DatabaseAdmin to reach the server with",
                 )
@@ -185,9 +181,9 @@ impl Round {
         None
     }
 
-    pub(super) fn suspended(&self) -> Option<Obstacle> {
+    pub(super) fn suspended(&self) -> Option<Blocker> {
         let admin = self.gathered.admin.as_ref().filter(|admin| admin.spec.suspend)?;
-        Some(Obstacle::stalled(
+        Some(Blocker::stalled(
             reasons::DATABASE_SUSPENDED,
             format!(
                 "the DatabaseAdmin {:?} is suspended: nothing on its server is touched",
@@ -223,9 +219,9 @@ impl Round {
         }
     }
 
-    pub(super) fn fail_starts(&mut self, obstacle: &Obstacle) {
+    pub(super) fn fail_starts(&mut self, blocker: &Blocker) {
         for index in self.starts() {
-            self.fail_start(index, obstacle.clone());
+            self.fail_start(index, blocker.clone());
         }
     }
 
@@ -240,28 +236,28 @@ impl Round {
         for index in &late {
             self.now = now;
             self.gathered.sessions[*index].times.now = now;
-            self.fail_start(*index, last_obstacle(&self.gathered.sessions[*index].session));
+            self.fail_start(*index, last_blocker(&self.gathered.sessions[*index].session));
         }
         !late.is_empty()
     }
 
     /// A start that did not come off: it waits, is rejected, or has to be ended first.
-    pub(super) fn fail_start(&mut self, index: usize, obstacle: Obstacle) {
+    pub(super) fn fail_start(&mut self, index: usize, blocker: Blocker) {
         let item = &mut self.gathered.sessions[index];
-        let verdict = give_up(&item.session, item.timed, obstacle, item.times);
+        let verdict = give_up(&item.session, item.timed, blocker, item.times);
         let verdict = match verdict {
             // Something may have been done for it in this very look.
-            Verdict::Reject(obstacle) if item.touched => {
-                Verdict::End(Ending { reason: None, next: Next::Rejected(obstacle) })
+            Verdict::Reject(blocker) if item.touched => {
+                Verdict::End(Ending { reason: None, next: Next::Rejected(blocker) })
             }
-            Verdict::Wait(obstacle) if item.touched => {
-                Verdict::End(Ending { reason: None, next: Next::Again(obstacle) })
+            Verdict::Wait(blocker) if item.touched => {
+                Verdict::End(Ending { reason: None, next: Next::Again(blocker) })
             }
             other => other,
         };
         self.outcomes[index] = match &verdict {
-            Verdict::Wait(obstacle) => Some(Outcome::Waiting(obstacle.clone())),
-            Verdict::Reject(obstacle) => Some(Outcome::Rejected(obstacle.clone())),
+            Verdict::Wait(blocker) => Some(Outcome::Waiting(blocker.clone())),
+            Verdict::Reject(blocker) => Some(Outcome::Rejected(blocker.clone())),
             _ => None,
         };
         self.retry |= matches!(verdict, Verdict::Wait(_) | Verdict::End(_));
@@ -273,8 +269,8 @@ impl Round {
         &mut self,
         shared: &Shared,
         key: &AccountKey,
-        obstacle: &Obstacle,
-    ) -> Result<(), Failed> {
+        blocker: &Blocker,
+    ) -> Result<(), ReconcileError> {
         let given_up = given_up(
             self.gathered.admin.as_deref().map(|_| self.gathered.admin_deleted_at),
             self.gathered.server.as_ref(),
@@ -286,15 +282,15 @@ impl Round {
             let session = Arc::clone(&self.gathered.sessions[index].session);
             match given_up {
                 GivenUp::No => {
-                    self.outcomes[index] = Some(held(ending, obstacle));
+                    self.outcomes[index] = Some(held(ending, blocker));
                     self.retry = true;
                 }
                 GivenUp::Abandoned => {
                     let note = format!(
                         "the access of {} on {} could not be taken away: {}. Disable the account on the server by hand",
-                        key.username, key.admin, obstacle.message
+                        key.username, key.admin, blocker.message
                     );
-                    shared.objects.event(&*session, Severity::Warning, reasons::ABANDONED, "End", &note);
+                    shared.api.event(&*session, Severity::Warning, reasons::ABANDONED, "End", &note);
                     tracing::warn!(account = %key, session = %ObjectKey::of(&*session), "abandoned");
                     // Whoever has no other copy of the credentials has no access any more.
                     take_back(shared, &session).await?;
@@ -306,7 +302,11 @@ impl Round {
     }
 
     /// With `deletion: Retain` the database stays as it is, whether it answers or not.
-    pub(super) async fn retained(&mut self, shared: &Shared, key: &AccountKey) -> Result<bool, Failed> {
+    pub(super) async fn retained(
+        &mut self,
+        shared: &Shared,
+        key: &AccountKey,
+    ) -> Result<bool, ReconcileError> {
         let retained = self.gathered.admin.as_ref().is_some_and(|admin| {
             admin.metadata.deletion_timestamp.is_some() && admin.spec.deletion == Deletion::Retain
         });
@@ -321,7 +321,7 @@ impl Round {
                 "{} on {} stays as it is: the DatabaseAdmin is being deleted with deletion: Retain",
                 key.username, key.admin
             );
-            shared.objects.event(&*session, Severity::Warning, reasons::DATABASE_REMOVED, "End", &note);
+            shared.api.event(&*session, Severity::Warning, reasons::DATABASE_REMOVED, "End", &note);
             self.outcomes[index] = Some(outcome_of_end(&ending, Some(Left::Retained)));
         }
         Ok(true)
@@ -329,12 +329,12 @@ impl Round {
 }
 
 /// What follows for a session whose access should end and is not gone yet.
-pub(super) fn held(ending: Ending, obstacle: &Obstacle) -> Outcome {
+pub(super) fn held(ending: Ending, blocker: &Blocker) -> Outcome {
     let reason = ending.reason;
     match ending.next {
         // It never became Active: it keeps waiting, and what may be there is closed later.
-        Next::Pending(obstacle) | Next::Again(obstacle) if reason.is_none() => Outcome::Waiting(obstacle),
-        _ => Outcome::Ending { reason, obstacle: obstacle.clone() },
+        Next::Pending(blocker) | Next::Again(blocker) if reason.is_none() => Outcome::Waiting(blocker),
+        _ => Outcome::Ending { reason, blocker: blocker.clone() },
     }
 }
 
@@ -350,7 +350,7 @@ enum GivenUp {
 /// `admin`: since when it is being deleted, where it is there.
 fn given_up(
     admin: Option<Option<Timestamp>>,
-    server: Option<&State>,
+    server: Option<&ServerState>,
     deadline: std::time::Duration,
     now: Timestamp,
 ) -> GivenUp {

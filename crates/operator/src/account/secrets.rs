@@ -13,10 +13,9 @@ use tokio::time::Instant;
 
 use super::credentials::recall;
 use super::lifecycle::phase;
-use crate::queue::Lane;
+use crate::Shared;
+use crate::model::{AccountKey, ObjectKey, Priority, ReconcileKey};
 use crate::servers::Server;
-use crate::world::{ObjectKey, Work};
-use crate::{Shared, world::AccountKey};
 
 /// How many are asked for with each look at a server.
 const AT_A_LOOK: usize = 20;
@@ -30,15 +29,15 @@ pub async fn find_missing(shared: &Shared, admin: &ObjectKey, server: &Server) {
     while let Some(missing) = asked.next().await {
         if let Some(account) = missing {
             tracing::info!(%account, "the Secret of a live session is not there any more, or not as it was written: it is made again");
-            shared.queue.add(Work::Account(account), Lane::Normal);
+            shared.queue.add(ReconcileKey::Account(account), Priority::Normal);
         }
     }
 }
 
 /// The live sessions with a Secret that was not seen for longest, and their accounts.
 fn due(shared: &Shared, admin: &ObjectKey) -> Vec<(AccountKey, Arc<DatabaseSession>)> {
-    let world = shared.world();
-    let live = world.sessions_of_admin(admin).filter(|session| {
+    let cache = shared.cache();
+    let live = cache.sessions_of_admin(admin).filter(|session| {
         let is_live = phase(session) == SessionPhase::Active && session.metadata.deletion_timestamp.is_none();
         is_live && session.spec.certificate_request.is_none()
     });
@@ -54,7 +53,7 @@ fn due(shared: &Shared, admin: &ObjectKey) -> Vec<(AccountKey, Arc<DatabaseSessi
     found
         .into_iter()
         .filter_map(|(_, session)| {
-            Some((world.account_of_session(&ObjectKey::of(&**session))?.clone(), Arc::clone(session)))
+            Some((cache.account_of_session(&ObjectKey::of(&**session))?.clone(), Arc::clone(session)))
         })
         .collect()
 }

@@ -11,9 +11,8 @@ use super::handing::next_look;
 use super::lifecycle::{Times, delete_at, is_touched, phase, plus};
 use super::report::{self, Left, Outcome, end_reason, is_news, status};
 use crate::Shared;
-use crate::objects::Severity;
-use crate::queue::Lane;
-use crate::runtime::Failed;
+use crate::api_writer::Severity;
+use crate::model::{Priority, ReconcileError};
 
 /// Writes what became of a session, and tells when it has to be looked at again. `timed`: it is over at some time by
 /// itself.
@@ -23,7 +22,7 @@ pub(super) async fn settle(
     timed: bool,
     outcome: impl Into<Option<&Outcome>>,
     times: Times,
-) -> Result<Option<(Timestamp, Lane)>, Failed> {
+) -> Result<Option<(Timestamp, Priority)>, ReconcileError> {
     let now = times.now;
     let Some(outcome) = outcome.into() else {
         return match phase(session) {
@@ -37,17 +36,17 @@ pub(super) async fn settle(
         shared.audit.session(session, outcome);
     }
     if matches!(outcome, Outcome::Released { .. }) {
-        shared.objects.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;
+        shared.api.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;
         tell(shared, session, outcome);
         return Ok(None);
     }
     let after = status(session, outcome, now);
     if session.status.as_ref() != Some(&after) {
         if is_touched(session) {
-            shared.objects.apply_status(shared, &**session, &after).await?;
+            shared.api.apply_status(shared, &**session, &after).await?;
         } else {
             // Its account may have become known meanwhile, and what a look at that one wrote must stay.
-            shared.objects.apply_status_unless_changed(shared, &**session, &after).await?;
+            shared.api.apply_status_unless_changed(shared, &**session, &after).await?;
         }
     }
     if news {
@@ -55,22 +54,22 @@ pub(super) async fn settle(
     }
     let over = matches!(outcome, Outcome::Ended { .. } | Outcome::Rejected(_));
     if over || matches!(outcome, Outcome::Withdrawn(_)) {
-        // The one in the world is newer by the status that was just written.
-        let key = crate::world::ObjectKey::of(&**session);
-        let newest = shared.world().session(&key).unwrap_or_else(|| Arc::clone(session));
+        // The one in the cache is newer by the status that was just written.
+        let key = crate::model::ObjectKey::of(&**session);
+        let newest = shared.cache().session(&key).unwrap_or_else(|| Arc::clone(session));
         if is_touched(&newest) {
             // Of an access that may come back nothing is recorded: the name may be another one by then.
             let annotations = if over { json!({}) } else { json!({ USERNAME_ANNOTATION: null }) };
-            shared.objects.remove_finalizer(shared, &*newest, ACCOUNT_FINALIZER, annotations).await?;
+            shared.api.remove_finalizer(shared, &*newest, ACCOUNT_FINALIZER, annotations).await?;
         }
     }
     if over {
         let delete_at = plus(now, session.spec.retain_after_end.get()).unwrap_or(Timestamp::MAX);
         if delete_at <= now {
-            shared.objects.delete(&**session).await?;
+            shared.api.delete(&**session).await?;
             return Ok(None);
         }
-        return Ok(Some((delete_at, Lane::Normal)));
+        return Ok(Some((delete_at, Priority::Normal)));
     }
     Ok(next_look(shared, session, timed, outcome, times))
 }
@@ -80,18 +79,18 @@ pub(super) async fn keep_or_delete(
     shared: &Shared,
     session: &Arc<DatabaseSession>,
     now: Timestamp,
-) -> Result<Option<(Timestamp, Lane)>, Failed> {
+) -> Result<Option<(Timestamp, Priority)>, ReconcileError> {
     if session.metadata.deletion_timestamp.is_some() {
         return Ok(None);
     }
     if is_touched(session) {
-        shared.objects.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;
+        shared.api.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;
     }
     let delete_at = delete_at(session, now);
     if delete_at > now {
-        return Ok(Some((delete_at, Lane::Normal)));
+        return Ok(Some((delete_at, Priority::Normal)));
     }
-    shared.objects.delete(&**session).await?;
+    shared.api.delete(&**session).await?;
     Ok(None)
 }
 
@@ -101,14 +100,14 @@ fn tell(shared: &Shared, session: &Arc<DatabaseSession>, outcome: &Outcome) {
     let (severity, reason, action, note) = match outcome {
         // The status says it all: phase, since when, until when.
         Outcome::Active(report::Active { trouble: None, .. }) => return,
-        Outcome::Active(report::Active { trouble: Some(obstacle), .. }) => {
-            (Severity::Warning, obstacle.reason.clone(), "Keep", obstacle.message.clone())
+        Outcome::Active(report::Active { trouble: Some(blocker), .. }) => {
+            (Severity::Warning, blocker.reason.clone(), "Keep", blocker.message.clone())
         }
-        Outcome::Waiting(obstacle) | Outcome::Withdrawn(obstacle) | Outcome::Rejected(obstacle) => {
-            (Severity::Warning, obstacle.reason.clone(), "Start", obstacle.message.clone())
+        Outcome::Waiting(blocker) | Outcome::Withdrawn(blocker) | Outcome::Rejected(blocker) => {
+            (Severity::Warning, blocker.reason.clone(), "Start", blocker.message.clone())
         }
-        Outcome::Ending { obstacle, .. } => {
-            (Severity::Warning, obstacle.reason.clone(), "End", obstacle.message.clone())
+        Outcome::Ending { blocker, .. } => {
+            (Severity::Warning, blocker.reason.clone(), "End", blocker.message.clone())
         }
         // Told where it was decided.
         Outcome::Ended { left: Some(_), .. } | Outcome::Released { left: Some(_) } => return,
@@ -122,5 +121,5 @@ fn tell(shared: &Shared, session: &Arc<DatabaseSession>, outcome: &Outcome) {
             format!("the session was deleted; {}", Left::told(None)),
         ),
     };
-    shared.objects.event(&**session, severity, &reason, action, &note);
+    shared.api.event(&**session, severity, &reason, action, &note);
 }

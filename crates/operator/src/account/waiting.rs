@@ -9,12 +9,12 @@ use rolecall_api::{SessionPhase, reasons};
 use tokio_util::sync::CancellationToken;
 
 use super::gather::{Item, gather};
-use super::lifecycle::{Ending, Next, Obstacle, Verdict, phase};
+use super::lifecycle::{Blocker, Ending, Next, Verdict, phase};
 use super::report::Outcome;
 use super::round::held;
 use super::settle::settle;
 use crate::Shared;
-use crate::world::{AccountKey, ObjectKey};
+use crate::model::{AccountKey, ObjectKey};
 
 /// A look that takes no longer tells by itself. Nearly all take milliseconds.
 const UNTOLD: Duration = Duration::from_secs(3);
@@ -65,24 +65,24 @@ fn meanwhile(item: &Item) -> Option<Outcome> {
         // It is told already, with what was in the way last.
         (Verdict::End(_), SessionPhase::Ending) => None,
         (Verdict::End(Ending { reason: None, next: Next::Rejected(why) }), _) => {
-            Some(Outcome::Ending { reason: None, obstacle: Obstacle { stalled: false, ..why.clone() } })
+            Some(Outcome::Ending { reason: None, blocker: Blocker { stalled: false, ..why.clone() } })
         }
         (Verdict::End(ending), _) => {
             let message = format!(
                 "the end waits for the server, which has not shown the access gone within {} s",
                 UNTOLD.as_secs()
             );
-            Some(held(ending.clone(), &Obstacle::passing(reasons::ENDING, message)))
+            Some(held(ending.clone(), &Blocker::passing(reasons::ENDING, message)))
         }
         // Nothing was done for it: it does not have to wait. Should that change meanwhile, it is not written.
-        (Verdict::Reject(obstacle), _) if !item.touched => Some(Outcome::Rejected(obstacle.clone())),
+        (Verdict::Reject(blocker), _) if !item.touched => Some(Outcome::Rejected(blocker.clone())),
         _ => None,
     }
 }
 
 /// What was told meanwhile counts: the session is what it is by now, and one that is over stays so.
 pub(super) fn follow(shared: &Shared, item: &mut Item, outcome: &mut Option<Outcome>) {
-    let known = shared.world().session(&ObjectKey::of(&*item.session));
+    let known = shared.cache().session(&ObjectKey::of(&*item.session));
     let Some(known) = known.filter(|known| known.metadata.uid == item.session.metadata.uid) else { return };
     if matches!(phase(&known), SessionPhase::Ended | SessionPhase::Rejected)
         && !matches!(outcome, Some(Outcome::Released { .. }))
@@ -123,11 +123,11 @@ mod tests {
     fn an_end_that_waits_for_its_server_is_told_once() {
         let expired = || end(Some(EndReason::Expired), Next::Ended);
         let told = meanwhile(&item(SessionPhase::Active, expired(), true));
-        let Some(Outcome::Ending { reason: Some(EndReason::Expired), obstacle }) = told else {
+        let Some(Outcome::Ending { reason: Some(EndReason::Expired), blocker }) = told else {
             panic!("{told:?}")
         };
-        assert_eq!((obstacle.reason.as_str(), obstacle.stalled), (reasons::ENDING, false));
-        assert!(obstacle.message.contains("waits for the server"), "{}", obstacle.message);
+        assert_eq!((blocker.reason.as_str(), blocker.stalled), (reasons::ENDING, false));
+        assert!(blocker.message.contains("waits for the server"), "{}", blocker.message);
         assert_eq!(meanwhile(&item(SessionPhase::Ending, expired(), true)), None);
         let deleted = end(Some(EndReason::Deleted), Next::Release);
         assert!(matches!(
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_start_deadline_that_passes_meanwhile_is_kept() {
-        let late = || Obstacle::stalled(reasons::START_DEADLINE_EXCEEDED, "too late");
+        let late = || Blocker::stalled(reasons::START_DEADLINE_EXCEEDED, "too late");
         let told = meanwhile(&item(SessionPhase::Pending, Verdict::Reject(late()), false));
         assert_eq!(told, Some(Outcome::Rejected(late())));
         assert_eq!(meanwhile(&item(SessionPhase::Pending, Verdict::Reject(late()), true)), None);

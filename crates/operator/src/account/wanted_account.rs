@@ -9,7 +9,7 @@ use rolecall_engine::{Desired, Observed, Want, plan};
 use super::carry_out::Place;
 use super::credentials;
 use super::gather::Item;
-use super::lifecycle::{Ending, Next, Obstacle, Verdict};
+use super::lifecycle::{Blocker, Ending, Next, Verdict};
 use super::round::Round;
 use crate::servers::Issuer;
 
@@ -18,8 +18,8 @@ impl Round {
         let Place { server, account, .. } = on;
         let lives = self.lives();
         for index in self.starts() {
-            if let Err(obstacle) = credentials::check(&self.gathered.sessions[index].session, server) {
-                self.fail_start(index, obstacle);
+            if let Err(blocker) = credentials::check(&self.gathered.sessions[index].session, server) {
+                self.fail_start(index, blocker);
             }
         }
         let starts = self.starts();
@@ -81,7 +81,7 @@ impl Round {
                 continue;
             };
             if let Err(refusal) = plan::check_database(desired, observed, &database) {
-                self.fail_start(index, Obstacle::from(&refusal));
+                self.fail_start(index, Blocker::from(&refusal));
                 refused = true;
             }
         }

@@ -9,13 +9,13 @@ use rolecall_api::{Condition, conditions, reasons};
 use rolecall_engine::{Desired, Observed, Want};
 use tokio::time::Instant;
 
-use super::lifecycle::{Obstacle, Verdict, give_up_at, plus};
+use super::lifecycle::{Blocker, Verdict, give_up_at, plus};
 use super::report::{Active, Outcome};
 use super::round::Round;
-use crate::permissions::{self, Standing, Wanted};
+use crate::Shared;
+use crate::model::{AccountKey, Priority, ReconcileKey};
 use crate::servers::Server;
-use crate::world::{AccountKey, Work};
-use crate::{Lane, Shared};
+use crate::sets::{self, SetState, Wanted};
 
 /// How long a session waits for its permission set before it is told so. Nearly all stand long before.
 const UNTOLD: Duration = Duration::from_secs(2);
@@ -29,44 +29,44 @@ impl Round {
             .into_iter()
             .filter_map(|index| {
                 let session = &self.gathered.sessions[index].session;
-                let wanted = permissions::wanted(&key.admin, server, session, &self.life(index)?.grant)?;
+                let wanted = sets::wanted(&key.admin, server, session, &self.life(index)?.grant)?;
                 Some((index, wanted))
             })
             .collect();
         let list: Vec<Wanted> = wanted.iter().map(|(_, wanted)| wanted.clone()).collect();
-        for objects in shared.sets.unheard(&list) {
-            shared.queue.add(Work::Objects(objects), Lane::Normal);
+        for objects in shared.sets.without_listener(&list) {
+            shared.queue.add(ReconcileKey::PermissionSets(objects), Priority::Normal);
         }
         let answer = shared.sets.want(key, &list);
-        for (objects, lane) in answer.to_look_at {
-            shared.queue.add(Work::Objects(objects), lane);
+        for (objects, priority) in answer.to_reconcile {
+            shared.queue.add(ReconcileKey::PermissionSets(objects), priority);
         }
-        for until in answer.held.values().flatten() {
+        for until in answer.lingering.values().flatten() {
             let left = until.saturating_duration_since(Instant::now());
-            self.look_again(plus(Timestamp::now(), left).map(|at| (at, Lane::Urgent)));
+            self.look_again(plus(Timestamp::now(), left).map(|at| (at, Priority::Urgent)));
         }
-        self.held_sets = answer.held.into_keys().collect();
+        self.held_sets = answer.lingering.into_keys().collect();
         self.sets.clear();
         self.meanwhile.clear();
         for (index, wanted) in wanted {
             self.meanwhile.extend(answer.meanwhile.get(&wanted.key).map(|held| (index, Arc::clone(held))));
-            let standing = answer.standings.get(&wanted.role).cloned().unwrap_or_default();
+            let state = answer.states.get(&wanted.role).cloned().unwrap_or_default();
             let starts = matches!(self.gathered.sessions[index].verdict, Verdict::Start(_));
-            match &standing {
-                Standing::NotYet if starts => {
+            match &state {
+                SetState::NotYet if starts => {
                     let since = answer.waiting.get(&wanted.role).copied().unwrap_or_else(Instant::now);
                     self.wait_for_set(index, since);
                 }
-                Standing::Failed(obstacle) if starts => self.fail_start(index, obstacle.clone()),
+                SetState::Failed(blocker) if starts => self.fail_start(index, blocker.clone()),
                 _ => {}
             }
-            self.sets.insert(index, (wanted.role, standing));
+            self.sets.insert(index, (wanted.role, state));
         }
     }
 
-    /// Whoever looks at the objects wakes this account. Nothing is said of a wait that most often is over at once.
+    /// Whoever looks at the objects triggers this account. Nothing is said of a wait that most often is over at once.
     fn wait_for_set(&mut self, index: usize, since: Instant) {
-        let preparing = Obstacle::passing(reasons::STARTING, "the object permissions are being prepared");
+        let preparing = Blocker::passing(reasons::STARTING, "the object permissions are being prepared");
         let item = &self.gathered.sessions[index];
         // Where the first try counts, waiting for the set is part of it.
         let first_try_counts = item.session.spec.start_deadline.as_ref().is_some_and(|d| d.get().is_zero());
@@ -84,7 +84,7 @@ impl Round {
             self.outcomes[index] = Some(Outcome::Waiting(preparing.clone()));
             tell_at = None;
         }
-        self.look_again(tell_at.into_iter().chain(give_up_at).min().map(|at| (at, Lane::Normal)));
+        self.look_again(tell_at.into_iter().chain(give_up_at).min().map(|at| (at, Priority::Normal)));
         self.prepares_set = true;
         self.gathered.sessions[index].verdict = Verdict::Wait(preparing);
     }
@@ -98,10 +98,8 @@ impl Round {
         let wanted = self.sets.values().map(|(role, _)| role).filter(|role| held.contains(role.as_str()));
         self.member_of = Some(wanted.cloned().collect());
         enabled.sets.retain(|role| {
-            let stands = self
-                .sets
-                .values()
-                .any(|(set, standing)| set == role && matches!(standing, Standing::Stands(_)));
+            let stands =
+                self.sets.values().any(|(set, state)| set == role && matches!(state, SetState::Stands(_)));
             stands || held.contains(role.as_str())
         });
     }
@@ -119,7 +117,7 @@ impl Round {
         let mut found = false;
         for objects in missing.filter_map(|role| shared.sets.mark_missing(&key.admin, role)) {
             tracing::warn!(account = %key, database = %objects.database, "the role of a permission set is missing");
-            shared.queue.add(Work::Objects(objects), Lane::Urgent);
+            shared.queue.add(ReconcileKey::PermissionSets(objects), Priority::Urgent);
             found = true;
         }
         found
@@ -129,7 +127,7 @@ impl Round {
     /// until it has others.
     pub(super) fn sets_of(&self, indexes: &[usize]) -> BTreeSet<String> {
         let sets = indexes.iter().filter_map(|index| self.sets.get(index));
-        let wanted = sets.filter(|(_, standing)| !matches!(standing, Standing::Withheld(_)));
+        let wanted = sets.filter(|(_, state)| !matches!(state, SetState::Withheld(_)));
         let kept = self.held_sets.iter().filter(|_| !self.lives().is_empty());
         wanted.map(|(role, _)| role).chain(kept).cloned().collect()
     }
@@ -140,29 +138,29 @@ impl Round {
         match self.sets.get(&index) {
             None if self.life(index).is_some_and(|life| life.grant.has_permissions()) => {
                 let why = "object permissions are given on one logical database; create the session anew with spec.databaseName";
-                active.incomplete = Some(Obstacle::stalled(reasons::DATABASE_NAME_REQUIRED, why));
+                active.incomplete = Some(Blocker::stalled(reasons::DATABASE_NAME_REQUIRED, why));
             }
             None => {}
-            Some((_, Standing::Stands(holding))) => {
+            Some((_, SetState::Stands(holding))) => {
                 active.permissions = holding.counts.clone();
                 active.incomplete = holding.incomplete.clone();
                 active.complete = holding.incomplete.is_none();
             }
-            Some((_, Standing::Withheld(obstacle) | Standing::Failed(obstacle))) => {
+            Some((_, SetState::Withheld(blocker) | SetState::Failed(blocker))) => {
                 active.permissions = meanwhile();
-                active.incomplete = Some(obstacle.clone());
+                active.incomplete = Some(blocker.clone());
             }
-            Some((role, Standing::NotYet)) => match self.told_before(index, role) {
+            Some((role, SetState::NotYet)) => match self.told_before(index, role) {
                 Some((permissions, condition)) => {
                     active.permissions = permissions.clone();
                     active.complete = condition.status == conditions::TRUE;
                     active.incomplete = (!active.complete)
-                        .then(|| Obstacle::passing(condition.reason.clone(), condition.message.clone()));
+                        .then(|| Blocker::passing(condition.reason.clone(), condition.message.clone()));
                 }
                 None => {
                     let preparing = "the object permissions are being looked at";
                     active.permissions = meanwhile();
-                    active.incomplete = Some(Obstacle::passing(reasons::STARTING, preparing));
+                    active.incomplete = Some(Blocker::passing(reasons::STARTING, preparing));
                 }
             },
         }

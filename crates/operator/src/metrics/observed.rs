@@ -15,8 +15,8 @@ use rolecall_api::{DatabaseSession, SessionPhase, conditions};
 
 use super::{Changes, Phase, Server};
 use crate::Shared;
-use crate::account::lifecycle::{may_have_access, phase};
 use crate::coverage::Scope;
+use crate::model::session::{may_have_access, phase};
 
 pub(super) const PHASES: [SessionPhase; 5] = [
     SessionPhase::Pending,
@@ -67,15 +67,15 @@ fn look(shared: &Shared) -> Seen {
     let now = Timestamp::now();
     let mut seen = Seen {
         queue: shared.queue.len() as u64,
-        clock_ahead: shared.skew.ahead().as_secs_f64(),
+        clock_ahead: shared.clock_skew.ahead().as_secs_f64(),
         sessions: PHASES.into_iter().map(|phase| (phase.as_str(), 0)).collect(),
         ..Seen::default()
     };
     {
-        let world = shared.world();
-        for session in world.sessions() {
+        let cache = shared.cache();
+        for session in cache.sessions() {
             *seen.sessions.entry(phase(session).as_str()).or_default() += 1;
-            let since = should_be_gone_since(session, world.deleted_at(&**session));
+            let since = should_be_gone_since(session, cache.deleted_at(&**session));
             seen.oldest_ending =
                 seen.oldest_ending.max(since.map_or(0, |since| now.duration_since(since).as_secs()));
         }
@@ -83,7 +83,7 @@ fn look(shared: &Shared) -> Seen {
     let namespaces = shared.coverage.scopes().into_iter();
     let name = |scope: Scope| Namespace { namespace: scope.as_deref().unwrap_or_default().to_owned() };
     seen.namespaces = namespaces.map(|(scope, whole)| (name(scope), whole)).collect();
-    let hearing = shared.watches.hearing();
+    let hearing = shared.listeners.listening();
     for (key, state) in shared.servers.states() {
         let announced = hearing.get(&key).copied().unwrap_or(0);
         let (looked_at, found) = shared.sets.imported(&key);

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use rolecall_api::names::ACCOUNT_FINALIZER;
 use rolecall_api::{DatabaseSessionSpec, DatabaseSessionStatus, GoDuration, Time};
 use rolecall_policy::Mode;
 
@@ -102,14 +103,12 @@ fn a_limit_that_appears_later_counts_from_the_start() {
 
 #[test]
 fn a_ttl_above_the_limit_keeps_a_session_from_starting_and_is_cut_on_a_live_one() {
-    let Verdict::Wait(obstacle) = verdict(&session(Some(60)), &grant(Some(10)), CREATED + 1) else {
+    let Verdict::Wait(blocker) = verdict(&session(Some(60)), &grant(Some(10)), CREATED + 1) else { panic!() };
+    assert_eq!(blocker.reason, reasons::TTL_TOO_LONG);
+    let Verdict::Wait(blocker) = verdict(&session(Some(90_000)), &grant(Some(28_800)), CREATED + 1) else {
         panic!()
     };
-    assert_eq!(obstacle.reason, reasons::TTL_TOO_LONG);
-    let Verdict::Wait(obstacle) = verdict(&session(Some(90_000)), &grant(Some(28_800)), CREATED + 1) else {
-        panic!()
-    };
-    assert!(obstacle.message.contains("maxSessionTtl of 8h that"), "{}", obstacle.message);
+    assert!(blocker.message.contains("maxSessionTtl of 8h that"), "{}", blocker.message);
     let Verdict::Live(life) = verdict(&active(Some(60), 2_000), &grant(Some(10)), 2_001) else { panic!() };
     assert_eq!(life.expires_at, Some(at(2_010)));
 }
@@ -120,7 +119,7 @@ fn lost_access_ends_a_timed_session_for_good_and_sends_a_standing_one_back() {
     assert_eq!((reason, next), (Some(EndReason::AccessRevoked), Next::Ended));
     let (reason, next) = ends(verdict(&active(None, 2_000), &denied(), 2_001));
     assert_eq!(reason, Some(EndReason::AccessRevoked));
-    assert!(matches!(next, Next::Pending(obstacle) if obstacle.reason == reasons::ACCESS_DENIED));
+    assert!(matches!(next, Next::Pending(blocker) if blocker.reason == reasons::ACCESS_DENIED));
 }
 
 #[test]
@@ -160,8 +159,8 @@ fn with_a_deadline_of_zero_the_first_try_counts() {
 
 #[test]
 fn a_session_that_nobody_looked_at_in_time_is_rejected() {
-    let Verdict::Reject(obstacle) = verdict(&session(Some(60)), &grant(None), CREATED + 61) else { panic!() };
-    assert_eq!(obstacle.reason, reasons::START_DEADLINE_EXCEEDED);
+    let Verdict::Reject(blocker) = verdict(&session(Some(60)), &grant(None), CREATED + 61) else { panic!() };
+    assert_eq!(blocker.reason, reasons::START_DEADLINE_EXCEEDED);
 }
 
 #[test]
@@ -192,7 +191,7 @@ fn what_the_api_server_refuses_needs_a_person_and_what_it_cannot_do_now_does_not
     let answer = |code: u16| {
         let status =
             kube::core::Status { code, message: "exceeded quota".into(), ..kube::core::Status::default() };
-        Obstacle::of_api("writing the Secret", &kube::Error::Api(Box::new(status)))
+        Blocker::of_api("writing the Secret", &kube::Error::Api(Box::new(status)))
     };
     for code in [400, 403, 404, 413, 422] {
         assert!(answer(code).stalled, "{code}");

@@ -56,7 +56,7 @@ fn an_access_is_told_with_what_is_wrong_although_it_is_there() {
     let well = live(Some(800));
     assert_eq!((well.phase, well.observed_generation), (Some(SessionPhase::Active), Some(7)));
     assert_eq!(told(&well), [(conditions::READY, true, reasons::ACTIVE)]);
-    let trouble = Obstacle::stalled(reasons::SECRET_CONFLICT, "it is in the way");
+    let trouble = Blocker::stalled(reasons::SECRET_CONFLICT, "it is in the way");
     let ill = Active { trouble: Some(trouble), ..active() };
     let ill = after(Some(800), well.clone(), Outcome::Active(ill), 200);
     let reason = reasons::SECRET_CONFLICT;
@@ -68,7 +68,7 @@ fn an_access_is_told_with_what_is_wrong_although_it_is_there() {
 fn a_condition_that_stays_keeps_the_time_when_it_came_about() {
     let again = after(Some(800), live(Some(800)), Outcome::Active(active()), 200);
     assert_eq!(again.conditions[0].last_transition_time.0, at(100));
-    let trouble = Obstacle::passing(reasons::NOT_VERIFIED, "not yet");
+    let trouble = Blocker::passing(reasons::NOT_VERIFIED, "not yet");
     let ill = Active { trouble: Some(trouble), ..active() };
     let ill = after(Some(800), again, Outcome::Active(ill), 300);
     assert_eq!(ill.conditions[0].last_transition_time.0, at(300));
@@ -79,8 +79,8 @@ fn an_access_that_is_being_taken_away_stays_readable_and_a_standing_one_may_come
     for (ttl, recorded) in [(Some(800), Some(EndReason::Expired)), (None, None)] {
         let before =
             if ttl.is_some() { live(ttl) } else { DatabaseSessionStatus { expires_at: None, ..live(ttl) } };
-        let obstacle = Obstacle::passing(reasons::DATABASE_UNREACHABLE, "it does not answer");
-        let outcome = Outcome::Ending { reason: Some(EndReason::Expired), obstacle };
+        let blocker = Blocker::passing(reasons::DATABASE_UNREACHABLE, "it does not answer");
+        let outcome = Outcome::Ending { reason: Some(EndReason::Expired), blocker };
         let ending = after(ttl, before.clone(), outcome, 900);
         assert_eq!((ending.phase, ending.end_reason), (Some(SessionPhase::Ending), recorded));
         assert_eq!((&ending.db_roles, &ending.username), (&before.db_roles, &before.username));
@@ -108,8 +108,8 @@ fn what_was_stays_with_a_session_that_is_over_and_its_credentials_do_not() {
 
 #[test]
 fn a_session_that_waits_shows_nothing_of_an_earlier_access() {
-    let obstacle = Obstacle::stalled(reasons::ACCESS_DENIED, "no");
-    let waiting = after(None, live(None), Outcome::Withdrawn(obstacle), 900);
+    let blocker = Blocker::stalled(reasons::ACCESS_DENIED, "no");
+    let waiting = after(None, live(None), Outcome::Withdrawn(blocker), 900);
     let bare = DatabaseSessionStatus {
         phase: Some(SessionPhase::Pending),
         observed_generation: Some(7),
@@ -121,8 +121,8 @@ fn a_session_that_waits_shows_nothing_of_an_earlier_access() {
 
 #[test]
 fn a_rejected_session_waits_for_a_person() {
-    let obstacle = Obstacle::passing(reasons::ROLES_CHANGED, "others hold other roles");
-    let rejected = after(Some(60), DatabaseSessionStatus::default(), Outcome::Rejected(obstacle), 900);
+    let blocker = Blocker::passing(reasons::ROLES_CHANGED, "others hold other roles");
+    let rejected = after(Some(60), DatabaseSessionStatus::default(), Outcome::Rejected(blocker), 900);
     assert_eq!(rejected.phase, Some(SessionPhase::Rejected));
     let reason = reasons::ROLES_CHANGED;
     assert_eq!(told(&rejected), [(conditions::READY, false, reason), (conditions::STALLED, true, reason)]);
@@ -132,31 +132,31 @@ fn a_rejected_session_waits_for_a_person() {
 fn only_another_phase_or_reason_is_news() {
     let live = session(Some(800), live(Some(800)));
     assert!(!is_news(&live, &Outcome::Active(active())));
-    let trouble = Some(Obstacle::passing(reasons::NOT_VERIFIED, "not yet"));
+    let trouble = Some(Blocker::passing(reasons::NOT_VERIFIED, "not yet"));
     assert!(is_news(&live, &Outcome::Active(Active { trouble, ..active() })));
     assert!(is_news(&live, &Outcome::Ended { reason: EndReason::Expired, left: None }));
 }
 
 #[test]
 fn a_session_never_counts_as_waiting_and_as_failed_at_once() {
-    let obstacles = [
-        Obstacle::passing(reasons::DATABASE_UNREACHABLE, ""),
-        Obstacle::stalled(reasons::ACCESS_DENIED, ""),
-        Obstacle::awaited(reasons::USER_NOT_FOUND, ""),
+    let blockers = [
+        Blocker::passing(reasons::DATABASE_UNREACHABLE, ""),
+        Blocker::stalled(reasons::ACCESS_DENIED, ""),
+        Blocker::awaited(reasons::USER_NOT_FOUND, ""),
     ];
-    let outcomes = |obstacle: &Obstacle| {
+    let outcomes = |blocker: &Blocker| {
         [
-            Outcome::Waiting(obstacle.clone()),
-            Outcome::Withdrawn(obstacle.clone()),
-            Outcome::Rejected(obstacle.clone()),
-            Outcome::Ending { reason: None, obstacle: obstacle.clone() },
-            Outcome::Active(Active { trouble: Some(obstacle.clone()), ..active() }),
+            Outcome::Waiting(blocker.clone()),
+            Outcome::Withdrawn(blocker.clone()),
+            Outcome::Rejected(blocker.clone()),
+            Outcome::Ending { reason: None, blocker: blocker.clone() },
+            Outcome::Active(Active { trouble: Some(blocker.clone()), ..active() }),
             Outcome::Ended { reason: EndReason::Expired, left: None },
         ]
     };
-    for before in obstacles.iter().flat_map(outcomes) {
+    for before in blockers.iter().flat_map(outcomes) {
         let before = after(None, DatabaseSessionStatus::default(), before, 100);
-        for outcome in obstacles.iter().flat_map(outcomes) {
+        for outcome in blockers.iter().flat_map(outcomes) {
             for now in [110, 500] {
                 let status = after(None, before.clone(), outcome.clone(), now);
                 let progress = [conditions::RECONCILING, conditions::STALLED];
@@ -171,8 +171,8 @@ fn a_session_never_counts_as_waiting_and_as_failed_at_once() {
 #[test]
 fn since_when_an_access_should_be_gone_stays_whatever_is_in_the_way() {
     let ending = |before, reason: &str, now| {
-        let obstacle = Obstacle::passing(reason, "not now");
-        after(Some(800), before, Outcome::Ending { reason: Some(EndReason::Expired), obstacle }, now)
+        let blocker = Blocker::passing(reason, "not now");
+        after(Some(800), before, Outcome::Ending { reason: Some(EndReason::Expired), blocker }, now)
     };
     let first = ending(live(Some(800)), reasons::DATABASE_UNREACHABLE, 1_000);
     assert_eq!(first.ending_since, Some(Time(at(900))), "its time was over then");

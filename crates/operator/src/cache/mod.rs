@@ -1,0 +1,217 @@
+//! What the API server holds, as far as the watches told, with the indexes that the reconcilers need.
+//!
+//! Each change of an object answers with the work that it triggers, so that "who must look again" stands in one place.
+//! There is no I/O here.
+
+mod index;
+mod store;
+mod triggers;
+mod versions;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use rolecall_api::{
+    DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole, SessionPhase,
+};
+use rolecall_policy::{ImportRule, ImportRules};
+use rolecall_resolve::RoleState;
+
+use crate::model::session::{is_touched, phase};
+use crate::model::{AccountKey, DatabaseKey, ObjectKey};
+use versions::Versions;
+
+pub use store::Cached;
+pub use versions::{ClockReading, Source};
+
+/// A ProvisioningRole with what the policy makes of it. Compiled once, when it is read.
+#[derive(Clone, Debug)]
+pub struct RoleEntry {
+    /// The object.
+    pub object: Arc<ProvisioningRole>,
+    /// Compiled, or why it is not valid.
+    pub state: Arc<RoleState>,
+}
+
+/// A DbObjectImportRule with what the policy makes of it. Compiled once, when it is read.
+#[derive(Clone, Debug)]
+pub struct RuleEntry {
+    /// The object.
+    pub object: Arc<DbObjectImportRule>,
+    /// Compiled as far as it goes, with its faults.
+    pub compiled: Arc<ImportRule>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Cache {
+    cluster_name: String,
+    admins: BTreeMap<ObjectKey, Arc<DatabaseAdmin>>,
+    unreadable_admins: BTreeSet<ObjectKey>,
+    users: BTreeMap<ObjectKey, Arc<DatabaseUser>>,
+    roles: BTreeMap<ObjectKey, RoleEntry>,
+    rules: BTreeMap<ObjectKey, RuleEntry>,
+    sessions: BTreeMap<ObjectKey, Arc<DatabaseSession>>,
+    // Which sessions belong to an account, and back.
+    by_account: BTreeMap<AccountKey, BTreeSet<ObjectKey>>,
+    account_of: HashMap<ObjectKey, AccountKey>,
+    by_user: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    by_admin: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    users_of_role: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    // (namespace, database user name) -> DatabaseUsers that claim it.
+    claims: HashMap<(Arc<str>, String), BTreeSet<ObjectKey>>,
+    versions: Versions,
+}
+
+impl Cache {
+    /// An empty cache of a cluster of that name (for the names of users from other clusters).
+    pub fn new(cluster_name: impl Into<String>) -> Self {
+        Self { cluster_name: cluster_name.into(), ..Self::default() }
+    }
+
+    /// The DatabaseAdmin of that name.
+    pub fn admin(&self, key: &ObjectKey) -> Option<Arc<DatabaseAdmin>> {
+        self.admins.get(key).cloned()
+    }
+
+    /// Is there a DatabaseAdmin of that name that cannot be read, so that nothing is known of it?
+    pub fn is_unreadable(&self, admin: &ObjectKey) -> bool {
+        self.unreadable_admins.contains(admin) && !self.admins.contains_key(admin)
+    }
+
+    /// The DatabaseUser of that name.
+    pub fn user(&self, key: &ObjectKey) -> Option<Arc<DatabaseUser>> {
+        self.users.get(key).cloned()
+    }
+
+    /// The ProvisioningRole of that name.
+    pub fn role(&self, key: &ObjectKey) -> Option<&RoleEntry> {
+        self.roles.get(key)
+    }
+
+    /// The DbObjectImportRule of that name.
+    pub fn rule(&self, key: &ObjectKey) -> Option<&RuleEntry> {
+        self.rules.get(key)
+    }
+
+    /// The import rules of a namespace; where there is none, the built-in one.
+    pub fn import_rules(&self, namespace: &str) -> ImportRules {
+        let rules = in_namespace(&self.rules, namespace);
+        ImportRules::of_namespace(rules.map(|(_, rule)| Arc::clone(&rule.compiled)))
+    }
+
+    /// The DatabaseSession of that name.
+    pub fn session(&self, key: &ObjectKey) -> Option<Arc<DatabaseSession>> {
+        self.sessions.get(key).cloned()
+    }
+
+    /// The sessions of an account, by name.
+    pub fn sessions_of_account(&self, key: &AccountKey) -> Vec<Arc<DatabaseSession>> {
+        self.by_account.get(key).into_iter().flatten().filter_map(|s| self.session(s)).collect()
+    }
+
+    /// The sessions on a DatabaseAdmin, by name.
+    pub fn sessions_of_admin(&self, key: &ObjectKey) -> impl Iterator<Item = &Arc<DatabaseSession>> {
+        self.by_admin.get(key).into_iter().flatten().filter_map(|s| self.sessions.get(s))
+    }
+
+    /// The account that a session belongs to.
+    pub fn account_of_session(&self, key: &ObjectKey) -> Option<&AccountKey> {
+        self.account_of.get(key)
+    }
+
+    /// The accounts with sessions on a DatabaseAdmin.
+    pub fn accounts_of_admin(&self, key: &ObjectKey) -> BTreeSet<AccountKey> {
+        self.by_admin.get(key).into_iter().flatten().filter_map(|s| self.account_of.get(s)).cloned().collect()
+    }
+
+    /// The database user names of a namespace, each with the DatabaseUser that holds it, by name.
+    pub fn names_in(&self, namespace: &str) -> BTreeMap<&str, ObjectKey> {
+        let claims = self.claims.iter().filter(|((of, _), _)| &**of == namespace);
+        let holder = |claims: &BTreeSet<ObjectKey>| {
+            let users = claims.iter().filter_map(|key| Some((key, self.users.get(key)?)));
+            users.min_by_key(|(_, user)| (user.creation_timestamp(), user.uid())).map(|(key, _)| key.clone())
+        };
+        claims.filter_map(|((_, name), claims)| Some((name.as_str(), holder(claims)?))).collect()
+    }
+
+    /// The DatabaseUser that holds a database user name.
+    pub fn user_named(&self, namespace: &Arc<str>, username: &str) -> Option<Arc<DatabaseUser>> {
+        let claims = self.claims.get(&(Arc::clone(namespace), username.to_owned()))?;
+        let users = claims.iter().filter_map(|claim| self.users.get(claim));
+        users.min_by_key(|user| (user.creation_timestamp(), user.uid())).cloned()
+    }
+
+    /// Does a session that is not over name this logical database?
+    pub fn uses_database(&self, key: &DatabaseKey) -> bool {
+        self.sessions_of_admin(&key.admin).any(|session| {
+            let over = matches!(phase(session), SessionPhase::Ended | SessionPhase::Rejected);
+            let released = session.metadata.deletion_timestamp.is_some();
+            session.spec.database_name.as_deref() == Some(&*key.database)
+                && (is_touched(session) || !(over || released))
+        })
+    }
+
+    /// Has an account sessions that are not over?
+    pub fn waits_or_lives(&self, key: &AccountKey) -> bool {
+        self.sessions_of_account(key)
+            .iter()
+            .any(|session| !matches!(phase(session), SessionPhase::Ended | SessionPhase::Rejected))
+    }
+
+    /// The DatabaseAdmins that sessions name and that are not there.
+    pub fn missing_admins(&self) -> Vec<ObjectKey> {
+        let missing = |key: &&ObjectKey| !self.admins.contains_key(*key) && !self.is_unreadable(key);
+        self.by_admin.keys().filter(missing).cloned().collect()
+    }
+
+    /// The DatabaseAdmins of a namespace.
+    pub fn admins_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<DatabaseAdmin>> {
+        in_namespace(&self.admins, namespace).map(|(_, admin)| admin)
+    }
+
+    /// The DbObjectImportRules of a namespace.
+    pub fn rules_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = ObjectKey> + 'a {
+        in_namespace(&self.rules, namespace).map(|(key, _)| key.clone())
+    }
+
+    /// The DatabaseUsers that name a role.
+    pub fn users_with_role(&self, key: &ObjectKey) -> usize {
+        self.users_of_role.get(key).map_or(0, BTreeSet::len)
+    }
+
+    /// Every session, for counting.
+    pub fn sessions(&self) -> impl Iterator<Item = &Arc<DatabaseSession>> {
+        self.sessions.values()
+    }
+
+    /// The database user name of a DatabaseUser, remote form included.
+    pub fn username_of(&self, user: &DatabaseUser) -> String {
+        rolecall_resolve::database_username(user, &self.cluster_name)
+    }
+
+    /// Of several DatabaseUsers with one database user name the oldest holds it; the answer is that one, when it is
+    /// not the user asked about.
+    pub fn username_taken_by(&self, user: &DatabaseUser) -> Option<Arc<DatabaseUser>> {
+        let key = ObjectKey::of(user);
+        let claims = self.claims.get(&(Arc::clone(&key.namespace), self.username_of(user)))?;
+        let holder = claims
+            .iter()
+            .filter_map(|claim| self.users.get(claim))
+            .min_by_key(|user| (user.creation_timestamp(), user.uid()))?;
+        (ObjectKey::of(&**holder) != key).then(|| Arc::clone(holder))
+    }
+}
+
+/// The objects of one namespace, without a look at the others.
+fn in_namespace<'a, T>(
+    objects: &'a BTreeMap<ObjectKey, T>,
+    namespace: &'a str,
+) -> impl Iterator<Item = (&'a ObjectKey, &'a T)> {
+    let first = ObjectKey { namespace: namespace.into(), name: "".into() };
+    objects.range(first..).take_while(move |(key, _)| &*key.namespace == namespace)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! What is told on an object when a look at it took too long or panicked: whoever reads the object must not take what it
+//! told before for the truth.
+
+use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use jiff::Timestamp;
+use kube::Resource;
+use rolecall_api::{Condition, Time, conditions, reasons};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::cache::Cached;
+use crate::model::{Blocker, ReconcileError, ReconcileKey};
+use crate::{Shared, account, sets};
+
+/// Says on the object that the look failed so. What the API server refused is not told there.
+pub async fn report(shared: &Shared, key: &ReconcileKey, failed: &ReconcileError) {
+    let Some(blocker) = blocker(failed) else { return };
+    let told = match key {
+        ReconcileKey::Account(key) => {
+            account::tell_failure(shared, key, &blocker).await;
+            Ok(())
+        }
+        ReconcileKey::Session(key) => {
+            let session = shared.cache().session(key);
+            report_on(shared, session.as_deref(), &blocker).await
+        }
+        ReconcileKey::Admin(key) => {
+            let admin = shared.cache().admin(key);
+            report_on(shared, admin.as_deref(), &blocker).await
+        }
+        // Its look at the accounts is tried again soon; what is told of them stands on other objects.
+        ReconcileKey::Inventory(_) => Ok(()),
+        ReconcileKey::User(key) => {
+            let user = shared.cache().user(key);
+            report_on(shared, user.as_deref(), &blocker).await
+        }
+        ReconcileKey::Role(key) => {
+            let role = shared.cache().role(key).map(|role| role.object.clone());
+            report_on(shared, role.as_deref(), &blocker).await
+        }
+        ReconcileKey::Rule(key) => {
+            let rule = shared.cache().rule(key).map(|rule| rule.object.clone());
+            report_on(shared, rule.as_deref(), &blocker).await
+        }
+        ReconcileKey::PermissionSets(key) => {
+            sets::report_failure(shared, key, &blocker);
+            Ok(())
+        }
+    };
+    if let Err(error) = told {
+        tracing::debug!(%key, %error, "that a look failed is not told");
+    }
+}
+
+fn blocker(failed: &ReconcileError) -> Option<Blocker> {
+    let (reason, message) = match failed {
+        ReconcileError::TimedOut(patience) => (
+            reasons::RECONCILE_TIMED_OUT,
+            format!(
+                "the operator gave up after {} s and tries again; what was told before may not be so any more",
+                patience.as_secs()
+            ),
+        ),
+        ReconcileError::Panicked => {
+            let message =
+                "the operator failed on this object, which is a bug, and tries again: its log tells more";
+            (reasons::INTERNAL_ERROR, message.to_owned())
+        }
+        ReconcileError::Api(_) | ReconcileError::Engine(_) => return None,
+    };
+    Some(Blocker::passing(reason, message))
+}
+
+/// Ready is False for this reason; all else of the status stays.
+async fn report_on<K>(shared: &Shared, object: Option<&K>, blocker: &Blocker) -> kube::Result<()>
+where
+    K: Cached + Serialize + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
+{
+    let Some(object) = object else { return Ok(()) };
+    // What panicked once may panic again.
+    let status = catch_unwind(AssertUnwindSafe(|| status(object, blocker, Timestamp::now()))).ok().flatten();
+    match status {
+        Some(status) => shared.api.apply_status(shared, object, &status).await,
+        None => Ok(()),
+    }
+}
+
+/// The status of an object with what became of the look; `None` where that is told already.
+fn status<K: Resource<DynamicType = ()> + Serialize>(
+    object: &K,
+    blocker: &Blocker,
+    now: Timestamp,
+) -> Option<Value> {
+    let mut status =
+        serde_json::to_value(object).ok()?.get_mut("status").map(Value::take).unwrap_or_default();
+    if !status.is_object() {
+        status = serde_json::json!({});
+    }
+    let before: Vec<Condition> = status
+        .get("conditions")
+        .cloned()
+        .and_then(|list| serde_json::from_value(list).ok())
+        .unwrap_or_default();
+    let after = conditions_after(&before, object.meta().generation, blocker, now);
+    status["conditions"] = serde_json::to_value(&after).ok()?;
+    (after != before).then_some(status)
+}
+
+/// The conditions with what became of the look. What else was told stays.
+pub(crate) fn conditions_after(
+    before: &[Condition],
+    generation: Option<i64>,
+    blocker: &Blocker,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let replaced = [conditions::READY, conditions::RECONCILING, conditions::STALLED];
+    let new = |type_: &str, status: bool| {
+        conditions::new(type_, status, &blocker.reason, &blocker.message, generation, Time(now))
+    };
+    let mut list = vec![new(conditions::READY, false), new(conditions::RECONCILING, true)];
+    list.extend(before.iter().filter(|one| !replaced.contains(&one.type_.as_str())).cloned());
+    conditions::merge_transition_times(before, list)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rolecall_api::DatabaseAdmin;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_look_that_took_too_long_or_panicked_is_told_with_a_reason_of_its_own() {
+        let admin: DatabaseAdmin = serde_json::from_value(json!({
+            "metadata": {"name": "orders", "generation": 3},
+            "spec": {"protocol": "postgres", "uri": "db:5432", "auth": {}},
+            "status": {"version": "17.1", "conditions": [
+                {"type": "Ready", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": "2026-01-01T12:00:00Z"},
+                {"type": "Stalled", "status": "True", "reason": "X", "message": "", "lastTransitionTime": "2026-01-01T12:00:00Z"},
+                {"type": "Capable", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": "2026-01-01T12:00:00Z"},
+            ]},
+        }))
+        .unwrap();
+        for (failed, reason) in [
+            (ReconcileError::TimedOut(Duration::from_secs(120)), "ReconcileTimedOut"),
+            (ReconcileError::Panicked, "InternalError"),
+        ] {
+            let blocker = blocker(&failed).unwrap();
+            let after = status(&admin, &blocker, Timestamp::now()).unwrap();
+            assert_eq!(after["version"], "17.1", "all else stays");
+            let found = after["conditions"].as_array().unwrap().iter();
+            let found: Vec<_> =
+                found.map(|c| (c["type"].as_str(), c["status"].as_str(), c["reason"].as_str())).collect();
+            let wanted = [
+                ("Ready", "False", reason),
+                ("Reconciling", "True", reason),
+                ("Capable", "True", "Succeeded"),
+            ];
+            assert_eq!(found, wanted.map(|(a, b, c)| (Some(a), Some(b), Some(c))));
+            let mut told = admin.clone();
+            told.status = serde_json::from_value(after).unwrap();
+            assert!(status(&told, &blocker, Timestamp::now()).is_none(), "it is written once");
+        }
+    }
+
+    #[test]
+    fn what_the_api_server_refused_is_not_told_to_it() {
+        let refused = kube::Error::Service("no answer".into());
+        assert!(blocker(&ReconcileError::Api(refused)).is_none());
+    }
+}

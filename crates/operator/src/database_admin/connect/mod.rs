@@ -1,0 +1,189 @@
+//! From a DatabaseAdmin and its Secrets to a server that can be worked on.
+//!
+//! What differs from protocol to protocol stands in a module for each, and nowhere else in the operator.
+
+mod mongodb;
+mod postgres;
+mod secrets;
+mod teardown_secret;
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use rolecall_api::{DatabaseAdmin, Endpoint, Protocol, reasons};
+use rolecall_engine::credentials::Ca;
+use rolecall_engine::{Engine, Owner, Reason};
+use rolecall_resolve::Blocked;
+
+use super::endpoint;
+use crate::Shared;
+use crate::model::{Blocker, ObjectKey};
+use crate::servers::{Issuer, Server};
+use crate::service_binding::Binding;
+use secrets::Secrets;
+pub(super) use teardown_secret::keep;
+pub(super) use teardown_secret::release;
+pub use teardown_secret::{Proof, SECRET_TYPE, secret_name};
+
+/// What a module for a protocol makes of a DatabaseAdmin. What it is made from has gone into the fingerprint.
+struct Prepared {
+    /// Makes the engine. It connects to nothing.
+    engine: Box<dyn FnOnce() -> Result<Arc<dyn Engine>, rolecall_engine::Error> + Send>,
+    /// How users reach the server.
+    binding: Binding,
+    /// Roles that the platform adds to every account.
+    platform_roles: &'static [&'static str],
+}
+
+/// Why users cannot be provisioned with this DatabaseAdmin, whatever its server answers; `None` where they can.
+pub fn unsupported(admin: &DatabaseAdmin) -> Option<String> {
+    if admin.spec.auth.aws_iam.is_some() || admin.spec.user_credentials.aws_iam.is_some() {
+        return Some("awsIam is not supported yet; use x509 or password".to_owned());
+    }
+    match admin.spec.protocol {
+        Protocol::Postgres => postgres::unsupported(admin),
+        Protocol::Redshift => Some("protocol redshift is not supported yet".to_owned()),
+        Protocol::Mongodb => mongodb::unsupported(admin),
+    }
+}
+
+/// Makes the server, or gives back `before` where nothing that it was made from has changed. Reads Secrets, connects
+/// to nothing.
+pub(super) async fn read(
+    shared: &Shared,
+    admin: &DatabaseAdmin,
+    before: Option<&Arc<Server>>,
+    now: Timestamp,
+) -> Result<Arc<Server>, Blocker> {
+    read_with(shared, admin, before, None, now).await
+}
+
+/// The server as it is reached with what was kept of the Secrets (see [`kept`]): good for ending accesses, and for nothing
+/// more. `None` where nothing is kept.
+pub(super) async fn read_kept(shared: &Shared, admin: &DatabaseAdmin, now: Timestamp) -> Option<Arc<Server>> {
+    let used = admin.status.as_ref().and_then(|status| status.endpoint.clone())?;
+    let found = teardown_secret::find(shared, admin, &used).await;
+    let proof =
+        found.inspect_err(|error| tracing::warn!(%error, "what was kept could not be read")).ok()??;
+    let server = read_with(shared, &as_used(admin, used), None, Some(proof), now).await;
+    server.inspect_err(|why| tracing::warn!(why = why.message, "what was kept cannot be used")).ok()
+}
+
+/// Of a server that refuses what the Secrets hold: the same one, where it takes what was kept.
+pub(super) async fn kept_that_works(
+    shared: &Shared,
+    admin: &DatabaseAdmin,
+    refused: &rolecall_engine::Error,
+    now: Timestamp,
+) -> Option<Arc<Server>> {
+    // One that is not heard at all would not be heard with other credentials.
+    if !matches!(refused.reason, Reason::LoginFailed | Reason::TlsFailed) {
+        return None;
+    }
+    let kept = read_kept(shared, admin, now).await?;
+    kept.engine.census().await.is_ok().then_some(kept)
+}
+
+async fn read_with(
+    shared: &Shared,
+    admin: &DatabaseAdmin,
+    before: Option<&Arc<Server>>,
+    kept: Option<Proof>,
+    now: Timestamp,
+) -> Result<Arc<Server>, Blocker> {
+    if let Some(why) = unsupported(admin) {
+        return Err(Blocker::stalled(reasons::UNSUPPORTED, why));
+    }
+    let user = rolecall_resolve::admin_user(admin);
+    let name = user.name.clone().ok_or_else(|| Blocker::from(&Blocked::no_admin_user()))?;
+    let is_kept = kept.is_some();
+    let namespace = admin.namespace().unwrap_or_default();
+    let mut secrets = Secrets::new(shared, namespace, kept.unwrap_or_default());
+    let max_connections = shared.settings.max_connections_per_server;
+    (admin.uid(), &name, &user.default_database, max_connections).hash(&mut secrets.hash);
+    let prepared = match admin.spec.protocol {
+        Protocol::Postgres => postgres::prepare(admin, max_connections, &mut secrets).await?,
+        Protocol::Mongodb => mongodb::prepare(admin, max_connections, &mut secrets).await?,
+        // Told as unsupported above.
+        Protocol::Redshift => {
+            return Err(Blocker::stalled(reasons::UNSUPPORTED, "protocol redshift is not supported yet"));
+        }
+    };
+    prepared.binding.hash(&mut secrets.hash);
+    // Who signs for users is needed for nothing that is torn down.
+    let proof = std::mem::take(&mut secrets.proof);
+    let issuer = match issuer(admin, &mut secrets, now).await {
+        Err(blocker) if is_kept => Issuer::Missing(blocker),
+        issuer => issuer?,
+    };
+    is_kept.hash(&mut secrets.hash);
+    let fingerprint = secrets.hash.finish();
+    if let Some(before) = before.filter(|before| before.fingerprint == fingerprint) {
+        return Ok(Arc::clone(before));
+    }
+    let engine =
+        (prepared.engine)().map_err(|error| Blocker::stalled(error.reason.as_str(), error.to_string()))?;
+    Ok(Arc::new(Server {
+        engine,
+        owner: Owner {
+            uid: admin.uid().unwrap_or_default(),
+            admin: ObjectKey::of(admin).to_string(),
+            cluster: shared.settings.recorded_cluster.clone(),
+            ..Owner::default()
+        },
+        endpoint: endpoint(admin, &name),
+        binding: prepared.binding,
+        issuer,
+        proof,
+        platform_roles: prepared.platform_roles,
+        fingerprint,
+    }))
+}
+
+/// The server that accounts are enabled on, where the DatabaseAdmin names another one by now: an operator that has
+/// just started knows it from the status alone.
+pub(super) async fn read_used(
+    shared: &Shared,
+    admin: &DatabaseAdmin,
+    now: Timestamp,
+) -> Result<Option<Arc<Server>>, Blocker> {
+    let named = rolecall_resolve::admin_user(admin).name.unwrap_or_default();
+    let used = admin.status.as_ref().and_then(|status| status.endpoint.clone());
+    let Some(used) = used.filter(|used| *used != endpoint(admin, &named)) else { return Ok(None) };
+    read(shared, &as_used(admin, used), None, now).await.map(Some)
+}
+
+/// The DatabaseAdmin with the address and admin user that are in use.
+fn as_used(admin: &DatabaseAdmin, used: Endpoint) -> DatabaseAdmin {
+    let mut before = admin.clone();
+    before.spec.uri = used.uri;
+    before.spec.admin_user.name = Some(used.admin_user);
+    before
+}
+
+async fn issuer(admin: &DatabaseAdmin, secrets: &mut Secrets<'_>, now: Timestamp) -> Result<Issuer, Blocker> {
+    let credentials = &admin.spec.user_credentials;
+    if credentials.password.is_some() {
+        "password".hash(&mut secrets.hash);
+        return Ok(Issuer::Password);
+    }
+    let Some(x509) = &credentials.x509 else { return Ok(Issuer::None) };
+    let at = "spec.userCredentials.x509.caSecretRef";
+    let (cert, key) = secrets.authority(&x509.ca_secret_ref, at).await?;
+    x509.ttl.hash(&mut secrets.hash);
+    let ca = Ca::from_pem(&cert, &key, now)
+        .map_err(|error| Blocker::stalled(reasons::SECRET_INVALID, format!("{at}: {error}")))?;
+    Ok(Issuer::X509 { ca: Box::new(ca), ttl: x509.ttl.get() })
+}
+
+/// The CAs that the server's certificate is checked against, as PEM; `None`: those of the system. Users get them, too:
+/// whatever else stands in the Secret (the CA's key, for example) stays there.
+async fn server_ca(admin: &DatabaseAdmin, secrets: &mut Secrets<'_>) -> Result<Option<String>, Blocker> {
+    let Some(reference) = &admin.spec.tls.ca_secret_ref else { return Ok(None) };
+    let at = "spec.tls.caSecretRef";
+    let text = secrets.text(&reference.name, &reference.key, at).await?;
+    let authorities = rolecall_engine::tls::authorities(&text);
+    authorities.map(Some).map_err(|error| Blocker::stalled(error.reason.as_str(), format!("{at}: {error}")))
+}

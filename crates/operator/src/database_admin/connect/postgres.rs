@@ -1,0 +1,65 @@
+//! PostgreSQL.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use rolecall_api::{DatabaseAdmin, TlsMode};
+use rolecall_engine::postgres::{self, Auth, Postgres};
+use rolecall_resolve::AdminProof;
+
+use super::secrets::Secrets;
+use super::{Prepared, server_ca};
+use crate::model::Blocker;
+use crate::service_binding::{self, Binding};
+
+/// See [`super::unsupported`].
+pub(super) fn unsupported(admin: &DatabaseAdmin) -> Option<String> {
+    rolecall_resolve::postgres_platform(admin).err()
+}
+
+/// Reads what the admin user proves itself with.
+pub(super) async fn prepare(
+    admin: &DatabaseAdmin,
+    max_connections: usize,
+    secrets: &mut Secrets<'_>,
+) -> Result<Prepared, Blocker> {
+    let proof = rolecall_resolve::admin_proof(admin).map_err(|blocked| Blocker::from(&blocked))?;
+    let auth = match proof {
+        AdminProof::X509 { secret } => {
+            let (cert_pem, key_pem) = secrets.key_pair(secret, proof.field()).await?;
+            Auth::X509 { cert_pem, key_pem }
+        }
+        AdminProof::Password { secret, key } => {
+            Auth::Password(secrets.text(secret, key, proof.field()).await?.into())
+        }
+    };
+    let server_ca = server_ca(admin, secrets).await?;
+    let mut config = rolecall_resolve::postgres_config(admin, auth, server_ca.clone())
+        .map_err(|blocked| Blocker::from(&blocked))?;
+    config.max_connections = max_connections;
+    let (platform, tls) = (config.platform, &admin.spec.tls);
+    (platform, &tls.server_name, tls.mode).hash(&mut secrets.hash);
+    let sslmode = match tls.mode {
+        TlsMode::VerifyFull => "verify-full",
+        TlsMode::VerifyCa => "verify-ca",
+        TlsMode::Disable => "disable",
+    };
+    let binding = Binding {
+        shape: &service_binding::POSTGRES,
+        scheme: "postgresql".to_owned(),
+        authority: config.address(),
+        host: config.host.clone(),
+        port: config.port,
+        options: format!("sslmode={sslmode}"),
+        ssl_mode: Some(sslmode),
+        server_ca,
+    };
+    Ok(Prepared {
+        engine: Box::new(|| Ok(Arc::new(Postgres::new(config)?))),
+        binding,
+        platform_roles: match platform {
+            postgres::Platform::SelfHosted => &[],
+            postgres::Platform::Rds => &[postgres::RDS_IAM],
+        },
+    })
+}

@@ -1,0 +1,188 @@
+//! What a teardown needs is kept until it is done.
+//!
+//! A namespace that is deleted takes the Secrets of its DatabaseAdmins with it, and so may whoever deletes them first. An
+//! operator that has read them goes on; one that starts only then would have nothing to end accesses with. So what the
+//! admin user last proved itself with is kept in a Secret of the operator's own, which a finalizer holds until the
+//! accounts are torn down. The Secrets that the DatabaseAdmin names are left alone: they can be deleted and made anew at
+//! any time.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, ResourceExt};
+use rolecall_api::names::TEARDOWN_FINALIZER;
+use rolecall_api::{DatabaseAdmin, Deletion, Endpoint};
+
+use crate::Shared;
+use crate::model::ObjectKey;
+use crate::servers::Server;
+
+/// The type of such a Secret. Nobody else makes one, and it cannot change.
+pub const SECRET_TYPE: &str = "rolecall.dev/teardown";
+/// The key of the endpoint that the rest was used for.
+const ENDPOINT: &str = "endpoint";
+/// The longest name of a Secret.
+const MAX_NAME: usize = 253;
+
+/// What an admin user proves itself with, and by what it knows the server: values of Secrets, by [`data_key`].
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Proof(pub(super) BTreeMap<String, Vec<u8>>);
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proof")
+    }
+}
+
+/// Under which key the value of another Secret is kept. Two dots in a row are in the name of none.
+pub(super) fn data_key(secret: &str, key: &str) -> String {
+    format!("{secret}..{key}")
+}
+
+/// The name of the Secret of a DatabaseAdmin.
+pub fn secret_name(admin: &str) -> String {
+    format!("rolecall-teardown-{admin}")
+}
+
+/// Keeps what worked, or gives up what was kept where the DatabaseAdmin says `deletion: Retain`. True: it is done;
+/// false: it has to be tried again.
+///
+/// # Errors
+///
+/// What the API server answered.
+pub(in crate::database_admin) async fn keep(
+    shared: &Shared,
+    admin: &DatabaseAdmin,
+    server: &Server,
+) -> kube::Result<bool> {
+    let key = ObjectKey::of(admin);
+    if admin.spec.deletion == Deletion::Retain {
+        // Nothing will be torn down.
+        release(shared, &key).await?;
+        return Ok(true);
+    }
+    let mut wanted = secret(admin, server);
+    let (namespace, name) = (&*key.namespace, secret_name(&key.name));
+    if name.len() > MAX_NAME {
+        tracing::warn!(admin = %key, "its name is too long to keep what its teardown needs");
+        return Ok(true);
+    }
+    let Some(found) = shared.api.secret(namespace, &name).await? else {
+        shared.api.create_secret(namespace, &wanted).await?;
+        return Ok(true);
+    };
+    if !is_ours(&found) {
+        tracing::warn!(admin = %key, secret = name, "a Secret of that name is not the operator's: what its teardown needs is not kept");
+        return Ok(true);
+    }
+    let is_of_this_one = controller(&found) == admin.metadata.uid.as_deref();
+    if !is_of_this_one && found.metadata.deletion_timestamp.is_some() {
+        // It was of one before this one, and is on its way out.
+        release(shared, &key).await?;
+        return Ok(false);
+    }
+    if is_of_this_one && found.data == wanted.data && !found.finalizers().is_empty() {
+        return Ok(true);
+    }
+    wanted.metadata.resource_version = found.resource_version();
+    if found.metadata.deletion_timestamp.is_some() {
+        // Nothing more can hold it than did when it was deleted.
+        wanted.metadata.finalizers = found.metadata.finalizers;
+    }
+    shared.api.replace_secret(namespace, &wanted).await?;
+    Ok(true)
+}
+
+/// Gives up what was kept for a DatabaseAdmin of that name.
+///
+/// # Errors
+///
+/// What the API server answered; that nothing is kept is no error.
+pub(in crate::database_admin) async fn release(shared: &Shared, key: &ObjectKey) -> kube::Result<()> {
+    let (namespace, name) = (&*key.namespace, secret_name(&key.name));
+    let Some(mut found) = shared.api.secret(namespace, &name).await?.filter(is_ours) else {
+        return Ok(());
+    };
+    let uid = found.uid();
+    if !found.finalizers().is_empty() {
+        found.metadata.finalizers = None;
+        match shared.api.replace_secret(namespace, &found).await {
+            // It was the last that held it.
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            result => drop(result?),
+        }
+    }
+    shared.api.delete_secret(namespace, &name, uid).await
+}
+
+/// What is kept for this DatabaseAdmin, where it is for this address and admin user.
+///
+/// # Errors
+///
+/// What the API server answered.
+pub(super) async fn find(
+    shared: &Shared,
+    admin: &DatabaseAdmin,
+    endpoint: &Endpoint,
+) -> kube::Result<Option<Proof>> {
+    let name = secret_name(&admin.name_any());
+    let found = shared.api.secret(&admin.namespace().unwrap_or_default(), &name).await?;
+    Ok(found.filter(|found| is_ours(found) && controller(found) == admin.metadata.uid.as_deref()).and_then(
+        |found| {
+            let mut data = found.data.unwrap_or_default();
+            let known = data.remove(ENDPOINT)?;
+            let known: Endpoint = serde_json::from_slice(&known.0).ok()?;
+            let proof = data.into_iter().map(|(key, value)| (key, value.0)).collect();
+            (known == *endpoint).then_some(Proof(proof))
+        },
+    ))
+}
+
+fn secret(admin: &DatabaseAdmin, server: &Server) -> Secret {
+    let mut data: BTreeMap<String, ByteString> =
+        server.proof.0.iter().map(|(key, value)| (key.clone(), ByteString(value.clone()))).collect();
+    // A struct of strings always has a JSON form.
+    let endpoint = serde_json::to_vec(&server.endpoint).unwrap_or_default();
+    data.insert(ENDPOINT.to_owned(), ByteString(endpoint));
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(secret_name(&admin.name_any())),
+            namespace: admin.namespace(),
+            owner_references: admin.controller_owner_ref(&()).map(|owner| vec![owner]),
+            finalizers: Some(vec![TEARDOWN_FINALIZER.to_owned()]),
+            ..ObjectMeta::default()
+        },
+        type_: Some(SECRET_TYPE.to_owned()),
+        data: Some(data),
+        ..Secret::default()
+    }
+}
+
+fn is_ours(secret: &Secret) -> bool {
+    secret.type_.as_deref() == Some(SECRET_TYPE)
+}
+
+fn controller(secret: &Secret) -> Option<&str> {
+    let owners = secret.metadata.owner_references.as_deref().unwrap_or_default();
+    owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_not_shown() {
+        let proof = Proof([(data_key("orders-admin", "password"), b"canary".to_vec())].into());
+        assert!(!format!("{proof:?}").contains("canary"));
+    }
+
+    #[test]
+    fn values_of_different_secrets_are_told_apart() {
+        // Names may hold single dots, as keys may.
+        assert_ne!(data_key("a", "b.c"), data_key("a.b", "c"));
+    }
+}

@@ -1,0 +1,345 @@
+//! Watching servers: noticing at once that a server may be another one than before.
+//!
+//! A failover brings back what the new primary had not heard of: the end of an access, say. So for each server a task
+//! keeps a connection, and whenever one breaks it connects again, asks where the server is in its history, and has its
+//! accounts looked at.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rolecall_api::{DatabaseAdmin, reasons};
+use rolecall_engine::{Class, Engine, History, HistoryChange, Reason};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::Shared;
+use crate::api_writer::Severity;
+use crate::controller::workqueue::Workqueue;
+use crate::model::{ObjectKey, Priority, ReconcileKey};
+use crate::servers::Server;
+
+/// How soon a server that went away is tried again, at first, and at last: whoever takes its place is known no later.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_millis(500);
+/// One that has been away for so long may have gone for good, and is tried less often.
+const AWAY: Duration = Duration::from_secs(300);
+const RETRY_AWAY: Duration = Duration::from_secs(5);
+/// After so long, connections are made from nothing.
+const FORGET: Duration = Duration::from_secs(20);
+/// So is one that answers and does not let the admin user in.
+const RETRY_REFUSED: Duration = Duration::from_secs(30);
+/// Longer than an engine takes to connect or to find that it cannot.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Connections that break while the server stays the same cause a look each, at this distance at the least, and later
+/// each time.
+const DISTANCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How many runs of a server are remembered, so that an answer that was long on its way is not taken for news.
+const REMEMBERED: usize = 8;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct FailoverWatch {
+    tasks: Mutex<HashMap<ObjectKey, Task>>,
+    histories: Mutex<HashMap<ObjectKey, Known>>,
+}
+
+/// A task that attends to a server, until this is dropped.
+#[derive(Debug)]
+struct Task {
+    engine: Arc<dyn Engine>,
+    seen: Arc<Mutex<Option<History>>>,
+    task: AbortHandle,
+}
+
+/// Where a server was in its history when that was asked last.
+#[derive(Debug)]
+struct Known {
+    /// Where the server is reached: another address is another server.
+    uri: String,
+    /// The latest last.
+    histories: VecDeque<History>,
+    /// The last time that changes may have been lost.
+    lost: Option<Loss>,
+}
+
+/// A time when a server may have lost changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// When it was noticed.
+    pub noticed: Timestamp,
+    /// What happened.
+    pub change: HistoryChange,
+}
+
+impl FailoverWatch {
+    /// Attends to a server from now on.
+    pub(super) fn keep(&self, key: &ObjectKey, server: &Server, queue: &Arc<Workqueue<ReconcileKey>>) {
+        let mut tasks = self.tasks();
+        // A DatabaseAdmin that has changed has another engine.
+        if tasks.get(key).is_some_and(|task| Arc::ptr_eq(&task.engine, &server.engine)) {
+            return;
+        }
+        let known = self.histories().get(key).and_then(|known| known.histories.back().cloned());
+        let seen = Arc::new(Mutex::new(known));
+        let task = attend(Arc::clone(queue), key.clone(), Arc::clone(&server.engine), Arc::clone(&seen));
+        let task = tokio::spawn(task).abort_handle();
+        tasks.insert(key.clone(), Task { engine: Arc::clone(&server.engine), seen, task });
+    }
+
+    /// Attends to a server no more.
+    pub fn stop(&self, key: &ObjectKey) {
+        self.tasks().remove(key);
+    }
+
+    /// Attends to nothing any more.
+    pub fn stop_all(&self) {
+        self.tasks().clear();
+    }
+
+    /// Forgets a server that is gone.
+    pub fn forget(&self, key: &ObjectKey) {
+        self.stop(key);
+        self.histories().remove(key);
+    }
+
+    /// Where the task that attends to a server saw it last.
+    fn seen(&self, key: &ObjectKey) -> Option<History> {
+        let tasks = self.tasks();
+        let seen = tasks.get(key)?.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.clone()
+    }
+
+    /// Takes note of where a server is, and tells what happened since it was asked last. `told`: its branch as the status
+    /// of the DatabaseAdmin has it, from an operator before this one.
+    fn note(
+        &self,
+        key: &ObjectKey,
+        uri: &str,
+        history: &History,
+        told: Option<&str>,
+        now: Timestamp,
+    ) -> Option<HistoryChange> {
+        let mut histories = self.histories();
+        let Some(known) = histories.get_mut(key).filter(|known| known.uri == uri) else {
+            let before = History { branch: told.unwrap_or_default().to_owned(), ..history.clone() };
+            let change = history.change_since(&before);
+            let lost = change.clone().map(|change| Loss { noticed: now, change });
+            let histories_of = VecDeque::from([history.clone()]);
+            histories.insert(key.clone(), Known { uri: uri.to_owned(), histories: histories_of, lost });
+            return change;
+        };
+        let is_same = |one: &History| one.branch == history.branch && one.run == history.run;
+        if known.histories.iter().rev().skip(1).any(is_same) {
+            return None;
+        }
+        let change = known.histories.back().and_then(|before| history.change_since(before));
+        if known.histories.back().is_some_and(is_same) {
+            known.histories.pop_back();
+        }
+        known.histories.push_back(history.clone());
+        if known.histories.len() > REMEMBERED {
+            known.histories.pop_front();
+        }
+        if let Some(change) = change.clone().filter(HistoryChange::may_have_lost) {
+            known.lost = Some(Loss { noticed: now, change });
+        }
+        change
+    }
+
+    /// When a server may have lost changes for the last time, as far as is known.
+    pub fn loss(&self, key: &ObjectKey) -> Option<Loss> {
+        self.histories().get(key)?.lost.clone()
+    }
+
+    // A poisoned lock means that a thread panicked between two plain map operations; what they hold is whole.
+    fn tasks(&self) -> MutexGuard<'_, HashMap<ObjectKey, Task>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn histories(&self) -> MutexGuard<'_, HashMap<ObjectKey, Known>> {
+        self.histories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Takes note of where a server is in its history, told by a look or by the task that attends to it. Where it may have
+/// lost changes, that is told, and its objects are looked at again. `None`: the task's word.
+pub(super) fn notice(
+    shared: &Shared,
+    key: &ObjectKey,
+    admin: &Arc<DatabaseAdmin>,
+    server: &Server,
+    history: Option<&History>,
+) -> Option<HistoryChange> {
+    let seen = shared.failover_watch.seen(key);
+    let history = history.cloned().or(seen)?;
+    let status = admin.status.as_ref();
+    let is_used = status.and_then(|status| status.endpoint.as_ref()) == Some(&server.endpoint);
+    let told = status.filter(|_| is_used).and_then(|status| status.server_history.as_deref());
+    let change = shared.failover_watch.note(key, &server.endpoint.uri, &history, told, Timestamp::now())?;
+    if !change.may_have_lost() {
+        tracing::info!(admin = %key, %change, "its accounts are looked at");
+        return Some(change);
+    }
+    shared.metrics.failover(key);
+    tracing::warn!(admin = %key, %change, "the server may have lost changes: its accounts are looked at");
+    tracing::info!(
+        target: "audit",
+        database_admin = %key.name,
+        namespace = %key.namespace,
+        %change,
+        "failover"
+    );
+    let note = format!(
+        "{change}: changes that the server had confirmed may be lost, the end of accesses among them; every account was looked at"
+    );
+    shared.api.event(&**admin, Severity::Warning, reasons::FAILOVER, "Attend", &note);
+    for objects in shared.sets.to_reconcile_again(key) {
+        shared.queue.add(ReconcileKey::PermissionSets(objects), Priority::Urgent);
+    }
+    Some(change)
+}
+
+async fn attend(
+    queue: Arc<Workqueue<ReconcileKey>>,
+    key: ObjectKey,
+    engine: Arc<dyn Engine>,
+    seen: Arc<Mutex<Option<History>>>,
+) {
+    let mut known = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (mut quiet, mut broke) = (Quiet::default(), false);
+    let (mut wait, mut away_since, mut forgotten) = (FIRST_RETRY, None, None);
+    loop {
+        let attended = tokio::time::timeout(PATIENCE, engine.attend()).await;
+        let longest = match attended {
+            Ok(Ok(attendance)) if attendance.primary => {
+                broke |= away_since.is_some();
+                (wait, away_since) = (FIRST_RETRY, None);
+                let history = attendance.history;
+                let changed = known.as_ref().is_none_or(|known| history.change_since(known).is_some());
+                known = Some(history);
+                seen.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&known);
+                // What the look has just seen that this task was started by is not looked at again.
+                if changed || broke {
+                    let at = quiet.next(changed, Instant::now());
+                    queue.add_at(ReconcileKey::Inventory(key.clone()), Priority::Urgent, at);
+                }
+                attendance.lost.await;
+                broke = true;
+                tracing::info!(admin = %key, "a connection to the server broke: looking where it leads now");
+                continue;
+            }
+            // A standby that may be promoted at any moment, or a server that is starting.
+            Ok(Ok(_)) | Err(_) => LAST_RETRY,
+            Ok(Err(error)) if error.reason == Reason::Unsupported => return,
+            Ok(Err(error)) => {
+                tracing::debug!(admin = %key, %error, "the server is not attended to");
+                let gone = error.class == Class::Unreachable && error.reason == Reason::DatabaseUnreachable;
+                if gone { LAST_RETRY } else { RETRY_REFUSED }
+            }
+        };
+        let since = *away_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > FORGET && forgotten != away_since {
+            // A driver that remembers what was there may not take what is there now for its successor.
+            engine.close().await;
+            forgotten = away_since;
+        }
+        let longest = if since.elapsed() > AWAY { longest.max(RETRY_AWAY) } else { longest };
+        tokio::time::sleep(wait.mul_f64(rand::random_range(0.8..1.0))).await;
+        wait = (wait * 2).min(longest);
+    }
+}
+
+/// When looks that broken connections cause are due.
+#[derive(Debug, Default)]
+struct Quiet {
+    last: Option<Instant>,
+    distance: Duration,
+}
+
+impl Quiet {
+    /// At once where the server has changed, or nothing has happened for a while; else at a distance that grows.
+    fn next(&mut self, changed: bool, now: Instant) -> Instant {
+        let due = self.last.map(|last| last + self.distance).filter(|due| *due > now && !changed);
+        self.distance = match due {
+            Some(_) => (self.distance * 2).min(DISTANCE.1),
+            None => DISTANCE.0,
+        };
+        let at = due.unwrap_or(now);
+        self.last = Some(at);
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> ObjectKey {
+        ObjectKey { namespace: "shop".into(), name: "orders".into() }
+    }
+
+    fn at(branch: &str, run: &str) -> History {
+        History { branch: branch.to_owned(), run: run.to_owned(), position: 1 }
+    }
+
+    fn branched(from: &str, to: &str) -> Option<HistoryChange> {
+        Some(HistoryChange::Branched { from: from.to_owned(), to: to.to_owned() })
+    }
+
+    #[test]
+    fn a_failover_is_noticed_once_whoever_sees_it() {
+        let failover_watch = FailoverWatch::default();
+        let note = |history: &History| failover_watch.note(&key(), "db", history, None, Timestamp::now());
+        let (first, second) = (at("timeline 1", "a"), at("timeline 2", "b"));
+        assert_eq!(note(&first), None);
+        assert_eq!(note(&first), None);
+        assert_eq!(failover_watch.loss(&key()), None);
+        assert_eq!(note(&second), branched("timeline 1", "timeline 2"));
+        assert_eq!(note(&second), None, "the look finds what the task has found");
+        assert_eq!(note(&first), None, "an answer that was long on its way");
+        assert_eq!(note(&at("timeline 3", "a")), branched("timeline 2", "timeline 3"));
+        let loss = failover_watch.loss(&key()).map(|loss| loss.change);
+        assert_eq!(loss, branched("timeline 2", "timeline 3"));
+        assert_eq!(note(&at("timeline 3", "c")), Some(HistoryChange::Restarted));
+        assert_eq!(failover_watch.loss(&key()).map(|loss| loss.change), loss, "a restart loses nothing");
+    }
+
+    #[test]
+    fn a_failover_while_no_operator_was_there_is_noticed_by_the_status() {
+        let note = |told, history: &History| {
+            FailoverWatch::default().note(&key(), "db", history, told, Timestamp::now())
+        };
+        assert_eq!(note(Some("timeline 1"), &at("timeline 2", "b")), branched("timeline 1", "timeline 2"));
+        assert_eq!(note(Some("timeline 2"), &at("timeline 2", "b")), None);
+        assert_eq!(note(None, &at("timeline 2", "b")), None);
+    }
+
+    #[test]
+    fn another_address_is_another_server() {
+        let failover_watch = FailoverWatch::default();
+        let note = |uri, history: &History| failover_watch.note(&key(), uri, history, None, Timestamp::now());
+        assert_eq!(note("one", &at("timeline 1", "a")), None);
+        assert_eq!(note("two", &at("timeline 7", "b")), None);
+        assert_eq!(note("two", &at("timeline 8", "c")), branched("timeline 7", "timeline 8"));
+    }
+
+    #[test]
+    fn connections_that_break_for_nothing_cause_few_looks() {
+        let (start, mut quiet) = (Instant::now(), Quiet::default());
+        let seconds = |at: Instant| at.duration_since(start).as_secs();
+        assert_eq!(seconds(quiet.next(true, start)), 0);
+        let due: Vec<u64> = (0..5).map(|_| seconds(quiet.next(false, start))).collect();
+        assert_eq!(due, [1, 3, 7, 15, 31]);
+        assert_eq!(seconds(quiet.next(true, start)), 0, "another server is looked at at once");
+        let later = start + Duration::from_secs(100);
+        assert_eq!(quiet.next(false, later), later, "after a quiet time the next is looked at at once");
+    }
+}

@@ -1,0 +1,277 @@
+//! Deleting a DatabaseAdmin: its accounts go first.
+//!
+//! The sessions end by themselves once the deletion shows; this waits for them, sweeps what no session accounts for,
+//! and lets the object go. After the teardown deadline it goes whatever is left, with an event that names it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rolecall_api::names::TEARDOWN_FINALIZER;
+use rolecall_api::{DatabaseAdmin, Deletion, reasons};
+use rolecall_engine::{AccountName, Applied, Class, Desired, Want, plan};
+
+use super::connect;
+use super::status::Seen;
+use crate::api_writer::Severity;
+use crate::model::{
+    Action, Blocker, ObjectKey, Priority, ReconcileError, ReconcileKey, plus, session::is_touched,
+};
+use crate::servers::{Server, ServerState};
+use crate::{Shared, sets};
+
+/// How soon the sessions are counted again, at first and at last.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// How long looks at accounts are waited for. It is longer than a server that hangs keeps one.
+const LOOKS_PATIENCE: Duration = Duration::from_secs(40);
+
+pub(super) async fn tear_down(
+    shared: &Shared,
+    key: &ObjectKey,
+    admin: &Arc<DatabaseAdmin>,
+    seen: &Seen,
+    now: Timestamp,
+) -> Result<Action, ReconcileError> {
+    let holds = admin.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == TEARDOWN_FINALIZER);
+    if !holds {
+        return Ok(Action::await_change());
+    }
+    // By this machine's clock, as the deadline is: that of the API server may be another one.
+    let deleted = shared.cache().deleted_at(&**admin).unwrap_or(now);
+    let deadline = plus(deleted, shared.settings.teardown_deadline).unwrap_or(Timestamp::MAX);
+    let late = deadline <= now;
+    // One that began before the deletion showed may be about to start an access.
+    if !looks_at_accounts_end(shared, key).await {
+        return Ok(Action { retry: true, ..Action::await_change() });
+    }
+    let waiting = {
+        let cache = shared.cache();
+        for account in cache.accounts_of_admin(key) {
+            shared.queue.add(ReconcileKey::Account(account), Priority::Urgent);
+        }
+        cache.sessions_of_admin(key).filter(|session| is_touched(session)).count()
+    };
+    if waiting > 0 {
+        return Ok(Action {
+            at: plus(now, again(deleted, now)).map(|at| (at, Priority::Normal)),
+            retry: false,
+        });
+    }
+    let server = seen.state.server.as_ref().filter(|_| !seen.state.unreachable && !admin.spec.suspend);
+    let left = match (admin.spec.deletion, server) {
+        (Deletion::Retain, _) => Ok(()),
+        (Deletion::Revoke, Some(server)) => sweep(server, key).await,
+        // Nothing was ever done on a server that was never reached.
+        (Deletion::Revoke, None) if admin.status.as_ref().is_none_or(|status| status.endpoint.is_none()) => {
+            Ok(())
+        }
+        (Deletion::Revoke, None) => {
+            let why = seen.state.blocker.as_ref().map(|blocker| blocker.message.clone());
+            Err(Unswept::NoServer(why.unwrap_or_else(|| "the server does not answer".to_owned())))
+        }
+    };
+    if let Err(why) = left {
+        if !late {
+            return Ok(Action { at: Some((deadline, Priority::Normal)), retry: true });
+        }
+        let note = format!(
+            "the server was not swept before the teardown deadline: {why}. Look for managed users ({}) there that can log in",
+            rolecall_engine::MARKER
+        );
+        shared.api.event(&**admin, Severity::Warning, reasons::ABANDONED, "TearDown", &note);
+        tracing::warn!(admin = %key, %why, "abandoned");
+    }
+    // First, as nobody would know of it any more.
+    match release(shared, key).await {
+        // That would not change by itself, and must not hold a namespace for ever.
+        Err(kube::Error::Api(status)) if late || status.code == 403 => {
+            tracing::warn!(admin = %key, error = %status, "what was kept for its teardown could not be given up");
+        }
+        released => released?,
+    }
+    let newest = shared.cache().admin(key).unwrap_or_else(|| Arc::clone(admin));
+    shared.api.remove_finalizer(shared, &*newest, TEARDOWN_FINALIZER, serde_json::json!({})).await?;
+    Ok(Action::await_change())
+}
+
+/// Gives up what was kept for the teardown.
+async fn release(shared: &Shared, key: &ObjectKey) -> kube::Result<()> {
+    connect::release(shared, key).await?;
+    shared.memory.set_kept(key, None);
+    Ok(())
+}
+
+/// The longer it takes already, the later it is looked at again.
+fn again(since: Timestamp, now: Timestamp) -> Duration {
+    let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    (passed / 4).clamp(AGAIN.0, AGAIN.1)
+}
+
+/// Waits until the looks at the accounts of this server that are under way have come to their end. Those that begin
+/// later see what the caller has seen. False: one goes on.
+pub(super) async fn looks_at_accounts_end(shared: &Shared, key: &ObjectKey) -> bool {
+    tracing::debug!(admin = %key, "waiting for looks at its accounts that are under way");
+    let looks =
+        shared.queue.finished(|work| matches!(work, ReconcileKey::Account(account) if account.admin == *key));
+    tokio::time::timeout(LOOKS_PATIENCE, looks).await.is_ok()
+}
+
+/// The DatabaseAdmin is gone. Where somebody took its finalizer off before its accounts were torn down, its server is
+/// kept, so that accesses still end: until they have, but no longer than a teardown is tried.
+pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timestamp) -> Action {
+    shared.sets.forget_server(key);
+    shared.listeners.forget_server(key);
+    shared.failover_watch.forget(key);
+    for user in shared.memory.forget_server(key) {
+        shared.queue.add(ReconcileKey::User(user), Priority::Normal);
+    }
+    let accounts = {
+        let cache = shared.cache();
+        let waits = cache.sessions_of_admin(key).any(|session| is_touched(session));
+        if waits { cache.accounts_of_admin(key) } else { BTreeSet::new() }
+    };
+    let kept = shared.servers.get(key).filter(|state| !accounts.is_empty() && !state.retain);
+    let mut done = Action::await_change();
+    let mut news = true;
+    if let Some((state, server)) = kept.and_then(|state| state.server.clone().map(|server| (state, server)))
+        && let since = state.gone_since.unwrap_or(now)
+        && let Some(deadline) = plus(since, shared.settings.teardown_deadline).filter(|at| now < *at)
+    {
+        if state.gone_since.is_none() {
+            tracing::warn!(admin = %key, "it is gone though accounts were not torn down; ending what is left");
+        }
+        let message = "there is no DatabaseAdmin of that name any more; its accounts are torn down";
+        let error = server.engine.census().await.err();
+        let no_admin = || Blocker::stalled(reasons::DATABASE_NOT_FOUND, message);
+        let state = ServerState {
+            blocker: Some(error.as_ref().map_or_else(no_admin, Blocker::from)),
+            unreachable: error.is_some_and(|error| error.class == Class::Unreachable),
+            gone_since: Some(since),
+            ..state
+        };
+        // Else they come back by themselves.
+        news = shared.servers.put(key, state);
+        done.at_earliest(plus(now, again(since, now)).map(|at| (at.min(deadline), Priority::Normal)));
+    } else {
+        if let Some(server) = shared.servers.remove(key).and_then(|state| state.server) {
+            server.engine.close().await;
+        }
+        if let Err(error) = release(shared, key).await {
+            tracing::warn!(admin = %key, %error, "what was kept for its teardown could not be given up");
+            done.retry = true;
+        }
+    }
+    for account in accounts.into_iter().filter(|_| news) {
+        shared.queue.add(ReconcileKey::Account(account), Priority::Urgent);
+    }
+    done
+}
+
+/// Disables every account that carries our record and can still log in, though no session accounts for it, and drops
+/// the permission sets.
+async fn sweep(server: &Server, key: &ObjectKey) -> Result<(), Unswept> {
+    let census = server.engine.census().await?;
+    for entry in census.accounts {
+        let ours = entry.owner.as_ref().is_some_and(|record| server.owner.claim(record).is_ours_to_end());
+        if ours && (entry.enabled || entry.backends > 0) {
+            tracing::info!(admin = %key, account = %entry.account, "disabling an account that no session accounts for");
+            end_account(server, entry.account, false).await?;
+        }
+    }
+    Ok(sets::drop_all(server).await?)
+}
+
+/// Why a server was not swept.
+#[derive(Debug, thiserror::Error)]
+enum Unswept {
+    #[error("{0}")]
+    NoServer(String),
+    #[error(transparent)]
+    Engine(#[from] rolecall_engine::Error),
+}
+
+/// Ends an account without any session: it is disabled, and dropped where that is wanted and possible. `None`: there was
+/// nothing to do.
+///
+/// # Errors
+///
+/// What the server answered.
+pub async fn end_account(
+    server: &Server,
+    account: AccountName,
+    drop: bool,
+) -> Result<Option<Applied>, rolecall_engine::Error> {
+    let desired =
+        Desired { account, owner: server.owner.clone(), session_database: None, want: Want::Ended { drop } };
+    let observed = server.engine.observe(&desired.query()).await?;
+    if let Err(refusal) = plan::check_ended(&desired, &observed, true) {
+        return Err(rolecall_engine::Error {
+            class: Class::Refused,
+            reason: refusal.reason,
+            attempted: format!("ending {}", desired.account),
+            code: String::new(),
+            detail: refusal.message,
+            remedy: String::new(),
+        });
+    }
+    // Planning an end is never refused: what is not ours is left alone.
+    match plan::plan(&desired, &observed) {
+        Ok(plan) if !plan.is_nothing() => server.engine.apply(&plan).await.map(Some),
+        Ok(_) | Err(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::AccountKey;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_admin_is_not_let_go_while_a_start_may_be_under_way() {
+        let shared = Shared::alone();
+        let admin: DatabaseAdmin = serde_json::from_value(json!({
+            "metadata": {
+                "name": "orders",
+                "namespace": "shop",
+                "finalizers": [TEARDOWN_FINALIZER],
+                "deletionTimestamp": "2026-01-01T12:00:00Z",
+            },
+            "spec": {"protocol": "postgres", "uri": "db:5432", "auth": {}, "deletion": "Retain"},
+        }))
+        .unwrap();
+        let (admin, key, seen) = (Arc::new(admin.clone()), ObjectKey::of(&admin), Seen::default());
+        let account = |admin: &ObjectKey| {
+            ReconcileKey::Account(AccountKey { admin: admin.clone(), username: "alice".into() })
+        };
+        let elsewhere = key.sibling("elsewhere");
+        shared.queue.add(account(&elsewhere), Priority::Normal);
+        let _elsewhere = shared.queue.take(Priority::Normal).await;
+        shared.queue.add(account(&key), Priority::Normal);
+        let look = shared.queue.take(Priority::Normal).await;
+
+        let teardown = tear_down(&shared, &key, &admin, &seen, Timestamp::now());
+        let mut teardown = std::pin::pin!(teardown);
+        let waited = tokio::time::timeout(LOOKS_PATIENCE / 2, &mut teardown).await;
+        assert!(waited.is_err(), "the look may be about to start an access");
+        drop(look);
+        // It goes on to the API server, which is not there.
+        assert!(matches!(teardown.await, Err(ReconcileError::Api(_))));
+
+        shared.queue.add(account(&key), Priority::Normal);
+        let _hangs = shared.queue.take(Priority::Normal).await;
+        let done = tear_down(&shared, &key, &admin, &seen, Timestamp::now()).await;
+        assert!(done.is_ok_and(|done| done.retry), "one that hangs is not waited for in one go");
+    }
+
+    #[test]
+    fn a_teardown_that_takes_long_is_looked_at_more_seldom() {
+        let start = Timestamp::now();
+        let after = |seconds| again(start, start + jiff::SignedDuration::from_secs(seconds));
+        assert_eq!(after(0), AGAIN.0);
+        assert_eq!(after(8), Duration::from_secs(2));
+        assert_eq!(after(3_600), AGAIN.1);
+    }
+}

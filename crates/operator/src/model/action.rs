@@ -1,0 +1,50 @@
+//! What a reconcile came to.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::Priority;
+
+/// What a reconcile came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Action {
+    /// When to reconcile again by itself.
+    pub at: Option<(Timestamp, Priority)>,
+    /// Look again soon, and later each time: something failed that may work.
+    pub retry: bool,
+}
+
+impl Action {
+    /// Nothing more to do until something changes.
+    pub fn await_change() -> Self {
+        Self::default()
+    }
+
+    /// Look again at that time, or earlier if that was said before.
+    pub fn at_earliest(&mut self, at: Option<(Timestamp, Priority)>) {
+        if let Some(at) = at {
+            self.at = Some(match self.at {
+                Some(before) if before.0 <= at.0 => (before.0, before.1),
+                _ => at,
+            });
+        }
+    }
+}
+
+/// A reconcile that could not be finished. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The API server did not do it.
+    #[error("the API server refused: {0}")]
+    Api(#[from] kube::Error),
+    /// Something of the engine's that has no place on an object.
+    #[error(transparent)]
+    Engine(#[from] rolecall_engine::Error),
+    /// A bug. The panic itself is on standard error.
+    #[error("a worker died: it panicked")]
+    Panicked,
+    /// It took too long.
+    #[error("gave up after {} s", .0.as_secs())]
+    TimedOut(Duration),
+}

@@ -1,0 +1,20 @@
+//! What the parts of the operator share: plain data, and pure functions over it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `keys` | names of objects and accounts, and what is queued |
+//! | `action` | what a reconcile came to |
+//! | `blocker` | why something cannot be done now |
+//! | [`session`] | what the object of a session tells about it |
+//! | `time` | times |
+
+mod action;
+mod blocker;
+mod keys;
+pub mod session;
+mod time;
+
+pub use action::{Action, ReconcileError};
+pub use blocker::Blocker;
+pub use keys::{AccountKey, DatabaseKey, Group, ObjectKey, Priority, QueueKey, ReconcileKey, Triggers};
+pub use time::{plus, until};

@@ -1,0 +1,62 @@
+//! What was found in logical databases, for counting and warning.
+
+use std::collections::BTreeMap;
+
+use super::SetRegistry;
+use super::registry::of_server;
+use crate::model::{DatabaseKey, ObjectKey};
+
+/// What is known of the objects of one logical database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Objects that some rule labels.
+    pub objects: u32,
+    /// Objects by rule.
+    pub by_rule: BTreeMap<String, u32>,
+    /// Objects whose access list is nearly full.
+    pub crowded: Vec<String>,
+}
+
+impl SetRegistry {
+    /// Keeps what was found in a database; true when that is news.
+    pub fn set_imported(&self, key: &DatabaseKey, imported: Option<Imported>) -> bool {
+        let mut databases = self.locked();
+        // Of a database of which nothing else is known there is nothing to keep.
+        let Some(database) = databases.get_mut(key) else { return false };
+        let news = database.imported != imported;
+        database.imported = imported;
+        if database.is_unknown() {
+            databases.remove(key);
+        }
+        news
+    }
+
+    /// What was found in the databases of a server: how many were read, and what is in them.
+    pub fn imported(&self, admin: &ObjectKey) -> (u32, Imported) {
+        let databases = self.locked();
+        let mut all = Imported::default();
+        let mut count = 0;
+        for (_, database) in of_server(&databases, admin) {
+            let Some(imported) = &database.imported else { continue };
+            count += 1;
+            all.objects = all.objects.saturating_add(imported.objects);
+            all.crowded.extend(imported.crowded.iter().cloned());
+            for (rule, objects) in &imported.by_rule {
+                *all.by_rule.entry(rule.clone()).or_default() += objects;
+            }
+        }
+        (count, all)
+    }
+
+    /// Objects that a rule of a namespace labels now.
+    pub fn labelled_by(&self, namespace: &str, rule: &str) -> Option<u32> {
+        let databases = self.locked();
+        let first = ObjectKey { namespace: namespace.into(), name: "".into() };
+        let first = DatabaseKey { admin: first, database: "".into() };
+        let imported = databases
+            .range(first..)
+            .take_while(|(key, _)| &*key.admin.namespace == namespace)
+            .filter_map(|(_, database)| database.imported.as_ref());
+        imported.map(|imported| imported.by_rule.get(rule).copied().unwrap_or(0)).reduce(u32::saturating_add)
+    }
+}

@@ -1,0 +1,232 @@
+//! One look at the objects of a logical database: they are read and labelled, its sets are made right, and the accounts
+//! are told.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rolecall_api::reasons;
+use rolecall_engine::plan::{Adjust, Plan};
+use rolecall_engine::sets::{SetOutcome, SetRecord, SetWish, plan_set};
+use rolecall_engine::{AccountName, Catalog, CatalogQuery, Class};
+use rolecall_policy::{
+    CanonicalPermissions, ImportRules, PermissionEntries, Privilege, compute_permissions, label_objects,
+};
+
+use super::outcome::state;
+use super::{Imported, SetContents, SetState, report};
+use crate::Shared;
+use crate::model::{Blocker, DatabaseKey};
+use crate::servers::Server;
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub(super) struct Reconciliation<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) key: &'a DatabaseKey,
+    pub(super) server: &'a Server,
+    /// For so long nobody could look that what sets hold is not known any more.
+    pub(super) overdue: bool,
+}
+
+/// What a look came to.
+pub(super) struct Reconciled {
+    pub(super) imported: Imported,
+    /// Sets that were not there.
+    pub(super) made: Vec<String>,
+    /// The database announces changes of its objects.
+    pub(super) announced: bool,
+    /// Something failed that may work soon.
+    pub(super) retry: bool,
+    /// All sets hold what they should.
+    pub(super) complete: bool,
+    /// Some set that stands could not be looked after.
+    pub(super) failed: bool,
+}
+
+impl Reconciliation<'_> {
+    /// Makes the sets right and tells their accounts: first those that somebody waits for.
+    ///
+    /// # Errors
+    ///
+    /// Why the objects could not be looked at.
+    pub(super) async fn run(
+        self,
+        database: &rolecall_policy::Database,
+        rules: ImportRules,
+        kept: &[(String, Arc<PermissionEntries>)],
+    ) -> Result<Reconciled, Blocker> {
+        let Self { shared, key, server, .. } = self;
+        let query = CatalogQuery {
+            database: key.database.to_string(),
+            sets: kept.iter().map(|(role, _)| role.clone()).collect(),
+        };
+        let catalog = server.engine.read_objects(&query).await.map_err(|error| Blocker::from(&error))?;
+        let catalog = Arc::new(catalog);
+        let (wishes, imported) = compute(server, key, database, rules, kept, &catalog).await?;
+        let (waited_for, others): (Vec<SetWish>, Vec<SetWish>) =
+            wishes.into_iter().partition(|wish| shared.sets.state(key, &wish.role) == SetState::NotYet);
+        let mut looked = Reconciled {
+            imported,
+            made: query.sets.into_iter().filter(|role| !catalog.sets.contains_key(role)).collect(),
+            announced: catalog.announced,
+            retry: false,
+            complete: true,
+            failed: false,
+        };
+        for wishes in [waited_for, others] {
+            self.converge(&wishes, &catalog, &mut looked).await?;
+        }
+        Ok(looked)
+    }
+
+    async fn converge(
+        self,
+        wishes: &[SetWish],
+        catalog: &Catalog,
+        looked: &mut Reconciled,
+    ) -> Result<(), Blocker> {
+        let Self { shared, key, server, .. } = self;
+        let losing = wishes.iter().filter(|wish| loses_functions(wish, catalog));
+        let losing: BTreeSet<&str> = losing.map(|wish| wish.role.as_str()).collect();
+        let outcomes = match server.engine.converge(wishes, catalog).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                // Nobody knows how far it came.
+                losing.iter().for_each(|role| shared.sets.disconnect_members(key, role));
+                return Err(Blocker::from(&error));
+            }
+        };
+        for outcome in &outcomes {
+            let lost = outcome.revoked.contains_key(&Privilege::Execute);
+            if lost || (outcome.failure.is_some() && losing.contains(outcome.role.as_str())) {
+                shared.sets.disconnect_members(key, &outcome.role);
+            }
+        }
+        // Nobody is told that a function is lost before nobody can call it any more.
+        looked.retry |= !self.disconnect().await;
+        for outcome in &outcomes {
+            match &outcome.failure {
+                Some(error) if error.class == Class::Transient => {
+                    self.report_failure(&outcome.role, &Blocker::from(error));
+                    (looked.retry, looked.failed) = (true, true);
+                }
+                _ => {
+                    let state = state(outcome);
+                    // Somebody may be waiting for what only a person can mend, and that may be done any moment.
+                    looked.retry |= outcome.busy || matches!(state, SetState::Failed(_));
+                    report(shared, key, &outcome.role, state);
+                }
+            }
+        }
+        looked.complete &= outcomes.iter().all(SetOutcome::is_complete);
+        Ok(())
+    }
+
+    /// A set could not be looked after. What stood goes on standing until it is known to be otherwise; after a while it
+    /// is told that nobody knows.
+    pub(super) fn report_failure(self, role: &str, blocker: &Blocker) {
+        let Self { shared, key, .. } = self;
+        let state = match shared.sets.state(key, role) {
+            SetState::Stands(_) if !self.overdue && !blocker.stalled => return,
+            SetState::Stands(contents) => SetState::Stands(Arc::new(SetContents {
+                counts: contents.counts.clone(),
+                incomplete: Some(blocker.clone()),
+            })),
+            _ => SetState::Failed(blocker.clone()),
+        };
+        report(shared, key, role, state);
+    }
+
+    /// Ends the connections of those whose set lost functions: plans of inlined functions that they cached outlive the loss
+    /// of `EXECUTE`. False where that failed; they are kept in mind.
+    pub(super) async fn disconnect(self) -> bool {
+        let Self { shared, key, server, .. } = self;
+        let mut done = true;
+        for (role, member) in shared.sets.to_disconnect(key) {
+            if let Ok(account) = AccountName::new(&*member.username) {
+                let end = Plan::Adjust(Adjust {
+                    account,
+                    owner_uid: server.owner.uid.clone(),
+                    record: None,
+                    session_database: Some(key.database.to_string()),
+                    create_roles: Vec::new(),
+                    revoke: Vec::new(),
+                    grant: Vec::new(),
+                    grant_sets: Vec::new(),
+                    enable: false,
+                    terminate: true,
+                    verifier: None,
+                });
+                match server.engine.apply(&end).await {
+                    Ok(_) => {}
+                    // It was dropped, or belongs to somebody else by now: its connections are not ours to end. One that
+                    // a session still has may only have lost its record, and gets it back.
+                    Err(error)
+                        if error.is_of_changed_account()
+                            && !shared.sets.members(key, &role).contains(&member) => {}
+                    Err(error) => {
+                        tracing::warn!(account = %member, %error, "connections that lost a function could not be ended yet");
+                        done = false;
+                        continue;
+                    }
+                }
+            }
+            shared.sets.disconnected(key, &role, &member);
+        }
+        done
+    }
+}
+
+/// Does making the set right take functions from it?
+fn loses_functions(wish: &SetWish, catalog: &Catalog) -> bool {
+    let held = catalog.sets.get(&wish.role).into_iter().flat_map(|state| &state.held);
+    let has_functions = held.into_iter().any(|held| held.privileges.contains(Privilege::Execute));
+    let revokes = |group: &rolecall_engine::sets::RevokeGroup| group.privileges.contains(Privilege::Execute);
+    has_functions && plan_set(wish, catalog).revokes.iter().any(revokes)
+}
+
+/// What each set should hold. Tens of thousands of objects take a moment of a core: not of the one that ends accesses.
+async fn compute(
+    server: &Server,
+    key: &DatabaseKey,
+    database: &rolecall_policy::Database,
+    rules: ImportRules,
+    kept: &[(String, Arc<PermissionEntries>)],
+    catalog: &Arc<Catalog>,
+) -> Result<(Vec<SetWish>, Imported), Blocker> {
+    let (database, catalog, kept) = (database.clone(), Arc::clone(catalog), kept.to_vec());
+    let (owner, name) = (server.owner.clone(), Arc::clone(&key.database));
+    let computed = tokio::task::spawn_blocking(move || {
+        let labelled = Arc::new(label_objects(&rules, &database, Arc::clone(&catalog.objects)));
+        let wishes = kept
+            .into_iter()
+            .map(|(role, entries)| {
+                let permissions = compute_permissions(&entries, &labelled, Some(&name));
+                let canonical: CanonicalPermissions = entries.canonical();
+                SetWish::new(role, SetRecord::new(&owner, &name, &canonical), &permissions)
+            })
+            .collect();
+        let imported = Imported {
+            objects: count(labelled.imported()),
+            by_rule: labelled
+                .imported_per_rule()
+                .into_iter()
+                .map(|(rule, objects)| (rule.to_owned(), count(objects)))
+                .collect(),
+            crowded: catalog
+                .crowded
+                .keys()
+                .filter_map(|index| catalog.objects.get(*index))
+                .map(|object| format!("{}.{}.{}", object.database, object.schema, object.name))
+                .collect(),
+        };
+        (wishes, imported)
+    });
+    computed
+        .await
+        .map_err(|error| Blocker::passing(reasons::PENDING, format!("labelling the objects failed: {error}")))
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
