@@ -19,7 +19,7 @@ use crate::cluster;
 use crate::log::Log;
 
 /// What operators of tests log. Secrets must not be in it at any level: one test asks for more.
-pub const FILTER: &str = "info,rolecall_operator=debug,rolecall_engine=debug";
+pub const FILTER: &str = "info,rolecall_operator=debug,rolecall_engine=debug,rolecall_postgres=debug,rolecall_mongodb=debug,rolecall_pki=debug";
 
 /// A running operator. Dropping it is a crash.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use crate::{Class, Error, Reason};
 /// # Errors
 ///
 /// `Invalid` when the text is no address that a server could have.
-pub(crate) fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), Error> {
+pub fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), Error> {
     let invalid = |why: &str| Error {
         class: Class::Invalid,
         reason: Reason::DatabaseUnreachable,

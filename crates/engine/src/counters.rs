@@ -6,7 +6,7 @@ use crate::Stats;
 
 /// The counters behind [`Stats`].
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub struct Counters {
     statements: AtomicU64,
     round_trips: AtomicU64,
     opened: AtomicU64,
@@ -15,24 +15,29 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn sent(&self, statements: usize) {
+    /// Statements were sent in one message.
+    pub fn sent(&self, statements: usize) {
         self.statements.fetch_add(statements as u64, Relaxed);
         self.round_trips.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn opened(&self) {
+    /// A connection was opened.
+    pub fn opened(&self) {
         self.opened.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn closed(&self) {
+    /// A connection was closed.
+    pub fn closed(&self) {
         self.closed.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn retried(&self) {
+    /// A transaction is run again after a conflict.
+    pub fn retried(&self) {
         self.retries.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn read(&self) -> Stats {
+    /// What was counted so far.
+    pub fn read(&self) -> Stats {
         let closed = self.closed.load(Relaxed);
         let opened = self.opened.load(Relaxed);
         Stats {

@@ -2,11 +2,15 @@
 //!
 //! Everything here is pure. Statements that run are built by the engines, not from this.
 
+pub mod mongodb;
+pub mod sql;
+
 use rolecall_policy::CanonicalPermissions;
 
+use mongodb::RoleName;
+use sql::{identifier, literal};
+
 use crate::account::{MAX_NAME_BYTES, SetFacts};
-use crate::mongodb::{self, RoleName};
-use crate::postgres::{identifier, literal};
 use crate::sets::set_role_name;
 use crate::{AccountName, MARKER, Owner, Reason};
 
@@ -32,6 +36,14 @@ impl Dialect {
         }
     }
 
+    /// What an account is called when it logs in.
+    pub fn login_name(self, account: &AccountName) -> String {
+        match self {
+            Self::PostgreSql => account.to_string(),
+            Self::MongoDb => mongodb::user_name(account),
+        }
+    }
+
     /// Why nobody can be a user of this name on a server of this kind. What holds for every server,
     /// [`AccountName`] sees to.
     pub fn user_fault(self, account: &AccountName) -> Option<String> {
@@ -47,7 +59,7 @@ impl Dialect {
     }
 
     /// Why no server of this kind can have a role of this name.
-    pub(crate) fn role_fault(self, role: &str) -> Option<String> {
+    pub fn role_fault(self, role: &str) -> Option<String> {
         match self {
             Self::PostgreSql => {
                 let fault = role.is_empty() || role.len() > MAX_NAME_BYTES || role.contains('\0');
@@ -64,7 +76,7 @@ impl Dialect {
     }
 
     /// Why a role may be handed out only where it is named literally, going by its name alone.
-    pub(crate) fn why_literally(self, role: &str) -> Option<&'static str> {
+    pub fn why_literally(self, role: &str) -> Option<&'static str> {
         match self {
             Self::PostgreSql if role.starts_with("pg_") || role.starts_with("rds_") => Some(
                 "roles of the server's own must be named literally in spec.grantableDbRoles of the DatabaseAdmin",
@@ -77,7 +89,7 @@ impl Dialect {
     }
 
     /// What an unmanaged user lacks.
-    pub(crate) fn no_marker(self) -> String {
+    pub fn no_marker(self) -> String {
         match self {
             Self::PostgreSql => format!("it is no member of {MARKER:?}"),
             Self::MongoDb => format!("its customData has no {MARKER:?}: true"),
@@ -85,7 +97,7 @@ impl Dialect {
     }
 
     /// What to do with an account of ours that somebody took the marker from.
-    pub(crate) fn decide_account(self, account: &AccountName) -> String {
+    pub fn decide_account(self, account: &AccountName) -> String {
         match self {
             Self::PostgreSql => {
                 let user = identifier(account.as_str());
@@ -128,7 +140,7 @@ impl Dialect {
     }
 
     /// What to do with an account that we enabled and that somebody took the record from.
-    pub(crate) fn restore_record(self, account: &AccountName, owner: &Owner) -> String {
+    pub fn restore_record(self, account: &AccountName, owner: &Owner) -> String {
         match self {
             Self::PostgreSql => {
                 let user = identifier(account.as_str());
@@ -147,7 +159,7 @@ impl Dialect {
     }
 
     /// How to mend that a role does not exist, after `the database has no role ...`.
-    pub(crate) fn create_role(self, role: &str) -> String {
+    pub fn create_role(self, role: &str) -> String {
         match self {
             Self::PostgreSql => format!(
                 "run CREATE ROLE {} NOLOGIN, or set missingDbRoles: Create on the DatabaseAdmin",
@@ -158,7 +170,7 @@ impl Dialect {
     }
 
     /// Why the admin user cannot grant a role, and how to mend that.
-    pub(crate) fn not_grantable(self, role: &str, admin_user: &str) -> (Reason, String) {
+    pub fn not_grantable(self, role: &str, admin_user: &str) -> (Reason, String) {
         match self {
             Self::PostgreSql => {
                 let reason =
@@ -174,7 +186,7 @@ impl Dialect {
     }
 
     /// How to get rid of a role that has the name of a permission set and is not ours.
-    pub(crate) fn drop_set(self, set: &str) -> String {
+    pub fn drop_set(self, set: &str) -> String {
         match self {
             Self::PostgreSql => format!("run DROP ROLE {}", identifier(set)),
             Self::MongoDb => format!("run {}", mongodb::remedy::drop_role(set)),
@@ -182,7 +194,7 @@ impl Dialect {
     }
 
     /// How to take away what somebody added to a permission set.
-    pub(crate) fn strip_set(self, set: &str, facts: &SetFacts) -> String {
+    pub fn strip_set(self, set: &str, facts: &SetFacts) -> String {
         match self {
             Self::PostgreSql => {
                 let without: Vec<String> =

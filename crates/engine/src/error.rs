@@ -147,7 +147,7 @@ impl Error {
     }
 
     /// The engine has no such thing.
-    pub(crate) fn unsupported(attempted: String) -> Self {
+    pub fn unsupported(attempted: String) -> Self {
         Self {
             class: Class::Refused,
             reason: Reason::Unsupported,

@@ -1,4 +1,4 @@
-//! The contract between Rolecall and any database server, and the engines that fulfil it.
+//! The contract between Rolecall and any database server. It knows no engine: each is a crate of its own.
 //!
 //! An engine knows one server and one admin user on it. It answers what an account *is* ([`Engine::observe`]),
 //! a pure function says what has to change ([`plan::plan`]), the engine changes it ([`Engine::apply`]) and the
@@ -17,38 +17,28 @@
 //! | [`sets`] | permission sets: names, wishes, the pure step to what has to change, outcomes |
 //! | [`error`] | what went wrong, told apart by code, never by text |
 //! | [`dialect`] | what differs between kinds of servers where things are decided and told |
-//! | [`postgres`] | PostgreSQL 15 to 18 |
-//! | [`mongodb`] | MongoDB, self-hosted |
-//! | [`fake`] | an engine in memory, for tests |
-//! | [`conformance`] | the suite that every engine passes |
-//! | [`tls`] | how servers prove themselves, and what the PEM in Secrets must be |
-//! | [`credentials`] | client certificates and password verifiers for users |
+//! | [`address`], [`slots`], [`counters`] | what engines do alike: addresses, bounds on connections, figures |
 
 pub mod account;
-mod address;
+pub mod address;
+mod certificate;
 mod claim;
-pub mod conformance;
-mod counters;
-pub mod credentials;
+pub mod counters;
 pub mod dialect;
 pub mod error;
-pub mod fake;
 pub mod history;
-pub mod mongodb;
 pub mod objects;
-mod pem;
 pub mod plan;
-pub mod postgres;
 pub mod server;
 pub mod sets;
-mod slots;
-pub mod tls;
+pub mod slots;
 mod urgency;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 pub use account::{Account, AccountName, Desired, Observed, Owner, Query, Want};
+pub use certificate::ClientCertificate;
 pub use claim::{Claim, UNNAMED_CLUSTER};
 pub use dialect::Dialect;
 pub use error::{Class, Error, Reason};
@@ -57,7 +47,7 @@ pub use objects::{Catalog, CatalogQuery};
 pub use plan::{Plan, Refusal};
 pub use server::{Census, CensusEntry, Finding, Needs, Probe, Stats};
 pub use sets::{SetEntry, SetOutcome, SetRecord, SetWish, set_role_name};
-pub use urgency::urgent;
+pub use urgency::{is_urgent, urgent};
 
 /// The role (PostgreSQL, Redshift) or custom-data key (MongoDB) that marks an account as managed. The name is
 /// Teleport's, so that both can work on one server.
@@ -114,7 +104,7 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// When the server cannot be reached, or does not say.
-    async fn check_client_ca(&self, _certificate: &tls::ClientCertificate) -> Result<Option<Finding>, Error> {
+    async fn check_client_ca(&self, _certificate: &ClientCertificate) -> Result<Option<Finding>, Error> {
         Ok(None)
     }
 

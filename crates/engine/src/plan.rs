@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use secrecy::SecretString;
 
 use crate::account::{Account, Credential, Desired, Enabled, Observed};
-use crate::postgres::identifier;
+use crate::dialect::sql::identifier;
 use crate::{AccountName, Claim, OWN_ROLE_PREFIX, Owner, Reason, Want};
 
 /// What has to change so that one account is what it should be.
@@ -137,7 +137,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
+    /// A refusal with a reason, and one sentence that says what to do.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
 }
@@ -441,6 +442,6 @@ fn missing<'a>(account: &Account, wanted: impl IntoIterator<Item = &'a String>) 
 }
 
 /// Memberships in permission sets are told from those in database roles by the name.
-pub(crate) fn is_set(role: &str) -> bool {
+pub fn is_set(role: &str) -> bool {
     role.starts_with(OWN_ROLE_PREFIX)
 }

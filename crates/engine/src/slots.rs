@@ -13,7 +13,7 @@ use crate::{Class, Error, Reason};
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Slots {
+pub struct Slots {
     size: usize,
     patience: Duration,
     all: Arc<Semaphore>,
@@ -23,14 +23,14 @@ pub(crate) struct Slots {
 
 /// The right to use a connection. It is given back when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub struct Slot {
     _all: OwnedSemaphorePermit,
     _ordinary: Option<OwnedSemaphorePermit>,
 }
 
 impl Slots {
     /// `kept`: how many may be kept for one purpose at most.
-    pub(crate) fn new(size: usize, kept: usize, patience: Duration) -> Self {
+    pub fn new(size: usize, kept: usize, patience: Duration) -> Self {
         let size = size.max(1);
         // Where one is all that is left for work, it serves all.
         let reserved = usize::from(size.saturating_sub(kept) >= 2);
@@ -44,7 +44,7 @@ impl Slots {
     }
 
     /// Would nobody have to wait for one?
-    pub(crate) fn has_free(&self) -> bool {
+    pub fn has_free(&self) -> bool {
         self.all.available_permits() > 0 && (is_urgent() || self.ordinary.available_permits() > 0)
     }
 
@@ -53,7 +53,7 @@ impl Slots {
     /// # Errors
     ///
     /// `ConnectionsBusy` where none comes free in time.
-    pub(crate) async fn take(&self, address: impl FnOnce() -> String) -> Result<Slot, Error> {
+    pub async fn take(&self, address: impl FnOnce() -> String) -> Result<Slot, Error> {
         self.within(address, self.taken(!is_urgent())).await
     }
 
@@ -62,7 +62,7 @@ impl Slots {
     /// # Errors
     ///
     /// As there.
-    pub(crate) async fn keep(&self, address: impl FnOnce() -> String) -> Result<Slot, Error> {
+    pub async fn keep(&self, address: impl FnOnce() -> String) -> Result<Slot, Error> {
         self.within(address, self.taken(true)).await
     }
 
@@ -71,7 +71,7 @@ impl Slots {
     /// # Errors
     ///
     /// As [`Self::take`].
-    pub(crate) async fn within<T>(
+    pub async fn within<T>(
         &self,
         address: impl FnOnce() -> String,
         wait: impl Future<Output = Option<T>>,

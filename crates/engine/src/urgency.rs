@@ -11,6 +11,6 @@ pub async fn urgent<F: Future>(work: F) -> F::Output {
 }
 
 /// Is this such work?
-pub(crate) fn is_urgent() -> bool {
+pub fn is_urgent() -> bool {
     URGENT.try_with(|()| ()).is_ok()
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rolecall_api::Endpoint;
-use rolecall_engine::credentials::Ca;
 use rolecall_engine::{Engine, Owner};
+use rolecall_pki::credentials::Ca;
 
 use crate::database_admin::Proof;
 use crate::model::{Blocker, ObjectKey};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use rolecall_engine::{AccountName, mongodb};
+use rolecall_engine::{AccountName, Dialect};
 use secrecy::{ExposeSecret, SecretString};
 use x509_parser::pem::parse_x509_pem;
 
@@ -39,7 +39,7 @@ pub static POSTGRES: Shape = Shape {
     kind: "postgresql",
     secret_type: "servicebinding.io/postgresql",
     identity_key: None,
-    username: AccountName::to_string,
+    username: |account| Dialect::PostgreSql.login_name(account),
     names_user: true,
 };
 
@@ -51,7 +51,7 @@ pub static MONGODB: Shape = Shape {
     kind: "mongodb",
     secret_type: "servicebinding.io/mongodb",
     identity_key: Some("tls.pem"),
-    username: mongodb::user_name,
+    username: |account| Dialect::MongoDb.login_name(account),
     names_user: false,
 };
 

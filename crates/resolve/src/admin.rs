@@ -2,7 +2,7 @@
 
 use rolecall_api::names::{ADMIN_DEFAULT_DATABASE_LABEL, ADMIN_USER_LABEL};
 use rolecall_api::{DatabaseAdmin, Protocol, TlsMode};
-use rolecall_engine::tls::{self, Tls};
+use rolecall_pki::tls::{self, Tls};
 use rolecall_policy::spec::Labels;
 use rolecall_policy::{Database, Fault};
 

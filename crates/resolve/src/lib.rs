@@ -13,8 +13,8 @@ mod username;
 pub use admin::{AdminUser, admin_user, database, grantable};
 pub use convert::{database_username, role_spec, rule_spec, user_spec};
 pub use grant::{Blocked, Grant, decide, selected};
-pub use mongodb::mongodb_config;
-pub use postgres::{postgres_config, postgres_platform};
+pub use mongodb::{MongodbAddress, mongodb_config};
+pub use postgres::{parse_postgres_address, postgres_config, postgres_platform};
 pub use proof::{AdminProof, admin_proof};
 pub use username::{Claim, username_fault, username_holder, username_taken};
 

@@ -1,7 +1,8 @@
 //! A DatabaseAdmin as the engine for MongoDB sees it, but for what its Secrets hold.
 
 use rolecall_api::DatabaseAdmin;
-use rolecall_engine::mongodb::{Address, ClientCertificate, Config};
+pub use rolecall_mongodb::Address as MongodbAddress;
+use rolecall_mongodb::{Address, ClientCertificate, Config};
 
 use crate::admin::tls;
 use crate::{Blocked, admin_user};

@@ -1,7 +1,8 @@
 //! A DatabaseAdmin as the engine for PostgreSQL sees it, but for what its Secrets hold.
 
 use rolecall_api::{DatabaseAdmin, reasons};
-use rolecall_engine::postgres::{self, Auth, Config, Platform};
+pub use rolecall_postgres::parse_address as parse_postgres_address;
+use rolecall_postgres::{Auth, Config, Platform, parse_address};
 
 use crate::admin::tls;
 use crate::{Blocked, admin_user};
@@ -14,7 +15,7 @@ use crate::{Blocked, admin_user};
 /// A server on which users cannot be provisioned, an address that cannot be read, no admin user.
 pub fn postgres_config(admin: &DatabaseAdmin, auth: Auth, ca_pem: Option<String>) -> Result<Config, Blocked> {
     let platform = postgres_platform(admin).map_err(|why| Blocked::new(reasons::UNSUPPORTED, why))?;
-    let (host, port) = postgres::parse_address(&admin.spec.uri)
+    let (host, port) = parse_address(&admin.spec.uri)
         .map_err(|error| Blocked::new(reasons::DATABASE_UNREACHABLE, error.to_string()))?;
     let user = admin_user(admin);
     let name = user.name.ok_or_else(Blocked::no_admin_user)?;
@@ -31,7 +32,7 @@ pub fn postgres_config(admin: &DatabaseAdmin, auth: Auth, ca_pem: Option<String>
 ///
 /// Why users cannot be provisioned there, or why the address cannot be read.
 pub fn postgres_platform(admin: &DatabaseAdmin) -> Result<Platform, String> {
-    let (host, _) = postgres::parse_address(&admin.spec.uri).map_err(|error| error.to_string())?;
+    let (host, _) = parse_address(&admin.spec.uri).map_err(|error| error.to_string())?;
     let told = Platform::of_host(&host).map_err(|refusal| refusal.message)?;
     match admin.spec.platform {
         None => Ok(told),

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             bench(&[which, quick].concat(), &[&[engine], &arguments[..]].concat())
         }
         What::Objects { arguments } => {
-            let which = ["--package", "rolecall-engine", "--bench", "objects"];
+            let which = ["--package", "rolecall-postgres", "--bench", "objects"];
             bench(&[which, quick].concat(), arguments)
         }
         What::Policy { arguments } => bench(&["--package", "rolecall-policy"], arguments),

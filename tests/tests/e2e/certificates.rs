@@ -12,9 +12,9 @@ use serde_json::json;
 use crate::checks::{admin_ready, admin_tells, condition, look_again, secret, session_tells};
 use crate::credentials::request;
 
-const ROOT: &str = include_str!("../../../crates/engine/tests/certificates/ca-domain.crt");
-const INTERMEDIATE: &str = include_str!("../../../crates/engine/tests/certificates/ca-intermediate.crt");
-const KEY: &str = include_str!("../../../crates/engine/tests/certificates/ca-intermediate.key");
+const ROOT: &str = include_str!("../../../crates/pki/tests/certificates/ca-domain.crt");
+const INTERMEDIATE: &str = include_str!("../../../crates/pki/tests/certificates/ca-intermediate.crt");
+const KEY: &str = include_str!("../../../crates/pki/tests/certificates/ca-intermediate.key");
 
 /// A world whose users' CA is an intermediate one with a name of Active Directory's kind, and whose Secrets hold more
 /// than they should.

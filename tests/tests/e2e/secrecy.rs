@@ -14,8 +14,7 @@ use rolecall_tests::{Credentials, World};
 use serde_json::json;
 
 /// More than anybody turns on in production.
-pub(crate) const EVERYTHING: &str =
-    "debug,rolecall_operator=trace,rolecall_engine=trace,rolecall_api=trace,kube=trace";
+pub(crate) const EVERYTHING: &str = "debug,rolecall_operator=trace,rolecall_engine=trace,rolecall_postgres=trace,rolecall_mongodb=trace,rolecall_pki=trace,rolecall_api=trace,kube=trace";
 
 #[tokio::test]
 async fn keys_are_never_told() -> Result<()> {

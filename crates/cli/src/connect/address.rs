@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, anyhow, bail};
 use rolecall_api::DatabaseAdmin;
-use rolecall_engine::postgres::parse_address;
+use rolecall_resolve::parse_postgres_address;
 
 /// The address to connect to where it is not the one of the name that the server's certificate carries: the one asked
 /// for, or that of the server where its certificate carries another name.
@@ -20,7 +20,8 @@ pub(super) async fn elsewhere(
         return resolve(asked).await.map(Some).context("reading --address");
     }
     let Some(name) = &admin.spec.tls.server_name else { return Ok(None) };
-    let (host, _) = parse_address(&admin.spec.uri).context("reading spec.uri of the DatabaseAdmin")?;
+    let (host, _) =
+        parse_postgres_address(&admin.spec.uri).context("reading spec.uri of the DatabaseAdmin")?;
     if host == *name {
         return Ok(None);
     }
@@ -29,7 +30,7 @@ pub(super) async fn elsewhere(
 }
 
 async fn resolve(address: &str) -> anyhow::Result<SocketAddr> {
-    let (host, port) = parse_address(address)?;
+    let (host, port) = parse_postgres_address(address)?;
     if !address.contains(':') {
         bail!("{address:?} has no port; write HOST:PORT, for example {address}:{port}");
     }

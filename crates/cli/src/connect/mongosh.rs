@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rolecall_api::DatabaseAdmin;
-use rolecall_engine::mongodb::Address;
+use rolecall_resolve::MongodbAddress as Address;
 use tokio::process::Command;
 
 use super::client::Program;

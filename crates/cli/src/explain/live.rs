@@ -7,9 +7,9 @@ use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Protocol};
-use rolecall_engine::mongodb::{ClientCertificate, Mongodb};
-use rolecall_engine::postgres::{Auth, Postgres, parse_address};
 use rolecall_engine::{CatalogQuery, Engine};
+use rolecall_mongodb::{ClientCertificate, Mongodb};
+use rolecall_postgres::{Auth, Postgres, parse_address};
 use rolecall_resolve::{AdminProof, Blocked, admin_proof, mongodb_config, postgres_config};
 
 use super::{Objects, ObjectsSource};

@@ -5,7 +5,7 @@ use std::fmt;
 use super::Plan;
 use crate::AccountName;
 use crate::account::Leftover;
-use crate::postgres::{identifier, literal};
+use crate::dialect::sql::{identifier, literal};
 
 impl Leftover {
     /// One sentence that names what is left over on `account`, and the statement that clears it.

@@ -8,7 +8,7 @@ use super::{MOST_NAMED, SetOutcome, SetWish};
 use crate::objects::{Catalog, Held, SetState};
 
 /// The outcome of a set that held what it should.
-pub(crate) fn complete(wish: &SetWish, catalog: &Catalog, connects: bool) -> SetOutcome {
+pub fn complete(wish: &SetWish, catalog: &Catalog, connects: bool) -> SetOutcome {
     SetOutcome {
         role: wish.role.clone(),
         granted: granted(wish, catalog, |_| PrivilegeSet::EMPTY),
@@ -19,7 +19,7 @@ pub(crate) fn complete(wish: &SetWish, catalog: &Catalog, connects: bool) -> Set
 }
 
 /// On how many objects a set has each privilege that it should have, but for those that it lacks.
-pub(crate) fn granted(
+pub fn granted(
     wish: &SetWish,
     catalog: &Catalog,
     lacking: impl Fn(usize) -> PrivilegeSet,
@@ -39,7 +39,7 @@ pub(crate) fn granted(
 }
 
 /// How many objects a set held something on that it holds no more.
-pub(crate) fn revoked(before: &SetState, after: &SetState) -> BTreeMap<Privilege, usize> {
+pub fn revoked(before: &SetState, after: &SetState) -> BTreeMap<Privilege, usize> {
     let objects = before.held.iter().map(|held| held.object + 1).max().unwrap_or(0);
     let (before, after) = (by_object(before, objects), by_object(after, objects));
     let mut counts = BTreeMap::new();

@@ -4,20 +4,19 @@
 //! it. Which set that is follows from the policy alone ([`set_role_name`]), not from the objects there are: a new table
 //! changes what the set holds, never who is in it. So an activation costs the same beside ten tables and beside 50,000.
 
-pub(crate) mod counts;
+pub mod counts;
 mod name;
 mod outcome;
 mod plan;
 
 pub use name::{SetRecord, set_role_name};
 pub use outcome::{Excess, Missing, SetEntry, SetOutcome, Why};
-pub(crate) use plan::plan_from;
-pub use plan::{GrantGroup, MOST_OBJECTS, RevokeGroup, SetPlan, plan_set};
+pub use plan::{GrantGroup, MOST_OBJECTS, RevokeGroup, SetPlan, plan_from, plan_set};
 
 use rolecall_policy::{ObjectPermissions, PrivilegeSet};
 
 /// How many objects an outcome names; the others are counted.
-pub(crate) const MOST_NAMED: usize = 50;
+pub const MOST_NAMED: usize = 50;
 
 /// What a set should hold in its logical database.
 #[derive(Clone, Debug, PartialEq, Eq)]

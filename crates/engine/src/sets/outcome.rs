@@ -36,7 +36,7 @@ pub struct SetOutcome {
 
 impl SetOutcome {
     /// The outcome of a set that was not converged.
-    pub(crate) fn failed(role: &str, error: Error) -> Self {
+    pub fn failed(role: &str, error: Error) -> Self {
         Self { role: role.to_owned(), failure: Some(error), ..Self::default() }
     }
 

@@ -72,7 +72,7 @@ pub fn plan_set(wish: &SetWish, catalog: &Catalog) -> SetPlan {
 }
 
 /// As [`plan_set`], from another state of the set than that in the catalogue.
-pub(crate) fn plan_from(wish: &SetWish, catalog: &Catalog, state: Option<&SetState>) -> SetPlan {
+pub fn plan_from(wish: &SetWish, catalog: &Catalog, state: Option<&SetState>) -> SetPlan {
     let nothing = SetState::default();
     let held = &state.unwrap_or(&nothing).held;
     let (wanted, allowed) = expected(wish, catalog);

@@ -11,7 +11,7 @@ use kube::{Resource, ResourceExt};
 use rolecall_api::names::{FIELD_MANAGER, PASSWORD_GENERATION_ANNOTATION, USERNAME_ANNOTATION};
 use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::AccountName;
-use rolecall_engine::credentials::{CLOCK_SKEW, answer, issue, only_certificates};
+use rolecall_pki::credentials::{CLOCK_SKEW, answer, issue, only_certificates};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::lifecycle::{Blocker, plus};

@@ -9,7 +9,7 @@ use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
 use rolecall_api::reasons;
 use rolecall_api::{AccountPhase, Connection, DatabaseSession};
 use rolecall_engine::Applied;
-use rolecall_engine::credentials::only_certificates;
+use rolecall_pki::credentials::only_certificates;
 use serde_json::json;
 
 use super::carry_out::Place;

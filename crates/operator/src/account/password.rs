@@ -118,7 +118,7 @@ impl Round {
         let password = match password {
             Some(password) => password,
             None => {
-                let text = rolecall_engine::credentials::password::generate()?;
+                let text = rolecall_pki::credentials::password::generate()?;
                 Password::New(AccountPassword { text, generation: next(highest) })
             }
         };
@@ -179,7 +179,7 @@ fn take_into(desired: &mut Desired, observed: &Observed, password: &Password) {
         return;
     }
     if let Want::Enabled(enabled) = &mut desired.want {
-        let set = Some(rolecall_engine::credentials::password::verifier(&wanted.text));
+        let set = Some(rolecall_pki::credentials::password::verifier(&wanted.text));
         enabled.credential = rolecall_engine::account::Credential::Password { set };
     }
 }

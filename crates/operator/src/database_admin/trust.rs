@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use rolecall_api::reasons;
-use rolecall_engine::credentials::throw_away;
 use rolecall_engine::{Finding, Probe, Reason};
+use rolecall_pki::credentials::throw_away;
 
 use crate::servers::{Issuer, Server, ServerState};
 

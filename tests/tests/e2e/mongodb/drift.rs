@@ -5,7 +5,7 @@ use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use rolecall_api::{DatabaseSession, SessionPhase};
 use rolecall_engine::AccountName;
-use rolecall_engine::mongodb::user_name;
+use rolecall_mongodb::user_name;
 use rolecall_tests::MongoWorld;
 use rolecall_tests::accounts::MARKER;
 use rolecall_tests::mongo::{self, MongoAccount};

@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::*;
 
-const VECTORS: &str = include_str!("../../../../crates/engine/tests/vectors/session_integration.json");
+const VECTORS: &str =
+    include_str!("../../../../crates/engine-conformance/tests/vectors/session_integration.json");
 
 #[derive(Deserialize)]
 struct Vectors {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Endpoint, Protocol, reasons};
-use rolecall_engine::credentials::Ca;
 use rolecall_engine::{Engine, Owner, Reason};
+use rolecall_pki::credentials::Ca;
 use rolecall_resolve::Blocked;
 
 use super::endpoint;
@@ -184,6 +184,6 @@ async fn server_ca(admin: &DatabaseAdmin, secrets: &mut Secrets<'_>) -> Result<O
     let Some(reference) = &admin.spec.tls.ca_secret_ref else { return Ok(None) };
     let at = "spec.tls.caSecretRef";
     let text = secrets.text(&reference.name, &reference.key, at).await?;
-    let authorities = rolecall_engine::tls::authorities(&text);
+    let authorities = rolecall_pki::tls::authorities(&text);
     authorities.map(Some).map_err(|error| Blocker::stalled(error.reason.as_str(), format!("{at}: {error}")))
 }

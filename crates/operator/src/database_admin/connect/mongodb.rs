@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rolecall_api::{DatabaseAdmin, reasons};
 use rolecall_engine::Reason;
-use rolecall_engine::mongodb::{Address, ClientCertificate, Config, Mongodb};
+use rolecall_mongodb::{Address, ClientCertificate, Config, Mongodb};
 
 use super::secrets::Secrets;
 use super::{Prepared, server_ca};

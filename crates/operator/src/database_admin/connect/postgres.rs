@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use rolecall_api::{DatabaseAdmin, TlsMode};
-use rolecall_engine::postgres::{self, Auth, Postgres};
+use rolecall_postgres::{Auth, Platform, Postgres, RDS_IAM};
 use rolecall_resolve::AdminProof;
 
 use super::secrets::Secrets;
@@ -58,8 +58,8 @@ pub(super) async fn prepare(
         engine: Box::new(|| Ok(Arc::new(Postgres::new(config)?))),
         binding,
         platform_roles: match platform {
-            postgres::Platform::SelfHosted => &[],
-            postgres::Platform::Rds => &[postgres::RDS_IAM],
+            Platform::SelfHosted => &[],
+            Platform::Rds => &[RDS_IAM],
         },
     })
 }

@@ -1,0 +1,250 @@
+//! How accounts end.
+
+use futures::future::join_all;
+use rolecall_engine::{Class, Reason, plan};
+
+use super::wish::{Wish, closed, owner, seen, working};
+use super::{Harness, Outcome, State, Trace, cases, check, check_eq};
+
+cases![
+    an_end_takes_everything_and_keeps_the_account,
+    an_end_drops_where_that_is_wanted,
+    what_is_ended_stays_ended,
+    what_has_gone_has_ended,
+    what_has_gone_meanwhile_is_noticed,
+    what_owns_something_is_kept_and_closed,
+    a_right_in_another_database_is_no_hindrance,
+    a_prepared_transaction_keeps_the_account,
+    an_end_tells_what_it_cannot_take,
+    another_owners_account_is_not_ended,
+    what_lost_its_record_is_not_over_while_it_can_be_used,
+    a_session_database_that_is_gone_holds_nothing_up,
+    many_end_at_once,
+    a_server_that_is_away_is_told_from_one_that_refuses,
+];
+
+async fn an_end_takes_everything_and_keeps_the_account(h: &dyn Harness) -> Outcome {
+    let (user, reader, writer) =
+        (h.name("alice"), h.role("reader", None).await, h.role("writer", None).await);
+    let wish = Wish::start(&user, &h.database())?.roles([&reader]);
+    wish.must(h.engine()).await?;
+    check!(h.log_in(&user).await && h.log_in(&user).await, "{user}");
+    // What happened since: a role that policy knows nothing of, and what the user can do for itself.
+    h.put(&user, &State { backends: 2, ..working([&reader, &writer]) }).await;
+    for trace in [
+        Trace::Setting { in_database: false },
+        Trace::Setting { in_database: true },
+        Trace::Password,
+        Trace::Limit,
+    ] {
+        h.leave(&user, &trace).await;
+    }
+    let applied = wish.end(false).must(h.engine()).await?;
+    check_eq!((applied.dropped, &applied.kept_because), (false, &None));
+    let seen = seen(h, &user).await?;
+    check!(seen.memberships.is_empty() || !applied.leftovers.is_empty(), "{seen:?}, {applied:?}");
+    check_eq!(State { memberships: closed().memberships, ..seen }, closed());
+    check!(!h.log_in(&user).await, "{user}");
+    Ok(())
+}
+
+async fn an_end_drops_where_that_is_wanted(h: &dyn Harness) -> Outcome {
+    let (user, reader) = (h.name("alice"), h.role("reader", None).await);
+    let wish = Wish::start(&user, &h.database())?.roles([&reader]);
+    wish.must(h.engine()).await?;
+    check!(h.log_in(&user).await, "{user}");
+    let applied = wish.end(true).must(h.engine()).await?;
+    check!(applied.dropped, "{applied:?}");
+    check!(h.look(&user).await.is_none(), "{user}");
+    check!(h.role_exists(&reader).await, "{reader}");
+    Ok(())
+}
+
+async fn what_is_ended_stays_ended(h: &dyn Harness) -> Outcome {
+    let user = h.name("alice");
+    let wish = Wish::start(&user, &h.database())?;
+    wish.must(h.engine()).await?;
+    wish.clone().end(false).must(h.engine()).await?;
+    let plan = wish.clone().end(false).plan(h.engine()).await?;
+    check!(plan.is_nothing(), "{plan}");
+    // Kept at first, to be dropped now.
+    let applied = wish.end(true).must(h.engine()).await?;
+    check!(applied.dropped && h.look(&user).await.is_none(), "{applied:?}");
+    Ok(())
+}
+
+async fn what_has_gone_has_ended(h: &dyn Harness) -> Outcome {
+    let wish = Wish::start(&h.name("nobody"), &h.database())?;
+    for drop in [false, true] {
+        let plan = wish.clone().end(drop).plan(h.engine()).await?;
+        check!(plan.is_nothing(), "{plan}");
+    }
+    Ok(())
+}
+
+async fn what_has_gone_meanwhile_is_noticed(h: &dyn Harness) -> Outcome {
+    let (user, role) = (h.name("gone"), h.role("reader", None).await);
+    let wish = Wish::start(&user, &h.database())?.roles([&role]);
+    wish.must(h.engine()).await?;
+    let adjust = wish.clone().roles::<&str>([]).live().plan(h.engine()).await?;
+    let restart = wish.plan(h.engine()).await?;
+    let end = wish.clone().end(true).plan(h.engine()).await?;
+    wish.end(true).must(h.engine()).await?;
+    for plan in [adjust, restart, end] {
+        let Err(error) = h.engine().apply(&plan).await else {
+            return Err(format!("it was carried out: {plan}"));
+        };
+        check_eq!((error.class, error.reason), (Class::Transient, Reason::AccountInUse));
+    }
+    check!(h.look(&user).await.is_none(), "{user}");
+    Ok(())
+}
+
+async fn what_owns_something_is_kept_and_closed(h: &dyn Harness) -> Outcome {
+    let (user, reader) = (h.name("owner"), h.role("reader", None).await);
+    let wish = Wish::start(&user, &h.database())?.roles([&reader]);
+    wish.must(h.engine()).await?;
+    if !h.leave(&user, &Trace::OwnedObject).await {
+        return Ok(());
+    }
+    let applied = wish.clone().end(true).must(h.engine()).await?;
+    check!(!applied.dropped, "{applied:?}");
+    let Some(why) = applied.kept_because else { return Err("nothing says why".to_owned()) };
+    check!(!why.is_empty(), "{why}");
+    check_eq!(seen(h, &user).await?, closed());
+    // It is no hindrance for the next session.
+    wish.must(h.engine()).await?;
+    check_eq!(seen(h, &user).await?, working([&reader]));
+    Ok(())
+}
+
+async fn a_right_in_another_database_is_no_hindrance(h: &dyn Harness) -> Outcome {
+    let user = h.name("direct");
+    let wish = Wish::start(&user, &h.database())?;
+    wish.must(h.engine()).await?;
+    if !h.leave(&user, &Trace::Right).await {
+        return Ok(());
+    }
+    let applied = wish.end(true).must(h.engine()).await?;
+    check!(applied.dropped && h.look(&user).await.is_none(), "{applied:?}");
+    Ok(())
+}
+
+async fn a_prepared_transaction_keeps_the_account(h: &dyn Harness) -> Outcome {
+    let user = h.name("prepared");
+    let wish = Wish::start(&user, &h.database())?;
+    wish.must(h.engine()).await?;
+    if !h.leave(&user, &Trace::Prepared).await {
+        return Ok(());
+    }
+    // Without the account nothing would show whose it is, and it could still be committed.
+    let applied = wish.end(true).must(h.engine()).await?;
+    let Some(why) = applied.kept_because else { return Err("nothing says why".to_owned()) };
+    check!(!applied.dropped && why.contains("ROLLBACK PREPARED"), "{why}");
+    check_eq!(seen(h, &user).await?, closed());
+    Ok(())
+}
+
+async fn an_end_tells_what_it_cannot_take(h: &dyn Harness) -> Outcome {
+    let (user, role) = (h.name("alice"), h.role("theirs", None).await);
+    let wish = Wish::start(&user, &h.database())?;
+    wish.must(h.engine()).await?;
+    if !h.leave(&user, &Trace::Membership(role.clone())).await {
+        return Ok(());
+    }
+    let applied = wish.end(false).must(h.engine()).await?;
+    let Some(left) = applied.leftovers.first() else { return Err("nothing is told".to_owned()) };
+    let account = rolecall_engine::AccountName::new(&user).map_err(|refusal| refusal.to_string())?;
+    let told = left.told(&account);
+    check!(told.contains("REVOKE") && told.contains(&role), "{told}");
+    let seen = seen(h, &user).await?;
+    check!(!seen.login && seen.memberships.contains(&role), "{seen:?}");
+    Ok(())
+}
+
+async fn another_owners_account_is_not_ended(h: &dyn Harness) -> Outcome {
+    let user = h.name("theirs");
+    let wish = Wish::start(&user, &h.database())?;
+    wish.must(h.engine()).await?;
+    let plan = wish.clone().end(true).plan(h.engine()).await?;
+    for theirs in [
+        State { owner: Some(owner("them")), ..working::<&str>([]) },
+        State { owner: None, ..working::<&str>([]) },
+    ] {
+        h.put(&user, &theirs).await;
+        let Err(error) = h.engine().apply(&plan).await else { return Err("it was carried out".to_owned()) };
+        check_eq!((error.class, error.reason), (Class::Transient, Reason::AccountInUse));
+        check_eq!(seen(h, &user).await?, theirs);
+    }
+    Ok(())
+}
+
+async fn what_lost_its_record_is_not_over_while_it_can_be_used(h: &dyn Harness) -> Outcome {
+    let user = h.name("forgotten");
+    let wish = Wish::start(&user, &h.database())?;
+    wish.must(h.engine()).await?;
+    let end = wish.end(false);
+    for (left, usable) in [(working::<&str>([]), true), (closed(), false)] {
+        let left = State { owner: None, ..left };
+        h.put(&user, &left).await;
+        let observed = h.engine().observe(&end.0.query()).await.map_err(|error| error.to_string())?;
+        let plan = plan::plan(&end.0, &observed).map_err(|refusal| refusal.to_string())?;
+        check!(plan.is_nothing(), "{plan}");
+        // Where we never enabled it, it is none of our business.
+        check_eq!(plan::check_ended(&end.0, &observed, false), Ok(()));
+        let refused = plan::check_ended(&end.0, &observed, true).err().map(|refusal| refusal.reason);
+        check_eq!(refused, usable.then_some(Reason::UserConflict));
+        check_eq!(seen(h, &user).await?, left);
+    }
+    Ok(())
+}
+
+async fn a_session_database_that_is_gone_holds_nothing_up(h: &dyn Harness) -> Outcome {
+    let user = h.name("alice");
+    Wish::start(&user, &h.database())?.must(h.engine()).await?;
+    let elsewhere = Wish::start(&user, &h.missing_database())?;
+    check_eq!(elsewhere.clone().reason(h.engine()).await?, Reason::DatabaseNameNotFound);
+    elsewhere.end(false).must(h.engine()).await?;
+    check_eq!(seen(h, &user).await?, closed());
+    Ok(())
+}
+
+async fn many_end_at_once(h: &dyn Harness) -> Outcome {
+    let reader = h.role("reader", None).await;
+    let users: Vec<String> = (0..20).map(|_| h.name("crowd")).collect();
+    for user in &users {
+        h.put(user, &working([&reader])).await;
+    }
+    for user in users.iter().step_by(5) {
+        check!(h.log_in(user).await, "{user}");
+    }
+    // Put there by somebody else, so that on some servers the memberships are not ours to take.
+    let ends =
+        users.iter().map(async |user| Wish::start(user, &h.database())?.end(false).must(h.engine()).await);
+    for result in join_all(ends).await {
+        result?;
+    }
+    for user in &users {
+        let seen = seen(h, user).await?;
+        check!(!seen.login && seen.backends == 0, "{user}: {seen:?}");
+    }
+    Ok(())
+}
+
+async fn a_server_that_is_away_is_told_from_one_that_refuses(h: &dyn Harness) -> Outcome {
+    let away = h.unreachable();
+    let wish = Wish::start(&h.name("alice"), &h.database())?;
+    let plan = wish.plan(h.engine()).await?;
+    let errors = [
+        away.observe(&wish.0.query()).await.err(),
+        away.apply(&plan).await.err(),
+        away.census().await.err(),
+        away.probe(&Default::default()).await.err(),
+    ];
+    for error in errors {
+        let Some(error) = error else { return Err("it answers".to_owned()) };
+        check_eq!((error.class, error.reason), (Class::Unreachable, Reason::DatabaseUnreachable));
+        check!(!error.attempted.is_empty() && !error.remedy.is_empty(), "{error}");
+    }
+    Ok(())
+}

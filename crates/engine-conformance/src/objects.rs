@@ -1,0 +1,157 @@
+//! Objects as the suite needs them, and wishes for permission sets that are brought about.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use rolecall_engine::sets::plan_set;
+use rolecall_engine::{Catalog, CatalogQuery, Dialect, OWN_ROLE_PREFIX, SetOutcome, SetRecord, SetWish};
+use rolecall_policy::{ObjectKind, Privilege, PrivilegeSet};
+
+use super::wish::owner;
+use super::{Harness, check, check_eq};
+
+/// The objects of a server, set up by hand and looked at without the engine.
+#[async_trait]
+pub trait Objects: Send + Sync {
+    /// What the suite takes for an object here.
+    fn sort(&self) -> Sort;
+
+    /// Creates a logical database to which only the admin user may connect, and may let others.
+    async fn database(&self, base: &str) -> String;
+
+    /// Creates an object that the admin user may grant.
+    async fn create(&self, database: &str, object: &str);
+
+    /// Creates an object that the admin user may not grant. False where there is no such thing.
+    async fn create_foreign(&self, database: &str, object: &str) -> bool;
+
+    /// Renames an object.
+    async fn rename(&self, database: &str, from: &str, to: &str);
+
+    /// Drops an object.
+    async fn drop(&self, database: &str, object: &str);
+
+    /// Gives a permission set a privilege on an object. The admin user may take it away.
+    async fn grant(&self, database: &str, object: &str, privilege: Privilege, set: &str);
+
+    /// Takes from a permission set what the engine gave it.
+    async fn revoke(&self, database: &str, object: &str, privilege: Privilege, set: &str);
+
+    /// What a permission set holds on the objects of a logical database.
+    async fn held(&self, database: &str, set: &str) -> Held;
+
+    /// Logs in as the user, and tries what this privilege allows.
+    async fn can(&self, user: &str, database: &str, object: &str, privilege: Privilege) -> bool;
+}
+
+/// Names of objects, each with a privilege.
+pub type Held = BTreeSet<(String, Privilege)>;
+
+/// A kind of objects, and two of its privileges.
+#[derive(Clone, Copy, Debug)]
+pub struct Sort {
+    /// The kind.
+    pub kind: ObjectKind,
+    /// To read what is in an object.
+    pub read: Privilege,
+    /// To add to it.
+    pub write: Privilege,
+}
+
+/// A permission set in the making.
+pub(super) struct Set<'a> {
+    pub(super) harness: &'a dyn Harness,
+    pub(super) role: String,
+    pub(super) database: String,
+    pub(super) uid: &'static str,
+}
+
+impl<'a> Set<'a> {
+    /// A set of ours that nobody has asked for yet.
+    pub(super) fn new(harness: &'a dyn Harness, database: &str) -> Self {
+        let role = format!("{OWN_ROLE_PREFIX}{}", harness.name("set"));
+        let role = match harness.engine().dialect() {
+            Dialect::PostgreSql => role,
+            Dialect::MongoDb => format!("{role}@{database}"),
+        };
+        Self { harness, role, database: database.to_owned(), uid: "us" }
+    }
+
+    pub(super) async fn read(&self) -> Result<Catalog, String> {
+        read(self.harness, &self.database, &[self]).await
+    }
+
+    pub(super) fn record(&self) -> SetRecord {
+        let owner = owner(self.uid);
+        SetRecord {
+            uid: owner.uid,
+            admin: owner.admin,
+            cluster: owner.cluster,
+            database: self.database.clone(),
+            permissions: "what the suite wants".to_owned(),
+        }
+    }
+
+    /// The wish for these privileges on objects of these names.
+    pub(super) fn wish(&self, catalog: &Catalog, wanted: &[(&str, Privilege)]) -> SetWish {
+        let kind = self.harness.objects().sort().kind;
+        let objects = catalog.objects.iter().enumerate().filter(|(_, object)| object.kind == kind);
+        let of = |name: &str| -> PrivilegeSet {
+            wanted.iter().filter(|(object, _)| *object == name).map(|(_, privilege)| *privilege).collect()
+        };
+        let wanted = objects.map(|(i, object)| (i, of(&object.name)));
+        SetWish {
+            role: self.role.clone(),
+            record: self.record(),
+            wanted: wanted.filter(|(_, privileges)| !privileges.is_empty()).collect(),
+        }
+    }
+
+    /// Reads and converges, whatever comes of it.
+    pub(super) async fn converge(&self, wanted: &[(&str, Privilege)]) -> Result<SetOutcome, String> {
+        let catalog = self.read().await?;
+        let outcomes = converge(self.harness, &[self.wish(&catalog, wanted)], &catalog).await?;
+        outcomes.into_iter().next().ok_or_else(|| "there is no outcome".to_owned())
+    }
+
+    /// Reads and converges, and sees with other eyes that the set holds just that and that nothing is left to do.
+    pub(super) async fn must(&self, wanted: &[(&str, Privilege)]) -> Result<SetOutcome, String> {
+        let outcome = self.converge(wanted).await?;
+        check!(outcome.is_complete(), "{outcome:#?}");
+        check_eq!(self.held().await, held(wanted));
+        let catalog = self.read().await?;
+        let left = plan_set(&self.wish(&catalog, wanted), &catalog);
+        check!(left.is_nothing(), "{left}");
+        Ok(outcome)
+    }
+
+    pub(super) async fn held(&self) -> Held {
+        self.harness.objects().held(&self.database, &self.role).await
+    }
+}
+
+/// Reads the objects of a logical database, and what these sets hold.
+pub(super) async fn read(h: &dyn Harness, database: &str, sets: &[&Set<'_>]) -> Result<Catalog, String> {
+    let sets = sets.iter().map(|set| set.role.clone()).collect();
+    let query = CatalogQuery { database: database.to_owned(), sets };
+    h.engine().read_objects(&query).await.map_err(|error| error.to_string())
+}
+
+/// Converges sets of one logical database.
+pub(super) async fn converge(
+    h: &dyn Harness,
+    wishes: &[SetWish],
+    catalog: &Catalog,
+) -> Result<Vec<SetOutcome>, String> {
+    let outcomes = h.engine().converge(wishes, catalog).await.map_err(|error| error.to_string())?;
+    check_eq!(outcomes.len(), wishes.len());
+    for (outcome, wish) in outcomes.iter().zip(wishes) {
+        check_eq!(outcome.role, wish.role);
+    }
+    Ok(outcomes)
+}
+
+/// What [`Objects::held`] should show.
+pub(super) fn held(wanted: &[(&str, Privilege)]) -> Held {
+    wanted.iter().map(|(name, privilege)| ((*name).to_owned(), *privilege)).collect()
+}

@@ -1,0 +1,212 @@
+//! The server in memory.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use rolecall_engine::Engine;
+use rolecall_engine::account::Leftover;
+use rolecall_engine_conformance::fake::{Database, Fake, Object, Role, World};
+use rolecall_engine_conformance::{Harness, Held, Objects, Sort, State, Trace};
+use rolecall_policy::{DbObject, ObjectKind, Privilege, PrivilegeSet};
+
+use super::vectors::Server;
+
+#[derive(Default)]
+pub(crate) struct FakeServer {
+    fake: Fake,
+    names: AtomicU32,
+}
+
+#[async_trait]
+impl Server for FakeServer {
+    fn is_fake(&self) -> bool {
+        true
+    }
+
+    async fn named_role(&self, name: &str) {
+        self.fake.world().add_roles([name]);
+    }
+
+    async fn admin_database(&self) -> Option<String> {
+        None
+    }
+}
+
+#[async_trait]
+impl Harness for FakeServer {
+    fn engine(&self) -> &dyn Engine {
+        &self.fake
+    }
+
+    fn unreachable(&self) -> Box<dyn Engine> {
+        let fake = Fake::new();
+        fake.set_down(true);
+        Box::new(fake)
+    }
+
+    fn name(&self, base: &str) -> String {
+        format!("{base}{}", self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn database(&self) -> String {
+        "postgres".to_owned()
+    }
+
+    async fn role(&self, base: &str, attribute: Option<&str>) -> String {
+        let name = self.name(base);
+        let attributes = attribute.into_iter().map(str::to_owned).collect();
+        self.fake.world().roles.insert(name.clone(), Role { attributes, grantable: true });
+        name
+    }
+
+    async fn foreign_role(&self, base: &str) -> Option<String> {
+        let name = self.name(base);
+        self.fake.world().roles.insert(name.clone(), Role { grantable: false, ..Role::default() });
+        Some(name)
+    }
+
+    async fn closed_database(&self, base: &str, grantee: Option<&str>) -> Option<String> {
+        let name = self.name(base);
+        let connect = grantee.into_iter().map(str::to_owned).collect();
+        let database = Database { public: false, connect, ..Database::default() };
+        self.fake.world().databases.insert(name.clone(), database);
+        Some(name)
+    }
+
+    async fn put(&self, user: &str, state: &State) {
+        let mut world = self.fake.world();
+        let admin = world.admin_user.clone();
+        let user = world.users.entry(user.to_owned()).or_default();
+        user.managed = state.managed;
+        user.login = state.login;
+        user.owner = state.owner.clone();
+        user.backends = state.backends;
+        user.memberships.extend(state.memberships.iter().map(|role| (role.clone(), admin.clone())));
+    }
+
+    async fn look(&self, user: &str) -> Option<State> {
+        let world = self.fake.world();
+        let user = world.users.get(user)?;
+        Some(State {
+            managed: user.managed,
+            login: user.login,
+            memberships: user.memberships.iter().map(|(role, _)| role.clone()).collect::<BTreeSet<_>>(),
+            owner: user.owner.clone(),
+            backends: user.backends,
+            settings: !user.settings.is_empty(),
+            password: user.password.is_some(),
+            limits: user.limits,
+        })
+    }
+
+    async fn role_exists(&self, role: &str) -> bool {
+        self.fake.world().roles.contains_key(role)
+    }
+
+    async fn log_in(&self, user: &str) -> bool {
+        let mut world = self.fake.world();
+        match world.users.get_mut(user).filter(|user| user.login) {
+            Some(user) => {
+                user.backends += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    async fn leave(&self, user: &str, what: &Trace) -> bool {
+        let mut world = self.fake.world();
+        let Some(user) = world.users.get_mut(user) else { return false };
+        match what {
+            Trace::OwnedObject => user.blocks_drop = Some("it owns 1 object (SQLSTATE 2BP01)".to_owned()),
+            Trace::Right => drop(user.rights.insert("other".to_owned())),
+            Trace::Membership(role) => drop(user.memberships.insert((role.clone(), "postgres".to_owned()))),
+            Trace::Member => drop(user.leftovers.insert(Leftover::Member { member: "bob".to_owned() })),
+            Trace::Attribute => {
+                user.leftovers.insert(Leftover::Attribute { attribute: "CREATEROLE".to_owned() });
+            }
+            Trace::Prepared => {
+                let (gid, database) = ("gid".to_owned(), "postgres".to_owned());
+                user.leftovers.insert(Leftover::Prepared { gid, database });
+            }
+            Trace::Setting { in_database } => {
+                user.settings.insert(in_database.then(|| "postgres".to_owned()));
+            }
+            Trace::Password => user.password = Some("x".to_owned()),
+            Trace::Limit => user.limits = true,
+        }
+        true
+    }
+
+    fn objects(&self) -> &dyn Objects {
+        self
+    }
+}
+
+/// An object by its name.
+fn named<'a>(world: &'a mut World, database: &str, name: &str) -> &'a mut Object {
+    let objects = world.databases.get_mut(database).unwrap().objects.values_mut();
+    objects.into_iter().find(|object| &*object.object.name == name).unwrap()
+}
+
+#[async_trait]
+impl Objects for FakeServer {
+    fn sort(&self) -> Sort {
+        Sort { kind: ObjectKind::Table, read: Privilege::Select, write: Privilege::Insert }
+    }
+
+    async fn database(&self, base: &str) -> String {
+        self.closed_database(base, None).await.unwrap()
+    }
+
+    async fn create(&self, database: &str, object: &str) {
+        self.fake.world().add_object(DbObject::new(ObjectKind::Table, database, "app", object), true);
+    }
+
+    async fn create_foreign(&self, database: &str, object: &str) -> bool {
+        self.fake.world().add_object(DbObject::new(ObjectKind::Table, database, "app", object), false);
+        true
+    }
+
+    async fn rename(&self, database: &str, from: &str, to: &str) {
+        named(&mut self.fake.world(), database, from).object.name = to.into();
+    }
+
+    async fn drop(&self, database: &str, object: &str) {
+        let mut world = self.fake.world();
+        world.databases.get_mut(database).unwrap().objects.retain(|_, one| &*one.object.name != object);
+    }
+
+    async fn grant(&self, database: &str, object: &str, privilege: Privilege, set: &str) {
+        let mut world = self.fake.world();
+        let held = named(&mut world, database, object).held.entry(set.to_owned()).or_default();
+        *held = held.union(PrivilegeSet::from_iter([privilege]));
+    }
+
+    async fn revoke(&self, database: &str, object: &str, privilege: Privilege, set: &str) {
+        let mut world = self.fake.world();
+        let held = named(&mut world, database, object).held.entry(set.to_owned()).or_default();
+        *held = held.difference(PrivilegeSet::from_iter([privilege]));
+    }
+
+    async fn held(&self, database: &str, set: &str) -> Held {
+        let world = self.fake.world();
+        let objects = world.databases[database].objects.values();
+        let held = objects.flat_map(|object| {
+            let privileges = object.held.get(set).copied().unwrap_or_default();
+            privileges.iter().map(|one| (object.object.name.to_string(), one)).collect::<Vec<_>>()
+        });
+        held.collect()
+    }
+
+    async fn can(&self, user: &str, database: &str, object: &str, privilege: Privilege) -> bool {
+        let mut world = self.fake.world();
+        let Some(user) = world.users.get(user).filter(|user| user.login) else { return false };
+        let sets: Vec<String> = user.memberships.iter().map(|(role, _)| role.clone()).collect();
+        let connects = sets.iter().any(|set| world.databases[database].connect.contains(set));
+        let object = named(&mut world, database, object);
+        let mut held = sets.iter().filter_map(|set| object.held.get(set));
+        connects && held.any(|privileges| privileges.contains(privilege))
+    }
+}

@@ -1,0 +1,107 @@
+//! What needs no server.
+
+use std::collections::BTreeSet;
+
+use rolecall_mongodb::Address;
+use rolecall_postgres::{Platform, parse_address, sqlstate};
+use serde::Deserialize;
+
+use super::{Done, Outcome, SessionOutcome, platform, same};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PreparationInput {
+    platform: String,
+    db_roles: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PreparationExpect {
+    memberships: BTreeSet<String>,
+}
+
+pub(super) fn role_preparation(input: PreparationInput, expect: PreparationExpect) -> Outcome {
+    if input.platform == "Redshift" {
+        return Ok(Done::LeftTo("nobody: Redshift is not built"));
+    }
+    let mut roles = input.db_roles.into_iter().map(|role| (role, Default::default())).collect();
+    platform(&input.platform)?.add_roles(&mut roles);
+    same("memberships", &roles.into_keys().collect(), &expect.memberships)?;
+    Ok(Done::Checked)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RetryInput {
+    sqlstate: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RetryExpect {
+    retry: bool,
+}
+
+pub(super) fn retry(input: RetryInput, expect: RetryExpect) -> Outcome {
+    same("retry", &sqlstate::is_retried(&input.sqlstate), &expect.retry)?;
+    Ok(Done::Checked)
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SupportInput {
+    protocol: String,
+    uri: String,
+    #[serde(rename = "mode")]
+    _mode: Option<String>,
+    sqlstate: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SupportExpect {
+    supported: bool,
+    platform: Option<String>,
+    reason: Option<String>,
+    session: Option<SessionOutcome>,
+    capable: Option<Capable>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Capable {
+    #[serde(rename = "status")]
+    _status: String,
+    reason: String,
+}
+
+pub(super) fn support(input: SupportInput, expect: SupportExpect) -> Outcome {
+    if input.protocol == "mongodb" {
+        let reason = Address::parse(&input.uri).err().map(|error| error.reason.to_string());
+        same("supported", &reason.is_none(), &expect.supported)?;
+        same("reason", &reason, &expect.reason)?;
+        return Ok(Done::Checked);
+    }
+    if input.protocol != "postgres" {
+        return Ok(Done::LeftTo("nobody: Redshift is not built"));
+    }
+    let (host, _) = parse_address(&input.uri).map_err(|error| error.to_string())?;
+    let found = Platform::of_host(&host);
+    same("supported", &found.is_ok(), &expect.supported)?;
+    match found {
+        Ok(found) => {
+            let expected = expect.platform.as_deref().map(platform).transpose()?.unwrap_or(found);
+            same("platform", &found, &expected)?;
+        }
+        Err(refusal) => {
+            same("reason", &Some(refusal.reason.to_string()), &expect.reason)?;
+            let session = expect.session.as_ref().and_then(|session| session.reason.clone());
+            same("session's reason", &session, &expect.reason)?;
+        }
+    }
+    if let (Some(code), Some(capable)) = (&input.sqlstate, &expect.capable) {
+        same("capable", &sqlstate::meaning(code).1.to_string(), &capable.reason)?;
+    }
+    Ok(Done::Checked)
+}

@@ -1,0 +1,484 @@
+//! Why two ends do not come together by TLS, and what mends it: for people, without the names of anybody's types.
+
+use std::net::IpAddr;
+
+use rustls::{AlertDescription, CertificateError};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::facts;
+use crate::pem::{Fault, NEW_KEY};
+
+/// The most CAs that a message names.
+const LISTED: usize = 5;
+
+/// What is known of a server whose certificate was not accepted.
+#[derive(Clone, Copy, Debug)]
+pub struct Server<'a> {
+    /// The name or address that its certificate should have.
+    pub host: &'a str,
+    /// What it showed, its own certificate first; empty where that is not known.
+    pub chain: &'a [CertificateDer<'static>],
+    /// The CAs that the configuration names; `None`: those of the system.
+    pub trusted: Option<&'a [CertificateDer<'static>]>,
+    /// A certificate that is itself among those trusted is accepted, whatever its form.
+    pub trusts_leaves: bool,
+    /// The field that changes the name which is verified, and how.
+    pub name_remedy: &'static str,
+}
+
+/// What is known of a client certificate that a server did not accept.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    /// Whose it is.
+    pub whose: Whose,
+    /// The certificate, and what is sent with it.
+    pub chain: &'a [CertificateDer<'static>],
+    /// How the CA gets among those whose client certificates the server takes: `append {} to ...`.
+    pub trust: fn(&str) -> String,
+}
+
+/// Whose client certificate it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The admin user's.
+    Admin,
+    /// One that the CA for users has issued.
+    User,
+}
+
+/// Why a handshake failed.
+pub fn handshake(
+    error: &rustls::Error,
+    server: Server<'_>,
+    client: Option<Client<'_>>,
+    now: UnixTime,
+) -> Fault {
+    match error {
+        rustls::Error::InvalidCertificate(error) => server_fault(error, server),
+        rustls::Error::AlertReceived(alert) => alert_fault(*alert, client, now),
+        rustls::Error::PeerIncompatible(_) => Fault::new(
+            "the server offers no TLS that can be used: 1.2 or 1.3 is needed, with an ECDHE key exchange",
+            OLD_TLS,
+        ),
+        rustls::Error::InvalidMessage(_) => Fault::new(
+            "the server answers with something that is not TLS",
+            "check the port, and that TLS is turned on in the server",
+        ),
+        rustls::Error::General(said) => Fault::new(said.clone(), ""),
+        _ => Fault::new(
+            "the server breaks off the TLS handshake",
+            "check what is between here and the server, and the server's log",
+        ),
+    }
+}
+
+const OLD_TLS: &str = "allow TLS 1.2 in the server (PostgreSQL: ssl_min_protocol_version and ssl_ciphers; MongoDB: net.tls.disabledProtocols); where its key is on another curve than P-256, P-384 or P-521, give it one that is";
+
+/// Why a server's certificate is not accepted.
+fn server_fault(error: &CertificateError, server: Server<'_>) -> Fault {
+    let chain = parsed(server.chain);
+    let trusted = parsed(server.trusted.unwrap_or_default());
+    let leaf = chain.first();
+    let the = leaf.map_or_else(
+        || "the server's certificate".to_owned(),
+        |leaf| format!("the server's certificate ({})", leaf.subject()),
+    );
+    let renew = format!("issue the server's certificate anew: {}", issue(server.host));
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => match out_of(&chain, error) {
+            Some(other) if !is_first(&chain, other) => Fault::new(
+                format!(
+                    "the CA {} of the server's certificate ran out at {}",
+                    other.subject(),
+                    facts::validity(other).1
+                ),
+                "renew that CA's certificate, with the same key, in what the server sends and in spec.tls.caSecretRef",
+            ),
+            Some(leaf) => Fault::new(format!("{the} ran out at {}", facts::validity(leaf).1), renew),
+            None => Fault::new(format!("{the} has expired"), renew),
+        },
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            let from = out_of(&chain, error).map(|one| format!(" before {}", facts::validity(one).0));
+            Fault::new(
+                format!("{the} is not valid yet{}", from.unwrap_or_default()),
+                "check the clocks of this machine and of the one where it was issued; else wait, or issue it anew",
+            )
+        }
+        CertificateError::NotValidForName => wrong_name(&the, &[], leaf, server),
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            wrong_name(&the, presented, leaf, server)
+        }
+        CertificateError::UnknownIssuer => unknown_issuer(&the, &chain, &trusted, server),
+        CertificateError::BadSignature => bad_signature(&the, &chain, &trusted, server),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Fault::new(
+            format!("{the} is not for servers: its extended key usage lacks serverAuth"),
+            format!(
+                "issue the server's certificate anew: {}",
+                issue_with(server.host, "extendedKeyUsage=serverAuth\\n")
+            ),
+        ),
+        CertificateError::UnhandledCriticalExtension => Fault::new(
+            format!("{the}, or a CA above it, has a critical extension that is not known"),
+            format!("leave that extension out, or make it not critical; {renew}"),
+        ),
+        CertificateError::BadEncoding => Fault::new(format!("{the} is not encoded as X.509 demands"), renew),
+        CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
+            Some(error) => form_fault(error, &the, &chain, server),
+            None => Fault::new(format!("{the} is not accepted"), renew),
+        },
+        _ => algorithm_fault(&the, &chain, &trusted).unwrap_or_else(|| {
+            Fault::new(
+                format!("{the}, or that of a CA above it, is signed in a way that is not taken any more"),
+                renew,
+            )
+        }),
+    }
+}
+
+/// The form of a certificate is wrong for what it is used as.
+fn form_fault(error: &webpki::Error, the: &str, chain: &[X509Certificate<'_>], server: Server<'_>) -> Fault {
+    let host = server.host;
+    let itself = if server.trusts_leaves {
+        " Or trust this very certificate: put it into the Secret that spec.tls.caSecretRef names."
+    } else {
+        ""
+    };
+    match error {
+        webpki::Error::UnsupportedCertVersion => {
+            let which = chain.iter().find(|certificate| facts::is_v1(certificate));
+            let which = match which {
+                Some(other) if !is_first(chain, other) => format!("the CA {}", other.subject()),
+                _ => the.to_owned(),
+            };
+            Fault::new(
+                format!("{which} is of X.509 version 1, which has no extensions"),
+                format!("issue it as version 3: {}.{itself}", issue(host)),
+            )
+        }
+        webpki::Error::CaUsedAsEndEntity => Fault::new(
+            format!("{the} is that of a CA (CA:TRUE), as openssl req -x509 makes them by itself"),
+            format!("make it anew as that of a server: {}.{itself}", self_sign(host)),
+        ),
+        webpki::Error::EndEntityUsedAsCa => Fault::new(
+            format!("what has signed {the} is no CA: its basicConstraints say CA:FALSE, or nothing"),
+            "make that CA's certificate anew with CA:TRUE: openssl req -new -x509 -days 3650 -key root.key -subj /CN=root -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out root.crt",
+        ),
+        webpki::Error::PathLenConstraintViolated => Fault::new(
+            format!("more CAs stand between {the} and the root than the root's pathlen allows"),
+            "sign the server's certificate with a CA that is nearer to the root",
+        ),
+        webpki::Error::NameConstraintViolation => Fault::new(
+            format!("a CA above {the} may not sign for its names (nameConstraints)"),
+            "use names that the CA may sign for, or another CA",
+        ),
+        _ => Fault::new(
+            format!(
+                "{the}, or that of a CA above it, breaks a rule of X.509 (openssl x509 -in FILE -noout -text shows what it says)"
+            ),
+            format!("issue it anew: {}", issue(host)),
+        ),
+    }
+}
+
+fn wrong_name(
+    the: &str,
+    presented: &[String],
+    leaf: Option<&X509Certificate<'_>>,
+    server: Server<'_>,
+) -> Fault {
+    let host = server.host;
+    let common: Vec<String> = leaf.into_iter().flat_map(facts::common_names).collect();
+    let alternatives = leaf.is_some_and(|leaf| facts::names(leaf).next().is_some());
+    if !alternatives && presented.iter().all(|name| common.contains(name)) {
+        let has = match common.is_empty() {
+            true => "it has no subjectAltName".to_owned(),
+            false => format!(
+                "it has no subjectAltName; its common name {:?} alone is not looked at",
+                common.join(", ")
+            ),
+        };
+        return Fault::new(
+            format!("{the} is not made out to {host}: {has}"),
+            format!("issue the server's certificate anew: {}; or {}", issue(host), server.name_remedy),
+        );
+    }
+    let names: Vec<String> = match leaf {
+        Some(leaf) if alternatives => facts::names(leaf).collect(),
+        _ => presented.to_vec(),
+    };
+    Fault::new(
+        format!("{the} is made out to {}, not to {host}", names.join(", ")),
+        format!("{}; or issue it anew: {}", server.name_remedy, issue(host)),
+    )
+}
+
+fn unknown_issuer(
+    the: &str,
+    chain: &[X509Certificate<'_>],
+    trusted: &[X509Certificate<'_>],
+    server: Server<'_>,
+) -> Fault {
+    let Some(last) = chain.last() else {
+        return match server.trusted {
+            None => no_ca(the, "somebody"),
+            Some(_) => Fault::new(
+                format!("{the} is not signed by the CA given"),
+                "correct the CA: put the one that has signed it into the Secret that spec.tls.caSecretRef names, and let the server send the intermediate certificates",
+            ),
+        };
+    };
+    let issuer = last.issuer().to_string();
+    if server.trusted.is_none() {
+        return no_ca(the, &issuer);
+    }
+    let given: Vec<String> = trusted.iter().take(LISTED).map(|ca| ca.subject().to_string()).collect();
+    let given = given.join("; ");
+    if let [only] = chain
+        && facts::is_self_issued(only)
+    {
+        return Fault::new(
+            format!("{the} is signed by itself, and is not the CA given ({given})"),
+            "correct the CA, or, where this certificate is the right one, put it into the Secret that spec.tls.caSecretRef names",
+        );
+    }
+    let missing = match chain {
+        [_] => format!(
+            "; where {issuer} is an intermediate CA, append its certificate to the server's own (cat server.crt intermediate.crt), as the server must send both"
+        ),
+        _ => String::new(),
+    };
+    Fault::new(
+        format!("{the} is signed by {issuer}, which is not the CA given ({given})"),
+        format!(
+            "correct the CA: put the certificate of {issuer}, or of the root above it, into the Secret that spec.tls.caSecretRef names{missing}"
+        ),
+    )
+}
+
+fn no_ca(the: &str, issuer: &str) -> Fault {
+    Fault::new(
+        format!("{the} is signed by {issuer}, which this system does not trust, and no CA is given"),
+        "put the certificate of the CA that has signed the server's into a Secret, and name it in spec.tls.caSecretRef",
+    )
+}
+
+fn bad_signature(
+    the: &str,
+    chain: &[X509Certificate<'_>],
+    trusted: &[X509Certificate<'_>],
+    server: Server<'_>,
+) -> Fault {
+    if let Some(fault) = algorithm_fault(the, chain, trusted) {
+        return fault;
+    }
+    let issuer = chain.last().map_or_else(|| "the CA".to_owned(), |last| last.issuer().to_string());
+    if server.trusted.is_none() {
+        return no_ca(the, &issuer);
+    }
+    Fault::new(
+        format!("{the} is not signed by the CA given, but by another of the same name ({issuer})"),
+        "the CA was made anew with another key: correct the CA: put its certificate of today into the Secret that spec.tls.caSecretRef names, or issue the server's certificate anew",
+    )
+}
+
+/// A key or a signature in the chain that is not taken.
+fn algorithm_fault(
+    the: &str,
+    chain: &[X509Certificate<'_>],
+    trusted: &[X509Certificate<'_>],
+) -> Option<Fault> {
+    let name = |certificate: &X509Certificate<'_>| match is_first(chain, certificate) {
+        true => the.to_owned(),
+        false => format!("the CA {}", certificate.subject()),
+    };
+    let key = chain.iter().chain(trusted).find_map(|one| Some((one, facts::key_fault(one.public_key())?)));
+    if let Some((certificate, why)) = key {
+        return Some(Fault::new(format!("{} cannot be used: {why}", name(certificate)), NEW_KEY));
+    }
+    let (certificate, hash) = chain.iter().find_map(|one| Some((one, facts::weak_signature(one)?)))?;
+    Some(Fault::new(
+        format!("{} is signed with {hash}, which is not taken any more", name(certificate)),
+        "issue it anew with SHA-256: openssl x509 -req -sha256 ... (in OpenSSL's configuration: default_md = sha256)",
+    ))
+}
+
+/// The server refuses the handshake, in most cases because of the client's certificate.
+fn alert_fault(alert: AlertDescription, client: Option<Client<'_>>, now: UnixTime) -> Fault {
+    let of_protocol = matches!(
+        alert,
+        AlertDescription::HandshakeFailure
+            | AlertDescription::ProtocolVersion
+            | AlertDescription::InsufficientSecurity
+    );
+    let said = format!("the server answered with the TLS alert {}", alert_name(alert));
+    match client {
+        Some(client) if !of_protocol => {
+            let fault = refused_client(client, now);
+            Fault::new(format!("{}; {said}", fault.detail), fault.remedy)
+        }
+        _ if of_protocol => {
+            Fault::new(format!("this end and the server have no way of TLS in common: {said}"), OLD_TLS)
+        }
+        _ if alert == AlertDescription::CertificateRequired => Fault::new(
+            format!("the server wants a client certificate from everybody: {said}"),
+            "use auth.x509, or let the server ask without demanding",
+        ),
+        _ => Fault::new(said, "the server's log says why"),
+    }
+}
+
+/// What is wrong with a client certificate that a server did not accept, as far as it shows by itself.
+pub fn refused_client(client: Client<'_>, now: UnixTime) -> Fault {
+    let chain = parsed(client.chain);
+    let Some(leaf) = chain.first() else {
+        return Fault::new("the server does not accept the client certificate", "");
+    };
+    let the = match client.whose {
+        Whose::Admin => format!("the admin user's certificate ({})", leaf.subject()),
+        Whose::User => format!("a certificate of the CA for users ({})", leaf.issuer()),
+    };
+    let fault = |why: String, remedy: String| Fault::new(format!("{the} {why}"), remedy);
+    for (place, certificate) in chain.iter().enumerate() {
+        let (whole, mend) = match (place, client.whose) {
+            (0, Whose::Admin) => {
+                (String::new(), format!("it has expired: renew it, by a new certificate: {ISSUE_CLIENT}"))
+            }
+            (0, Whose::User) => {
+                (String::new(), "check the clocks of this machine and of the server".to_owned())
+            }
+            _ => (
+                format!("is signed by {}, which ", certificate.subject()),
+                "renew the certificate of that CA".to_owned(),
+            ),
+        };
+        match facts::validity_fault(certificate, now) {
+            Some(CertificateError::NotValidYetContext { .. }) => {
+                return fault(
+                    format!("{whole}is not valid before {}", facts::validity(certificate).0),
+                    "check the clocks; else wait, or issue it anew".to_owned(),
+                );
+            }
+            Some(_) => {
+                return fault(format!("{whole}has expired at {}", facts::validity(certificate).1), mend);
+            }
+            None => {}
+        }
+    }
+    if let Ok(Some(usage)) = leaf.extended_key_usage()
+        && !(usage.value.client_auth || usage.value.any)
+    {
+        return fault(
+            "is not for clients: its extended key usage lacks clientAuth".to_owned(),
+            format!("issue it anew: {ISSUE_CLIENT}"),
+        );
+    }
+    if let Ok(Some(usage)) = leaf.key_usage()
+        && !(usage.value.digital_signature() || usage.value.key_agreement())
+    {
+        return fault(
+            "must not sign: its key usage lacks digitalSignature".to_owned(),
+            format!("issue it anew: {ISSUE_CLIENT}"),
+        );
+    }
+    if let Some(why) = chain.iter().find_map(|one| facts::key_fault(one.public_key())) {
+        return fault(format!("cannot be used: {why}"), NEW_KEY.to_owned());
+    }
+    // The root's own signature counts for nothing.
+    let signed = chain.iter().filter(|one| !facts::is_self_issued(one));
+    if let Some(hash) = signed.filter_map(facts::weak_signature).next() {
+        return fault(
+            format!("is signed with {hash}, which is not taken any more"),
+            "issue it anew with SHA-256: openssl x509 -req -sha256 ...".to_owned(),
+        );
+    }
+    let issuer = chain.last().map(|last| last.issuer().to_string()).unwrap_or_default();
+    let may_lack_intermediate =
+        client.whose == Whose::Admin && matches!(chain.as_slice(), [only] if !facts::is_self_issued(only));
+    let trust = (client.trust)(&issuer);
+    let why = "is not accepted by the server, which does not trust its CA".to_owned();
+    if !may_lack_intermediate {
+        return fault(format!("{why}, {issuer}"), trust);
+    }
+    fault(
+        format!("{why}, {issuer}"),
+        format!(
+            "{trust}; where {issuer} is an intermediate CA and the server knows the root, append the intermediate's certificate to tls.crt (cat admin.crt intermediate.crt)"
+        ),
+    )
+}
+
+/// How a client's certificate is issued.
+const ISSUE_CLIENT: &str = "printf 'extendedKeyUsage=clientAuth\\n' | openssl x509 -req -in admin.csr -CA root.crt -CAkey root.key -CAcreateserial -days 365 -extfile /dev/stdin -out tls.crt";
+
+/// A name of RFC 8446.
+pub fn alert_name(alert: AlertDescription) -> String {
+    let name = match alert {
+        AlertDescription::HandshakeFailure => "handshake_failure",
+        AlertDescription::BadCertificate => "bad_certificate",
+        AlertDescription::UnsupportedCertificate => "unsupported_certificate",
+        AlertDescription::CertificateRevoked => "certificate_revoked",
+        AlertDescription::CertificateExpired => "certificate_expired",
+        AlertDescription::CertificateUnknown => "certificate_unknown",
+        AlertDescription::IllegalParameter => "illegal_parameter",
+        AlertDescription::UnknownCA => "unknown_ca",
+        AlertDescription::AccessDenied => "access_denied",
+        AlertDescription::DecodeError => "decode_error",
+        AlertDescription::DecryptError => "decrypt_error",
+        AlertDescription::ProtocolVersion => "protocol_version",
+        AlertDescription::InsufficientSecurity => "insufficient_security",
+        AlertDescription::InternalError => "internal_error",
+        AlertDescription::CertificateRequired => "certificate_required",
+        other => return u8::from(other).to_string(),
+    };
+    name.to_owned()
+}
+
+/// How a server's certificate is issued by a CA.
+fn issue(host: &str) -> String {
+    issue_with(host, "")
+}
+
+fn issue_with(host: &str, more: &str) -> String {
+    format!(
+        "printf 'subjectAltName={}\\n{more}' | openssl x509 -req -in server.csr -CA root.crt -CAkey root.key -CAcreateserial -days 365 -extfile /dev/stdin -out server.crt",
+        alternative(host)
+    )
+}
+
+/// How a server's certificate is made that is signed by itself.
+fn self_sign(host: &str) -> String {
+    format!(
+        "openssl req -new -x509 -days 365 -nodes -subj /CN={host} -addext basicConstraints=critical,CA:FALSE -addext subjectAltName={} -keyout server.key -out server.crt",
+        alternative(host)
+    )
+}
+
+fn alternative(host: &str) -> String {
+    match host.parse::<IpAddr>() {
+        Ok(address) => format!("IP:{address}"),
+        Err(_) => format!("DNS:{host}"),
+    }
+}
+
+fn parsed<'a>(chain: &'a [CertificateDer<'static>]) -> Vec<X509Certificate<'a>> {
+    chain.iter().filter_map(|der| X509Certificate::from_der(der).ok()).map(|(_, parsed)| parsed).collect()
+}
+
+fn is_first(chain: &[X509Certificate<'_>], certificate: &X509Certificate<'_>) -> bool {
+    chain.first().is_some_and(|first| std::ptr::eq(first, certificate) || first == certificate)
+}
+
+/// The certificate whose validity the error is about.
+fn out_of<'a, 'b>(
+    chain: &'a [X509Certificate<'b>],
+    error: &CertificateError,
+) -> Option<&'a X509Certificate<'b>> {
+    let now = match error {
+        CertificateError::ExpiredContext { time, .. } | CertificateError::NotValidYetContext { time, .. } => {
+            *time
+        }
+        _ => return None,
+    };
+    chain.iter().find(|certificate| facts::validity_fault(certificate, now).is_some())
+}

@@ -1,0 +1,171 @@
+//! What a probe finds missing, with the statement that mends it.
+
+use rolecall_engine::{Engine as _, Finding, Needs, Reason};
+use rolecall_postgres::Postgres as Engine;
+use rolecall_testbed::{PgVersion, Postgres};
+
+use crate::common::{Bench, Failure, apply, config, enabled, unique};
+
+fn find(findings: &[Finding], reason: Reason) -> Option<&Finding> {
+    findings.iter().find(|finding| finding.reason == reason)
+}
+
+/// The statement at the end of a finding.
+fn statement(finding: &Finding) -> &str {
+    finding.message.split_once(": run ").unwrap().1
+}
+
+#[tokio::test]
+async fn what_is_missing_is_mended_by_the_statement_that_is_told() {
+    for version in PgVersion::ALL {
+        // Here nobody has made the marker yet.
+        let pg = Postgres::start(version).await.unwrap();
+        pg.sql("postgres", "create role adm login; create role reader").await.unwrap();
+        for database in ["closed", "spare"] {
+            pg.sql("postgres", &format!("create database {database}")).await.unwrap();
+        }
+        pg.sql("postgres", "revoke connect on database closed from public").await.unwrap();
+        let engine = Engine::new(config(&pg, "adm", &pg.client_cert("adm").unwrap())).unwrap();
+        let needs = Needs {
+            roles: ["reader".to_owned()].into(),
+            databases: ["closed".to_owned(), "postgres".to_owned()].into(),
+            create_missing_roles: false,
+        };
+
+        let probe = engine.probe(&needs).await.unwrap();
+        // What follows is a dot, or the letters of a version before its release.
+        let digits = probe.version.split(|character: char| !character.is_ascii_digit()).next();
+        assert_eq!(digits, Some(version.major().to_string().as_str()), "{probe:?}");
+        assert_eq!(probe.findings[0].reason, Reason::MissingCreateRole, "{probe:?}");
+        assert!(find(&probe.findings, Reason::MissingConnect).is_some(), "{version}: {probe:?}");
+        for _ in 0..5 {
+            let probe = engine.probe(&needs).await.unwrap();
+            for finding in probe.findings.iter().filter(|finding| finding.reason != Reason::PublicConnect) {
+                pg.sql("postgres", statement(finding)).await.unwrap();
+            }
+        }
+        let probe = engine.probe(&needs).await.unwrap();
+        assert!(
+            probe.findings.iter().all(|finding| finding.reason == Reason::PublicConnect),
+            "{version}: {probe:?}"
+        );
+        apply(&engine, &enabled("alice", &["reader"])).await.unwrap();
+        let marker = "select count(*) from pg_roles where rolname = 'teleport-auto-user'";
+        assert_eq!(pg.value("postgres", marker).await.unwrap().as_deref(), Some("1"));
+
+        // The warning is about what no session needs, and goes by its statement, too.
+        let warnings: Vec<&str> = probe.findings.iter().map(|finding| finding.object.as_str()).collect();
+        assert_eq!(warnings, ["spare"], "{version}");
+        pg.sql("postgres", statement(&probe.findings[0])).await.unwrap();
+        assert!(engine.probe(&needs).await.unwrap().findings.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_marker_that_somebody_else_has_made() {
+    for version in PgVersion::ALL {
+        let pg = Postgres::start(version).await.unwrap();
+        pg.sql("postgres", "create role adm login createrole; create role \"teleport-auto-user\"")
+            .await
+            .unwrap();
+        let engine = Engine::new(config(&pg, "adm", &pg.client_cert("adm").unwrap())).unwrap();
+        let probe = engine.probe(&Needs::default()).await.unwrap();
+        let Some(finding) = find(&probe.findings, Reason::MissingAdminOption) else {
+            assert_eq!(version, PgVersion::V15);
+            continue;
+        };
+        assert_eq!(finding.object, "teleport-auto-user");
+        let Err(Failure::Error(error)) = apply(&engine, &enabled("alice", &[])).await else {
+            panic!("it worked")
+        };
+        assert_eq!(error.reason, Reason::MissingAdminOption, "{error}");
+        assert!(error.remedy.contains("WITH ADMIN OPTION"), "{error}");
+        assert_eq!(
+            pg.value("postgres", "select count(*) from pg_roles where rolname = 'alice'")
+                .await
+                .unwrap()
+                .as_deref(),
+            Some("0")
+        );
+        pg.sql("postgres", statement(finding)).await.unwrap();
+        apply(&engine, &enabled("alice", &[])).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_marker_that_somebody_has_dropped_is_made_again() {
+    let pg = Postgres::start(PgVersion::V17).await.unwrap();
+    let certificate = pg.create_admin("adm").await.unwrap();
+    let engine = Engine::new(config(&pg, "adm", &certificate)).unwrap();
+    engine.probe(&Needs::default()).await.unwrap();
+    pg.sql("postgres", "drop role \"teleport-auto-user\"").await.unwrap();
+    apply(&engine, &enabled("alice", &[])).await.unwrap();
+    assert_eq!(engine.census().await.unwrap().accounts.len(), 1);
+}
+
+#[tokio::test]
+async fn without_createrole_nothing_starts_and_the_reason_is_told() {
+    for version in PgVersion::ALL {
+        let bench = Bench::new(version).await;
+        bench.sql(&format!("alter role {} nocreaterole", bench.admin)).await;
+        let Err(Failure::Error(error)) = bench.apply(&enabled(&unique("alice"), &[])).await else {
+            panic!("{version}: it worked")
+        };
+        assert_eq!(error.reason, Reason::MissingCreateRole, "{error}");
+        assert!(error.remedy.contains("CREATEROLE"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_is_a_read_only_endpoint() {
+    let pg = Postgres::start(PgVersion::V17).await.unwrap();
+    let certificate = pg.create_admin("adm").await.unwrap();
+    let engine = Engine::new(config(&pg, "adm", &certificate)).unwrap();
+    engine.probe(&Needs::default()).await.unwrap();
+    pg.stop().await;
+    std::fs::write(pg.socket_dir().join("data/standby.signal"), "").unwrap();
+    pg.start_again().await.unwrap();
+
+    let probe = engine.probe(&Needs::default()).await.unwrap();
+    assert_eq!(probe.findings[0].reason, Reason::ReadOnlyEndpoint, "{probe:?}");
+    let Err(Failure::Error(error)) = apply(&engine, &enabled("alice", &[])).await else {
+        panic!("it worked")
+    };
+    assert_eq!((error.reason, error.code.as_str()), (Reason::ReadOnlyEndpoint, "25006"), "{error}");
+}
+
+#[tokio::test]
+async fn admin_users_that_hand_the_marker_out_are_no_accounts() {
+    for version in PgVersion::ALL {
+        let pg: &Postgres = Box::leak(Box::new(Postgres::start(version).await.unwrap()));
+        let certificate = pg.create_admin("adm").await.unwrap();
+        let engine = Engine::new(config(pg, "adm", &certificate)).unwrap();
+        // It creates the marker, and is a member of it from then on.
+        engine.probe(&Needs::default()).await.unwrap();
+        let other =
+            "create role other login createrole; grant \"teleport-auto-user\" to other with admin option";
+        pg.sql("postgres", other).await.unwrap();
+        for admin in ["adm", "other"] {
+            let desired = enabled(admin, &[]);
+            let Err(Failure::Refusal(refusal)) = apply(&engine, &desired).await else { panic!("it worked") };
+            let expected = if admin == "adm" { Reason::InvalidUsername } else { Reason::UserConflict };
+            assert_eq!(refusal.reason, expected, "{version}: {refusal}");
+            assert!(!engine.observe(&desired.query()).await.unwrap().account.unwrap().managed);
+        }
+        assert!(engine.census().await.unwrap().accounts.is_empty(), "{version}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_tells_who_it_is() {
+    let bench = Bench::new(PgVersion::V17).await;
+    let identity = bench.engine.probe(&Needs::default()).await.unwrap().identity;
+    assert_eq!(identity, bench.value("select system_identifier from pg_control_system()").await);
+    // And where the admin user may not ask, by its address.
+    let pg = Postgres::start(PgVersion::V17).await.unwrap();
+    let certificate = pg.create_admin("adm").await.unwrap();
+    pg.sql("postgres", "revoke execute on function pg_control_system() from public").await.unwrap();
+    let engine = Engine::new(config(&pg, "adm", &certificate)).unwrap();
+    let identity = engine.probe(&Needs::default()).await.unwrap().identity;
+    assert_eq!(identity, pg.address());
+}

@@ -1,0 +1,215 @@
+//! Extensions that check statements about roles and passwords, as credcheck does. A proxy stands in for them: it answers
+//! such a statement with their SQLSTATE, and all of its message with it.
+
+use std::sync::Arc;
+
+use rolecall_engine::account::Credential;
+use rolecall_engine::{Class, Desired, Engine as _, Error, Reason, Want};
+use rolecall_pki::tls::TlsMode;
+use rolecall_postgres::{Auth, Config, Postgres as Engine};
+use rolecall_testbed::{PgVersion, Postgres};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
+
+use crate::common::{Failure, apply, enabled, ended, live, unique};
+
+/// A server behind rules, and an engine on it.
+struct Ruled {
+    pg: Postgres,
+    engine: Engine,
+    refused: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Ruled {
+    /// Statements that hold one of these texts are refused, once [`Ruled::refuse`] says so.
+    async fn start(settings: &[(&str, &str)]) -> Self {
+        let hba = "host all all 127.0.0.1/32 scram-sha-256\nhost all all ::1/128 scram-sha-256";
+        let mut builder = Postgres::builder(PgVersion::V17).setting("ssl", "off").hba(hba);
+        for (name, value) in settings {
+            builder = builder.setting(name, value);
+        }
+        let pg = builder.start().await.unwrap();
+        pg.sql(
+            "postgres",
+            "create role \"teleport-auto-user\"; create role keeper login createrole password 'x';
+             create role reader; create role writer;
+             grant \"teleport-auto-user\", reader, writer to keeper with admin option",
+        )
+        .await
+        .unwrap();
+        let refused = Arc::new(Mutex::new(Vec::new()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (server, texts) = (pg.port(), Arc::clone(&refused));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(carry(client, server, Arc::clone(&texts)));
+            }
+        });
+        let mut config = Config::new("127.0.0.1", port, "keeper", Auth::Password("x".into()));
+        config.tls.mode = TlsMode::Disable;
+        Self { pg, engine: Engine::new(config).unwrap(), refused }
+    }
+
+    async fn refuse(&self, texts: &[&'static str]) {
+        *self.refused.lock().await = texts.to_vec();
+    }
+
+    async fn value(&self, query: &str) -> String {
+        self.pg.value("postgres", query).await.unwrap().unwrap_or_default()
+    }
+
+    async fn roles_of(&self, user: &str) -> String {
+        let roles = format!(
+            "select string_agg(roleid::regrole::text, ' ' order by roleid::regrole::text) from pg_auth_members
+             where member = '{user}'::regrole and roleid <> '\"teleport-auto-user\"'::regrole"
+        );
+        self.value(&roles).await
+    }
+
+    async fn fails(&self, desired: &Desired) -> Error {
+        match apply(&self.engine, desired).await {
+            Err(Failure::Error(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Carries the messages of one connection, and answers those that are refused.
+async fn carry(
+    client: TcpStream,
+    server: u16,
+    refused: Arc<Mutex<Vec<&'static str>>>,
+) -> std::io::Result<()> {
+    let server = TcpStream::connect(("127.0.0.1", server)).await?;
+    let (mut asked, answers) = client.into_split();
+    let (mut answered, mut questions) = server.into_split();
+    let answers = Arc::new(Mutex::new(answers));
+    let to = Arc::clone(&answers);
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 65_536];
+        while let Ok(read @ 1..) = answered.read(&mut buffer).await {
+            if to.lock().await.write_all(&buffer[..read]).await.is_err() {
+                break;
+            }
+        }
+        let _ = to.lock().await.shutdown().await;
+    });
+    let mut first = true;
+    loop {
+        let kind = if first { None } else { Some(asked.read_u8().await?) };
+        let length = asked.read_u32().await?;
+        let mut body = vec![0; length as usize - 4];
+        asked.read_exact(&mut body).await?;
+        first = false;
+        let text = String::from_utf8_lossy(&body);
+        if kind == Some(b'Q') && refused.lock().await.iter().any(|refused| text.contains(refused)) {
+            let fields = b"SERROR\0VERROR\0C28000\0Mdas geht so nicht\0\0";
+            let mut answer = vec![b'E'];
+            answer.extend(u32::try_from(fields.len() + 4).unwrap().to_be_bytes());
+            answer.extend(fields);
+            answer.extend([b'Z', 0, 0, 0, 5, b'I']);
+            answers.lock().await.write_all(&answer).await?;
+            continue;
+        }
+        if let Some(kind) = kind {
+            questions.write_u8(kind).await?;
+        }
+        questions.write_u32(length).await?;
+        questions.write_all(&body).await?;
+    }
+}
+
+fn with_password(mut desired: Desired) -> Desired {
+    if let Want::Enabled(enabled) = &mut desired.want {
+        enabled.credential = Credential::Password { set: Some("SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2E=$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into()) };
+    }
+    desired
+}
+
+#[tokio::test]
+async fn a_password_that_is_refused_names_the_rule_and_is_no_failed_login() {
+    let ruled = Ruled::start(&[("credcheck.encrypted_password_allowed", "off")]).await;
+    ruled.refuse(&["PASSWORD 'SCRAM"]).await;
+    let user = unique("alice");
+    let error = ruled.fails(&with_password(enabled(&user, &["reader"]))).await;
+    assert_eq!(
+        (error.class, error.reason, error.code.as_str()),
+        (Class::Refused, Reason::ServerRefused, "28000")
+    );
+    let told = error.to_string();
+    assert!(told.contains("das geht so nicht"), "{told}");
+    assert!(told.contains("ALTER SYSTEM SET credcheck.encrypted_password_allowed = on"), "{told}");
+    ruled.refuse(&[]).await;
+    apply(&ruled.engine, &with_password(enabled(&user, &["reader"]))).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_not_sent() {
+    let ruled = Ruled::start(&[("credcheck.password_valid_max", "365")]).await;
+    ruled.refuse(&["VALID UNTIL"]).await;
+    let user = unique("alice");
+    apply(&ruled.engine, &enabled(&user, &["reader"])).await.unwrap();
+    apply(&ruled.engine, &ended(&user, false)).await.unwrap();
+    assert_eq!(ruled.roles_of(&user).await, "");
+    apply(&ruled.engine, &enabled(&user, &["reader"])).await.unwrap();
+    assert!(apply(&ruled.engine, &ended(&user, true)).await.unwrap().dropped);
+}
+
+#[tokio::test]
+async fn what_may_not_be_reset_keeps_no_membership_and_no_connection() {
+    for refused in ["VALID UNTIL", "RESET ALL", "PASSWORD NULL"] {
+        let ruled = Ruled::start(&[("credcheck.password_valid_max", "365")]).await;
+        let user = unique("alice");
+        apply(&ruled.engine, &with_password(enabled(&user, &["reader", "writer"]))).await.unwrap();
+        ruled
+            .pg
+            .sql(
+                "postgres",
+                &format!(
+                    "alter role {user} valid until '2099-01-01'; alter role {user} set work_mem = '1MB'"
+                ),
+            )
+            .await
+            .unwrap();
+        ruled.refuse(&[refused]).await;
+        let applied = apply(&ruled.engine, &ended(&user, false)).await.unwrap();
+        let why = applied.not_reset.unwrap();
+        assert!(why.contains("credcheck.password_valid_max = 365"), "{refused}: {why}");
+        assert_eq!(ruled.roles_of(&user).await, "", "{refused}");
+        let login = format!("select rolcanlogin from pg_roles where rolname = '{user}'");
+        assert_eq!(ruled.value(&login).await, "f", "{refused}");
+        // It cannot start as it is, which is told.
+        let error = ruled.fails(&enabled(&user, &["reader"])).await;
+        assert_eq!(
+            (error.class, error.reason),
+            (Class::Refused, Reason::ServerRefused),
+            "{refused}: {error}"
+        );
+        assert!(error.remedy.contains("credcheck"), "{refused}: {error}");
+        assert!(apply(&ruled.engine, &ended(&user, true)).await.unwrap().dropped, "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_is_refused_keeps_no_role_that_is_lost() {
+    let ruled = Ruled::start(&[]).await;
+    let user = unique("alice");
+    apply(&ruled.engine, &with_password(enabled(&user, &["reader", "writer"]))).await.unwrap();
+    ruled.refuse(&["PASSWORD 'SCRAM"]).await;
+    let error = ruled.fails(&live(with_password(enabled(&user, &["reader"])))).await;
+    assert_eq!((error.class, error.reason), (Class::Refused, Reason::ServerRefused), "{error}");
+    assert!(error.remedy.contains("shared_preload_libraries"), "{error}");
+    assert_eq!(ruled.roles_of(&user).await, "reader");
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_be_made_names_the_rule() {
+    let ruled = Ruled::start(&[("credcheck.username_min_length", "40")]).await;
+    ruled.refuse(&["CREATE ROLE"]).await;
+    let error = ruled.fails(&enabled(&unique("alice"), &["reader"])).await;
+    assert_eq!((error.class, error.reason), (Class::Refused, Reason::ServerRefused), "{error}");
+    assert!(error.remedy.contains("credcheck.username_min_length = 40"), "{error}");
+    ruled.engine.probe(&Default::default()).await.unwrap();
+}
