@@ -1,19 +1,25 @@
 //! Durations as Go writes them: `1h30m`, `1.5h`, `300ms`.
+//!
+//! The parser is our own, because the API server decides with Go's what it stores, and no library reads the same:
+//! `kube::core::Duration` panics on a number that is too large (`99999999999999999999h`) and on a sign inside
+//! (`5s-3s`), takes an empty text for zero, and calculates in floating point; jiff's parser refuses what Go allows
+//! (`30m1h`, `1.5h30m`, `.5s`, `0`).
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use jiff::fmt::friendly::{FractionalUnit, Spacing, SpanPrinter};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A duration that is read and written as a Go string, never negative.
 ///
-/// It prints in its shortest form without zero units: `1h`, `1h30m`, `1.5s`, `300ms`, `0s`.
+/// It prints without zero units: `1h`, `1h30m`, `1.5s`, `0.3s`, `0s`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GoDuration(Duration);
 
 /// Why a text is no duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// There is no number where one should stand.
+    /// There is no number where one is expected.
     #[error("a duration is a number with a unit, for example 1h30m, 90s or 300ms")]
     NoNumber,
     /// A number has no unit, or one that Go does not know. Only `0` needs none.
@@ -41,8 +47,8 @@ pub fn parse(text: &str) -> Result<Duration, ParseError> {
     parse_unsigned(unsigned).map(Duration::from_nanos)
 }
 
-/// Units with their nanoseconds; of units that begin alike the longer stands first. Both micro signs are
-/// Go's.
+/// Units with their nanoseconds; of units that begin alike the longer comes first. Go reads both micro
+/// signs.
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
     ("us", 1_000),
@@ -139,27 +145,9 @@ impl FromStr for GoDuration {
 
 impl fmt::Display for GoDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, nanos) = (self.0.as_secs(), self.0.subsec_nanos());
-        if seconds == 0 {
-            return match nanos {
-                0 => f.write_str("0s"),
-                n if n % 1_000_000 == 0 => write!(f, "{}ms", n / 1_000_000),
-                n if n % 1_000 == 0 => write!(f, "{}us", n / 1_000),
-                n => write!(f, "{n}ns"),
-            };
-        }
-        for (amount, unit) in [(seconds / 3_600, 'h'), (seconds / 60 % 60, 'm')] {
-            if amount > 0 {
-                write!(f, "{amount}{unit}")?;
-            }
-        }
-        match (seconds % 60, nanos) {
-            (0, 0) => Ok(()),
-            (seconds, 0) => write!(f, "{seconds}s"),
-            (seconds, nanos) => {
-                write!(f, "{seconds}.{}s", format!("{nanos:09}").trim_end_matches('0'))
-            }
-        }
+        const PRINTER: SpanPrinter =
+            SpanPrinter::new().spacing(Spacing::None).fractional(Some(FractionalUnit::Second));
+        f.write_str(&PRINTER.unsigned_duration_to_string(&self.0))
     }
 }
 
@@ -226,10 +214,15 @@ mod tests {
     }
 
     #[test]
-    fn printing_is_short() {
-        for (text, printed) in
-            [("90m", "1h30m"), ("60s", "1m"), ("1.5s", "1.5s"), ("3600.25s", "1h0.25s"), ("0", "0s")]
-        {
+    fn printing_leaves_out_zero_units() {
+        for (text, printed) in [
+            ("90m", "1h30m"),
+            ("60s", "1m"),
+            ("1.5s", "1.5s"),
+            ("3600.25s", "1h0.25s"),
+            ("300ms", "0.3s"),
+            ("0", "0s"),
+        ] {
             assert_eq!(text.parse::<GoDuration>().map(|d| d.to_string()), Ok(printed.to_owned()));
         }
     }

@@ -2,10 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use crate::{GoDuration, Selector, schema};
+use crate::{GoDuration, Selector, rules, schema};
 
 /// What a role allows and denies.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -44,7 +44,7 @@ pub struct ProvisioningRoleSpec {
     /// What this role gives. A user reaches a logical database where one single role of theirs matches by
     /// labels, expression and name together.
     #[serde(default, skip_serializing_if = "schema::is_default")]
-    #[schemars(schema_with = "schema::allow_rules")]
+    #[schemars(schema_with = "allow_rules")]
     pub allow: RoleRules,
 
     /// What this role takes away from everything that all the user's roles give. `*` is allowed everywhere.
@@ -174,4 +174,13 @@ pub struct ProvisioningRoleStatus {
     /// DatabaseUsers that carry the role.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users: Option<u32>,
+}
+
+/// What a role allows: as what it denies, without the wildcards that only deny has.
+fn allow_rules(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = RoleRules::json_schema(generator);
+    schema::add_rule(&mut schema, "/properties/dbRoles/items", rules::NO_ROLE_WILDCARD);
+    let privileges = "/properties/dbPermissions/items/properties/permissions/items";
+    schema::add_rule(&mut schema, privileges, rules::NO_PRIVILEGE_WILDCARD);
+    schema
 }

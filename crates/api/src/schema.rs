@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use crate::RoleRules;
 use crate::rules::{self, Rule};
 
 /// Longest text where nothing smaller fits.
@@ -124,18 +123,11 @@ pub(crate) fn privileges(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// What a role allows: as what it denies, without the wildcards that only deny has.
-pub(crate) fn allow_rules(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = RoleRules::json_schema(generator);
-    for (place, rule) in [
-        ("/properties/dbRoles/items", rules::NO_ROLE_WILDCARD),
-        ("/properties/dbPermissions/items/properties/permissions/items", rules::NO_PRIVILEGE_WILDCARD),
-    ] {
-        if let Some(Value::Array(present)) = schema.pointer_mut(&format!("{place}/{RULES}")) {
-            present.extend(list_of(&[rule]));
-        }
+/// Adds a rule to the part of a schema at this JSON pointer, which has rules already.
+pub(crate) fn add_rule(schema: &mut Schema, part: &str, rule: Rule) {
+    if let Some(Value::Array(present)) = schema.pointer_mut(&format!("{part}/{RULES}")) {
+        present.extend(list_of(&[rule]));
     }
-    schema
 }
 
 /// Whether a map is empty, for `skip_serializing_if` on any value type.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use rolecall_api::duration::parse as duration;
 
 use crate::output::Output;
 
@@ -369,10 +370,6 @@ Examples:
 The key never leaves this machine: the session gets a certificate request. On Linux key and certificate lie in memory \
 and never in a file system; elsewhere in a directory that only you can read, until the client program ends. No right to \
 read Secrets is needed.";
-
-fn duration(text: &str) -> Result<std::time::Duration, String> {
-    rolecall_api::duration::parse(text).map_err(|error| error.to_string())
-}
 
 #[cfg(test)]
 mod tests {

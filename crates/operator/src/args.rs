@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use rolecall_api::duration::parse as duration;
 
 /// The operator: it provisions database users for the DatabaseSessions of a cluster.
 ///
@@ -81,10 +82,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object per line.
     Json,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    rolecall_api::duration::parse(text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

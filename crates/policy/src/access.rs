@@ -1,10 +1,11 @@
 //! Whether a user may connect: deny before allow.
 
 use crate::bound::{BoundRole, Item, ListField, Matched};
-use crate::conditions::Effect;
-use crate::decision::{Decision, Denial, Origin, Provisioning, Reason};
+use crate::decision::{Decision, Denial, Provisioning, Reason};
+use crate::effect::Effect;
 use crate::object::Database;
 use crate::one_line::Few;
+use crate::origin::Origin;
 use crate::provisioning::decide_provisioning;
 use crate::user::User;
 

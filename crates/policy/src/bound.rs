@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::conditions::{Conditions, Effect};
-use crate::decision::Origin;
+use crate::conditions::Conditions;
+use crate::effect::Effect;
 use crate::expression::Expression;
+use crate::origin::Origin;
 use crate::role::Role;
 use crate::selector::{BadPattern, Selector};
 use crate::spec::{Labels, Traits};

@@ -2,31 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::effect::Effect;
 use crate::expression::Expression;
 use crate::fault::Faults;
 use crate::limits;
 use crate::permission::PermissionEntry;
 use crate::spec::{RoleConditions, Traits};
 use crate::template_field::{SelectorTemplate, TemplateList};
-
-/// Which side of a role something stands on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// It gives.
-    Allow,
-    /// It takes away.
-    Deny,
-}
-
-impl Effect {
-    /// The field's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Deny => "deny",
-        }
-    }
-}
 
 /// One side of a role, with its templates, patterns and expressions compiled.
 #[derive(Debug)]

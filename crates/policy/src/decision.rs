@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::mode::Mode;
 use crate::one_line::{Join, OneLine};
+use crate::origin::Origin;
 use crate::permission::PermissionEntries;
 
 /// The answer for one user, one database server and one logical database.
@@ -121,28 +122,6 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A place in a role that gave or took something.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Origin {
-    /// The role's name.
-    pub role: String,
-    /// The field in its spec, for example `allow.dbRoles[1]` or `deny.dbLabels`.
-    pub path: String,
-    /// What stands there, as written.
-    pub text: String,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "role {} {}", OneLine(&self.role), OneLine(&self.path))?;
-        if !self.text.is_empty() {
-            write!(f, " = {}", OneLine(&self.text))?;
-        }
-        Ok(())
-    }
-}
-
 /// A role that provisions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -164,7 +143,7 @@ impl fmt::Display for Contribution {
 #[serde(rename_all = "camelCase")]
 pub struct SessionLimit {
     /// How long a session may last.
-    #[serde(with = "serialized_duration")]
+    #[serde(serialize_with = "crate::duration::serialize")]
     pub ttl: Duration,
     /// The role that says so.
     pub role: String,
@@ -173,17 +152,6 @@ pub struct SessionLimit {
 impl fmt::Display for SessionLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "role {} options.maxSessionTtl = {}", self.role, crate::duration::format(self.ttl))
-    }
-}
-
-mod serialized_duration {
-    use std::time::Duration;
-
-    pub(super) fn serialize<S: serde::Serializer>(
-        value: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&crate::duration::format(*value))
     }
 }
 

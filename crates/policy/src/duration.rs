@@ -1,91 +1,36 @@
-//! Durations as Go writes them: `8h`, `1h30m`, `1.5s`.
+//! Durations in text: `8h`, `1h30m`, `1.5s`.
 
 use std::time::Duration;
 
-/// Reads a duration: decimal numbers, each with a unit of `h`, `m`, `s`, `ms`, `us`, `µs` or `ns`.
-///
-/// # Errors
-///
-/// A message for the author where the text is empty, negative, lacks a unit or is too large.
-pub fn parse(text: &str) -> Result<Duration, String> {
-    let fault = || format!("{text:?} is not a duration: write it like 8h or 1h30m");
-    let mut rest = text;
-    if rest == "0" {
-        return Ok(Duration::ZERO);
-    }
-    if rest.is_empty() {
-        return Err(fault());
-    }
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(fault)?;
-        let (number, after) = rest.split_at(end);
-        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit_end);
-        let nanos = nanoseconds(number, unit).ok_or_else(fault)?;
-        total = total.checked_add(Duration::from_nanos(nanos)).ok_or_else(fault)?;
-        rest = after;
-    }
-    Ok(total)
-}
+use jiff::fmt::friendly::{FractionalUnit, Spacing, SpanPrinter};
 
-fn nanoseconds(number: &str, unit: &str) -> Option<u64> {
-    let scale: u64 = match unit {
-        "h" => 3_600_000_000_000,
-        "m" => 60_000_000_000,
-        "s" => 1_000_000_000,
-        "ms" => 1_000_000,
-        "us" | "µs" | "μs" => 1_000,
-        "ns" => 1,
-        _ => return None,
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() && fraction.is_empty() {
-        return None;
-    }
-    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let mut nanos = whole.checked_mul(scale)?;
-    let mut unit_nanos = scale;
-    for digit in fraction.chars() {
-        unit_nanos /= 10;
-        nanos = nanos.checked_add(u64::from(digit.to_digit(10)?) * unit_nanos)?;
-    }
-    Some(nanos)
-}
+const PRINTER: SpanPrinter =
+    SpanPrinter::new().spacing(Spacing::None).fractional(Some(FractionalUnit::Second));
 
-/// Writes a duration the way [`parse`] reads it, with the largest units first.
+/// Writes a duration as Go and Kubernetes read it: whole hours, whole minutes, and seconds with a fraction.
+#[must_use]
 pub fn format(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let nanos = duration.subsec_nanos();
-    let mut text = String::new();
-    for (unit, size) in [("h", 3600), ("m", 60)] {
-        let count = if size == 3600 { seconds / 3600 } else { seconds % 3600 / 60 };
-        if count > 0 {
-            text.push_str(&format!("{count}{unit}"));
-        }
-    }
-    let rest = seconds % 60;
-    if nanos > 0 {
-        let fraction = format!("{nanos:09}");
-        text.push_str(&format!("{rest}.{}s", fraction.trim_end_matches('0')));
-    } else if rest > 0 || text.is_empty() {
-        text.push_str(&format!("{rest}s"));
-    }
-    text
+    PRINTER.unsigned_duration_to_string(&duration)
 }
 
-/// Serde of an optional duration as text, null and absent being the same.
+/// Writes a duration as text, for `#[serde(serialize_with)]`.
+pub(crate) fn serialize<S: serde::Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format(*value))
+}
+
+/// Serde of an optional duration in text; null and absent are the same.
 pub(crate) mod optional {
     use std::time::Duration;
 
-    use serde::{Deserialize, Deserializer, Serializer};
+    use jiff::fmt::friendly::SpanParser;
+    use serde::{Deserialize, Deserializer, Serializer, de};
 
     pub(crate) fn serialize<S: Serializer>(
         value: &Option<Duration>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         match value {
-            Some(duration) => serializer.serialize_str(&super::format(*duration)),
+            Some(duration) => super::serialize(duration, serializer),
             None => serializer.serialize_none(),
         }
     }
@@ -93,34 +38,45 @@ pub(crate) mod optional {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Duration>, D::Error> {
-        let text: Option<String> = Option::deserialize(deserializer)?;
-        text.map(|text| super::parse(&text).map_err(serde::de::Error::custom)).transpose()
+        let read = |text: String| {
+            SpanParser::new().parse_unsigned_duration(&text).map_err(|error| {
+                de::Error::custom(format!("{text:?} is not a duration, for example 8h or 1h30m: {error}"))
+            })
+        };
+        Option::<String>::deserialize(deserializer)?.map(read).transpose()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::spec::RoleOptions;
 
     #[test]
-    fn reads_what_go_writes() {
-        assert_eq!(parse("1h30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(parse("8h0m0s"), Ok(Duration::from_secs(28800)));
-        assert_eq!(parse("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(parse("0"), Ok(Duration::ZERO));
-    }
-
-    #[test]
-    fn refuses_what_go_refuses() {
-        for text in ["", "3w", "-1h", "5", "h", ".s", "1h30", "99999999999999h", "1h 30m"] {
-            assert!(parse(text).is_err(), "{text:?}");
+    fn durations_are_written_in_the_largest_units_and_read_again() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (300_000_000, "0.3s"),
+            (1_500_000_000, "1.5s"),
+            (121_000_000_000, "2m1s"),
+            (5_400_000_000_000, "1h30m"),
+            (8 * 3_600_000_000_000, "8h"),
+            (400 * 24 * 3_600_000_000_000, "9600h"),
+        ] {
+            let duration = Duration::from_nanos(nanos);
+            assert_eq!(format(duration), text);
+            let read: RoleOptions = serde_json::from_value(json!({"maxSessionTtl": text})).unwrap();
+            assert_eq!(read.max_session_ttl, Some(duration), "{text}");
         }
     }
 
     #[test]
-    fn writing_and_reading_agree() {
-        for text in ["8h", "1h30m", "1.5s", "0s", "2m1s"] {
-            assert_eq!(parse(text).map(format), Ok(text.to_owned()));
+    fn what_is_no_duration_is_refused() {
+        for text in ["", "3w", "-1h", "5", "h", "1h30", "99999999999999999999h"] {
+            let read = serde_json::from_value::<RoleOptions>(json!({"maxSessionTtl": text}));
+            assert!(read.is_err(), "{text:?}");
         }
     }
 }

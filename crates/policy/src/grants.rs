@@ -6,12 +6,13 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::bits::Bits;
-use crate::decision::{Denial, Origin};
+use crate::decision::Denial;
 use crate::entry_index::EntryIndex;
 use crate::import_rule::ImportRules;
 use crate::labelling::{LabelOrigin, LabelledObjects, MappingRef};
 use crate::object::{Database, DbObject};
 use crate::one_line::Join;
+use crate::origin::Origin;
 use crate::permission::{PermissionEntries, PermissionEntry};
 use crate::privilege::{Privilege, PrivilegeSet};
 use crate::selector::LabelMatch;

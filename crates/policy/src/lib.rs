@@ -75,6 +75,7 @@ mod bound;
 mod conditions;
 mod decision;
 mod duration;
+mod effect;
 mod email;
 mod entry_index;
 mod expression;
@@ -89,6 +90,7 @@ mod mapping;
 mod mode;
 mod object;
 mod one_line;
+mod origin;
 mod pattern;
 mod pattern_index;
 mod permission;
@@ -101,17 +103,19 @@ mod selector;
 mod shape;
 pub mod spec;
 mod template;
+mod template_expression;
 mod template_field;
 mod template_parser;
 mod user;
 mod username;
 
 pub use access::{check_access, decide_access};
-pub use conditions::{Conditions, Effect};
+pub use conditions::Conditions;
 pub use decision::{
-    Contribution, Decision, Denial, GivenRole, Origin, Provisioning, Reason, SessionLimit, WithheldRole,
+    Contribution, Decision, Denial, GivenRole, Provisioning, Reason, SessionLimit, WithheldRole,
 };
-pub use duration::{format as format_duration, parse as parse_duration};
+pub use duration::format as format_duration;
+pub use effect::Effect;
 pub use expression::{Expression, Failure};
 pub use fault::{Fault, Faults};
 pub use grants::{
@@ -122,6 +126,7 @@ pub use label_template::{Attribute, Attributes, LabelTemplate};
 pub use labelling::{LabelOrigin, LabelledObjects, MappingRef, label_objects};
 pub use mode::Mode;
 pub use object::{Database, DbObject, ObjectKind, Protocol};
+pub use origin::Origin;
 pub use pattern::{Pattern, PatternError};
 pub use permission::{CanonicalEntry, CanonicalPermissions, PermissionEntries, PermissionEntry};
 pub use privilege::{Privilege, PrivilegeSet};

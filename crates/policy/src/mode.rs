@@ -4,8 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::RoleOptions;
-
 /// How users are provisioned; a later variant is stronger than an earlier one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Mode {
@@ -19,16 +17,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The mode that one role's options say: the explicit mode wins over the older switch, neither is
-    /// [`Mode::Disabled`].
-    pub fn of(options: &RoleOptions) -> Self {
-        match (options.create_db_user_mode, options.create_db_user) {
-            (Some(mode), _) => mode,
-            (None, Some(true)) => Self::Keep,
-            (None, _) => Self::Disabled,
-        }
-    }
-
     /// The mode of a user from those of the roles that contribute: the strongest; none: [`Mode::Disabled`].
     pub fn strongest(modes: impl IntoIterator<Item = Self>) -> Self {
         modes.into_iter().max().unwrap_or_default()

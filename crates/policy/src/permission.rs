@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::conditions::Effect;
-use crate::decision::Origin;
+use crate::effect::Effect;
 use crate::fault::Faults;
 use crate::limits;
+use crate::origin::Origin;
 use crate::privilege::{Privilege, PrivilegeSet};
 use crate::selector::{Selector, check_wildcard_key, is_everything};
 use crate::spec::{PermissionSpec, SelectorSpec};

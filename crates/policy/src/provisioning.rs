@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::bound::{BoundRole, ListField, Matched};
-use crate::conditions::Effect;
-use crate::decision::{
-    Contribution, Denial, GivenRole, Origin, Provisioning, Reason, SessionLimit, WithheldRole,
-};
+use crate::decision::{Contribution, Denial, GivenRole, Provisioning, Reason, SessionLimit, WithheldRole};
+use crate::effect::Effect;
 use crate::mode::Mode;
 use crate::object::Database;
 use crate::one_line::Few;
+use crate::origin::Origin;
 use crate::permission::PermissionEntries;
 use crate::user::User;
 

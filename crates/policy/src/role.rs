@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::conditions::{Conditions, Effect};
+use crate::conditions::Conditions;
+use crate::effect::Effect;
 use crate::fault::{Fault, Faults};
 use crate::mode::Mode;
 use crate::spec::RoleSpec;
@@ -35,7 +36,7 @@ impl Role {
         }
         let role = Self {
             name: name.to_owned(),
-            mode: Mode::of(&spec.options),
+            mode: spec.options.mode(),
             max_session_ttl: spec.options.max_session_ttl,
             allow: Conditions::read(name, Effect::Allow, &spec.allow, &mut faults),
             deny: Conditions::read(name, Effect::Deny, &spec.deny, &mut faults),

@@ -44,6 +44,19 @@ pub struct RoleOptions {
     pub max_session_ttl: Option<Duration>,
 }
 
+impl RoleOptions {
+    /// The mode that the options ask for: the explicit mode wins over the older switch; neither is
+    /// [`Mode::Disabled`].
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match (self.create_db_user_mode, self.create_db_user) {
+            (Some(mode), _) => mode,
+            (None, Some(true)) => Mode::Keep,
+            (None, _) => Mode::Disabled,
+        }
+    }
+}
+
 /// `allow` or `deny` of a role.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

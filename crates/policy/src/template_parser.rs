@@ -3,7 +3,7 @@
 use std::str::Chars;
 
 use crate::pattern::{RegexSize, compile_regex};
-use crate::template::{Expression, TemplateError};
+use crate::template_expression::{Expression, TemplateError};
 
 /// Calls may nest this deep.
 const MAX_DEPTH: usize = 8;

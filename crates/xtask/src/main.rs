@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod generate;
+mod imports;
 mod testbed;
 mod tests;
 
@@ -23,7 +24,8 @@ struct Cli {
 enum Task {
     /// Shows the whole thing: a cluster, a database, the operator, a session.
     Demo(demo::Args),
-    /// Runs everything that has to pass: formatting, lints, generated files, dependencies, all tests.
+    /// Runs everything that has to pass: formatting, lints, generated files, the direction of imports, dependencies,
+    /// all tests.
     Test(tests::Args),
     /// Keeps a cluster, PostgreSQL and MongoDB servers running in the background.
     Testbed(testbed::Args),

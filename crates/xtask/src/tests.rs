@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use rolecall_testbed::progress::{Progress, duration};
 use rolecall_testbed::{KubernetesVersion, components};
 
-use crate::{demo, generate};
+use crate::{demo, generate, imports};
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
@@ -39,6 +39,8 @@ enum Step {
     Clippy,
     /// `cargo xtask generate --check`.
     Generate,
+    /// The direction of imports, between crates and between files.
+    Imports,
     /// `cargo deny`: licenses, sources, duplicate and banned crates, and advisories when they can be had.
     Deny,
     /// Builds PostgreSQL, etcd and Kubernetes into the cache.
@@ -146,6 +148,7 @@ async fn perform(step: Step, args: &Args) -> anyhow::Result<()> {
         Step::Format => cargo(&["fmt", "--all", "--check"]),
         Step::Clippy => cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         Step::Generate => generate::check(),
+        Step::Imports => imports::check(),
         Step::Deny => deny(),
         Step::Components => {
             // The tests of one binary are on the oldest always.

@@ -173,7 +173,7 @@ impl Rules {
 }
 
 fn nanoseconds(text: &str) -> i64 {
-    let duration = rolecall_policy::parse_duration(text).unwrap_or_default();
+    let duration = rolecall_api::duration::parse(text).unwrap_or_default();
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 

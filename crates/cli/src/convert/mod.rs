@@ -7,6 +7,7 @@ mod admission;
 mod agent;
 mod custom;
 mod database;
+mod dispatch;
 mod expression;
 mod fields;
 mod import_rule;
@@ -89,7 +90,7 @@ pub fn convert(documents: &[Document]) -> anyhow::Result<(Vec<Object>, Report)> 
     let mut resources = Vec::new();
     let documents = custom::unfold(documents);
     for document in documents.iter().filter(|document| !document.value.is_null()) {
-        resources.extend(resource::read(document, &mut report)?);
+        resources.extend(dispatch::read(document, &mut report)?);
     }
     if resources.is_empty() && report.lost.is_empty() {
         match report.notes.first() {
@@ -108,7 +109,7 @@ pub fn convert(documents: &[Document]) -> anyhow::Result<(Vec<Object>, Report)> 
     let mut objects = Vec::new();
     for resource in resources {
         let (place, source) = (resource.place, format!("{} {}", resource.kind.name(), resource.name));
-        let converted = resource.convert(&mut names, &mut report)?;
+        let converted = dispatch::convert(resource, &mut names, &mut report)?;
         let mut reporter = Reporter { place, resource: source, report: &mut report };
         for object in &converted {
             // With all fields, as the cluster reads it once it has filled in what is not written.

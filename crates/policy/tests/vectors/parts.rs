@@ -19,7 +19,7 @@ pub(crate) fn mode_of_role(input: Value) -> Result<Actual, String> {
         options: Option<RoleOptions>,
     }
     let input: Input = read(input)?;
-    let mode = Mode::of(&input.options.unwrap_or_default());
+    let mode = input.options.unwrap_or_default().mode();
     Ok(Actual::new().field("mode", mode).field("enabled", mode.is_enabled()))
 }
 

@@ -1,0 +1,181 @@
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::circles;
+use super::crates::Crate;
+
+/// The circles of a library `sample` with these files, as text.
+fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
+    let parsed = parse(files);
+    circles::find(&parsed).iter().map(ToString::to_string).collect()
+}
+
+fn parse(files: &[(&str, &str)]) -> Crate {
+    let texts: HashMap<PathBuf, String> =
+        files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
+    let read = |path: &Path| texts.get(path).cloned();
+    let binaries: Vec<PathBuf> = texts.keys().filter(|path| path.ends_with("main.rs")).cloned().collect();
+    Crate::load("sample", Some(Path::new("lib.rs")), &binaries, &read).unwrap()
+}
+
+/// Which file uses which, as `from -> to`.
+fn uses(files: &[(&str, &str)]) -> Vec<String> {
+    let parsed = parse(files);
+    let shown = |file| parsed.path(file).display().to_string();
+    let mut uses: Vec<String> =
+        parsed.uses().keys().map(|(from, to)| format!("{} -> {}", shown(*from), shown(*to))).collect();
+    uses.sort();
+    uses
+}
+
+const LIB: (&str, &str) = ("lib.rs", "mod a; mod b;");
+
+#[test]
+fn two_files_that_use_each_other_are_a_circle_however_the_path_is_written() {
+    for (a, b) in [
+        ("use crate::b::B; pub struct A;", "use crate::a::A; pub struct B;"),
+        ("pub struct A(super::b::B);", "pub fn b() -> u8 { crate::a::A::new() }\npub struct B;"),
+        ("use crate::b; pub struct A; fn f() { b::go() }", "pub fn go() { super::a::A; }"),
+        ("use crate::{b::{B as Other, self}}; pub struct A;", "pub struct B; fn f() { use crate::a::A; }"),
+        ("pub struct A; fn f() { vec![crate::b::B]; }", "pub struct B; fn f() { x!(y, super::a::A { z }) }"),
+        ("use super::b::*; pub struct A; fn f(_: B) {}", "pub struct B(crate::a::A);"),
+        ("use crate::b::B; pub trait A {}", "pub struct B; impl crate::a::A for B {}"),
+    ] {
+        let found = circles_of(&[LIB, ("a.rs", a), ("b.rs", b)]);
+        assert_eq!(found.len(), 1, "{a}\n{b}\n{found:?}");
+    }
+}
+
+#[test]
+fn a_path_in_an_attribute_counts() {
+    let found = circles_of(&[
+        LIB,
+        ("a.rs", "#[serde(with = \"crate::b::text\")] pub struct A;"),
+        ("b.rs", "use crate::a::A; pub fn text() {}"),
+    ]);
+    assert_eq!(found.len(), 1);
+}
+
+#[test]
+fn a_circle_is_told_with_file_line_and_path() {
+    let found = circles_of(&[
+        ("lib.rs", "mod a; mod b; mod c; mod d;"),
+        ("a.rs", "\nuse crate::b::B;\npub struct A;"),
+        ("b.rs", "use crate::c::C;\npub struct B;"),
+        ("c.rs", "use crate::a::A; use crate::d::D;\npub struct C;"),
+        ("d.rs", "use crate::c::C; pub struct D;"),
+    ]);
+    assert_eq!(
+        found,
+        ["4 files use each other in a circle, for example\n    \
+          c.rs:1 uses d.rs (crate::d::D)\n    d.rs:1 uses c.rs (crate::c::C)\n    all of them: a, b, c, d"]
+    );
+}
+
+#[test]
+fn a_module_and_what_lies_inside_it_may_use_each_other() {
+    let files = [
+        ("lib.rs", "mod a; pub struct Root; fn f() { a::go() }"),
+        ("a.rs", "mod x; mod y; pub struct A; pub fn go() { x::X; y::Y; }"),
+        ("a/x.rs", "use super::A; use super::y::Y; pub struct X;"),
+        ("a/y.rs", "pub struct Y; fn f(_: crate::Root, _: super::A) {}"),
+    ];
+    assert_eq!(circles_of(&files), Vec::<String>::new());
+}
+
+#[test]
+fn what_lies_inside_a_module_is_a_circle_without_it() {
+    let found = circles_of(&[
+        ("lib.rs", "mod a;"),
+        ("a.rs", "mod x; mod y; pub struct A; fn f() { x::X; }"),
+        ("a/x.rs", "use super::A; use super::y::Y; pub struct X;"),
+        ("a/y.rs", "use super::x::X; pub struct Y;"),
+    ]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("2 files"), "{found:?}");
+}
+
+#[test]
+fn a_circle_through_the_inside_of_another_module_is_one() {
+    let down = [
+        LIB,
+        ("a.rs", "pub struct A; fn f() { crate::b::go() }"),
+        ("b.rs", "mod x; pub fn go() { x::go() }"),
+        ("b/x.rs", "pub fn go() { crate::a::A; }"),
+    ];
+    assert_eq!(circles_of(&down).len(), 1, "down");
+    let up = [
+        LIB,
+        ("a.rs", "pub struct A; fn f() { crate::b::x::go() }"),
+        ("b.rs", "pub mod x; pub fn up() { crate::a::A; }"),
+        ("b/x.rs", "pub fn go() { super::up() }"),
+    ];
+    assert_eq!(circles_of(&up).len(), 1, "up");
+}
+
+#[test]
+fn a_name_that_is_passed_on_is_used_where_it_is_defined() {
+    let files = [
+        LIB,
+        ("a.rs", "use crate::b::X; pub struct A;"),
+        ("b.rs", "mod x; mod y; pub use x::X; pub use y::*;"),
+        ("b/x.rs", "pub struct X;"),
+        ("b/y.rs", "use crate::a::A; pub struct Y;"),
+    ];
+    assert_eq!(uses(&files), ["a.rs -> b/x.rs", "b/y.rs -> a.rs"]);
+    assert_eq!(circles_of(&files), Vec::<String>::new());
+}
+
+#[test]
+fn what_only_tests_use_does_not_count() {
+    let files = [
+        LIB,
+        ("a.rs", "use crate::b::B; pub struct A;"),
+        ("b.rs", "pub struct B; #[cfg(test)] mod tests { use crate::a::A; } #[cfg(test)] use crate::a::A;"),
+    ];
+    assert_eq!(circles_of(&files), Vec::<String>::new());
+    let files = [
+        LIB,
+        ("a.rs", "use crate::b::B; pub struct A;"),
+        ("b.rs", "pub struct B; #[cfg(not(test))] use crate::a::A;"),
+    ];
+    assert_eq!(circles_of(&files).len(), 1);
+}
+
+#[test]
+fn names_of_other_crates_and_of_a_binary_lead_where_they_should() {
+    let files = [
+        ("lib.rs", "pub mod a; use tracing; use serde::a as a2; use time::time; use self::a::*;"),
+        (
+            "a.rs",
+            "use crate::*; use tracing::info; pub struct A; fn f() { time::now(); tracing::x::y(); std::mem::take(); }",
+        ),
+        ("main.rs", "mod own; use sample::a::A; fn main() { own::go() }"),
+        ("own.rs", "pub fn go() { std::process::exit(0) }"),
+    ];
+    assert_eq!(uses(&files), ["main.rs -> a.rs", "main.rs -> own.rs"]);
+}
+
+#[test]
+fn a_file_that_is_missing_or_no_rust_is_named() {
+    let load = |text: &str| {
+        let text = text.to_owned();
+        let read = move |path: &Path| (path == Path::new("lib.rs")).then(|| text.clone());
+        format!("{:#}", Crate::load("sample", Some(Path::new("lib.rs")), &[], &read).err().unwrap())
+    };
+    assert!(load("mod gone;").contains("gone/mod.rs"));
+    assert!(load("fn {").starts_with("parsing lib.rs"));
+}
+
+#[test]
+fn a_circle_is_allowed_below_a_module_only_when_all_of_it_lies_there() {
+    let parsed = parse(&[
+        ("lib.rs", "mod a;"),
+        ("a.rs", "mod x; mod y;"),
+        ("a/x.rs", "use super::y::Y; pub struct X;"),
+        ("a/y.rs", "use super::x::X; pub struct Y;"),
+    ]);
+    let circle = circles::find(&parsed).remove(0);
+    assert!(circle.is_below("") && circle.is_below("a"));
+    assert!(!circle.is_below("b") && !circle.is_below("a::x"));
+}
