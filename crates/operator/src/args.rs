@@ -12,70 +12,70 @@ use rolecall_api::duration::parse as duration;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "rolecall-operator", version)]
 pub struct Args {
-    /// Another thing to do than to run.
+    /// A command other than running the operator.
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Watch this namespace only; repeat it for several. Default: all namespaces.
+    /// Watch only this namespace; may be repeated. Default: all namespaces.
     #[arg(long, env = "ROLECALL_WATCH_NAMESPACE", value_delimiter = ',')]
     pub watch_namespace: Vec<String>,
 
-    /// Where /livez, /readyz and /metrics are served. `[::]` is every address of the machine, IPv4 as well.
+    /// Address that serves /livez, /readyz and /metrics. `[::]` is every address of the machine, including IPv4.
     #[arg(long, env = "ROLECALL_LISTEN", default_value = "[::]:8080")]
     pub listen: SocketAddr,
 
-    /// How log lines are written.
+    /// Format of log lines.
     #[arg(long, env = "ROLECALL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
-    /// What is logged, as in RUST_LOG: `info`, `rolecall_operator=debug`, ... Audit lines are always written.
+    /// Log filter, as in RUST_LOG: `info`, `rolecall_operator=debug`, ... Audit lines are always written.
     #[arg(long, env = "ROLECALL_LOG", default_value = "info")]
     pub log: String,
 
-    /// This cluster's name: DatabaseUsers whose originCluster is another one become remote-<username>-<originCluster>, and
-    /// accounts are recorded under it, so that a cluster that was rebuilt finds its own.
+    /// Name of this cluster. DatabaseUsers of another originCluster become remote-<username>-<originCluster>. Accounts are
+    /// recorded under this name, so that a rebuilt cluster finds its own again.
     #[arg(long, env = "ROLECALL_CLUSTER_NAME", default_value = "")]
     pub cluster_name: String,
 
-    /// Work only while holding the Lease `rolecall-operator`, so that several replicas can run.
+    /// Work only while holding the Lease `rolecall-operator`; needed to run several replicas.
     #[arg(long, env = "ROLECALL_LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub leader_elect: bool,
 
-    /// The namespace of the Lease. Default: the operator's own, or `default`.
+    /// Namespace of the Lease. Default: the operator's own, or `default`.
     #[arg(long, env = "ROLECALL_LEADER_ELECTION_NAMESPACE")]
     pub leader_election_namespace: Option<String>,
 
-    /// How long the accounts of a deleted DatabaseAdmin are torn down before its sessions end as Abandoned.
+    /// How long to try to tear down the accounts of a deleted DatabaseAdmin before its sessions end as Abandoned.
     #[arg(long, env = "ROLECALL_TEARDOWN_DEADLINE", default_value = "5m", value_parser = duration)]
     pub teardown_deadline: Duration,
 
-    /// How often a server that answers is looked at by itself: what its admin user may do, and whether its live
-    /// accounts are still as they were left.
-    #[arg(long, env = "ROLECALL_LOOK_INTERVAL", default_value = "1m", value_parser = duration)]
-    pub look_interval: Duration,
+    /// How often each reachable server is checked even if nothing changed: the privileges of its admin user, and whether
+    /// its accounts were changed by somebody else.
+    #[arg(long, env = "ROLECALL_RESYNC_INTERVAL", default_value = "1m", value_parser = duration)]
+    pub resync_interval: Duration,
 
-    /// How long the operator works on one object before it gives up, says so on the object and tries again. It is longer
-    /// than what a server that does not answer takes.
+    /// How long one reconcile may take before it is cancelled, reported on the object and retried. Should be longer than
+    /// the timeouts of a server that does not answer.
     #[arg(long, env = "ROLECALL_RECONCILE_TIMEOUT", default_value = "2m", value_parser = duration)]
     pub reconcile_timeout: Duration,
 
-    /// How long a permission set that nobody uses is kept right, so that the next session need not wait for it.
+    /// How long an unused permission set is kept up to date, so that the next session does not have to wait for it.
     #[arg(long, env = "ROLECALL_KEEP_UNUSED_SETS", default_value = "10m", value_parser = duration)]
     pub keep_unused_sets: Duration,
 
-    /// Connections to one database server at any time.
+    /// Maximum number of connections to one database server.
     #[arg(long, env = "ROLECALL_MAX_CONNECTIONS_PER_SERVER", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100))]
     pub max_connections_per_server: usize,
 }
 
-/// Another thing to do than to run.
+/// A command other than running the operator.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum Command {
     /// Prints the CustomResourceDefinitions as YAML, for kubectl apply -f -.
     Crds,
 }
 
-/// How log lines are written.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.

@@ -126,7 +126,7 @@ pub struct Settings {
     /// How long the teardown of a DatabaseAdmin is tried.
     pub teardown_deadline: Duration,
     /// How often a server that answers is looked at by itself.
-    pub look_interval: Duration,
+    pub resync_interval: Duration,
     /// How long one look may take.
     pub reconcile_timeout: Duration,
     /// How long a permission set that nobody uses is kept.
@@ -247,7 +247,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
         recorded_cluster: cluster::recorded(&args.cluster_name, &config),
         namespaces: args.watch_namespace.iter().cloned().collect(),
         teardown_deadline: args.teardown_deadline,
-        look_interval: args.look_interval,
+        resync_interval: args.resync_interval,
         reconcile_timeout: args.reconcile_timeout,
         keep_unused_sets: args.keep_unused_sets,
         max_connections_per_server: args.max_connections_per_server,
@@ -328,7 +328,7 @@ impl Shared {
             recorded_cluster: String::new(),
             namespaces: BTreeSet::new(),
             teardown_deadline: Duration::from_secs(300),
-            look_interval: Duration::from_secs(60),
+            resync_interval: Duration::from_secs(60),
             reconcile_timeout: Duration::from_secs(120),
             keep_unused_sets: Duration::from_secs(600),
             max_connections_per_server: 5,

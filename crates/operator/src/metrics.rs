@@ -1,4 +1,4 @@
-//! What is counted. Labels never hold names of people, objects or databases but that of the DatabaseAdmin.
+//! Prometheus metrics. No label names a person, an object or a database, other than the DatabaseAdmin.
 
 mod exposition;
 mod observed;
@@ -30,23 +30,23 @@ pub use exposition::Format;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Under names without our prefix.
+    /// Metrics whose names do not begin with `rolecall_`.
     process: Registry,
     leader: Gauge,
-    looks: Family<Look, Counter>,
+    reconciles: Family<Reconciled, Counter>,
     durations: Family<Kind, Histogram, fn() -> Histogram>,
-    changes: Family<Phase, Counter>,
-    workers_died: Counter,
-    watches_failed: Family<Kind, Counter>,
+    transitions: Family<Phase, Counter>,
+    panics: Counter,
+    watch_errors: Family<Kind, Counter>,
     events_dropped: Counter,
     failovers: Family<Server, Counter>,
     returned: Family<Returned, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Look {
+struct Reconciled {
     kind: &'static str,
-    outcome: &'static str,
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -76,43 +76,41 @@ struct Returned {
     action: &'static str,
 }
 
-/// How a look ended.
+/// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// There is nothing more to do now.
-    Done,
-    /// Something that it told on an object stands in the way; it is tried again.
-    Retried,
-    /// It could not be finished; it is tried again.
-    Failed,
+pub enum ReconcileResult {
+    /// Nothing is left to do for now.
+    Success,
+    /// Something that is reported on an object is in the way; it is retried.
+    Requeue,
+    /// It could not be completed; it is retried.
+    Error,
 }
 
-impl Outcome {
+impl ReconcileResult {
     fn as_str(self) -> &'static str {
         match self {
-            Self::Done => "done",
-            Self::Retried => "retried",
-            Self::Failed => "failed",
+            Self::Success => "success",
+            Self::Requeue => "requeue",
+            Self::Error => "error",
         }
     }
 }
 
-/// What is looked at.
-const KINDS: [&str; 7] = ["account", "session", "admin", "user", "role", "rule", "objects"];
-
 impl Metrics {
-    /// Everything at zero; `events_dropped` counts events that were left out. The state of `shared` is told as well, while it is there.
+    /// All metrics, at zero. `events_dropped` counts the events that were not sent. As long as `shared` exists, a scrape
+    /// reads its state too.
     pub fn new(shared: Weak<Shared>, events_dropped: Counter) -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
         let mut metrics = Self {
             registry: Registry::with_prefix("rolecall"),
             process: Registry::default(),
             leader: Gauge::default(),
-            looks: Family::default(),
+            reconciles: Family::default(),
             durations: Family::new_with_constructor(histogram),
-            changes: Family::default(),
-            workers_died: Counter::default(),
-            watches_failed: Family::default(),
+            transitions: Family::default(),
+            panics: Counter::default(),
+            watch_errors: Family::default(),
             events_dropped,
             failovers: Family::default(),
             returned: Family::default(),
@@ -120,34 +118,38 @@ impl Metrics {
         metrics.process.register_collector(Box::new(OfProcess));
         let registry = &mut metrics.registry;
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "What is running", build);
-        registry.register("leader", "1: this operator leads", metrics.leader.clone());
-        registry.register("looks", "Looks at something, by kind and outcome", metrics.looks.clone());
-        registry.register("look_seconds", "How long a look took, by kind", metrics.durations.clone());
+        registry.register("build", "The version that runs", build);
+        registry.register("leader", "1 if this operator is the leader", metrics.leader.clone());
+        registry.register("reconcile", "Reconciles, by kind and result", metrics.reconciles.clone());
         registry.register(
-            "session_changes",
-            "DatabaseSessions that came into a phase",
-            metrics.changes.clone(),
+            "reconcile_duration_seconds",
+            "Duration of a reconcile, by kind",
+            metrics.durations.clone(),
         );
-        registry.register("workers_died", "Workers that panicked", metrics.workers_died.clone());
         registry.register(
-            "watches_failed",
-            "Watches that were started again, by kind",
-            metrics.watches_failed.clone(),
+            "session_transitions",
+            "DatabaseSessions that entered a phase, by phase",
+            metrics.transitions.clone(),
+        );
+        registry.register("reconcile_panics", "Reconciles that panicked", metrics.panics.clone());
+        registry.register(
+            "watch_errors",
+            "Watches that failed and were restarted, by kind",
+            metrics.watch_errors.clone(),
         );
         registry.register(
             "events_dropped",
-            "Events that were left out because too many waited",
+            "Events that were not sent because too many were queued",
             metrics.events_dropped.clone(),
         );
         registry.register(
             "failovers",
-            "Times that a server may have lost changes: another one was promoted, or it was set back",
+            "Times that a server may have lost changes: another one was promoted, or it was restored to an earlier state",
             metrics.failovers.clone(),
         );
         registry.register(
             "accesses_returned",
-            "Accounts that could be used again after their access had ended, by what was done (ended, reported)",
+            "Accounts found usable again after their access had ended, by the action taken (ended, reported)",
             metrics.returned.clone(),
         );
         registry.register_collector(Box::new(Observed(shared)));
@@ -155,44 +157,35 @@ impl Metrics {
         metrics
     }
 
-    /// A counter that appears with its first event has no rate at that time.
+    /// A counter that first appears with its first event shows no rate for that event.
     fn begin_at_zero(&self) {
-        for kind in KINDS {
-            for outcome in [Outcome::Done, Outcome::Retried, Outcome::Failed] {
-                drop(self.looks.get_or_create(&Look { kind, outcome: outcome.as_str() }));
+        for kind in ReconcileKey::KINDS {
+            for result in [ReconcileResult::Success, ReconcileResult::Requeue, ReconcileResult::Error] {
+                drop(self.reconciles.get_or_create(&Reconciled { kind, result: result.as_str() }));
             }
             drop(self.durations.get_or_create(&Kind { kind: kind.to_owned() }));
         }
         for phase in observed::PHASES {
-            drop(self.changes.get_or_create(&Phase { phase: phase.as_str() }));
+            drop(self.transitions.get_or_create(&Phase { phase: phase.as_str() }));
         }
         for crd in rolecall_api::crds() {
-            drop(self.watches_failed.get_or_create(&Kind { kind: crd.spec.names.kind }));
+            drop(self.watch_errors.get_or_create(&Kind { kind: crd.spec.names.kind }));
         }
     }
 
-    /// This operator leads now.
+    /// This operator is the leader now.
     pub fn leads(&self) {
         self.leader.set(1);
     }
 
-    /// A look came to an end.
-    pub fn look(&self, key: &ReconcileKey, outcome: Outcome, took: Duration) {
-        let kind = match key {
-            ReconcileKey::Account(_) => "account",
-            ReconcileKey::Session(_) => "session",
-            ReconcileKey::Admin(_) => "admin",
-            ReconcileKey::Inventory(_) => "accounts",
-            ReconcileKey::User(_) => "user",
-            ReconcileKey::Role(_) => "role",
-            ReconcileKey::Rule(_) => "rule",
-            ReconcileKey::PermissionSets(_) => "objects",
-        };
-        self.looks.get_or_create(&Look { kind, outcome: outcome.as_str() }).inc();
+    /// A reconcile ended after `took`.
+    pub fn reconciled(&self, key: &ReconcileKey, result: ReconcileResult, took: Duration) {
+        let kind = key.kind();
+        self.reconciles.get_or_create(&Reconciled { kind, result: result.as_str() }).inc();
         self.durations.get_or_create(&Kind { kind: kind.to_owned() }).observe(took.as_secs_f64());
     }
 
-    /// A session came into another phase.
+    /// A session entered another phase.
     pub fn session(&self, outcome: &report::Outcome) {
         use report::Outcome;
         let phase = match outcome {
@@ -202,7 +195,7 @@ impl Metrics {
             Outcome::Ended { .. } | Outcome::Released { .. } => SessionPhase::Ended,
             Outcome::Rejected(_) => SessionPhase::Rejected,
         };
-        self.changes.get_or_create(&Phase { phase: phase.as_str() }).inc();
+        self.transitions.get_or_create(&Phase { phase: phase.as_str() }).inc();
     }
 
     /// A server may have lost changes.
@@ -210,22 +203,22 @@ impl Metrics {
         self.failovers.get_or_create(&Server { database_admin: admin.to_string() }).inc();
     }
 
-    /// An account could be used again after its access had ended.
+    /// An account was found usable again after its access had ended; `action` is what was done about it.
     pub fn returned(&self, admin: &ObjectKey, action: &'static str) {
         self.returned.get_or_create(&Returned { database_admin: admin.to_string(), action }).inc();
     }
 
-    /// A worker panicked.
-    pub fn worker_died(&self) {
-        self.workers_died.inc();
+    /// A reconcile panicked.
+    pub fn panicked(&self) {
+        self.panics.inc();
     }
 
-    /// A watch had to be started again.
+    /// A watch failed and is restarted.
     pub fn watch_failed(&self, kind: &str) {
-        self.watches_failed.get_or_create(&Kind { kind: kind.to_owned() }).inc();
+        self.watch_errors.get_or_create(&Kind { kind: kind.to_owned() }).inc();
     }
 
-    /// What Prometheus reads.
+    /// The body of `/metrics`.
     pub fn render(&self, format: Format) -> String {
         let mut text = String::new();
         let written = encode_registry(&mut text, &self.registry)

@@ -152,7 +152,7 @@ async fn a_database_that_is_read_only_by_default_is_none() -> Result<()> {
 /// As after pg_upgrade from 15: who made an account there has no ADMIN OPTION on it, which 16 asks for.
 #[tokio::test]
 async fn accounts_that_cannot_be_ended_any_more_are_named_with_the_statement() -> Result<()> {
-    let world = World::builder().flag("--look-interval=1s").start().await?;
+    let world = World::builder().flag("--resync-interval=1s").start().await?;
     for name in ["alice", "bob"] {
         world.user("bob", json!({})).await?;
         world.session(name, json!({"user": name})).await?;

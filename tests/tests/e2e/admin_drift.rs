@@ -30,7 +30,7 @@ async fn what_somebody_granted_revoked_or_closed_by_hand_is_mended_at_the_next_l
 
 #[tokio::test]
 async fn what_somebody_changed_by_hand_is_mended_though_no_object_changes() -> Result<()> {
-    let world = World::builder().flag("--look-interval=1s").start().await?;
+    let world = World::builder().flag("--resync-interval=1s").start().await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
     let as_left = |account: Option<&rolecall_tests::Account>| {
@@ -49,7 +49,7 @@ async fn what_somebody_changed_by_hand_is_mended_though_no_object_changes() -> R
 
 #[tokio::test]
 async fn an_access_whose_marker_somebody_took_is_not_over_while_it_can_be_used() -> Result<()> {
-    let world = World::builder().flag("--look-interval=1s").start().await?;
+    let world = World::builder().flag("--resync-interval=1s").start().await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
     let by_hand = format!("revoke \"teleport-auto-user\" from \"{ALICE}\" granted by \"{ADMIN_USER}\"");
@@ -71,7 +71,7 @@ async fn an_access_whose_marker_somebody_took_is_not_over_while_it_can_be_used()
 
 #[tokio::test]
 async fn a_record_that_somebody_overwrote_is_written_again_and_disturbs_nobody() -> Result<()> {
-    let world = World::builder().flag("--look-interval=1s").start().await?;
+    let world = World::builder().flag("--resync-interval=1s").start().await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
     let client = world.login("alice-orders").await?;

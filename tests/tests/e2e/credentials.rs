@@ -302,7 +302,7 @@ pub(crate) fn request(subject: &str) -> Result<(String, String)> {
 #[tokio::test]
 async fn a_secret_of_a_live_session_that_somebody_deletes_is_made_again() -> Result<()> {
     for credentials in [Credentials::X509, Credentials::Password] {
-        let world = World::builder().credentials(credentials).flag("--look-interval=1s").start().await?;
+        let world = World::builder().credentials(credentials).flag("--resync-interval=1s").start().await?;
         world.session("alice-orders", json!({"ttl": "1h"})).await?;
         world.active("alice-orders").await?;
         let before = world.secret("alice-orders").await?;

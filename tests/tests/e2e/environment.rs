@@ -19,7 +19,7 @@ const CALLERS: [(&str, &str); 20] = [
     ("ROLECALL_LISTEN", "127.0.0.1:9"),
     ("ROLECALL_LOG", "off"),
     ("ROLECALL_LOG_FORMAT", "json"),
-    ("ROLECALL_LOOK_INTERVAL", "24h"),
+    ("ROLECALL_RESYNC_INTERVAL", "24h"),
     ("ROLECALL_USER", "somebody"),
     ("AWS_PROFILE", "nonexistent"),
     ("NO_COLOR", "1"),

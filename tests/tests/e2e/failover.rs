@@ -28,7 +28,7 @@ impl Pair {
     /// `alice` has accounts that are kept, `bob` such as are dropped.
     async fn start(credentials: Credentials) -> Result<Self> {
         // By itself no look would find the new primary in time.
-        let world = World::builder().credentials(credentials).flag("--look-interval=1h");
+        let world = World::builder().credentials(credentials).flag("--resync-interval=1h");
         let mut world = world.without_operator().without_objects().start().await?;
         let standby = world.pg.standby().await?;
         let forwarder = Forwarder::to(world.pg.port()).await?;

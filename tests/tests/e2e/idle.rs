@@ -68,7 +68,7 @@ async fn versions(world: &World) -> Result<BTreeMap<String, String>> {
 async fn work(world: &World) -> Result<Vec<String>> {
     let metrics = world.operator.as_ref().context("an operator")?.get("/metrics").await?;
     let counts =
-        ["rolecall_looks_total", "rolecall_server_statements_total", "rolecall_server_round_trips_total"];
+        ["rolecall_reconcile_total", "rolecall_server_statements_total", "rolecall_server_round_trips_total"];
     let found: Vec<String> = metrics
         .lines()
         .filter(|line| counts.iter().any(|name| line.starts_with(name)))

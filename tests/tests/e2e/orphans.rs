@@ -10,7 +10,7 @@ use crate::checks::{condition, nothing_secret_is_shown};
 
 /// A world with an account that is enabled, and an operator that has never heard of its session.
 async fn forgotten(admin: serde_json::Value, mode: &str) -> Result<World> {
-    let mut world = World::builder().flag("--look-interval=1s").start().await?;
+    let mut world = World::builder().flag("--resync-interval=1s").start().await?;
     world.admin(admin).await?;
     world.role("reader", json!({"options": {"createDbUserMode": mode}})).await?;
     world.session("alice-orders", json!({})).await?;
@@ -83,7 +83,7 @@ async fn an_orphan_that_was_reported_is_ended_when_that_is_said() -> Result<()> 
 
 #[tokio::test]
 async fn an_orphan_that_cannot_be_ended_is_named_with_what_the_server_said() -> Result<()> {
-    let mut world = World::builder().flag("--look-interval=1s").start().await?;
+    let mut world = World::builder().flag("--resync-interval=1s").start().await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
     world.crash_operator().await;

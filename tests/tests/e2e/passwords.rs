@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::checks::{look_again, nothing_secret_is_shown};
 
 async fn world() -> Result<World> {
-    World::builder().credentials(Credentials::Password).flag("--look-interval=1s").start().await
+    World::builder().credentials(Credentials::Password).flag("--resync-interval=1s").start().await
 }
 
 #[tokio::test]

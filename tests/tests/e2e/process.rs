@@ -22,7 +22,7 @@ async fn it_serves_probes_and_metrics() -> Result<()> {
     }
     assert!(operator.get("/nothing").await?.starts_with("HTTP/1.1 404"));
     // Counted when the status is written, which may be after somebody has seen it.
-    let change = "rolecall_session_changes_total{phase=\"Active\"} 1";
+    let change = "rolecall_session_transitions_total{phase=\"Active\"} 1";
     let counted = async || Ok(operator.get("/metrics").await?.lines().any(|found| found == change));
     world.eventually(change, counted).await?;
     let metrics = operator.get("/metrics").await?;
@@ -40,15 +40,15 @@ async fn it_serves_probes_and_metrics() -> Result<()> {
         "rolecall_sessions{phase=\"Active\"} 1".to_owned(),
         format!("rolecall_server_reachable{{{server}}} 1"),
         format!("rolecall_crowded_access_lists{{{server}}} 0"),
-        "rolecall_workers_died_total 0".to_owned(),
+        "rolecall_reconcile_panics_total 0".to_owned(),
         format!("rolecall_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
         "rolecall_leader 1".to_owned(),
-        "# TYPE rolecall_looks_total counter".to_owned(),
+        "# TYPE rolecall_reconcile_total counter".to_owned(),
         "# TYPE process_cpu_seconds_total counter".to_owned(),
         // Before they count anything.
-        "rolecall_looks_total{kind=\"rule\",outcome=\"failed\"} 0".to_owned(),
-        "rolecall_session_changes_total{phase=\"Rejected\"} 0".to_owned(),
-        "rolecall_watches_failed_total{kind=\"DatabaseUser\"} 0".to_owned(),
+        "rolecall_reconcile_total{kind=\"rule\",result=\"error\"} 0".to_owned(),
+        "rolecall_session_transitions_total{phase=\"Rejected\"} 0".to_owned(),
+        "rolecall_watch_errors_total{kind=\"DatabaseUser\"} 0".to_owned(),
     ] {
         assert!(metrics.lines().any(|found| found == line), "no line {line} in\n{metrics}");
     }

@@ -81,7 +81,7 @@ async fn a_named_cluster_knows_its_own_as_well() -> Result<()> {
 
 #[tokio::test]
 async fn where_nothing_tells_whose_it_is_the_statement_is_told_and_helps() -> Result<()> {
-    let (mut world, client) = lost(World::builder().flag("--look-interval=1s")).await?;
+    let (mut world, client) = lost(World::builder().flag("--resync-interval=1s")).await?;
     world.make_objects().await?;
     let older = format!(
         "do $$ begin execute format('comment on role {ALICE:?} is %L', (shobj_description('{ALICE:?}'::regrole,
@@ -172,7 +172,7 @@ async fn what_one_of_another_name_left_is_named_and_not_touched() -> Result<()> 
 /// The account of a session is on the copy as well, where no session accounts for it once that has ended.
 #[tokio::test]
 async fn what_came_with_a_copy_of_a_server_is_named_there() -> Result<()> {
-    let world = World::builder().flag("--look-interval=1s").start().await?;
+    let world = World::builder().flag("--resync-interval=1s").start().await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
     let record = world.account().await?.and_then(|account| account.comment).context("a record")?;

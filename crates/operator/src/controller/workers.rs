@@ -23,7 +23,7 @@ use crate::controller::{
     failure,
     workqueue::{InProgress, Workqueue},
 };
-use crate::metrics::Outcome;
+use crate::metrics::ReconcileResult;
 use crate::model::{Action, Priority, ReconcileError, ReconcileKey, until};
 use crate::{Shared, account, database_admin, database_user, db_object_import_rule, provisioning_role, sets};
 
@@ -117,17 +117,17 @@ async fn work(workers: &Workers, taken: InProgress<ReconcileKey>, quick: OwnedSe
     let looked = match attempted {
         Ok(Ok(looked)) => looked,
         Ok(Err(_)) => {
-            shared.metrics.worker_died();
+            shared.metrics.panicked();
             Err(ReconcileError::Panicked)
         }
         Err(_) => Err(ReconcileError::TimedOut(patience)),
     };
-    let outcome = match &looked {
-        Ok(done) if done.retry => Outcome::Retried,
-        Ok(_) => Outcome::Done,
-        Err(_) => Outcome::Failed,
+    let result = match &looked {
+        Ok(done) if done.retry => ReconcileResult::Requeue,
+        Ok(_) => ReconcileResult::Success,
+        Err(_) => ReconcileResult::Error,
     };
-    shared.metrics.look(key, outcome, started.elapsed());
+    shared.metrics.reconciled(key, result, started.elapsed());
     if let Err(failed) = &looked {
         tokio::select! {
             biased;

@@ -98,7 +98,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
     }
     let mut done = Action { retry: seen.is_failing() || leftovers.is_none(), ..Action::await_change() };
     if !done.retry {
-        let jitter = shared.settings.look_interval.mul_f64(rand::random_range(0.9..1.1));
+        let jitter = shared.settings.resync_interval.mul_f64(rand::random_range(0.9..1.1));
         done.at_earliest(crate::model::plus(now, jitter).map(|at| (at, Priority::Normal)));
     }
     if let Some(blocker) = &seen.state.blocker {

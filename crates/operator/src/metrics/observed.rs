@@ -1,6 +1,6 @@
-//! What is read when somebody asks: the state of the queue, of sessions and of servers.
+//! Metrics that are computed at each scrape: the work queue, sessions and servers.
 //!
-//! Each scrape reads it anew and for itself, so that two at the same time do not see each other's half.
+//! Each scrape computes its own values, so that concurrent scrapes never read half of another one's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,7 +34,7 @@ pub(super) struct Observed(pub(super) Weak<Shared>);
 #[derive(Debug, Default)]
 struct Seen {
     queue: u64,
-    clock_ahead: f64,
+    clock_skew: f64,
     sessions: BTreeMap<&'static str, u64>,
     oldest_ending: i64,
     servers: Vec<(Server, OfServer)>,
@@ -59,15 +59,15 @@ struct OfServer {
 impl Collector for Observed {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(shared) = self.0.upgrade() else { return Ok(()) };
-        look(&shared).encode(&mut encoder)
+        observe(&shared).encode(&mut encoder)
     }
 }
 
-fn look(shared: &Shared) -> Seen {
+fn observe(shared: &Shared) -> Seen {
     let now = Timestamp::now();
     let mut seen = Seen {
         queue: shared.queue.len() as u64,
-        clock_ahead: shared.clock_skew.ahead().as_secs_f64(),
+        clock_skew: shared.clock_skew.ahead().as_secs_f64(),
         sessions: PHASES.into_iter().map(|phase| (phase.as_str(), 0)).collect(),
         ..Seen::default()
     };
@@ -83,16 +83,16 @@ fn look(shared: &Shared) -> Seen {
     let namespaces = shared.coverage.scopes().into_iter();
     let name = |scope: Scope| Namespace { namespace: scope.as_deref().unwrap_or_default().to_owned() };
     seen.namespaces = namespaces.map(|(scope, whole)| (name(scope), whole)).collect();
-    let hearing = shared.listeners.listening();
+    let listening = shared.listeners.listening();
     for (key, state) in shared.servers.states() {
-        let announced = hearing.get(&key).copied().unwrap_or(0);
-        let (looked_at, found) = shared.sets.imported(&key);
+        let announced = listening.get(&key).copied().unwrap_or(0);
+        let (read, found) = shared.sets.imported(&key);
         let of_server = OfServer {
             reachable: !state.unreachable && state.server.is_some(),
             verified: state.verified,
             crowded: found.crowded.len(),
             announced,
-            polled: looked_at.saturating_sub(announced),
+            polled: read.saturating_sub(announced),
             stats: state.server.map(|server| server.engine.stats()),
         };
         seen.servers.push((Server { database_admin: key.to_string() }, of_server));
@@ -102,49 +102,46 @@ fn look(shared: &Shared) -> Seen {
 
 impl Seen {
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        one(encoder, "queue_length", "Things that wait to be looked at", ConstGauge::new(self.queue))?;
+        one(encoder, "workqueue_depth", "Keys that wait to be reconciled", ConstGauge::new(self.queue))?;
         one(
             encoder,
             "oldest_pending_end_seconds",
-            "For how long the oldest access that should be gone has been waiting for its end",
+            "Age of the oldest access that should have ended and has not",
             ConstGauge::new(self.oldest_ending),
         )?;
         one(
             encoder,
-            "clock_ahead_seconds",
-            "By how much this machine's clock is ahead of the API server's, as far as a difference was noticed",
-            ConstGauge::new(self.clock_ahead),
+            "clock_skew_seconds",
+            "How far this machine's clock is ahead of the API server's (negative: behind); 0 while they agree",
+            ConstGauge::new(self.clock_skew),
         )?;
         let sessions = self.sessions.iter().map(|(phase, count)| (Phase { phase }, ConstGauge::new(*count)));
         family(encoder, "sessions", "DatabaseSessions, by phase", sessions)?;
 
         let watched =
             self.namespaces.iter().map(|(name, whole)| (name.clone(), ConstGauge::new(u64::from(*whole))));
-        let help = "1: everything in the namespace is listed and watched (no name: in all); 0: a right is lacking, or the first list is under way";
+        let help = "1 if everything in the namespace is watched (empty name: all namespaces); 0 if a permission is missing or the first list is not complete";
         family(encoder, "namespace_watched", help, watched)?;
 
-        self.of_servers(encoder, "server_reachable", "1: the server answers", |of| {
+        self.of_servers(encoder, "server_reachable", "1 if the server answers", |of| {
             Some(ConstGauge::new(u64::from(of.reachable)))
         })?;
         self.of_servers(
             encoder,
             "server_verified_timestamp_seconds",
-            "When the rights of the admin user were last verified, in Unix time",
+            "Unix time of the last check of the admin user's privileges",
             |of| Some(ConstGauge::new(of.verified?.as_second())),
         )?;
         self.of_servers(
             encoder,
             "crowded_access_lists",
-            "Objects that hold so many grants to single users that the server will soon refuse any more",
+            "Objects with so many grants to individual users that the server will soon refuse more",
             |of| Some(ConstGauge::new(of.crowded as u64)),
         )?;
-        self.of_servers(
-            encoder,
-            "server_statements",
-            "Statements and commands sent since the server was connected",
-            |of| Some(ConstCounter::new(of.stats.as_ref()?.statements)),
-        )?;
-        self.of_servers(encoder, "server_round_trips", "Round trips since the server was connected", |of| {
+        self.of_servers(encoder, "server_statements", "Statements and commands sent to the server", |of| {
+            Some(ConstCounter::new(of.stats.as_ref()?.statements))
+        })?;
+        self.of_servers(encoder, "server_round_trips", "Round trips to the server", |of| {
             Some(ConstCounter::new(of.stats.as_ref()?.round_trips))
         })?;
         self.of_servers(encoder, "server_connections", "Open connections", |of| {
@@ -156,7 +153,7 @@ impl Seen {
                 (Changes { database_admin, changes }, ConstGauge::new(u64::from(count)))
             })
         });
-        let help = "Logical databases with live object permissions, by how changes of objects are noticed";
+        let help = "Logical databases with object permissions in use, by how changes of objects are detected";
         family(encoder, "object_databases", help, databases)
     }
 
@@ -196,8 +193,8 @@ fn family<L: EncodeLabelSet, M: EncodeMetric>(
     Ok(())
 }
 
-/// Since when the access of a session should be gone, where it may be there: the session was deleted, it is Ending, or
-/// its time is over.
+/// Since when the access of a session should have ended, if it may still exist: the session was deleted, is Ending, or has
+/// expired.
 fn should_be_gone_since(session: &DatabaseSession, deleted_at: Option<Timestamp>) -> Option<Timestamp> {
     let deleted = deleted_at.filter(|_| may_have_access(session));
     let status = session.status.as_ref();

@@ -84,6 +84,24 @@ pub enum Group {
 }
 
 impl ReconcileKey {
+    /// Every [`Self::kind`].
+    pub const KINDS: [&str; 8] =
+        ["account", "session", "admin", "inventory", "user", "role", "rule", "permission_sets"];
+
+    /// The kind of what it is about, for metrics and traces.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Account(_) => "account",
+            Self::Session(_) => "session",
+            Self::Admin(_) => "admin",
+            Self::Inventory(_) => "inventory",
+            Self::User(_) => "user",
+            Self::Role(_) => "role",
+            Self::Rule(_) => "rule",
+            Self::PermissionSets(_) => "permission_sets",
+        }
+    }
+
     /// The namespace of what it is about.
     pub fn namespace(&self) -> &Arc<str> {
         match self {

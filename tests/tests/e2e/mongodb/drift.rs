@@ -70,7 +70,7 @@ async fn a_set_that_nobody_uses_is_dropped() -> Result<()> {
 
 #[tokio::test]
 async fn what_somebody_changed_on_a_user_is_mended_though_no_object_changes() -> Result<()> {
-    let world = MongoWorld::builder().flag("--look-interval=1s").start().await?;
+    let world = MongoWorld::builder().flag("--resync-interval=1s").start().await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
     let reader = world.role_name("reader");
@@ -92,7 +92,7 @@ async fn what_somebody_changed_on_a_user_is_mended_though_no_object_changes() ->
 
 #[tokio::test]
 async fn an_access_whose_marker_somebody_took_is_not_over_while_it_can_be_used() -> Result<()> {
-    let world = MongoWorld::builder().flag("--look-interval=1s").start().await?;
+    let world = MongoWorld::builder().flag("--resync-interval=1s").start().await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
     let client = world.login("alice-orders").await?;

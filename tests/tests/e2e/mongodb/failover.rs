@@ -42,7 +42,7 @@ async fn sessions_start_and_end_over_a_failover_and_the_loss_of_a_member() -> Re
 #[tokio::test]
 async fn an_access_that_a_lost_majority_brings_back_is_ended_at_once_and_told() -> Result<()> {
     // By itself no look would find the new primary in time.
-    let world = MongoWorld::builder().members(3).flag("--look-interval=1h").start().await?;
+    let world = MongoWorld::builder().members(3).flag("--resync-interval=1h").start().await?;
     world.session("timed", json!({"ttl": "1h"})).await?;
     world.active("timed").await?;
     let secret = world.secret("timed").await?;

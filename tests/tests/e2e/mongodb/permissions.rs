@@ -109,7 +109,7 @@ async fn privileges_that_permission_sets_need_are_named_with_the_command() -> Re
 
 #[tokio::test]
 async fn a_database_tells_that_its_admin_user_lacks_what_permission_sets_need() -> Result<()> {
-    let world = MongoWorld::builder().flag("--look-interval=1s").start().await?;
+    let world = MongoWorld::builder().flag("--resync-interval=1s").start().await?;
     allow(&world, json!([{"match": {"name": ["orders"]}, "permissions": ["find"]}])).await?;
     world.session("alice-orders", json!({})).await?;
     world.pending("alice-orders", "MissingMongoPrivileges").await?;

@@ -37,7 +37,7 @@ async fn metrics(world: &World) -> Result<String> {
 /// How often objects were looked at.
 async fn looks(world: &World) -> Result<u64> {
     let metrics = metrics(world).await?;
-    let name = "rolecall_looks_total{kind=\"objects\",outcome=\"done\"} ";
+    let name = "rolecall_reconcile_total{kind=\"permission_sets\",result=\"success\"} ";
     Ok(metrics.lines().find_map(|line| line.strip_prefix(name)?.parse().ok()).unwrap_or(0))
 }
 
