@@ -12,13 +12,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::Shared;
 use crate::api_client::{ManyRequests, post_params};
 use crate::cache::Cached;
 use crate::clock_skew::ClockSkew;
 use crate::events::Events;
 
 pub use crate::events::Severity;
+
+/// Who takes in what the API server answered to a write.
+pub trait WriteObserver: Sync {
+    /// The object as the API server has it after the write.
+    fn observe_written<K: Cached>(&self, object: K);
+}
 
 /// The API server, for writing.
 #[derive(Clone)]
@@ -47,7 +52,7 @@ impl ApiWriter {
     /// What the API server answered.
     pub async fn apply_status<K>(
         &self,
-        shared: &Shared,
+        observer: &impl WriteObserver,
         object: &K,
         status: &impl Serialize,
     ) -> kube::Result<()>
@@ -56,7 +61,7 @@ impl ApiWriter {
     {
         // With the uid the API server refuses to write to another object of this name.
         let metadata = json!({"name": object.name_any(), "uid": object.uid()});
-        self.write_status(shared, object, metadata, status).await
+        self.write_status(observer, object, metadata, status).await
     }
 
     /// As [`ApiWriter::apply_status`], where nobody has written the object since it was read.
@@ -66,7 +71,7 @@ impl ApiWriter {
     /// What the API server answered; a conflict when somebody has.
     pub async fn apply_status_unless_changed<K>(
         &self,
-        shared: &Shared,
+        observer: &impl WriteObserver,
         object: &K,
         status: &impl Serialize,
     ) -> kube::Result<()>
@@ -75,7 +80,7 @@ impl ApiWriter {
     {
         let version = object.resource_version();
         let metadata = json!({"name": object.name_any(), "uid": object.uid(), "resourceVersion": version});
-        self.write_status(shared, object, metadata, status).await
+        self.write_status(observer, object, metadata, status).await
     }
 
     /// Adds a finalizer and annotations in one write.
@@ -85,7 +90,7 @@ impl ApiWriter {
     /// What the API server answered; a conflict when somebody changed the object meanwhile.
     pub async fn add_finalizer<K>(
         &self,
-        shared: &Shared,
+        observer: &impl WriteObserver,
         object: &K,
         finalizer: &str,
         annotations: Value,
@@ -97,7 +102,7 @@ impl ApiWriter {
         if !finalizers.contains(&finalizer) {
             finalizers.push(finalizer);
         }
-        self.patch_metadata(shared, object, json!({"finalizers": finalizers, "annotations": annotations}))
+        self.patch_metadata(observer, object, json!({"finalizers": finalizers, "annotations": annotations}))
             .await
     }
 
@@ -108,7 +113,7 @@ impl ApiWriter {
     /// What the API server answered; an object that is gone is no error.
     pub async fn remove_finalizer<K>(
         &self,
-        shared: &Shared,
+        observer: &impl WriteObserver,
         object: &K,
         finalizer: &str,
         annotations: Value,
@@ -117,7 +122,7 @@ impl ApiWriter {
         K: Cached + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
     {
         let finalizers: Vec<&String> = object.finalizers().iter().filter(|f| *f != finalizer).collect();
-        self.patch_metadata(shared, object, json!({"finalizers": finalizers, "annotations": annotations}))
+        self.patch_metadata(observer, object, json!({"finalizers": finalizers, "annotations": annotations}))
             .await
             .map(drop)
     }
@@ -197,7 +202,7 @@ impl ApiWriter {
 
     async fn write_status<K>(
         &self,
-        shared: &Shared,
+        observer: &impl WriteObserver,
         object: &K,
         metadata: Value,
         status: &impl Serialize,
@@ -216,12 +221,12 @@ impl ApiWriter {
         let patch = Patch::Apply(body);
         let write = async |client| api::<K>(client, &namespace).patch_status(&name, &params, &patch).await;
         let written = self.api_server.ask(write).await;
-        self.observe_event(shared, written).map(drop)
+        self.take_answer(observer, written).map(drop)
     }
 
     async fn patch_metadata<K>(
         &self,
-        shared: &Shared,
+        observer: &impl WriteObserver,
         object: &K,
         mut metadata: Value,
     ) -> kube::Result<Option<K>>
@@ -236,19 +241,19 @@ impl ApiWriter {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let write = async |client| api::<K>(client, &namespace).patch(&name, &params, &patch).await;
         let written = self.api_server.ask(write).await;
-        self.observe_event(shared, written)
+        self.take_answer(observer, written)
     }
 
-    fn observe_event<K: Cached + Resource>(
+    fn take_answer<K: Cached + Resource>(
         &self,
-        shared: &Shared,
+        observer: &impl WriteObserver,
         written: kube::Result<K>,
     ) -> kube::Result<Option<K>> {
         match written {
             Ok(object) => {
                 // So that nobody decides on the one before, or does an end over again. The watch may have told already
                 // that it is gone: then it does not come back.
-                shared.observe_written(object.clone());
+                observer.observe_written(object.clone());
                 Ok(Some(object))
             }
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
@@ -287,7 +292,7 @@ fn gone_is_fine(result: kube::Result<()>) -> kube::Result<()> {
 mod tests {
     use rolecall_api::{ProvisioningRole, ProvisioningRoleSpec};
 
-    use super::*;
+    use crate::Shared;
     use crate::cache::Source;
     use crate::model::ObjectKey;
 
@@ -303,7 +308,7 @@ mod tests {
         // The write has arrived, then the role is deleted, the watch tells so, and last comes the answer to the write.
         shared.forget::<ProvisioningRole>(&key);
         role.metadata.resource_version = Some("2".into());
-        assert!(shared.api.observe_event(&shared, Ok(role)).unwrap().is_some());
+        assert!(shared.api.take_answer(&*shared, Ok(role)).unwrap().is_some());
         assert!(shared.cache().role(&key).is_none(), "it would go on granting");
     }
 }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::Shared;
 use crate::coverage::Coverage;
 use crate::metrics::Format;
+use crate::observe::observe;
 
 /// How long a leader has for its first list. One that takes longer lacks a right, or a kind is not installed.
 const FIRST_LIST: Duration = Duration::from_secs(60);
@@ -152,7 +153,7 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
 async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> impl IntoResponse {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     let format = Format::asked_for(accept);
-    ([(header::CONTENT_TYPE, format.content_type())], shared.metrics.render(format))
+    ([(header::CONTENT_TYPE, format.content_type())], shared.metrics.render(format, observe(&shared)))
 }
 
 #[cfg(test)]

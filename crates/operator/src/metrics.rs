@@ -4,7 +4,6 @@ mod exposition;
 mod observed;
 mod process;
 
-use std::sync::Weak;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -18,13 +17,14 @@ use prometheus_client::registry::Registry;
 
 use rolecall_api::SessionPhase;
 
-use crate::Shared;
 use crate::account::report;
 use crate::model::{ObjectKey, ReconcileKey};
-use observed::Observed;
 use process::OfProcess;
 
 pub use exposition::Format;
+pub use observed::{Observation, PHASES, ServerObservation};
+
+const PREFIX: &str = "rolecall";
 
 /// See the module.
 #[derive(Debug)]
@@ -98,12 +98,11 @@ impl ReconcileResult {
 }
 
 impl Metrics {
-    /// All metrics, at zero. `events_dropped` counts the events that were not sent. As long as `shared` exists, a scrape
-    /// reads its state too.
-    pub fn new(shared: Weak<Shared>, events_dropped: Counter) -> Self {
+    /// All metrics, at zero. `events_dropped` counts the events that were not sent.
+    pub fn new(events_dropped: Counter) -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
         let mut metrics = Self {
-            registry: Registry::with_prefix("rolecall"),
+            registry: Registry::with_prefix(PREFIX),
             process: Registry::default(),
             leader: Gauge::default(),
             reconciles: Family::default(),
@@ -152,7 +151,6 @@ impl Metrics {
             "Accounts found usable again after their access had ended, by the action taken (ended, reported)",
             metrics.returned.clone(),
         );
-        registry.register_collector(Box::new(Observed(shared)));
         metrics.begin_at_zero();
         metrics
     }
@@ -165,7 +163,7 @@ impl Metrics {
             }
             drop(self.durations.get_or_create(&Kind { kind: kind.to_owned() }));
         }
-        for phase in observed::PHASES {
+        for phase in PHASES {
             drop(self.transitions.get_or_create(&Phase { phase: phase.as_str() }));
         }
         for crd in rolecall_api::crds() {
@@ -218,10 +216,13 @@ impl Metrics {
         self.watch_errors.get_or_create(&Kind { kind: kind.to_owned() }).inc();
     }
 
-    /// The body of `/metrics`.
-    pub fn render(&self, format: Format) -> String {
+    /// The body of `/metrics`, with what was observed for this scrape.
+    pub fn render(&self, format: Format, observation: Observation) -> String {
+        let mut observed = Registry::with_prefix(PREFIX);
+        observed.register_collector(Box::new(observation));
         let mut text = String::new();
         let written = encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, &observed))
             .and_then(|()| encode_registry(&mut text, &self.process))
             .and_then(|()| encode_eof(&mut text));
         if let Err(error) = written {

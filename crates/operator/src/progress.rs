@@ -42,6 +42,22 @@ pub fn stalled_at(blocker: &Blocker, before: &[Condition], now: Timestamp) -> Op
     plus(since, NOT_THERE_YET).filter(|at| *at > now)
 }
 
+/// The conditions with what became of the look. What else was told stays.
+pub(crate) fn conditions_after(
+    before: &[Condition],
+    generation: Option<i64>,
+    blocker: &Blocker,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let replaced = [conditions::READY, conditions::RECONCILING, conditions::STALLED];
+    let new = |type_: &str, status: bool| {
+        conditions::new(type_, status, &blocker.reason, &blocker.message, generation, Time(now))
+    };
+    let mut list = vec![new(conditions::READY, false), new(conditions::RECONCILING, true)];
+    list.extend(before.iter().filter(|one| !replaced.contains(&one.type_.as_str())).cloned());
+    conditions::merge_transition_times(before, list)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Secret;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, EndReason, SessionPhase};
-use rolecall_operator::database_admin::secret_name as kept;
+use rolecall_operator::servers::teardown_secret::secret_name as kept;
 use rolecall_tests::objects::{message_of, phase};
 use rolecall_tests::world::ALICE;
 use rolecall_tests::{Operator, World};

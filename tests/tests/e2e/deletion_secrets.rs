@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Secret;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, EndReason};
-use rolecall_operator::database_admin::{SECRET_TYPE, secret_name as kept};
+use rolecall_operator::servers::teardown_secret::{SECRET_TYPE, secret_name as kept};
 use rolecall_tests::objects::reason_of;
 use rolecall_tests::{Account, Credentials, World};
 use serde_json::json;

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::Timestamp;
 use kube::Resource;
-use rolecall_api::{Condition, Time, conditions, reasons};
+use rolecall_api::{Condition, reasons};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,6 +14,8 @@ use serde_json::Value;
 use crate::cache::Cached;
 use crate::model::{Blocker, ReconcileError, ReconcileKey};
 use crate::{Shared, account, sets};
+
+pub(crate) use crate::progress::conditions_after;
 
 /// Says on the object that the look failed so. What the API server refused is not told there.
 pub async fn report(shared: &Shared, key: &ReconcileKey, failed: &ReconcileError) {
@@ -107,22 +109,6 @@ fn status<K: Resource<DynamicType = ()> + Serialize>(
     let after = conditions_after(&before, object.meta().generation, blocker, now);
     status["conditions"] = serde_json::to_value(&after).ok()?;
     (after != before).then_some(status)
-}
-
-/// The conditions with what became of the look. What else was told stays.
-pub(crate) fn conditions_after(
-    before: &[Condition],
-    generation: Option<i64>,
-    blocker: &Blocker,
-    now: Timestamp,
-) -> Vec<Condition> {
-    let replaced = [conditions::READY, conditions::RECONCILING, conditions::STALLED];
-    let new = |type_: &str, status: bool| {
-        conditions::new(type_, status, &blocker.reason, &blocker.message, generation, Time(now))
-    };
-    let mut list = vec![new(conditions::READY, false), new(conditions::RECONCILING, true)];
-    list.extend(before.iter().filter(|one| !replaced.contains(&one.type_.as_str())).cloned());
-    conditions::merge_transition_times(before, list)
 }
 
 #[cfg(test)]

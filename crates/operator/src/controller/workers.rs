@@ -35,8 +35,6 @@ const URGENT_AT_ONCE: usize = 8;
 const QUICK: Duration = Duration::from_millis(500);
 /// How many reconciles of each priority are under way, whatever they wait for.
 const UNDER_WAY: usize = 1_024;
-/// How many of them are at one server, of each priority: one that is slow keeps its neighbours from nothing.
-pub(crate) const PER_SERVER: usize = 24;
 /// How often the wall clock is compared with the one that timers run by.
 const CLOCK_LOOK: Duration = Duration::from_secs(10);
 /// A smaller step of the wall clock is none.

@@ -30,6 +30,9 @@ use crate::model::{Priority, QueueKey};
 /// After so many that are urgent, one in turn is taken, where one waits.
 const URGENT_AT_ONCE: u32 = 3;
 
+/// How many keys of one group are in work at once, of each priority: a server that is slow must not hold up the others.
+pub const PER_GROUP: usize = 24;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Workqueue<K: QueueKey> {

@@ -9,15 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rolecall_api::{DatabaseAdmin, reasons};
 use rolecall_engine::{Class, Engine, History, HistoryChange, Reason};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::Shared;
-use crate::api_writer::Severity;
 use crate::controller::workqueue::Workqueue;
-use crate::model::{ObjectKey, Priority, ReconcileKey};
+use crate::model::{Loss, ObjectKey, Priority, ReconcileKey};
 use crate::servers::Server;
 
 /// How soon a server that went away is tried again, at first, and at last: whoever takes its place is known no later.
@@ -64,15 +61,6 @@ struct Known {
     lost: Option<Loss>,
 }
 
-/// A time when a server may have lost changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// When it was noticed.
-    pub noticed: Timestamp,
-    /// What happened.
-    pub change: HistoryChange,
-}
-
 impl FailoverWatch {
     /// Attends to a server from now on.
     pub(super) fn keep(&self, key: &ObjectKey, server: &Server, queue: &Arc<Workqueue<ReconcileKey>>) {
@@ -105,7 +93,7 @@ impl FailoverWatch {
     }
 
     /// Where the task that attends to a server saw it last.
-    fn seen(&self, key: &ObjectKey) -> Option<History> {
+    pub(super) fn seen(&self, key: &ObjectKey) -> Option<History> {
         let tasks = self.tasks();
         let seen = tasks.get(key)?.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.clone()
@@ -113,7 +101,7 @@ impl FailoverWatch {
 
     /// Takes note of where a server is, and tells what happened since it was asked last. `told`: its branch as the status
     /// of the DatabaseAdmin has it, from an operator before this one.
-    fn note(
+    pub(super) fn note(
         &self,
         key: &ObjectKey,
         uri: &str,
@@ -167,44 +155,6 @@ impl Drop for Task {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// Takes note of where a server is in its history, told by a look or by the task that attends to it. Where it may have
-/// lost changes, that is told, and its objects are looked at again. `None`: the task's word.
-pub(super) fn notice(
-    shared: &Shared,
-    key: &ObjectKey,
-    admin: &Arc<DatabaseAdmin>,
-    server: &Server,
-    history: Option<&History>,
-) -> Option<HistoryChange> {
-    let seen = shared.failover_watch.seen(key);
-    let history = history.cloned().or(seen)?;
-    let status = admin.status.as_ref();
-    let is_used = status.and_then(|status| status.endpoint.as_ref()) == Some(&server.endpoint);
-    let told = status.filter(|_| is_used).and_then(|status| status.server_history.as_deref());
-    let change = shared.failover_watch.note(key, &server.endpoint.uri, &history, told, Timestamp::now())?;
-    if !change.may_have_lost() {
-        tracing::info!(admin = %key, %change, "its accounts are looked at");
-        return Some(change);
-    }
-    shared.metrics.failover(key);
-    tracing::warn!(admin = %key, %change, "the server may have lost changes: its accounts are looked at");
-    tracing::info!(
-        target: "audit",
-        database_admin = %key.name,
-        namespace = %key.namespace,
-        %change,
-        "failover"
-    );
-    let note = format!(
-        "{change}: changes that the server had confirmed may be lost, the end of accesses among them; every account was looked at"
-    );
-    shared.api.event(&**admin, Severity::Warning, reasons::FAILOVER, "Attend", &note);
-    for objects in shared.sets.to_reconcile_again(key) {
-        shared.queue.add(ReconcileKey::PermissionSets(objects), Priority::Urgent);
-    }
-    Some(change)
 }
 
 async fn attend(

@@ -3,7 +3,7 @@
 //! A look reads as: read the Secrets and make a server of them (`connect`), probe it, take a census of its accounts,
 //! tell what was seen (`status`). Deleting one tears every account down first (`teardown`).
 
-mod connect;
+mod failover;
 mod failover_watch;
 mod orphans;
 mod status;
@@ -16,15 +16,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
-use rolecall_api::{
-    DatabaseAdmin, Deletion, Endpoint, MissingDbRoles, ObjectCounts, Orphans, conditions, reasons,
-};
+use rolecall_api::{DatabaseAdmin, Deletion, MissingDbRoles, ObjectCounts, Orphans, conditions, reasons};
 use rolecall_engine::{AccountName, Census, Class, Finding, Needs, Owner, Probe, Reason};
 use tokio_util::sync::CancellationToken;
 
-pub use connect::{Proof, SECRET_TYPE, secret_name, unsupported};
-pub use failover_watch::{FailoverWatch, Loss};
-pub use teardown::end_account;
+pub use crate::model::Loss;
+pub use crate::servers::connect::unsupported;
+pub use crate::servers::end_account;
+pub use failover_watch::FailoverWatch;
 
 use crate::account::{self, returned::Response};
 use crate::cache::Cache;
@@ -32,7 +31,7 @@ use crate::model::{
     AccountKey, Action, Blocker, ObjectKey, Priority, ReconcileError, ReconcileKey,
     session::{is_touched, may_have_access, phase},
 };
-use crate::servers::{Server, ServerState};
+use crate::servers::{Server, ServerState, connect, teardown_secret};
 use crate::{Settings, Shared, progress, sets};
 use orphans::{Judge, Orphan};
 use status::Seen;
@@ -121,7 +120,7 @@ pub async fn reconcile_inventory(shared: &Shared, key: &ObjectKey) -> Result<Act
     });
     let Some((admin, state)) = admin.zip(shared.servers.get(key)) else { return Ok(Action::await_change()) };
     let Some(server) = state.server else { return Ok(Action::await_change()) };
-    let change = failover_watch::notice(shared, key, &admin, &server, None);
+    let change = failover::notice(shared, key, &admin, &server, None);
     let census = match server.engine.census().await {
         Ok(census) => census,
         Err(error) => {
@@ -195,7 +194,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
     let mut before = shared.servers.get(key).unwrap_or_default();
     let live = shared.cache().sessions_of_admin(key).any(|session| is_touched(session));
     let used = match before.server.is_none() && live {
-        true => connect::read_used(shared, admin, now).await,
+        true => connect::read_used(shared.connector(), admin, now).await,
         false => Ok(None),
     };
     if let Ok(Some(used)) = &used {
@@ -217,7 +216,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
     let read = match used {
         // Without that server, accesses on it cannot be ended: nothing is changed until it is known.
         Err(blocker) => Err(blocker),
-        Ok(_) => connect::read(shared, admin, before.server.as_ref(), now).await,
+        Ok(_) => connect::read(shared.connector(), admin, before.server.as_ref(), now).await,
     };
     let server = match read {
         Ok(server) => server,
@@ -227,7 +226,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             seen.state.blocker = Some(blocker);
             if !admin.spec.suspend {
                 if before.server.is_none() && is_of_secrets {
-                    before.server = connect::read_kept(shared, admin, now).await;
+                    before.server = connect::read_kept(shared.connector(), admin, now).await;
                     seen.state.server = before.server.clone();
                 }
                 seen.fall_back(before.server.as_deref()).await;
@@ -274,7 +273,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             seen.state.verified = Some(now);
             seen.state.blocker = blocking(&probe);
             seen.endpoint = Some(server.endpoint.clone());
-            failover_watch::notice(shared, key, admin, &server, Some(&probe.history));
+            failover::notice(shared, key, admin, &server, Some(&probe.history));
             seen.probe = Some(with_objects(probe, shared.sets.lacking(key)));
             keep_proof(shared, key, admin, &server).await;
             if let Some(old) = before.server.filter(|old| old.fingerprint != server.fingerprint) {
@@ -287,7 +286,7 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
             seen.state.blocker = Some(Blocker::from(&error));
             match before.server.filter(|old| old.fingerprint != server.fingerprint) {
                 Some(old) => seen.fall_back(Some(&*old)).await,
-                None => match connect::kept_that_works(shared, admin, &error, now).await {
+                None => match connect::kept_that_works(shared.connector(), admin, &error, now).await {
                     Some(kept) => (seen.state.server, seen.state.unreachable) = (Some(kept), false),
                     None => seen.state.server = Some(server),
                 },
@@ -312,7 +311,7 @@ async fn keep_proof(shared: &Shared, key: &ObjectKey, admin: &DatabaseAdmin, ser
     if shared.memory.is_kept(key, kept) || admin.metadata.deletion_timestamp.is_some() {
         return;
     }
-    match connect::keep(shared, admin, server).await {
+    match teardown_secret::keep(&shared.api, admin, server).await {
         Ok(true) => shared.memory.set_kept(key, Some(kept)),
         Ok(false) => {}
         Err(error) => {
@@ -512,8 +511,4 @@ fn explained(shared: &Shared, key: &ObjectKey) -> BTreeSet<String> {
 fn explained_by<'a>(cache: &'a Cache, key: &ObjectKey) -> impl Iterator<Item = &'a str> {
     let live = cache.sessions_of_admin(key).filter(|session| may_have_access(session));
     live.filter_map(|session| crate::model::session::recorded_username(session))
-}
-
-fn endpoint(admin: &DatabaseAdmin, admin_user: &str) -> Endpoint {
-    Endpoint { uri: admin.spec.uri.clone(), admin_user: admin_user.to_owned() }
 }

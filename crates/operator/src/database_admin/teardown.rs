@@ -10,15 +10,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
 use rolecall_api::{DatabaseAdmin, Deletion, reasons};
-use rolecall_engine::{AccountName, Applied, Class, Desired, Want, plan};
+use rolecall_engine::Class;
 
-use super::connect;
 use super::status::Seen;
 use crate::api_writer::Severity;
 use crate::model::{
     Action, Blocker, ObjectKey, Priority, ReconcileError, ReconcileKey, plus, session::is_touched,
 };
-use crate::servers::{Server, ServerState};
+use crate::servers::{Server, ServerState, end_account, teardown_secret};
 use crate::{Shared, sets};
 
 /// How soon the sessions are counted again, at first and at last.
@@ -97,7 +96,7 @@ pub(super) async fn tear_down(
 
 /// Gives up what was kept for the teardown.
 async fn release(shared: &Shared, key: &ObjectKey) -> kube::Result<()> {
-    connect::release(shared, key).await?;
+    teardown_secret::release(&shared.api, key).await?;
     shared.memory.set_kept(key, None);
     Ok(())
 }
@@ -189,37 +188,6 @@ enum Unswept {
     NoServer(String),
     #[error(transparent)]
     Engine(#[from] rolecall_engine::Error),
-}
-
-/// Ends an account without any session: it is disabled, and dropped where that is wanted and possible. `None`: there was
-/// nothing to do.
-///
-/// # Errors
-///
-/// What the server answered.
-pub async fn end_account(
-    server: &Server,
-    account: AccountName,
-    drop: bool,
-) -> Result<Option<Applied>, rolecall_engine::Error> {
-    let desired =
-        Desired { account, owner: server.owner.clone(), session_database: None, want: Want::Ended { drop } };
-    let observed = server.engine.observe(&desired.query()).await?;
-    if let Err(refusal) = plan::check_ended(&desired, &observed, true) {
-        return Err(rolecall_engine::Error {
-            class: Class::Refused,
-            reason: refusal.reason,
-            attempted: format!("ending {}", desired.account),
-            code: String::new(),
-            detail: refusal.message,
-            remedy: String::new(),
-        });
-    }
-    // Planning an end is never refused: what is not ours is left alone.
-    match plan::plan(&desired, &observed) {
-        Ok(plan) if !plan.is_nothing() => server.engine.apply(&plan).await.map(Some),
-        Ok(_) | Err(_) => Ok(None),
-    }
 }
 
 #[cfg(test)]

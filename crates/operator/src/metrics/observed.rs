@@ -4,21 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Weak;
 
 use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use rolecall_api::{DatabaseSession, SessionPhase, conditions};
+use rolecall_api::SessionPhase;
 
 use super::{Changes, Phase, Server};
-use crate::Shared;
-use crate::coverage::Scope;
-use crate::model::session::{may_have_access, phase};
 
-pub(super) const PHASES: [SessionPhase; 5] = [
+/// Every phase.
+pub const PHASES: [SessionPhase; 5] = [
     SessionPhase::Pending,
     SessionPhase::Active,
     SessionPhase::Ending,
@@ -26,19 +23,38 @@ pub(super) const PHASES: [SessionPhase; 5] = [
     SessionPhase::Rejected,
 ];
 
-/// See the module.
-#[derive(Debug)]
-pub(super) struct Observed(pub(super) Weak<Shared>);
-
-/// What one scrape sees.
+/// What is observed for one scrape.
 #[derive(Debug, Default)]
-struct Seen {
-    queue: u64,
-    clock_skew: f64,
-    sessions: BTreeMap<&'static str, u64>,
-    oldest_ending: i64,
-    servers: Vec<(Server, OfServer)>,
-    namespaces: Vec<(Namespace, bool)>,
+pub struct Observation {
+    /// Keys that wait in the work queue.
+    pub queue: u64,
+    /// How far this machine's clock is ahead of the API server's, in seconds.
+    pub clock_skew: f64,
+    /// Sessions by phase.
+    pub sessions: BTreeMap<&'static str, u64>,
+    /// Age in seconds of the oldest access that should have ended; 0 where there is none.
+    pub oldest_ending: i64,
+    /// The servers, by `namespace/name` of their DatabaseAdmin.
+    pub servers: Vec<(String, ServerObservation)>,
+    /// Which namespaces (empty: all) are watched completely.
+    pub namespaces: Vec<(String, bool)>,
+}
+
+/// What is observed of one server.
+#[derive(Debug, Default)]
+pub struct ServerObservation {
+    /// It answers.
+    pub reachable: bool,
+    /// When its admin user's privileges were last checked.
+    pub verified: Option<Timestamp>,
+    /// Objects whose access list is nearly full.
+    pub crowded: usize,
+    /// Logical databases that announce changes of their objects.
+    pub announced: u32,
+    /// Logical databases that are read at intervals.
+    pub polled: u32,
+    /// What was sent to it.
+    pub stats: Option<rolecall_engine::Stats>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,62 +62,14 @@ struct Namespace {
     namespace: String,
 }
 
-#[derive(Debug, Default)]
-struct OfServer {
-    reachable: bool,
-    verified: Option<Timestamp>,
-    crowded: usize,
-    announced: u32,
-    polled: u32,
-    stats: Option<rolecall_engine::Stats>,
-}
-
-impl Collector for Observed {
+impl Collector for Observation {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(shared) = self.0.upgrade() else { return Ok(()) };
-        observe(&shared).encode(&mut encoder)
+        self.encode_into(&mut encoder)
     }
 }
 
-fn observe(shared: &Shared) -> Seen {
-    let now = Timestamp::now();
-    let mut seen = Seen {
-        queue: shared.queue.len() as u64,
-        clock_skew: shared.clock_skew.ahead().as_secs_f64(),
-        sessions: PHASES.into_iter().map(|phase| (phase.as_str(), 0)).collect(),
-        ..Seen::default()
-    };
-    {
-        let cache = shared.cache();
-        for session in cache.sessions() {
-            *seen.sessions.entry(phase(session).as_str()).or_default() += 1;
-            let since = should_be_gone_since(session, cache.deleted_at(&**session));
-            seen.oldest_ending =
-                seen.oldest_ending.max(since.map_or(0, |since| now.duration_since(since).as_secs()));
-        }
-    }
-    let namespaces = shared.coverage.scopes().into_iter();
-    let name = |scope: Scope| Namespace { namespace: scope.as_deref().unwrap_or_default().to_owned() };
-    seen.namespaces = namespaces.map(|(scope, whole)| (name(scope), whole)).collect();
-    let listening = shared.listeners.listening();
-    for (key, state) in shared.servers.states() {
-        let announced = listening.get(&key).copied().unwrap_or(0);
-        let (read, found) = shared.sets.imported(&key);
-        let of_server = OfServer {
-            reachable: !state.unreachable && state.server.is_some(),
-            verified: state.verified,
-            crowded: found.crowded.len(),
-            announced,
-            polled: read.saturating_sub(announced),
-            stats: state.server.map(|server| server.engine.stats()),
-        };
-        seen.servers.push((Server { database_admin: key.to_string() }, of_server));
-    }
-    seen
-}
-
-impl Seen {
-    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+impl Observation {
+    fn encode_into(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         one(encoder, "workqueue_depth", "Keys that wait to be reconciled", ConstGauge::new(self.queue))?;
         one(
             encoder,
@@ -118,8 +86,10 @@ impl Seen {
         let sessions = self.sessions.iter().map(|(phase, count)| (Phase { phase }, ConstGauge::new(*count)));
         family(encoder, "sessions", "DatabaseSessions, by phase", sessions)?;
 
-        let watched =
-            self.namespaces.iter().map(|(name, whole)| (name.clone(), ConstGauge::new(u64::from(*whole))));
+        let watched = self
+            .namespaces
+            .iter()
+            .map(|(name, whole)| (Namespace { namespace: name.clone() }, ConstGauge::new(u64::from(*whole))));
         let help = "1 if everything in the namespace is watched (empty name: all namespaces); 0 if a permission is missing or the first list is not complete";
         family(encoder, "namespace_watched", help, watched)?;
 
@@ -149,7 +119,7 @@ impl Seen {
         })?;
         let databases = self.servers.iter().flat_map(|(server, of)| {
             [("announced", of.announced), ("polled", of.polled)].map(|(changes, count)| {
-                let database_admin = server.database_admin.clone();
+                let database_admin = server.clone();
                 (Changes { database_admin, changes }, ConstGauge::new(u64::from(count)))
             })
         });
@@ -162,9 +132,12 @@ impl Seen {
         encoder: &mut DescriptorEncoder<'_>,
         name: &str,
         help: &str,
-        value: impl Fn(&OfServer) -> Option<M>,
+        value: impl Fn(&ServerObservation) -> Option<M>,
     ) -> fmt::Result {
-        let values = self.servers.iter().filter_map(|(server, of)| Some((server.clone(), value(of)?)));
+        let values = self
+            .servers
+            .iter()
+            .filter_map(|(server, of)| Some((Server { database_admin: server.clone() }, value(of)?)));
         family(encoder, name, help, values)
     }
 }
@@ -191,91 +164,4 @@ fn family<L: EncodeLabelSet, M: EncodeMetric>(
         metric.encode(encoder.encode_family(&labels)?)?;
     }
     Ok(())
-}
-
-/// Since when the access of a session should have ended, if it may still exist: the session was deleted, is Ending, or has
-/// expired.
-fn should_be_gone_since(session: &DatabaseSession, deleted_at: Option<Timestamp>) -> Option<Timestamp> {
-    let deleted = deleted_at.filter(|_| may_have_access(session));
-    let status = session.status.as_ref();
-    let expires_at = status.and_then(|status| status.expires_at.as_ref()).map(|at| at.0);
-    let ending = || {
-        let status = status?;
-        // What an earlier version wrote does not tell since when.
-        let ready = || Some(conditions::find(&status.conditions, conditions::READY)?.last_transition_time.0);
-        status.ending_since.as_ref().map(|at| at.0).or_else(ready)
-    };
-    let over = match phase(session) {
-        SessionPhase::Active => expires_at,
-        SessionPhase::Ending => ending(),
-        _ => None,
-    };
-    [deleted, over].into_iter().flatten().min()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::metrics::Format;
-
-    fn gone_since(phase: &str, deleted: Option<&str>, ending_since: Option<&str>) -> Option<String> {
-        let session: DatabaseSession = serde_json::from_value(json!({
-            "metadata": {"name": "alice", "deletionTimestamp": deleted},
-            "spec": {"user": "alice", "database": "orders"},
-            "status": {
-                "phase": phase,
-                "expiresAt": "2026-01-01T12:00:00Z",
-                "endingSince": ending_since,
-                "conditions": [{
-                    "type": "Ready",
-                    "status": "False",
-                    "reason": "DatabaseUnreachable",
-                    "message": "",
-                    "lastTransitionTime": "2026-01-01T13:00:00Z",
-                }],
-            },
-        }))
-        .unwrap();
-        let deleted = deleted.map(|at| at.parse().unwrap());
-        should_be_gone_since(&session, deleted).map(|at| at.to_string())
-    }
-
-    #[test]
-    fn an_access_should_be_gone_when_its_time_is_over_or_somebody_said_so() {
-        let over = gone_since("Active", None, None);
-        assert_eq!(over.as_deref(), Some("2026-01-01T12:00:00Z"), "nobody got to it");
-        assert_eq!(gone_since("Ending", None, None).as_deref(), Some("2026-01-01T13:00:00Z"));
-        let deleted = Some("2026-01-01T11:00:00Z");
-        assert_eq!(gone_since("Active", deleted, None).as_deref(), deleted);
-        assert_eq!(gone_since("Ended", None, None), None);
-        assert_eq!(gone_since("Ended", deleted, None), None, "somebody else's finalizer holds the object");
-        assert_eq!(gone_since("Pending", None, None), None);
-    }
-
-    #[test]
-    fn that_another_reason_is_told_meanwhile_does_not_begin_it_anew() {
-        let since = Some("2026-01-01T11:30:00Z");
-        assert_eq!(gone_since("Ending", None, since).as_deref(), since);
-    }
-
-    #[tokio::test]
-    async fn two_that_ask_at_the_same_time_see_the_same() {
-        let shared = Shared::alone();
-        // What the process takes changes meanwhile, and stands at the end.
-        let told = || {
-            let all = shared.metrics.render(Format::OpenMetrics);
-            all.split("# HELP process_").next().unwrap_or_default().to_owned()
-        };
-        let whole = told();
-        assert!(whole.contains("rolecall_sessions{phase=\"Active\"} 0"), "{whole}");
-        std::thread::scope(|scope| {
-            let sees_whole = || (0..200).all(|_| told() == whole);
-            let readers: Vec<_> = (0..8).map(|_| scope.spawn(sees_whole)).collect();
-            for reader in readers {
-                assert!(reader.join().unwrap(), "somebody saw half of it");
-            }
-        });
-    }
 }

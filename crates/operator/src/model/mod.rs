@@ -5,16 +5,19 @@
 //! | `keys` | names of objects and accounts, and what is queued |
 //! | `action` | what a reconcile came to |
 //! | `blocker` | why something cannot be done now |
+//! | `loss` | changes that a server may have lost |
 //! | [`session`] | what the object of a session tells about it |
 //! | `time` | times |
 
 mod action;
 mod blocker;
 mod keys;
+mod loss;
 pub mod session;
 mod time;
 
 pub use action::{Action, ReconcileError};
 pub use blocker::Blocker;
 pub use keys::{AccountKey, DatabaseKey, Group, ObjectKey, Priority, QueueKey, ReconcileKey, Triggers};
+pub use loss::Loss;
 pub use time::{plus, until};

@@ -1,21 +1,9 @@
 //! What was found in logical databases, for counting and warning.
 
-use std::collections::BTreeMap;
-
-use super::SetRegistry;
+use super::registry::SetRegistry;
 use super::registry::of_server;
+use super::state::Imported;
 use crate::model::{DatabaseKey, ObjectKey};
-
-/// What is known of the objects of one logical database.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// Objects that some rule labels.
-    pub objects: u32,
-    /// Objects by rule.
-    pub by_rule: BTreeMap<String, u32>,
-    /// Objects whose access list is nearly full.
-    pub crowded: Vec<String>,
-}
 
 impl SetRegistry {
     /// Keeps what was found in a database; true when that is news.

@@ -7,6 +7,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `registry` | which sets are wanted, and their state |
+//! | `state` | the states of a set, as plain data |
 //! | `transition` | accounts on their way from one set to another |
 //! | `reconcile` | one pass over the objects of a logical database |
 //! | `outcome` | what became of a set, for its accounts |
@@ -20,6 +21,7 @@ mod listener;
 mod outcome;
 mod reconcile;
 mod registry;
+mod state;
 mod transition;
 
 use std::collections::BTreeSet;
@@ -32,10 +34,9 @@ use rolecall_resolve::Grant;
 use tokio::time::Instant;
 
 pub use gc::{drop_all, find_leftovers};
-pub use imported::Imported;
 pub use listener::Listeners;
-pub use registry::{SetContents, SetRegistry, SetState, Wanted, WantedSets};
-pub use transition::LingeringSets;
+pub use registry::SetRegistry;
+pub use state::{Imported, LingeringSets, SetContents, SetState, Wanted, WantedSets};
 
 use crate::Shared;
 use crate::model::{Action, Blocker, DatabaseKey, ObjectKey, Priority, ReconcileError, ReconcileKey, plus};

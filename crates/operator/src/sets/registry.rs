@@ -11,9 +11,9 @@ use rolecall_engine::{Finding, Reason};
 use rolecall_policy::{PermissionEntries, Privilege};
 use tokio::time::Instant;
 
-use super::imported::Imported;
-use super::transition::{LingeringSets, Target, Transitions};
-use crate::model::{AccountKey, Blocker, DatabaseKey, ObjectKey, Priority};
+use super::state::{Imported, LingeringSets, SetState, Wanted, WantedSets};
+use super::transition::{Target, Transitions};
+use crate::model::{AccountKey, DatabaseKey, ObjectKey, Priority};
 
 /// Why a set lacks something that the admin user needs a right for.
 const LACKING: [Reason; 2] = [Reason::MissingObjectPrivileges, Reason::MissingMongoPrivileges];
@@ -24,55 +24,6 @@ pub struct SetRegistry {
     databases: Mutex<Databases>,
     /// Servers whose sets have been listed, by the fingerprint of the server.
     listed: Mutex<HashMap<ObjectKey, u64>>,
-}
-
-/// A permission set that an account wants.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// Where.
-    pub key: DatabaseKey,
-    /// Its role.
-    pub role: String,
-    /// What it stands for.
-    pub entries: Arc<PermissionEntries>,
-}
-
-/// Does a permission set stand?
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum SetState {
-    /// Nobody has looked yet.
-    #[default]
-    NotYet,
-    /// It holds what it should, or what could be had of that.
-    Stands(Arc<SetContents>),
-    /// Nobody may have it now, because what it should hold cannot be told.
-    Withheld(Blocker),
-    /// It could not be made.
-    Failed(Blocker),
-}
-
-/// What a permission set holds.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SetContents {
-    /// Objects per privilege.
-    pub counts: BTreeMap<String, u64>,
-    /// What it should hold and does not.
-    pub incomplete: Option<Blocker>,
-}
-
-/// How the sets that an account wants stand.
-#[derive(Debug, Default)]
-pub struct WantedSets {
-    /// By the set's role.
-    pub states: BTreeMap<String, SetState>,
-    /// Since when nobody can tell how they stand, where that is so.
-    pub waiting: BTreeMap<String, Instant>,
-    /// Sets that the account wants no more and stays in for a while all the same: see the module `transition`.
-    pub lingering: LingeringSets,
-    /// What they hold, by database.
-    pub meanwhile: BTreeMap<DatabaseKey, Arc<SetContents>>,
-    /// Databases that have to be looked at.
-    pub to_reconcile: BTreeMap<DatabaseKey, Priority>,
 }
 
 pub(super) type Databases = BTreeMap<DatabaseKey, Database>;

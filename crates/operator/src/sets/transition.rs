@@ -21,14 +21,11 @@ use std::time::Duration;
 use rolecall_policy::CanonicalPermissions;
 use tokio::time::Instant;
 
-use super::SetState;
+use super::state::{LingeringSets, SetState};
 use crate::model::AccountKey;
 
 /// How long something that policy took away from a live session may outlive the change, in favour of what it left.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// The sets that an account stays in for a while, each with the end of that; `None`: until the new one stands.
-pub type LingeringSets = BTreeMap<String, Option<Instant>>;
 
 /// See the module. Those of one logical database.
 #[derive(Debug, Default)]

@@ -5,7 +5,6 @@
 mod mongodb;
 mod postgres;
 mod secrets;
-mod teardown_secret;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -17,15 +16,22 @@ use rolecall_engine::{Engine, Owner, Reason};
 use rolecall_pki::credentials::Ca;
 use rolecall_resolve::Blocked;
 
-use super::endpoint;
-use crate::Shared;
+use super::proof::Proof;
+use super::{Issuer, Server, teardown_secret};
+use crate::api_writer::ApiWriter;
 use crate::model::{Blocker, ObjectKey};
-use crate::servers::{Issuer, Server};
 use crate::service_binding::Binding;
+use crate::settings::Settings;
 use secrets::Secrets;
-pub(super) use teardown_secret::keep;
-pub(super) use teardown_secret::release;
-pub use teardown_secret::{Proof, SECRET_TYPE, secret_name};
+
+/// What servers are made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Connector<'a> {
+    /// Reads Secrets.
+    pub api: &'a ApiWriter,
+    /// What was set at the start.
+    pub settings: &'a Settings,
+}
 
 /// What a module for a protocol makes of a DatabaseAdmin. What it is made from has gone into the fingerprint.
 struct Prepared {
@@ -51,29 +57,29 @@ pub fn unsupported(admin: &DatabaseAdmin) -> Option<String> {
 
 /// Makes the server, or gives back `before` where nothing that it was made from has changed. Reads Secrets, connects
 /// to nothing.
-pub(super) async fn read(
-    shared: &Shared,
+pub async fn read(
+    by: Connector<'_>,
     admin: &DatabaseAdmin,
     before: Option<&Arc<Server>>,
     now: Timestamp,
 ) -> Result<Arc<Server>, Blocker> {
-    read_with(shared, admin, before, None, now).await
+    read_with(by, admin, before, None, now).await
 }
 
-/// The server as it is reached with what was kept of the Secrets (see [`kept`]): good for ending accesses, and for nothing
+/// The server as it is reached with what was kept of the Secrets (see [`teardown_secret`]): good for ending accesses, and for nothing
 /// more. `None` where nothing is kept.
-pub(super) async fn read_kept(shared: &Shared, admin: &DatabaseAdmin, now: Timestamp) -> Option<Arc<Server>> {
+pub async fn read_kept(by: Connector<'_>, admin: &DatabaseAdmin, now: Timestamp) -> Option<Arc<Server>> {
     let used = admin.status.as_ref().and_then(|status| status.endpoint.clone())?;
-    let found = teardown_secret::find(shared, admin, &used).await;
+    let found = teardown_secret::find(by.api, admin, &used).await;
     let proof =
         found.inspect_err(|error| tracing::warn!(%error, "what was kept could not be read")).ok()??;
-    let server = read_with(shared, &as_used(admin, used), None, Some(proof), now).await;
+    let server = read_with(by, &as_used(admin, used), None, Some(proof), now).await;
     server.inspect_err(|why| tracing::warn!(why = why.message, "what was kept cannot be used")).ok()
 }
 
 /// Of a server that refuses what the Secrets hold: the same one, where it takes what was kept.
-pub(super) async fn kept_that_works(
-    shared: &Shared,
+pub async fn kept_that_works(
+    by: Connector<'_>,
     admin: &DatabaseAdmin,
     refused: &rolecall_engine::Error,
     now: Timestamp,
@@ -82,12 +88,12 @@ pub(super) async fn kept_that_works(
     if !matches!(refused.reason, Reason::LoginFailed | Reason::TlsFailed) {
         return None;
     }
-    let kept = read_kept(shared, admin, now).await?;
+    let kept = read_kept(by, admin, now).await?;
     kept.engine.census().await.is_ok().then_some(kept)
 }
 
 async fn read_with(
-    shared: &Shared,
+    by: Connector<'_>,
     admin: &DatabaseAdmin,
     before: Option<&Arc<Server>>,
     kept: Option<Proof>,
@@ -100,8 +106,8 @@ async fn read_with(
     let name = user.name.clone().ok_or_else(|| Blocker::from(&Blocked::no_admin_user()))?;
     let is_kept = kept.is_some();
     let namespace = admin.namespace().unwrap_or_default();
-    let mut secrets = Secrets::new(shared, namespace, kept.unwrap_or_default());
-    let max_connections = shared.settings.max_connections_per_server;
+    let mut secrets = Secrets::new(by.api, namespace, kept.unwrap_or_default());
+    let max_connections = by.settings.max_connections_per_server;
     (admin.uid(), &name, &user.default_database, max_connections).hash(&mut secrets.hash);
     let prepared = match admin.spec.protocol {
         Protocol::Postgres => postgres::prepare(admin, max_connections, &mut secrets).await?,
@@ -130,7 +136,7 @@ async fn read_with(
         owner: Owner {
             uid: admin.uid().unwrap_or_default(),
             admin: ObjectKey::of(admin).to_string(),
-            cluster: shared.settings.recorded_cluster.clone(),
+            cluster: by.settings.recorded_cluster.clone(),
             ..Owner::default()
         },
         endpoint: endpoint(admin, &name),
@@ -144,15 +150,15 @@ async fn read_with(
 
 /// The server that accounts are enabled on, where the DatabaseAdmin names another one by now: an operator that has
 /// just started knows it from the status alone.
-pub(super) async fn read_used(
-    shared: &Shared,
+pub async fn read_used(
+    by: Connector<'_>,
     admin: &DatabaseAdmin,
     now: Timestamp,
 ) -> Result<Option<Arc<Server>>, Blocker> {
     let named = rolecall_resolve::admin_user(admin).name.unwrap_or_default();
     let used = admin.status.as_ref().and_then(|status| status.endpoint.clone());
     let Some(used) = used.filter(|used| *used != endpoint(admin, &named)) else { return Ok(None) };
-    read(shared, &as_used(admin, used), None, now).await.map(Some)
+    read(by, &as_used(admin, used), None, now).await.map(Some)
 }
 
 /// The DatabaseAdmin with the address and admin user that are in use.
@@ -186,4 +192,8 @@ async fn server_ca(admin: &DatabaseAdmin, secrets: &mut Secrets<'_>) -> Result<O
     let text = secrets.text(&reference.name, &reference.key, at).await?;
     let authorities = rolecall_pki::tls::authorities(&text);
     authorities.map(Some).map_err(|error| Blocker::stalled(error.reason.as_str(), format!("{at}: {error}")))
+}
+
+fn endpoint(admin: &DatabaseAdmin, admin_user: &str) -> Endpoint {
+    Endpoint { uri: admin.spec.uri.clone(), admin_user: admin_user.to_owned() }
 }

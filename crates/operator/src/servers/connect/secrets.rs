@@ -7,13 +7,14 @@ use k8s_openapi::api::core::v1::Secret;
 use rolecall_api::{CaSecretRef, reasons};
 use secrecy::SecretString;
 
-use super::teardown_secret::{Proof, data_key};
-use crate::Shared;
+use crate::api_writer::ApiWriter;
 use crate::model::Blocker;
+use crate::servers::proof::Proof;
+use crate::servers::teardown_secret::data_key;
 
 /// The Secrets of one namespace, read on demand; what was read goes into the fingerprint.
 pub(super) struct Secrets<'a> {
-    shared: &'a Shared,
+    api: &'a ApiWriter,
     namespace: String,
     /// What is taken instead of what the Secrets hold.
     kept: Proof,
@@ -24,8 +25,8 @@ pub(super) struct Secrets<'a> {
 }
 
 impl<'a> Secrets<'a> {
-    pub(super) fn new(shared: &'a Shared, namespace: String, kept: Proof) -> Self {
-        Self { shared, namespace, kept, proof: Proof::default(), hash: DefaultHasher::new() }
+    pub(super) fn new(api: &'a ApiWriter, namespace: String, kept: Proof) -> Self {
+        Self { api, namespace, kept, proof: Proof::default(), hash: DefaultHasher::new() }
     }
 
     /// One value; `at` is the field that names the Secret.
@@ -67,7 +68,7 @@ impl<'a> Secrets<'a> {
     }
 
     async fn secret(&self, name: &str, at: &str) -> Result<Secret, Blocker> {
-        match self.shared.api.secret(&self.namespace, name).await {
+        match self.api.secret(&self.namespace, name).await {
             Ok(Some(secret)) => Ok(secret),
             Ok(None) => Err(Blocker::awaited(
                 reasons::SECRET_NOT_FOUND,

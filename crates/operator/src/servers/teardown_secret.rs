@@ -7,7 +7,6 @@
 //! any time.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -16,9 +15,10 @@ use kube::{Resource, ResourceExt};
 use rolecall_api::names::TEARDOWN_FINALIZER;
 use rolecall_api::{DatabaseAdmin, Deletion, Endpoint};
 
-use crate::Shared;
+use super::Server;
+use super::proof::Proof;
+use crate::api_writer::ApiWriter;
 use crate::model::ObjectKey;
-use crate::servers::Server;
 
 /// The type of such a Secret. Nobody else makes one, and it cannot change.
 pub const SECRET_TYPE: &str = "rolecall.dev/teardown";
@@ -26,16 +26,6 @@ pub const SECRET_TYPE: &str = "rolecall.dev/teardown";
 const ENDPOINT: &str = "endpoint";
 /// The longest name of a Secret.
 const MAX_NAME: usize = 253;
-
-/// What an admin user proves itself with, and by what it knows the server: values of Secrets, by [`data_key`].
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Proof(pub(super) BTreeMap<String, Vec<u8>>);
-
-impl fmt::Debug for Proof {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Proof")
-    }
-}
 
 /// Under which key the value of another Secret is kept. Two dots in a row are in the name of none.
 pub(super) fn data_key(secret: &str, key: &str) -> String {
@@ -53,15 +43,11 @@ pub fn secret_name(admin: &str) -> String {
 /// # Errors
 ///
 /// What the API server answered.
-pub(in crate::database_admin) async fn keep(
-    shared: &Shared,
-    admin: &DatabaseAdmin,
-    server: &Server,
-) -> kube::Result<bool> {
+pub async fn keep(api: &ApiWriter, admin: &DatabaseAdmin, server: &Server) -> kube::Result<bool> {
     let key = ObjectKey::of(admin);
     if admin.spec.deletion == Deletion::Retain {
         // Nothing will be torn down.
-        release(shared, &key).await?;
+        release(api, &key).await?;
         return Ok(true);
     }
     let mut wanted = secret(admin, server);
@@ -70,8 +56,8 @@ pub(in crate::database_admin) async fn keep(
         tracing::warn!(admin = %key, "its name is too long to keep what its teardown needs");
         return Ok(true);
     }
-    let Some(found) = shared.api.secret(namespace, &name).await? else {
-        shared.api.create_secret(namespace, &wanted).await?;
+    let Some(found) = api.secret(namespace, &name).await? else {
+        api.create_secret(namespace, &wanted).await?;
         return Ok(true);
     };
     if !is_ours(&found) {
@@ -81,7 +67,7 @@ pub(in crate::database_admin) async fn keep(
     let is_of_this_one = controller(&found) == admin.metadata.uid.as_deref();
     if !is_of_this_one && found.metadata.deletion_timestamp.is_some() {
         // It was of one before this one, and is on its way out.
-        release(shared, &key).await?;
+        release(api, &key).await?;
         return Ok(false);
     }
     if is_of_this_one && found.data == wanted.data && !found.finalizers().is_empty() {
@@ -92,7 +78,7 @@ pub(in crate::database_admin) async fn keep(
         // Nothing more can hold it than did when it was deleted.
         wanted.metadata.finalizers = found.metadata.finalizers;
     }
-    shared.api.replace_secret(namespace, &wanted).await?;
+    api.replace_secret(namespace, &wanted).await?;
     Ok(true)
 }
 
@@ -101,21 +87,21 @@ pub(in crate::database_admin) async fn keep(
 /// # Errors
 ///
 /// What the API server answered; that nothing is kept is no error.
-pub(in crate::database_admin) async fn release(shared: &Shared, key: &ObjectKey) -> kube::Result<()> {
+pub async fn release(api: &ApiWriter, key: &ObjectKey) -> kube::Result<()> {
     let (namespace, name) = (&*key.namespace, secret_name(&key.name));
-    let Some(mut found) = shared.api.secret(namespace, &name).await?.filter(is_ours) else {
+    let Some(mut found) = api.secret(namespace, &name).await?.filter(is_ours) else {
         return Ok(());
     };
     let uid = found.uid();
     if !found.finalizers().is_empty() {
         found.metadata.finalizers = None;
-        match shared.api.replace_secret(namespace, &found).await {
+        match api.replace_secret(namespace, &found).await {
             // It was the last that held it.
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
             result => drop(result?),
         }
     }
-    shared.api.delete_secret(namespace, &name, uid).await
+    api.delete_secret(namespace, &name, uid).await
 }
 
 /// What is kept for this DatabaseAdmin, where it is for this address and admin user.
@@ -124,12 +110,12 @@ pub(in crate::database_admin) async fn release(shared: &Shared, key: &ObjectKey)
 ///
 /// What the API server answered.
 pub(super) async fn find(
-    shared: &Shared,
+    api: &ApiWriter,
     admin: &DatabaseAdmin,
     endpoint: &Endpoint,
 ) -> kube::Result<Option<Proof>> {
     let name = secret_name(&admin.name_any());
-    let found = shared.api.secret(&admin.namespace().unwrap_or_default(), &name).await?;
+    let found = api.secret(&admin.namespace().unwrap_or_default(), &name).await?;
     Ok(found.filter(|found| is_ours(found) && controller(found) == admin.metadata.uid.as_deref()).and_then(
         |found| {
             let mut data = found.data.unwrap_or_default();

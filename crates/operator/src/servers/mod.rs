@@ -3,6 +3,17 @@
 //! The reconciler of a DatabaseAdmin puts a server here and keeps its state; accounts only look it up. A server that
 //! does not answer is marked, so that its accounts wait here instead of each finding out by itself, and its
 //! neighbours do not notice.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`connect`] | makes a server from a DatabaseAdmin and its Secrets |
+//! | [`teardown_secret`], `proof` | what a teardown needs, kept until it is done |
+//! | `end` | ending an account that has no session |
+
+pub mod connect;
+mod end;
+mod proof;
+pub mod teardown_secret;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,7 +25,9 @@ use rolecall_api::Endpoint;
 use rolecall_engine::{Engine, Owner};
 use rolecall_pki::credentials::Ca;
 
-use crate::database_admin::Proof;
+pub use end::end_account;
+pub use proof::Proof;
+
 use crate::model::{Blocker, ObjectKey};
 use crate::service_binding::Binding;
 

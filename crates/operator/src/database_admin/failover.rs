@@ -1,0 +1,50 @@
+//! What follows when a server may be another one than before.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rolecall_api::{DatabaseAdmin, reasons};
+use rolecall_engine::{History, HistoryChange};
+
+use crate::Shared;
+use crate::api_writer::Severity;
+use crate::model::{ObjectKey, Priority, ReconcileKey};
+use crate::servers::Server;
+
+/// Takes note of where a server is in its history, told by a look or by the task that attends to it. Where it may have
+/// lost changes, that is told, and its objects are looked at again. `None`: the task's word.
+pub(super) fn notice(
+    shared: &Shared,
+    key: &ObjectKey,
+    admin: &Arc<DatabaseAdmin>,
+    server: &Server,
+    history: Option<&History>,
+) -> Option<HistoryChange> {
+    let seen = shared.failover_watch.seen(key);
+    let history = history.cloned().or(seen)?;
+    let status = admin.status.as_ref();
+    let is_used = status.and_then(|status| status.endpoint.as_ref()) == Some(&server.endpoint);
+    let told = status.filter(|_| is_used).and_then(|status| status.server_history.as_deref());
+    let change = shared.failover_watch.note(key, &server.endpoint.uri, &history, told, Timestamp::now())?;
+    if !change.may_have_lost() {
+        tracing::info!(admin = %key, %change, "its accounts are looked at");
+        return Some(change);
+    }
+    shared.metrics.failover(key);
+    tracing::warn!(admin = %key, %change, "the server may have lost changes: its accounts are looked at");
+    tracing::info!(
+        target: "audit",
+        database_admin = %key.name,
+        namespace = %key.namespace,
+        %change,
+        "failover"
+    );
+    let note = format!(
+        "{change}: changes that the server had confirmed may be lost, the end of accesses among them; every account was looked at"
+    );
+    shared.api.event(&**admin, Severity::Warning, reasons::FAILOVER, "Attend", &note);
+    for objects in shared.sets.to_reconcile_again(key) {
+        shared.queue.add(ReconcileKey::PermissionSets(objects), Priority::Urgent);
+    }
+    Some(change)
+}

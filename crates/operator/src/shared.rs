@@ -1,0 +1,175 @@
+//! What all reconcilers share: the cache, the work queue, the servers, and the way to the API server.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Config;
+use prometheus_client::metrics::counter::Counter;
+use tokio::time::Instant;
+
+use crate::account::memory::Memory;
+use crate::api_writer::{ApiWriter, WriteObserver};
+use crate::audit::Audit;
+use crate::cache::{Cache, Cached, ClockReading, Source};
+use crate::clock_skew::ClockSkew;
+use crate::controller::workqueue::{PER_GROUP, Workqueue};
+use crate::coverage::Coverage;
+use crate::database_admin::FailoverWatch;
+use crate::metrics::Metrics;
+use crate::model::{ObjectKey, Priority, ReconcileKey, Triggers};
+use crate::servers::Servers;
+use crate::servers::connect::Connector;
+use crate::sets::{Listeners, SetRegistry};
+use crate::settings::Settings;
+
+/// How long after a change a server's accounts are counted again: many changes, one count.
+const RECOUNT: Duration = Duration::from_secs(3);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Shared {
+    cache: RwLock<Cache>,
+    /// Which namespaces are worked in.
+    pub coverage: Arc<Coverage>,
+    /// What has to be looked at.
+    pub queue: Arc<Workqueue<ReconcileKey>>,
+    /// The servers.
+    pub servers: Servers,
+    /// The API server, for writing.
+    pub api: ApiWriter,
+    /// What is kept of accounts between two looks.
+    pub memory: Memory,
+    /// What is told of accesses, for good.
+    pub audit: Audit,
+    /// The permission sets that accounts want.
+    pub sets: SetRegistry,
+    /// The logical databases that announce changes of their objects.
+    pub listeners: Listeners,
+    /// The servers that are attended to.
+    pub failover_watch: FailoverWatch,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The API server's clock beside this machine's.
+    pub clock_skew: Arc<ClockSkew>,
+    /// What was set at the start.
+    pub settings: Settings,
+}
+
+impl Shared {
+    /// Nothing looked at yet.
+    ///
+    /// # Errors
+    ///
+    /// When what `config` names cannot be used.
+    pub fn new(config: Config, settings: Settings) -> kube::Result<Arc<Self>> {
+        let clock_skew = Arc::new(ClockSkew::default());
+        let events_dropped = Counter::default();
+        let api = ApiWriter::new(config, &clock_skew, events_dropped.clone())?;
+        Ok(Arc::new(Self {
+            cache: RwLock::new(Cache::new(settings.cluster_name.clone())),
+            coverage: Arc::default(),
+            queue: Workqueue::new(PER_GROUP),
+            servers: Servers::default(),
+            api,
+            memory: Memory::default(),
+            audit: Audit::default(),
+            sets: SetRegistry::default(),
+            listeners: Listeners::default(),
+            failover_watch: FailoverWatch::default(),
+            metrics: Metrics::new(events_dropped),
+            clock_skew,
+            settings,
+        }))
+    }
+
+    /// The cache, for reading. Never held across an await.
+    pub fn cache(&self) -> RwLockReadGuard<'_, Cache> {
+        // A poisoned lock means that a reader panicked (which changes nothing) or that an index was not finished;
+        // the next event of the object concerned mends it, and the process goes on ending accesses.
+        self.cache.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an object from a watch or a list into the cache, and triggers what depends on it.
+    pub fn observe_event<K: Cached>(&self, object: K, source: Source) {
+        let clock = self.clock();
+        self.trigger(self.change(|cache| cache.observe_event(object, source, clock)));
+    }
+
+    /// As [`Self::observe_event`], with the answer to a write. It changes only what the cache holds.
+    pub fn observe_written<K: Cached>(&self, object: K) {
+        self.trigger(self.change(|cache| cache.observe_written(object)));
+    }
+
+    /// What servers are made with.
+    pub fn connector(&self) -> Connector<'_> {
+        Connector { api: &self.api, settings: &self.settings }
+    }
+
+    /// What this machine's clock shows, and by how much it differs from that of the API server.
+    pub fn clock(&self) -> ClockReading {
+        ClockReading { now: Timestamp::now(), ahead: self.clock_skew.ahead() }
+    }
+
+    /// Counts the accounts of a server again, soon.
+    pub fn recount(&self, admin: &ObjectKey) {
+        self.queue.add_at(ReconcileKey::Admin(admin.clone()), Priority::Normal, Instant::now() + RECOUNT);
+    }
+
+    /// Forgets an object that is gone, and what is kept of it alone.
+    pub fn forget<K: Cached>(&self, key: &ObjectKey) {
+        let (uid, triggers) = self.change(|cache| {
+            let uid = K::cached(cache, key).and_then(|cached| cached.uid.clone());
+            (uid, cache.forget::<K>(key))
+        });
+        if let Some(uid) = uid {
+            self.memory.set_handed(&uid, None);
+            self.audit.forget(&uid);
+        }
+        self.trigger(triggers);
+    }
+
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Cache) -> T) -> T {
+        change(&mut self.cache.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn trigger(&self, triggers: Triggers) {
+        self.enqueue(self.coverage.admit(triggers));
+    }
+
+    pub(crate) fn enqueue(&self, triggers: Triggers) {
+        for (work, priority) in triggers {
+            self.queue.add(work, priority);
+        }
+    }
+}
+
+impl WriteObserver for Shared {
+    fn observe_written<K: Cached>(&self, object: K) {
+        Shared::observe_written(self, object);
+    }
+}
+
+#[cfg(test)]
+impl Shared {
+    /// With an API server that is not there.
+    pub(crate) fn alone() -> Arc<Self> {
+        Self::with_api_server("http://127.0.0.1:1")
+    }
+
+    /// With an API server at that address.
+    pub(crate) fn with_api_server(url: &str) -> Arc<Self> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let settings = Settings {
+            cluster_name: String::new(),
+            recorded_cluster: String::new(),
+            namespaces: std::collections::BTreeSet::new(),
+            teardown_deadline: Duration::from_secs(300),
+            resync_interval: Duration::from_secs(60),
+            reconcile_timeout: Duration::from_secs(120),
+            keep_unused_sets: Duration::from_secs(600),
+            max_connections_per_server: 5,
+        };
+        Self::new(Config::new(url.parse().unwrap()), settings).unwrap()
+    }
+}
