@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use rolecall_engine::{Class, Reason, plan};
 
-use super::wish::{Wish, closed, owner, seen, working};
+use super::desired::{DesiredAccount, closed, owner, seen, working};
 use super::{Harness, Outcome, State, Trace, cases, check, check_eq};
 
 cases![
@@ -26,8 +26,8 @@ cases![
 async fn an_end_takes_everything_and_keeps_the_account(h: &dyn Harness) -> Outcome {
     let (user, reader, writer) =
         (h.name("alice"), h.role("reader", None).await, h.role("writer", None).await);
-    let wish = Wish::start(&user, &h.database())?.roles([&reader]);
-    wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&reader]);
+    desired.must(h.engine()).await?;
     check!(h.log_in(&user).await && h.log_in(&user).await, "{user}");
     // What happened since: a role that policy knows nothing of, and what the user can do for itself.
     h.put(&user, &State { backends: 2, ..working([&reader, &writer]) }).await;
@@ -39,7 +39,7 @@ async fn an_end_takes_everything_and_keeps_the_account(h: &dyn Harness) -> Outco
     ] {
         h.leave(&user, &trace).await;
     }
-    let applied = wish.end(false).must(h.engine()).await?;
+    let applied = desired.end(false).must(h.engine()).await?;
     check_eq!((applied.dropped, &applied.kept_because), (false, &None));
     let seen = seen(h, &user).await?;
     check!(seen.memberships.is_empty() || !applied.leftovers.is_empty(), "{seen:?}, {applied:?}");
@@ -50,10 +50,10 @@ async fn an_end_takes_everything_and_keeps_the_account(h: &dyn Harness) -> Outco
 
 async fn an_end_drops_where_that_is_wanted(h: &dyn Harness) -> Outcome {
     let (user, reader) = (h.name("alice"), h.role("reader", None).await);
-    let wish = Wish::start(&user, &h.database())?.roles([&reader]);
-    wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&reader]);
+    desired.must(h.engine()).await?;
     check!(h.log_in(&user).await, "{user}");
-    let applied = wish.end(true).must(h.engine()).await?;
+    let applied = desired.end(true).must(h.engine()).await?;
     check!(applied.dropped, "{applied:?}");
     check!(h.look(&user).await.is_none(), "{user}");
     check!(h.role_exists(&reader).await, "{reader}");
@@ -62,21 +62,21 @@ async fn an_end_drops_where_that_is_wanted(h: &dyn Harness) -> Outcome {
 
 async fn what_is_ended_stays_ended(h: &dyn Harness) -> Outcome {
     let user = h.name("alice");
-    let wish = Wish::start(&user, &h.database())?;
-    wish.must(h.engine()).await?;
-    wish.clone().end(false).must(h.engine()).await?;
-    let plan = wish.clone().end(false).plan(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?;
+    desired.must(h.engine()).await?;
+    desired.clone().end(false).must(h.engine()).await?;
+    let plan = desired.clone().end(false).plan(h.engine()).await?;
     check!(plan.is_nothing(), "{plan}");
     // Kept at first, to be dropped now.
-    let applied = wish.end(true).must(h.engine()).await?;
+    let applied = desired.end(true).must(h.engine()).await?;
     check!(applied.dropped && h.look(&user).await.is_none(), "{applied:?}");
     Ok(())
 }
 
 async fn what_has_gone_has_ended(h: &dyn Harness) -> Outcome {
-    let wish = Wish::start(&h.name("nobody"), &h.database())?;
+    let desired = DesiredAccount::start(&h.name("nobody"), &h.database())?;
     for drop in [false, true] {
-        let plan = wish.clone().end(drop).plan(h.engine()).await?;
+        let plan = desired.clone().end(drop).plan(h.engine()).await?;
         check!(plan.is_nothing(), "{plan}");
     }
     Ok(())
@@ -84,12 +84,12 @@ async fn what_has_gone_has_ended(h: &dyn Harness) -> Outcome {
 
 async fn what_has_gone_meanwhile_is_noticed(h: &dyn Harness) -> Outcome {
     let (user, role) = (h.name("gone"), h.role("reader", None).await);
-    let wish = Wish::start(&user, &h.database())?.roles([&role]);
-    wish.must(h.engine()).await?;
-    let adjust = wish.clone().roles::<&str>([]).live().plan(h.engine()).await?;
-    let restart = wish.plan(h.engine()).await?;
-    let end = wish.clone().end(true).plan(h.engine()).await?;
-    wish.end(true).must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&role]);
+    desired.must(h.engine()).await?;
+    let adjust = desired.clone().roles::<&str>([]).live().plan(h.engine()).await?;
+    let restart = desired.plan(h.engine()).await?;
+    let end = desired.clone().end(true).plan(h.engine()).await?;
+    desired.end(true).must(h.engine()).await?;
     for plan in [adjust, restart, end] {
         let Err(error) = h.engine().apply(&plan).await else {
             return Err(format!("it was carried out: {plan}"));
@@ -102,43 +102,43 @@ async fn what_has_gone_meanwhile_is_noticed(h: &dyn Harness) -> Outcome {
 
 async fn what_owns_something_is_kept_and_closed(h: &dyn Harness) -> Outcome {
     let (user, reader) = (h.name("owner"), h.role("reader", None).await);
-    let wish = Wish::start(&user, &h.database())?.roles([&reader]);
-    wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&reader]);
+    desired.must(h.engine()).await?;
     if !h.leave(&user, &Trace::OwnedObject).await {
         return Ok(());
     }
-    let applied = wish.clone().end(true).must(h.engine()).await?;
+    let applied = desired.clone().end(true).must(h.engine()).await?;
     check!(!applied.dropped, "{applied:?}");
     let Some(why) = applied.kept_because else { return Err("nothing says why".to_owned()) };
     check!(!why.is_empty(), "{why}");
     check_eq!(seen(h, &user).await?, closed());
     // It is no hindrance for the next session.
-    wish.must(h.engine()).await?;
+    desired.must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, working([&reader]));
     Ok(())
 }
 
 async fn a_right_in_another_database_is_no_hindrance(h: &dyn Harness) -> Outcome {
     let user = h.name("direct");
-    let wish = Wish::start(&user, &h.database())?;
-    wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?;
+    desired.must(h.engine()).await?;
     if !h.leave(&user, &Trace::Right).await {
         return Ok(());
     }
-    let applied = wish.end(true).must(h.engine()).await?;
+    let applied = desired.end(true).must(h.engine()).await?;
     check!(applied.dropped && h.look(&user).await.is_none(), "{applied:?}");
     Ok(())
 }
 
 async fn a_prepared_transaction_keeps_the_account(h: &dyn Harness) -> Outcome {
     let user = h.name("prepared");
-    let wish = Wish::start(&user, &h.database())?;
-    wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?;
+    desired.must(h.engine()).await?;
     if !h.leave(&user, &Trace::Prepared).await {
         return Ok(());
     }
     // Without the account nothing would show whose it is, and it could still be committed.
-    let applied = wish.end(true).must(h.engine()).await?;
+    let applied = desired.end(true).must(h.engine()).await?;
     let Some(why) = applied.kept_because else { return Err("nothing says why".to_owned()) };
     check!(!applied.dropped && why.contains("ROLLBACK PREPARED"), "{why}");
     check_eq!(seen(h, &user).await?, closed());
@@ -147,15 +147,15 @@ async fn a_prepared_transaction_keeps_the_account(h: &dyn Harness) -> Outcome {
 
 async fn an_end_tells_what_it_cannot_take(h: &dyn Harness) -> Outcome {
     let (user, role) = (h.name("alice"), h.role("theirs", None).await);
-    let wish = Wish::start(&user, &h.database())?;
-    wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?;
+    desired.must(h.engine()).await?;
     if !h.leave(&user, &Trace::Membership(role.clone())).await {
         return Ok(());
     }
-    let applied = wish.end(false).must(h.engine()).await?;
+    let applied = desired.end(false).must(h.engine()).await?;
     let Some(left) = applied.leftovers.first() else { return Err("nothing is told".to_owned()) };
     let account = rolecall_engine::AccountName::new(&user).map_err(|refusal| refusal.to_string())?;
-    let told = left.told(&account);
+    let told = left.message(&account);
     check!(told.contains("REVOKE") && told.contains(&role), "{told}");
     let seen = seen(h, &user).await?;
     check!(!seen.login && seen.memberships.contains(&role), "{seen:?}");
@@ -164,9 +164,9 @@ async fn an_end_tells_what_it_cannot_take(h: &dyn Harness) -> Outcome {
 
 async fn another_owners_account_is_not_ended(h: &dyn Harness) -> Outcome {
     let user = h.name("theirs");
-    let wish = Wish::start(&user, &h.database())?;
-    wish.must(h.engine()).await?;
-    let plan = wish.clone().end(true).plan(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?;
+    desired.must(h.engine()).await?;
+    let plan = desired.clone().end(true).plan(h.engine()).await?;
     for theirs in [
         State { owner: Some(owner("them")), ..working::<&str>([]) },
         State { owner: None, ..working::<&str>([]) },
@@ -181,9 +181,9 @@ async fn another_owners_account_is_not_ended(h: &dyn Harness) -> Outcome {
 
 async fn what_lost_its_record_is_not_over_while_it_can_be_used(h: &dyn Harness) -> Outcome {
     let user = h.name("forgotten");
-    let wish = Wish::start(&user, &h.database())?;
-    wish.must(h.engine()).await?;
-    let end = wish.end(false);
+    let desired = DesiredAccount::start(&user, &h.database())?;
+    desired.must(h.engine()).await?;
+    let end = desired.end(false);
     for (left, usable) in [(working::<&str>([]), true), (closed(), false)] {
         let left = State { owner: None, ..left };
         h.put(&user, &left).await;
@@ -201,8 +201,8 @@ async fn what_lost_its_record_is_not_over_while_it_can_be_used(h: &dyn Harness) 
 
 async fn a_session_database_that_is_gone_holds_nothing_up(h: &dyn Harness) -> Outcome {
     let user = h.name("alice");
-    Wish::start(&user, &h.database())?.must(h.engine()).await?;
-    let elsewhere = Wish::start(&user, &h.missing_database())?;
+    DesiredAccount::start(&user, &h.database())?.must(h.engine()).await?;
+    let elsewhere = DesiredAccount::start(&user, &h.missing_database())?;
     check_eq!(elsewhere.clone().reason(h.engine()).await?, Reason::DatabaseNameNotFound);
     elsewhere.end(false).must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, closed());
@@ -219,8 +219,9 @@ async fn many_end_at_once(h: &dyn Harness) -> Outcome {
         check!(h.log_in(user).await, "{user}");
     }
     // Put there by somebody else, so that on some servers the memberships are not ours to take.
-    let ends =
-        users.iter().map(async |user| Wish::start(user, &h.database())?.end(false).must(h.engine()).await);
+    let ends = users
+        .iter()
+        .map(async |user| DesiredAccount::start(user, &h.database())?.end(false).must(h.engine()).await);
     for result in join_all(ends).await {
         result?;
     }
@@ -233,13 +234,13 @@ async fn many_end_at_once(h: &dyn Harness) -> Outcome {
 
 async fn a_server_that_is_away_is_told_from_one_that_refuses(h: &dyn Harness) -> Outcome {
     let away = h.unreachable();
-    let wish = Wish::start(&h.name("alice"), &h.database())?;
-    let plan = wish.plan(h.engine()).await?;
+    let desired = DesiredAccount::start(&h.name("alice"), &h.database())?;
+    let plan = desired.plan(h.engine()).await?;
     let errors = [
-        away.observe(&wish.0.query()).await.err(),
+        away.observe(&desired.0.query()).await.err(),
         away.apply(&plan).await.err(),
-        away.census().await.err(),
-        away.probe(&Default::default()).await.err(),
+        away.inventory().await.err(),
+        away.preflight(&Default::default()).await.err(),
     ];
     for error in errors {
         let Some(error) = error else { return Err("it answers".to_owned()) };

@@ -5,6 +5,7 @@
 //!
 //! The suite may run against a server that others use: every name in it is new.
 
+mod desired;
 mod ending;
 pub mod fake;
 mod live;
@@ -13,7 +14,6 @@ mod objects;
 mod reading;
 mod sets;
 mod starting;
-mod wish;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -21,8 +21,8 @@ use std::pin::Pin;
 
 use async_trait::async_trait;
 
+pub use desired::{DesiredAccount, Stopped, bring};
 pub use objects::{Held, Objects, Sort};
-pub use wish::{Stopped, Wish, bring};
 
 use rolecall_engine::{Engine, Owner};
 

@@ -4,7 +4,7 @@ use rolecall_engine::{Class, Plan, Reason};
 use rolecall_pki::credentials::password;
 use secrecy::SecretString;
 
-use super::wish::{Wish, closed, owner, seen, working};
+use super::desired::{DesiredAccount, closed, owner, seen, working};
 use super::{Harness, Outcome, State, cases, check, check_eq};
 
 cases![
@@ -20,20 +20,20 @@ cases![
 
 async fn a_role_is_added_without_disturbing_anybody(h: &dyn Harness) -> Outcome {
     let (user, one, two) = (h.name("alice"), h.role("one", None).await, h.role("two", None).await);
-    let wish = Wish::start(&user, &h.database())?;
-    wish.clone().roles([&one]).must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?;
+    desired.clone().roles([&one]).must(h.engine()).await?;
     check!(h.log_in(&user).await, "{user}");
-    wish.clone().roles([&one, &two]).live().must(h.engine()).await?;
+    desired.clone().roles([&one, &two]).live().must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, State { backends: 1, ..working([&one, &two]) });
     Ok(())
 }
 
 async fn a_lost_role_ends_the_backends(h: &dyn Harness) -> Outcome {
     let (user, one, two) = (h.name("alice"), h.role("one", None).await, h.role("two", None).await);
-    let wish = Wish::start(&user, &h.database())?;
-    wish.clone().roles([&one, &two]).must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?;
+    desired.clone().roles([&one, &two]).must(h.engine()).await?;
     check!(h.log_in(&user).await && h.log_in(&user).await, "{user}");
-    wish.clone().roles([&two]).live().must(h.engine()).await?;
+    desired.clone().roles([&two]).live().must(h.engine()).await?;
     let backends = if h.keeps_lost_roles() { 0 } else { 2 };
     check_eq!(seen(h, &user).await?, State { backends, ..working([&two]) });
     check!(h.log_in(&user).await, "it goes on with what it has");
@@ -42,10 +42,10 @@ async fn a_lost_role_ends_the_backends(h: &dyn Harness) -> Outcome {
 
 async fn a_login_that_was_taken_is_given_back(h: &dyn Harness) -> Outcome {
     let (user, one) = (h.name("alice"), h.role("one", None).await);
-    let wish = Wish::start(&user, &h.database())?.roles([&one]);
-    wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&one]);
+    desired.must(h.engine()).await?;
     h.put(&user, &State { login: false, ..working([&one]) }).await;
-    wish.live().must(h.engine()).await?;
+    desired.live().must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, working([&one]));
     Ok(())
 }
@@ -54,35 +54,35 @@ async fn a_password_is_replaced(h: &dyn Harness) -> Outcome {
     let user = h.name("alice");
     let verifier =
         || Ok::<SecretString, String>(password::verifier(&password::generate().map_err(|e| e.to_string())?));
-    let wish = Wish::start(&user, &h.database())?;
+    let desired = DesiredAccount::start(&user, &h.database())?;
     if !h.has_passwords() {
-        let wish = wish.password(Some(verifier()?));
-        check_eq!(wish.reason(h.engine()).await?, Reason::Unsupported);
+        let desired = desired.password(Some(verifier()?));
+        check_eq!(desired.reason(h.engine()).await?, Reason::Unsupported);
         check!(h.look(&user).await.is_none(), "{user}");
         return Ok(());
     }
-    wish.clone().password(Some(verifier()?)).must(h.engine()).await?;
+    desired.clone().password(Some(verifier()?)).must(h.engine()).await?;
     check!(seen(h, &user).await?.password, "it is stored");
-    let plan = wish.clone().live().password(Some(verifier()?)).plan(h.engine()).await?;
+    let plan = desired.clone().live().password(Some(verifier()?)).plan(h.engine()).await?;
     check!(matches!(plan, Plan::Adjust(_)), "{plan}");
     h.engine().apply(&plan).await.map_err(|error| error.to_string())?;
     check!(!format!("{plan:?}").contains("SCRAM"), "a plan shows no verifier");
-    let plan = wish.clone().live().password(None).plan(h.engine()).await?;
+    let plan = desired.clone().live().password(None).plan(h.engine()).await?;
     check!(plan.is_nothing(), "{plan}");
-    wish.end(false).must(h.engine()).await?;
+    desired.end(false).must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, closed());
     Ok(())
 }
 
 async fn a_record_that_was_lost_is_written_again_without_disturbing_anybody(h: &dyn Harness) -> Outcome {
     let (user, one) = (h.name("alice"), h.role("one", None).await);
-    let wish = Wish::start(&user, &h.database())?.roles([&one]);
-    wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&one]);
+    desired.must(h.engine()).await?;
     check!(h.log_in(&user).await, "{user}");
     h.put(&user, &State { owner: None, backends: 1, ..working([&one]) }).await;
-    let plan = wish.clone().live().plan(h.engine()).await?;
+    let plan = desired.clone().live().plan(h.engine()).await?;
     check!(matches!(plan, Plan::Adjust(_)), "{plan}");
-    wish.clone().live().must(h.engine()).await?;
+    desired.clone().live().must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, State { backends: 1, ..working([&one]) });
     // Whoever has it by then keeps it.
     let theirs = State { owner: Some(owner("them")), backends: 1, ..working([&one]) };
@@ -95,22 +95,22 @@ async fn a_record_that_was_lost_is_written_again_without_disturbing_anybody(h: &
 
 async fn an_account_without_record_that_is_not_as_it_was_left_is_left_alone(h: &dyn Harness) -> Outcome {
     let (user, one, two) = (h.name("alice"), h.role("one", None).await, h.role("two", None).await);
-    let wish = Wish::start(&user, &h.database())?.roles([&one]);
-    wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&one]);
+    desired.must(h.engine()).await?;
     check!(h.log_in(&user).await, "{user}");
     // As if somebody else had made it anew, and worked with it.
     let theirs = State { owner: None, backends: 1, ..working([&one, &two]) };
     h.put(&user, &theirs).await;
-    check_eq!(wish.live().reason(h.engine()).await?, Reason::AccountInUse);
+    check_eq!(desired.live().reason(h.engine()).await?, Reason::AccountInUse);
     check_eq!(seen(h, &user).await?, theirs);
     Ok(())
 }
 
 async fn what_has_become_somebody_elses_is_not_adjusted(h: &dyn Harness) -> Outcome {
     let (user, one, two) = (h.name("alice"), h.role("one", None).await, h.role("two", None).await);
-    let wish = Wish::start(&user, &h.database())?;
-    wish.clone().roles([&one]).must(h.engine()).await?;
-    let plan = wish.clone().roles([&two]).live().plan(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?;
+    desired.clone().roles([&one]).must(h.engine()).await?;
+    let plan = desired.clone().roles([&two]).live().plan(h.engine()).await?;
     check!(matches!(plan, Plan::Adjust(_)), "{plan}");
     let theirs = State { owner: Some(owner("them")), ..working([&one]) };
     h.put(&user, &theirs).await;
@@ -124,10 +124,10 @@ async fn what_somebody_else_has_ended_is_started_anew(h: &dyn Harness) -> Outcom
     let (user, one) = (h.name("alice"), h.role("one", None).await);
     h.put(&user, &State { owner: Some(owner("them")), ..closed() }).await;
     // We think that a session of ours is live: somebody else took the account over since, and has finished.
-    let wish = Wish::start(&user, &h.database())?.roles([&one]).live();
-    let plan = wish.plan(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&one]).live();
+    let plan = desired.plan(h.engine()).await?;
     check!(matches!(plan, Plan::Activate(_)), "{plan}");
-    wish.must(h.engine()).await?;
+    desired.must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, working([&one]));
     Ok(())
 }

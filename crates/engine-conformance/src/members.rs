@@ -3,14 +3,14 @@
 use futures::future::join_all;
 use rolecall_engine::{CatalogQuery, Class, Reason, Want};
 
+use super::desired::DesiredAccount;
 use super::objects::{Set, Sort, held};
-use super::wish::Wish;
 use super::{Harness, Outcome, cases, check, check_eq};
 
 cases![
     a_member_has_the_rights_and_nobody_else,
     a_live_member_gets_and_loses_sets,
-    accounts_start_while_sets_are_converged,
+    accounts_start_while_sets_are_synced,
     only_sets_that_stand_and_are_ours_are_handed_out,
     sets_are_listed,
     a_set_is_dropped_only_when_it_is_unused_and_ours,
@@ -18,12 +18,12 @@ cases![
 ];
 
 /// That the account is a member of these sets too, and has its session in that logical database.
-fn with_sets(mut wish: Wish, database: &str, sets: &[&Set<'_>]) -> Wish {
-    if let Want::Enabled(enabled) = &mut wish.0.want {
+fn with_sets(mut desired: DesiredAccount, database: &str, sets: &[&Set<'_>]) -> DesiredAccount {
+    if let Want::Enabled(enabled) = &mut desired.0.want {
         enabled.sets = sets.iter().map(|set| set.role.clone()).collect();
         enabled.databases = [database.to_owned()].into();
     }
-    wish
+    desired
 }
 
 async fn a_member_has_the_rights_and_nobody_else(h: &dyn Harness) -> Outcome {
@@ -36,9 +36,9 @@ async fn a_member_has_the_rights_and_nobody_else(h: &dyn Harness) -> Outcome {
     set.must(&[("orders", read)]).await?;
     other.must(&[]).await?;
     let [member, stranger] = [h.name("alice"), h.name("mallory")];
-    let wish = with_sets(Wish::start(&member, &database)?.roles([&role]), &database, &[&set]);
-    wish.must(h.engine()).await?;
-    with_sets(Wish::start(&stranger, &database)?, &database, &[&other]).must(h.engine()).await?;
+    let desired = with_sets(DesiredAccount::start(&member, &database)?.roles([&role]), &database, &[&set]);
+    desired.must(h.engine()).await?;
+    with_sets(DesiredAccount::start(&stranger, &database)?, &database, &[&other]).must(h.engine()).await?;
     for (user, object, privilege, expected) in [
         (&member, "orders", read, true),
         (&member, "orders", write, false),
@@ -50,10 +50,10 @@ async fn a_member_has_the_rights_and_nobody_else(h: &dyn Harness) -> Outcome {
     // What the set comes to hold, its members can do at once.
     set.must(&[("orders", read), ("payments", read)]).await?;
     check!(objects.can(&member, &database, "payments", read).await, "{member}");
-    wish.clone().end(false).must(h.engine()).await?;
+    desired.clone().end(false).must(h.engine()).await?;
     check!(!objects.can(&member, &database, "orders", read).await, "{member}");
     // Enabled again without the set, it has none of it.
-    let without = with_sets(Wish::start(&member, &database)?, &database, &[&other]);
+    let without = with_sets(DesiredAccount::start(&member, &database)?, &database, &[&other]);
     without.must(h.engine()).await?;
     check!(!objects.can(&member, &database, "orders", read).await, "{member}");
     without.end(true).must(h.engine()).await?;
@@ -70,13 +70,13 @@ async fn a_live_member_gets_and_loses_sets(h: &dyn Harness) -> Outcome {
     let (first, second) = (Set::new(h, &database), Set::new(h, &database));
     first.must(&[("orders", read)]).await?;
     second.must(&[("payments", read)]).await?;
-    let wish = Wish::start(&user, &database)?;
+    let desired = DesiredAccount::start(&user, &database)?;
     for (sets, orders, payments) in
         [(vec![&first], true, false), (vec![&first, &second], true, true), (vec![&second], false, true)]
     {
-        let wish = with_sets(wish.clone(), &database, &sets);
-        let wish = if sets.len() == 1 && orders { wish } else { wish.live() };
-        wish.must(h.engine()).await?;
+        let desired = with_sets(desired.clone(), &database, &sets);
+        let desired = if sets.len() == 1 && orders { desired } else { desired.live() };
+        desired.must(h.engine()).await?;
         check_eq!(
             [
                 objects.can(&user, &database, "orders", read).await,
@@ -88,7 +88,7 @@ async fn a_live_member_gets_and_loses_sets(h: &dyn Harness) -> Outcome {
     Ok(())
 }
 
-async fn accounts_start_while_sets_are_converged(h: &dyn Harness) -> Outcome {
+async fn accounts_start_while_sets_are_synced(h: &dyn Harness) -> Outcome {
     let (objects, Sort { read, write, .. }) = (h.objects(), h.objects().sort());
     let database = objects.database("shop").await;
     let names: Vec<String> = (0..20).map(|i| format!("object{i}")).collect();
@@ -97,7 +97,7 @@ async fn accounts_start_while_sets_are_converged(h: &dyn Harness) -> Outcome {
     }
     let set = Set::new(h, &database);
     set.must(&[("object0", read)]).await?;
-    let converges = async {
+    let syncs = async {
         for round in 0..4 {
             let privilege = if round % 2 == 0 { write } else { read };
             let wanted: Vec<_> =
@@ -107,22 +107,22 @@ async fn accounts_start_while_sets_are_converged(h: &dyn Harness) -> Outcome {
         Ok::<(), String>(())
     };
     let starts = (0..16).map(async |_| {
-        let wish = with_sets(Wish::start(&h.name("crowd"), &database)?, &database, &[&set]);
-        wish.must(h.engine()).await?;
-        wish.end(true).must(h.engine()).await.map(drop)
+        let desired = with_sets(DesiredAccount::start(&h.name("crowd"), &database)?, &database, &[&set]);
+        desired.must(h.engine()).await?;
+        desired.end(true).must(h.engine()).await.map(drop)
     });
-    let (converged, started) = futures::join!(converges, join_all(starts));
-    converged?;
+    let (synced, started) = futures::join!(syncs, join_all(starts));
+    synced?;
     started.into_iter().collect()
 }
 
 async fn only_sets_that_stand_and_are_ours_are_handed_out(h: &dyn Harness) -> Outcome {
     let (database, user) = (h.objects().database("shop").await, h.name("alice"));
     let set = Set { uid: "them", ..Set::new(h, &database) };
-    let wish = with_sets(Wish::start(&user, &database)?, &database, &[&set]);
-    check_eq!(wish.clone().reason(h.engine()).await?, Reason::DbRoleNotFound);
+    let desired = with_sets(DesiredAccount::start(&user, &database)?, &database, &[&set]);
+    check_eq!(desired.clone().reason(h.engine()).await?, Reason::DbRoleNotFound);
     set.must(&[]).await?;
-    check_eq!(wish.reason(h.engine()).await?, Reason::DbRoleNotGrantable);
+    check_eq!(desired.reason(h.engine()).await?, Reason::DbRoleNotGrantable);
     check!(h.look(&user).await.is_none(), "{user}");
     Ok(())
 }
@@ -134,9 +134,9 @@ async fn sets_are_listed(h: &dyn Harness) -> Outcome {
         set.must(&[]).await?;
     }
     for user in [h.name("alice"), h.name("bob")] {
-        with_sets(Wish::start(&user, &database)?, &database, &[&used]).must(h.engine()).await?;
+        with_sets(DesiredAccount::start(&user, &database)?, &database, &[&used]).must(h.engine()).await?;
     }
-    let listed = h.engine().sets().await.map_err(|error| error.to_string())?;
+    let listed = h.engine().list_sets().await.map_err(|error| error.to_string())?;
     let told = |set: &Set<'_>| {
         let entry = listed.iter().find(|entry| entry.role == set.role);
         entry.map(|entry| (entry.record.clone(), entry.members))
@@ -152,16 +152,16 @@ async fn a_set_is_dropped_only_when_it_is_unused_and_ours(h: &dyn Harness) -> Ou
     objects.create(&database, "orders").await;
     let set = Set::new(h, &database);
     set.must(&[("orders", read)]).await?;
-    let wish = with_sets(Wish::start(&h.name("alice"), &database)?, &database, &[&set]);
-    wish.must(h.engine()).await?;
+    let desired = with_sets(DesiredAccount::start(&h.name("alice"), &database)?, &database, &[&set]);
+    desired.must(h.engine()).await?;
     let drop = async |role: &str, uid: &str| {
         let applied = h.engine().drop_set(role, uid).await.map_err(|error| error.to_string())?;
         check!(applied.dropped != applied.kept_because.is_some(), "{applied:?}");
         Ok::<bool, String>(applied.dropped)
     };
     check!(!drop(&set.role, "us").await?, "it has a member");
-    check!(objects.can(wish.0.account.as_str(), &database, "orders", read).await, "nothing was taken");
-    wish.end(true).must(h.engine()).await?;
+    check!(objects.can(desired.0.account.as_str(), &database, "orders", read).await, "nothing was taken");
+    desired.end(true).must(h.engine()).await?;
     check!(!drop(&set.role, "them").await?, "it is ours");
     check_eq!(set.held().await, held(&[("orders", read)]));
     check!(drop(&set.role, "us").await? && drop(&set.role, "us").await?, "{}", set.role);
@@ -178,8 +178,8 @@ async fn a_server_that_is_away_says_so_about_sets(h: &dyn Harness) -> Outcome {
     let query = CatalogQuery { database, sets: Default::default() };
     let errors = [
         away.read_objects(&query).await.err(),
-        away.converge(&[set.wish(&catalog, &[])], &catalog).await.err(),
-        away.sets().await.err(),
+        away.sync_sets(&[set.desired(&catalog, &[])], &catalog).await.err(),
+        away.list_sets().await.err(),
         away.drop_set(&set.role, "us").await.err(),
     ];
     for error in errors {

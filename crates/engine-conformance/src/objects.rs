@@ -1,13 +1,13 @@
-//! Objects as the suite needs them, and wishes for permission sets that are brought about.
+//! Objects as the suite needs them, and permission sets that are synced.
 
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use rolecall_engine::sets::plan_set;
-use rolecall_engine::{Catalog, CatalogQuery, Dialect, OWN_ROLE_PREFIX, SetOutcome, SetRecord, SetWish};
+use rolecall_engine::{Catalog, CatalogQuery, DesiredSet, Dialect, OWN_ROLE_PREFIX, SetRecord, SyncedSet};
 use rolecall_policy::{ObjectKind, Privilege, PrivilegeSet};
 
-use super::wish::owner;
+use super::desired::owner;
 use super::{Harness, check, check_eq};
 
 /// The objects of a server, set up by hand and looked at without the engine.
@@ -92,35 +92,35 @@ impl<'a> Set<'a> {
         }
     }
 
-    /// The wish for these privileges on objects of these names.
-    pub(super) fn wish(&self, catalog: &Catalog, wanted: &[(&str, Privilege)]) -> SetWish {
+    /// The desired set with these privileges on objects of these names.
+    pub(super) fn desired(&self, catalog: &Catalog, wanted: &[(&str, Privilege)]) -> DesiredSet {
         let kind = self.harness.objects().sort().kind;
         let objects = catalog.objects.iter().enumerate().filter(|(_, object)| object.kind == kind);
         let of = |name: &str| -> PrivilegeSet {
             wanted.iter().filter(|(object, _)| *object == name).map(|(_, privilege)| *privilege).collect()
         };
         let wanted = objects.map(|(i, object)| (i, of(&object.name)));
-        SetWish {
+        DesiredSet {
             role: self.role.clone(),
             record: self.record(),
             wanted: wanted.filter(|(_, privileges)| !privileges.is_empty()).collect(),
         }
     }
 
-    /// Reads and converges, whatever comes of it.
-    pub(super) async fn converge(&self, wanted: &[(&str, Privilege)]) -> Result<SetOutcome, String> {
+    /// Reads and syncs, whatever comes of it.
+    pub(super) async fn sync(&self, wanted: &[(&str, Privilege)]) -> Result<SyncedSet, String> {
         let catalog = self.read().await?;
-        let outcomes = converge(self.harness, &[self.wish(&catalog, wanted)], &catalog).await?;
+        let outcomes = sync(self.harness, &[self.desired(&catalog, wanted)], &catalog).await?;
         outcomes.into_iter().next().ok_or_else(|| "there is no outcome".to_owned())
     }
 
-    /// Reads and converges, and sees with other eyes that the set holds just that and that nothing is left to do.
-    pub(super) async fn must(&self, wanted: &[(&str, Privilege)]) -> Result<SetOutcome, String> {
-        let outcome = self.converge(wanted).await?;
+    /// Reads and syncs, and sees with other eyes that the set holds just that and that nothing is left to do.
+    pub(super) async fn must(&self, wanted: &[(&str, Privilege)]) -> Result<SyncedSet, String> {
+        let outcome = self.sync(wanted).await?;
         check!(outcome.is_complete(), "{outcome:#?}");
         check_eq!(self.held().await, held(wanted));
         let catalog = self.read().await?;
-        let left = plan_set(&self.wish(&catalog, wanted), &catalog);
+        let left = plan_set(&self.desired(&catalog, wanted), &catalog);
         check!(left.is_nothing(), "{left}");
         Ok(outcome)
     }
@@ -137,16 +137,16 @@ pub(super) async fn read(h: &dyn Harness, database: &str, sets: &[&Set<'_>]) -> 
     h.engine().read_objects(&query).await.map_err(|error| error.to_string())
 }
 
-/// Converges sets of one logical database.
-pub(super) async fn converge(
+/// Syncs sets of one logical database.
+pub(super) async fn sync(
     h: &dyn Harness,
-    wishes: &[SetWish],
+    desired: &[DesiredSet],
     catalog: &Catalog,
-) -> Result<Vec<SetOutcome>, String> {
-    let outcomes = h.engine().converge(wishes, catalog).await.map_err(|error| error.to_string())?;
-    check_eq!(outcomes.len(), wishes.len());
-    for (outcome, wish) in outcomes.iter().zip(wishes) {
-        check_eq!(outcome.role, wish.role);
+) -> Result<Vec<SyncedSet>, String> {
+    let outcomes = h.engine().sync_sets(desired, catalog).await.map_err(|error| error.to_string())?;
+    check_eq!(outcomes.len(), desired.len());
+    for (outcome, desired) in outcomes.iter().zip(desired) {
+        check_eq!(outcome.role, desired.role);
     }
     Ok(outcomes)
 }

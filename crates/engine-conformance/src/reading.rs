@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use rolecall_engine::{AccountName, Dialect, Needs, Query, Reason};
 
-use super::wish::{Wish, closed, owner, working};
+use super::desired::{DesiredAccount, closed, owner, working};
 use super::{Harness, Outcome, State, cases, check, check_eq};
 
 cases![
@@ -13,8 +13,8 @@ cases![
     impossible_names_are_not_there,
     everybody_who_reads_at_once_gets_their_own,
     logical_databases_and_who_may_connect,
-    the_census_lists_managed_accounts,
-    a_probe_tells_what_the_server_is,
+    the_inventory_lists_managed_accounts,
+    a_preflight_tells_what_the_server_is,
     idle_connections_are_given_up_and_come_back,
 ];
 
@@ -42,17 +42,17 @@ async fn impossible_names_are_not_there(h: &dyn Harness) -> Outcome {
     let (user, reader) = (h.name("alice"), h.role("reader", None).await);
     // Cut off after 63 bytes, this would be a role that exists.
     let long = format!("{reader}{}", "x".repeat(64));
-    let wish = Wish::start(&user, &h.database())?;
+    let desired = DesiredAccount::start(&user, &h.database())?;
     for role in [long.as_str(), "nul\0", ""] {
-        let wish = wish.clone().roles([&reader, role]).creating_roles();
-        check_eq!((role, wish.reason(h.engine()).await?), (role, Reason::DbRoleInvalid));
+        let desired = desired.clone().roles([&reader, role]).creating_roles();
+        check_eq!((role, desired.reason(h.engine()).await?), (role, Reason::DbRoleInvalid));
     }
     for database in [long.as_str(), "nul\0", ""] {
-        let mut wish = wish.clone();
-        if let rolecall_engine::Want::Enabled(enabled) = &mut wish.0.want {
+        let mut desired = desired.clone();
+        if let rolecall_engine::Want::Enabled(enabled) = &mut desired.0.want {
             enabled.databases = BTreeSet::from([database.to_owned()]);
         }
-        check_eq!((database, wish.reason(h.engine()).await?), (database, Reason::DatabaseNameNotFound));
+        check_eq!((database, desired.reason(h.engine()).await?), (database, Reason::DatabaseNameNotFound));
     }
     check!(h.look(&user).await.is_none(), "{user}");
     Ok(())
@@ -65,8 +65,8 @@ async fn everybody_who_reads_at_once_gets_their_own(h: &dyn Harness) -> Outcome 
         h.put(user, &working([&roles[i % 2]])).await;
     }
     let reads = users.iter().enumerate().map(async |(i, user)| {
-        let wish = Wish::start(user, &h.database())?.roles([&roles[i % 2]]);
-        let observed = h.engine().observe(&wish.0.query()).await.map_err(|error| error.to_string())?;
+        let desired = DesiredAccount::start(user, &h.database())?.roles([&roles[i % 2]]);
+        let observed = h.engine().observe(&desired.0.query()).await.map_err(|error| error.to_string())?;
         check_eq!(observed.roles.keys().collect::<Vec<_>>(), [&roles[i % 2]]);
         match observed.account {
             None => check_eq!(i % 3, 0),
@@ -83,27 +83,27 @@ async fn everybody_who_reads_at_once_gets_their_own(h: &dyn Harness) -> Outcome 
 async fn logical_databases_and_who_may_connect(h: &dyn Harness) -> Outcome {
     let (user, reader, other) = (h.name("alice"), h.role("reader", None).await, h.role("other", None).await);
     let Some(database) = h.closed_database("closed", Some(&reader)).await else { return Ok(()) };
-    let wish = Wish::start(&user, &database)?;
-    check_eq!(wish.clone().roles([&other]).reason(h.engine()).await?, Reason::MissingConnect);
+    let desired = DesiredAccount::start(&user, &database)?;
+    check_eq!(desired.clone().roles([&other]).reason(h.engine()).await?, Reason::MissingConnect);
     check!(h.look(&user).await.is_none(), "{user}");
-    wish.clone().roles([&reader]).must(h.engine()).await?;
-    wish.end(true).must(h.engine()).await?;
+    desired.clone().roles([&reader]).must(h.engine()).await?;
+    desired.end(true).must(h.engine()).await?;
     let Some(nobody) = h.closed_database("nobody", None).await else { return Ok(()) };
-    let wish = Wish::start(&user, &nobody)?.roles([&reader]);
-    check_eq!(wish.reason(h.engine()).await?, Reason::MissingConnect);
+    let desired = DesiredAccount::start(&user, &nobody)?.roles([&reader]);
+    check_eq!(desired.reason(h.engine()).await?, Reason::MissingConnect);
     Ok(())
 }
 
-async fn the_census_lists_managed_accounts(h: &dyn Harness) -> Outcome {
+async fn the_inventory_lists_managed_accounts(h: &dyn Harness) -> Outcome {
     let [ours, theirs, alien, by_hand] = ["ours", "theirs", "alien", "hand"].map(|base| h.name(base));
     let role = h.role("reader", None).await;
-    Wish::start(&ours, &h.database())?.roles([&role]).must(h.engine()).await?;
+    DesiredAccount::start(&ours, &h.database())?.roles([&role]).must(h.engine()).await?;
     check!(h.log_in(&ours).await, "{ours}");
     h.put(&theirs, &State { owner: Some(owner("them")), ..closed() }).await;
     h.put(&alien, &State { owner: None, ..closed() }).await;
     h.put(&by_hand, &State { login: true, ..State::default() }).await;
-    let census = h.engine().census().await.map_err(|error| error.to_string())?;
-    let find = |name: &str| census.accounts.iter().find(|entry| entry.account.as_str() == name).cloned();
+    let inventory = h.engine().inventory().await.map_err(|error| error.to_string())?;
+    let find = |name: &str| inventory.accounts.iter().find(|entry| entry.account.as_str() == name).cloned();
     let told = |name: &str| find(name).map(|entry| (entry.owner, entry.enabled, entry.backends));
     check_eq!(told(&ours), Some((Some(owner("us")), true, 1)));
     check_eq!(told(&theirs), Some((Some(owner("them")), false, 0)));
@@ -114,32 +114,32 @@ async fn the_census_lists_managed_accounts(h: &dyn Harness) -> Outcome {
     Ok(())
 }
 
-async fn a_probe_tells_what_the_server_is(h: &dyn Harness) -> Outcome {
+async fn a_preflight_tells_what_the_server_is(h: &dyn Harness) -> Outcome {
     let reader = h.role("reader", None).await;
     let mut needs =
         Needs { roles: BTreeSet::from([reader]), databases: [h.database()].into(), ..Needs::default() };
-    let probe = h.engine().probe(&needs).await.map_err(|error| error.to_string())?;
-    check!(!probe.version.is_empty() && !probe.identity.is_empty(), "{probe:?}");
-    check!(probe.findings.iter().all(|finding| finding.reason == Reason::PublicConnect), "{probe:?}");
+    let preflight = h.engine().preflight(&needs).await.map_err(|error| error.to_string())?;
+    check!(!preflight.version.is_empty() && !preflight.identity.is_empty(), "{preflight:?}");
+    check!(preflight.findings.iter().all(|finding| finding.reason == Reason::PublicConnect), "{preflight:?}");
     let Some(role) = h.foreign_role("theirs").await else { return Ok(()) };
     needs.roles.insert(role.clone());
-    let probe = h.engine().probe(&needs).await.map_err(|error| error.to_string())?;
+    let preflight = h.engine().preflight(&needs).await.map_err(|error| error.to_string())?;
     let (reason, told) = match h.engine().dialect() {
         Dialect::PostgreSql => (Reason::MissingAdminOption, "WITH ADMIN OPTION"),
         Dialect::MongoDb => (Reason::MissingMongoPrivileges, "grantPrivilegesToRole"),
     };
-    let found = probe.findings.iter().find(|finding| finding.reason == reason);
+    let found = preflight.findings.iter().find(|finding| finding.reason == reason);
     check!(
         found.is_some_and(|finding| finding.object == role && finding.message.contains(told)),
-        "{probe:?}"
+        "{preflight:?}"
     );
     Ok(())
 }
 
 async fn idle_connections_are_given_up_and_come_back(h: &dyn Harness) -> Outcome {
-    let wish = Wish::start(&h.name("alice"), &h.database())?;
-    wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&h.name("alice"), &h.database())?;
+    desired.must(h.engine()).await?;
     h.engine().close().await;
-    wish.end(true).must(h.engine()).await?;
+    desired.end(true).must(h.engine()).await?;
     Ok(())
 }

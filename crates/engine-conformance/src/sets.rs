@@ -4,7 +4,7 @@ use futures::future::join_all;
 use rolecall_engine::sets::plan_set;
 use rolecall_engine::{CatalogQuery, Reason};
 
-use super::objects::{Set, Sort, converge, held, read};
+use super::objects::{Set, Sort, held, read, sync};
 use super::{Harness, Outcome, cases, check, check_eq};
 
 cases![
@@ -22,7 +22,7 @@ cases![
     what_may_not_be_granted_is_missing_with_a_remedy,
     many_sets_at_once,
     sets_of_two_databases_do_not_touch_each_other,
-    only_sets_of_our_own_are_converged,
+    only_sets_of_our_own_are_synced,
 ];
 
 async fn objects_are_read(h: &dyn Harness) -> Outcome {
@@ -90,9 +90,9 @@ async fn what_stands_is_not_touched_again(h: &dyn Harness) -> Outcome {
     let set = Set::new(h, &database);
     let first = set.must(&[("orders", read)]).await?;
     let catalog = set.read().await?;
-    let wish = set.wish(&catalog, &[("orders", read)]);
-    check!(plan_set(&wish, &catalog).is_nothing(), "{}", plan_set(&wish, &catalog));
-    let again = converge(h, &[wish], &catalog).await?.remove(0);
+    let desired = set.desired(&catalog, &[("orders", read)]);
+    check!(plan_set(&desired, &catalog).is_nothing(), "{}", plan_set(&desired, &catalog));
+    let again = sync(h, &[desired], &catalog).await?.remove(0);
     check!(again.is_complete() && again.revoked.is_empty(), "{again:?}");
     check_eq!(again.granted, first.granted);
     check_eq!(set.held().await, held(&[("orders", read)]));
@@ -153,10 +153,10 @@ async fn what_is_dropped_meanwhile_is_passed_over(h: &dyn Harness) -> Outcome {
     let set = Set::new(h, &database);
     set.must(&[("payments", read)]).await?;
     let catalog = set.read().await?;
-    let wish = set.wish(&catalog, &[("orders", read), ("customers", read)]);
+    let desired = set.desired(&catalog, &[("orders", read), ("customers", read)]);
     objects.drop(&database, "customers").await;
     objects.drop(&database, "payments").await;
-    let outcome = converge(h, &[wish], &catalog).await?.remove(0);
+    let outcome = sync(h, &[desired], &catalog).await?.remove(0);
     check!(outcome.is_complete(), "{outcome:#?}");
     check_eq!(set.held().await, held(&[("orders", read)]));
     set.must(&[("orders", read)]).await?;
@@ -181,8 +181,8 @@ async fn what_is_renamed_or_replaced_is_put_right(h: &dyn Harness) -> Outcome {
     let catalog = set.read().await?;
     objects.rename(&database, "customers", "old").await;
     objects.create(&database, "customers").await;
-    let wish = set.wish(&catalog, &wanted);
-    converge(h, &[wish], &catalog).await?;
+    let desired = set.desired(&catalog, &wanted);
+    sync(h, &[desired], &catalog).await?;
     set.must(&[("orders_2025", read)]).await?;
     Ok(())
 }
@@ -217,7 +217,7 @@ async fn what_may_not_be_granted_is_missing_with_a_remedy(h: &dyn Harness) -> Ou
         return Ok(());
     }
     let set = Set::new(h, &database);
-    let outcome = set.converge(&[("orders", read), ("theirs", read)]).await?;
+    let outcome = set.sync(&[("orders", read), ("theirs", read)]).await?;
     check!(outcome.failure.is_none() && !outcome.is_complete(), "{outcome:#?}");
     check_eq!((outcome.missing_objects, outcome.granted), (1, [(read, 1)].into()));
     let told = &outcome.missing[0];
@@ -238,8 +238,9 @@ async fn many_sets_at_once(h: &dyn Harness) -> Outcome {
     let sets: Vec<Set<'_>> = names.iter().map(|_| Set::new(h, &database)).collect();
     let catalog = self::read(h, &database, &sets.iter().collect::<Vec<_>>()).await?;
     let wanted: Vec<_> = names.iter().map(|name| [(name.as_str(), read), (name.as_str(), write)]).collect();
-    let wishes: Vec<_> = sets.iter().zip(&wanted).map(|(set, wanted)| set.wish(&catalog, wanted)).collect();
-    for outcome in converge(h, &wishes, &catalog).await? {
+    let desired: Vec<_> =
+        sets.iter().zip(&wanted).map(|(set, wanted)| set.desired(&catalog, wanted)).collect();
+    for outcome in sync(h, &desired, &catalog).await? {
         check!(outcome.is_complete(), "{outcome:#?}");
     }
     for (set, wanted) in sets.iter().zip(&wanted) {
@@ -267,14 +268,14 @@ async fn sets_of_two_databases_do_not_touch_each_other(h: &dyn Harness) -> Outco
     Ok(())
 }
 
-async fn only_sets_of_our_own_are_converged(h: &dyn Harness) -> Outcome {
+async fn only_sets_of_our_own_are_synced(h: &dyn Harness) -> Outcome {
     let (objects, Sort { read, .. }) = (h.objects(), h.objects().sort());
     let database = objects.database("shop").await;
     objects.create(&database, "orders").await;
     let theirs = Set { uid: "them", ..Set::new(h, &database) };
     theirs.must(&[]).await?;
     let ours = Set { role: theirs.role.clone(), ..Set::new(h, &database) };
-    let outcome = ours.converge(&[("orders", read)]).await?;
+    let outcome = ours.sync(&[("orders", read)]).await?;
     check!(
         outcome.failure.is_some_and(|error| error.reason == Reason::DbRoleNotGrantable),
         "{:?}",
@@ -282,7 +283,7 @@ async fn only_sets_of_our_own_are_converged(h: &dyn Harness) -> Outcome {
     );
     // Nor is a role that is no set.
     let role = h.role("reader", None).await;
-    let outcome = Set { role, ..Set::new(h, &database) }.converge(&[("orders", read)]).await?;
+    let outcome = Set { role, ..Set::new(h, &database) }.sync(&[("orders", read)]).await?;
     check!(outcome.failure.is_some_and(|error| error.reason == Reason::DbRoleInvalid), "{:?}", outcome.role);
     check!(theirs.held().await.is_empty(), "{:?}", theirs.role);
     Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use rolecall_engine::{Class, Plan, Reason};
 
-use super::wish::{Wish, closed, owner, seen, working};
+use super::desired::{DesiredAccount, closed, owner, seen, working};
 use super::{Harness, Outcome, State, Trace, cases, check, check_eq};
 
 cases![
@@ -37,8 +37,8 @@ cases![
 async fn a_new_account_has_exactly_its_roles(h: &dyn Harness) -> Outcome {
     let (user, reader, writer) =
         (h.name("alice"), h.role("reader", None).await, h.role("writer", None).await);
-    let wish = Wish::start(&user, &h.database())?.roles([&writer, &reader]);
-    let applied = wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&writer, &reader]);
+    let applied = desired.must(h.engine()).await?;
     check!(!applied.dropped && applied.kept_because.is_none() && applied.leftovers.is_empty(), "{applied:?}");
     check_eq!(seen(h, &user).await?, working([&reader, &writer]));
     check!(h.log_in(&user).await, "{user}");
@@ -47,17 +47,17 @@ async fn a_new_account_has_exactly_its_roles(h: &dyn Harness) -> Outcome {
 
 async fn a_new_account_needs_no_role(h: &dyn Harness) -> Outcome {
     let user = h.name("bare");
-    Wish::start(&user, &h.database())?.must(h.engine()).await?;
+    DesiredAccount::start(&user, &h.database())?.must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, working::<&str>([]));
     Ok(())
 }
 
 async fn starting_twice_changes_nothing(h: &dyn Harness) -> Outcome {
     let (user, reader) = (h.name("alice"), h.role("reader", None).await);
-    let wish = Wish::start(&user, &h.database())?.roles([&reader]);
-    wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&reader]);
+    desired.must(h.engine()).await?;
     check!(h.log_in(&user).await, "{user}");
-    let plan = wish.live().plan(h.engine()).await?;
+    let plan = desired.live().plan(h.engine()).await?;
     check!(plan.is_nothing(), "{plan}");
     check_eq!(seen(h, &user).await?.backends, 1);
     Ok(())
@@ -65,9 +65,9 @@ async fn starting_twice_changes_nothing(h: &dyn Harness) -> Outcome {
 
 async fn a_kept_account_is_reset(h: &dyn Harness) -> Outcome {
     let (user, old, new) = (h.name("kept"), h.role("old", None).await, h.role("new", None).await);
-    let wish = Wish::start(&user, &h.database())?;
-    wish.clone().roles([&old]).must(h.engine()).await?;
-    wish.clone().end(false).must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?;
+    desired.clone().roles([&old]).must(h.engine()).await?;
+    desired.clone().end(false).must(h.engine()).await?;
     for trace in [
         Trace::Setting { in_database: false },
         Trace::Setting { in_database: true },
@@ -76,7 +76,7 @@ async fn a_kept_account_is_reset(h: &dyn Harness) -> Outcome {
     ] {
         h.leave(&user, &trace).await;
     }
-    wish.roles([&new]).must(h.engine()).await?;
+    desired.roles([&new]).must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, working([&new]));
     Ok(())
 }
@@ -85,7 +85,7 @@ async fn what_is_left_over_and_open_is_closed_first(h: &dyn Harness) -> Outcome 
     let (user, reader) = (h.name("open"), h.role("reader", None).await);
     h.put(&user, &State { backends: 2, ..working([&reader]) }).await;
     // Our own record, no live session: whatever is inside does not belong there.
-    Wish::start(&user, &h.database())?.roles([&reader]).must(h.engine()).await?;
+    DesiredAccount::start(&user, &h.database())?.roles([&reader]).must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, working([&reader]));
     Ok(())
 }
@@ -94,16 +94,16 @@ async fn an_unmanaged_user_is_never_touched(h: &dyn Harness) -> Outcome {
     let (user, reader) = (h.name("dba"), h.role("reader", None).await);
     let before = State { login: true, memberships: BTreeSet::from([reader.clone()]), ..State::default() };
     h.put(&user, &before).await;
-    let wish = Wish::start(&user, &h.database())?.roles([&reader]);
-    check_eq!(wish.reason(h.engine()).await?, Reason::UserConflict);
-    let plan = wish.clone().end(true).plan(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&reader]);
+    check_eq!(desired.reason(h.engine()).await?, Reason::UserConflict);
+    let plan = desired.clone().end(true).plan(h.engine()).await?;
     check!(plan.is_nothing(), "{plan}");
     // Not even by a plan that was made when it was managed.
     let gone = h.name("gone");
     wish_for(h, &gone).await?;
     let plans = [
-        rename(Wish::start(&gone, &h.database())?.plan(h.engine()).await?, &user),
-        rename(Wish::start(&gone, &h.database())?.end(true).plan(h.engine()).await?, &user),
+        rename(DesiredAccount::start(&gone, &h.database())?.plan(h.engine()).await?, &user),
+        rename(DesiredAccount::start(&gone, &h.database())?.end(true).plan(h.engine()).await?, &user),
     ];
     for plan in plans {
         // Some servers do not even let the admin user try.
@@ -114,18 +114,18 @@ async fn an_unmanaged_user_is_never_touched(h: &dyn Harness) -> Outcome {
 }
 
 async fn the_admin_user_is_no_account(h: &dyn Harness) -> Outcome {
-    let observed = h.engine().observe(&Wish::start(&h.name("x"), &h.database())?.0.query()).await;
+    let observed = h.engine().observe(&DesiredAccount::start(&h.name("x"), &h.database())?.0.query()).await;
     let admin = observed.map_err(|error| error.to_string())?.admin_user;
-    let wish = Wish::start(&admin, &h.database())?;
-    check_eq!(wish.reason(h.engine()).await?, Reason::InvalidUsername);
-    let plan = wish.end(true).plan(h.engine()).await?;
+    let desired = DesiredAccount::start(&admin, &h.database())?;
+    check_eq!(desired.reason(h.engine()).await?, Reason::InvalidUsername);
+    let plan = desired.end(true).plan(h.engine()).await?;
     check!(plan.is_nothing(), "{plan}");
     Ok(())
 }
 
 /// Starts an account.
 async fn wish_for(h: &dyn Harness, user: &str) -> Outcome {
-    Wish::start(user, &h.database())?.must(h.engine()).await.map(drop)
+    DesiredAccount::start(user, &h.database())?.must(h.engine()).await.map(drop)
 }
 
 /// The same plan for another account.
@@ -146,10 +146,10 @@ async fn an_account_in_use_elsewhere_is_left_alone(h: &dyn Harness) -> Outcome {
     for before in [enabled, busy] {
         let user = h.name("theirs");
         h.put(&user, &before).await;
-        let wish = Wish::start(&user, &h.database())?;
-        check_eq!(wish.reason(h.engine()).await?, Reason::AccountInUse);
-        check_eq!(wish.clone().live().reason(h.engine()).await?, Reason::AccountInUse);
-        let plan = wish.end(true).plan(h.engine()).await?;
+        let desired = DesiredAccount::start(&user, &h.database())?;
+        check_eq!(desired.reason(h.engine()).await?, Reason::AccountInUse);
+        check_eq!(desired.clone().live().reason(h.engine()).await?, Reason::AccountInUse);
+        let plan = desired.end(true).plan(h.engine()).await?;
         check!(plan.is_nothing(), "{plan}");
         check_eq!(seen(h, &user).await?, before);
     }
@@ -162,12 +162,12 @@ async fn an_account_that_a_predecessor_left_is_closed_and_taken_over(h: &dyn Har
     let left = State { owner: Some(predecessor()), ..working([&old]) };
     let user = h.name("rebuilt");
     h.put(&user, &left).await;
-    Wish::start(&user, &h.database())?.roles([&reader]).must(h.engine()).await?;
+    DesiredAccount::start(&user, &h.database())?.roles([&reader]).must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, working([&reader]));
     for drop in [false, true] {
         let user = h.name("ended");
         h.put(&user, &left).await;
-        Wish::start(&user, &h.database())?.end(drop).must(h.engine()).await?;
+        DesiredAccount::start(&user, &h.database())?.end(drop).must(h.engine()).await?;
         let seen = h.look(&user).await;
         match seen {
             None => check!(drop, "it is gone"),
@@ -184,9 +184,9 @@ async fn whose_an_account_is_has_to_be_certain(h: &dyn Harness) -> Outcome {
         let before = State { owner: Some(owner), ..working([&reader]) };
         let user = h.name("unclear");
         h.put(&user, &before).await;
-        let wish = Wish::start(&user, &h.database())?;
-        check_eq!(wish.reason(h.engine()).await?, Reason::AccountInUse);
-        let end = wish.end(true);
+        let desired = DesiredAccount::start(&user, &h.database())?;
+        check_eq!(desired.reason(h.engine()).await?, Reason::AccountInUse);
+        let end = desired.end(true);
         let plan = end.plan(h.engine()).await?;
         check!(plan.is_nothing(), "{plan}");
         check_eq!(seen(h, &user).await?, before);
@@ -205,9 +205,9 @@ fn predecessor() -> rolecall_engine::Owner {
 async fn an_idle_account_is_taken_over(h: &dyn Harness) -> Outcome {
     let (user, reader) = (h.name("idle"), h.role("reader", None).await);
     h.put(&user, &State { owner: Some(owner("them")), ..closed() }).await;
-    Wish::start(&user, &h.database())?.roles([&reader]).must(h.engine()).await?;
+    DesiredAccount::start(&user, &h.database())?.roles([&reader]).must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, working([&reader]));
-    let plan = Wish::start(&user, &h.database())?.of("them").end(true).plan(h.engine()).await?;
+    let plan = DesiredAccount::start(&user, &h.database())?.of("them").end(true).plan(h.engine()).await?;
     check!(plan.is_nothing(), "{plan}");
     Ok(())
 }
@@ -216,8 +216,8 @@ async fn a_managed_account_without_record_is_taken_over(h: &dyn Harness) -> Outc
     let (user, reader, old) = (h.name("alien"), h.role("reader", None).await, h.role("old", None).await);
     // As Teleport leaves it when a teardown failed: enabled, with roles, and nobody inside.
     h.put(&user, &State { owner: None, ..working([&old]) }).await;
-    let wish = Wish::start(&user, &h.database())?.roles([&reader]);
-    wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&reader]);
+    desired.must(h.engine()).await?;
     let seen = seen(h, &user).await?;
     check!(seen.login && seen.memberships.contains(&reader) && seen.owner == Some(owner("us")), "{seen:?}");
     Ok(())
@@ -226,7 +226,7 @@ async fn a_managed_account_without_record_is_taken_over(h: &dyn Harness) -> Outc
 async fn what_was_taken_over_meanwhile_is_noticed(h: &dyn Harness) -> Outcome {
     let user = h.name("raced");
     h.put(&user, &closed()).await;
-    let ours = Wish::start(&user, &h.database())?;
+    let ours = DesiredAccount::start(&user, &h.database())?;
     let plan = ours.plan(h.engine()).await?;
     let end = {
         h.put(&user, &State { login: true, ..closed() }).await;
@@ -246,7 +246,7 @@ async fn what_was_taken_over_meanwhile_is_noticed(h: &dyn Harness) -> Outcome {
 
 async fn what_was_created_meanwhile_is_noticed(h: &dyn Harness) -> Outcome {
     let user = h.name("raced");
-    let plan = Wish::start(&user, &h.database())?.plan(h.engine()).await?;
+    let plan = DesiredAccount::start(&user, &h.database())?.plan(h.engine()).await?;
     let by_hand = State { login: true, ..State::default() };
     h.put(&user, &by_hand).await;
     let Err(error) = h.engine().apply(&plan).await else { return Err("it was carried out".to_owned()) };
@@ -257,11 +257,11 @@ async fn what_was_created_meanwhile_is_noticed(h: &dyn Harness) -> Outcome {
 
 async fn a_missing_role_leaves_nothing_behind(h: &dyn Harness) -> Outcome {
     let (user, reader, ghost) = (h.name("alice"), h.role("reader", None).await, h.missing_role("ghost"));
-    let wish = Wish::start(&user, &h.database())?.roles([&reader, &ghost]);
-    check_eq!(wish.reason(h.engine()).await?, Reason::DbRoleNotFound);
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&reader, &ghost]);
+    check_eq!(desired.reason(h.engine()).await?, Reason::DbRoleNotFound);
     check!(h.look(&user).await.is_none(), "{user}");
     // And where the role goes between the look and the deed.
-    let plan = wish.clone().creating_roles().plan(h.engine()).await?;
+    let plan = desired.clone().creating_roles().plan(h.engine()).await?;
     let Plan::Activate(mut plan) = plan else { return Err(format!("{plan}")) };
     plan.create_roles.clear();
     let Err(error) = h.engine().apply(&Plan::Activate(plan)).await else {
@@ -274,12 +274,12 @@ async fn a_missing_role_leaves_nothing_behind(h: &dyn Harness) -> Outcome {
 
 async fn a_missing_role_is_created_where_that_is_wanted(h: &dyn Harness) -> Outcome {
     let (user, ghost) = (h.name("alice"), h.missing_role("Ghost \"1\""));
-    let wish = Wish::start(&user, &h.database())?.roles([&ghost]).creating_roles();
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&ghost]).creating_roles();
     if !h.creates_roles() {
-        check_eq!(wish.reason(h.engine()).await?, Reason::DbRoleNotFound);
+        check_eq!(desired.reason(h.engine()).await?, Reason::DbRoleNotFound);
         return Ok(());
     }
-    wish.must(h.engine()).await?;
+    desired.must(h.engine()).await?;
     check!(h.role_exists(&ghost).await, "{ghost}");
     check_eq!(seen(h, &user).await?, working([&ghost]));
     check!(!h.log_in(&ghost).await, "{ghost}");
@@ -289,23 +289,23 @@ async fn a_missing_role_is_created_where_that_is_wanted(h: &dyn Harness) -> Outc
 async fn a_role_that_may_not_be_granted_is_named(h: &dyn Harness) -> Outcome {
     let user = h.name("alice");
     let Some(role) = h.foreign_role("theirs").await else { return Ok(()) };
-    let wish = Wish::start(&user, &h.database())?.roles([&role]);
-    check_eq!(wish.reason(h.engine()).await?, h.engine().dialect().not_grantable(&role, "admin").0);
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&role]);
+    check_eq!(desired.reason(h.engine()).await?, h.engine().dialect().not_grantable(&role, "admin").0);
     check!(h.look(&user).await.is_none(), "{user}");
     Ok(())
 }
 
 async fn roles_with_attributes_are_for_those_named_literally(h: &dyn Harness) -> Outcome {
     let (user, powerful) = (h.name("alice"), h.role("powerful", Some("CREATEROLE")).await);
-    let wish = Wish::start(&user, &h.database())?.roles([&powerful]);
-    check_eq!(wish.reason(h.engine()).await?, Reason::DbRoleNotGrantable);
-    wish.literally().must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&powerful]);
+    check_eq!(desired.reason(h.engine()).await?, Reason::DbRoleNotGrantable);
+    desired.literally().must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, working([&powerful]));
     // A managed account is no role, however it is named.
     let other = h.name("bob");
     let Some(user) = h.role_of(&user) else { return Ok(()) };
-    let wish = Wish::start(&other, &h.database())?.roles([&user]).literally();
-    check_eq!(wish.reason(h.engine()).await?, Reason::DbRoleNotGrantable);
+    let desired = DesiredAccount::start(&other, &h.database())?.roles([&user]).literally();
+    check_eq!(desired.reason(h.engine()).await?, Reason::DbRoleNotGrantable);
     Ok(())
 }
 
@@ -317,13 +317,13 @@ async fn leftovers_keep_it_from_starting(h: &dyn Harness) -> Outcome {
         if !h.leave(&user, &trace).await {
             continue;
         }
-        let wish = Wish::start(&user, &h.database())?;
-        check_eq!((&trace, wish.reason(h.engine()).await?), (&trace, Reason::LeftoverMembership));
+        let desired = DesiredAccount::start(&user, &h.database())?;
+        check_eq!((&trace, desired.reason(h.engine()).await?), (&trace, Reason::LeftoverMembership));
         // It holds no end back, but is told.
-        let applied = wish.clone().end(false).must(h.engine()).await?;
+        let applied = desired.clone().end(false).must(h.engine()).await?;
         check!(!applied.leftovers.is_empty(), "{trace:?}: {applied:?}");
         check!(!seen(h, &user).await?.login, "{trace:?}");
-        check_eq!((&trace, wish.reason(h.engine()).await?), (&trace, Reason::LeftoverMembership));
+        check_eq!((&trace, desired.reason(h.engine()).await?), (&trace, Reason::LeftoverMembership));
     }
     Ok(())
 }
@@ -334,10 +334,10 @@ async fn rights_of_its_own_are_revoked_or_at_least_no_hindrance(h: &dyn Harness)
     if !h.leave(&user, &Trace::Right).await {
         return Ok(());
     }
-    let wish = Wish::start(&user, &h.database())?;
-    wish.must(h.engine()).await?;
+    let desired = DesiredAccount::start(&user, &h.database())?;
+    desired.must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, working::<&str>([]));
-    let applied = wish.end(true).must(h.engine()).await?;
+    let applied = desired.end(true).must(h.engine()).await?;
     check!(applied.dropped, "{applied:?}");
     Ok(())
 }
@@ -357,25 +357,25 @@ async fn any_name_works(h: &dyn Harness) -> Outcome {
         "remote-bob-leaf.example.org",
     ] {
         let user = h.name(base);
-        let wish = Wish::start(&user, &h.database())?.roles([&role]);
+        let desired = DesiredAccount::start(&user, &h.database())?.roles([&role]);
         if !h.takes_name(&user) {
-            check_eq!((&user, wish.reason(h.engine()).await?), (&user, Reason::InvalidUsername));
+            check_eq!((&user, desired.reason(h.engine()).await?), (&user, Reason::InvalidUsername));
             continue;
         }
-        wish.must(h.engine()).await?;
+        desired.must(h.engine()).await?;
         check_eq!(seen(h, &user).await?, working([&role]));
         check!(h.log_in(&user).await, "{user}");
-        wish.clone().end(false).must(h.engine()).await?;
+        desired.clone().end(false).must(h.engine()).await?;
         check_eq!(seen(h, &user).await?, closed());
-        wish.must(h.engine()).await?;
-        let applied = wish.end(true).must(h.engine()).await?;
+        desired.must(h.engine()).await?;
+        let applied = desired.end(true).must(h.engine()).await?;
         check!(applied.dropped && h.look(&user).await.is_none(), "{user}: {applied:?}");
     }
     let name = h.name("");
     let longest = format!("{name}{}", "x".repeat(63 - name.len()));
-    Wish::start(&longest, &h.database())?.must(h.engine()).await?;
+    DesiredAccount::start(&longest, &h.database())?.must(h.engine()).await?;
     check!(h.look(&longest).await.is_some(), "{longest}");
-    check!(Wish::start(&format!("{longest}x"), &h.database()).is_err(), "64 bytes");
+    check!(DesiredAccount::start(&format!("{longest}x"), &h.database()).is_err(), "64 bytes");
     Ok(())
 }
 
@@ -384,7 +384,7 @@ async fn many_start_at_once(h: &dyn Harness) -> Outcome {
     let users: Vec<String> = (0..25).map(|_| h.name("crowd")).collect();
     let starts = users.iter().enumerate().map(async |(i, user)| {
         let roles = roles.iter().cycle().skip(i % 3).take(2);
-        Wish::start(user, &h.database())?.roles(roles).must(h.engine()).await
+        DesiredAccount::start(user, &h.database())?.roles(roles).must(h.engine()).await
     });
     for result in join_all(starts).await {
         result?;
@@ -392,8 +392,9 @@ async fn many_start_at_once(h: &dyn Harness) -> Outcome {
     for (i, user) in users.iter().enumerate() {
         check_eq!(seen(h, user).await?, working(roles.iter().cycle().skip(i % 3).take(2)));
     }
-    let ends =
-        users.iter().map(async |user| Wish::start(user, &h.database())?.end(true).must(h.engine()).await);
+    let ends = users
+        .iter()
+        .map(async |user| DesiredAccount::start(user, &h.database())?.end(true).must(h.engine()).await);
     for result in join_all(ends).await {
         check!(result?.dropped, "dropped");
     }
@@ -402,11 +403,11 @@ async fn many_start_at_once(h: &dyn Harness) -> Outcome {
 
 async fn one_account_started_twice_at_once_starts_once(h: &dyn Harness) -> Outcome {
     let (user, reader) = (h.name("twice"), h.role("reader", None).await);
-    let wish = Wish::start(&user, &h.database())?.roles([&reader]);
-    let both = join_all([wish.bring(h.engine()), wish.bring(h.engine())]).await;
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&reader]);
+    let both = join_all([desired.bring(h.engine()), desired.bring(h.engine())]).await;
     check!(both.iter().any(Result::is_ok), "{both:?}");
     check_eq!(seen(h, &user).await?, working([&reader]));
-    let plan = wish.live().plan(h.engine()).await?;
+    let plan = desired.live().plan(h.engine()).await?;
     check!(plan.is_nothing(), "{plan}");
     Ok(())
 }

@@ -8,7 +8,7 @@ use futures::executor::block_on;
 use proptest::prelude::*;
 use rolecall_engine::account::{Credential, Enabled, Leftover, WantedRole};
 use rolecall_engine::{AccountName, Desired, Engine, Owner, Plan, Want, plan};
-use rolecall_engine_conformance::fake::{Fake, Role, User, World};
+use rolecall_engine_conformance::fake::{Fake, Role, ServerState, User};
 
 const ROLES: [&str; 4] = ["reader", "writer", "powerful", "theirs"];
 
@@ -100,27 +100,27 @@ fn desired() -> impl Strategy<Value = Desired> {
 }
 
 /// A server with some of the roles, and perhaps with the user.
-fn world() -> impl Strategy<Value = World> {
+fn server() -> impl Strategy<Value = ServerState> {
     (prop::option::weighted(0.8, user()), some_roles()).prop_map(|(user, roles)| {
-        let mut world = World::default();
+        let mut server = ServerState::default();
         for name in roles {
             let attributes = if name == "powerful" { vec!["CREATEROLE".to_owned()] } else { Vec::new() };
             let grantable = name != "theirs";
-            world.roles.insert(name, Role { attributes, grantable });
+            server.roles.insert(name, Role { attributes, grantable });
         }
-        world.users.extend(user.map(|user| ("alice".to_owned(), user)));
-        world
+        server.users.extend(user.map(|user| ("alice".to_owned(), user)));
+        server
     })
 }
 
-fn fake(world: &World) -> Fake {
+fn fake(server: &ServerState) -> Fake {
     let fake = Fake::new();
-    *fake.world() = world.clone();
+    *fake.state() = server.clone();
     fake
 }
 
 fn alice(fake: &Fake) -> Option<User> {
-    fake.world().users.get("alice").cloned()
+    fake.state().users.get("alice").cloned()
 }
 
 fn plan_for(fake: &Fake, desired: &Desired) -> Result<Plan, rolecall_engine::Refusal> {
@@ -132,8 +132,8 @@ proptest! {
 
     /// A plan that was carried out leaves nothing to do.
     #[test]
-    fn what_was_carried_out_is_done(world in world(), desired in desired()) {
-        let fake = fake(&world);
+    fn what_was_carried_out_is_done(server in server(), desired in desired()) {
+        let fake = fake(&server);
         let Ok(plan) = plan_for(&fake, &desired) else { return Ok(()) };
         let applied = block_on(fake.apply(&plan)).unwrap();
         let mut settled = plan::settled(&desired);
@@ -146,8 +146,8 @@ proptest! {
 
     /// No plan touches a user that does not carry the marker, or works for somebody else.
     #[test]
-    fn what_is_not_ours_is_left_alone(world in world(), desired in desired()) {
-        let before = world.users.get("alice");
+    fn what_is_not_ours_is_left_alone(server in server(), desired in desired()) {
+        let before = server.users.get("alice");
         let foreign = before.is_some_and(|user| {
             let theirs = user.owner.as_ref().is_some_and(|owner| owner.uid != "us");
             !user.managed || theirs && (user.login || user.backends > 0)
@@ -155,7 +155,7 @@ proptest! {
         if !foreign {
             return Ok(());
         }
-        let fake = fake(&world);
+        let fake = fake(&server);
         match plan_for(&fake, &desired) {
             Err(_) => prop_assert!(matches!(desired.want, Want::Enabled(_)), "an end is never refused"),
             Ok(plan) => prop_assert!(plan.is_nothing(), "{plan}"),
@@ -164,7 +164,7 @@ proptest! {
 
     /// A plan that does not fit what is there any more changes nothing that is not ours.
     #[test]
-    fn a_plan_that_is_too_late_does_no_harm(then in world(), now in world(), desired in desired()) {
+    fn a_plan_that_is_too_late_does_no_harm(then in server(), now in server(), desired in desired()) {
         let Ok(plan) = plan_for(&fake(&then), &desired) else { return Ok(()) };
         let fake = fake(&now);
         let before = alice(&fake);
@@ -180,9 +180,9 @@ proptest! {
 
     /// An end takes the login and everything that the admin user can take.
     #[test]
-    fn an_end_leaves_nothing(world in world(), drop in any::<bool>()) {
-        let fake = fake(&world);
-        let ours = world.users.get("alice").is_some_and(|user| {
+    fn an_end_leaves_nothing(server in server(), drop in any::<bool>()) {
+        let fake = fake(&server);
+        let ours = server.users.get("alice").is_some_and(|user| {
             user.managed && user.owner.as_ref().is_some_and(|owner| owner.uid == "us")
         });
         if !ours {
@@ -208,8 +208,8 @@ proptest! {
 
     /// What a plan says of itself names the account and holds no verifier.
     #[test]
-    fn a_plan_can_be_read(world in world(), desired in desired()) {
-        let Ok(plan) = plan_for(&fake(&world), &desired) else { return Ok(()) };
+    fn a_plan_can_be_read(server in server(), desired in desired()) {
+        let Ok(plan) = plan_for(&fake(&server), &desired) else { return Ok(()) };
         let text = format!("{plan} {plan:?}");
         prop_assert!(plan.is_nothing() || text.contains("alice"));
         prop_assert!(!text.contains("SCRAM"));

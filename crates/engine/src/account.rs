@@ -190,7 +190,7 @@ pub struct Query {
 }
 
 impl Desired {
-    /// The query whose answer [`crate::plan::plan`] needs for this wish.
+    /// The query whose answer [`crate::plan::plan`] needs for this.
     pub fn query(&self) -> Query {
         let (roles, sets, databases) = match &self.want {
             Want::Enabled(enabled) => {
@@ -316,7 +316,7 @@ pub struct RoleFacts {
 }
 
 /// A permission set, as far as making somebody a member goes. What it holds is another matter: see
-/// [`Engine::converge`](crate::Engine::converge).
+/// [`Engine::sync_sets`](crate::Engine::sync_sets).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetFacts {
     /// `metadata.uid` of the DatabaseAdmin in its record; `None` where it has no record that can be read.

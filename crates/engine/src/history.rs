@@ -69,8 +69,8 @@ impl fmt::Display for HistoryChange {
     }
 }
 
-/// A server that is attended to: see [`Engine::attend`](crate::Engine::attend).
-pub struct Attendance {
+/// A server whose history is watched: see [`Engine::watch_history`](crate::Engine::watch_history).
+pub struct HistoryWatch {
     /// Where it is in its history.
     pub history: History,
     /// It takes changes: it is no standby.
@@ -80,10 +80,10 @@ pub struct Attendance {
     pub lost: BoxFuture<'static, ()>,
 }
 
-impl fmt::Debug for Attendance {
+impl fmt::Debug for HistoryWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { history, primary, lost: _ } = self;
-        f.debug_struct("Attendance")
+        f.debug_struct("HistoryWatch")
             .field("history", history)
             .field("primary", primary)
             .finish_non_exhaustive()

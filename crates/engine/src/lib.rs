@@ -11,10 +11,10 @@
 //! |---|---|
 //! | [`account`] | what an account should be and what it is |
 //! | [`plan`] | the pure step from the one to the other |
-//! | [`server`] | what a server is and can: probe, census |
+//! | [`server`] | what a server is and can: preflight, inventory |
 //! | [`history`] | which course of changes a server is on: failovers |
 //! | [`objects`] | the objects of a logical database, and what permission sets hold on them |
-//! | [`sets`] | permission sets: names, wishes, the pure step to what has to change, outcomes |
+//! | [`sets`] | permission sets: names, the desired and the synced set, the pure step to what has to change |
 //! | [`error`] | what went wrong, told apart by code, never by text |
 //! | [`dialect`] | what differs between kinds of servers where things are decided and told |
 //! | [`address`], [`slots`], [`counters`] | what engines do alike: addresses, bounds on connections, figures |
@@ -42,11 +42,11 @@ pub use certificate::ClientCertificate;
 pub use claim::{Claim, UNNAMED_CLUSTER};
 pub use dialect::Dialect;
 pub use error::{Class, Error, Reason};
-pub use history::{Attendance, History, HistoryChange};
+pub use history::{History, HistoryChange, HistoryWatch};
 pub use objects::{Catalog, CatalogQuery};
 pub use plan::{Plan, Refusal};
-pub use server::{Census, CensusEntry, Finding, Needs, Probe, Stats};
-pub use sets::{SetEntry, SetOutcome, SetRecord, SetWish, set_role_name};
+pub use server::{Finding, Inventory, InventoryEntry, Needs, Preflight, Stats};
+pub use sets::{DesiredSet, SetEntry, SetRecord, SyncedSet, set_role_name};
 pub use urgency::{is_urgent, urgent};
 
 /// The role (PostgreSQL, Redshift) or custom-data key (MongoDB) that marks an account as managed. The name is
@@ -80,22 +80,22 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// What kind of server it is, as far as names and remedies go. [`Dialect::set_name`] names permission sets.
     fn dialect(&self) -> Dialect;
 
-    /// Looks at the server itself: version, identity, and what the admin user lacks for `needs`. Also makes sure
+    /// Checks the server itself: version, identity, and what the admin user lacks for `needs`. Also makes sure
     /// that the marker exists and is usable.
     ///
     /// # Errors
     ///
     /// When the server cannot be reached or refuses the admin user. What is merely missing is a [`Finding`].
-    async fn probe(&self, needs: &Needs) -> Result<Probe, Error>;
+    async fn preflight(&self, needs: &Needs) -> Result<Preflight, Error>;
 
-    /// Tells where the server is in its history, and when that may have changed: whenever a connection breaks, or another
-    /// member is primary.
+    /// Reads where the server is in its history, and watches for what may have changed it: a connection that breaks,
+    /// another member that becomes primary.
     ///
     /// # Errors
     ///
-    /// When the server cannot be reached or refuses the query; `Unsupported` where the engine cannot tell.
-    async fn attend(&self) -> Result<Attendance, Error> {
-        Err(Error::unsupported("attending to the server".to_owned()))
+    /// When the server cannot be reached or refuses the query; `Unsupported` where the engine cannot know.
+    async fn watch_history(&self) -> Result<HistoryWatch, Error> {
+        Err(Error::unsupported("watching the history of the server".to_owned()))
     }
 
     /// Does the server take client certificates of the CA that has issued `certificate`, which is shown to it and to
@@ -113,7 +113,7 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// When the server cannot be reached or refuses the query.
-    async fn census(&self) -> Result<Census, Error>;
+    async fn inventory(&self) -> Result<Inventory, Error>;
 
     /// Reads one account and what is needed to decide about it. Calls made at the same time may share a query.
     ///
@@ -153,26 +153,26 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
         Err(Error::unsupported(format!("hearing of changes in {database:?}")))
     }
 
-    /// Makes the sets of one logical database hold what is wished, and nothing else: creates their roles, grants,
-    /// revokes, and reads back. One outcome for each wish, in their order.
+    /// Makes the sets of one logical database hold what is desired, and nothing else: creates their roles, grants,
+    /// revokes, and reads back. One answer for each desired set, in their order.
     ///
-    /// The catalogue must have been read for these sets, and the wishes must number objects as it does. What has
-    /// changed on the server since is safe: objects are told by what the server's own grants go by (PostgreSQL: their
+    /// The catalogue must have been read for these sets, and the desired sets must number objects as it does. What has
+    /// changed on the server since is safe: objects are identified by what the server's own grants go by (PostgreSQL: their
     /// ids; MongoDB: their names), and one that is gone is passed over.
     ///
     /// Calls for one database must follow one another; grants that others make at the same time lose nothing.
     ///
     /// # Errors
     ///
-    /// When the server cannot be reached any more. What it refuses for a single object or set is in its outcome.
-    async fn converge(&self, wishes: &[SetWish], catalog: &Catalog) -> Result<Vec<SetOutcome>, Error>;
+    /// When the server cannot be reached any more. What it refuses for a single object or set is in the set's answer.
+    async fn sync_sets(&self, desired: &[DesiredSet], catalog: &Catalog) -> Result<Vec<SyncedSet>, Error>;
 
     /// Lists the permission sets of the server, whosever they are.
     ///
     /// # Errors
     ///
     /// When the server cannot be reached or refuses the query.
-    async fn sets(&self) -> Result<Vec<SetEntry>, Error>;
+    async fn list_sets(&self) -> Result<Vec<SetEntry>, Error>;
 
     /// Drops a permission set that nobody is a member of and that carries the record of `owner_uid`, with what it holds
     /// in every logical database. [`Applied::kept_because`] says why one was kept; one that is not there counts as

@@ -4,7 +4,7 @@
 //! (`plan(settled, apply(plan)) == Nothing`), and no plan ever names an account that does not carry the marker.
 
 mod checks;
-mod told;
+mod display;
 
 use std::collections::BTreeSet;
 
@@ -156,7 +156,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Refusal> {
     }
 }
 
-/// The wish as it reads once it came true: what a plan is made against to verify one that was applied.
+/// The desired state as it reads once it is reached: what a plan is made against to verify one that was applied.
 pub fn settled(desired: &Desired) -> Desired {
     let mut desired = desired.clone();
     if let Want::Enabled(enabled) = &mut desired.want {

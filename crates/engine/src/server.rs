@@ -17,7 +17,7 @@ pub struct Needs {
 
 /// A server that answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Probe {
+pub struct Preflight {
     /// The version as the server prints it, `17.10`.
     pub version: String,
     /// What tells this server from any other, whatever its address (PostgreSQL: `system_identifier`).
@@ -42,15 +42,15 @@ pub struct Finding {
 
 /// The managed accounts of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Census {
+pub struct Inventory {
     /// By name.
-    pub accounts: Vec<CensusEntry>,
+    pub accounts: Vec<InventoryEntry>,
 }
 
 /// One managed account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CensusEntry {
-    /// Its name. Names that no `DatabaseUser` could have are left out of the census.
+pub struct InventoryEntry {
+    /// Its name. Names that no `DatabaseUser` could have are left out of the inventory.
     pub account: AccountName,
     /// Its ownership record.
     pub owner: Option<Owner>,

@@ -3,23 +3,23 @@
 use mongodb::bson::{Bson, Document};
 use mongodb::event::sdam::SdamEvent;
 use mongodb::{ServerType, event::sdam::ServerDescription};
-use rolecall_engine::{Attendance, Error, History};
+use rolecall_engine::{Error, History, HistoryWatch};
 
 use super::Mongodb;
 use super::server::hello;
 
 impl Mongodb {
-    pub(super) async fn attend_to(&self) -> Result<Attendance, Error> {
+    pub(super) async fn watch(&self) -> Result<HistoryWatch, Error> {
         let mut primaries = self.server.primaries();
         // Only a primary, or a server that is alone, takes this.
         let answer = self.server.run(&hello()).await?;
         self.server.speaks(&answer);
         primaries.mark_unchanged();
         let lost = Box::pin(async move {
-            // The driver is gone: so is whoever attends.
+            // The driver is gone: so is whoever watches.
             let _ = primaries.changed().await;
         });
-        Ok(Attendance { history: history(&answer), primary: true, lost })
+        Ok(HistoryWatch { history: history(&answer), primary: true, lost })
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An account is the user `CN=<name>` in `$external`, with `teleport-auto-user: true` and our ownership record in its
 //! customData. It is disabled when it has no roles and may log in from nowhere. The admin user proves itself by a
-//! certificate as well, and needs the privileges that [`Engine::probe`] looks for.
+//! certificate as well, and needs the privileges that [`Engine::preflight`] looks for.
 //!
 //! | module | holds |
 //! |---|---|
@@ -12,14 +12,13 @@
 //! | `members` | the members of a replica set, and what runs on each |
 //! | `privileges` | what the admin user may do |
 //! | `powers` | what makes a database role powerful |
-//! | `observe`, `census`, `probe`, `history` | what is read |
+//! | `observe`, `inventory`, `preflight`, `history` | what is read |
 //! | `change`, `apply`, `drain`, `locks` | what is changed, and when |
 //! | `objects`, `sets` | collections, and the permission sets that hold them |
 //! | `remedy` | commands for people to paste |
 
 mod address;
 mod apply;
-mod census;
 mod change;
 mod code;
 mod config;
@@ -28,14 +27,15 @@ mod failure;
 mod files;
 mod history;
 mod identity;
+mod inventory;
 mod locks;
 mod members;
 mod objects;
 mod observe;
 mod operation;
 mod powers;
+mod preflight;
 mod privileges;
-mod probe;
 mod role;
 mod server;
 mod sets;
@@ -50,8 +50,8 @@ pub use rolecall_engine::dialect::mongodb::{RoleName, account_name, user_name};
 
 pub use rolecall_engine::ClientCertificate;
 use rolecall_engine::{
-    Applied, Attendance, Catalog, CatalogQuery, Census, Dialect, Engine, Error, Finding, Needs, Observed,
-    Plan, Probe, Query, SetEntry, SetOutcome, SetWish, Stats,
+    Applied, Catalog, CatalogQuery, DesiredSet, Dialect, Engine, Error, Finding, HistoryWatch, Inventory,
+    Needs, Observed, Plan, Preflight, Query, SetEntry, Stats, SyncedSet,
 };
 
 /// One MongoDB server, reached as its admin user.
@@ -87,9 +87,9 @@ impl Engine for Mongodb {
         Dialect::MongoDb
     }
 
-    async fn probe(&self, needs: &Needs) -> Result<Probe, Error> {
+    async fn preflight(&self, needs: &Needs) -> Result<Preflight, Error> {
         match self.look_around(needs).await {
-            Ok(probe) => Ok(probe),
+            Ok(preflight) => Ok(preflight),
             Err(error) => Err(self.explain(error).await),
         }
     }
@@ -98,11 +98,11 @@ impl Engine for Mongodb {
         self.show(certificate).await
     }
 
-    async fn attend(&self) -> Result<Attendance, Error> {
-        self.attend_to().await
+    async fn watch_history(&self) -> Result<HistoryWatch, Error> {
+        self.watch().await
     }
 
-    async fn census(&self) -> Result<Census, Error> {
+    async fn inventory(&self) -> Result<Inventory, Error> {
         self.count_accounts().await
     }
 
@@ -123,12 +123,12 @@ impl Engine for Mongodb {
         self.catalog(query).await
     }
 
-    async fn converge(&self, wishes: &[SetWish], catalog: &Catalog) -> Result<Vec<SetOutcome>, Error> {
-        self.converge_all(wishes, catalog).await
+    async fn sync_sets(&self, desired: &[DesiredSet], catalog: &Catalog) -> Result<Vec<SyncedSet>, Error> {
+        self.sync_all(desired, catalog).await
     }
 
-    async fn sets(&self) -> Result<Vec<SetEntry>, Error> {
-        self.list_sets().await
+    async fn list_sets(&self) -> Result<Vec<SetEntry>, Error> {
+        self.all_sets().await
     }
 
     async fn drop_set(&self, role: &str, owner_uid: &str) -> Result<Applied, Error> {

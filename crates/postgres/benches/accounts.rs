@@ -77,8 +77,8 @@ impl Place {
             self.engine.observe(&started(&user).query()).await.unwrap();
             times.entry("5 observe").or_default().push(begun.elapsed());
             let begun = Instant::now();
-            self.engine.census().await.unwrap();
-            times.entry("6 census").or_default().push(begun.elapsed());
+            self.engine.inventory().await.unwrap();
+            times.entry("6 inventory").or_default().push(begun.elapsed());
         }
         for (what, mut times) in times {
             times.sort();
@@ -94,16 +94,16 @@ impl Place {
         self.crowd("end and drop", (0..AT_ONCE).map(|i| ended(&format!("crowd{i}"), true)).collect()).await;
     }
 
-    async fn crowd(&self, what: &str, wishes: Vec<Desired>) {
+    async fn crowd(&self, what: &str, desired: Vec<Desired>) {
         let before = self.engine.stats();
         let begun = Instant::now();
-        join_all(wishes.iter().map(|desired| self.bring(desired))).await;
+        join_all(desired.iter().map(|desired| self.bring(desired))).await;
         let (elapsed, after) = (begun.elapsed(), self.engine.stats());
         println!(
             "  {} at once: {what:<13} {elapsed:>8.2?}, {:.2} round trips and {:.1} statements each, {} retries, {} connections",
-            wishes.len(),
-            (after.round_trips - before.round_trips) as f64 / wishes.len() as f64,
-            (after.statements - before.statements) as f64 / wishes.len() as f64,
+            desired.len(),
+            (after.round_trips - before.round_trips) as f64 / desired.len() as f64,
+            (after.statements - before.statements) as f64 / desired.len() as f64,
             after.retries - before.retries,
             after.connections_opened,
         );

@@ -15,7 +15,7 @@ use super::server::Place;
 use super::sqlstate::{
     DEPENDENT_OBJECTS, HOLDS_RIGHTS, INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, UNDEFINED_OBJECT,
 };
-use super::{Postgres, activate, adjust, end, probe, rights, standby};
+use super::{Postgres, activate, adjust, end, preflight, rights, standby};
 
 /// How many of the objects that keep an account from being dropped are named; the others are counted.
 const MOST_NAMED: usize = 10;
@@ -45,9 +45,9 @@ impl Postgres {
                 self.revoke_rights(&place, &plan.account, false).await;
                 self.try_activate(&place, plan, false).await?;
             }
-            // The marker is ensured when a server is probed; somebody may have dropped it since.
+            // The marker is ensured when a server is checked; somebody may have dropped it since.
             Err(error) if error.code == UNDEFINED_OBJECT => {
-                self.server.run(&place, &probe::ensure_marker()).await?;
+                self.server.run(&place, &preflight::ensure_marker()).await?;
                 self.try_activate(&place, plan, true).await?;
             }
             result => result?,
@@ -156,7 +156,7 @@ impl Postgres {
         let prepared = applied.leftovers.iter().find(|left| matches!(left, Leftover::Prepared { .. }));
         if let Some(prepared) = prepared.filter(|_| plan.drop) {
             // It would outlive the account, and nothing would show any more whose it is.
-            applied.kept_because = Some(prepared.told(&plan.account));
+            applied.kept_because = Some(prepared.message(&plan.account));
         } else if plan.drop {
             match self.drop_account(&place, plan).await {
                 Ok(()) => {
@@ -181,9 +181,11 @@ impl Postgres {
         let leftovers = reading.observed.account.map(|account| account.leftovers).unwrap_or_default();
         let attribute = leftovers.iter().find(|left| matches!(left, Leftover::Attribute { .. }));
         match attribute {
-            Some(attribute) => {
-                Error { reason: Reason::LeftoverMembership, remedy: attribute.told(&query.account), ..error }
-            }
+            Some(attribute) => Error {
+                reason: Reason::LeftoverMembership,
+                remedy: attribute.message(&query.account),
+                ..error
+            },
             None => error,
         }
     }

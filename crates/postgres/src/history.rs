@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use rolecall_engine::{Attendance, Class, Error, History};
+use rolecall_engine::{Class, Error, History, HistoryWatch};
 use serde::Deserialize;
 
 use super::Postgres;
@@ -65,7 +65,7 @@ impl Postgres {
 
     /// Keeps a connection where there is one to spare. It is to a database that somebody named, or to the server's own:
     /// one that is kept open keeps its database from being dropped, and `template1` from being copied.
-    pub(super) async fn attend_to(&self) -> Result<Attendance, Error> {
+    pub(super) async fn watch(&self) -> Result<HistoryWatch, Error> {
         let mut broken = self.server.broken();
         let database = self.server.config().default_database.as_deref().unwrap_or("postgres");
         let kept = match self.server.sentinel(database).await {
@@ -116,7 +116,7 @@ impl Postgres {
                 () = own => {}
             }
         });
-        Ok(Attendance { history, primary, lost })
+        Ok(HistoryWatch { history, primary, lost })
     }
 }
 

@@ -9,19 +9,18 @@
 //! | `session`, `pooler` | the admin user's own session, and what may stand before it |
 //! | `server`, `exchange`, `message`, `sqlstate`, `backends` | messages, answers, failures, retries |
 //! | `quote` | names and texts as SQL, nowhere else |
-//! | `observe`, `reader`, `census`, `probe`, `history` | what is read |
+//! | `observe`, `reader`, `inventory`, `preflight`, `history` | what is read |
 //! | `activate`, `adjust`, `end`, `guard`, `logins`, `rights` | what is sent, as text |
 //! | `apply`, `drain`, `standby` | what is sent when, and what proves that an access has ended |
 //! | `rules` | what extensions refuse that check roles and passwords |
 //! | `objects`, `announcements` | the objects of a logical database, and that they have changed |
-//! | `sets` | permission sets: converged, listed, dropped |
+//! | `sets` | permission sets: synced, listed, dropped |
 
 mod activate;
 mod adjust;
 mod announcements;
 mod apply;
 mod backends;
-mod census;
 mod config;
 mod connect;
 mod drain;
@@ -29,6 +28,7 @@ mod end;
 mod exchange;
 mod guard;
 mod history;
+mod inventory;
 mod logins;
 mod message;
 mod objects;
@@ -36,7 +36,7 @@ mod observe;
 mod platform;
 mod pool;
 mod pooler;
-mod probe;
+mod preflight;
 mod progress;
 mod quote;
 mod reader;
@@ -59,8 +59,8 @@ pub use config::{Auth, Config, parse_address};
 pub use platform::{Platform, RDS_IAM};
 
 use rolecall_engine::{
-    Applied, Attendance, Catalog, CatalogQuery, Census, Changes, Dialect, Engine, Error, Finding, Needs,
-    Observed, Plan, Probe, Query, SetEntry, SetOutcome, SetWish, Stats,
+    Applied, Catalog, CatalogQuery, Changes, DesiredSet, Dialect, Engine, Error, Finding, HistoryWatch,
+    Inventory, Needs, Observed, Plan, Preflight, Query, SetEntry, Stats, SyncedSet,
 };
 use rolecall_pki::tls::ClientCertificate;
 
@@ -99,19 +99,19 @@ impl Engine for Postgres {
         Dialect::PostgreSql
     }
 
-    async fn probe(&self, needs: &Needs) -> Result<Probe, Error> {
+    async fn preflight(&self, needs: &Needs) -> Result<Preflight, Error> {
         self.look(needs).await
     }
 
-    async fn attend(&self) -> Result<Attendance, Error> {
-        self.attend_to().await
+    async fn watch_history(&self) -> Result<HistoryWatch, Error> {
+        self.watch().await
     }
 
     async fn check_client_ca(&self, certificate: &ClientCertificate) -> Result<Option<Finding>, Error> {
         self.show(certificate).await
     }
 
-    async fn census(&self) -> Result<Census, Error> {
+    async fn inventory(&self) -> Result<Inventory, Error> {
         self.count_accounts().await
     }
 
@@ -136,12 +136,12 @@ impl Engine for Postgres {
         self.listen(database).await
     }
 
-    async fn converge(&self, wishes: &[SetWish], catalog: &Catalog) -> Result<Vec<SetOutcome>, Error> {
-        self.converge_all(wishes, catalog).await
+    async fn sync_sets(&self, desired: &[DesiredSet], catalog: &Catalog) -> Result<Vec<SyncedSet>, Error> {
+        self.sync_all(desired, catalog).await
     }
 
-    async fn sets(&self) -> Result<Vec<SetEntry>, Error> {
-        self.list_sets().await
+    async fn list_sets(&self) -> Result<Vec<SetEntry>, Error> {
+        self.all_sets().await
     }
 
     async fn drop_set(&self, role: &str, owner_uid: &str) -> Result<Applied, Error> {

@@ -44,8 +44,8 @@ struct State {
     shunned: HashMap<String, Instant>,
     /// Databases that took a connection: where another one does as well, they are tried.
     known: BTreeSet<String>,
-    /// Somebody attends to the server: it is in use.
-    attended: bool,
+    /// The server's history is watched: it is in use.
+    watched: bool,
     reaping: bool,
 }
 
@@ -195,7 +195,7 @@ impl Pool {
         let permit = self.permit().await?;
         match self.connector.open(database, permit).await {
             Ok(connection) => {
-                self.state().attended = true;
+                self.state().watched = true;
                 Ok(Some(Dedicated { connection, _counted: (slot, None) }))
             }
             // This database does not let the admin user in; others may.
@@ -332,7 +332,7 @@ async fn reap(pool: Weak<Pool>) {
         let mut state = pool.state();
         state.idle.retain(|one| !one.connection.client.is_closed());
         // Users can take every connection that the server allows: with the last one of ours they are still put out.
-        let kept = usize::from(state.attended);
+        let kept = usize::from(state.watched);
         while state.idle.len() > kept && state.idle[0].since.elapsed() >= idle {
             state.idle.remove(0);
         }

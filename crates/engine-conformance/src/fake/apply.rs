@@ -6,9 +6,9 @@ use rolecall_engine::{AccountName, Applied, Class, Error, Reason};
 use secrecy::ExposeSecret;
 
 use super::refused;
-use super::world::{User, World};
+use super::state::{ServerState, User};
 
-impl World {
+impl ServerState {
     /// One transaction.
     pub(super) fn undo_on_error(
         &mut self,
@@ -88,7 +88,7 @@ impl World {
         let mut applied = Applied { leftovers: self.account(&user).leftovers, ..Applied::default() };
         if plan.drop {
             let prepared = applied.leftovers.iter().find(|left| matches!(left, Leftover::Prepared { .. }));
-            match user.blocks_drop.or(prepared.map(|left| left.told(&plan.account))) {
+            match user.blocks_drop.or(prepared.map(|left| left.message(&plan.account))) {
                 Some(why) => applied.kept_because = Some(why),
                 None => {
                     self.users.remove(plan.account.as_str());

@@ -1,11 +1,11 @@
 //! An engine in memory that keeps the contract, for tests.
 //!
 //! It passes the conformance suite. What a server would do by itself (somebody changes a user by hand, opens a
-//! connection, takes the server down) a test does through [`Fake::world`] and [`Fake::set_down`].
+//! connection, takes the server down) a test does through [`Fake::state`] and [`Fake::set_down`].
 
 mod apply;
 mod objects;
-mod world;
+mod state;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,18 +13,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 pub use objects::Object;
-pub use world::{Database, PermissionSet, Role, User, World};
+pub use state::{Database, PermissionSet, Role, ServerState, User};
 
-use rolecall_engine::server::CensusEntry;
+use rolecall_engine::server::InventoryEntry;
 use rolecall_engine::{
-    AccountName, Applied, Catalog, CatalogQuery, Census, Class, Dialect, Engine, Error, Finding, Needs,
-    Observed, Plan, Probe, Query, Reason, SetEntry, SetOutcome, SetWish,
+    AccountName, Applied, Catalog, CatalogQuery, Class, DesiredSet, Dialect, Engine, Error, Finding,
+    Inventory, Needs, Observed, Plan, Preflight, Query, Reason, SetEntry, SyncedSet,
 };
 
 /// A database server in memory.
 #[derive(Debug, Default)]
 pub struct Fake {
-    world: Mutex<World>,
+    state: Mutex<ServerState>,
     down: AtomicBool,
 }
 
@@ -35,8 +35,8 @@ impl Fake {
     }
 
     /// The server itself, to look at and to change by hand. Do not hold it across an await.
-    pub fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn state(&self) -> MutexGuard<'_, ServerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the server down: nothing answers. Or up again.
@@ -57,8 +57,8 @@ impl Fake {
     }
 
     /// The server, as far as it answers.
-    fn reached(&self) -> Result<MutexGuard<'_, World>, Error> {
-        if self.down.load(Ordering::SeqCst) { Err(Self::unreachable()) } else { Ok(self.world()) }
+    fn reached(&self) -> Result<MutexGuard<'_, ServerState>, Error> {
+        if self.down.load(Ordering::SeqCst) { Err(Self::unreachable()) } else { Ok(self.state()) }
     }
 }
 
@@ -68,31 +68,31 @@ impl Engine for Fake {
         Dialect::PostgreSql
     }
 
-    async fn probe(&self, needs: &Needs) -> Result<Probe, Error> {
-        let mut world = self.reached()?;
-        world.marker = true;
+    async fn preflight(&self, needs: &Needs) -> Result<Preflight, Error> {
+        let mut server = self.reached()?;
+        server.marker = true;
         let mut findings = Vec::new();
         for (name, _) in
-            world.roles.iter().filter(|(name, role)| needs.roles.contains(*name) && !role.grantable)
+            server.roles.iter().filter(|(name, role)| needs.roles.contains(*name) && !role.grantable)
         {
             findings.push(Finding {
                 reason: Reason::MissingAdminOption,
                 object: name.clone(),
-                message: format!("the admin user may not grant the role {name:?}: run GRANT \"{name}\" TO \"{}\" WITH ADMIN OPTION", world.admin_user),
+                message: format!("the admin user may not grant the role {name:?}: run GRANT \"{name}\" TO \"{}\" WITH ADMIN OPTION", server.admin_user),
             });
         }
-        Ok(Probe {
-            version: world.version.clone(),
-            identity: world.identity.clone(),
+        Ok(Preflight {
+            version: server.version.clone(),
+            identity: server.identity.clone(),
             findings,
-            ..Probe::default()
+            ..Preflight::default()
         })
     }
 
-    async fn census(&self) -> Result<Census, Error> {
-        let world = self.reached()?;
-        let accounts = world.users.iter().filter(|(_, user)| user.managed).filter_map(|(name, user)| {
-            Some(CensusEntry {
+    async fn inventory(&self) -> Result<Inventory, Error> {
+        let server = self.reached()?;
+        let accounts = server.users.iter().filter(|(_, user)| user.managed).filter_map(|(name, user)| {
+            Some(InventoryEntry {
                 account: AccountName::new(name.clone()).ok()?,
                 owner: user.owner.clone(),
                 enabled: user.login,
@@ -106,7 +106,7 @@ impl Engine for Fake {
                     .collect(),
             })
         });
-        Ok(Census { accounts: accounts.collect() })
+        Ok(Inventory { accounts: accounts.collect() })
     }
 
     async fn observe(&self, query: &Query) -> Result<Observed, Error> {
@@ -114,13 +114,13 @@ impl Engine for Fake {
     }
 
     async fn apply(&self, plan: &Plan) -> Result<Applied, Error> {
-        let mut world = self.reached()?;
+        let mut server = self.reached()?;
         // All or nothing, but for what an end has achieved.
         match plan {
             Plan::Nothing => Ok(Applied::default()),
-            Plan::Activate(plan) => world.undo_on_error(|world| world.activate(plan)),
-            Plan::Adjust(plan) => world.undo_on_error(|world| world.adjust(plan)),
-            Plan::End(plan) => world.end(plan),
+            Plan::Activate(plan) => server.undo_on_error(|server| server.activate(plan)),
+            Plan::Adjust(plan) => server.undo_on_error(|server| server.adjust(plan)),
+            Plan::End(plan) => server.end(plan),
         }
     }
 
@@ -128,12 +128,12 @@ impl Engine for Fake {
         self.reached()?.catalog(query)
     }
 
-    async fn converge(&self, wishes: &[SetWish], catalog: &Catalog) -> Result<Vec<SetOutcome>, Error> {
-        let mut world = self.reached()?;
-        Ok(wishes.iter().map(|wish| world.converge(wish, catalog)).collect())
+    async fn sync_sets(&self, desired: &[DesiredSet], catalog: &Catalog) -> Result<Vec<SyncedSet>, Error> {
+        let mut server = self.reached()?;
+        Ok(desired.iter().map(|desired| server.sync(desired, catalog)).collect())
     }
 
-    async fn sets(&self) -> Result<Vec<SetEntry>, Error> {
+    async fn list_sets(&self) -> Result<Vec<SetEntry>, Error> {
         Ok(self.reached()?.set_entries())
     }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use rolecall_engine::account::SetFacts;
 use rolecall_engine::objects::{Catalog, CatalogQuery, Held, ObjectClass, SetState};
 use rolecall_engine::sets::{
-    MOST_NAMED, Missing, SetEntry, SetOutcome, SetPlan, SetWish, Why, counts, plan_from,
+    DesiredSet, MOST_NAMED, Missing, SetEntry, SetPlan, SyncedSet, Why, counts, plan_from,
 };
 use rolecall_engine::{Applied, Class, Error, Reason};
 use rolecall_policy::{DbObject, Privilege, PrivilegeSet};
 
 use super::refused;
-use super::world::{PermissionSet, World};
+use super::state::{PermissionSet, ServerState};
 
 /// An object in a logical database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Object {
     pub held: BTreeMap<String, PrivilegeSet>,
 }
 
-impl World {
+impl ServerState {
     /// Adds an object to its logical database. Its number is never given again.
     pub fn add_object(&mut self, object: DbObject, grantable: bool) -> u32 {
         self.last_object += 1;
@@ -80,30 +80,30 @@ impl World {
         })
     }
 
-    pub(super) fn converge(&mut self, wish: &SetWish, catalog: &Catalog) -> SetOutcome {
+    pub(super) fn sync(&mut self, desired: &DesiredSet, catalog: &Catalog) -> SyncedSet {
         let failure = |reason, detail: &str| {
-            let what = format!("making the permission set {:?}", wish.role);
+            let what = format!("making the permission set {:?}", desired.role);
             let failure = Some(refused(Class::Refused, reason, what, "", detail));
-            SetOutcome { role: wish.role.clone(), failure, ..SetOutcome::default() }
+            SyncedSet { role: desired.role.clone(), failure, ..SyncedSet::default() }
         };
-        if !rolecall_engine::plan::is_set(&wish.role) {
+        if !rolecall_engine::plan::is_set(&desired.role) {
             return failure(Reason::DbRoleInvalid, "it is not the name of a permission set");
         }
-        let owner = self.sets.get(&wish.role).map(|set| set.record.as_ref().map(|record| &record.uid));
-        if owner.is_some_and(|owner| owner != Some(&wish.record.uid)) {
+        let owner = self.sets.get(&desired.role).map(|set| set.record.as_ref().map(|record| &record.uid));
+        if owner.is_some_and(|owner| owner != Some(&desired.record.uid)) {
             return failure(Reason::DbRoleNotGrantable, "it does not carry our record");
         }
-        let found = self.state(&wish.role, catalog).unwrap_or_default();
-        let plan = plan_from(wish, catalog, self.state(&wish.role, catalog).as_ref());
-        let record = Some(wish.record.clone());
-        self.sets.insert(wish.role.clone(), PermissionSet { record, ..PermissionSet::default() });
+        let found = self.state(&desired.role, catalog).unwrap_or_default();
+        let plan = plan_from(desired, catalog, self.state(&desired.role, catalog).as_ref());
+        let record = Some(desired.record.clone());
+        self.sets.insert(desired.role.clone(), PermissionSet { record, ..PermissionSet::default() });
         if let Some(database) = self.databases.get_mut(&catalog.database).filter(|_| plan.connect) {
-            database.connect.insert(wish.role.clone());
+            database.connect.insert(desired.role.clone());
         }
-        self.carry_out(&plan, wish, catalog);
-        let state = self.state(&wish.role, catalog).unwrap_or_default();
-        let left = plan_from(wish, catalog, Some(&state));
-        let mut outcome = counts::complete(wish, catalog, state.connects);
+        self.carry_out(&plan, desired, catalog);
+        let state = self.state(&desired.role, catalog).unwrap_or_default();
+        let left = plan_from(desired, catalog, Some(&state));
+        let mut outcome = counts::complete(desired, catalog, state.connects);
         let mut lacking = HashMap::new();
         for (class, privileges, object) in left
             .grants
@@ -118,16 +118,16 @@ impl World {
         }
         outcome.missing.truncate(MOST_NAMED);
         outcome.granted =
-            counts::granted(wish, catalog, |object| lacking.get(&object).copied().unwrap_or_default());
+            counts::granted(desired, catalog, |object| lacking.get(&object).copied().unwrap_or_default());
         outcome.revoked = counts::revoked(&found, &state);
         outcome
     }
 
-    fn carry_out(&mut self, plan: &SetPlan, wish: &SetWish, catalog: &Catalog) {
+    fn carry_out(&mut self, plan: &SetPlan, desired: &DesiredSet, catalog: &Catalog) {
         for group in &plan.revokes {
             for object in &group.objects {
                 if let Some(object) = self.object(catalog, *object) {
-                    let held = object.held.entry(wish.role.clone()).or_default();
+                    let held = object.held.entry(desired.role.clone()).or_default();
                     *held = held.difference(group.privileges);
                 }
             }
@@ -135,7 +135,7 @@ impl World {
         for group in &plan.grants {
             for object in &group.objects {
                 if let Some(object) = self.object(catalog, *object).filter(|object| object.grantable) {
-                    let held = object.held.entry(wish.role.clone()).or_default();
+                    let held = object.held.entry(desired.role.clone()).or_default();
                     *held = held.union(group.privileges);
                 }
             }

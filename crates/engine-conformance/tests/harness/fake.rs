@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use rolecall_engine::Engine;
 use rolecall_engine::account::Leftover;
-use rolecall_engine_conformance::fake::{Database, Fake, Object, Role, World};
+use rolecall_engine_conformance::fake::{Database, Fake, Object, Role, ServerState};
 use rolecall_engine_conformance::{Harness, Held, Objects, Sort, State, Trace};
 use rolecall_policy::{DbObject, ObjectKind, Privilege, PrivilegeSet};
 
@@ -25,7 +25,7 @@ impl Server for FakeServer {
     }
 
     async fn named_role(&self, name: &str) {
-        self.fake.world().add_roles([name]);
+        self.fake.state().add_roles([name]);
     }
 
     async fn admin_database(&self) -> Option<String> {
@@ -56,13 +56,13 @@ impl Harness for FakeServer {
     async fn role(&self, base: &str, attribute: Option<&str>) -> String {
         let name = self.name(base);
         let attributes = attribute.into_iter().map(str::to_owned).collect();
-        self.fake.world().roles.insert(name.clone(), Role { attributes, grantable: true });
+        self.fake.state().roles.insert(name.clone(), Role { attributes, grantable: true });
         name
     }
 
     async fn foreign_role(&self, base: &str) -> Option<String> {
         let name = self.name(base);
-        self.fake.world().roles.insert(name.clone(), Role { grantable: false, ..Role::default() });
+        self.fake.state().roles.insert(name.clone(), Role { grantable: false, ..Role::default() });
         Some(name)
     }
 
@@ -70,14 +70,14 @@ impl Harness for FakeServer {
         let name = self.name(base);
         let connect = grantee.into_iter().map(str::to_owned).collect();
         let database = Database { public: false, connect, ..Database::default() };
-        self.fake.world().databases.insert(name.clone(), database);
+        self.fake.state().databases.insert(name.clone(), database);
         Some(name)
     }
 
     async fn put(&self, user: &str, state: &State) {
-        let mut world = self.fake.world();
-        let admin = world.admin_user.clone();
-        let user = world.users.entry(user.to_owned()).or_default();
+        let mut server = self.fake.state();
+        let admin = server.admin_user.clone();
+        let user = server.users.entry(user.to_owned()).or_default();
         user.managed = state.managed;
         user.login = state.login;
         user.owner = state.owner.clone();
@@ -86,8 +86,8 @@ impl Harness for FakeServer {
     }
 
     async fn look(&self, user: &str) -> Option<State> {
-        let world = self.fake.world();
-        let user = world.users.get(user)?;
+        let server = self.fake.state();
+        let user = server.users.get(user)?;
         Some(State {
             managed: user.managed,
             login: user.login,
@@ -101,12 +101,12 @@ impl Harness for FakeServer {
     }
 
     async fn role_exists(&self, role: &str) -> bool {
-        self.fake.world().roles.contains_key(role)
+        self.fake.state().roles.contains_key(role)
     }
 
     async fn log_in(&self, user: &str) -> bool {
-        let mut world = self.fake.world();
-        match world.users.get_mut(user).filter(|user| user.login) {
+        let mut server = self.fake.state();
+        match server.users.get_mut(user).filter(|user| user.login) {
             Some(user) => {
                 user.backends += 1;
                 true
@@ -116,8 +116,8 @@ impl Harness for FakeServer {
     }
 
     async fn leave(&self, user: &str, what: &Trace) -> bool {
-        let mut world = self.fake.world();
-        let Some(user) = world.users.get_mut(user) else { return false };
+        let mut server = self.fake.state();
+        let Some(user) = server.users.get_mut(user) else { return false };
         match what {
             Trace::OwnedObject => user.blocks_drop = Some("it owns 1 object (SQLSTATE 2BP01)".to_owned()),
             Trace::Right => drop(user.rights.insert("other".to_owned())),
@@ -145,8 +145,8 @@ impl Harness for FakeServer {
 }
 
 /// An object by its name.
-fn named<'a>(world: &'a mut World, database: &str, name: &str) -> &'a mut Object {
-    let objects = world.databases.get_mut(database).unwrap().objects.values_mut();
+fn named<'a>(server: &'a mut ServerState, database: &str, name: &str) -> &'a mut Object {
+    let objects = server.databases.get_mut(database).unwrap().objects.values_mut();
     objects.into_iter().find(|object| &*object.object.name == name).unwrap()
 }
 
@@ -161,38 +161,38 @@ impl Objects for FakeServer {
     }
 
     async fn create(&self, database: &str, object: &str) {
-        self.fake.world().add_object(DbObject::new(ObjectKind::Table, database, "app", object), true);
+        self.fake.state().add_object(DbObject::new(ObjectKind::Table, database, "app", object), true);
     }
 
     async fn create_foreign(&self, database: &str, object: &str) -> bool {
-        self.fake.world().add_object(DbObject::new(ObjectKind::Table, database, "app", object), false);
+        self.fake.state().add_object(DbObject::new(ObjectKind::Table, database, "app", object), false);
         true
     }
 
     async fn rename(&self, database: &str, from: &str, to: &str) {
-        named(&mut self.fake.world(), database, from).object.name = to.into();
+        named(&mut self.fake.state(), database, from).object.name = to.into();
     }
 
     async fn drop(&self, database: &str, object: &str) {
-        let mut world = self.fake.world();
-        world.databases.get_mut(database).unwrap().objects.retain(|_, one| &*one.object.name != object);
+        let mut server = self.fake.state();
+        server.databases.get_mut(database).unwrap().objects.retain(|_, one| &*one.object.name != object);
     }
 
     async fn grant(&self, database: &str, object: &str, privilege: Privilege, set: &str) {
-        let mut world = self.fake.world();
-        let held = named(&mut world, database, object).held.entry(set.to_owned()).or_default();
+        let mut server = self.fake.state();
+        let held = named(&mut server, database, object).held.entry(set.to_owned()).or_default();
         *held = held.union(PrivilegeSet::from_iter([privilege]));
     }
 
     async fn revoke(&self, database: &str, object: &str, privilege: Privilege, set: &str) {
-        let mut world = self.fake.world();
-        let held = named(&mut world, database, object).held.entry(set.to_owned()).or_default();
+        let mut server = self.fake.state();
+        let held = named(&mut server, database, object).held.entry(set.to_owned()).or_default();
         *held = held.difference(PrivilegeSet::from_iter([privilege]));
     }
 
     async fn held(&self, database: &str, set: &str) -> Held {
-        let world = self.fake.world();
-        let objects = world.databases[database].objects.values();
+        let server = self.fake.state();
+        let objects = server.databases[database].objects.values();
         let held = objects.flat_map(|object| {
             let privileges = object.held.get(set).copied().unwrap_or_default();
             privileges.iter().map(|one| (object.object.name.to_string(), one)).collect::<Vec<_>>()
@@ -201,11 +201,11 @@ impl Objects for FakeServer {
     }
 
     async fn can(&self, user: &str, database: &str, object: &str, privilege: Privilege) -> bool {
-        let mut world = self.fake.world();
-        let Some(user) = world.users.get(user).filter(|user| user.login) else { return false };
+        let mut server = self.fake.state();
+        let Some(user) = server.users.get(user).filter(|user| user.login) else { return false };
         let sets: Vec<String> = user.memberships.iter().map(|(role, _)| role.clone()).collect();
-        let connects = sets.iter().any(|set| world.databases[database].connect.contains(set));
-        let object = named(&mut world, database, object);
+        let connects = sets.iter().any(|set| server.databases[database].connect.contains(set));
+        let object = named(&mut server, database, object);
         let mut held = sets.iter().filter_map(|set| object.held.get(set));
         connects && held.any(|privileges| privileges.contains(privilege))
     }

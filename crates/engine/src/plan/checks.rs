@@ -116,7 +116,7 @@ fn leftover(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option
         return None;
     }
     let told: Vec<String> =
-        leftovers.iter().take(5).map(|leftover| leftover.told(&desired.account)).collect();
+        leftovers.iter().take(5).map(|leftover| leftover.message(&desired.account)).collect();
     Some(Refusal::new(Reason::LeftoverMembership, told.join("; ")))
 }
 

@@ -4,28 +4,28 @@ use std::collections::BTreeMap;
 
 use rolecall_policy::{DbObject, Privilege, PrivilegeSet};
 
-use super::{MOST_NAMED, SetOutcome, SetWish};
+use super::{DesiredSet, MOST_NAMED, SyncedSet};
 use crate::objects::{Catalog, Held, SetState};
 
 /// The outcome of a set that held what it should.
-pub fn complete(wish: &SetWish, catalog: &Catalog, connects: bool) -> SetOutcome {
-    SetOutcome {
-        role: wish.role.clone(),
-        granted: granted(wish, catalog, |_| PrivilegeSet::EMPTY),
-        near_limit: near_limit(wish, catalog),
+pub fn complete(desired: &DesiredSet, catalog: &Catalog, connects: bool) -> SyncedSet {
+    SyncedSet {
+        role: desired.role.clone(),
+        granted: granted(desired, catalog, |_| PrivilegeSet::EMPTY),
+        near_limit: near_limit(desired, catalog),
         connects,
-        ..SetOutcome::default()
+        ..SyncedSet::default()
     }
 }
 
 /// On how many objects a set has each privilege that it should have, but for those that it lacks.
 pub fn granted(
-    wish: &SetWish,
+    desired: &DesiredSet,
     catalog: &Catalog,
     lacking: impl Fn(usize) -> PrivilegeSet,
 ) -> BTreeMap<Privilege, usize> {
     let mut counts = BTreeMap::new();
-    for (object, privileges) in &wish.wanted {
+    for (object, privileges) in &desired.wanted {
         let Some(facts) = catalog.objects.get(*object) else { continue };
         let has = privileges
             .intersection(PrivilegeSet::of_kind(facts.kind))
@@ -62,11 +62,11 @@ fn by_object(state: &SetState, objects: usize) -> Vec<PrivilegeSet> {
     by_object
 }
 
-fn near_limit(wish: &SetWish, catalog: &Catalog) -> Vec<(DbObject, u32)> {
+fn near_limit(desired: &DesiredSet, catalog: &Catalog) -> Vec<(DbObject, u32)> {
     if catalog.crowded.is_empty() {
         return Vec::new();
     }
-    let crowded = wish.wanted.iter().filter_map(|(object, _)| {
+    let crowded = desired.wanted.iter().filter_map(|(object, _)| {
         Some((catalog.objects.get(*object)?.clone(), *catalog.crowded.get(object)?))
     });
     crowded.take(MOST_NAMED).collect()

@@ -10,7 +10,7 @@ mod outcome;
 mod plan;
 
 pub use name::{SetRecord, set_role_name};
-pub use outcome::{Excess, Missing, SetEntry, SetOutcome, Why};
+pub use outcome::{Excess, Missing, SetEntry, SyncedSet, Why};
 pub use plan::{GrantGroup, MOST_OBJECTS, RevokeGroup, SetPlan, plan_from, plan_set};
 
 use rolecall_policy::{ObjectPermissions, PrivilegeSet};
@@ -20,7 +20,7 @@ pub const MOST_NAMED: usize = 50;
 
 /// What a set should hold in its logical database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetWish {
+pub struct DesiredSet {
     /// Its role: [`Dialect::set_name`](crate::Dialect::set_name).
     pub role: String,
     /// What is recorded with it.
@@ -30,9 +30,9 @@ pub struct SetWish {
     pub wanted: Vec<(usize, PrivilegeSet)>,
 }
 
-impl SetWish {
-    /// The wish that object permissions amount to. They must have been computed on the objects of the catalogue that
-    /// the set is converged with ([`Catalog::objects`](crate::Catalog)), as both go by their numbers.
+impl DesiredSet {
+    /// The desired set that object permissions amount to. They must have been computed on the objects of the catalogue that
+    /// the set is synced with ([`Catalog::objects`](crate::Catalog)), as both go by their numbers.
     pub fn new(role: impl Into<String>, record: SetRecord, permissions: &ObjectPermissions) -> Self {
         let objects = 0..permissions.objects().objects().len();
         let wanted = objects

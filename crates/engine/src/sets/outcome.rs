@@ -7,9 +7,9 @@ use rolecall_policy::{DbObject, Privilege};
 use super::SetRecord;
 use crate::Error;
 
-/// What a set holds after it was converged: read back, not assumed.
+/// What a set holds after it was synced: read back, not assumed.
 #[derive(Clone, Debug, Default)]
-pub struct SetOutcome {
+pub struct SyncedSet {
     /// Its role.
     pub role: String,
     /// How many objects it holds each privilege on; privileges on none are left out.
@@ -29,13 +29,13 @@ pub struct SetOutcome {
     pub busy: bool,
     /// It can connect to its logical database.
     pub connects: bool,
-    /// Why it was not converged at all: its role is not ours, or the server refused to make it, or did not do it this
+    /// Why it was not synced at all: its role is not ours, or the server refused to make it, or did not do it this
     /// time (its class tells).
     pub failure: Option<Error>,
 }
 
-impl SetOutcome {
-    /// The outcome of a set that was not converged.
+impl SyncedSet {
+    /// The outcome of a set that was not synced.
     pub fn failed(role: &str, error: Error) -> Self {
         Self { role: role.to_owned(), failure: Some(error), ..Self::default() }
     }

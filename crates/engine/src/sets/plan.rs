@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rolecall_policy::{ObjectKind, Privilege, PrivilegeSet};
 
-use super::SetWish;
+use super::DesiredSet;
 use crate::objects::{Catalog, Held, ObjectClass, SetState};
 
 /// Objects in one group, and so in one statement. More gain nothing, and hold row locks for longer.
@@ -64,21 +64,21 @@ impl SetPlan {
 
 /// The step from what a set holds to what it should hold.
 ///
-/// Privileges that a wish names are granted also where everybody has them, so that taking them from everybody takes
-/// nothing from the set. What a wish needs without naming it, CONNECT and USAGE of the schemas, is granted where not
+/// Privileges that a desired set names are granted also where everybody has them, so that taking them from everybody takes
+/// nothing from the set. What a desired set needs without naming it, CONNECT and USAGE of the schemas, is granted where not
 /// everybody has it.
-pub fn plan_set(wish: &SetWish, catalog: &Catalog) -> SetPlan {
-    plan_from(wish, catalog, catalog.sets.get(&wish.role))
+pub fn plan_set(desired: &DesiredSet, catalog: &Catalog) -> SetPlan {
+    plan_from(desired, catalog, catalog.sets.get(&desired.role))
 }
 
 /// As [`plan_set`], from another state of the set than that in the catalogue.
-pub fn plan_from(wish: &SetWish, catalog: &Catalog, state: Option<&SetState>) -> SetPlan {
+pub fn plan_from(desired: &DesiredSet, catalog: &Catalog, state: Option<&SetState>) -> SetPlan {
     let nothing = SetState::default();
     let held = &state.unwrap_or(&nothing).held;
-    let (wanted, allowed) = expected(wish, catalog);
+    let (wanted, allowed) = expected(desired, catalog);
     let mut plan = SetPlan {
         create: state.is_none(),
-        record: state.is_none_or(|state| state.record.as_ref() != Some(&wish.record)),
+        record: state.is_none_or(|state| state.record.as_ref() != Some(&desired.record)),
         connect: !state.map_or(catalog.open, |state| state.connects),
         sweep: state.is_some_and(|state| state.strays),
         ..SetPlan::default()
@@ -121,11 +121,11 @@ pub fn plan_from(wish: &SetWish, catalog: &Catalog, state: Option<&SetState>) ->
 }
 
 /// What the set must hold on each object, and what it may.
-fn expected(wish: &SetWish, catalog: &Catalog) -> (Vec<PrivilegeSet>, Vec<PrivilegeSet>) {
+fn expected(desired: &DesiredSet, catalog: &Catalog) -> (Vec<PrivilegeSet>, Vec<PrivilegeSet>) {
     let usage = PrivilegeSet::from_iter([Privilege::Usage]);
     let mut wanted = vec![PrivilegeSet::EMPTY; catalog.objects.len()];
     let mut schemas: HashSet<&str> = HashSet::new();
-    for (object, privileges) in &wish.wanted {
+    for (object, privileges) in &desired.wanted {
         let Some(facts) = catalog.objects.get(*object) else { continue };
         wanted[*object] =
             privileges.intersection(PrivilegeSet::of_kind(facts.kind)).difference(catalog.unknown);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mongodb::bson::{Bson, Document, doc};
 use rolecall_engine::objects::{Catalog, Held, SetState};
-use rolecall_engine::sets::{SetRecord, SetWish};
+use rolecall_engine::sets::{DesiredSet, SetRecord};
 use rolecall_engine::{Class, Error, Reason};
 use rolecall_policy::{Privilege, PrivilegeSet};
 
@@ -74,14 +74,14 @@ impl SetRole {
     }
 }
 
-/// The privileges that a wish amounts to, with its record.
+/// The privileges that a desired set amounts to, with its record.
 ///
 /// # Errors
 ///
 /// `Unsupported` where there are more than a server can do with.
-pub(super) fn wanted(wish: &SetWish, catalog: &Catalog) -> Result<Vec<Document>, Error> {
-    let mut privileges = vec![marker::privilege(&catalog.database, &wish.record)];
-    for (object, wanted) in &wish.wanted {
+pub(super) fn wanted(desired: &DesiredSet, catalog: &Catalog) -> Result<Vec<Document>, Error> {
+    let mut privileges = vec![marker::privilege(&catalog.database, &desired.record)];
+    for (object, wanted) in &desired.wanted {
         let Some(facts) = catalog.objects.get(*object) else { continue };
         let wanted = wanted.intersection(PrivilegeSet::of_kind(facts.kind)).difference(catalog.unknown);
         let actions: Vec<&str> = wanted.iter().filter_map(Privilege::mongodb_action).collect();
@@ -93,22 +93,22 @@ pub(super) fn wanted(wish: &SetWish, catalog: &Catalog) -> Result<Vec<Document>,
     let collections = privileges.len() - 1;
     if collections > MOST_COLLECTIONS {
         let most = format!("a server can do with {MOST_COLLECTIONS}");
-        return Err(too_much(wish, &format!("it would hold {collections} collections, and {most}")));
+        return Err(too_much(desired, &format!("it would hold {collections} collections, and {most}")));
     }
     let bytes =
         mongodb::bson::serialize_to_vec(&doc! { "": &privileges }).map_or(usize::MAX, |all| all.len());
     if bytes > MOST_BYTES {
         let most = format!("a server can tell {} MiB", MOST_BYTES >> 20);
-        return Err(too_much(wish, &format!("its privileges would take {} MiB, and {most}", bytes >> 20)));
+        return Err(too_much(desired, &format!("its privileges would take {} MiB, and {most}", bytes >> 20)));
     }
     Ok(privileges)
 }
 
 /// What a set keeps that should hold more than a server can do with: of what it has, what it should have.
-pub(super) fn narrowed(wish: &SetWish, catalog: &Catalog, state: &SetState) -> Vec<Document> {
+pub(super) fn narrowed(desired: &DesiredSet, catalog: &Catalog, state: &SetState) -> Vec<Document> {
     let wanted: HashMap<usize, PrivilegeSet> =
-        wish.wanted.iter().map(|(object, all)| (*object, *all)).collect();
-    let mut privileges = vec![marker::privilege(&catalog.database, &wish.record)];
+        desired.wanted.iter().map(|(object, all)| (*object, *all)).collect();
+    let mut privileges = vec![marker::privilege(&catalog.database, &desired.record)];
     for held in &state.held {
         let Some(facts) = catalog.objects.get(held.object) else { continue };
         let kept =
@@ -122,11 +122,11 @@ pub(super) fn narrowed(wish: &SetWish, catalog: &Catalog, state: &SetState) -> V
     privileges
 }
 
-fn too_much(wish: &SetWish, detail: &str) -> Error {
+fn too_much(desired: &DesiredSet, detail: &str) -> Error {
     Error {
         class: Class::Refused,
         reason: Reason::Unsupported,
-        attempted: format!("making the permission set {:?}", wish.role),
+        attempted: format!("making the permission set {:?}", desired.role),
         code: String::new(),
         detail: detail.to_owned(),
         remedy:
@@ -168,9 +168,9 @@ mod tests {
         }
     }
 
-    fn wish(wanted: Vec<(usize, PrivilegeSet)>) -> SetWish {
+    fn desired(wanted: Vec<(usize, PrivilegeSet)>) -> DesiredSet {
         let record = SetRecord { uid: "us".to_owned(), database: "shop".to_owned(), ..SetRecord::default() };
-        SetWish { role: "rolecall:1@shop".to_owned(), record, wanted }
+        DesiredSet { role: "rolecall:1@shop".to_owned(), record, wanted }
     }
 
     fn read(privileges: Vec<Document>) -> SetState {
@@ -184,13 +184,13 @@ mod tests {
         let both = PrivilegeSet::from_iter([Privilege::Find, Privilege::RenameCollectionSameDb]);
         // What is no action on collections is left out.
         let select = PrivilegeSet::from_iter([Privilege::Select]);
-        let wish = wish(vec![(0, both), (1, select)]);
-        let state = read(wanted(&wish, &catalog).unwrap());
-        assert_eq!(state.record, Some(wish.record.clone()));
+        let desired = desired(vec![(0, both), (1, select)]);
+        let state = read(wanted(&desired, &catalog).unwrap());
+        assert_eq!(state.record, Some(desired.record.clone()));
         assert!(state.connects && !state.strays);
         let held: Vec<_> = state.held.iter().map(|held| (held.object, held.privileges)).collect();
         assert_eq!(held, [(0, both)]);
-        let plan = rolecall_engine::sets::plan_from(&wish, &catalog, Some(&state));
+        let plan = rolecall_engine::sets::plan_from(&desired, &catalog, Some(&state));
         assert!(plan.is_nothing(), "{plan}");
     }
 
@@ -223,7 +223,7 @@ mod tests {
         let find = PrivilegeSet::from_iter([Privilege::Find]);
         let names: Vec<String> = (0..=MOST_COLLECTIONS).map(|i| format!("c{i}")).collect();
         let catalog = catalog(&names);
-        let all = |count: usize| wish((0..count).map(|object| (object, find)).collect());
+        let all = |count: usize| desired((0..count).map(|object| (object, find)).collect());
         assert_eq!(wanted(&all(MOST_COLLECTIONS), &catalog).unwrap().len(), MOST_COLLECTIONS + 1);
         let error = wanted(&all(MOST_COLLECTIONS + 1), &catalog).unwrap_err();
         assert_eq!((error.class, error.reason), (Class::Refused, Reason::Unsupported));
@@ -231,8 +231,8 @@ mod tests {
 
         let names: Vec<String> = (0..MOST_COLLECTIONS).map(|i| format!("{i:0240}")).collect();
         let everything = PrivilegeSet::of_kind(ObjectKind::Collection);
-        let wish = wish((0..MOST_COLLECTIONS).map(|object| (object, everything)).collect());
-        let error = wanted(&wish, &self::catalog(&names)).unwrap_err();
+        let desired = desired((0..MOST_COLLECTIONS).map(|object| (object, everything)).collect());
+        let error = wanted(&desired, &self::catalog(&names)).unwrap_err();
         assert!(error.detail.contains("MiB"), "{error}");
     }
 }

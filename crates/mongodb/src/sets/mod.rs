@@ -10,15 +10,15 @@
 //! |---|---|
 //! | `marker` | the record of a set, as a privilege |
 //! | `held` | privileges as the server has them, and as they should be |
-//! | `converge` | what is sent when, so that sets hold what they should |
+//! | `sync` | what is sent when, so that sets hold what they should |
 //! | `retire` | listing sets, and dropping them |
 //! | `needs` | what the admin user needs for all this, and the command that gives it |
 
-mod converge;
 mod held;
 mod marker;
 mod needs;
 mod retire;
+mod sync;
 
 use std::collections::{BTreeMap, BTreeSet};
 

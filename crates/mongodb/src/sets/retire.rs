@@ -14,7 +14,7 @@ use super::super::user::documents;
 use super::Mongodb;
 
 impl Mongodb {
-    pub(in super::super) async fn list_sets(&self) -> Result<Vec<SetEntry>, Error> {
+    pub(in super::super) async fn all_sets(&self) -> Result<Vec<SetEntry>, Error> {
         let members = self.members_of_sets().await?;
         let mut sets = BTreeSet::new();
         for database in self.databases_with_sets(&members).await? {

@@ -101,7 +101,7 @@ async fn what_is_wrong_with_a_certificate_is_told_with_what_mends_it() {
         (for_servers, "lacks clientAuth", "extendedKeyUsage=clientAuth"),
         (unknown, "CN=another CA", "net.tls.CAFile"),
     ] {
-        let error = Mongodb::new(config).unwrap().probe(&Needs::default()).await.unwrap_err();
+        let error = Mongodb::new(config).unwrap().preflight(&Needs::default()).await.unwrap_err();
         assert!(error.detail.contains(detail) && error.remedy.contains(remedy), "{error}");
         assert!(!error.to_string().contains("Other("), "{error}");
     }

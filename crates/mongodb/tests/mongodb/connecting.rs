@@ -18,7 +18,7 @@ async fn bench() -> Bench<'static> {
 }
 
 async fn refused(config: rolecall_mongodb::Config) -> Error {
-    let error = Mongodb::new(config).unwrap().probe(&Needs::default()).await.unwrap_err();
+    let error = Mongodb::new(config).unwrap().preflight(&Needs::default()).await.unwrap_err();
     assert!(!error.remedy.is_empty(), "{error}");
     assert!(!format!("{error:?} {error}").contains("PRIVATE KEY"), "{error}");
     error
@@ -105,17 +105,17 @@ async fn a_server_that_hangs_is_given_up_in_time_and_used_again_when_it_answers(
     config.connect_timeout = Duration::from_secs(1);
     config.command_timeout = Duration::from_secs(2);
     let engine = Mongodb::new(config).unwrap();
-    engine.probe(&Needs::default()).await.unwrap();
+    engine.preflight(&Needs::default()).await.unwrap();
     mongo.pause(0).await;
     let begun = Instant::now();
-    let error = engine.probe(&Needs::default()).await.unwrap_err();
+    let error = engine.preflight(&Needs::default()).await.unwrap_err();
     assert_eq!((error.class, error.reason), (Class::Unreachable, Reason::DatabaseUnreachable), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     mongo.unpause(0).await;
-    crate::bench::until("it answers again", async || engine.probe(&Needs::default()).await.is_ok()).await;
+    crate::bench::until("it answers again", async || engine.preflight(&Needs::default()).await.is_ok()).await;
     // And after a restart.
     mongo.kill(0).await;
-    engine.probe(&Needs::default()).await.unwrap_err();
+    engine.preflight(&Needs::default()).await.unwrap_err();
     mongo.start_again(0).await.unwrap();
-    crate::bench::until("it answers again", async || engine.probe(&Needs::default()).await.is_ok()).await;
+    crate::bench::until("it answers again", async || engine.preflight(&Needs::default()).await.is_ok()).await;
 }

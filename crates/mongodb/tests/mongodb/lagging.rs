@@ -113,8 +113,8 @@ async fn a_member_that_does_not_let_the_admin_user_in_is_like_one_that_does_not_
     secondary.lag("alwaysOn").await;
     // This member does not know the admin user.
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
-    until("the server is probed", async || bench.engine.probe(&Needs::default()).await.is_ok()).await;
-    until("its accounts are counted", async || bench.engine.census().await.is_ok()).await;
+    until("the server is checked", async || bench.engine.preflight(&Needs::default()).await.is_ok()).await;
+    until("its accounts are counted", async || bench.engine.inventory().await.is_ok()).await;
     bench.reach(&wanted("alice", &["read@shop"])).await;
     assert!(bench.settled(&wanted("alice", &["read@shop"])).await.is_nothing());
     // It does not follow its primary either.

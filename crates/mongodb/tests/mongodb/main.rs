@@ -8,5 +8,5 @@ mod connecting;
 mod failover;
 mod lagging;
 mod names;
-mod probing;
+mod preflight;
 mod sessions;

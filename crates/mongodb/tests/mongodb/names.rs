@@ -67,9 +67,9 @@ async fn a_name_that_the_server_takes_for_another_is_refused() {
     bench.bring(&wanted(other, &[])).await.unwrap();
     assert!(bench.log_in(one).await.is_ok());
     for name in [one, "🦀"] {
-        let wish = wanted(name, &[]);
-        let observed = bench.engine.observe(&wish.query()).await.unwrap();
-        let refusal = plan::plan(&wish, &observed).unwrap_err();
+        let desired = wanted(name, &[]);
+        let observed = bench.engine.observe(&desired.query()).await.unwrap();
+        let refusal = plan::plan(&desired, &observed).unwrap_err();
         assert_eq!(refusal.reason, Reason::InvalidUsername, "{refusal}");
     }
 }

@@ -1,4 +1,4 @@
-//! Sets are converged, accounts activate, members fail: all at the same time.
+//! Sets are synced, accounts activate, members fail: all at the same time.
 
 use futures::future::{join, join_all};
 use mongodb::bson::doc;
@@ -14,8 +14,8 @@ async fn two_that_make_the_same_set_at_once_agree() {
     for _ in 0..10 {
         let set = shop.set();
         let catalog = shop.read(&[&set]).await;
-        let wishes = [shop.wish(&set, &catalog, &[("FIND", "*")])];
-        let both = join(shop.engine.converge(&wishes, &catalog), other.converge(&wishes, &catalog)).await;
+        let desired = [shop.desired(&set, &catalog, &[("FIND", "*")])];
+        let both = join(shop.engine.sync_sets(&desired, &catalog), other.sync_sets(&desired, &catalog)).await;
         for outcome in [both.0, both.1] {
             let outcome = outcome.unwrap().remove(0);
             assert!(outcome.is_complete(), "{outcome:#?}");
@@ -31,8 +31,8 @@ async fn two_that_want_different_things_of_a_set_come_to_an_end() {
     for _ in 0..10 {
         let catalog = shop.read(&[&set]).await;
         let [first, second] =
-            ["FIND", "INSERT"].map(|privilege| [shop.wish(&set, &catalog, &[(privilege, "*")])]);
-        let both = join(shop.engine.converge(&first, &catalog), other.converge(&second, &catalog)).await;
+            ["FIND", "INSERT"].map(|privilege| [shop.desired(&set, &catalog, &[(privilege, "*")])]);
+        let both = join(shop.engine.sync_sets(&first, &catalog), other.sync_sets(&second, &catalog)).await;
         for outcome in [both.0, both.1] {
             let outcome = outcome.unwrap().remove(0);
             // Each is told when the other was stronger.
@@ -43,7 +43,7 @@ async fn two_that_want_different_things_of_a_set_come_to_an_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sixteen_accounts_activate_while_sets_are_converged() {
+async fn sixteen_accounts_activate_while_sets_are_synced() {
     let shop = Shop::new(&["orders", "payments", "customers"]).await;
     let sets: Vec<String> = (0..4).map(|_| shop.set()).collect();
     for set in &sets {
@@ -54,8 +54,9 @@ async fn sixteen_accounts_activate_while_sets_are_converged() {
             let wanted = if round % 2 == 0 { "FIND, INSERT" } else { "FIND" };
             let names: Vec<&str> = sets.iter().map(String::as_str).collect();
             let catalog = shop.read(&names).await;
-            let wishes: Vec<_> = sets.iter().map(|set| shop.wish(set, &catalog, &[(wanted, "*")])).collect();
-            for outcome in shop.engine.converge(&wishes, &catalog).await.unwrap() {
+            let desired: Vec<_> =
+                sets.iter().map(|set| shop.desired(set, &catalog, &[(wanted, "*")])).collect();
+            for outcome in shop.engine.sync_sets(&desired, &catalog).await.unwrap() {
                 assert!(outcome.is_complete(), "{outcome:#?}");
             }
         }
@@ -63,14 +64,14 @@ async fn sixteen_accounts_activate_while_sets_are_converged() {
     let activating = (0..16).map(async |i: usize| {
         let (user, set) = (unique("crowd"), &sets[i % sets.len()]);
         for _ in 0..3 {
-            let wish = shop.member(&user, &[set]);
-            shop.bring(&wish).await;
-            shop.bring(&wish.end(false)).await;
+            let desired = shop.member(&user, &[set]);
+            shop.bring(&desired).await;
+            shop.bring(&desired.end(false)).await;
         }
         shop.bring(&shop.member(&user, &[set])).await;
     });
     join(converging, join_all(activating)).await;
-    let entries = shop.engine.sets().await.unwrap();
+    let entries = shop.engine.list_sets().await.unwrap();
     assert_eq!(entries.iter().map(|entry| entry.members).collect::<Vec<_>>(), [4; 4]);
     for set in &sets {
         shop.reach(set, &[("FIND", "*")]).await;
@@ -83,12 +84,12 @@ async fn a_set_that_the_server_cannot_make_now_does_not_hold_the_others_up() {
     let shop = Shop::on(&mongo, &["orders"]).await;
     let (first, second) = (shop.set(), shop.set());
     let catalog = shop.read(&[&first, &second]).await;
-    let wishes = [&first, &second].map(|set| shop.wish(set, &catalog, &[("FIND", "orders")]));
+    let desired = [&first, &second].map(|set| shop.desired(set, &catalog, &[("FIND", "orders")]));
     // A write conflict.
     let data = doc! { "failCommands": ["createRole"], "errorCode": 112, "appName": "rolecall" };
     let once = doc! { "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": data };
     shop.run_in("admin", once).await;
-    let outcomes = shop.engine.converge(&wishes, &catalog).await.unwrap();
+    let outcomes = shop.engine.sync_sets(&desired, &catalog).await.unwrap();
     let failure = outcomes[0].failure.as_ref().unwrap();
     assert_eq!((failure.class, &*failure.code), (Class::Transient, "MongoDB 112"), "{failure}");
     assert!(outcomes[1].is_complete(), "{:#?}", outcomes[1]);
@@ -111,9 +112,9 @@ async fn what_a_set_holds_is_not_believed_before_a_majority_has_it() {
         }
     };
     let catalog = shop.read(&[&set]).await;
-    let wish = shop.wish(&set, &catalog, &[("FIND", "orders")]);
+    let desired = shop.desired(&set, &catalog, &[("FIND", "orders")]);
     follow("alwaysOn").await;
-    let outcome = shop.engine.converge(&[wish], &catalog).await.unwrap().remove(0);
+    let outcome = shop.engine.sync_sets(&[desired], &catalog).await.unwrap().remove(0);
     let failure = outcome.failure.unwrap();
     assert_eq!((failure.class, &*failure.code), (Class::Transient, "MongoDB 64"), "{failure}");
     let query = rolecall_engine::CatalogQuery { database: shop.database.clone(), sets: [set.clone()].into() };
@@ -128,7 +129,7 @@ async fn what_a_set_holds_is_not_believed_before_a_majority_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_set_is_converged_across_a_failover() {
+async fn a_set_is_synced_across_a_failover() {
     let mongo = Mongo::builder().members(3).start().await.unwrap();
     let shop = Shop::on(&mongo, &["orders", "payments"]).await;
     let set = shop.set();
@@ -141,7 +142,7 @@ async fn a_set_is_converged_across_a_failover() {
             let query =
                 rolecall_engine::CatalogQuery { database: shop.database.clone(), sets: [set.clone()].into() };
             let catalog = shop.engine.read_objects(&query).await?;
-            shop.engine.converge(&[shop.wish(&set, &catalog, &wanted)], &catalog).await
+            shop.engine.sync_sets(&[shop.desired(&set, &catalog, &wanted)], &catalog).await
         };
         match tried.await {
             Ok(outcomes) => {

@@ -55,9 +55,9 @@ async fn a_set_that_was_dropped_after_the_look_comes_back() {
     let set = shop.set();
     shop.reach(&set, &[("FIND", "orders")]).await;
     let catalog = shop.read(&[&set]).await;
-    let wish = shop.wish(&set, &catalog, &[("INSERT", "orders")]);
+    let desired = shop.desired(&set, &catalog, &[("INSERT", "orders")]);
     shop.tamper("dropRole", &set, doc! {}).await;
-    let outcome = shop.engine.converge(&[wish], &catalog).await.unwrap().remove(0);
+    let outcome = shop.engine.sync_sets(&[desired], &catalog).await.unwrap().remove(0);
     assert!(outcome.is_complete(), "{outcome:#?}");
     assert_eq!(shop.holds(&set).await, holding(&[("insert", "orders")]));
 }
@@ -67,10 +67,10 @@ async fn a_set_of_another_admin_is_left_alone() {
     let shop = Shop::new(&["orders"]).await;
     let set = shop.set();
     let catalog = shop.read(&[&set]).await;
-    let mut theirs = shop.wish(&set, &catalog, &[("FIND", "orders")]);
+    let mut theirs = shop.desired(&set, &catalog, &[("FIND", "orders")]);
     theirs.record.uid = "them".to_owned();
-    assert!(shop.engine.converge(&[theirs], &catalog).await.unwrap()[0].is_complete());
-    let failure = shop.converge(&set, &[("INSERT", "orders")]).await.failure.unwrap();
+    assert!(shop.engine.sync_sets(&[theirs], &catalog).await.unwrap()[0].is_complete());
+    let failure = shop.sync(&set, &[("INSERT", "orders")]).await.failure.unwrap();
     assert_eq!(failure.reason, Reason::DbRoleNotGrantable);
     assert!(failure.remedy.contains("dropRole"), "{failure}");
     assert_eq!(shop.holds(&set).await, holding(&[("find", "orders")]));

@@ -26,9 +26,11 @@ async fn a_set_of_too_many_collections_is_refused_and_the_others_are_made() {
     let shop = Shop::new(&[]).await;
     let catalog = many(&shop, 50_000);
     let (large, small) = (shop.set(), shop.set());
-    let wishes =
-        [shop.wish(&large, &catalog, &[("FIND", "*")]), shop.wish(&small, &catalog, &[("FIND", "c000001")])];
-    let outcomes = shop.engine.converge(&wishes, &catalog).await.unwrap();
+    let desired = [
+        shop.desired(&large, &catalog, &[("FIND", "*")]),
+        shop.desired(&small, &catalog, &[("FIND", "c000001")]),
+    ];
+    let outcomes = shop.engine.sync_sets(&desired, &catalog).await.unwrap();
     let failure = outcomes[0].failure.as_ref().unwrap();
     assert_eq!(failure.reason, Reason::Unsupported);
     assert!(failure.detail.contains("50000 collections") && failure.remedy.contains("fewer"), "{failure}");
@@ -41,22 +43,22 @@ async fn a_set_that_should_hold_too_much_loses_what_it_should_not_hold_all_the_s
     let shop = Shop::new(&[]).await;
     let mut catalog = many(&shop, 30_000);
     let set = shop.set();
-    let small = shop.wish(&set, &catalog, &[("FIND, REMOVE", "c000001")]);
-    assert!(shop.engine.converge(&[small], &catalog).await.unwrap()[0].is_complete());
+    let small = shop.desired(&set, &catalog, &[("FIND, REMOVE", "c000001")]);
+    assert!(shop.engine.sync_sets(&[small], &catalog).await.unwrap()[0].is_complete());
     let privileges = [Privilege::Find, Privilege::Remove].into_iter().collect();
     let held = Held { object: 1, grantor: "".into(), privileges, grantable: PrivilegeSet::EMPTY };
     let state = SetState { record: Some(shop.record()), connects: true, held: vec![held], strays: false };
     catalog.sets.insert(set.clone(), state);
-    let large = shop.wish(&set, &catalog, &[("FIND", "*")]);
-    let outcome = shop.engine.converge(&[large], &catalog).await.unwrap().remove(0);
+    let large = shop.desired(&set, &catalog, &[("FIND", "*")]);
+    let outcome = shop.engine.sync_sets(&[large], &catalog).await.unwrap().remove(0);
     assert_eq!(outcome.failure.map(|failure| failure.reason), Some(Reason::Unsupported));
     assert_eq!(shop.holds(&set).await, holding(&[("find", "c000001")]));
     // Where it has nothing too much, nothing is written.
     let privileges = [Privilege::Find].into_iter().collect();
     catalog.sets.get_mut(&set).unwrap().held[0].privileges = privileges;
     let before = shop.engine.stats().statements;
-    let large = shop.wish(&set, &catalog, &[("FIND", "*")]);
-    let outcome = shop.engine.converge(&[large], &catalog).await.unwrap().remove(0);
+    let large = shop.desired(&set, &catalog, &[("FIND", "*")]);
+    let outcome = shop.engine.sync_sets(&[large], &catalog).await.unwrap().remove(0);
     assert_eq!(outcome.failure.map(|failure| failure.reason), Some(Reason::Unsupported));
     assert_eq!(shop.engine.stats().statements, before);
 }
@@ -66,10 +68,10 @@ async fn a_set_of_ten_thousand_collections_is_made_read_and_used() {
     let shop = Shop::new(&[]).await;
     let mut catalog = many(&shop, 10_000);
     let (set, user) = (shop.set(), unique("alice"));
-    let wish = shop.wish(&set, &catalog, &[("FIND, INSERT, UPDATE, REMOVE", "*")]);
+    let desired = shop.desired(&set, &catalog, &[("FIND, INSERT, UPDATE, REMOVE", "*")]);
     let started = Instant::now();
-    let outcome = shop.engine.converge(std::slice::from_ref(&wish), &catalog).await.unwrap().remove(0);
-    println!("converged in {:?}", started.elapsed());
+    let outcome = shop.engine.sync_sets(std::slice::from_ref(&desired), &catalog).await.unwrap().remove(0);
+    println!("synced in {:?}", started.elapsed());
     assert!(outcome.is_complete(), "{:?}", outcome.failure);
     assert_eq!(shop.holds(&set).await.len(), 40_000);
     let started = Instant::now();

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong")]
 
 mod concurrency;
-mod convergence;
 mod drift;
 mod limits;
 mod privileges;
 mod retiring;
 mod shop;
+mod syncing;

@@ -1,7 +1,7 @@
 //! What the admin user needs, and what it is told when it lacks some of it.
 
 use mongodb::bson::{Document, doc};
-use rolecall_engine::{Catalog, CatalogQuery, Class, Engine as _, Error, Reason, SetRecord, SetWish};
+use rolecall_engine::{Catalog, CatalogQuery, Class, DesiredSet, Engine as _, Error, Reason, SetRecord};
 
 use crate::shop::{Shop, holding, narrow, unique};
 
@@ -13,16 +13,16 @@ async fn whole_life(shop: &Shop<'_>) -> Result<(), Error> {
     let query = CatalogQuery { database: shop.database.clone(), sets: [set.clone()].into() };
     for wanted in [[("FIND", "orders")], [("INSERT", "orders")]] {
         let catalog = shop.engine.read_objects(&query).await?;
-        let wish = shop.wish(&set, &catalog, &wanted);
-        if let Some(failure) = shop.engine.converge(&[wish], &catalog).await?.remove(0).failure {
+        let desired = shop.desired(&set, &catalog, &wanted);
+        if let Some(failure) = shop.engine.sync_sets(&[desired], &catalog).await?.remove(0).failure {
             return Err(failure);
         }
     }
     assert_eq!(shop.holds(&set).await, holding(&[("insert", "orders")]));
-    let wish = shop.member(&user, &[&set]);
-    shop.bring(&wish).await;
-    assert!(shop.engine.sets().await?.iter().any(|entry| entry.role == set && entry.members == 1));
-    shop.bring(&wish.end(true)).await;
+    let desired = shop.member(&user, &[&set]);
+    shop.bring(&desired).await;
+    assert!(shop.engine.list_sets().await?.iter().any(|entry| entry.role == set && entry.members == 1));
+    shop.bring(&desired.end(true)).await;
     let applied = shop.engine.drop_set(&set, "us").await?;
     match applied.kept_because {
         None => Ok(()),
@@ -68,8 +68,8 @@ async fn a_set_that_may_not_be_read_any_more_holds_nothing_else_up() {
     shop.reach(&here, &[("FIND", "orders")]).await;
     let record = SetRecord { database: crm.clone(), ..shop.record() };
     let catalog = Catalog { database: crm.clone(), open: true, ..Catalog::default() };
-    let wish = SetWish { role: there.clone(), record, wanted: Vec::new() };
-    assert!(shop.engine.converge(&[wish], &catalog).await.unwrap()[0].is_complete());
+    let desired = DesiredSet { role: there.clone(), record, wanted: Vec::new() };
+    assert!(shop.engine.sync_sets(&[desired], &catalog).await.unwrap()[0].is_complete());
     shop.bring(&shop.member(&user, &[&here, &there])).await;
 
     let rest = ["createRole", "dropRole", "grantRole", "revokeRole", "listCollections"];

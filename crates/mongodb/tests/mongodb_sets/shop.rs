@@ -1,12 +1,12 @@
-//! A logical database with collections, an admin user, and the wishes that sets are converged to.
+//! A logical database with collections, an admin user, and the desired sets.
 
 use std::collections::BTreeSet;
 
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
-use rolecall_engine::sets::{SetOutcome, SetRecord, SetWish, plan_set};
+use rolecall_engine::sets::{DesiredSet, SetRecord, SyncedSet, plan_set};
 use rolecall_engine::{Catalog, CatalogQuery, Engine as _, Reason, Want};
-use rolecall_engine_conformance::Wish;
+use rolecall_engine_conformance::DesiredAccount;
 use rolecall_mongodb::{Address, ClientCertificate, Config, Mongodb};
 use rolecall_pki::tls::Tls;
 use rolecall_policy::{Privilege, PrivilegeSet};
@@ -92,33 +92,33 @@ impl<'a> Shop<'a> {
         }
     }
 
-    /// A wish for privileges on collections; `*` for all.
-    pub(crate) fn wish(&self, set: &str, catalog: &Catalog, wanted: &[(&str, &str)]) -> SetWish {
+    /// A desired set with privileges on collections; `*` for all.
+    pub(crate) fn desired(&self, set: &str, catalog: &Catalog, wanted: &[(&str, &str)]) -> DesiredSet {
         let of = |name: &str| -> PrivilegeSet {
             let texts = wanted.iter().filter(|(_, wanted)| *wanted == name || *wanted == "*");
             texts.flat_map(|(list, _)| list.split(", ")).map(|text| Privilege::parse(text).unwrap()).collect()
         };
         let wanted = catalog.objects.iter().enumerate().map(|(i, object)| (i, of(&object.name)));
-        SetWish {
+        DesiredSet {
             role: set.to_owned(),
             record: self.record(),
             wanted: wanted.filter(|(_, privileges)| !privileges.is_empty()).collect(),
         }
     }
 
-    /// Reads, and converges a set.
-    pub(crate) async fn converge(&self, set: &str, wanted: &[(&str, &str)]) -> SetOutcome {
+    /// Reads, and syncs a set.
+    pub(crate) async fn sync(&self, set: &str, wanted: &[(&str, &str)]) -> SyncedSet {
         let catalog = self.read(&[set]).await;
-        let wish = self.wish(set, &catalog, wanted);
-        self.engine.converge(&[wish], &catalog).await.unwrap().remove(0)
+        let desired = self.desired(set, &catalog, wanted);
+        self.engine.sync_sets(&[desired], &catalog).await.unwrap().remove(0)
     }
 
-    /// Converges a set, and checks that it is complete, that it has just that and that nothing is left to do.
-    pub(crate) async fn reach(&self, set: &str, wanted: &[(&str, &str)]) -> SetOutcome {
-        let outcome = self.converge(set, wanted).await;
+    /// Syncs a set, and checks that it is complete, that it has just that and that nothing is left to do.
+    pub(crate) async fn reach(&self, set: &str, wanted: &[(&str, &str)]) -> SyncedSet {
+        let outcome = self.sync(set, wanted).await;
         assert!(outcome.is_complete(), "{outcome:#?}");
         let catalog = self.read(&[set]).await;
-        let plan = plan_set(&self.wish(set, &catalog, wanted), &catalog);
+        let plan = plan_set(&self.desired(set, &catalog, wanted), &catalog);
         assert!(plan.is_nothing(), "left to do:\n{plan}");
         outcome
     }
@@ -162,25 +162,25 @@ impl<'a> Shop<'a> {
         doc! { "resource": { "db": &self.database, "collection": collection }, "actions": [action] }
     }
 
-    /// The wish for an account that is a member of these sets.
-    pub(crate) fn member(&self, user: &str, sets: &[&str]) -> Wish {
-        let mut wish = Wish::start(user, &self.database).unwrap();
-        if let Want::Enabled(enabled) = &mut wish.0.want {
+    /// The desired account that is a member of these sets.
+    pub(crate) fn member(&self, user: &str, sets: &[&str]) -> DesiredAccount {
+        let mut desired = DesiredAccount::start(user, &self.database).unwrap();
+        if let Want::Enabled(enabled) = &mut desired.0.want {
             enabled.sets = sets.iter().map(|set| (*set).to_owned()).collect();
         }
-        wish
+        desired
     }
 
     /// Brings an account about.
-    pub(crate) async fn bring(&self, wish: &Wish) {
-        if let Err(stopped) = wish.bring(&self.engine).await {
+    pub(crate) async fn bring(&self, desired: &DesiredAccount) {
+        if let Err(stopped) = desired.bring(&self.engine).await {
             panic!("{stopped}");
         }
     }
 
     /// Why an account cannot be brought about.
-    pub(crate) async fn reason(&self, wish: &Wish) -> Reason {
-        wish.bring(&self.engine).await.unwrap_err().reason().unwrap()
+    pub(crate) async fn reason(&self, desired: &DesiredAccount) -> Reason {
+        desired.bring(&self.engine).await.unwrap_err().reason().unwrap()
     }
 
     /// Logs in as a user.

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rolecall_api::{AccountPhase, AccountStatus, Deletion};
-use rolecall_engine::{Census, CensusEntry};
+use rolecall_engine::{Inventory, InventoryEntry};
 use tokio::time::Instant;
 
 use super::credentials::Handed;
@@ -152,11 +152,11 @@ impl Memory {
         locked(&self.left_with).remove(key);
     }
 
-    /// The live accounts on a server that a census shows otherwise than they were left, or not at all, or without the
+    /// The live accounts on a server that an inventory shows otherwise than they were left, or not at all, or without the
     /// record of `owner_uid`.
-    pub fn drifted(&self, admin: &ObjectKey, census: &Census, owner_uid: &str) -> Vec<AccountKey> {
-        let shown: HashMap<&str, &CensusEntry> =
-            census.accounts.iter().map(|entry| (entry.account.as_str(), entry)).collect();
+    pub fn drifted(&self, admin: &ObjectKey, inventory: &Inventory, owner_uid: &str) -> Vec<AccountKey> {
+        let shown: HashMap<&str, &InventoryEntry> =
+            inventory.accounts.iter().map(|entry| (entry.account.as_str(), entry)).collect();
         let as_left = |key: &AccountKey, left: &LeftWith| {
             shown.get(&*key.username).is_some_and(|entry| {
                 let ours = entry.owner.as_ref().filter(|owner| owner.uid == owner_uid);
@@ -278,8 +278,8 @@ mod tests {
         AccountKey { admin, username: username.into() }
     }
 
-    fn entry(username: &str, enabled: bool, roles: &[&str]) -> CensusEntry {
-        CensusEntry {
+    fn entry(username: &str, enabled: bool, roles: &[&str]) -> InventoryEntry {
+        InventoryEntry {
             account: AccountName::new(username).unwrap(),
             owner: Some(Owner {
                 uid: "us".into(),
@@ -330,11 +330,11 @@ mod tests {
             entry("as-left", true, &["reader"]),
             entry("closed", false, &[]),
             entry("more", true, &["reader", "writer"]),
-            CensusEntry { owner: None, ..entry("no-record", true, &["reader"]) },
+            InventoryEntry { owner: None, ..entry("no-record", true, &["reader"]) },
             entry("ended", false, &[]),
             entry("never-ours", true, &["writer"]),
         ];
-        let drifted = memory.drifted(&key("").admin, &Census { accounts }, "us");
+        let drifted = memory.drifted(&key("").admin, &Inventory { accounts }, "us");
         assert_eq!(drifted, ["closed", "gone", "more", "no-record"].map(key));
     }
 
@@ -350,6 +350,6 @@ mod tests {
             entry
         };
         let accounts = vec![with("as-left", 7), with("older", 6)];
-        assert_eq!(memory.drifted(&key("").admin, &Census { accounts }, "us"), [key("older")]);
+        assert_eq!(memory.drifted(&key("").admin, &Inventory { accounts }, "us"), [key("older")]);
     }
 }

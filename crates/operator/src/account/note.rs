@@ -33,7 +33,7 @@ impl Round {
         let told: Vec<String> = leftovers
             .iter()
             .chain(&applied.leftovers)
-            .map(|leftover| leftover.told(account))
+            .map(|leftover| leftover.message(account))
             .chain(applied.kept_because.clone())
             .chain(applied.not_reset.clone())
             .collect::<BTreeSet<_>>()

@@ -167,12 +167,12 @@ async fn attend(
     let (mut quiet, mut broke) = (Quiet::default(), false);
     let (mut wait, mut away_since, mut forgotten) = (FIRST_RETRY, None, None);
     loop {
-        let attended = tokio::time::timeout(PATIENCE, engine.attend()).await;
+        let attended = tokio::time::timeout(PATIENCE, engine.watch_history()).await;
         let longest = match attended {
-            Ok(Ok(attendance)) if attendance.primary => {
+            Ok(Ok(history_watch)) if history_watch.primary => {
                 broke |= away_since.is_some();
                 (wait, away_since) = (FIRST_RETRY, None);
-                let history = attendance.history;
+                let history = history_watch.history;
                 let changed = known.as_ref().is_none_or(|known| history.change_since(known).is_some());
                 known = Some(history);
                 seen.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&known);
@@ -181,7 +181,7 @@ async fn attend(
                     let at = quiet.next(changed, Instant::now());
                     queue.add_at(ReconcileKey::Inventory(key.clone()), Priority::Urgent, at);
                 }
-                attendance.lost.await;
+                history_watch.lost.await;
                 broke = true;
                 tracing::info!(admin = %key, "a connection to the server broke: looking where it leads now");
                 continue;

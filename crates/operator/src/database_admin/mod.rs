@@ -1,6 +1,6 @@
 //! The DatabaseAdmin: its server is made, looked at, and in the end left.
 //!
-//! A look reads as: read the Secrets and make a server of them (`connect`), probe it, take a census of its accounts,
+//! A look reads as: read the Secrets and make a server of them (`connect`), preflight it, take an inventory of its accounts,
 //! tell what was seen (`status`). Deleting one tears every account down first (`teardown`).
 
 mod failover;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
 use rolecall_api::{DatabaseAdmin, Deletion, MissingDbRoles, ObjectCounts, Orphans, conditions, reasons};
-use rolecall_engine::{AccountName, Census, Class, Finding, Needs, Owner, Probe, Reason};
+use rolecall_engine::{AccountName, Class, Finding, Inventory, Needs, Owner, Preflight, Reason};
 use tokio_util::sync::CancellationToken;
 
 pub use crate::model::Loss;
@@ -121,8 +121,8 @@ pub async fn reconcile_inventory(shared: &Shared, key: &ObjectKey) -> Result<Act
     let Some((admin, state)) = admin.zip(shared.servers.get(key)) else { return Ok(Action::await_change()) };
     let Some(server) = state.server else { return Ok(Action::await_change()) };
     let change = failover::notice(shared, key, &admin, &server, None);
-    let census = match server.engine.census().await {
-        Ok(census) => census,
+    let inventory = match server.engine.inventory().await {
+        Ok(inventory) => inventory,
         Err(error) => {
             tracing::debug!(admin = %key, %error, "the accounts could not be listed");
             return Ok(Action { retry: true, ..Action::await_change() });
@@ -130,7 +130,7 @@ pub async fn reconcile_inventory(shared: &Shared, key: &ObjectKey) -> Result<Act
     };
     shared.servers.mark_reached(key);
     let mut seen = Seen::default();
-    judge(shared, key, &admin, &server, &census, &mut seen);
+    judge(shared, key, &admin, &server, &inventory, &mut seen);
     trigger_accounts(shared, &seen, Priority::Urgent);
     if change.is_some() || state.unreachable {
         // What else there is to be told, and rights that may have been lost.
@@ -258,23 +258,23 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
         seen.fall_back(Some(old)).await;
         return seen;
     }
-    match server.engine.probe(&needs).await {
-        Ok(mut probe) => {
+    match server.engine.preflight(&needs).await {
+        Ok(mut preflight) => {
             let live = shared.cache().sessions_of_admin(key).any(|session| is_touched(session));
-            if let Some(blocker) = moved(admin, &server, &probe, live) {
+            if let Some(blocker) = moved(admin, &server, &preflight, live) {
                 seen.state.blocker = Some(blocker);
-                seen.probe = None;
+                seen.preflight = None;
                 seen.reachable = Some(true);
                 seen.fall_back(before.server.as_deref()).await;
                 return seen;
             }
-            trust::add(&mut probe, trust::finding(&server, &before, now).await);
+            trust::add(&mut preflight, trust::finding(&server, &before, now).await);
             seen.reachable = Some(true);
             seen.state.verified = Some(now);
-            seen.state.blocker = blocking(&probe);
+            seen.state.blocker = blocking(&preflight);
             seen.endpoint = Some(server.endpoint.clone());
-            failover::notice(shared, key, admin, &server, Some(&probe.history));
-            seen.probe = Some(with_objects(probe, shared.sets.lacking(key)));
+            failover::notice(shared, key, admin, &server, Some(&preflight.history));
+            seen.preflight = Some(with_objects(preflight, shared.sets.lacking(key)));
             keep_proof(shared, key, admin, &server).await;
             if let Some(old) = before.server.filter(|old| old.fingerprint != server.fingerprint) {
                 old.engine.close().await;
@@ -295,9 +295,9 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
         }
     }
     seen.state.server = Some(Arc::clone(&server));
-    match server.engine.census().await {
-        Ok(census) => {
-            judge(shared, key, admin, &server, &census, &mut seen);
+    match server.engine.inventory().await {
+        Ok(inventory) => {
+            judge(shared, key, admin, &server, &inventory, &mut seen);
         }
         Err(error) => tracing::warn!(admin = %key, %error, "the accounts could not be counted"),
     }
@@ -332,10 +332,10 @@ async fn starts_nothing_more(shared: &Shared, key: &ObjectKey, before: &ServerSt
 }
 
 /// Did the address or the admin user change to another server while accounts are enabled on this one?
-fn moved(admin: &DatabaseAdmin, server: &Server, probe: &Probe, live: bool) -> Option<Blocker> {
+fn moved(admin: &DatabaseAdmin, server: &Server, preflight: &Preflight, live: bool) -> Option<Blocker> {
     let status = admin.status.as_ref()?;
     let (known, used) = (status.server_identity.as_ref()?, status.endpoint.as_ref()?);
-    let same = probe.identity == *known && used.admin_user == server.endpoint.admin_user;
+    let same = preflight.identity == *known && used.admin_user == server.endpoint.admin_user;
     if same || !live || *used == server.endpoint {
         return None;
     }
@@ -349,8 +349,8 @@ fn moved(admin: &DatabaseAdmin, server: &Server, probe: &Probe, live: bool) -> O
 }
 
 /// Findings that keep every session from starting. The others concern single roles and databases.
-fn blocking(probe: &Probe) -> Option<Blocker> {
-    let finding = probe.findings.iter().find(|finding| {
+fn blocking(preflight: &Preflight) -> Option<Blocker> {
+    let finding = preflight.findings.iter().find(|finding| {
         matches!(
             finding.reason,
             Reason::PoolerInBetween
@@ -363,9 +363,9 @@ fn blocking(probe: &Probe) -> Option<Blocker> {
     Some(Blocker::stalled(finding.reason.as_str(), finding.message.clone()))
 }
 
-/// What object permissions lack is found when they are granted, not by a probe.
-fn with_objects(mut probe: Probe, lacking: Vec<Finding>) -> Probe {
-    // What keeps whole sessions from starting is told first, as in any probe.
+/// What object permissions lack is found when they are granted, not by a preflight.
+fn with_objects(mut preflight: Preflight, lacking: Vec<Finding>) -> Preflight {
+    // What keeps whole sessions from starting is told first, as in any preflight.
     let first = [
         Reason::PoolerInBetween,
         Reason::MissingCreateRole,
@@ -373,9 +373,9 @@ fn with_objects(mut probe: Probe, lacking: Vec<Finding>) -> Probe {
         Reason::MissingConnect,
         Reason::MissingMongoPrivileges,
     ];
-    let at = probe.findings.partition_point(|finding| first.contains(&finding.reason));
-    probe.findings.splice(at..at, lacking);
-    probe
+    let at = preflight.findings.partition_point(|finding| first.contains(&finding.reason));
+    preflight.findings.splice(at..at, lacking);
+    preflight
 }
 
 fn needs(cache: &Cache, key: &ObjectKey, admin: &DatabaseAdmin) -> Needs {
@@ -404,13 +404,13 @@ fn judge(
     key: &ObjectKey,
     admin: &DatabaseAdmin,
     server: &Server,
-    census: &Census,
+    inventory: &Inventory,
     seen: &mut Seen,
 ) {
     // Asked for after the server: what was enabled then had its session marked before.
     let explained = explained(shared, key);
-    seen.drifted = shared.memory.drifted(key, census, &server.owner.uid);
-    let identity = seen.probe.as_ref().map(|probe| probe.identity.clone()).unwrap_or_default();
+    seen.drifted = shared.memory.drifted(key, inventory, &server.owner.uid);
+    let identity = seen.preflight.as_ref().map(|preflight| preflight.identity.clone()).unwrap_or_default();
     let cache = shared.cache();
     let judge = Judge {
         admin: key,
@@ -421,13 +421,13 @@ fn judge(
             is_nobodys(&cache, &shared.settings, server, &identity, record, account)
         },
     };
-    if let (Some(probe), Some(finding)) =
-        (&mut seen.probe, judge.unmanageable(census, &server.endpoint.admin_user))
+    if let (Some(preflight), Some(finding)) =
+        (&mut seen.preflight, judge.unmanageable(inventory, &server.endpoint.admin_user))
     {
-        let at = probe.findings.partition_point(|found| found.reason == Reason::MissingCreateRole);
-        probe.findings.insert(at, finding);
+        let at = preflight.findings.partition_point(|found| found.reason == Reason::MissingCreateRole);
+        preflight.findings.insert(at, finding);
     }
-    seen.counts = Some(judge.count(census));
+    seen.counts = Some(judge.count(inventory));
     let told = |account: &AccountKey| {
         shared.memory.reported(account).map(|report| report.account).or_else(|| {
             let user = cache.user_named(&key.namespace, &account.username)?;
@@ -435,12 +435,12 @@ fn judge(
         })
     };
     let (to_end, mut named): (Vec<Orphan>, Vec<Orphan>) = judge
-        .orphans(census)
+        .orphans(inventory)
         .into_iter()
         .partition(|orphan| orphan.ours && admin.spec.orphans == Orphans::Disable);
     seen.orphans = to_end.iter().map(|orphan| orphan.key.clone()).collect();
     if admin.spec.orphans == Orphans::Disable {
-        seen.orphans.extend(judge.undropped(census, told));
+        seen.orphans.extend(judge.undropped(inventory, told));
     }
     // One that cannot be ended is told as well.
     named.extend(to_end.into_iter().filter_map(|mut orphan| {
@@ -448,7 +448,7 @@ fn judge(
         orphan.message.push_str(&format!(" ({why})"));
         Some(orphan)
     }));
-    seen.reports = judge.reports(&cache, census, &named, told);
+    seen.reports = judge.reports(&cache, inventory, &named, told);
     seen.named = Some(named);
 }
 

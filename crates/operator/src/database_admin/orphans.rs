@@ -1,10 +1,10 @@
-//! Accounts that can be used though no session accounts for them: found in a census, ended or named.
+//! Accounts that can be used though no session accounts for them: found in an inventory, ended or named.
 
 use std::collections::{BTreeSet, HashMap};
 
 use rolecall_api::{AccountCounts, AccountPhase, AccountStatus, CreateDbUserMode};
 use rolecall_engine::{
-    AccountName, Census, CensusEntry, Claim, Dialect, Finding, OWN_ROLE_PREFIX, Owner, Reason,
+    AccountName, Claim, Dialect, Finding, Inventory, InventoryEntry, OWN_ROLE_PREFIX, Owner, Reason,
 };
 
 use crate::account::memory::Report;
@@ -22,7 +22,7 @@ pub(super) struct Orphan {
     db_roles: Vec<String>,
 }
 
-/// What a census is judged by.
+/// What an inventory is judged by.
 pub(super) struct Judge<'a> {
     pub(super) admin: &'a ObjectKey,
     pub(super) owner: &'a Owner,
@@ -45,7 +45,7 @@ enum Belongs {
 }
 
 impl Judge<'_> {
-    fn belongs(&self, entry: &CensusEntry) -> Belongs {
+    fn belongs(&self, entry: &InventoryEntry) -> Belongs {
         let Some(record) = &entry.owner else { return Belongs::SomebodyElse };
         match self.owner.claim(record) {
             Claim::Ours | Claim::Predecessors => Belongs::Us,
@@ -55,7 +55,7 @@ impl Judge<'_> {
         }
     }
 
-    fn is_orphan(&self, entry: &CensusEntry, belongs: Belongs) -> bool {
+    fn is_orphan(&self, entry: &InventoryEntry, belongs: Belongs) -> bool {
         match belongs {
             Belongs::Us => is_usable(entry) && !self.explained.contains(entry.account.as_str()),
             // What a session here accounts for carries our record.
@@ -65,9 +65,9 @@ impl Judge<'_> {
     }
 
     /// Counts the accounts that are ours, or nobody's.
-    pub(super) fn count(&self, census: &Census) -> AccountCounts {
+    pub(super) fn count(&self, inventory: &Inventory) -> AccountCounts {
         let mut counts = AccountCounts::default();
-        for entry in &census.accounts {
+        for entry in &inventory.accounts {
             let belongs = self.belongs(entry);
             if self.is_orphan(entry, belongs) {
                 counts.orphaned += 1;
@@ -79,15 +79,15 @@ impl Judge<'_> {
     }
 
     /// The orphans, by name.
-    pub(super) fn orphans(&self, census: &Census) -> Vec<Orphan> {
-        let orphans = census.accounts.iter().map(|entry| (entry, self.belongs(entry)));
+    pub(super) fn orphans(&self, inventory: &Inventory) -> Vec<Orphan> {
+        let orphans = inventory.accounts.iter().map(|entry| (entry, self.belongs(entry)));
         let orphans = orphans.filter(|(entry, belongs)| self.is_orphan(entry, *belongs));
         orphans.map(|(entry, belongs)| self.orphan(entry, belongs)).collect()
     }
 
     /// What the admin user lacks to end accounts of ours that can be used; one finding names them all.
-    pub(super) fn unmanageable(&self, census: &Census, admin_user: &str) -> Option<Finding> {
-        let stuck = census.accounts.iter().filter(|entry| !entry.manageable && is_usable(entry));
+    pub(super) fn unmanageable(&self, inventory: &Inventory, admin_user: &str) -> Option<Finding> {
+        let stuck = inventory.accounts.iter().filter(|entry| !entry.manageable && is_usable(entry));
         let stuck: Vec<&AccountName> =
             stuck.filter(|entry| self.belongs(entry) == Belongs::Us).map(|entry| &entry.account).collect();
         if stuck.is_empty() {
@@ -109,7 +109,7 @@ impl Judge<'_> {
     /// lost its last changes has lost the drop.
     pub(super) fn undropped(
         &self,
-        census: &Census,
+        inventory: &Inventory,
         told: impl Fn(&AccountKey) -> Option<AccountStatus>,
     ) -> Vec<AccountKey> {
         let was_dropped = |key: &AccountKey| {
@@ -117,7 +117,7 @@ impl Judge<'_> {
                 told.phase == AccountPhase::Dropped && told.mode == Some(CreateDbUserMode::BestEffortDrop)
             })
         };
-        let idle = census.accounts.iter().filter(|entry| {
+        let idle = inventory.accounts.iter().filter(|entry| {
             let explained = self.explained.contains(entry.account.as_str());
             !explained && !is_usable(entry) && self.belongs(entry) == Belongs::Us
         });
@@ -126,7 +126,7 @@ impl Judge<'_> {
         keys.filter(was_dropped).collect()
     }
 
-    fn orphan(&self, entry: &CensusEntry, belongs: Belongs) -> Orphan {
+    fn orphan(&self, entry: &InventoryEntry, belongs: Belongs) -> Orphan {
         let username = entry.account.as_str();
         let can = match (entry.enabled, entry.backends) {
             (true, 0) => "can log in".to_owned(),
@@ -155,13 +155,13 @@ impl Judge<'_> {
     pub(super) fn reports(
         &self,
         cache: &Cache,
-        census: &Census,
+        inventory: &Inventory,
         named: &[Orphan],
         told: impl Fn(&AccountKey) -> Option<AccountStatus>,
     ) -> Vec<(AccountKey, Report)> {
         let namespace = &self.admin.namespace;
-        let entries: HashMap<&str, &CensusEntry> =
-            census.accounts.iter().map(|entry| (entry.account.as_str(), entry)).collect();
+        let entries: HashMap<&str, &InventoryEntry> =
+            inventory.accounts.iter().map(|entry| (entry.account.as_str(), entry)).collect();
         let named: HashMap<&AccountKey, &Orphan> = named.iter().map(|orphan| (&orphan.key, orphan)).collect();
         let mut reports = Vec::new();
         for (username, user) in cache.names_in(namespace) {
@@ -199,7 +199,7 @@ impl Judge<'_> {
     }
 }
 
-fn is_usable(entry: &CensusEntry) -> bool {
+fn is_usable(entry: &InventoryEntry) -> bool {
     entry.enabled || entry.backends > 0
 }
 
@@ -213,8 +213,8 @@ mod tests {
         Owner { uid: uid.into(), admin: admin.into(), cluster: cluster.into(), ..Owner::default() }
     }
 
-    fn entry(username: &str, owner: Option<Owner>, enabled: bool, backends: u32) -> CensusEntry {
-        CensusEntry {
+    fn entry(username: &str, owner: Option<Owner>, enabled: bool, backends: u32) -> InventoryEntry {
+        InventoryEntry {
             account: AccountName::new(username).unwrap(),
             owner,
             enabled,
@@ -225,9 +225,9 @@ mod tests {
     }
 
     fn judged<T>(
-        accounts: Vec<CensusEntry>,
+        accounts: Vec<InventoryEntry>,
         explained: &[&str],
-        what: impl Fn(&Judge<'_>, &Census) -> T,
+        what: impl Fn(&Judge<'_>, &Inventory) -> T,
     ) -> T {
         let admin = ObjectKey { namespace: "shop".into(), name: "orders".into() };
         let judge = Judge {
@@ -237,7 +237,7 @@ mod tests {
             explained: &explained.iter().map(|&name| name.to_owned()).collect(),
             is_nobodys: &|record, _| record.admin == "shop/gone",
         };
-        what(&judge, &Census { accounts })
+        what(&judge, &Inventory { accounts })
     }
 
     #[test]
@@ -256,9 +256,9 @@ mod tests {
                 entry("teleports", None, true, 0),
             ]
         };
-        let counts = judged(accounts(), &["live"], |judge, census| judge.count(census));
+        let counts = judged(accounts(), &["live"], |judge, inventory| judge.count(inventory));
         assert_eq!(counts, AccountCounts { enabled: 1, disabled: 1, orphaned: 5 });
-        let orphans = judged(accounts(), &["live"], |judge, census| judge.orphans(census));
+        let orphans = judged(accounts(), &["live"], |judge, inventory| judge.orphans(inventory));
         let found: Vec<_> = orphans.iter().map(|orphan| (&*orphan.key.username, orphan.ours)).collect();
         assert_eq!(
             found,
@@ -282,14 +282,14 @@ mod tests {
             entry("stuck", Some(owner("old", "shop/other", "prod")), true, 0),
         ];
         let found =
-            judged(accounts, &["fine", "stuck"], |judge, census| judge.unmanageable(census, "ad min"));
+            judged(accounts, &["fine", "stuck"], |judge, inventory| judge.unmanageable(inventory, "ad min"));
         let message = found.unwrap().message;
         assert!(
             message.ends_with("run GRANT \"stuck\", \"stuck\" TO \"ad min\" WITH ADMIN OPTION"),
             "{message}"
         );
         let fine = vec![entry("fine", Some(owner("new", ADMIN, "prod")), true, 0)];
-        assert_eq!(judged(fine, &[], |judge, census| judge.unmanageable(census, "ad min")), None);
+        assert_eq!(judged(fine, &[], |judge, inventory| judge.unmanageable(inventory, "ad min")), None);
     }
 
     #[test]
@@ -309,8 +309,8 @@ mod tests {
             entry("nobody", ours(), true, 0),
             entry("told", ours(), false, 0),
         ];
-        let reports = judged(accounts, &[], |judge, census| {
-            judge.reports(&cache, census, &judge.orphans(census), |key| {
+        let reports = judged(accounts, &[], |judge, inventory| {
+            judge.reports(&cache, inventory, &judge.orphans(inventory), |key| {
                 let phase = match &*key.username {
                     "told" => AccountPhase::Disabled,
                     "unknown" => return None,

@@ -7,7 +7,7 @@ use rolecall_api::{
     AccountCounts, Condition, DatabaseAdmin, DatabaseAdminStatus, Endpoint, ObjectCounts, Time, conditions,
     reasons,
 };
-use rolecall_engine::{Class, Finding, Probe, Reason};
+use rolecall_engine::{Class, Finding, Preflight, Reason};
 
 use super::orphans::Orphan;
 use crate::account::memory::Report;
@@ -27,7 +27,7 @@ pub(super) struct Seen {
     /// Did the server let the admin user in? `None`: it was not asked.
     pub(super) reachable: Option<bool>,
     /// What the server is and lacks.
-    pub(super) probe: Option<Probe>,
+    pub(super) preflight: Option<Preflight>,
     /// Its accounts.
     pub(super) counts: Option<AccountCounts>,
     /// The objects in the databases that were read.
@@ -51,7 +51,7 @@ impl Seen {
     /// last, where that one answers.
     pub(super) async fn fall_back(&mut self, last: Option<&Server>) {
         if let Some(last) = last {
-            let answer = last.engine.census().await;
+            let answer = last.engine.inventory().await;
             self.state.unreachable = answer.is_err_and(|error| error.class == Class::Unreachable);
         }
     }
@@ -104,8 +104,8 @@ pub(super) fn status(admin: &DatabaseAdmin, seen: &Seen, now: Timestamp) -> Data
         // Not asked: what was known stays.
         _ => list.extend(conditions::find(&before.conditions, conditions::REACHABLE).cloned()),
     }
-    match &seen.probe {
-        Some(probe) => list.push(capable(probe, &condition)),
+    match &seen.preflight {
+        Some(preflight) => list.push(capable(preflight, &condition)),
         None => match &seen.state.blocker {
             Some(blocker) if blocker.reason == reasons::MISSING_ADMIN_USER => {
                 list.push(condition(conditions::CAPABLE, false, &blocker.reason, &blocker.message));
@@ -129,16 +129,16 @@ pub(super) fn status(admin: &DatabaseAdmin, seen: &Seen, now: Timestamp) -> Data
         }
         None => list.extend(conditions::find(&before.conditions, conditions::ORPHANED_ACCOUNTS).cloned()),
     }
-    let probe = seen.probe.as_ref();
+    let preflight = seen.preflight.as_ref();
     DatabaseAdminStatus {
         observed_generation: generation,
         conditions: conditions::merge_transition_times(&before.conditions, list),
-        version: probe.map(|probe| probe.version.clone()).or(before.version),
-        server_history: probe
-            .map(|probe| probe.history.branch.clone())
+        version: preflight.map(|preflight| preflight.version.clone()).or(before.version),
+        server_history: preflight
+            .map(|preflight| preflight.history.branch.clone())
             .filter(|branch| !branch.is_empty())
             .or(before.server_history),
-        server_identity: probe.map(|probe| probe.identity.clone()).or(before.server_identity),
+        server_identity: preflight.map(|preflight| preflight.identity.clone()).or(before.server_identity),
         endpoint: seen.endpoint.clone().or(before.endpoint),
         accounts: seen.counts.or(before.accounts),
         objects: seen.objects,
@@ -174,15 +174,15 @@ fn crowded(objects: &[String]) -> String {
     message
 }
 
-fn capable(probe: &Probe, condition: &impl Fn(&str, bool, &str, &str) -> Condition) -> Condition {
-    let Some(first) = probe.findings.first() else {
+fn capable(preflight: &Preflight, condition: &impl Fn(&str, bool, &str, &str) -> Condition) -> Condition {
+    let Some(first) = preflight.findings.first() else {
         let message = "the admin user has every right that live and waiting sessions need";
         return condition(conditions::CAPABLE, true, reasons::SUCCEEDED, message);
     };
     let lacking: Vec<&Finding> =
-        probe.findings.iter().filter(|finding| finding.reason != Reason::PublicConnect).collect();
+        preflight.findings.iter().filter(|finding| finding.reason != Reason::PublicConnect).collect();
     let told: Vec<&Finding> =
-        if lacking.is_empty() { probe.findings.iter().collect() } else { lacking.clone() };
+        if lacking.is_empty() { preflight.findings.iter().collect() } else { lacking.clone() };
     let message = listed(told.iter().map(|finding| finding.message.as_str()));
     let reason = lacking.first().map_or(first.reason, |finding| finding.reason);
     condition(conditions::CAPABLE, lacking.is_empty(), reason.as_str(), &message)
@@ -209,6 +209,6 @@ pub(super) fn tell(shared: &Shared, admin: &Arc<DatabaseAdmin>, after: &Database
         if known || benign || new.reason == reasons::TEARING_DOWN {
             continue;
         }
-        shared.api.event(&**admin, Severity::Warning, &new.reason, "Probe", &new.message);
+        shared.api.event(&**admin, Severity::Warning, &new.reason, "Preflight", &new.message);
     }
 }

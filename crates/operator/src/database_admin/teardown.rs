@@ -141,7 +141,7 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
             tracing::warn!(admin = %key, "it is gone though accounts were not torn down; ending what is left");
         }
         let message = "there is no DatabaseAdmin of that name any more; its accounts are torn down";
-        let error = server.engine.census().await.err();
+        let error = server.engine.inventory().await.err();
         let no_admin = || Blocker::stalled(reasons::DATABASE_NOT_FOUND, message);
         let state = ServerState {
             blocker: Some(error.as_ref().map_or_else(no_admin, Blocker::from)),
@@ -170,8 +170,8 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
 /// Disables every account that carries our record and can still log in, though no session accounts for it, and drops
 /// the permission sets.
 async fn sweep(server: &Server, key: &ObjectKey) -> Result<(), Unswept> {
-    let census = server.engine.census().await?;
-    for entry in census.accounts {
+    let inventory = server.engine.inventory().await?;
+    for entry in inventory.accounts {
         let ours = entry.owner.as_ref().is_some_and(|record| server.owner.claim(record).is_ours_to_end());
         if ours && (entry.enabled || entry.backends > 0) {
             tracing::info!(admin = %key, account = %entry.account, "disabling an account that no session accounts for");

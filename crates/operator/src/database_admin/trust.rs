@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rolecall_api::reasons;
-use rolecall_engine::{Finding, Probe, Reason};
+use rolecall_engine::{Finding, Preflight, Reason};
 use rolecall_pki::credentials::throw_away;
 
 use crate::servers::{Issuer, Server, ServerState};
@@ -11,9 +11,9 @@ use crate::servers::{Issuer, Server, ServerState};
 const FIELD: &str = "spec.userCredentials.x509.caSecretRef";
 
 /// It is told after what the admin user lacks, and before what is a warning.
-pub(super) fn add(probe: &mut Probe, finding: Option<Finding>) {
-    let at = probe.findings.partition_point(|known| known.reason != Reason::PublicConnect);
-    probe.findings.splice(at..at, finding);
+pub(super) fn add(preflight: &mut Preflight, finding: Option<Finding>) {
+    let at = preflight.findings.partition_point(|known| known.reason != Reason::PublicConnect);
+    preflight.findings.splice(at..at, finding);
 }
 
 /// Shows the server a certificate of the CA for users. What it does not tell now is as it was.

@@ -127,7 +127,7 @@ pub async fn find_leftovers(
     if shared.sets.is_listed(admin, server.fingerprint) {
         return Some(found);
     }
-    let sets = match server.engine.sets().await {
+    let sets = match server.engine.list_sets().await {
         Ok(sets) => sets,
         Err(error) => {
             tracing::warn!(%admin, %error, "the permission sets could not be listed");
@@ -155,7 +155,7 @@ fn is_ours(server: &Server, record: &SetRecord) -> bool {
 ///
 /// What the server answered.
 pub async fn drop_all(server: &Server) -> Result<(), rolecall_engine::Error> {
-    for set in server.engine.sets().await? {
+    for set in server.engine.list_sets().await? {
         if let Some(record) = set.record.filter(|record| is_ours(server, record)) {
             let applied = server.engine.drop_set(&set.role, &record.uid).await?;
             if let Some(why) = applied.kept_because {

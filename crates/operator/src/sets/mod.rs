@@ -1,7 +1,7 @@
 //! Object permissions: the permission sets of each logical database.
 //!
 //! Accounts say which sets they want ([`wanted`]); what a set holds is made right here, per logical database: read its
-//! objects, label them by the import rules, compute what each set should hold, converge, and trigger the accounts. An
+//! objects, label them by the import rules, compute what each set should hold, sync, and trigger the accounts. An
 //! account never waits for objects to be granted to it, only for its set to stand, which most often it does already.
 //!
 //! | module | holds |

@@ -1,10 +1,10 @@
-//! What a permission set that was converged means for its accounts.
+//! What a permission set that was synced means for its accounts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rolecall_api::reasons;
-use rolecall_engine::sets::{SetOutcome, Why};
+use rolecall_engine::sets::{SyncedSet, Why};
 
 use super::{SetContents, SetState};
 use crate::model::Blocker;
@@ -13,7 +13,7 @@ use crate::model::Blocker;
 const LISTED: usize = 5;
 
 /// How a set stands.
-pub(super) fn state(outcome: &SetOutcome) -> SetState {
+pub(super) fn state(outcome: &SyncedSet) -> SetState {
     if let Some(failure) = &outcome.failure {
         return SetState::Failed(Blocker::from(failure));
     }
@@ -33,7 +33,7 @@ pub(super) fn state(outcome: &SetOutcome) -> SetState {
 }
 
 /// What a set lacks or holds too much, in one message that carries the statements.
-fn incomplete(outcome: &SetOutcome) -> Option<Blocker> {
+fn incomplete(outcome: &SyncedSet) -> Option<Blocker> {
     let mut told: Vec<String> = outcome
         .missing
         .iter()
@@ -83,10 +83,10 @@ mod tests {
 
     #[test]
     fn a_message_names_the_first_objects_and_counts_all() {
-        let outcome = SetOutcome {
+        let outcome = SyncedSet {
             missing_objects: 7,
             missing: (0..7).map(|i| missing(&format!("t{i}"), Why::NotGrantable)).collect(),
-            ..SetOutcome::default()
+            ..SyncedSet::default()
         };
         let SetState::Failed(blocker) = state(&outcome) else { panic!("nothing was granted") };
         assert!(blocker.stalled && blocker.message.contains("t4") && !blocker.message.contains("t5"));
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn what_another_transaction_holds_up_may_go_away_by_itself() {
         let excess = Excess { object: "TABLE t".to_owned(), busy: true, ..Excess::default() };
-        let outcome = SetOutcome { excess: vec![excess], busy: true, ..SetOutcome::default() };
+        let outcome = SyncedSet { excess: vec![excess], busy: true, ..SyncedSet::default() };
         let SetState::Failed(blocker) = state(&outcome) else { panic!("nothing was granted") };
         assert!(!blocker.stalled && blocker.message.contains("not taken away yet"), "{}", blocker.message);
     }
@@ -104,14 +104,14 @@ mod tests {
     #[test]
     fn what_the_server_said_is_shown() {
         let said = "relation \"log\" does not exist (SQLSTATE 42P01)";
-        let outcome = SetOutcome {
+        let outcome = SyncedSet {
             missing: vec![missing("t", Why::Refused(said.to_owned()))],
             excess: vec![Excess {
                 object: "TABLE u".to_owned(),
                 refused: "no (SQLSTATE P0001)".to_owned(),
                 ..Excess::default()
             }],
-            ..SetOutcome::default()
+            ..SyncedSet::default()
         };
         let told = incomplete(&outcome).unwrap().message;
         assert!(told.contains(said) && told.contains("no (SQLSTATE P0001)"), "{told}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rolecall_api::reasons;
 use rolecall_engine::plan::{Adjust, Plan};
-use rolecall_engine::sets::{SetOutcome, SetRecord, SetWish, plan_set};
+use rolecall_engine::sets::{DesiredSet, SetRecord, SyncedSet, plan_set};
 use rolecall_engine::{AccountName, Catalog, CatalogQuery, Class};
 use rolecall_policy::{
     CanonicalPermissions, ImportRules, PermissionEntries, Privilege, compute_permissions, label_objects,
@@ -62,9 +62,10 @@ impl Reconciliation<'_> {
         };
         let catalog = server.engine.read_objects(&query).await.map_err(|error| Blocker::from(&error))?;
         let catalog = Arc::new(catalog);
-        let (wishes, imported) = compute(server, key, database, rules, kept, &catalog).await?;
-        let (waited_for, others): (Vec<SetWish>, Vec<SetWish>) =
-            wishes.into_iter().partition(|wish| shared.sets.state(key, &wish.role) == SetState::NotYet);
+        let (desired, imported) = compute(server, key, database, rules, kept, &catalog).await?;
+        let (waited_for, others): (Vec<DesiredSet>, Vec<DesiredSet>) = desired
+            .into_iter()
+            .partition(|desired| shared.sets.state(key, &desired.role) == SetState::NotYet);
         let mut looked = Reconciled {
             imported,
             made: query.sets.into_iter().filter(|role| !catalog.sets.contains_key(role)).collect(),
@@ -73,22 +74,22 @@ impl Reconciliation<'_> {
             complete: true,
             failed: false,
         };
-        for wishes in [waited_for, others] {
-            self.converge(&wishes, &catalog, &mut looked).await?;
+        for desired in [waited_for, others] {
+            self.sync(&desired, &catalog, &mut looked).await?;
         }
         Ok(looked)
     }
 
-    async fn converge(
+    async fn sync(
         self,
-        wishes: &[SetWish],
+        desired: &[DesiredSet],
         catalog: &Catalog,
         looked: &mut Reconciled,
     ) -> Result<(), Blocker> {
         let Self { shared, key, server, .. } = self;
-        let losing = wishes.iter().filter(|wish| loses_functions(wish, catalog));
-        let losing: BTreeSet<&str> = losing.map(|wish| wish.role.as_str()).collect();
-        let outcomes = match server.engine.converge(wishes, catalog).await {
+        let losing = desired.iter().filter(|desired| loses_functions(desired, catalog));
+        let losing: BTreeSet<&str> = losing.map(|desired| desired.role.as_str()).collect();
+        let outcomes = match server.engine.sync_sets(desired, catalog).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 // Nobody knows how far it came.
@@ -118,7 +119,7 @@ impl Reconciliation<'_> {
                 }
             }
         }
-        looked.complete &= outcomes.iter().all(SetOutcome::is_complete);
+        looked.complete &= outcomes.iter().all(SyncedSet::is_complete);
         Ok(())
     }
 
@@ -178,11 +179,11 @@ impl Reconciliation<'_> {
 }
 
 /// Does making the set right take functions from it?
-fn loses_functions(wish: &SetWish, catalog: &Catalog) -> bool {
-    let held = catalog.sets.get(&wish.role).into_iter().flat_map(|state| &state.held);
+fn loses_functions(desired: &DesiredSet, catalog: &Catalog) -> bool {
+    let held = catalog.sets.get(&desired.role).into_iter().flat_map(|state| &state.held);
     let has_functions = held.into_iter().any(|held| held.privileges.contains(Privilege::Execute));
     let revokes = |group: &rolecall_engine::sets::RevokeGroup| group.privileges.contains(Privilege::Execute);
-    has_functions && plan_set(wish, catalog).revokes.iter().any(revokes)
+    has_functions && plan_set(desired, catalog).revokes.iter().any(revokes)
 }
 
 /// What each set should hold. Tens of thousands of objects take a moment of a core: not of the one that ends accesses.
@@ -193,17 +194,17 @@ async fn compute(
     rules: ImportRules,
     kept: &[(String, Arc<PermissionEntries>)],
     catalog: &Arc<Catalog>,
-) -> Result<(Vec<SetWish>, Imported), Blocker> {
+) -> Result<(Vec<DesiredSet>, Imported), Blocker> {
     let (database, catalog, kept) = (database.clone(), Arc::clone(catalog), kept.to_vec());
     let (owner, name) = (server.owner.clone(), Arc::clone(&key.database));
     let computed = tokio::task::spawn_blocking(move || {
         let labelled = Arc::new(label_objects(&rules, &database, Arc::clone(&catalog.objects)));
-        let wishes = kept
+        let desired = kept
             .into_iter()
             .map(|(role, entries)| {
                 let permissions = compute_permissions(&entries, &labelled, Some(&name));
                 let canonical: CanonicalPermissions = entries.canonical();
-                SetWish::new(role, SetRecord::new(&owner, &name, &canonical), &permissions)
+                DesiredSet::new(role, SetRecord::new(&owner, &name, &canonical), &permissions)
             })
             .collect();
         let imported = Imported {
@@ -220,7 +221,7 @@ async fn compute(
                 .map(|object| format!("{}.{}.{}", object.database, object.schema, object.name))
                 .collect(),
         };
-        (wishes, imported)
+        (desired, imported)
     });
     computed
         .await

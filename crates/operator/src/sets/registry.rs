@@ -85,11 +85,11 @@ impl SetRegistry {
     pub fn want(&self, account: &AccountKey, wanted: &[Wanted]) -> WantedSets {
         let mut databases = self.locked();
         let mut answer = WantedSets::default();
-        for wish in wanted {
-            let database = databases.entry(wish.key.clone()).or_default();
-            database.leftovers.remove(&wish.role);
-            let set = database.sets.entry(wish.role.clone()).or_insert_with(|| Set {
-                entries: Arc::clone(&wish.entries),
+        for desired in wanted {
+            let database = databases.entry(desired.key.clone()).or_default();
+            database.leftovers.remove(&desired.role);
+            let set = database.sets.entry(desired.role.clone()).or_insert_with(|| Set {
+                entries: Arc::clone(&desired.entries),
                 accounts: BTreeSet::new(),
                 state: SetState::NotYet,
                 waiting_since: Instant::now(),
@@ -100,13 +100,13 @@ impl SetRegistry {
             (set.unused_since, set.retired) = (None, false);
             set.accounts.insert(account.clone());
             if set.state == SetState::NotYet {
-                answer.to_reconcile.insert(wish.key.clone(), Priority::Normal);
-                answer.waiting.insert(wish.role.clone(), set.waiting_since);
+                answer.to_reconcile.insert(desired.key.clone(), Priority::Normal);
+                answer.waiting.insert(desired.role.clone(), set.waiting_since);
             }
-            answer.states.insert(wish.role.clone(), set.state.clone());
+            answer.states.insert(desired.role.clone(), set.state.clone());
         }
         for (key, database) in of_server_mut(&mut databases, &account.admin) {
-            let wanted: Vec<&Wanted> = wanted.iter().filter(|wish| wish.key == *key).collect();
+            let wanted: Vec<&Wanted> = wanted.iter().filter(|desired| desired.key == *key).collect();
             let left = database.leave(account, &wanted);
             let moved = database.transitions.has(account);
             if !left.is_empty() || moved {
@@ -135,8 +135,8 @@ impl SetRegistry {
     /// be looked at when somebody does again.
     pub fn without_listener(&self, wanted: &[Wanted]) -> BTreeSet<DatabaseKey> {
         let databases = self.locked();
-        let set = |wish: &Wanted| databases.get(&wish.key)?.sets.get(&wish.role)?.unused_since;
-        wanted.iter().filter(|wish| set(wish).is_some()).map(|wish| wish.key.clone()).collect()
+        let set = |desired: &Wanted| databases.get(&desired.key)?.sets.get(&desired.role)?.unused_since;
+        wanted.iter().filter(|desired| set(desired).is_some()).map(|desired| desired.key.clone()).collect()
     }
 
     /// The sets of a database with what they stand for. Those that were in use until lately are among them: they are
@@ -348,7 +348,7 @@ impl Database {
     fn leave(&mut self, account: &AccountKey, wanted: &[&Wanted]) -> Vec<String> {
         let mut left = Vec::new();
         for (role, set) in &mut self.sets {
-            if !wanted.iter().any(|wish| wish.role == *role) && set.accounts.remove(account) {
+            if !wanted.iter().any(|desired| desired.role == *role) && set.accounts.remove(account) {
                 left.push(role.clone());
                 if set.accounts.is_empty() {
                     set.unused_since = Some(Instant::now());
@@ -363,9 +363,9 @@ impl Database {
         let sets = &self.sets;
         let targets: Vec<Target<'_>> = wanted
             .iter()
-            .filter_map(|wish| {
-                let state = &sets.get(&wish.role)?.state;
-                Some(Target { role: &wish.role, permissions: wish.entries.canonical(), state })
+            .filter_map(|desired| {
+                let state = &sets.get(&desired.role)?.state;
+                Some(Target { role: &desired.role, permissions: desired.entries.canonical(), state })
             })
             .collect();
         let permissions_of = |role: &str| sets.get(role).map(|set| set.entries.canonical());

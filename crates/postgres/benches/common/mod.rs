@@ -28,7 +28,7 @@ pub async fn start() -> (Postgres, Engine) {
     config.tls = Tls { ca_pem: Some(pg.server_ca_pem().to_owned()), ..Tls::default() };
     let engine = Engine::new(config).unwrap();
     // Makes the marker.
-    engine.probe(&Needs::default()).await.unwrap();
+    engine.preflight(&Needs::default()).await.unwrap();
     (pg, engine)
 }
 

@@ -56,10 +56,10 @@ async fn measure(tables: usize) -> Column {
         place.vacuum().await;
         set = format!("rolecall:measured{round}");
         let (read, catalog) = timed(place.read(&set)).await;
-        let (label, wish) = timed(async { place.wish(&set, &catalog) }).await;
+        let (label, desired) = timed(async { place.desired(&set, &catalog) }).await;
         reads.push(read);
         labels.push(label);
-        firsts.push(timed(place.converge(&wish, &catalog)).await.0);
+        firsts.push(timed(place.sync(&desired, &catalog)).await.0);
     }
     let set = set.as_str();
     let (bare, read, label, first) = (least(&bares), least(&reads), least(&labels), least(&firsts));
@@ -90,7 +90,7 @@ async fn measure(tables: usize) -> Column {
     column.time("floor: bare GRANTs of 500 tables each, to one role", bare, "");
     column.time("reading the objects", read, "");
     column.time("labelling them by 20 import rules", label, "");
-    column.time("first convergence of a set", first, "");
+    column.time("first sync of a set", first, "");
     column.ratio("  in bare GRANTs", first, bare, "1.5 beside 50,000");
     column.ratio("  with reading and labelling, in bare GRANTs", read + label + first, bare, "");
     column.ratio("  with reading and labelling, in single GRANTs", read + label + first, naive, "");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rolecall_engine::account::Enabled;
 use rolecall_engine::plan::{self, Plan};
-use rolecall_engine::sets::{SetRecord, SetWish};
+use rolecall_engine::sets::{DesiredSet, SetRecord};
 use rolecall_engine::{AccountName, Catalog, CatalogQuery, Desired, Engine as _, Want};
 use rolecall_policy::spec::{ImportRuleSpec, MappingSpec, MatchSpec, PermissionSpec};
 use rolecall_policy::{
@@ -87,22 +87,22 @@ impl Place {
     }
 
     /// Labels the objects by import rules, and computes what the set should hold.
-    pub(crate) fn wish(&self, set: &str, catalog: &Catalog) -> SetWish {
+    pub(crate) fn desired(&self, set: &str, catalog: &Catalog) -> DesiredSet {
         let labelled = Arc::new(label_objects(&self.rules, &database(), Arc::clone(&catalog.objects)));
         let permissions = compute_permissions(&self.entries, &labelled, Some("shop"));
         let record = SetRecord::new(&common::owner(), "shop", &self.entries.canonical());
-        SetWish::new(set, record, &permissions)
+        DesiredSet::new(set, record, &permissions)
     }
 
-    pub(crate) async fn converge(&self, wish: &SetWish, catalog: &Catalog) {
-        let outcomes = self.engine.converge(std::slice::from_ref(wish), catalog).await.unwrap();
+    pub(crate) async fn sync(&self, desired: &DesiredSet, catalog: &Catalog) {
+        let outcomes = self.engine.sync_sets(std::slice::from_ref(desired), catalog).await.unwrap();
         assert!(outcomes.iter().all(|outcome| outcome.is_complete()), "{outcomes:#?}");
     }
 
     /// A look from start to end.
     pub(crate) async fn look(&self, set: &str) {
         let catalog = self.read(set).await;
-        self.converge(&self.wish(set, &catalog), &catalog).await;
+        self.sync(&self.desired(set, &catalog), &catalog).await;
     }
 
     /// Starts an account that is a member of the set.

@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `converge` | what is sent when, so that sets hold what they should |
+//! | `sync` | what is sent when, so that sets hold what they should |
 //! | `change` | granting and revoking, many objects at once, past those that the server refuses |
 //! | `ask` | what the admin user may grant, and what a set can do in effect |
 //! | `told` | what is missing or too much, in words |
@@ -12,10 +12,10 @@
 
 mod ask;
 mod change;
-mod converge;
 mod retire;
 mod role;
 mod strays;
+mod sync;
 mod told;
 
 use rolecall_engine::objects::{Catalog, ObjectClass};

@@ -33,7 +33,7 @@ impl Row {
 }
 
 impl Postgres {
-    pub(in super::super) async fn list_sets(&self) -> Result<Vec<SetEntry>, Error> {
+    pub(in super::super) async fn all_sets(&self) -> Result<Vec<SetEntry>, Error> {
         self.list_sets_in(&self.server.place(None), None).await
     }
 

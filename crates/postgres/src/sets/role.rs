@@ -1,6 +1,6 @@
 //! The role of a set: made, recorded, and rid of what no set has.
 
-use rolecall_engine::{Class, Error, Reason, SetWish};
+use rolecall_engine::{Class, DesiredSet, Error, Reason};
 
 use super::super::activate::create_role;
 use super::super::guard::record_of;
@@ -16,10 +16,10 @@ use super::Postgres;
 impl Postgres {
     /// Makes the role of a set, or finds it, and records what it stands for. One that carries no record of ours is
     /// left alone. True where it is new, so that it holds nothing yet.
-    pub(super) async fn make_set(&self, place: &Place, wish: &SetWish) -> Result<bool, Error> {
-        match self.server.run(place, &make(wish)).await {
+    pub(super) async fn make_set(&self, place: &Place, desired: &DesiredSet) -> Result<bool, Error> {
+        match self.server.run(place, &make(desired)).await {
             Err(error) if error.code == NOT_OURS => {
-                let role = identifier(&wish.role);
+                let role = identifier(&desired.role);
                 Err(Error {
                     class: Class::Refused,
                     reason: Reason::DbRoleNotGrantable,
@@ -60,14 +60,14 @@ impl Postgres {
     }
 }
 
-fn make(wish: &SetWish) -> Message {
-    let (role, text) = (identifier(&wish.role), literal(&wish.role));
+fn make(desired: &DesiredSet) -> Message {
+    let (role, text) = (identifier(&desired.role), literal(&desired.role));
     let mut message = Message::new();
     message.ask(
         format!("looking for the permission set {role}"),
         format!("SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = {text}"),
     );
-    let (what, sql) = create_role(&wish.role);
+    let (what, sql) = create_role(&desired.role);
     message.push_needing(Needs::CreateRole, what, sql);
     // Written first, so that no other transaction changes it before this one ends.
     message.push_needing(
@@ -82,11 +82,11 @@ fn make(wish: &SetWish) -> Message {
             "SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_roles r LEFT JOIN pg_catalog.pg_shdescription d
   ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass
   WHERE r.rolname = {text} AND COALESCE(d.description ~ {}, true)) THEN 1 ELSE 0 END",
-            literal(record_of(&wish.record.uid))
+            literal(record_of(&desired.record.uid))
         ),
     );
     // A struct of strings always has a JSON form.
-    let json = serde_json::to_string(&wish.record).unwrap_or_default();
+    let json = serde_json::to_string(&desired.record).unwrap_or_default();
     message.push_needing(
         Needs::AdminOption(role.clone()),
         format!("recording what {role} stands for"),

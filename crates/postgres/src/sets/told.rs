@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rolecall_engine::objects::{Catalog, ObjectClass, SetState};
-use rolecall_engine::sets::{Excess, MOST_NAMED, Missing, SetOutcome, SetPlan, SetWish, Why, counts};
+use rolecall_engine::sets::{DesiredSet, Excess, MOST_NAMED, Missing, SetPlan, SyncedSet, Why, counts};
 use rolecall_engine::{Class, Error, Reason};
 use rolecall_policy::{ObjectKind, Privilege, PrivilegeSet};
 
@@ -18,7 +18,7 @@ const ROW_FULL: &str = "54000";
 /// What an outcome is told from.
 pub(super) struct Told<'a> {
     pub(super) admin: &'a str,
-    pub(super) wish: &'a SetWish,
+    pub(super) desired: &'a DesiredSet,
     pub(super) catalog: &'a Catalog,
     pub(super) found: &'a SetState,
     pub(super) state: &'a SetState,
@@ -32,9 +32,9 @@ pub(super) struct Told<'a> {
     pub(super) strays: &'a [Excess],
 }
 
-/// The outcome of a set that was converged.
-pub(super) fn outcome(told: &Told<'_>) -> SetOutcome {
-    let mut outcome = counts::complete(told.wish, told.catalog, told.state.connects);
+/// The outcome of a set that was synced.
+pub(super) fn outcome(told: &Told<'_>) -> SyncedSet {
+    let mut outcome = counts::complete(told.desired, told.catalog, told.state.connects);
     let mut lacking: HashMap<usize, PrivilegeSet> = HashMap::new();
     for group in &told.left.grants {
         for object in &group.objects {
@@ -55,7 +55,7 @@ pub(super) fn outcome(told: &Told<'_>) -> SetOutcome {
         }
     }
     let closed = told.closed_schemas(&lacking);
-    outcome.granted = counts::granted(told.wish, told.catalog, |object| {
+    outcome.granted = counts::granted(told.desired, told.catalog, |object| {
         // Without USAGE of its schema, nothing can be done with an object.
         if closed.contains(&*told.catalog.objects[object].schema) {
             return PrivilegeSet::ALL;
@@ -65,7 +65,7 @@ pub(super) fn outcome(told: &Told<'_>) -> SetOutcome {
     outcome.revoked = counts::revoked(told.found, told.state);
     outcome.excess = told.excess();
     // A set that stands for nothing yet may leave it to the roles of its members whether they can connect.
-    if !told.state.connects && !told.wish.wanted.is_empty() {
+    if !told.state.connects && !told.desired.wanted.is_empty() {
         outcome.missing.insert(0, told.no_connect());
     }
     let too_much = told.left.revokes.iter().flat_map(|group| &group.objects);
@@ -163,7 +163,7 @@ impl<'a> Told<'a> {
     }
 
     fn excess(&self) -> Vec<Excess> {
-        let set = identifier(&self.wish.role);
+        let set = identifier(&self.desired.role);
         let mut excess = Vec::new();
         for group in &self.left.revokes {
             let (class, privileges, grantor) = (group.class, group.privileges, &group.grantor);

@@ -173,7 +173,7 @@ pub fn ended(account: &str, drop: bool) -> Desired {
     Desired { want: Want::Ended { drop }, ..enabled(account, &[]) }
 }
 
-/// The same wish while a session is live.
+/// The same while a session is live.
 pub fn live(mut desired: Desired) -> Desired {
     if let Want::Enabled(enabled) = &mut desired.want {
         enabled.in_use = true;

@@ -12,7 +12,7 @@ const OBJECTS: &str = "create table app.t1 (id int); create table app.t2 (id int
 async fn an_admin_without_any_right_makes_a_set_that_lacks_everything() {
     for version in PgVersion::ALL {
         let shop = Shop::new(version, Rights::None, OBJECTS).await;
-        let outcome = shop.converge(&shop.set(), &[("SELECT", "app.t1"), ("SELECT", "app.t2")]).await;
+        let outcome = shop.sync(&shop.set(), &[("SELECT", "app.t1"), ("SELECT", "app.t2")]).await;
         assert!(outcome.failure.is_none() && outcome.connects, "{outcome:#?}");
         assert_eq!(outcome.missing_objects, 3, "{version:?}: {outcome:#?}");
         assert_eq!(outcome.granted.get(&Privilege::Select), None);
@@ -23,7 +23,7 @@ async fn an_admin_without_any_right_makes_a_set_that_lacks_everything() {
 async fn an_admin_without_createrole_is_told_so() {
     let shop = Shop::new(PgVersion::V17, Rights::MemberOfOwner, OBJECTS).await;
     shop.sql(&format!("alter role {} nocreaterole", shop.bench.admin)).await;
-    let outcome = shop.converge(&shop.set(), &[("SELECT", "app.t1")]).await;
+    let outcome = shop.sync(&shop.set(), &[("SELECT", "app.t1")]).await;
     let failure = outcome.failure.unwrap();
     assert_eq!(failure.reason, rolecall_engine::Reason::MissingCreateRole, "{failure}");
 }

@@ -29,9 +29,10 @@ async fn a_table_that_is_being_changed_holds_up_neither_other_tables_nor_other_s
         let names: Vec<&str> = sets.iter().map(String::as_str).collect();
         let blocker = holding_up(&shop, "app.t2").await;
         let catalog = shop.read(&names).await;
-        let wishes = names.iter().map(|set| shop.wish(set, &catalog, &[("SELECT", "*")])).collect::<Vec<_>>();
+        let desired =
+            names.iter().map(|set| shop.desired(set, &catalog, &[("SELECT", "*")])).collect::<Vec<_>>();
         let begun = Instant::now();
-        let outcomes = shop.bench.engine.converge(&wishes, &catalog).await.unwrap();
+        let outcomes = shop.bench.engine.sync_sets(&desired, &catalog).await.unwrap();
         // Nobody waits for the same table twice.
         assert!(begun.elapsed() < Duration::from_secs(20), "{version:?}: {:?}", begun.elapsed());
         for outcome in &outcomes {
@@ -53,7 +54,7 @@ async fn what_cannot_be_taken_away_at_the_moment_is_told_and_taken_later() {
     let set = shop.set();
     shop.reach(&set, &[("SELECT", "*")]).await;
     let blocker = holding_up(&shop, "app.t2").await;
-    let outcome = shop.converge(&set, &[("SELECT", "app.t1")]).await;
+    let outcome = shop.sync(&set, &[("SELECT", "app.t1")]).await;
     assert!(outcome.busy && !outcome.is_complete(), "{outcome:#?}");
     let told: Vec<_> = outcome.excess.iter().map(|excess| (excess.object.as_str(), excess.busy)).collect();
     assert_eq!(told, [("TABLE app.t2", true)]);
@@ -82,7 +83,7 @@ async fn many_objects_that_the_server_refuses_keep_nothing_from_the_others() {
     )
     .await;
     let set = shop.set();
-    let outcome = shop.converge(&set, &[("SELECT", "*")]).await;
+    let outcome = shop.sync(&set, &[("SELECT", "*")]).await;
     assert_eq!(outcome.granted[&Privilege::Select], 50, "{outcome:#?}");
     assert_eq!(outcome.missing_objects, 40);
     assert!(outcome.missing.iter().all(|missing| missing.why == Why::AccessListFull), "{outcome:#?}");
@@ -101,7 +102,7 @@ async fn without_its_schema_nothing_counts_as_granted() {
          grant select on all tables in schema app to {admin} with grant option"
     ))
     .await;
-    let outcome = shop.converge(&set, &[("SELECT", "*")]).await;
+    let outcome = shop.sync(&set, &[("SELECT", "*")]).await;
     assert!(outcome.granted.is_empty(), "{outcome:#?}");
     assert_eq!(
         outcome.missing[0].statement,
@@ -116,10 +117,10 @@ async fn what_is_missing_on_an_object_is_told_beside_what_is_too_much_on_it() {
     let shop = Shop::new(PgVersion::V17, Rights::None, OBJECTS).await;
     let (set, admin) = (shop.set(), shop.bench.admin.clone());
     shop.sql(&format!("grant usage on schema app to {admin} with grant option")).await;
-    shop.converge(&set, &[("SELECT", "app.t1")]).await;
+    shop.sync(&set, &[("SELECT", "app.t1")]).await;
     // By somebody whose grants the admin user cannot take away.
     shop.make(&format!("grant update on app.t1, app.t2 to \"{set}\"")).await;
-    let outcome = shop.converge(&set, &[("SELECT", "app.t1")]).await;
+    let outcome = shop.sync(&set, &[("SELECT", "app.t1")]).await;
     assert!(outcome.granted.is_empty(), "{outcome:#?}");
     assert_eq!(
         outcome.missing[0].statement,
@@ -133,7 +134,7 @@ async fn a_set_that_stands_for_nothing_yet_does_not_fail_for_lack_of_connect() {
     let shop = Shop::new(PgVersion::V17, Rights::None, OBJECTS).await;
     let (set, admin) = (shop.set(), shop.bench.admin.clone());
     shop.sql(&format!("revoke grant option for connect on database {} from {admin}", shop.database)).await;
-    let outcome = shop.converge(&set, &[]).await;
+    let outcome = shop.sync(&set, &[]).await;
     assert!(outcome.is_complete() && !outcome.connects, "{outcome:#?}");
     assert_eq!(shop.holds(&set).await, holding(&[]));
 }

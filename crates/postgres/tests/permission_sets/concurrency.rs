@@ -1,4 +1,4 @@
-//! Accounts activate, others grant, sets are converged: all at the same time.
+//! Accounts activate, others grant, sets are synced: all at the same time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::membership::with_sets;
 use crate::shop::{Rights, Shop};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sixteen_accounts_activate_while_sets_are_converged_and_a_dba_grants() {
+async fn sixteen_accounts_activate_while_sets_are_synced_and_a_dba_grants() {
     for version in PgVersion::ALL {
         let tables = "do $$ begin for i in 1..200 loop execute format('create table app.t%s (id int)', i); end loop; end $$";
         let shop = Arc::new(Shop::new(version, Rights::MemberOfOwner, tables).await);
@@ -61,9 +61,9 @@ async fn sixteen_accounts_activate_while_sets_are_converged_and_a_dba_grants() {
                 tokio::spawn(async move {
                     let user = unique("user");
                     for _ in 0..5 {
-                        let wish = with_sets(enabled(&user, &[]), &[&set]);
-                        let observed = shop.bench.engine.observe(&wish.query()).await.unwrap();
-                        let plan = plan::plan(&wish, &observed).unwrap();
+                        let desired = with_sets(enabled(&user, &[]), &[&set]);
+                        let observed = shop.bench.engine.observe(&desired.query()).await.unwrap();
+                        let plan = plan::plan(&desired, &observed).unwrap();
                         assert!(matches!(plan, Plan::Activate(_)));
                         shop.bench.engine.apply(&plan).await.unwrap_or_else(|error| panic!("{error}"));
                         shop.bench.apply(&ended(&user, false)).await.unwrap();
@@ -76,11 +76,12 @@ async fn sixteen_accounts_activate_while_sets_are_converged_and_a_dba_grants() {
             let wanted = if round % 2 == 0 { "SELECT, UPDATE" } else { "SELECT" };
             let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
             let catalog = shop.read(&sets).await;
-            let wishes: Vec<_> = sets.iter().map(|set| shop.wish(set, &catalog, &[(wanted, "*")])).collect();
+            let desired: Vec<_> =
+                sets.iter().map(|set| shop.desired(set, &catalog, &[(wanted, "*")])).collect();
             for outcome in shop
                 .bench
                 .engine
-                .converge(&wishes, &catalog)
+                .sync_sets(&desired, &catalog)
                 .await
                 .unwrap_or_else(|error| panic!("{version:?}: {error}"))
             {
@@ -104,7 +105,7 @@ async fn sixteen_accounts_activate_while_sets_are_converged_and_a_dba_grants() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn tables_come_and_go_while_a_set_is_converged() {
+async fn tables_come_and_go_while_a_set_is_synced() {
     for version in PgVersion::ALL {
         let tables = "do $$ begin for i in 1..50 loop execute format('create table app.t%s (id int)', i); end loop; end $$";
         let shop = Arc::new(Shop::new(version, Rights::MemberOfOwner, tables).await);
@@ -137,7 +138,7 @@ async fn tables_come_and_go_while_a_set_is_converged() {
         };
         for round in 0..15 {
             let wanted = if round % 2 == 0 { "SELECT, UPDATE" } else { "SELECT" };
-            let outcome = shop.converge(&set, &[(wanted, "*")]).await;
+            let outcome = shop.sync(&set, &[(wanted, "*")]).await;
             assert!(outcome.is_complete(), "{version:?}: {outcome:#?}");
         }
         done.store(true, Ordering::Relaxed);

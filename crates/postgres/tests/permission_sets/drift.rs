@@ -43,7 +43,7 @@ async fn what_was_granted_or_taken_by_hand_is_put_right() {
 
 async fn plan_now(shop: &Shop, set: &str) -> rolecall_engine::sets::SetPlan {
     let catalog = shop.read(&[set]).await;
-    plan_set(&shop.wish(set, &catalog, &WANTED), &catalog)
+    plan_set(&shop.desired(set, &catalog, &WANTED), &catalog)
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn what_another_grantor_gave_is_taken_away_where_the_admin_may_and_told_wh
                  set role {other}; grant update on app.t1 to \"{set}\""
             ))
             .await;
-            let outcome = shop.converge(&set, &WANTED).await;
+            let outcome = shop.sync(&set, &WANTED).await;
             let kept = shop.holds(&set).await.contains(&("UPDATE".to_owned(), "app.t1".to_owned()));
             // On 15 CREATEROLE alone does not make the admin a member of the other; a superuser is one of all.
             assert_eq!(kept, rights != Rights::Superuser, "{version:?} {rights:?}: {outcome:#?}");
@@ -149,7 +149,7 @@ async fn what_is_none_of_ours_stays() {
             union all select defaclacl::text from pg_default_acl union all select polname || polroles::text from pg_policy) f (x)";
         shop.reach(&set, &[("SELECT", "app.t2")]).await;
         let before = shop.value(fingerprint).await;
-        let outcome = shop.converge(&set, &[("SELECT", "*"), ("UPDATE", "app.t2")]).await;
+        let outcome = shop.sync(&set, &[("SELECT", "*"), ("UPDATE", "app.t2")]).await;
         assert_eq!(outcome.missing.len(), 1, "the user's own table: {outcome:#?}");
         shop.reach(&set, &[]).await;
         let after = shop.value(fingerprint).await;
@@ -205,7 +205,7 @@ async fn what_the_admin_cannot_sweep_away_is_told_with_the_very_statement_that_d
         ] {
             shop.bench.pg.sql(place, &by_hand).await.unwrap();
             for _ in 0..3 {
-                let outcome = shop.converge(&set, &WANTED).await;
+                let outcome = shop.sync(&set, &WANTED).await;
                 // Some of it the admin user may take away by itself, on some versions.
                 told += outcome.excess.len();
                 for excess in &outcome.excess {
@@ -214,7 +214,7 @@ async fn what_the_admin_cannot_sweep_away_is_told_with_the_very_statement_that_d
                     });
                 }
             }
-            let outcome = shop.converge(&set, &WANTED).await;
+            let outcome = shop.sync(&set, &WANTED).await;
             assert!(outcome.is_complete(), "{version}: {by_hand}: {outcome:#?}");
         }
         assert!(told >= 8, "{version}: only {told} were told");

@@ -12,7 +12,7 @@ use crate::shop::{Rights, Shop};
 
 const OBJECTS: &str = "create table app.t1 (id int); create table app.t2 (id int)";
 
-/// The same wish with these sets.
+/// The same with these sets.
 pub(crate) fn with_sets(mut desired: Desired, sets: &[&str]) -> Desired {
     if let Want::Enabled(enabled) = &mut desired.want {
         enabled.sets = sets.iter().map(|set| (*set).to_owned()).collect();
@@ -35,8 +35,8 @@ async fn a_member_can_do_what_the_set_and_its_roles_can_until_it_ends() {
         shop.sql(&format!("grant select on app.t2 to {role}")).await;
         shop.reach(&set, &[("SELECT", "app.t1")]).await;
         // CONNECT comes through the set alone.
-        let wish = in_database(with_sets(enabled(&user, &[&role]), &[&set]), &shop.database);
-        shop.bench.reach(&wish).await;
+        let desired = in_database(with_sets(enabled(&user, &[&role]), &[&set]), &shop.database);
+        shop.bench.reach(&desired).await;
         let client = connect(&shop, &user).await.unwrap();
         client.batch_execute("select * from app.t1; select * from app.t2").await.unwrap();
         assert!(client.batch_execute("insert into app.t1 values (1)").await.is_err());
@@ -63,11 +63,11 @@ async fn a_live_account_changes_sets_without_losing_its_backends_from_16_on() {
         let (first, second, user) = (shop.set(), shop.set(), unique("alice"));
         shop.reach(&first, &[("SELECT", "app.t1")]).await;
         shop.reach(&second, &[("SELECT", "app.t2")]).await;
-        let wish = |sets: &[&str]| in_database(with_sets(enabled(&user, &[]), sets), &shop.database);
-        shop.bench.reach(&wish(&[&first])).await;
+        let desired = |sets: &[&str]| in_database(with_sets(enabled(&user, &[]), sets), &shop.database);
+        shop.bench.reach(&desired(&[&first])).await;
         let client = connect(&shop, &user).await.unwrap();
         client.batch_execute("select * from app.t1").await.unwrap();
-        shop.bench.reach(&live(wish(&[&second]))).await;
+        shop.bench.reach(&live(desired(&[&second]))).await;
         let lives = client.batch_execute("select * from app.t2").await.is_ok();
         assert_eq!(lives, version.major() >= 16, "{version:?}");
         if lives {
@@ -75,7 +75,7 @@ async fn a_live_account_changes_sets_without_losing_its_backends_from_16_on() {
         }
         // Somebody takes it away: it comes back, and nobody is thrown out.
         shop.sql(&format!("set role {}; revoke \"{second}\" from {user}", shop.bench.admin)).await;
-        shop.bench.reach(&live(wish(&[&second]))).await;
+        shop.bench.reach(&live(desired(&[&second]))).await;
         shop.bench.reach(&ended(&user, true)).await;
     }
 }
@@ -84,8 +84,8 @@ async fn a_live_account_changes_sets_without_losing_its_backends_from_16_on() {
 async fn only_sets_of_our_own_are_handed_out() {
     let shop = Shop::new(PgVersion::V17, Rights::Superuser, OBJECTS).await;
     let (set, user) = (shop.set(), unique("alice"));
-    let wish = with_sets(enabled(&user, &[]), &[&set]);
-    let refused = async || shop.bench.apply(&wish).await.unwrap_err().reason();
+    let desired = with_sets(enabled(&user, &[]), &[&set]);
+    let refused = async || shop.bench.apply(&desired).await.unwrap_err().reason();
     assert_eq!(refused().await, Reason::DbRoleNotFound);
     shop.sql(&format!("create role \"{set}\"")).await;
     assert_eq!(refused().await, Reason::DbRoleNotGrantable);
@@ -93,10 +93,10 @@ async fn only_sets_of_our_own_are_handed_out() {
     shop.sql(&format!("alter role \"{set}\" createdb bypassrls")).await;
     assert_eq!(refused().await, Reason::DbRoleNotGrantable);
     shop.reach(&set, &[]).await;
-    let mut other = wish.clone();
+    let mut other = desired.clone();
     other.owner = owner("uid-2");
     assert_eq!(shop.bench.apply(&other).await.unwrap_err().reason(), Reason::DbRoleNotGrantable);
-    shop.bench.reach(&wish).await;
+    shop.bench.reach(&desired).await;
     let no_set = with_sets(enabled(&unique("bob"), &[]), &["postgres"]);
     assert_eq!(shop.bench.apply(&no_set).await.unwrap_err().reason(), Reason::DbRoleInvalid);
 }
@@ -126,11 +126,11 @@ async fn a_plan_with_sets_leaves_nothing_to_do_and_tells_sets_from_roles() {
     let shop = Shop::new(PgVersion::V17, Rights::MemberOfOwner, OBJECTS).await;
     let (set, user, role) = (shop.set(), unique("alice"), shop.bench.role("reader").await);
     shop.reach(&set, &[]).await;
-    let wish = with_sets(enabled(&user, &[&role]), &[&set]);
-    let observed = shop.bench.engine.observe(&wish.query()).await.unwrap();
-    let Plan::Activate(activate) = plan::plan(&wish, &observed).unwrap() else { panic!("no activation") };
+    let desired = with_sets(enabled(&user, &[&role]), &[&set]);
+    let observed = shop.bench.engine.observe(&desired.query()).await.unwrap();
+    let Plan::Activate(activate) = plan::plan(&desired, &observed).unwrap() else { panic!("no activation") };
     assert_eq!((activate.grant, activate.grant_sets), (vec![role.clone()], vec![set.clone()]));
-    shop.bench.reach(&wish).await;
+    shop.bench.reach(&desired).await;
     let without = live(enabled(&user, &[&role]));
     let observed = shop.bench.engine.observe(&without.query()).await.unwrap();
     let Plan::Adjust(adjust) = plan::plan(&without, &observed).unwrap() else { panic!("no adjustment") };

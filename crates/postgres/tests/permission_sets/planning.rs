@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rolecall_engine::Catalog;
 use rolecall_engine::objects::{Held, SetState};
-use rolecall_engine::sets::{MOST_OBJECTS, SetRecord, SetWish, plan_set};
+use rolecall_engine::sets::{DesiredSet, MOST_OBJECTS, SetRecord, plan_set};
 use rolecall_policy::{DbObject, ObjectKind, Privilege, PrivilegeSet};
 
 fn set(list: &[Privilege]) -> PrivilegeSet {
@@ -34,8 +34,8 @@ fn shop() -> Catalog {
     ])
 }
 
-fn wish(wanted: Vec<(usize, PrivilegeSet)>) -> SetWish {
-    SetWish { role: "rolecall:x".to_owned(), record: SetRecord::default(), wanted }
+fn desired(wanted: Vec<(usize, PrivilegeSet)>) -> DesiredSet {
+    DesiredSet { role: "rolecall:x".to_owned(), record: SetRecord::default(), wanted }
 }
 
 fn held(object: usize, grantor: &str, privileges: &[Privilege], grantable: &[Privilege]) -> Held {
@@ -55,7 +55,7 @@ fn a_new_set_gets_all_in_few_statements() {
         (4, set(&[Execute])),
         (5, set(&[Select])),
     ];
-    insta::assert_snapshot!(plan_set(&wish(all), &catalog), @r"
+    insta::assert_snapshot!(plan_set(&desired(all), &catalog), @r"
     create the role
     write its record
     grant CONNECT
@@ -84,7 +84,7 @@ fn what_is_too_much_goes_grantor_by_grantor() {
         strays: false,
     };
     catalog.sets = BTreeMap::from([("rolecall:x".to_owned(), state)]);
-    insta::assert_snapshot!(plan_set(&wish(vec![(0, set(&[Select]))]), &catalog), @r#"
+    insta::assert_snapshot!(plan_set(&desired(vec![(0, set(&[Select]))]), &catalog), @r#"
     revoke CREATE on SCHEMA [6] granted by "owner"
     revoke USAGE on SCHEMA [7] granted by "owner"
     revoke INSERT on TABLE [0] granted by "dba"
@@ -99,7 +99,7 @@ fn what_a_server_does_not_know_and_numbers_of_nothing_are_left_out() {
     let mut catalog = shop();
     catalog.open = true;
     catalog.unknown = set(&[Privilege::Maintain]);
-    let plan = plan_set(&wish(vec![(0, set(&[Privilege::Maintain])), (99, PrivilegeSet::ALL)]), &catalog);
+    let plan = plan_set(&desired(vec![(0, set(&[Privilege::Maintain])), (99, PrivilegeSet::ALL)]), &catalog);
     assert!(plan.grants.is_empty() && !plan.connect, "{plan}");
 }
 
@@ -108,15 +108,15 @@ fn statements_are_bounded() {
     let tables = 3 * MOST_OBJECTS + 1;
     let catalog = catalog((0..tables).map(|i| object(ObjectKind::Table, "app", &format!("t{i}"))).collect());
     let all = (0..tables).map(|i| (i, set(&[Privilege::Select]))).collect();
-    let plan = plan_set(&wish(all), &catalog);
+    let plan = plan_set(&desired(all), &catalog);
     let sizes: Vec<usize> = plan.grants.iter().map(|group| group.objects.len()).collect();
     assert_eq!(sizes, [MOST_OBJECTS, MOST_OBJECTS, MOST_OBJECTS, 1]);
 }
 
 /// What a plan makes of a state, as a server would.
-fn carried_out(wish: &SetWish, catalog: &mut Catalog) {
-    let plan = plan_set(wish, catalog);
-    let state = catalog.sets.entry(wish.role.clone()).or_default();
+fn carried_out(desired: &DesiredSet, catalog: &mut Catalog) {
+    let plan = plan_set(desired, catalog);
+    let state = catalog.sets.entry(desired.role.clone()).or_default();
     for group in &plan.revokes {
         for held in
             state.held.iter_mut().filter(|h| group.objects.contains(&h.object) && h.grantor == group.grantor)
@@ -136,7 +136,7 @@ fn carried_out(wish: &SetWish, catalog: &mut Catalog) {
         });
         state.held.extend(grants);
     }
-    (state.record, state.connects, state.strays) = (Some(wish.record.clone()), true, false);
+    (state.record, state.connects, state.strays) = (Some(desired.record.clone()), true, false);
 }
 
 proptest::proptest! {
@@ -157,15 +157,15 @@ proptest::proptest! {
         if open {
             catalog.open_schemas = HashSet::from([6, 7]);
         }
-        let wish = wish(wanted.into_iter().map(|(object, bits)| (object, of(bits))).collect());
+        let desired = desired(wanted.into_iter().map(|(object, bits)| (object, of(bits))).collect());
         let held = found.into_iter().map(|(object, bits, option, owner)| {
             let privileges = of(bits).intersection(PrivilegeSet::of_kind(catalog.objects[object].kind));
             let grantor = if owner { "owner" } else { "dba" };
             Held { object, grantor: grantor.into(), privileges, grantable: privileges.intersection(of(option)) }
         }).collect();
-        catalog.sets.insert(wish.role.clone(), SetState { held, strays: true, ..SetState::default() });
-        carried_out(&wish, &mut catalog);
-        let left = plan_set(&wish, &catalog);
+        catalog.sets.insert(desired.role.clone(), SetState { held, strays: true, ..SetState::default() });
+        carried_out(&desired, &mut catalog);
+        let left = plan_set(&desired, &catalog);
         proptest::prop_assert!(left.is_nothing(), "{}", left);
     }
 }

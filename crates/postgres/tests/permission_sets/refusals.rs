@@ -31,7 +31,7 @@ async fn the_words_of_an_event_trigger_that_is_in_the_way_are_told() {
             ] {
                 let shop = Shop::new(version, rights, OBJECTS).await;
                 watched(&shop, "GRANT", body).await;
-                let outcome = shop.converge(&shop.set(), &[("SELECT", "app.t1"), ("EXECUTE", "app.f")]).await;
+                let outcome = shop.sync(&shop.set(), &[("SELECT", "app.t1"), ("EXECUTE", "app.f")]).await;
                 assert!(!outcome.missing.is_empty() && outcome.granted.is_empty(), "{version}: {outcome:#?}");
                 for missing in &outcome.missing {
                     let Why::Refused(told) = &missing.why else { panic!("{version} {code}: {missing:?}") };
@@ -53,7 +53,7 @@ async fn the_words_of_what_keeps_a_right_from_being_taken_away_are_told() {
         let set = shop.set();
         shop.reach(&set, &[("SELECT", "app.t1"), ("SELECT", "app.t2")]).await;
         watched(&shop, "REVOKE", "insert into changes values (tg_tag);").await;
-        let outcome = shop.converge(&set, &[("SELECT", "app.t1")]).await;
+        let outcome = shop.sync(&set, &[("SELECT", "app.t1")]).await;
         assert!(!outcome.is_complete());
         let excess = &outcome.excess[0];
         assert!(

@@ -18,11 +18,13 @@ async fn a_set_without_members_goes_with_all_that_it_holds() {
             shop.reach(&set, &[("SELECT", "app.t1"), ("USAGE", "app.s"), ("EXECUTE", "app.f")]).await;
             shop.bench.reach(&with_sets(enabled(&user, &[]), &[&set])).await;
             let engine = &shop.bench.engine;
-            let entry = engine.sets().await.unwrap().into_iter().find(|entry| entry.role == set).unwrap();
+            let entry =
+                engine.list_sets().await.unwrap().into_iter().find(|entry| entry.role == set).unwrap();
             assert_eq!((entry.record, entry.members), (Some(shop.record()), 1), "{version:?} {rights:?}");
             assert!(entry.executes, "it has a function");
             shop.reach(&set, &[("SELECT", "app.t1"), ("USAGE", "app.s")]).await;
-            let entry = engine.sets().await.unwrap().into_iter().find(|entry| entry.role == set).unwrap();
+            let entry =
+                engine.list_sets().await.unwrap().into_iter().find(|entry| entry.role == set).unwrap();
             assert!(!entry.executes, "{version:?} {rights:?}: it has none any more");
             let kept = engine.drop_set(&set, "uid-1").await.unwrap();
             assert!(kept.kept_because.unwrap().contains("1 members"));

@@ -1,9 +1,9 @@
-//! A logical database with objects, an admin user, and the wishes that sets are converged to.
+//! A logical database with objects, an admin user, and the desired sets.
 
 use std::collections::BTreeSet;
 
 use rolecall_engine::objects::CatalogQuery;
-use rolecall_engine::sets::{SetOutcome, SetRecord, SetWish};
+use rolecall_engine::sets::{DesiredSet, SetRecord, SyncedSet};
 use rolecall_engine::{Catalog, Engine as _};
 use rolecall_policy::{Privilege, PrivilegeSet};
 use rolecall_testbed::{PgVersion, Postgres};
@@ -112,8 +112,8 @@ impl Shop {
         }
     }
 
-    /// A wish for privileges on objects, named `schema.name`.
-    pub(crate) fn wish(&self, set: &str, catalog: &Catalog, wanted: &[(&str, &str)]) -> SetWish {
+    /// A desired set with privileges on objects, named `schema.name`.
+    pub(crate) fn desired(&self, set: &str, catalog: &Catalog, wanted: &[(&str, &str)]) -> DesiredSet {
         let of = |name: &str| -> PrivilegeSet {
             let texts = wanted.iter().filter(|(_, wanted)| *wanted == name || *wanted == "*");
             texts.flat_map(|(list, _)| list.split(", ")).filter_map(Privilege::parse).collect()
@@ -126,26 +126,26 @@ impl Shop {
                     .intersection(PrivilegeSet::of_kind(object.kind)),
             )
         });
-        SetWish {
+        DesiredSet {
             role: set.to_owned(),
             record: self.record(),
             wanted: wanted.filter(|(_, privileges)| !privileges.is_empty()).collect(),
         }
     }
 
-    /// Reads, and converges a set.
-    pub(crate) async fn converge(&self, set: &str, wanted: &[(&str, &str)]) -> SetOutcome {
+    /// Reads, and syncs a set.
+    pub(crate) async fn sync(&self, set: &str, wanted: &[(&str, &str)]) -> SyncedSet {
         let catalog = self.read(&[set]).await;
-        let wish = self.wish(set, &catalog, wanted);
-        self.bench.engine.converge(&[wish], &catalog).await.unwrap().remove(0)
+        let desired = self.desired(set, &catalog, wanted);
+        self.bench.engine.sync_sets(&[desired], &catalog).await.unwrap().remove(0)
     }
 
-    /// Converges a set, and checks that it is complete and that nothing is left to do.
-    pub(crate) async fn reach(&self, set: &str, wanted: &[(&str, &str)]) -> SetOutcome {
-        let outcome = self.converge(set, wanted).await;
+    /// Syncs a set, and checks that it is complete and that nothing is left to do.
+    pub(crate) async fn reach(&self, set: &str, wanted: &[(&str, &str)]) -> SyncedSet {
+        let outcome = self.sync(set, wanted).await;
         assert!(outcome.is_complete(), "{outcome:#?}");
         let catalog = self.read(&[set]).await;
-        let plan = rolecall_engine::sets::plan_set(&self.wish(set, &catalog, wanted), &catalog);
+        let plan = rolecall_engine::sets::plan_set(&self.desired(set, &catalog, wanted), &catalog);
         assert!(plan.is_nothing(), "left to do:\n{plan}");
         outcome
     }

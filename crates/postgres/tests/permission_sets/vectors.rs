@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rolecall_engine::Engine as _;
-use rolecall_engine::sets::{SetWish, set_role_name};
+use rolecall_engine::sets::{DesiredSet, set_role_name};
 use rolecall_policy::{CanonicalEntry, CanonicalPermissions, Privilege, PrivilegeSet};
 use rolecall_testbed::PgVersion;
 use serde_json::Value;
@@ -27,7 +27,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap()
 }
 
-/// `[privilege, schema, name]` as what a wish is made of.
+/// `[privilege, schema, name]` as what a desired set is made of.
 fn triples(list: &Value) -> Vec<(String, String)> {
     let list = list.as_array().into_iter().flatten();
     list.map(|entry| (text(&entry[0]).to_owned(), format!("{}.{}", text(&entry[1]), text(&entry[2]))))
@@ -158,7 +158,7 @@ async fn case(id: &str, version: PgVersion, input: &Value, expect: &Value) {
         let before = shop.bench.engine.stats().statements;
         let changed = {
             let catalog = shop.read(&[&set]).await;
-            !rolecall_engine::sets::plan_set(&shop.wish(&set, &catalog, &borrowed(&desired)), &catalog)
+            !rolecall_engine::sets::plan_set(&shop.desired(&set, &catalog, &borrowed(&desired)), &catalog)
                 .is_nothing()
         };
         assert!(before > 0);
@@ -231,16 +231,16 @@ async fn an_account_gets_a_set_where_entries_are_in_force_and_its_roles_beside_i
             let catalog = shop.read(&[&set]).await;
             let all = PrivilegeSet::from_iter([Privilege::Select]);
             let tables = (0..catalog.objects.len()).map(|i| (i, all)).collect();
-            let wish = SetWish { role: set.clone(), record: shop.record(), wanted: tables };
+            let desired = DesiredSet { role: set.clone(), record: shop.record(), wanted: tables };
             use rolecall_engine::Engine as _;
-            shop.bench.engine.converge(&[wish], &catalog).await.unwrap();
+            shop.bench.engine.sync_sets(&[desired], &catalog).await.unwrap();
         }
         let user = unique("alice");
         let names: Vec<&str> = roles.iter().map(|(_, role)| role.as_str()).collect();
         let sets: Vec<&str> = if wants_set { vec![&set] } else { vec![] };
-        let wish = with_sets(enabled(&user, &names), &sets);
-        shop.bench.reach(&wish).await;
-        let account = shop.bench.observe(&wish).await.account.unwrap();
+        let desired = with_sets(enabled(&user, &names), &sets);
+        shop.bench.reach(&desired).await;
+        let account = shop.bench.observe(&desired).await.account.unwrap();
         let (in_sets, in_roles): (Vec<_>, Vec<_>) = account
             .memberships
             .iter()

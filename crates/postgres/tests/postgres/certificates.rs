@@ -74,12 +74,12 @@ impl Shop {
         config
     }
 
-    async fn probe(&self, config: Config) -> Result<(), Error> {
-        Engine::new(config)?.probe(&Needs::default()).await.map(drop)
+    async fn preflight(&self, config: Config) -> Result<(), Error> {
+        Engine::new(config)?.preflight(&Needs::default()).await.map(drop)
     }
 
     async fn refused(&self, config: Config) -> Error {
-        let error = self.probe(config).await.unwrap_err();
+        let error = self.preflight(config).await.unwrap_err();
         is_for_people(&error);
         error
     }
@@ -167,7 +167,7 @@ async fn a_certificate_that_is_trusted_itself_is_taken_whatever_its_form() {
             let shop = Shop::builder(builder).await;
             let trusted = format!("{}{certificate}", file!("curve-root.crt"));
             for mode in [TlsMode::VerifyFull, TlsMode::VerifyCa] {
-                shop.probe(shop.config(Some(&trusted), mode)).await.unwrap();
+                shop.preflight(shop.config(Some(&trusted), mode)).await.unwrap();
             }
             let mut elsewhere = shop.config(Some(certificate), TlsMode::VerifyFull);
             elsewhere.tls.server_name = Some("elsewhere.example".to_owned());
@@ -221,7 +221,7 @@ async fn what_is_wrong_with_a_servers_certificate_is_told_with_what_mends_it() {
     for (certificate, host) in [(file!("good.crt"), "localhost"), (chain.as_str(), "localhost")] {
         let shop = Shop::with(certificate, key).await;
         let config = Config { host: host.to_owned(), ..shop.config(root, TlsMode::VerifyFull) };
-        shop.probe(config).await.unwrap();
+        shop.preflight(config).await.unwrap();
     }
 }
 
@@ -232,12 +232,12 @@ async fn an_admin_user_with_a_certificate_that_libpq_takes_is_let_in() {
         auth: x509(cert, key),
         ..shop.config(Some(file!("root.crt")), TlsMode::VerifyFull)
     };
-    shop.probe(with(file!("admin-v1.crt"), file!("admin.key"))).await.unwrap();
+    shop.preflight(with(file!("admin-v1.crt"), file!("admin.key"))).await.unwrap();
     let chain = format!("{}{}", file!("admin-below.crt"), file!("between.crt"));
-    shop.probe(with(&chain, file!("admin.key"))).await.unwrap();
+    shop.preflight(with(&chain, file!("admin.key"))).await.unwrap();
     // More than there should be.
     let everything = format!("subject=CN = admin\n{chain}{}", file!("admin.key"));
-    shop.probe(with(&everything, &everything)).await.unwrap();
+    shop.preflight(with(&everything, &everything)).await.unwrap();
 
     let cases = [
         (file!("admin-below.crt"), Reason::TlsFailed, "CN=between.example", "cat admin.crt intermediate.crt"),

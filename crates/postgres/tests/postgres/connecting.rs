@@ -10,7 +10,7 @@ use rolecall_testbed::{Authority, PgVersion, Postgres};
 use crate::common::{Bench, apply, config, enabled, ended, unique};
 
 async fn failure(config: Config) -> Error {
-    Engine::new(config).unwrap().probe(&Needs::default()).await.unwrap_err()
+    Engine::new(config).unwrap().preflight(&Needs::default()).await.unwrap_err()
 }
 
 fn invalid(config: Config) -> Error {
@@ -100,7 +100,7 @@ async fn the_servers_certificate_is_verified() {
         ("localhost", tls(TlsMode::VerifyCa, &ca, Some("elsewhere.example.org"))),
     ] {
         let engine = Engine::new(Config { host: host.to_owned(), tls: right, ..bench.config() }).unwrap();
-        engine.probe(&Needs::default()).await.unwrap();
+        engine.preflight(&Needs::default()).await.unwrap();
     }
 }
 
@@ -163,7 +163,7 @@ async fn without_tls() {
     pg.sql("postgres", "create role plain login createrole password 'x'").await.unwrap();
     let mut config = Config::new(pg.host(), pg.port(), "plain", Auth::Password("x".into()));
     config.tls.mode = TlsMode::Disable;
-    Engine::new(config.clone()).unwrap().probe(&Needs::default()).await.unwrap();
+    Engine::new(config.clone()).unwrap().preflight(&Needs::default()).await.unwrap();
     config.tls = Tls { ca_pem: Some(pg.server_ca_pem().to_owned()), ..Tls::default() };
     let error = failure(config).await;
     assert_eq!((error.class, error.reason), (Class::Unreachable, Reason::TlsFailed), "{error}");
@@ -191,7 +191,7 @@ async fn a_default_database_that_is_gone_is_named_but_ends_are_not_held_up() {
     bench.reach(&enabled(&user, &[])).await;
     let config = Config { default_database: Some(unique("gone")), ..bench.config() };
     let engine = Engine::new(config).unwrap();
-    let error = engine.probe(&Needs::default()).await.unwrap_err();
+    let error = engine.preflight(&Needs::default()).await.unwrap_err();
     assert_eq!((error.class, error.reason), (Class::Refused, Reason::DatabaseNameNotFound), "{error}");
     assert_eq!(error.code, "3D000");
     apply(&engine, &ended(&user, true)).await.unwrap();
@@ -206,7 +206,7 @@ async fn a_database_that_admits_nobody_else_is_passed_over() {
     bench.sql(&format!("revoke connect on database {database} from public")).await;
     let config = Config { default_database: Some(database), ..bench.config() };
     let engine = Engine::new(config.clone()).unwrap();
-    let error = engine.probe(&Needs::default()).await.unwrap_err();
+    let error = engine.preflight(&Needs::default()).await.unwrap_err();
     assert_eq!((error.class, error.reason), (Class::Refused, Reason::MissingConnect), "{error}");
     assert!(error.remedy.contains("GRANT CONNECT"), "{error}");
     apply(&engine, &enabled(&unique("alice"), &[])).await.unwrap();
@@ -232,9 +232,9 @@ async fn a_database_that_worked_before_does_for_what_has_none() {
     if let rolecall_engine::Want::Enabled(enabled) = &mut desired.want {
         enabled.databases = ["app".to_owned()].into();
     }
-    assert_eq!(bench.engine.census().await.unwrap_err().reason, Reason::MissingConnect);
+    assert_eq!(bench.engine.inventory().await.unwrap_err().reason, Reason::MissingConnect);
     bench.reach(&desired).await;
-    assert_eq!(bench.engine.census().await.unwrap().accounts.len(), 1);
+    assert_eq!(bench.engine.inventory().await.unwrap().accounts.len(), 1);
     let mut end = ended(&user, true);
     end.session_database = None;
     assert!(bench.reach(&end).await.dropped);
@@ -244,7 +244,7 @@ async fn a_database_that_worked_before_does_for_what_has_none() {
 async fn an_engine_that_only_looks_can_write_nothing() {
     let bench = Bench::new(PgVersion::V17).await;
     let looking = Engine::new(Config { read_only: true, ..bench.config() }).unwrap();
-    looking.census().await.unwrap();
+    looking.inventory().await.unwrap();
     let user = unique("alice");
     let failed = apply(&looking, &enabled(&user, &[])).await.unwrap_err();
     assert!(format!("{failed:?}").contains("25006"), "{failed:?}");
@@ -258,7 +258,7 @@ async fn an_engine_that_only_looks_can_write_nothing() {
 async fn ipv6_addresses_work() {
     let bench = Bench::new(PgVersion::V17).await;
     let engine = Engine::new(Config { host: "::1".to_owned(), ..bench.config() }).unwrap();
-    engine.probe(&Needs::default()).await.unwrap();
+    engine.preflight(&Needs::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -268,6 +268,9 @@ async fn accounts_of_rds_have_its_role() {
     let mut roles = std::collections::BTreeMap::new();
     Platform::Rds.add_roles(&mut roles);
     let needs = Needs { roles: roles.into_keys().collect(), ..Needs::default() };
-    let probe = engine.probe(&needs).await.unwrap();
-    assert!(probe.findings.iter().any(|finding| finding.reason == Reason::MissingRdsIam), "{probe:?}");
+    let preflight = engine.preflight(&needs).await.unwrap();
+    assert!(
+        preflight.findings.iter().any(|finding| finding.reason == Reason::MissingRdsIam),
+        "{preflight:?}"
+    );
 }

@@ -30,7 +30,7 @@ async fn what_a_server_that_hung_was_left_with_does_not_come_after_the_end() {
     let pg: &Postgres = Box::leak(Box::new(Postgres::start(PgVersion::V17).await.unwrap()));
     let bench = Bench::on(pg, "createrole").await;
     let user = unique("alice");
-    bench.engine.probe(&Default::default()).await.unwrap();
+    bench.engine.preflight(&Default::default()).await.unwrap();
     let starting = enabled(&user, &[]);
     let plan = plan::plan(&starting, &bench.observe(&starting).await).unwrap();
     // It waits for a lock within the statement, and is given up.

@@ -13,7 +13,7 @@ mod hanging;
 mod owners;
 mod poolers;
 mod pooling;
-mod probing;
+mod preflight;
 mod rules;
 mod standby;
 mod triggers;

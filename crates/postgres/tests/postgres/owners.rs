@@ -142,13 +142,13 @@ async fn whatever_can_be_set_for_a_database_is_not_what_the_admin_user_works_wit
         // All that is done in the database itself works, too.
         let config = Config { default_database: Some(shop.database.clone()), ..shop.bench.config() };
         let engine = Engine::new(config).unwrap();
-        let probe = engine.probe(&Needs::default()).await.unwrap();
-        let blocked = probe.findings.iter().find(|finding| finding.reason != Reason::PublicConnect);
+        let preflight = engine.preflight(&Needs::default()).await.unwrap();
+        let blocked = preflight.findings.iter().find(|finding| finding.reason != Reason::PublicConnect);
         assert!(blocked.is_none(), "{version}: {blocked:?}");
         let query =
             rolecall_engine::objects::CatalogQuery { database: shop.database.clone(), sets: [].into() };
         engine.read_objects(&query).await.unwrap();
-        engine.census().await.unwrap();
+        engine.inventory().await.unwrap();
         // A password's verifier is nothing for the server's log.
         assert!(!shop.bench.pg.log().contains("utilityStmt {ALTERROLESTMT"), "{version}");
     }
@@ -193,7 +193,7 @@ async fn a_server_is_not_unreachable_because_one_of_its_databases_is() {
     let engine = Engine::new(config).unwrap();
     let query = rolecall_engine::objects::CatalogQuery { database: shop.database.clone(), sets: [].into() };
     for error in [
-        engine.probe(&Needs::default()).await.unwrap_err(),
+        engine.preflight(&Needs::default()).await.unwrap_err(),
         engine.read_objects(&query).await.unwrap_err(),
         engine.watch_objects(&shop.database).await.map(drop).unwrap_err(),
     ] {
@@ -203,7 +203,7 @@ async fn a_server_is_not_unreachable_because_one_of_its_databases_is() {
             "{error}"
         );
     }
-    engine.census().await.unwrap();
+    engine.inventory().await.unwrap();
     apply(&engine, &shop.here(ended(&shop.user, false))).await.unwrap();
     assert!(!shop.is_open().await);
 }
@@ -275,10 +275,11 @@ async fn whoever_the_admin_user_is_made_nobody_else_is_to_be_given_rights() {
         let needs = Needs { roles: ["blocked_reader".to_owned()].into(), ..Needs::default() };
         let engine = shop.bench.another();
         for _ in 0..2 {
-            let probe = engine.probe(&needs).await.unwrap();
-            let told: Vec<&str> = probe.findings.iter().map(|finding| finding.message.as_str()).collect();
+            let preflight = engine.preflight(&needs).await.unwrap();
+            let told: Vec<&str> = preflight.findings.iter().map(|finding| finding.message.as_str()).collect();
             assert!(told.iter().all(|message| !message.contains(&shop.owner)), "{version}: {told:?}");
-            let lacking = probe.findings.iter().find(|finding| finding.reason == Reason::MissingAdminOption);
+            let lacking =
+                preflight.findings.iter().find(|finding| finding.reason == Reason::MissingAdminOption);
             assert_eq!(lacking.is_some(), version.major() >= 16, "{version}: {told:?}");
             if let Some(lacking) = lacking {
                 assert!(
@@ -298,12 +299,12 @@ async fn an_admin_user_that_nobody_lets_in_is_told_by_its_name() {
     let pg: &Postgres = Box::leak(Box::new(Postgres::start(PgVersion::V17).await.unwrap()));
     let bench = Bench::on(pg, "createrole").await;
     bench.sql(&format!("alter role {} connection limit 0", bench.admin)).await;
-    let error = bench.engine.probe(&Needs::default()).await.unwrap_err();
+    let error = bench.engine.preflight(&Needs::default()).await.unwrap_err();
     assert_eq!((error.reason, error.code.as_str()), (Reason::DatabaseUnreachable, "53300"), "{error}");
     assert!(error.remedy.contains(&format!("ALTER ROLE \"{}\" CONNECTION LIMIT -1", bench.admin)), "{error}");
     bench.sql(&format!("alter role {} connection limit -1", bench.admin)).await;
     bench.sql(&format!("alter role {} set session_preload_libraries = 'nothing'", bench.admin)).await;
-    let error = bench.engine.probe(&Needs::default()).await.unwrap_err();
+    let error = bench.engine.preflight(&Needs::default()).await.unwrap_err();
     assert_eq!(error.code, "58P01", "{error}");
     assert!(error.remedy.contains(&format!("ALTER ROLE \"{}\" RESET", bench.admin)), "{error}");
 }

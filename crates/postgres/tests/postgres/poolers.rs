@@ -31,10 +31,10 @@ impl Front {
     }
 
     async fn told(&self, engine: &Engine) -> Finding {
-        let probe = engine.probe(&Needs::default()).await.unwrap();
-        assert_eq!(probe.findings[0].reason, Reason::PoolerInBetween, "{:?}", probe.findings);
-        assert!(probe.findings[0].message.contains("uri"), "{:?}", probe.findings);
-        probe.findings[0].clone()
+        let preflight = engine.preflight(&Needs::default()).await.unwrap();
+        assert_eq!(preflight.findings[0].reason, Reason::PoolerInBetween, "{:?}", preflight.findings);
+        assert!(preflight.findings[0].message.contains("uri"), "{:?}", preflight.findings);
+        preflight.findings[0].clone()
     }
 
     async fn is_open(&self, user: &str) -> bool {
@@ -49,7 +49,7 @@ async fn a_pooler_is_told_whatever_it_does_with_our_settings() {
         for settings in [IGNORING, ""] {
             let front = Front::new(PgVersion::V17, mode, settings).await;
             front.told(&front.engine()).await;
-            let direct = front.bench.engine.probe(&Needs::default()).await.unwrap();
+            let direct = front.bench.engine.preflight(&Needs::default()).await.unwrap();
             let told = direct.findings.iter().find(|finding| finding.reason == Reason::PoolerInBetween);
             assert!(told.is_none(), "{told:?}");
         }
@@ -66,7 +66,7 @@ async fn an_access_ends_through_a_pooler_whose_connections_others_hold() {
                 front.bench.reach(&enabled(user, &[])).await;
             }
             let (one, two) = (front.engine(), front.engine());
-            one.census().await.unwrap();
+            one.inventory().await.unwrap();
             // The connection on which all was prepared is held by somebody else from now on.
             let other = front
                 .bench
@@ -114,7 +114,7 @@ async fn a_pooler_that_opens_sessions_of_somebody_else_is_not_worked_with() {
     let users = [admin, "somebody"];
     let pooler = PgBouncer::start(front.bench.pg, PoolMode::Session, &users, &settings).await.unwrap();
     let front = Front { bench: front.bench, pooler };
-    let error = front.engine().probe(&Needs::default()).await.unwrap_err();
+    let error = front.engine().preflight(&Needs::default()).await.unwrap_err();
     assert_eq!(error.reason, Reason::PoolerInBetween, "{error}");
     assert!(error.to_string().contains("somebody") && error.remedy.contains("uri"), "{error}");
 }

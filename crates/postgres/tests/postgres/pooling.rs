@@ -81,7 +81,7 @@ async fn an_access_ends_though_the_server_takes_no_more_connections() {
     let user = unique("hog");
     apply(&engine, &enabled(&user, &[])).await.unwrap();
     // The connection that did the work stays when it turns out which server this is, and when nobody uses it for long.
-    let _attendance = engine.attend().await.unwrap();
+    let _history_watch = engine.watch_history().await.unwrap();
     assert_eq!(engine.stats().connections_open, 2);
     bench.sql(&format!("alter role \"{}\" connection limit 2", bench.admin)).await;
     tokio::time::sleep(Duration::from_millis(600)).await;
@@ -107,7 +107,7 @@ async fn a_server_that_comes_back_is_used_again() {
     let user = unique("alice");
     bench.reach(&enabled(&user, &[])).await;
     pg.stop().await;
-    let error = bench.engine.probe(&Needs::default()).await.unwrap_err();
+    let error = bench.engine.preflight(&Needs::default()).await.unwrap_err();
     assert_eq!(error.class, Class::Unreachable, "{error}");
     pg.start_again().await.unwrap();
     bench.reach(&ended(&user, true)).await;
@@ -167,7 +167,7 @@ async fn a_call_that_is_dropped_half_way_leaves_the_account_whole() {
 #[tokio::test]
 async fn many_who_read_at_once_share_a_round_trip() {
     let bench = Bench::new(PgVersion::V17).await;
-    bench.engine.probe(&Needs::default()).await.unwrap();
+    bench.engine.preflight(&Needs::default()).await.unwrap();
     let queries: Vec<_> = (0..200).map(|_| enabled(&unique("reader"), &[]).query()).collect();
     let before = bench.engine.stats();
     let reads = join_all(queries.iter().map(|query| bench.engine.observe(query))).await;
@@ -179,7 +179,7 @@ async fn many_who_read_at_once_share_a_round_trip() {
 #[tokio::test]
 async fn a_reader_who_leaves_does_not_take_others_along() {
     let bench = Bench::new(PgVersion::V17).await;
-    bench.engine.probe(&Needs::default()).await.unwrap();
+    bench.engine.preflight(&Needs::default()).await.unwrap();
     for micros in (0..1500).step_by(100) {
         let queries: Vec<_> = (0..20).map(|_| enabled(&unique("reader"), &[]).query()).collect();
         let (impatient, patient) = queries.split_first().unwrap();
@@ -201,7 +201,7 @@ async fn who_waits_too_long_for_a_connection_is_told_so() {
         ..bench.config()
     };
     let engine = Engine::new(config).unwrap();
-    engine.probe(&Needs::default()).await.unwrap();
+    engine.preflight(&Needs::default()).await.unwrap();
     // Whoever reads an account waits for this, with the connection in hand.
     let blocker = pg.superuser("postgres").await.unwrap();
     blocker
@@ -216,11 +216,11 @@ async fn who_waits_too_long_for_a_connection_is_told_so() {
         while blocker.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let error = engine.sets().await.unwrap_err();
+        let error = engine.list_sets().await.unwrap_err();
         assert_eq!((error.class, error.reason), (Class::Transient, Reason::ConnectionsBusy), "{error}");
         blocker.batch_execute("rollback").await.unwrap();
     };
     let (read, ()) = tokio::join!(slow, others);
     read.unwrap();
-    engine.sets().await.unwrap();
+    engine.list_sets().await.unwrap();
 }

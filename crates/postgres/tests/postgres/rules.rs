@@ -211,5 +211,5 @@ async fn a_role_that_may_not_be_made_names_the_rule() {
     let error = ruled.fails(&enabled(&unique("alice"), &["reader"])).await;
     assert_eq!((error.class, error.reason), (Class::Refused, Reason::ServerRefused), "{error}");
     assert!(error.remedy.contains("credcheck.username_min_length = 40"), "{error}");
-    ruled.engine.probe(&Default::default()).await.unwrap();
+    ruled.engine.preflight(&Default::default()).await.unwrap();
 }

@@ -132,7 +132,7 @@ async fn a_wait_that_somebody_else_ends_proves_nothing() {
 async fn a_start_does_not_wait_for_a_standby_for_ever() {
     let bench = bench(PgVersion::V17).await;
     let user = unique("alice");
-    bench.engine.probe(&Default::default()).await.unwrap();
+    bench.engine.preflight(&Default::default()).await.unwrap();
     lose_standby(&bench).await;
     let begun = Instant::now();
     bench.reach(&enabled(&user, &[])).await;
@@ -145,7 +145,7 @@ async fn a_start_does_not_wait_for_a_standby_for_ever() {
 async fn what_is_abandoned_is_cancelled() {
     let bench = bench(PgVersion::V17).await;
     let user = unique("alice");
-    bench.engine.probe(&Default::default()).await.unwrap();
+    bench.engine.preflight(&Default::default()).await.unwrap();
     lose_standby(&bench).await;
     let starting = enabled(&user, &[]);
     let observed = bench.observe(&starting).await;

@@ -33,7 +33,7 @@ async fn a_login_trigger_finds_what_it_finds_for_everybody_else() {
         let database = database(&bench, "insert into logins values (session_user);").await;
         let config = Config { default_database: Some(database.clone()), ..bench.config() };
         let engine = Engine::new(config).unwrap();
-        engine.probe(&Needs::default()).await.unwrap();
+        engine.preflight(&Needs::default()).await.unwrap();
         let query = CatalogQuery { database: database.clone(), sets: [].into() };
         let catalog = engine.read_objects(&query).await.unwrap();
         assert!(catalog.objects.iter().any(|object| &*object.name == "logins"));
@@ -58,8 +58,11 @@ async fn what_a_login_trigger_sets_does_not_last() {
         );
         let config = Config { default_database: Some(database(&bench, &body).await), ..bench.config() };
         let engine = Engine::new(config).unwrap();
-        let probe = engine.probe(&Needs::default()).await.unwrap();
-        assert!(probe.findings.iter().all(|finding| finding.reason == Reason::PublicConnect), "{probe:?}");
+        let preflight = engine.preflight(&Needs::default()).await.unwrap();
+        assert!(
+            preflight.findings.iter().all(|finding| finding.reason == Reason::PublicConnect),
+            "{preflight:?}"
+        );
         let user = unique("alice");
         apply(&engine, &enabled(&user, &[])).await.unwrap();
         assert!(apply(&engine, &ended(&user, true)).await.unwrap().dropped);
@@ -79,7 +82,7 @@ async fn a_login_trigger_that_refuses_the_admin_user_is_told_and_stops_no_end() 
             let body = format!("if session_user = '{}' then {raised}; end if;", bench.admin);
             let database = database(&bench, &body).await;
             let config = Config { default_database: Some(database.clone()), ..bench.config() };
-            let error = Engine::new(config).unwrap().probe(&Needs::default()).await.unwrap_err();
+            let error = Engine::new(config).unwrap().preflight(&Needs::default()).await.unwrap_err();
             assert_eq!(error.code, code, "{error}");
             let told = error.to_string();
             assert!(told.contains("not in office hours") && told.contains("on_login"), "{told}");

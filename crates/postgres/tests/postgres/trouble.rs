@@ -252,7 +252,7 @@ async fn a_server_that_changes_the_rules_of_text_is_no_danger() {
     let bench = Bench::on(pg, "createrole").await;
     let user = "a\\'; drop role x; --";
     bench.reach(&enabled(user, &[])).await;
-    assert_eq!(bench.engine.census().await.unwrap().accounts[0].account.as_str(), user);
+    assert_eq!(bench.engine.inventory().await.unwrap().accounts[0].account.as_str(), user);
     bench.reach(&ended(user, true)).await;
 }
 
@@ -280,8 +280,8 @@ async fn two_operators_fight_over_an_account_and_one_has_it() {
         for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
             assert_eq!(error.class, Class::Transient, "{error}");
         }
-        let census = bench.engine.census().await.unwrap();
-        let entry = census.accounts.iter().find(|entry| entry.account.as_str() == user).unwrap();
+        let inventory = bench.engine.inventory().await.unwrap();
+        let entry = inventory.accounts.iter().find(|entry| entry.account.as_str() == user).unwrap();
         assert!(entry.enabled && entry.owner.is_some());
     }
 }
@@ -291,7 +291,7 @@ async fn a_session_costs_a_known_number_of_round_trips() {
     for version in PgVersion::ALL {
         let bench = Bench::new(version).await;
         let role = bench.role("reader").await;
-        bench.engine.probe(&Default::default()).await.unwrap();
+        bench.engine.preflight(&Default::default()).await.unwrap();
         let user = unique("alice");
         let step = async |desired: &rolecall_engine::Desired| {
             let before = bench.engine.stats();

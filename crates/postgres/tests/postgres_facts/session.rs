@@ -53,7 +53,7 @@ async fn settings_of_the_role_and_the_database_do_not_reach_it(g: &Ground) {
         "{observed:?}"
     );
     // And it writes: the marker is made, and an account, in a session that the role's settings would have spoiled.
-    g.bench.engine.probe(&Default::default()).await.unwrap();
+    g.bench.engine.preflight(&Default::default()).await.unwrap();
     let mut config = g.bench.config();
     config.default_database = Some(database.clone());
     let engine = rolecall_postgres::Postgres::new(config).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rolecall_engine::{Class, plan};
-use rolecall_engine_conformance::{Trace, Wish};
+use rolecall_engine_conformance::{DesiredAccount, Trace};
 use serde::Deserialize;
 
 use super::{AccountOutcome, Before, Done, Names, Outcome, Server, SessionOutcome, same};
@@ -59,19 +59,20 @@ pub(super) async fn end(server: &dyn Server, input: EndInput, expect: EndExpect)
         "BestEffortDrop" => true,
         other => return Err(format!("unknown mode {other}")),
     };
-    let wish = Wish::start(&user, &server.database())?.roles(&before.memberships);
-    let wish = if input.other_live_sessions > 0 { wish.live() } else { wish.end(drop) };
+    let desired = DesiredAccount::start(&user, &server.database())?.roles(&before.memberships);
+    let desired = if input.other_live_sessions > 0 { desired.live() } else { desired.end(drop) };
 
     let ended = if input.server_down {
-        let observed = server.engine().observe(&wish.0.query()).await.map_err(|error| error.to_string())?;
-        let plan = plan::plan(&wish.0, &observed).map_err(|refusal| refusal.to_string())?;
+        let observed =
+            server.engine().observe(&desired.0.query()).await.map_err(|error| error.to_string())?;
+        let plan = plan::plan(&desired.0, &observed).map_err(|refusal| refusal.to_string())?;
         match server.unreachable().apply(&plan).await {
             Ok(_) => return Err("a server that is down has answered".to_owned()),
             Err(error) => same("class", &error.class, &Class::Unreachable)?,
         }
         false
     } else {
-        wish.bring(server.engine()).await.map_err(|stopped| stopped.to_string())?;
+        desired.bring(server.engine()).await.map_err(|stopped| stopped.to_string())?;
         true
     };
     same("ended", &ended, &(expect.session.phase == "Ended"))?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rolecall_engine::{Plan, plan};
-use rolecall_engine_conformance::{Wish, bring};
+use rolecall_engine_conformance::{DesiredAccount, bring};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -69,13 +69,14 @@ pub(super) async fn integration(
     let mut names = Names::new(server);
     let user = server.name("user");
     let roles = names.roles(&input.allow_db_roles).await;
-    let wish = Wish::start(&user, &server.database())?.roles(&roles);
+    let desired = DesiredAccount::start(&user, &server.database())?.roles(&roles);
 
     if input.fails_after_user_created {
         // The last grant of the transaction fails.
         let ghost = server.name("ghost");
-        let observed = server.engine().observe(&wish.0.query()).await.map_err(|error| error.to_string())?;
-        let Ok(Plan::Activate(mut plan)) = plan::plan(&wish.0, &observed) else {
+        let observed =
+            server.engine().observe(&desired.0.query()).await.map_err(|error| error.to_string())?;
+        let Ok(Plan::Activate(mut plan)) = plan::plan(&desired.0, &observed) else {
             return Err("no activation was planned".to_owned());
         };
         plan.grant.push(ghost);
@@ -88,14 +89,14 @@ pub(super) async fn integration(
     }
 
     match input.parallel_sessions {
-        None => drop(wish.bring(server.engine()).await.map_err(|stopped| stopped.to_string())?),
+        None => drop(desired.bring(server.engine()).await.map_err(|stopped| stopped.to_string())?),
         Some(sessions) => {
             // The operator has one task for an account. The engine bears two: who comes second may close what the
             // first has opened, but the account is whole in the end.
             let outcomes =
-                futures::future::join_all((0..sessions).map(|_| bring(server.engine(), &wish.0))).await;
+                futures::future::join_all((0..sessions).map(|_| bring(server.engine(), &desired.0))).await;
             same("one has started", &outcomes.iter().any(Result::is_ok), &true)?;
-            wish.clone().live().bring(server.engine()).await.map_err(|stopped| stopped.to_string())?;
+            desired.clone().live().bring(server.engine()).await.map_err(|stopped| stopped.to_string())?;
         }
     }
     let phases = expect.session.iter().chain(expect.sessions.iter().flatten());
@@ -110,8 +111,8 @@ pub(super) async fn integration(
         same("adminDatabase", &database, &server.database())?;
     }
     if input.then_ends {
-        let wish = wish.end(input.mode == "BestEffortDrop");
-        wish.bring(server.engine()).await.map_err(|stopped| stopped.to_string())?;
+        let desired = desired.end(input.mode == "BestEffortDrop");
+        desired.bring(server.engine()).await.map_err(|stopped| stopped.to_string())?;
     }
     if let Some(after) = &expect.after_end {
         names.account(&user, after).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mongodb::bson::{Bson, Document};
 use rolecall_engine::{AccountName, Applied, Owner, plan};
-use rolecall_engine_conformance::{Harness as _, State, Stopped, Wish};
+use rolecall_engine_conformance::{DesiredAccount, Harness as _, State, Stopped};
 use rolecall_mongodb::{RoleName, user_name};
 use serde::Deserialize;
 use serde_json::Value;
@@ -136,15 +136,15 @@ async fn lifecycle(server: &MongoServer, input: &Input, expect: &Expect) -> Outc
     }
     let before = server.document(&user).await;
     let drop = input.mode.as_deref() == Some("BestEffortDrop");
-    let wish = Wish::start(&user, &server.database())?;
+    let desired = DesiredAccount::start(&user, &server.database())?;
     if let Some(session) = &input.session {
         if input.live_sessions.iter().any(|other| other.db_roles != session.db_roles) {
             account(server, &input.username, &user, &expect.account).await?;
             return Ok(Done::LeftTo("the operator, which knows the other sessions"));
         }
-        let wish = wish.clone().roles(&session.db_roles);
-        let wish = if live { wish.live() } else { wish };
-        let reason = reason(wish.bring(server.engine()).await)?;
+        let desired = desired.clone().roles(&session.db_roles);
+        let desired = if live { desired.live() } else { desired };
+        let reason = reason(desired.bring(server.engine()).await)?;
         if let Some(expected) = &expect.session {
             same("reason", &reason.as_deref(), &expected.reason.as_deref())?;
             same("rejected", &reason.is_some(), &(expected.phase == "Rejected"))?;
@@ -156,13 +156,13 @@ async fn lifecycle(server: &MongoServer, input: &Input, expect: &Expect) -> Outc
     if input.then_ends || input.event.is_some() {
         if let Some(other) = input.live_sessions.first() {
             // What the others need stays, and nothing has to be done for that.
-            let wish = wish.roles(&other.db_roles).live();
+            let desired = desired.roles(&other.db_roles).live();
             let observed =
-                server.engine().observe(&wish.0.query()).await.map_err(|error| error.to_string())?;
-            let plan = plan::plan(&wish.0, &observed).map_err(|refusal| refusal.to_string())?;
+                server.engine().observe(&desired.0.query()).await.map_err(|error| error.to_string())?;
+            let plan = plan::plan(&desired.0, &observed).map_err(|refusal| refusal.to_string())?;
             same("nothing to do", &plan.is_nothing(), &true)?;
         } else {
-            same("reason", &reason(wish.end(drop).bring(server.engine()).await)?, &None)?;
+            same("reason", &reason(desired.end(drop).bring(server.engine()).await)?, &None)?;
         }
     }
     account(server, &input.username, &user, &expect.account).await?;

@@ -1,7 +1,7 @@
 //! Sessions that start.
 
 use rolecall_engine::{AccountName, Want};
-use rolecall_engine_conformance::Wish;
+use rolecall_engine_conformance::DesiredAccount;
 use serde::Deserialize;
 
 use super::{AccountOutcome, Before, Done, Names, Outcome, Server, SessionOutcome, platform, same};
@@ -50,11 +50,11 @@ pub(super) async fn activate(server: &dyn Server, input: ActivateInput, expect: 
     names.put(&user, &input.before, live).await;
     let before = server.look(&user).await;
 
-    let reason = match Wish::start(&user, &server.database()) {
+    let reason = match DesiredAccount::start(&user, &server.database()) {
         Err(_) => Some("InvalidUsername".to_owned()),
-        Ok(wish) => {
-            let mut wish = wish.roles(names.roles(&input.session.db_roles).await);
-            if let Want::Enabled(enabled) = &mut wish.0.want {
+        Ok(desired) => {
+            let mut desired = desired.roles(names.roles(&input.session.db_roles).await);
+            if let Want::Enabled(enabled) = &mut desired.0.want {
                 platform(&input.platform)?.add_roles(&mut enabled.roles);
                 for role in enabled.roles.clone().keys().filter(|role| role.starts_with("rds_")) {
                     names.role(role, true).await;
@@ -62,7 +62,7 @@ pub(super) async fn activate(server: &dyn Server, input: ActivateInput, expect: 
                 enabled.in_use = live;
                 enabled.create_missing_roles = input.missing_db_roles.as_deref() == Some("Create");
             }
-            match wish.bring(server.engine()).await {
+            match desired.bring(server.engine()).await {
                 Ok(_) => None,
                 Err(stopped) => Some(stopped.reason().ok_or_else(|| stopped.to_string())?.to_string()),
             }

@@ -89,7 +89,7 @@ pub async fn kept_that_works(
         return None;
     }
     let kept = read_kept(by, admin, now).await?;
-    kept.engine.census().await.is_ok().then_some(kept)
+    kept.engine.inventory().await.is_ok().then_some(kept)
 }
 
 async fn read_with(

@@ -63,16 +63,17 @@ async fn a_set_that_stands_costs_no_round_trip_and_a_new_table_few() {
     let set = shop.set();
     shop.reach(&set, &[("SELECT", "*")]).await;
     let catalog = shop.read(&[&set]).await;
-    let wish = shop.wish(&set, &catalog, &[("SELECT", "*")]);
+    let desired = shop.desired(&set, &catalog, &[("SELECT", "*")]);
     let before = shop.bench.engine.stats().round_trips;
-    let outcome = shop.bench.engine.converge(std::slice::from_ref(&wish), &catalog).await.unwrap().remove(0);
+    let outcome =
+        shop.bench.engine.sync_sets(std::slice::from_ref(&desired), &catalog).await.unwrap().remove(0);
     assert!(outcome.is_complete());
     assert_eq!(shop.bench.engine.stats().round_trips, before);
     shop.make("create table app.fresh (id int)").await;
     let catalog = shop.read(&[&set]).await;
-    let wish = shop.wish(&set, &catalog, &[("SELECT", "*")]);
+    let desired = shop.desired(&set, &catalog, &[("SELECT", "*")]);
     let before = shop.bench.engine.stats().round_trips;
-    let outcome = shop.bench.engine.converge(&[wish], &catalog).await.unwrap().remove(0);
+    let outcome = shop.bench.engine.sync_sets(&[desired], &catalog).await.unwrap().remove(0);
     assert_eq!(outcome.granted[&Privilege::Select], 8);
     // May it be granted? Grant it. Is it granted?
     assert_eq!(shop.bench.engine.stats().round_trips - before, 3);
@@ -88,11 +89,11 @@ async fn what_everybody_has_is_enough_where_it_cannot_be_granted() {
     .await;
     let set = shop.set();
     shop.make("grant usage on schema app to public").await;
-    let outcome = shop.converge(&set, &[("EXECUTE", "app.f")]).await;
+    let outcome = shop.sync(&set, &[("EXECUTE", "app.f")]).await;
     assert!(outcome.is_complete(), "{outcome:#?}");
     assert_eq!(outcome.granted[&Privilege::Execute], 1);
     shop.make("revoke execute on function app.f() from public").await;
-    let outcome = shop.converge(&set, &[("EXECUTE", "app.f")]).await;
+    let outcome = shop.sync(&set, &[("EXECUTE", "app.f")]).await;
     assert_eq!(outcome.missing_objects, 1, "{outcome:#?}");
     assert!(outcome.missing[0].statement.starts_with("GRANT EXECUTE ON ROUTINE app.f() TO"), "{outcome:#?}");
 }
@@ -111,7 +112,7 @@ async fn what_cannot_be_granted_is_left_out_and_named() {
             ("SELECT", "app.My \"own\" t.able"),
             ("SELECT", "closed.t"),
         ];
-        let outcome = shop.converge(&set, &wanted).await;
+        let outcome = shop.sync(&set, &wanted).await;
         let told: Vec<String> =
             outcome.missing.iter().map(|one| one.statement.replace(&admin, "ADMIN")).collect();
         assert_eq!(
@@ -143,7 +144,7 @@ async fn a_database_that_the_admin_cannot_open_to_a_set_is_told() {
     let shop = Shop::new(PgVersion::V17, Rights::MemberOfOwner, OBJECTS).await;
     let admin = shop.bench.admin.clone();
     shop.sql(&format!("revoke {} from {admin}; grant usage on schema app to {admin} with grant option; grant select on app.t1 to {admin} with grant option; revoke grant option for connect on database {} from {admin}", shop.owner, shop.database)).await;
-    let outcome = shop.converge(&shop.set(), &[("SELECT", "app.t1")]).await;
+    let outcome = shop.sync(&shop.set(), &[("SELECT", "app.t1")]).await;
     assert!(!outcome.connects && !outcome.is_complete());
     assert_eq!(
         outcome.missing[0].statement,
@@ -156,9 +157,9 @@ async fn an_object_that_is_dropped_or_replaced_between_reading_and_granting_is_p
     let shop = Shop::new(PgVersion::V18, Rights::MemberOfOwner, OBJECTS).await;
     let set = shop.set();
     let catalog = shop.read(&[&set]).await;
-    let wish = shop.wish(&set, &catalog, &[("SELECT", "*")]);
+    let desired = shop.desired(&set, &catalog, &[("SELECT", "*")]);
     shop.make("drop table app.t1; alter table app.t2 rename to t1; create table app.t2 (secret text)").await;
-    let outcome = shop.bench.engine.converge(&[wish], &catalog).await.unwrap().remove(0);
+    let outcome = shop.bench.engine.sync_sets(&[desired], &catalog).await.unwrap().remove(0);
     assert!(outcome.is_complete(), "{outcome:#?}");
     assert_eq!(outcome.granted[&Privilege::Select], 6);
     let held = shop.holds(&set).await;
@@ -173,7 +174,7 @@ async fn a_role_of_that_name_that_is_not_ours_is_left_alone() {
     let set = shop.set();
     shop.sql(&format!("create role \"{set}\"; comment on role \"{set}\" is '{{\"uid\": \"somebody\"}}'"))
         .await;
-    let outcome = shop.converge(&set, &[("SELECT", "app.t1")]).await;
+    let outcome = shop.sync(&set, &[("SELECT", "app.t1")]).await;
     assert_eq!(outcome.failure.unwrap().reason, Reason::DbRoleNotGrantable);
     assert!(shop.holds(&set).await.is_empty());
 }
@@ -187,7 +188,7 @@ async fn a_full_access_list_is_that_objects_failure_alone_and_is_warned_of_befor
     ))
     .await;
     let set = shop.set();
-    let outcome = shop.converge(&set, &[("SELECT", "app.t1"), ("SELECT", "app.t2")]).await;
+    let outcome = shop.sync(&set, &[("SELECT", "app.t1"), ("SELECT", "app.t2")]).await;
     assert!(outcome.is_complete(), "{outcome:#?}");
     assert_eq!(outcome.near_limit.len(), 1);
     assert!(outcome.near_limit[0].1 > 1_500 && &*outcome.near_limit[0].0.name == "t1");
@@ -197,7 +198,7 @@ async fn a_full_access_list_is_that_objects_failure_alone_and_is_warned_of_befor
     ))
     .await;
     let set = shop.set();
-    let outcome = shop.converge(&set, &[("SELECT", "*")]).await;
+    let outcome = shop.sync(&set, &[("SELECT", "*")]).await;
     assert_eq!(outcome.missing_objects, 1, "{outcome:#?}");
     assert_eq!(
         (&outcome.missing[0].why, outcome.missing[0].object.as_str()),

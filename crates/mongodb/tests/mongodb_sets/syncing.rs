@@ -84,14 +84,14 @@ async fn a_set_that_differs_takes_one_change_and_one_look() {
     let catalog = shop.read(&[&set]).await;
     for wanted in [[("FIND", "orders")], [("FIND, UPDATE, REMOVE", "payments")]] {
         let catalog = if wanted[0].1 == "orders" { catalog.clone() } else { shop.read(&[&set]).await };
-        let (wish, before) = (shop.wish(&set, &catalog, &wanted), sent());
-        shop.engine.converge(&[wish], &catalog).await.unwrap();
+        let (desired, before) = (shop.desired(&set, &catalog, &wanted), sent());
+        shop.engine.sync_sets(&[desired], &catalog).await.unwrap();
         assert_eq!(sent() - before, 2, "{wanted:?}");
     }
     let catalog = shop.read(&[&set]).await;
-    let wish = shop.wish(&set, &catalog, &[("FIND, UPDATE, REMOVE", "payments")]);
+    let desired = shop.desired(&set, &catalog, &[("FIND, UPDATE, REMOVE", "payments")]);
     let before = sent();
-    assert!(shop.engine.converge(&[wish], &catalog).await.unwrap()[0].is_complete());
+    assert!(shop.engine.sync_sets(&[desired], &catalog).await.unwrap()[0].is_complete());
     assert_eq!(sent() - before, 0, "nothing differs");
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rolecall_engine::server::CensusEntry;
-use rolecall_engine::{AccountName, Census, Error};
+use rolecall_engine::server::InventoryEntry;
+use rolecall_engine::{AccountName, Error, Inventory};
 
 use super::Mongodb;
 use super::members::Look;
@@ -13,7 +13,7 @@ use super::user::{Door, User, managed_users, users, users_info};
 const AT_ONCE: usize = 1000;
 
 impl Mongodb {
-    pub(super) async fn count_accounts(&self) -> Result<Census, Error> {
+    pub(super) async fn count_accounts(&self) -> Result<Inventory, Error> {
         let hello = self.server.hello().await?;
         let protocol = self.server.protocol().await?;
         let answer = self.server.run(&managed_users(protocol)).await?;
@@ -25,7 +25,7 @@ impl Mongodb {
             all.extend(users(&self.server.run(&request).await?));
         }
         let sight = self.server.look(&hello, Look::default(), &self.away).await?;
-        let accounts = all.values().filter(|user| user.is_managed()).map(|user| CensusEntry {
+        let accounts = all.values().filter(|user| user.is_managed()).map(|user| InventoryEntry {
             account: user.account.clone(),
             owner: user.owner(),
             enabled: user.door != Door::Locked,
@@ -36,6 +36,6 @@ impl Mongodb {
             manageable: true,
             backends: sight.backends(&user.account, user.door == Door::Locked),
         });
-        Ok(Census { accounts: accounts.collect() })
+        Ok(Inventory { accounts: accounts.collect() })
     }
 }

@@ -11,9 +11,9 @@ use super::{Harness, State};
 
 /// A [`Desired`] in the making.
 #[derive(Clone, Debug)]
-pub struct Wish(pub Desired);
+pub struct DesiredAccount(pub Desired);
 
-/// Why a wish did not come true.
+/// Why a desired account could not be reached.
 #[derive(Debug)]
 pub enum Stopped {
     /// The plan was refused.
@@ -24,7 +24,7 @@ pub enum Stopped {
     Unsettled(Plan),
 }
 
-impl Wish {
+impl DesiredAccount {
     /// An account in `database` without any role, that does not exist yet or is left over.
     pub fn start(account: &str, database: &str) -> Result<Self, String> {
         let account = AccountName::new(account).map_err(|refusal| refusal.to_string())?;
@@ -101,7 +101,7 @@ impl Wish {
         bring(engine, &self.0).await
     }
 
-    /// As [`Wish::bring`], where that must work.
+    /// As [`DesiredAccount::bring`], where that must work.
     pub(super) async fn must(&self, engine: &dyn Engine) -> Result<Applied, String> {
         self.bring(engine).await.map_err(|stopped| stopped.to_string())
     }

@@ -9,7 +9,7 @@ use crate::dialect::sql::{identifier, literal};
 
 impl Leftover {
     /// One sentence that names what is left over on `account`, and the statement that clears it.
-    pub fn told(&self, account: &AccountName) -> String {
+    pub fn message(&self, account: &AccountName) -> String {
         let account_sql = identifier(account.as_str());
         match self {
             Self::Membership { role, grantor } => format!(

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use rolecall_engine::server::CensusEntry;
-use rolecall_engine::{AccountName, Census, Error, MARKER};
+use rolecall_engine::server::InventoryEntry;
+use rolecall_engine::{AccountName, Error, Inventory, MARKER};
 use serde::Deserialize;
 
 use super::Postgres;
@@ -23,13 +23,13 @@ struct Row {
 }
 
 impl Postgres {
-    pub(super) async fn count_accounts(&self) -> Result<Census, Error> {
+    pub(super) async fn count_accounts(&self) -> Result<Inventory, Error> {
         let place = self.server.place(None);
         let message = message(self.server.dialect(&place).await?);
         let reply = self.server.run(&place, &message).await?;
         let rows: Vec<Row> = parse(&reply, || message.attempted(0).to_owned())?;
         let entries = rows.into_iter().filter_map(|row| {
-            Some(CensusEntry {
+            Some(InventoryEntry {
                 account: AccountName::new(row.name).ok()?,
                 owner: record(row.comment.as_deref()),
                 enabled: row.login,
@@ -38,7 +38,7 @@ impl Postgres {
                 memberships: row.memberships,
             })
         });
-        Ok(Census { accounts: entries.collect() })
+        Ok(Inventory { accounts: entries.collect() })
     }
 }
 

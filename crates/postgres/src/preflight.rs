@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rolecall_engine::{Error, Finding, MARKER, Needs as Wanted, Probe, Reason};
+use rolecall_engine::{Error, Finding, MARKER, Needs as Wanted, Preflight, Reason};
 use serde::Deserialize;
 
 use super::activate::create_role;
@@ -23,8 +23,8 @@ pub(super) fn ensure_marker() -> Message {
 }
 
 impl Postgres {
-    pub(super) async fn look(&self, wanted: &Wanted) -> Result<Probe, Error> {
-        let place = self.probe_place(wanted);
+    pub(super) async fn look(&self, wanted: &Wanted) -> Result<Preflight, Error> {
+        let place = self.preflight_place(wanted);
         let version = self.server.version(&place).await?;
         let mut findings = Vec::new();
         let facts = self.facts(&place, wanted, version.dialect).await?;
@@ -47,10 +47,10 @@ impl Postgres {
             None => self.server.config().address(),
         };
         let history = self.history(&place).await?.history;
-        Ok(Probe { version: version.text, identity, history, findings })
+        Ok(Preflight { version: version.text, identity, history, findings })
     }
 
-    fn probe_place(&self, wanted: &Wanted) -> Place {
+    fn preflight_place(&self, wanted: &Wanted) -> Place {
         match &self.server.config().default_database {
             // Named by the author: that it is wrong must show.
             Some(database) => Place::Exactly(database.clone()),

@@ -28,21 +28,22 @@ async fn paste(bench: &Bench<'_>, message: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_privileges_are_enough() {
     let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
-    let probe = bench.engine.probe(&needs(&["readWrite@shop", "readAnyDatabase@admin"])).await.unwrap();
-    assert_eq!(probe.findings, []);
-    assert!(probe.version.starts_with("6.0."), "{probe:?}");
-    let again = bench.engine.probe(&Needs::default()).await.unwrap();
-    assert_eq!(probe.identity, again.identity);
+    let preflight =
+        bench.engine.preflight(&needs(&["readWrite@shop", "readAnyDatabase@admin"])).await.unwrap();
+    assert_eq!(preflight.findings, []);
+    assert!(preflight.version.starts_with("6.0."), "{preflight:?}");
+    let again = bench.engine.preflight(&Needs::default()).await.unwrap();
+    assert_eq!(preflight.identity, again.identity);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_missing_privilege_is_named_with_the_command_that_gives_it() {
     let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::nothing()).await;
     let needs = needs(&["readWrite@shop", "read@hr"]);
-    let probe = bench.engine.probe(&needs).await.unwrap();
-    let objects: Vec<&str> = probe.findings.iter().map(|finding| &*finding.object).collect();
+    let preflight = bench.engine.preflight(&needs).await.unwrap();
+    let objects: Vec<&str> = preflight.findings.iter().map(|finding| &*finding.object).collect();
     assert_eq!(objects, ["$external", "every database", "the cluster", "read@hr", "readWrite@shop"]);
-    let told: Vec<&str> = probe.findings.iter().map(|finding| &*finding.message).collect();
+    let told: Vec<&str> = preflight.findings.iter().map(|finding| &*finding.message).collect();
     for privilege in [
         "createUser",
         "updateUser",
@@ -56,12 +57,12 @@ async fn each_missing_privilege_is_named_with_the_command_that_gives_it() {
     ] {
         assert!(told.iter().any(|message| message.contains(privilege)), "{privilege}: {told:#?}");
     }
-    for Finding { reason, message, .. } in &probe.findings {
+    for Finding { reason, message, .. } in &preflight.findings {
         assert_eq!(*reason, Reason::MissingMongoPrivileges, "{message}");
         paste(&bench, message).await;
     }
-    let probe = bench.engine.probe(&needs).await.unwrap();
-    assert_eq!(probe.findings, []);
+    let preflight = bench.engine.preflight(&needs).await.unwrap();
+    assert_eq!(preflight.findings, []);
     bench.bring(&wanted(&rolecall_testbed::unique("alice"), &["readWrite@shop", "read@hr"])).await.unwrap();
 }
 
@@ -70,24 +71,24 @@ async fn creating_roles_needs_createrole() {
     let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
     // What every database has is not created.
     let needs = Needs { create_missing_roles: true, ..needs(&["read@hr", "reader@shop"]) };
-    let probe = bench.engine.probe(&needs).await.unwrap();
-    let [finding] = &probe.findings[..] else { panic!("{probe:?}") };
+    let preflight = bench.engine.preflight(&needs).await.unwrap();
+    let [finding] = &preflight.findings[..] else { panic!("{preflight:?}") };
     assert!(
         finding.message.contains("missingDbRoles") && finding.message.contains("createRole"),
         "{finding:?}"
     );
     paste(&bench, &finding.message).await;
-    assert_eq!(bench.engine.probe(&needs).await.unwrap().findings, []);
+    assert_eq!(bench.engine.preflight(&needs).await.unwrap().findings, []);
     // That is enough: it need not see them, nor which are there.
     let (user, role) =
         (rolecall_testbed::unique("alice"), format!("{}@shop", rolecall_testbed::unique("reader")));
     for roles in [&["read@hr", &role][..], &["read@hr", &role, "read@shop"]] {
-        let mut wish = wanted(&user, roles);
-        if let Want::Enabled(enabled) = &mut wish.want {
+        let mut desired = wanted(&user, roles);
+        if let Want::Enabled(enabled) = &mut desired.want {
             enabled.create_missing_roles = true;
         }
-        bench.bring(&wish).await.unwrap();
-        assert!(bench.settled(&wish).await.is_nothing());
+        bench.bring(&desired).await.unwrap();
+        assert!(bench.settled(&desired).await.is_nothing());
         assert_eq!(bench.user(&user).await.unwrap().get_array("roles").unwrap().len(), roles.len());
         bench.bring(&ended(&user, true)).await.unwrap();
     }
@@ -133,9 +134,9 @@ async fn a_role_of_ones_own_with_power_over_users_is_told() {
             _ => privileges,
         };
         bench.run("admin", doc! { "createRole": &name, "privileges": privileges, "roles": [] }).await;
-        let wish = wanted(&rolecall_testbed::unique("alice"), &[&format!("{name}@admin")]);
-        let observed = bench.engine.observe(&wish.query()).await.unwrap();
-        let refusal = plan::plan(&wish, &observed).unwrap_err();
+        let desired = wanted(&rolecall_testbed::unique("alice"), &[&format!("{name}@admin")]);
+        let observed = bench.engine.observe(&desired.query()).await.unwrap();
+        let refusal = plan::plan(&desired, &observed).unwrap_err();
         assert_eq!(refusal.reason, Reason::DbRoleNotGrantable, "{refusal}");
         assert!(refusal.message.contains(action), "{refusal}");
     }
@@ -146,13 +147,13 @@ async fn two_servers_are_told_apart_and_one_is_itself_through_each_member() {
     let (one, other) = (Mongo::builder().members(2).start().await.unwrap(), Mongo::shared().await.unwrap());
     let [one, other] =
         [Bench::new(&one, MongoAdmin::documented()).await, Bench::new(other, MongoAdmin::documented()).await];
-    let identity = one.engine.probe(&Needs::default()).await.unwrap().identity;
-    assert_ne!(identity, other.engine.probe(&Needs::default()).await.unwrap().identity);
+    let identity = one.engine.preflight(&Needs::default()).await.unwrap().identity;
+    assert_ne!(identity, other.engine.preflight(&Needs::default()).await.unwrap().identity);
     let mut seen = BTreeSet::new();
     for member in 0..2 {
         let mut config = one.config();
         config.address = rolecall_mongodb::Address::parse(&one.mongo.address(member)).unwrap();
-        seen.insert(Mongodb::new(config).unwrap().probe(&Needs::default()).await.unwrap().identity);
+        seen.insert(Mongodb::new(config).unwrap().preflight(&Needs::default()).await.unwrap().identity);
     }
     assert_eq!(seen, BTreeSet::from([identity]));
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rolecall_engine::objects::{Catalog, SetState};
-use rolecall_engine::sets::{GrantGroup, RevokeGroup, SetOutcome, SetPlan, SetWish, counts, plan_from};
+use rolecall_engine::sets::{DesiredSet, GrantGroup, RevokeGroup, SetPlan, SyncedSet, counts, plan_from};
 use rolecall_engine::{Class, Error};
 use rolecall_policy::PrivilegeSet;
 
@@ -19,14 +19,14 @@ use super::ask::{Answer, Questions, Who};
 use super::change::{Change, Refused, Verb};
 use super::{Id, Postgres, id_of, table_of, told};
 
-/// One set that is being converged.
+/// One set that is being synced.
 struct Work<'a> {
     engine: &'a Postgres,
     place: &'a Place,
     dialect: Dialect,
     catalog: &'a Catalog,
     index: &'a Index,
-    wish: &'a SetWish,
+    desired: &'a DesiredSet,
     state: SetState,
     /// What the admin user may not grant.
     ungrantable: BTreeMap<Id, Answer>,
@@ -42,42 +42,42 @@ struct Work<'a> {
 }
 
 impl Postgres {
-    pub(in super::super) async fn converge_all(
+    pub(in super::super) async fn sync_all(
         &self,
-        wishes: &[SetWish],
+        desired: &[DesiredSet],
         catalog: &Catalog,
-    ) -> Result<Vec<SetOutcome>, Error> {
+    ) -> Result<Vec<SyncedSet>, Error> {
         let place = Place::Exactly(catalog.database.clone());
-        let mut outcomes = Vec::with_capacity(wishes.len());
+        let mut outcomes = Vec::with_capacity(desired.len());
         let (mut known, mut busy) = (None, Refused::new());
-        for wish in wishes {
-            let plan = plan_from(wish, catalog, catalog.sets.get(&wish.role));
+        for desired in desired {
+            let plan = plan_from(desired, catalog, catalog.sets.get(&desired.role));
             if plan.is_nothing() {
-                let connects = catalog.sets.get(&wish.role).is_some_and(|state| state.connects);
-                outcomes.push(counts::complete(wish, catalog, connects));
+                let connects = catalog.sets.get(&desired.role).is_some_and(|state| state.connects);
+                outcomes.push(counts::complete(desired, catalog, connects));
                 continue;
             }
             let index = known.get_or_insert_with(|| index(catalog));
-            let outcome = match self.converge_one(&place, wish, catalog, index, plan, &mut busy).await {
+            let outcome = match self.sync_one(&place, desired, catalog, index, plan, &mut busy).await {
                 Err(error) if error.class == Class::Unreachable => return Err(error),
-                result => result.unwrap_or_else(|error| SetOutcome::failed(&wish.role, error)),
+                result => result.unwrap_or_else(|error| SyncedSet::failed(&desired.role, error)),
             };
             outcomes.push(outcome);
         }
         Ok(outcomes)
     }
 
-    async fn converge_one(
+    async fn sync_one(
         &self,
         place: &Place,
-        wish: &SetWish,
+        desired: &DesiredSet,
         catalog: &Catalog,
         index: &Index,
         mut plan: SetPlan,
         busy: &mut Refused,
-    ) -> Result<SetOutcome, Error> {
-        if !is_possible(&wish.role) || !rolecall_engine::plan::is_set(&wish.role) {
-            return Err(told::no_set(&wish.role));
+    ) -> Result<SyncedSet, Error> {
+        if !is_possible(&desired.role) || !rolecall_engine::plan::is_set(&desired.role) {
+            return Err(told::no_set(&desired.role));
         }
         let dialect = self.server.dialect(place).await?;
         let mut work = Work {
@@ -86,8 +86,8 @@ impl Postgres {
             dialect,
             catalog,
             index,
-            wish,
-            state: catalog.sets.get(&wish.role).cloned().unwrap_or_default(),
+            desired,
+            state: catalog.sets.get(&desired.role).cloned().unwrap_or_default(),
             ungrantable: BTreeMap::new(),
             refused: Refused::new(),
             unrevoked: Refused::new(),
@@ -96,12 +96,12 @@ impl Postgres {
             no_connect: None,
         };
         let found = work.state.clone();
-        let is_new = (plan.create || plan.record) && self.make_set(place, wish).await?;
+        let is_new = (plan.create || plan.record) && self.make_set(place, desired).await?;
         if plan.sweep {
-            self.sweep(place, dialect, &wish.role, &catalog.database).await?;
+            self.sweep(place, dialect, &desired.role, &catalog.database).await?;
         }
         if is_new {
-            let record = Some(wish.record.clone());
+            let record = Some(desired.record.clone());
             work.state = SetState { record, connects: catalog.open, ..SetState::default() };
         } else if plan.create || plan.sweep {
             // A set may have come to be since the catalogue was read, and sweeping takes more than was planned.
@@ -117,12 +117,12 @@ impl Postgres {
         let left = work.plan();
         let effective = work.effective(&left).await?;
         let strays = match work.state.strays {
-            true => self.strays(place, dialect, &wish.role, &catalog.database).await?,
+            true => self.strays(place, dialect, &desired.role, &catalog.database).await?,
             false => Vec::new(),
         };
         Ok(told::outcome(&told::Told {
             admin: self.server.config().admin_user.as_str(),
-            wish,
+            desired,
             catalog,
             found: &found,
             state: &work.state,
@@ -140,7 +140,7 @@ impl Postgres {
 
 impl Work<'_> {
     fn plan(&self) -> SetPlan {
-        plan_from(self.wish, self.catalog, Some(&self.state))
+        plan_from(self.desired, self.catalog, Some(&self.state))
     }
 
     /// Carries out a plan and reads back what it touched.
@@ -169,7 +169,7 @@ impl Work<'_> {
                 class: *class,
                 table: table_of(*class),
                 privileges: privileges.to_string(),
-                set: &self.wish.role,
+                set: &self.desired.role,
                 verb: Verb::Grant,
             };
             for ids in ids.chunks(rolecall_engine::sets::MOST_OBJECTS) {
@@ -220,7 +220,7 @@ impl Work<'_> {
             class: group.class,
             table: table_of(group.class),
             privileges: group.privileges.to_string(),
-            set: &self.wish.role,
+            set: &self.desired.role,
             verb,
         };
         let ids: Vec<u32> = group.objects.iter().map(|object| self.catalog.ids[*object]).collect();
@@ -231,7 +231,7 @@ impl Work<'_> {
     }
 
     async fn connect(&mut self) -> Result<(), Error> {
-        let (database, set) = (identifier(&self.catalog.database), identifier(&self.wish.role));
+        let (database, set) = (identifier(&self.catalog.database), identifier(&self.desired.role));
         let message = Message::one(
             format!("granting CONNECT on the database {database} to {set}"),
             format!("GRANT CONNECT ON DATABASE {database} TO {set}"),
@@ -264,12 +264,12 @@ impl Work<'_> {
             let ids = group.objects.iter().map(|object| self.catalog.ids[*object]);
             questions.entry((group.class, group.privileges)).or_default().extend(ids);
         }
-        self.engine.ask(self.place, Who::Set(&self.wish.role), &questions).await
+        self.engine.ask(self.place, Who::Set(&self.desired.role), &questions).await
     }
 
     /// Reads the set again: all of it, or what it holds on some objects.
     async fn read_back(&mut self, only: &Only<'_>) -> Result<(), Error> {
-        let role = self.wish.role.as_str();
+        let role = self.desired.role.as_str();
         let what = format!("reading back what {} holds", identifier(role));
         let statement = held([role].into_iter(), self.dialect, only);
         let reply = self.engine.server.run(self.place, &Message::one(what, statement)).await?;

@@ -9,12 +9,12 @@ use super::objects::Object;
 
 /// The server's roles, users and databases. Everything may be changed by hand.
 #[derive(Clone, Debug)]
-pub struct World {
+pub struct ServerState {
     /// The admin user.
     pub admin_user: String,
-    /// The version that a probe tells.
+    /// The version that a preflight reports.
     pub version: String,
-    /// The identity that a probe tells.
+    /// The identity that a preflight reports.
     pub identity: String,
     /// The marker exists.
     pub marker: bool,
@@ -87,7 +87,7 @@ pub struct User {
     pub blocks_drop: Option<String>,
 }
 
-impl Default for World {
+impl Default for ServerState {
     fn default() -> Self {
         let databases = ["app", "postgres"].map(|name| (name.to_owned(), Database::default()));
         Self {
@@ -116,7 +116,7 @@ impl Default for Database {
     }
 }
 
-impl World {
+impl ServerState {
     /// Adds database roles that the admin user may hand out.
     pub fn add_roles<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
         self.roles.extend(names.into_iter().map(|name| (name.to_owned(), Role::default())));

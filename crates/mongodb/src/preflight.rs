@@ -2,7 +2,7 @@
 
 use mongodb::bson::{Bson, Document, doc};
 use rolecall_engine::dialect::mongodb::{EXTERNAL, RoleName, remedy, user_name_of};
-use rolecall_engine::{Error, Finding, Needs, Probe, Reason};
+use rolecall_engine::{Error, Finding, Needs, Preflight, Reason};
 use serde_json::{Value, json};
 
 use super::Mongodb;
@@ -12,14 +12,14 @@ use super::server::Request;
 use super::user::documents;
 
 impl Mongodb {
-    pub(super) async fn look_around(&self, needs: &Needs) -> Result<Probe, Error> {
+    pub(super) async fn look_around(&self, needs: &Needs) -> Result<Preflight, Error> {
         // Refuses servers where users cannot be provisioned.
         let (_, answer) = self.server.hello_and_answer().await?;
         let build = doc! { "buildInfo": 1 };
         let build = self.server.run(&Request::new("reading the version", "admin", build)).await?;
         let privileges = self.privileges().await?;
         let findings = self.findings(needs, &privileges);
-        Ok(Probe {
+        Ok(Preflight {
             version: build.get_str("version").unwrap_or_default().to_owned(),
             identity: self.identity().await?,
             history: history(&answer),

@@ -1,4 +1,4 @@
-//! What a probe finds missing, with the statement that mends it.
+//! What a preflight finds missing, with the statement that mends it.
 
 use rolecall_engine::{Engine as _, Finding, Needs, Reason};
 use rolecall_postgres::Postgres as Engine;
@@ -32,32 +32,33 @@ async fn what_is_missing_is_mended_by_the_statement_that_is_told() {
             create_missing_roles: false,
         };
 
-        let probe = engine.probe(&needs).await.unwrap();
+        let preflight = engine.preflight(&needs).await.unwrap();
         // What follows is a dot, or the letters of a version before its release.
-        let digits = probe.version.split(|character: char| !character.is_ascii_digit()).next();
-        assert_eq!(digits, Some(version.major().to_string().as_str()), "{probe:?}");
-        assert_eq!(probe.findings[0].reason, Reason::MissingCreateRole, "{probe:?}");
-        assert!(find(&probe.findings, Reason::MissingConnect).is_some(), "{version}: {probe:?}");
+        let digits = preflight.version.split(|character: char| !character.is_ascii_digit()).next();
+        assert_eq!(digits, Some(version.major().to_string().as_str()), "{preflight:?}");
+        assert_eq!(preflight.findings[0].reason, Reason::MissingCreateRole, "{preflight:?}");
+        assert!(find(&preflight.findings, Reason::MissingConnect).is_some(), "{version}: {preflight:?}");
         for _ in 0..5 {
-            let probe = engine.probe(&needs).await.unwrap();
-            for finding in probe.findings.iter().filter(|finding| finding.reason != Reason::PublicConnect) {
+            let preflight = engine.preflight(&needs).await.unwrap();
+            for finding in preflight.findings.iter().filter(|finding| finding.reason != Reason::PublicConnect)
+            {
                 pg.sql("postgres", statement(finding)).await.unwrap();
             }
         }
-        let probe = engine.probe(&needs).await.unwrap();
+        let preflight = engine.preflight(&needs).await.unwrap();
         assert!(
-            probe.findings.iter().all(|finding| finding.reason == Reason::PublicConnect),
-            "{version}: {probe:?}"
+            preflight.findings.iter().all(|finding| finding.reason == Reason::PublicConnect),
+            "{version}: {preflight:?}"
         );
         apply(&engine, &enabled("alice", &["reader"])).await.unwrap();
         let marker = "select count(*) from pg_roles where rolname = 'teleport-auto-user'";
         assert_eq!(pg.value("postgres", marker).await.unwrap().as_deref(), Some("1"));
 
         // The warning is about what no session needs, and goes by its statement, too.
-        let warnings: Vec<&str> = probe.findings.iter().map(|finding| finding.object.as_str()).collect();
+        let warnings: Vec<&str> = preflight.findings.iter().map(|finding| finding.object.as_str()).collect();
         assert_eq!(warnings, ["spare"], "{version}");
-        pg.sql("postgres", statement(&probe.findings[0])).await.unwrap();
-        assert!(engine.probe(&needs).await.unwrap().findings.is_empty());
+        pg.sql("postgres", statement(&preflight.findings[0])).await.unwrap();
+        assert!(engine.preflight(&needs).await.unwrap().findings.is_empty());
     }
 }
 
@@ -69,8 +70,8 @@ async fn a_marker_that_somebody_else_has_made() {
             .await
             .unwrap();
         let engine = Engine::new(config(&pg, "adm", &pg.client_cert("adm").unwrap())).unwrap();
-        let probe = engine.probe(&Needs::default()).await.unwrap();
-        let Some(finding) = find(&probe.findings, Reason::MissingAdminOption) else {
+        let preflight = engine.preflight(&Needs::default()).await.unwrap();
+        let Some(finding) = find(&preflight.findings, Reason::MissingAdminOption) else {
             assert_eq!(version, PgVersion::V15);
             continue;
         };
@@ -97,10 +98,10 @@ async fn a_marker_that_somebody_has_dropped_is_made_again() {
     let pg = Postgres::start(PgVersion::V17).await.unwrap();
     let certificate = pg.create_admin("adm").await.unwrap();
     let engine = Engine::new(config(&pg, "adm", &certificate)).unwrap();
-    engine.probe(&Needs::default()).await.unwrap();
+    engine.preflight(&Needs::default()).await.unwrap();
     pg.sql("postgres", "drop role \"teleport-auto-user\"").await.unwrap();
     apply(&engine, &enabled("alice", &[])).await.unwrap();
-    assert_eq!(engine.census().await.unwrap().accounts.len(), 1);
+    assert_eq!(engine.inventory().await.unwrap().accounts.len(), 1);
 }
 
 #[tokio::test]
@@ -121,13 +122,13 @@ async fn a_replica_is_a_read_only_endpoint() {
     let pg = Postgres::start(PgVersion::V17).await.unwrap();
     let certificate = pg.create_admin("adm").await.unwrap();
     let engine = Engine::new(config(&pg, "adm", &certificate)).unwrap();
-    engine.probe(&Needs::default()).await.unwrap();
+    engine.preflight(&Needs::default()).await.unwrap();
     pg.stop().await;
     std::fs::write(pg.socket_dir().join("data/standby.signal"), "").unwrap();
     pg.start_again().await.unwrap();
 
-    let probe = engine.probe(&Needs::default()).await.unwrap();
-    assert_eq!(probe.findings[0].reason, Reason::ReadOnlyEndpoint, "{probe:?}");
+    let preflight = engine.preflight(&Needs::default()).await.unwrap();
+    assert_eq!(preflight.findings[0].reason, Reason::ReadOnlyEndpoint, "{preflight:?}");
     let Err(Failure::Error(error)) = apply(&engine, &enabled("alice", &[])).await else {
         panic!("it worked")
     };
@@ -141,7 +142,7 @@ async fn admin_users_that_hand_the_marker_out_are_no_accounts() {
         let certificate = pg.create_admin("adm").await.unwrap();
         let engine = Engine::new(config(pg, "adm", &certificate)).unwrap();
         // It creates the marker, and is a member of it from then on.
-        engine.probe(&Needs::default()).await.unwrap();
+        engine.preflight(&Needs::default()).await.unwrap();
         let other =
             "create role other login createrole; grant \"teleport-auto-user\" to other with admin option";
         pg.sql("postgres", other).await.unwrap();
@@ -152,20 +153,20 @@ async fn admin_users_that_hand_the_marker_out_are_no_accounts() {
             assert_eq!(refusal.reason, expected, "{version}: {refusal}");
             assert!(!engine.observe(&desired.query()).await.unwrap().account.unwrap().managed);
         }
-        assert!(engine.census().await.unwrap().accounts.is_empty(), "{version}");
+        assert!(engine.inventory().await.unwrap().accounts.is_empty(), "{version}");
     }
 }
 
 #[tokio::test]
 async fn a_server_tells_who_it_is() {
     let bench = Bench::new(PgVersion::V17).await;
-    let identity = bench.engine.probe(&Needs::default()).await.unwrap().identity;
+    let identity = bench.engine.preflight(&Needs::default()).await.unwrap().identity;
     assert_eq!(identity, bench.value("select system_identifier from pg_control_system()").await);
     // And where the admin user may not ask, by its address.
     let pg = Postgres::start(PgVersion::V17).await.unwrap();
     let certificate = pg.create_admin("adm").await.unwrap();
     pg.sql("postgres", "revoke execute on function pg_control_system() from public").await.unwrap();
     let engine = Engine::new(config(&pg, "adm", &certificate)).unwrap();
-    let identity = engine.probe(&Needs::default()).await.unwrap().identity;
+    let identity = engine.preflight(&Needs::default()).await.unwrap().identity;
     assert_eq!(identity, pg.address());
 }
