@@ -4,18 +4,15 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::{Api, Client, Config, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use prometheus_client::metrics::counter::Counter;
-use rolecall_api::names::FIELD_MANAGER;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::api_client::{ManyRequests, post_params};
 use crate::cache::Cached;
-use crate::clock_skew::ClockSkew;
 use crate::events::Events;
+use crate::ports::{Address, ApiServer, Write};
 
 pub use crate::events::Severity;
 
@@ -28,20 +25,16 @@ pub trait WriteObserver: Sync {
 /// The API server, for writing.
 #[derive(Clone)]
 pub struct ApiWriter {
-    api_server: ManyRequests,
+    api_server: Arc<dyn ApiServer>,
     /// What is told about objects.
     pub events: Events,
 }
 
 impl ApiWriter {
-    /// Connects to nothing yet. `events_dropped` counts events that were left out.
-    ///
-    /// # Errors
-    ///
-    /// When what `config` names cannot be used.
-    pub fn new(config: Config, skew: &Arc<ClockSkew>, events_dropped: Counter) -> kube::Result<Self> {
-        let events = Events::start(&config, skew, events_dropped)?;
-        Ok(Self { api_server: ManyRequests::new(config, skew)?, events })
+    /// Writes to that one. `events_dropped` counts events that were left out.
+    pub fn new(api_server: Arc<dyn ApiServer>, events_dropped: Counter) -> Self {
+        let events = Events::start(Arc::clone(&api_server), events_dropped);
+        Self { api_server, events }
     }
 
     /// Applies a whole status, and takes the object that comes back into the cache, so that nobody decides on the
@@ -136,13 +129,8 @@ impl ApiWriter {
     where
         K: Cached + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
     {
-        let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: object.uid(), ..Preconditions::default() }),
-            ..DeleteParams::default()
-        };
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let delete = async |client| api::<K>(client, &namespace).delete(&name, &params).await;
-        gone_is_fine(self.api_server.ask(delete).await.map(drop))
+        let write = Write::Delete { uid: object.uid() };
+        gone_is_fine(self.api_server.write(&address(object), write).await.map(drop))
     }
 
     /// Reads a Secret.
@@ -151,7 +139,11 @@ impl ApiWriter {
     ///
     /// What the API server answered; one that does not exist is `None`.
     pub async fn secret(&self, namespace: &str, name: &str) -> kube::Result<Option<Secret>> {
-        self.api_server.ask(async |client| api::<Secret>(client, namespace).get_opt(name).await).await
+        match self.api_server.get(&Address::of::<Secret>(namespace, name)).await {
+            Ok(text) => read(&text).map(Some),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Creates a Secret.
@@ -160,8 +152,8 @@ impl ApiWriter {
     ///
     /// What the API server answered; 409 when one of that name exists.
     pub async fn create_secret(&self, namespace: &str, secret: &Secret) -> kube::Result<Secret> {
-        let params = post_params();
-        self.api_server.ask(async |client| api(client, namespace).create(&params, secret).await).await
+        let at = Address::of::<Secret>(namespace, secret.name_any());
+        read(&self.api_server.write(&at, Write::Create(json(secret)?)).await?)
     }
 
     /// Replaces a Secret; its resource version must be the one that was read.
@@ -170,8 +162,8 @@ impl ApiWriter {
     ///
     /// What the API server answered.
     pub async fn replace_secret(&self, namespace: &str, secret: &Secret) -> kube::Result<Secret> {
-        let (name, params) = (secret.name_any(), post_params());
-        self.api_server.ask(async |client| api(client, namespace).replace(&name, &params, secret).await).await
+        let at = Address::of::<Secret>(namespace, secret.name_any());
+        read(&self.api_server.write(&at, Write::Replace(json(secret)?)).await?)
     }
 
     /// Deletes a Secret of that uid.
@@ -180,12 +172,8 @@ impl ApiWriter {
     ///
     /// What the API server answered; a Secret that is gone, or is another one by now, is no error.
     pub async fn delete_secret(&self, namespace: &str, name: &str, uid: Option<String>) -> kube::Result<()> {
-        let params = DeleteParams {
-            preconditions: Some(Preconditions { uid, ..Preconditions::default() }),
-            ..DeleteParams::default()
-        };
-        let delete = async |client| api::<Secret>(client, namespace).delete(name, &params).await;
-        gone_is_fine(self.api_server.ask(delete).await.map(drop))
+        let at = Address::of::<Secret>(namespace, name);
+        gone_is_fine(self.api_server.write(&at, Write::Delete { uid }).await.map(drop))
     }
 
     /// Tells an event about an object. Nothing waits for it.
@@ -216,12 +204,8 @@ impl ApiWriter {
             "metadata": metadata,
             "status": status,
         });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let patch = Patch::Apply(body);
-        let write = async |client| api::<K>(client, &namespace).patch_status(&name, &params, &patch).await;
-        let written = self.api_server.ask(write).await;
-        self.take_answer(observer, written).map(drop)
+        let written = self.api_server.write(&address(object), Write::ApplyStatus(body)).await;
+        self.take_answer::<K>(observer, written).map(drop)
     }
 
     async fn patch_metadata<K>(
@@ -236,20 +220,17 @@ impl ApiWriter {
         // A list in a merge patch replaces the whole list: only on the very object that was read.
         metadata["resourceVersion"] = json!(object.resource_version());
         metadata["uid"] = json!(object.uid());
-        let patch = Patch::Merge(json!({"metadata": metadata}));
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let write = async |client| api::<K>(client, &namespace).patch(&name, &params, &patch).await;
-        let written = self.api_server.ask(write).await;
+        let patch = Write::Merge(json!({"metadata": metadata}));
+        let written = self.api_server.write(&address(object), patch).await;
         self.take_answer(observer, written)
     }
 
-    fn take_answer<K: Cached + Resource>(
+    fn take_answer<K: Cached + DeserializeOwned>(
         &self,
         observer: &impl WriteObserver,
-        written: kube::Result<K>,
+        written: kube::Result<String>,
     ) -> kube::Result<Option<K>> {
-        match written {
+        match written.and_then(|text| read::<K>(&text)) {
             Ok(object) => {
                 // So that nobody decides on the one before, or does an end over again. The watch may have told already
                 // that it is gone: then it does not come back.
@@ -262,11 +243,16 @@ impl ApiWriter {
     }
 }
 
-fn api<K>(client: Client, namespace: &str) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
-{
-    Api::namespaced(client, namespace)
+fn address<K: Resource<DynamicType = ()>>(object: &K) -> Address {
+    Address::of::<K>(object.meta().namespace.as_deref().unwrap_or_default(), object.name_any())
+}
+
+fn read<K: DeserializeOwned>(text: &str) -> kube::Result<K> {
+    serde_json::from_str(text).map_err(kube::Error::SerdeError)
+}
+
+fn json(object: &impl Serialize) -> kube::Result<Value> {
+    serde_json::to_value(object).map_err(kube::Error::SerdeError)
 }
 
 impl Debug for ApiWriter {
@@ -308,7 +294,8 @@ mod tests {
         // The write has arrived, then the role is deleted, the watch tells so, and last comes the answer to the write.
         shared.forget::<ProvisioningRole>(&key);
         role.metadata.resource_version = Some("2".into());
-        assert!(shared.api.take_answer(&*shared, Ok(role)).unwrap().is_some());
+        let answer = serde_json::to_string(&role).unwrap();
+        assert!(shared.api.take_answer::<ProvisioningRole>(&*shared, Ok(answer)).unwrap().is_some());
         assert!(shared.cache().role(&key).is_none(), "it would go on granting");
     }
 }

@@ -4,24 +4,31 @@
 //! that the object does not tell it yet, and writes the line again: each is written at least once.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::ResourceExt;
 use rolecall_api::{DatabaseSession, reasons};
+use rolecall_engine::HistoryChange;
 
 use crate::account::report::{Active, Left, Outcome, end_reason};
-use crate::log::AUDIT;
-use crate::model::{AccountKey, session::recorded_username};
+use crate::model::{AccountKey, ObjectKey, session::recorded_username};
+use crate::ports::{Access, AuditLine, AuditLog};
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Audit {
+    log: Arc<dyn AuditLog>,
     /// The last line about each session, by its uid: where the API server does not take what follows for long, it is
     /// tried again and again, and the line is not.
     last: Mutex<HashMap<String, (&'static str, String)>>,
 }
 
 impl Audit {
+    /// Written to that log.
+    pub fn new(log: Arc<dyn AuditLog>) -> Self {
+        Self { log, last: Mutex::default() }
+    }
+
     /// What becomes of a session.
     pub fn session(&self, session: &DatabaseSession, outcome: &Outcome) {
         let (access, reason) = told(outcome);
@@ -37,22 +44,20 @@ impl Audit {
         let recorded = || recorded_username(session).unwrap_or_default();
         let username = active.map_or_else(recorded, |active| active.username.as_str());
         let told = |tell: fn(&Active) -> String| active.map(tell).unwrap_or_default();
-        tracing::info!(
-            target: AUDIT,
-            session = %session.name_any(),
-            namespace = %session.namespace().unwrap_or_default(),
-            uid,
-            user = session.spec.user,
-            database = session.spec.database,
-            database_name = session.spec.database_name.as_deref().unwrap_or_default(),
+        self.log.write(&AuditLine::Access(Access {
+            session: &session.name_any(),
+            namespace: &session.namespace().unwrap_or_default(),
+            uid: &uid,
+            user: &session.spec.user,
+            database: &session.spec.database,
+            database_name: session.spec.database_name.as_deref().unwrap_or_default(),
             username,
             access,
             reason,
-            db_roles = told(|active| active.db_roles.join(",")),
-            expires_at = told(|active| active.expires_at.map(|at| at.to_string()).unwrap_or_default()),
-            why = session.spec.reason.as_deref().unwrap_or_default(),
-            "access"
-        );
+            db_roles: told(|active| active.db_roles.join(",")),
+            expires_at: told(|active| active.expires_at.map(|at| at.to_string()).unwrap_or_default()),
+            why: session.spec.reason.as_deref().unwrap_or_default(),
+        }));
     }
 
     /// What becomes of an account that was enabled though no session accounts for it: `ending`, and in the end `ended`.
@@ -64,22 +69,34 @@ impl Audit {
         if access == "ended" {
             self.forget(&format!("account {key}"));
         }
-        tracing::info!(
-            target: AUDIT,
-            session = "",
-            namespace = %key.admin.namespace,
-            uid = "",
-            user = "",
-            database = %key.admin.name,
-            database_name = "",
-            username = %key.username,
+        self.log.write(&AuditLine::Access(Access {
+            namespace: &key.admin.namespace,
+            database: &key.admin.name,
+            username: &key.username,
             access,
-            reason = reasons::ORPHAN_ENDED,
-            db_roles = "",
-            expires_at = "",
-            why = "",
-            "access"
-        );
+            reason: reasons::ORPHAN_ENDED,
+            ..Access::default()
+        }));
+    }
+
+    /// An access came back though it was over.
+    pub fn returned(&self, key: &AccountKey, action: &str, cause: &str) {
+        self.log.write(&AuditLine::Returned {
+            database_admin: &key.admin.name,
+            namespace: &key.admin.namespace,
+            username: &key.username,
+            action,
+            cause,
+        });
+    }
+
+    /// A server may have lost changes.
+    pub fn failover(&self, admin: &ObjectKey, change: &HistoryChange) {
+        self.log.write(&AuditLine::Failover {
+            database_admin: &admin.name,
+            namespace: &admin.namespace,
+            change: change.to_string(),
+        });
     }
 
     /// A session is gone.

@@ -4,7 +4,7 @@
 //! listed, whatever becomes of the others; before that nothing in it is, as what is not known yet would count as missing.
 //! Where the operator lacks the right to list, it says so, works elsewhere, and goes on trying.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub struct Coverage {
 struct State {
     scopes: BTreeMap<Scope, BTreeMap<String, Watched>>,
     /// What is triggered in namespaces that are not worked in yet.
-    held: HashMap<ReconcileKey, Priority>,
+    held: BTreeMap<ReconcileKey, Priority>,
 }
 
 /// How one kind is watched in a scope.

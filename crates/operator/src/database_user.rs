@@ -48,7 +48,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
         });
         (user, facts, accounts)
     };
-    let now = Timestamp::now();
+    let now = shared.now();
     let status = status(&user, &facts, accounts, now);
     let stalled_at = in_the_way(&facts).and_then(|blocker| stalled_at(&blocker, &status.conditions, now));
     if user.status.as_ref() != Some(&status) {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use rolecall_api::{DbObjectImportRuleStatus, Time, conditions, reasons};
 
 use crate::Shared;
@@ -14,7 +13,7 @@ use crate::model::{Action, ObjectKey, ReconcileError};
 ///
 /// What the API server refused.
 pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, ReconcileError> {
-    let now = Timestamp::now();
+    let now = shared.now();
     let (rule, compiled, databases) = {
         let cache = shared.cache();
         let Some(entry) = cache.rule(key) else { return Ok(Action::await_change()) };

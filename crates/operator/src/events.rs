@@ -5,15 +5,12 @@ use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Config, Resource};
+use kube::Resource;
+use kube::runtime::events::{Event, EventType};
 use prometheus_client::metrics::counter::Counter;
-use rolecall_api::names::FIELD_MANAGER;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api_client;
-use crate::clock_skew::ClockSkew;
+use crate::ports::{ApiServer, Published};
 
 /// The longest note that the events API takes.
 const MAX_NOTE: usize = 1024;
@@ -33,22 +30,17 @@ pub struct Events {
 }
 
 enum Told {
-    Event(Box<(Event, ObjectReference)>),
+    Event(Box<Published>),
     /// Everything before this has been told.
     Flush(oneshot::Sender<()>),
 }
 
 impl Events {
     /// Starts the task, which ends with the last of these. `dropped` counts what is left out.
-    ///
-    /// # Errors
-    ///
-    /// As [`api_client::client`].
-    pub fn start(config: &Config, skew: &Arc<ClockSkew>, dropped: Counter) -> kube::Result<Self> {
-        let recorder = Recorder::new(api_client::client(config, skew)?, Reporter::from(FIELD_MANAGER));
+    pub fn start(api_server: Arc<dyn ApiServer>, dropped: Counter) -> Self {
         let (queue, told) = mpsc::channel(WAITING);
-        tokio::spawn(publish(told, recorder));
-        Ok(Self { queue, dropped })
+        tokio::spawn(publish(told, api_server));
+        Self { queue, dropped }
     }
 
     /// Tells something about an object.
@@ -67,7 +59,11 @@ impl Events {
             action: action.to_owned(),
             secondary: None,
         };
-        if self.queue.try_send(Told::Event(Box::new((event, about.object_ref(&()))))).is_err() {
+        if self
+            .queue
+            .try_send(Told::Event(Box::new(Published { event, about: about.object_ref(&()) })))
+            .is_err()
+        {
             self.dropped.inc();
             tracing::debug!(reason, "an event is left out: too many wait");
         }
@@ -87,16 +83,13 @@ impl Events {
     }
 }
 
-async fn publish(mut told: mpsc::Receiver<Told>, recorder: Recorder) {
+async fn publish(mut told: mpsc::Receiver<Told>, api_server: Arc<dyn ApiServer>) {
     while let Some(told) = told.recv().await {
         match told {
             Told::Event(told) => {
-                let (event, about) = *told;
                 // Its namespace may be going away; no work depends on it.
-                if let Err(error) =
-                    api_client::bounded(api_client::PATIENCE, recorder.publish(&event, &about)).await
-                {
-                    tracing::debug!(%error, reason = event.reason, "an event could not be published");
+                if let Err(error) = api_server.publish(&told).await {
+                    tracing::debug!(%error, reason = told.event.reason, "an event could not be published");
                 }
             }
             Told::Flush(done) => {

@@ -20,6 +20,7 @@
 //! | [`cluster`] | which cluster this is, for the records of accounts |
 //! | [`service_binding`] | what a session's Secret says about the server |
 //! | [`api_writer`], [`events`] | every write to the API server |
+//! | [`ports`] | what all this needs of the world around it, as traits |
 //! | [`api_client`] | connections to the API server, and how long an answer may take |
 //! | [`clock_skew`] | how far the API server's clock is off |
 //! | [`audit`] | who has, had, or did not get access to what |
@@ -46,6 +47,7 @@ pub mod log;
 pub mod metrics;
 pub mod model;
 pub mod observe;
+pub mod ports;
 pub mod progress;
 pub mod provisioning_role;
 pub mod servers;
@@ -64,7 +66,9 @@ use kube::Config;
 use tokio_util::sync::CancellationToken;
 
 use args::Args;
+use clock_skew::ClockSkew;
 use model::{Priority, ReconcileKey};
+use ports::Ports;
 
 pub use settings::Settings;
 pub use shared::Shared;
@@ -102,7 +106,9 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
         max_connections_per_server: args.max_connections_per_server,
     };
     const PREPARING: &str = "preparing the connection to the API server";
-    let shared = Shared::new(config.clone(), settings).context(PREPARING)?;
+    let skew = Arc::new(ClockSkew::default());
+    let ports = Ports::of_process(config.clone(), &skew).context(PREPARING)?;
+    let shared = Shared::new(ports, skew, settings);
     let health = http::Health::new(Arc::clone(&shared.coverage));
     let server = http::serve(args.listen, Arc::clone(&shared), health.clone()).await?;
     let namespaces: BTreeSet<String> = args.watch_namespace.iter().cloned().collect();

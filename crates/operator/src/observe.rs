@@ -10,7 +10,7 @@ use crate::model::session::{may_have_access, phase};
 
 /// Observes them now.
 pub fn observe(shared: &Shared) -> Observation {
-    let now = Timestamp::now();
+    let now = shared.now();
     let mut seen = Observation {
         queue: shared.queue.len() as u64,
         clock_skew: shared.clock_skew.ahead().as_secs_f64(),

@@ -1,6 +1,5 @@
 //! The status of a ProvisioningRole: is it valid, which databases does it select, who carries it.
 
-use jiff::Timestamp;
 use rolecall_api::{ProvisioningRoleStatus, Time, conditions, reasons};
 
 use crate::Shared;
@@ -12,7 +11,7 @@ use crate::model::{Action, ObjectKey, ReconcileError};
 ///
 /// What the API server refused.
 pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, ReconcileError> {
-    let now = Timestamp::now();
+    let now = shared.now();
     let (role, status) = {
         let cache = shared.cache();
         let Some(entry) = cache.role(key) else { return Ok(Action::await_change()) };

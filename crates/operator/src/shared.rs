@@ -4,7 +4,6 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::Config;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
@@ -18,6 +17,7 @@ use crate::coverage::Coverage;
 use crate::database_admin::FailoverWatch;
 use crate::metrics::Metrics;
 use crate::model::{ObjectKey, Priority, ReconcileKey, Triggers};
+use crate::ports::{Clock, Engines, Ports};
 use crate::servers::Servers;
 use crate::servers::connect::Connector;
 use crate::sets::{Listeners, SetRegistry};
@@ -52,35 +52,36 @@ pub struct Shared {
     pub metrics: Metrics,
     /// The API server's clock beside this machine's.
     pub clock_skew: Arc<ClockSkew>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// How servers are reached.
+    pub engines: Arc<dyn Engines>,
     /// What was set at the start.
     pub settings: Settings,
 }
 
 impl Shared {
-    /// Nothing looked at yet.
-    ///
-    /// # Errors
-    ///
-    /// When what `config` names cannot be used.
-    pub fn new(config: Config, settings: Settings) -> kube::Result<Arc<Self>> {
-        let clock_skew = Arc::new(ClockSkew::default());
+    /// Nothing looked at yet. `clock_skew` is measured by whoever asks the API server.
+    pub fn new(ports: Ports, clock_skew: Arc<ClockSkew>, settings: Settings) -> Arc<Self> {
         let events_dropped = Counter::default();
-        let api = ApiWriter::new(config, &clock_skew, events_dropped.clone())?;
-        Ok(Arc::new(Self {
+        let api = ApiWriter::new(ports.api_server, events_dropped.clone());
+        Arc::new(Self {
             cache: RwLock::new(Cache::new(settings.cluster_name.clone())),
             coverage: Arc::default(),
             queue: Workqueue::new(PER_GROUP),
             servers: Servers::default(),
             api,
             memory: Memory::default(),
-            audit: Audit::default(),
+            audit: Audit::new(ports.audit_log),
             sets: SetRegistry::default(),
             listeners: Listeners::default(),
             failover_watch: FailoverWatch::default(),
             metrics: Metrics::new(events_dropped),
             clock_skew,
+            clock: ports.clock,
+            engines: ports.engines,
             settings,
-        }))
+        })
     }
 
     /// The cache, for reading. Never held across an await.
@@ -92,7 +93,7 @@ impl Shared {
 
     /// Puts an object from a watch or a list into the cache, and triggers what depends on it.
     pub fn observe_event<K: Cached>(&self, object: K, source: Source) {
-        let clock = self.clock();
+        let clock = self.clock_reading();
         self.trigger(self.change(|cache| cache.observe_event(object, source, clock)));
     }
 
@@ -103,12 +104,17 @@ impl Shared {
 
     /// What servers are made with.
     pub fn connector(&self) -> Connector<'_> {
-        Connector { api: &self.api, settings: &self.settings }
+        Connector { api: &self.api, settings: &self.settings, engines: &*self.engines }
+    }
+
+    /// What this machine's clock shows.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// What this machine's clock shows, and by how much it differs from that of the API server.
-    pub fn clock(&self) -> ClockReading {
-        ClockReading { now: Timestamp::now(), ahead: self.clock_skew.ahead() }
+    pub fn clock_reading(&self) -> ClockReading {
+        ClockReading { now: self.now(), ahead: self.clock_skew.ahead() }
     }
 
     /// Counts the accounts of a server again, soon.
@@ -170,6 +176,8 @@ impl Shared {
             keep_unused_sets: Duration::from_secs(600),
             max_connections_per_server: 5,
         };
-        Self::new(Config::new(url.parse().unwrap()), settings).unwrap()
+        let clock_skew = Arc::new(ClockSkew::default());
+        let ports = Ports::of_process(kube::Config::new(url.parse().unwrap()), &clock_skew).unwrap();
+        Self::new(ports, clock_skew, settings)
     }
 }

@@ -153,7 +153,7 @@ impl Round {
                 .filter(|role| role.starts_with(OWN_ROLE_PREFIX))
                 .any(|role| shared.sets.loses_functions(&key.admin, role, wanted()));
         }
-        if self.refuse_late_starts() || !self.prepare_starts(on, password.get()).await {
+        if self.refuse_late_starts(shared) || !self.prepare_starts(on, password.get()).await {
             return Ok(Attempt::Again);
         }
         let applied = match apply(on, &plan).await {
@@ -177,7 +177,7 @@ impl Round {
             self.keep_lives(on, Some(&blocker), false).await;
             return Ok(Attempt::Finished);
         }
-        if self.refuse_late_starts() {
+        if self.refuse_late_starts(shared) {
             return Ok(Attempt::Again);
         }
         if let Want::Enabled(enabled) = &desired.want {

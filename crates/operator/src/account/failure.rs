@@ -16,7 +16,7 @@ use crate::model::AccountKey;
 
 /// Tells each session of the account what is in the way: that an access which should end may still be there, above all.
 pub async fn tell_failure(shared: &Shared, key: &AccountKey, blocker: &Blocker) {
-    let now = Timestamp::now();
+    let now = shared.now();
     // What panicked once may panic again.
     let gathered = catch_unwind(AssertUnwindSafe(|| gather::gather(shared, key, now)));
     let Ok(gathered) = gathered else {

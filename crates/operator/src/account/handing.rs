@@ -85,7 +85,7 @@ impl Round {
         let roles = self.role_names(on.server);
         for index in self.starts() {
             let Some(life) = self.life(index) else { continue };
-            let started = Timestamp::now();
+            let started = on.shared.now();
             let expires_at = life.ttl.and_then(|ttl| super::lifecycle::plus(started, ttl));
             let active = self.active(on, index, life, &roles, Some(started), expires_at);
             self.outcomes[index] = Some(Outcome::Active(active));

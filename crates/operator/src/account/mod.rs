@@ -73,7 +73,7 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Action, Reco
         // Not missing: nothing is given up, and nothing can be done before it can be read.
         return Ok(Action::await_change());
     }
-    let now = Timestamp::now();
+    let now = shared.now();
     let gathered = gather::gather(shared, key, now);
     let suspect = shared.memory.take_orphan(key);
     if gathered.sessions.is_empty() {
@@ -120,7 +120,7 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Action, Reco
     let Some(failed) = failed else { return Ok(done) };
     // The whole is tried again; what is due meanwhile does not wait for that.
     if let Some((at, priority)) = done.at {
-        shared.queue.add_at(ReconcileKey::Account(key.clone()), priority, until(at));
+        shared.queue.add_at(ReconcileKey::Account(key.clone()), priority, until(at, shared.now()));
     }
     Err(failed)
 }
@@ -218,7 +218,7 @@ pub fn told_in_status(user: &DatabaseUser, key: &AccountKey) -> Option<AccountSt
 ///
 /// What the API server refused.
 pub async fn reconcile_unbound(shared: &Shared, key: &ObjectKey) -> Result<Action, ReconcileError> {
-    let now = Timestamp::now();
+    let now = shared.now();
     let (session, seen) = {
         let cache = shared.cache();
         match cache.session(key) {

@@ -65,16 +65,7 @@ pub async fn tell(shared: &Shared, key: &AccountKey, action: Response<'_>) -> St
     let note = action.told(&key.username, &cause);
     tracing::warn!(account = %key, action = action.name(), cause, "an access came back");
     shared.metrics.returned(&key.admin, action.name());
-    tracing::info!(
-        target: "audit",
-        database_admin = %key.admin.name,
-        namespace = %key.admin.namespace,
-        username = %key.username,
-        access = "returned",
-        action = action.name(),
-        cause,
-        "access"
-    );
+    shared.audit.returned(key, action.name(), &cause);
     let user = shared.cache().user_named(&key.admin.namespace, &key.username);
     if let Some(user) = user {
         shared.api.event(&*user, Severity::Warning, reasons::ACCESS_RETURNED, "End", &note);

@@ -226,8 +226,8 @@ impl Round {
     }
 
     /// Whoever could not start in time does not start, whatever the server has done by now. True where there was one.
-    pub(super) fn refuse_late_starts(&mut self) -> bool {
-        let now = Timestamp::now();
+    pub(super) fn refuse_late_starts(&mut self, shared: &Shared) -> bool {
+        let now = shared.now();
         let is_late = |index: &usize| {
             let item = &self.gathered.sessions[*index];
             is_late(&item.session, item.timed, Times { now, ..item.times })

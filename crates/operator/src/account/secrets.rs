@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use jiff::Timestamp;
 use rolecall_api::{DatabaseSession, SessionPhase};
 use rolecall_engine::AccountName;
 use tokio::time::Instant;
@@ -67,7 +66,7 @@ async fn ask(
 ) -> Option<AccountKey> {
     let uid = session.metadata.uid.as_deref()?;
     let name = AccountName::new(&*account.username).ok()?;
-    let found = match recall(shared, &session, server, &name, Timestamp::now()).await {
+    let found = match recall(shared, &session, server, &name, shared.now()).await {
         Ok(found) => found,
         Err(error) => {
             tracing::debug!(%account, %error, "the Secret of a live session could not be read");

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rolecall_api::{SessionPhase, reasons};
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +46,7 @@ pub(super) async fn telling<T>(
 }
 
 async fn tell(shared: &Shared, key: &AccountKey) -> bool {
-    let now = Timestamp::now();
+    let now = shared.now();
     let mut told = false;
     for item in gather(shared, key, now).sessions {
         let Some(outcome) = meanwhile(&item) else { continue };
@@ -94,6 +93,7 @@ pub(super) fn follow(shared: &Shared, item: &mut Item, outcome: &mut Option<Outc
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use rolecall_api::{DatabaseSession, DatabaseSessionSpec, DatabaseSessionStatus, EndReason};
     use rolecall_resolve::Blocked;
 

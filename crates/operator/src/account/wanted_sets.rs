@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rolecall_api::{Condition, conditions, reasons};
 use rolecall_engine::{Desired, Observed, Want};
 use tokio::time::Instant;
@@ -43,7 +42,7 @@ impl Round {
         }
         for until in answer.lingering.values().flatten() {
             let left = until.saturating_duration_since(Instant::now());
-            self.look_again(plus(Timestamp::now(), left).map(|at| (at, Priority::Urgent)));
+            self.look_again(plus(shared.now(), left).map(|at| (at, Priority::Urgent)));
         }
         self.held_sets = answer.lingering.into_keys().collect();
         self.sets.clear();

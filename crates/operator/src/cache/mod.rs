@@ -62,6 +62,8 @@ pub struct Cache {
     // (namespace, database user name) -> DatabaseUsers that claim it.
     claims: HashMap<(Arc<str>, String), BTreeSet<ObjectKey>>,
     versions: Versions,
+    /// What this machine's clock showed when something was told last.
+    now: jiff::Timestamp,
 }
 
 impl Cache {

@@ -175,7 +175,7 @@ impl Cached for DatabaseSession {
             .as_ref()
             .is_none_or(|before| is_changed(&**before, &object) || lost_its_mark(before, &object));
         let urgent = object.metadata.deletion_timestamp.is_some()
-            || may_have_access(&object) && (before.is_some() || is_overdue(&object));
+            || may_have_access(&object) && (before.is_some() || is_overdue(&object, cache.now));
         let account = cache.account_of.get(&key).cloned();
         // The name recorded on the object decides which account it belongs to, so that binding follows every write.
         let mut triggers = cache.unbind(&key);
@@ -212,9 +212,9 @@ fn if_changed(changed: bool) -> Priority {
 }
 
 /// Its access should have ended already: while no operator was there.
-fn is_overdue(session: &DatabaseSession) -> bool {
+fn is_overdue(session: &DatabaseSession, now: Timestamp) -> bool {
     let expires_at = session.status.as_ref().and_then(|status| status.expires_at.as_ref());
-    phase(session) == SessionPhase::Ending || expires_at.is_some_and(|at| at.0 <= Timestamp::now())
+    phase(session) == SessionPhase::Ending || expires_at.is_some_and(|at| at.0 <= now)
 }
 
 /// Somebody took the finalizer off a session that has access. (The operator does so only where that is over.)

@@ -219,6 +219,7 @@ fn what_is_overdue_at_the_start_is_urgent() {
         (in_phase(SessionPhase::Ended, Some(past)), Priority::Normal),
     ] {
         let mut cache = Cache::new("here");
+        cache.now = now;
         assert_eq!(priority(&DatabaseSession::apply(&mut cache, session.clone())), wanted, "{session:?}");
     }
 }

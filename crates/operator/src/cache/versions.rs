@@ -72,6 +72,7 @@ struct Seen {
 impl Cache {
     /// Takes in what a watch or a list tells of an object.
     pub fn observe_event<K: Cached>(&mut self, object: K, source: Source, clock: ClockReading) -> Triggers {
+        self.now = clock.now;
         let key = ObjectKey::of(&object);
         let (uid, new) = (object.uid().unwrap_or_default(), version(object.meta()));
         if let Some(written) = self.versions.written.get(&uid) {

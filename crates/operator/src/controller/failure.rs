@@ -83,7 +83,7 @@ where
 {
     let Some(object) = object else { return Ok(()) };
     // What panicked once may panic again.
-    let status = catch_unwind(AssertUnwindSafe(|| status(object, blocker, Timestamp::now()))).ok().flatten();
+    let status = catch_unwind(AssertUnwindSafe(|| status(object, blocker, shared.now()))).ok().flatten();
     match status {
         Some(status) => shared.api.apply_status(shared, object, &status).await,
         None => Ok(()),

@@ -19,12 +19,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::controller::{
-    failure,
-    workqueue::{InProgress, Workqueue},
-};
+use crate::controller::{failure, workqueue::InProgress};
 use crate::metrics::ReconcileResult;
 use crate::model::{Action, Priority, ReconcileError, ReconcileKey, until};
+use crate::ports::Clock;
 use crate::{Shared, account, database_admin, database_user, db_object_import_rule, provisioning_role, sets};
 
 /// How many reconciles run at once, as long as each is quick.
@@ -53,11 +51,12 @@ struct Workers {
 /// Works until `stop`; reconciles that are under way are finished. When `abort` is cancelled they are not: another operator is
 /// at work, or nobody waits any longer.
 pub async fn run(shared: Arc<Shared>, stop: CancellationToken, abort: CancellationToken) {
-    let workers = Arc::new(Workers { shared, backoff: Backoff::default(), tasks: TaskTracker::new(), abort });
+    let backoff = Backoff::new(Arc::clone(&shared.clock));
+    let workers = Arc::new(Workers { shared, backoff, tasks: TaskTracker::new(), abort });
     for (priority, at_once) in [(Priority::Normal, AT_ONCE), (Priority::Urgent, URGENT_AT_ONCE)] {
         workers.tasks.spawn(dispatch(Arc::clone(&workers), priority, at_once, stop.clone()));
     }
-    workers.tasks.spawn(follow_clock(Arc::clone(&workers.shared.queue), stop));
+    workers.tasks.spawn(follow_clock(Arc::clone(&workers.shared), stop));
     workers.tasks.close();
     workers.tasks.wait().await;
 }
@@ -148,7 +147,7 @@ async fn work(workers: &Workers, taken: InProgress<ReconcileKey>, quick: OwnedSe
         }
     };
     let due = match &looked {
-        Ok(done) => done.at.map(|(at, priority)| (until(at), priority)),
+        Ok(done) => done.at.map(|(at, priority)| (until(at, shared.now()), priority)),
         // What the last reconcile that came to its end asked for stays: an access must not outlive its end meanwhile.
         Err(_) => backoff.due(key).or(timer),
     };
@@ -205,17 +204,17 @@ fn earlier(
 
 /// Timers run by a clock that nobody sets, and that stands still while the machine sleeps. When the wall clock has gone
 /// further, what is due by it is due now.
-async fn follow_clock(queue: Arc<Workqueue<ReconcileKey>>, stop: CancellationToken) {
-    let mut before = (Timestamp::now(), Instant::now());
+async fn follow_clock(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut before = (shared.now(), Instant::now());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(CLOCK_LOOK) => {}
         }
-        let now = (Timestamp::now(), Instant::now());
+        let now = (shared.now(), Instant::now());
         if let Some(step) = put_forward(before, now) {
             tracing::info!(seconds = step.as_secs(), "the wall clock was put forward");
-            queue.advance_timers(step);
+            shared.queue.advance_timers(step);
         }
         before = now;
     }
@@ -227,8 +226,11 @@ fn put_forward(before: (Timestamp, Instant), now: (Timestamp, Instant)) -> Optio
 }
 
 /// How long to wait before a key that failed is looked at again: twice as long each time, with jitter.
-#[derive(Debug, Default)]
-struct Backoff(Mutex<HashMap<ReconcileKey, Trouble>>);
+#[derive(Debug)]
+struct Backoff {
+    troubles: Mutex<HashMap<ReconcileKey, Trouble>>,
+    clock: Arc<dyn Clock>,
+}
 
 #[derive(Debug, Default)]
 struct Trouble {
@@ -238,21 +240,26 @@ struct Trouble {
 }
 
 impl Backoff {
+    fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { troubles: Mutex::default(), clock }
+    }
+
     fn next(&self, key: &ReconcileKey, due: Option<(Instant, Priority)>) -> Duration {
-        let mut troubles = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let trouble = troubles.entry(key.clone()).or_default();
         let wait = FIRST_RETRY.saturating_mul(1 << trouble.failures.min(16)).min(LAST_RETRY);
         trouble.failures = trouble.failures.saturating_add(1);
         trouble.due = due;
-        wait.mul_f64(rand::random_range(0.8..1.2))
+        drop(troubles);
+        self.clock.spread(wait, 0.8..1.2)
     }
 
     fn due(&self, key: &ReconcileKey) -> Option<(Instant, Priority)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key)?.due
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).get(key)?.due
     }
 
     fn reset(&self, key: &ReconcileKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }
 
@@ -263,6 +270,7 @@ mod tests {
     use super::*;
     use crate::cache::Source;
     use crate::model::ObjectKey;
+    use crate::ports::SystemClock;
 
     #[tokio::test]
     async fn what_is_under_way_at_a_stop_is_finished_unless_nobody_waits_any_longer() {
@@ -299,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_key_that_fails_comes_back_later_each_time_up_to_a_bound() {
-        let backoff = Backoff::default();
+        let backoff = Backoff::new(Arc::new(SystemClock));
         let key = ReconcileKey::Rule(ObjectKey { namespace: "ns".into(), name: "rule".into() });
         let first = backoff.next(&key, None);
         let second = backoff.next(&key, None);
@@ -320,7 +328,7 @@ mod tests {
         assert_eq!(earlier(retry, Some(expiry), at(11)), (at(30), Priority::Urgent), "it is overdue");
         assert_eq!(earlier(retry, None, now), retry);
 
-        let backoff = Backoff::default();
+        let backoff = Backoff::new(Arc::new(SystemClock));
         let key = ReconcileKey::Rule(ObjectKey { namespace: "ns".into(), name: "rule".into() });
         backoff.next(&key, Some(expiry));
         assert_eq!(backoff.due(&key), Some(expiry));

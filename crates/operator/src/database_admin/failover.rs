@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use rolecall_api::{DatabaseAdmin, reasons};
 use rolecall_engine::{History, HistoryChange};
 
@@ -25,20 +24,14 @@ pub(super) fn notice(
     let status = admin.status.as_ref();
     let is_used = status.and_then(|status| status.endpoint.as_ref()) == Some(&server.endpoint);
     let told = status.filter(|_| is_used).and_then(|status| status.server_history.as_deref());
-    let change = shared.failover_watch.note(key, &server.endpoint.uri, &history, told, Timestamp::now())?;
+    let change = shared.failover_watch.note(key, &server.endpoint.uri, &history, told, shared.now())?;
     if !change.may_have_lost() {
         tracing::info!(admin = %key, %change, "its accounts are looked at");
         return Some(change);
     }
     shared.metrics.failover(key);
     tracing::warn!(admin = %key, %change, "the server may have lost changes: its accounts are looked at");
-    tracing::info!(
-        target: "audit",
-        database_admin = %key.name,
-        namespace = %key.namespace,
-        %change,
-        "failover"
-    );
+    shared.audit.failover(key, &change);
     let note = format!(
         "{change}: changes that the server had confirmed may be lost, the end of accesses among them; every account was looked at"
     );

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::controller::workqueue::Workqueue;
 use crate::model::{Loss, ObjectKey, Priority, ReconcileKey};
+use crate::ports::Clock;
 use crate::servers::Server;
 
 /// How soon a server that went away is tried again, at first, and at last: whoever takes its place is known no later.
@@ -63,7 +64,13 @@ struct Known {
 
 impl FailoverWatch {
     /// Attends to a server from now on.
-    pub(super) fn keep(&self, key: &ObjectKey, server: &Server, queue: &Arc<Workqueue<ReconcileKey>>) {
+    pub(super) fn keep(
+        &self,
+        key: &ObjectKey,
+        server: &Server,
+        queue: &Arc<Workqueue<ReconcileKey>>,
+        clock: &Arc<dyn Clock>,
+    ) {
         let mut tasks = self.tasks();
         // A DatabaseAdmin that has changed has another engine.
         if tasks.get(key).is_some_and(|task| Arc::ptr_eq(&task.engine, &server.engine)) {
@@ -71,7 +78,8 @@ impl FailoverWatch {
         }
         let known = self.histories().get(key).and_then(|known| known.histories.back().cloned());
         let seen = Arc::new(Mutex::new(known));
-        let task = attend(Arc::clone(queue), key.clone(), Arc::clone(&server.engine), Arc::clone(&seen));
+        let (queue, clock) = (Arc::clone(queue), Arc::clone(clock));
+        let task = attend(queue, clock, key.clone(), Arc::clone(&server.engine), Arc::clone(&seen));
         let task = tokio::spawn(task).abort_handle();
         tasks.insert(key.clone(), Task { engine: Arc::clone(&server.engine), seen, task });
     }
@@ -159,6 +167,7 @@ impl Drop for Task {
 
 async fn attend(
     queue: Arc<Workqueue<ReconcileKey>>,
+    clock: Arc<dyn Clock>,
     key: ObjectKey,
     engine: Arc<dyn Engine>,
     seen: Arc<Mutex<Option<History>>>,
@@ -202,7 +211,7 @@ async fn attend(
             forgotten = away_since;
         }
         let longest = if since.elapsed() > AWAY { longest.max(RETRY_AWAY) } else { longest };
-        tokio::time::sleep(wait.mul_f64(rand::random_range(0.8..1.0))).await;
+        tokio::time::sleep(clock.spread(wait, 0.8..1.0)).await;
         wait = (wait * 2).min(longest);
     }
 }

@@ -46,10 +46,10 @@ const UNTOLD: Duration = Duration::from_secs(1);
 /// What the API server refused. What the server refuses is reported on the object and looked at again.
 pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, ReconcileError> {
     let Some(admin) = shared.cache().admin(key) else {
-        return Ok(teardown::without_admin(shared, key, Timestamp::now()).await);
+        return Ok(teardown::without_admin(shared, key, shared.now()).await);
     };
     let deleted = admin.metadata.deletion_timestamp.is_some();
-    let now = Timestamp::now();
+    let now = shared.now();
     let seen = telling(shared, key, &admin, look(shared, key, &admin, now)).await;
     // Something may have been told meanwhile.
     let known = shared.cache().admin(key).filter(|known| known.metadata.uid == admin.metadata.uid);
@@ -68,7 +68,9 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
         }
     }
     match &seen.state.server {
-        Some(server) if !admin.spec.suspend => shared.failover_watch.keep(key, server, &shared.queue),
+        Some(server) if !admin.spec.suspend => {
+            shared.failover_watch.keep(key, server, &shared.queue, &shared.clock)
+        }
         _ => shared.failover_watch.stop(key),
     }
     for objects in leftovers.iter().flatten() {
@@ -97,7 +99,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
     }
     let mut done = Action { retry: seen.is_failing() || leftovers.is_none(), ..Action::await_change() };
     if !done.retry {
-        let jitter = shared.settings.resync_interval.mul_f64(rand::random_range(0.9..1.1));
+        let jitter = shared.clock.spread(shared.settings.resync_interval, 0.9..1.1);
         done.at_earliest(crate::model::plus(now, jitter).map(|at| (at, Priority::Normal)));
     }
     if let Some(blocker) = &seen.state.blocker {
@@ -174,7 +176,7 @@ async fn telling(
             if ready.is_some_and(|ready| ready.status == conditions::FALSE) {
                 continue;
             }
-            let status = status::silent(&known, &blocker, Timestamp::now());
+            let status = status::silent(&known, &blocker, shared.now());
             match shared.api.apply_status(shared, &*known, &status).await {
                 Ok(()) => status::tell(shared, &known, &status),
                 Err(error) => tracing::debug!(admin = %key, %error, "that it is silent is not written yet"),

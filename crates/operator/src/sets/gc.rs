@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rolecall_engine::{Class, SetRecord};
 use tokio::time::Instant;
 
@@ -78,7 +77,7 @@ pub(super) fn retire(shared: &Shared, key: &DatabaseKey, done: &mut Action) -> V
         let due = since + shared.settings.keep_unused_sets;
         if due > Instant::now() {
             let left = due.duration_since(Instant::now());
-            done.at_earliest(plus(Timestamp::now(), left).map(|at| (at, Priority::Normal)));
+            done.at_earliest(plus(shared.now(), left).map(|at| (at, Priority::Normal)));
         } else if shared.sets.retire(key, &role) {
             retired.push(role);
         }
@@ -105,7 +104,7 @@ pub(super) async fn drop(
                 tracing::info!(role, admin = %key.admin, why, "an unused permission set stays for now");
                 shared.sets.postpone(key, &role);
                 let wait = shared.settings.keep_unused_sets.max(DROP_AGAIN);
-                done.at_earliest(plus(Timestamp::now(), wait).map(|at| (at, Priority::Normal)));
+                done.at_earliest(plus(shared.now(), wait).map(|at| (at, Priority::Normal)));
             }
             Err(error) => {
                 tracing::warn!(role, admin = %key.admin, %error, "an unused permission set could not be dropped");

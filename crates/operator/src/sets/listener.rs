@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 
 use crate::controller::workqueue::Workqueue;
 use crate::model::{DatabaseKey, ObjectKey, Priority, ReconcileKey};
+use crate::ports::Clock;
 
 /// The least time between two looks that were announced.
 const DISTANCE: Duration = Duration::from_secs(1);
@@ -51,6 +52,7 @@ impl Listeners {
         key: &DatabaseKey,
         engine: &Arc<dyn Engine>,
         queue: &Arc<Workqueue<ReconcileKey>>,
+        clock: &Arc<dyn Clock>,
         announced: bool,
         look: Duration,
     ) {
@@ -64,7 +66,8 @@ impl Listeners {
         // A DatabaseAdmin that has changed has another engine.
         if watches.get(key).is_none_or(|watch| !Arc::ptr_eq(&watch.engine, engine)) {
             let state = Arc::new(State::default());
-            let task = listen(Arc::clone(queue), key.clone(), Arc::clone(engine), Arc::clone(&state));
+            let (queue, clock) = (Arc::clone(queue), Arc::clone(clock));
+            let task = listen(queue, clock, key.clone(), Arc::clone(engine), Arc::clone(&state));
             let task = tokio::spawn(task).abort_handle();
             watches.insert(key.clone(), Listener { engine: Arc::clone(engine), state, task });
         }
@@ -111,6 +114,7 @@ impl Drop for Listener {
 
 async fn listen(
     queue: Arc<Workqueue<ReconcileKey>>,
+    clock: Arc<dyn Clock>,
     key: DatabaseKey,
     engine: Arc<dyn Engine>,
     state: Arc<State>,
@@ -143,7 +147,7 @@ async fn listen(
                 tracing::debug!(%admin, %database, %error, "changes of objects cannot be heard of");
             }
         }
-        tokio::time::sleep(wait.mul_f64(rand::random_range(0.8..1.2))).await;
+        tokio::time::sleep(clock.spread(wait, 0.8..1.2)).await;
         wait = (wait * 2).min(LAST_RETRY);
     }
 }

@@ -28,7 +28,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rolecall_api::DatabaseSession;
 use rolecall_resolve::Grant;
 use tokio::time::Instant;
@@ -121,8 +120,8 @@ pub async fn reconcile(shared: &Shared, key: &DatabaseKey) -> Result<Action, Rec
         // Of an earlier look, where this one came to nothing.
         done.retry |= !look.disconnect().await;
         let interval = if complete { object_sync } else { while_incomplete(took).min(object_sync) };
-        let interval = interval.mul_f64(rand::random_range(0.9..1.0));
-        done.at_earliest(plus(Timestamp::now(), interval).map(|at| (at, Priority::Normal)));
+        let interval = shared.clock.spread(interval, 0.9..1.0);
+        done.at_earliest(plus(shared.now(), interval).map(|at| (at, Priority::Normal)));
     }
     // Somebody may be waiting for the others.
     gc::drop(shared, key, &server, retired, &mut done).await;
@@ -171,7 +170,8 @@ fn rest(shared: &Shared, key: &DatabaseKey) {
 fn conclude(shared: &Shared, key: &DatabaseKey, server: &Server, looked: Reconciled, took: Duration) {
     // A set that nobody uses is looked at now and then, and when it is wanted again.
     if shared.cache().uses_database(key) {
-        shared.listeners.keep(key, &server.engine, &shared.queue, looked.announced, took);
+        let (queue, clock) = (&shared.queue, &shared.clock);
+        shared.listeners.keep(key, &server.engine, queue, clock, looked.announced, took);
     }
     // Somebody dropped a set, and its members with it, while it stood here.
     for member in looked.made.iter().flat_map(|role| shared.sets.members(key, role)) {

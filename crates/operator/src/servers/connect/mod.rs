@@ -20,6 +20,7 @@ use super::proof::Proof;
 use super::{Issuer, Server, teardown_secret};
 use crate::api_writer::ApiWriter;
 use crate::model::{Blocker, ObjectKey};
+use crate::ports::Engines;
 use crate::service_binding::Binding;
 use crate::settings::Settings;
 use secrets::Secrets;
@@ -31,12 +32,16 @@ pub struct Connector<'a> {
     pub api: &'a ApiWriter,
     /// What was set at the start.
     pub settings: &'a Settings,
+    /// Makes engines.
+    pub engines: &'a dyn Engines,
 }
+
+type MakeEngine = Box<dyn FnOnce(&dyn Engines) -> Result<Arc<dyn Engine>, rolecall_engine::Error> + Send>;
 
 /// What a module for a protocol makes of a DatabaseAdmin. What it is made from has gone into the fingerprint.
 struct Prepared {
     /// Makes the engine. It connects to nothing.
-    engine: Box<dyn FnOnce() -> Result<Arc<dyn Engine>, rolecall_engine::Error> + Send>,
+    engine: MakeEngine,
     /// How users reach the server.
     binding: Binding,
     /// Roles that the platform adds to every account.
@@ -129,8 +134,8 @@ async fn read_with(
     if let Some(before) = before.filter(|before| before.fingerprint == fingerprint) {
         return Ok(Arc::clone(before));
     }
-    let engine =
-        (prepared.engine)().map_err(|error| Blocker::stalled(error.reason.as_str(), error.to_string()))?;
+    let engine = (prepared.engine)(by.engines)
+        .map_err(|error| Blocker::stalled(error.reason.as_str(), error.to_string()))?;
     Ok(Arc::new(Server {
         engine,
         owner: Owner {

@@ -1,11 +1,10 @@
 //! MongoDB.
 
 use std::hash::Hash;
-use std::sync::Arc;
 
 use rolecall_api::{DatabaseAdmin, reasons};
 use rolecall_engine::Reason;
-use rolecall_mongodb::{Address, ClientCertificate, Config, Mongodb};
+use rolecall_mongodb::{Address, ClientCertificate, Config};
 
 use super::secrets::Secrets;
 use super::{Prepared, server_ca};
@@ -47,7 +46,7 @@ pub(super) async fn prepare(
     (&admin.spec.tls.server_name, admin.spec.tls.mode).hash(&mut secrets.hash);
     Ok(Prepared {
         binding: binding(&config),
-        engine: Box::new(|| Ok(Arc::new(Mongodb::new(config)?))),
+        engine: Box::new(|engines| engines.mongodb(config)),
         platform_roles: &[],
     })
 }

@@ -1,10 +1,9 @@
 //! PostgreSQL.
 
 use std::hash::Hash;
-use std::sync::Arc;
 
 use rolecall_api::{DatabaseAdmin, TlsMode};
-use rolecall_postgres::{Auth, Platform, Postgres, RDS_IAM};
+use rolecall_postgres::{Auth, Platform, RDS_IAM};
 use rolecall_resolve::AdminProof;
 
 use super::secrets::Secrets;
@@ -55,7 +54,7 @@ pub(super) async fn prepare(
         server_ca,
     };
     Ok(Prepared {
-        engine: Box::new(|| Ok(Arc::new(Postgres::new(config)?))),
+        engine: Box::new(|engines| engines.postgres(config)),
         binding,
         platform_roles: match platform {
             Platform::SelfHosted => &[],
