@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::chart;
+
 /// Options of the generator.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -53,7 +55,10 @@ pub(crate) fn check() -> anyhow::Result<()> {
 
 /// Every generated file, by its path from the workspace's root.
 fn files() -> anyhow::Result<Vec<(PathBuf, String)>> {
-    rolecall_api::generated_files().context("generating from crates/api")
+    let mut files = rolecall_api::generated_files().context("generating from crates/api")?;
+    let of_chart = chart::files(&crate::root(), &files).context("generating files of the chart")?;
+    files.extend(of_chart);
+    Ok(files)
 }
 
 /// The text of a file; nothing when it does not exist.

@@ -1,6 +1,7 @@
 //! Tasks of the project, run as `cargo xtask <task>`.
 
 mod bench;
+mod chart;
 mod demo;
 mod generate;
 mod imports;

@@ -1,4 +1,4 @@
-//! A PostgreSQL that speaks German, and PgBouncer, from the packages of the machine's own Debian or Ubuntu.
+//! A PostgreSQL that speaks German, PgBouncer and promtool, from the packages of the machine's own Debian or Ubuntu.
 //!
 //! The npm packages are built without message catalogues, so they know no language but English. Debian's packages have
 //! them. They are downloaded and unpacked into the cache; nothing is installed and no right of root is needed. Their
@@ -46,6 +46,14 @@ pub(super) fn pgbouncer() -> Result<PgBouncerInstallation> {
 }
 
 const PGBOUNCER: &str = "usr/sbin/pgbouncer";
+
+/// promtool of Prometheus, in the version of the distribution.
+pub(super) fn promtool() -> Result<PathBuf> {
+    let dir = cache::ensure("promtool", &[("release", &release())], |dir| {
+        unpacked("promtool", dir, |apt| apt.unpack(&["prometheus"], dir))
+    })?;
+    Ok(dir.join("usr/bin/promtool"))
+}
 
 /// Which release it is, not what it looks like today: a second run must not ask the package archive.
 fn release() -> String {

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::progress::Progress;
 
 /// The files of a Go module of ours.
-type Module = [(&'static str, &'static str); 3];
+pub(super) type Module = [(&'static str, &'static str); 3];
 
 const KUBERNETES: Module = [
     ("go.mod", include_str!("../../components/kubernetes/go.mod")),

@@ -2,6 +2,7 @@
 
 mod apt;
 mod cargo;
+pub mod charts;
 pub mod clients;
 mod debian;
 mod go;
@@ -129,7 +130,7 @@ pub fn mongodb() -> Result<MongoInstallation> {
     pip::mongodb()
 }
 
-/// Prepares everything but [`german_postgres`] and [`pgbouncer`], as a first step before tests, so that none of them waits for a build.
+/// Prepares everything but [`german_postgres`], [`pgbouncer`] and [`charts::promtool`], as a first step before tests, so that none of them waits for a build.
 ///
 /// # Errors
 /// The first failure, naming what has to be installed when that is the reason.
@@ -139,6 +140,7 @@ pub fn prepare_all(kubernetes: &[KubernetesVersion]) -> Result<()> {
     }
     mongodb()?;
     clients::prepare()?;
+    charts::prepare()?;
     etcd()?;
     for version in kubernetes {
         Kubernetes::prepare(*version)?;
