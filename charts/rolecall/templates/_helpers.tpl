@@ -3,16 +3,16 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* What all names begin with. The longest suffix is that of "-leader-election". */}}
+{{/* What all names begin with. The longest suffix is "-operator-uninstall". */}}
 {{- define "rolecall.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 45 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 43 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := include "rolecall.name" . -}}
 {{- if contains $name .Release.Name -}}
-{{- .Release.Name | trimSuffix "-operator" | trunc 45 | trimSuffix "-" -}}
+{{- .Release.Name | trimSuffix "-operator" | trunc 43 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 45 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 43 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -69,10 +69,24 @@ pub struct Args {
 }
 
 /// A command other than running the operator.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Prints the CustomResourceDefinitions as YAML, for kubectl apply -f -.
     Crds,
+    /// Asks a running operator for /readyz, /livez or /metrics, and fails when it does not answer 200.
+    Probe {
+        /// What to ask for, for example `http://rolecall-operator:8080/readyz`.
+        url: http::Uri,
+        /// How long to try.
+        #[arg(long, default_value = "1m", value_parser = duration)]
+        timeout: Duration,
+    },
+    /// Fails while sessions in the watched namespaces may have access, which nobody ends when the operator is gone.
+    CheckUninstall {
+        /// The kinds are to be deleted too: fail also while objects have finalizers that only an operator takes off.
+        #[arg(long)]
+        kinds_too: bool,
+    },
 }
 
 /// Format of log lines.

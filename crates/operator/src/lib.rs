@@ -25,6 +25,7 @@
 //! | [`clock_skew`] | how far the API server's clock is off |
 //! | [`audit`] | who has, had, or did not get access to what |
 //! | [`leader`], [`http`], [`metrics`], [`observe`], [`log`] | the process around it |
+//! | [`probe`], [`uninstall`] | what else the program does: asking another one, and whether it may be uninstalled |
 
 pub mod account;
 pub mod api_client;
@@ -48,6 +49,7 @@ pub mod metrics;
 pub mod model;
 pub mod observe;
 pub mod ports;
+pub mod probe;
 pub mod progress;
 pub mod provisioning_role;
 pub mod servers;
@@ -55,6 +57,7 @@ pub mod service_binding;
 pub mod sets;
 pub mod settings;
 pub mod shared;
+pub mod uninstall;
 pub mod watch;
 
 use std::collections::BTreeSet;

@@ -14,15 +14,25 @@ async fn main() -> anyhow::Result<()> {
     // One TLS provider for everything; installing it twice is the only way to fail, and this is the first line.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let args = Args::parse();
-    if let Some(Command::Crds) = args.command {
-        let definitions = rolecall_api::crds_yaml().context("rendering the definitions")?;
-        std::io::stdout().write_all(definitions.as_bytes()).context("writing the definitions")?;
-        return Ok(());
+    if let Some(command) = &args.command {
+        return run(command, &args).await;
     }
     log_to_stderr(&args)?;
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     rolecall_operator::run(args, stop).await
+}
+
+async fn run(command: &Command, args: &Args) -> anyhow::Result<()> {
+    let text = match command {
+        Command::Crds => rolecall_api::crds_yaml().context("rendering the definitions")?,
+        Command::Probe { url, timeout } => rolecall_operator::probe::run(url, *timeout).await?,
+        Command::CheckUninstall { kinds_too } => {
+            rolecall_operator::uninstall::run(&args.watch_namespace, *kinds_too).await?;
+            "no session has access\n".to_owned()
+        }
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")
 }
 
 fn log_to_stderr(args: &Args) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use std::fs;
 use rolecall_xtask::root;
 use serde_json::{Value, json};
 
-use crate::render::render;
+use crate::render::{render, same};
 
 #[test]
 fn the_kinds_are_the_generated_ones_and_are_kept() {
@@ -29,16 +29,4 @@ fn the_kinds_can_be_deleted_with_the_release_or_left_to_somebody_else() {
         rendered.of("CustomResourceDefinition").iter().all(|crd| crd["metadata"]["annotations"].is_null())
     );
     assert!(render(&json!({"crds": {"enabled": false}})).of("CustomResourceDefinition").is_empty());
-}
-
-/// Equality by which 0 and 0.0 are one number.
-fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
-        }
-        _ => a == b,
-    }
 }

@@ -1,7 +1,10 @@
 //! The Helm chart, rendered by real Helm, in both of its versions.
 
+mod cluster;
 mod crds;
 mod guards;
+mod hooks;
+mod kustomize;
 mod monitoring;
 mod network;
 mod pods;

@@ -6,7 +6,6 @@ use std::process::Command;
 
 use regex::Regex;
 use rolecall_testbed::components::charts;
-use rolecall_xtask::root;
 use serde_json::{Value, json};
 
 use crate::render::{chart, render};

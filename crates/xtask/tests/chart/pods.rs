@@ -49,7 +49,8 @@ fn every_flag_can_be_set() {
 #[test]
 fn pods_meet_the_restricted_standard_and_write_nowhere() {
     let rendered = render(&json!({}));
-    let pods = [&rendered.pod()["spec"], &rendered.only("Pod")["spec"]];
+    let job = &rendered.only("Job")["spec"]["template"]["spec"];
+    let pods = [&rendered.pod()["spec"], &rendered.only("Pod")["spec"], job];
     for pod in pods {
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
         assert_eq!(pod["securityContext"]["seccompProfile"], json!({"type": "RuntimeDefault"}));

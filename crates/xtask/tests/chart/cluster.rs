@@ -1,0 +1,182 @@
+//! Releases on real API servers.
+
+use std::process::Command;
+
+use rolecall_testbed::components::charts;
+use rolecall_testbed::{Cluster, KubernetesVersion, environment};
+use rolecall_xtask::root;
+use serde_json::{Value, json};
+
+use crate::render::{NAMESPACE, chart, render};
+
+const ACCOUNT: &str = "system:serviceaccount:rolecall-system:rolecall-operator";
+
+/// Helm 4 on a cluster.
+struct Helm<'a> {
+    cluster: &'a Cluster,
+    home: tempfile::TempDir,
+}
+
+impl<'a> Helm<'a> {
+    fn on(cluster: &'a Cluster) -> Self {
+        Self { cluster, home: tempfile::tempdir().expect("a directory") }
+    }
+
+    /// What it says; the error is what it says instead.
+    fn run(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(charts::helm_4().expect("helm"))
+            .args(arguments)
+            .args(["--namespace", NAMESPACE])
+            .current_dir(chart())
+            .env_clear()
+            .envs(environment(self.home.path()))
+            .env("KUBECONFIG", self.cluster.kubeconfig())
+            .output()
+            .expect("helm runs");
+        let [said, error] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        if output.status.success() { Ok(said) } else { Err(error) }
+    }
+}
+
+async fn cluster(version: KubernetesVersion) -> Cluster {
+    // No controller: Deployments make no Pods here, Jobs neither.
+    let cluster = Cluster::builder().version(version).controllers(&[]).start().await.expect("a cluster");
+    for namespace in [NAMESPACE, "shop", "hr"] {
+        cluster.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
+    }
+    // Without its controller nobody else makes the one that Pods run as.
+    let account = ["create", "serviceaccount", "default", "--namespace", NAMESPACE];
+    cluster.kubectl(&account).await.expect("an account");
+    let enforce = ["label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted"];
+    cluster.kubectl(&enforce).await.expect("a label");
+    cluster
+}
+
+/// May the operator do this?
+async fn may(cluster: &Cluster, verb: &str, what: &str, namespace: &str) -> bool {
+    let question = ["auth", "can-i", verb, what, "--namespace", namespace, "--as", ACCOUNT];
+    // "no" is an exit code, too.
+    cluster.kubectl(&question).await.is_ok_and(|answer| answer.trim() == "yes")
+}
+
+/// The Pods of a release, as a namespace that enforces the standard `restricted` takes them.
+async fn assert_admitted(cluster: &Cluster) {
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "rolecall-operator", "namespace": NAMESPACE}});
+    cluster.apply(&account.to_string()).await.expect("an account");
+    let rendered = render(&json!({}));
+    let specs = [
+        &rendered.pod()["spec"],
+        &rendered.only("Pod")["spec"],
+        &rendered.only("Job")["spec"]["template"]["spec"],
+    ];
+    for (index, spec) in specs.into_iter().enumerate() {
+        let metadata = json!({"name": format!("pod-{index}"), "namespace": NAMESPACE});
+        let mut spec = spec.clone();
+        // Whose account is not there cannot be admitted: this is about the standard.
+        spec["serviceAccountName"] = "rolecall-operator".into();
+        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
+        cluster.apply(&pod.to_string()).await.expect("a Pod that meets the standard");
+        pod["metadata"]["name"] = format!("pod-{index}-root").into();
+        pod["spec"]["securityContext"]["runAsNonRoot"] = false.into();
+        let error = cluster.apply(&pod.to_string()).await.expect_err("the namespace enforces the standard");
+        assert!(error.to_string().contains("restricted"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_release_is_installed_upgraded_rolled_back_and_uninstalled() {
+    let cluster = cluster(KubernetesVersion::NEWEST).await;
+    let helm = Helm::on(&cluster);
+    assert_admitted(&cluster).await;
+    cluster
+        .kubectl(&["delete", "serviceaccount", "rolecall-operator", "--namespace", NAMESPACE])
+        .await
+        .expect("gone");
+
+    helm.run(&["install", "rolecall", ".", "--set", "watchNamespaces={shop}"]).expect("installed");
+    for (verb, what) in [
+        ("get", "secrets"),
+        ("create", "secrets"),
+        ("patch", "databasesessions/status"),
+        ("watch", "databaseadmins"),
+    ] {
+        assert!(may(&cluster, verb, what, "shop").await, "{verb} {what}");
+        assert!(!may(&cluster, verb, what, "hr").await, "{verb} {what} in another namespace");
+    }
+    assert!(!may(&cluster, "list", "secrets", "shop").await);
+    assert!(may(&cluster, "update", "leases/rolecall-operator", NAMESPACE).await);
+    assert!(!may(&cluster, "update", "leases/another", NAMESPACE).await);
+
+    helm.run(&["upgrade", "rolecall", ".", "--set", "rbac.secrets.namespaces={hr}"]).expect("upgraded");
+    assert!(may(&cluster, "watch", "databaseadmins", "shop").await, "it watches all namespaces");
+    assert!(may(&cluster, "get", "secrets", "hr").await);
+    assert!(!may(&cluster, "get", "secrets", "shop").await, "what it had is taken away");
+    assert!(!may(&cluster, "get", "secrets", "kube-system").await);
+
+    helm.run(&["rollback", "rolecall", "1"]).expect("rolled back");
+    assert!(may(&cluster, "get", "secrets", "shop").await);
+    assert!(!may(&cluster, "get", "secrets", "hr").await);
+
+    helm.run(&["uninstall", "rolecall", "--no-hooks"]).expect("uninstalled");
+    let crds = cluster.kubectl(&["get", "crd", "--output", "name"]).await.expect("kinds");
+    assert_eq!(crds.lines().filter(|name| name.ends_with(".rolecall.dev")).count(), 5, "the kinds stay");
+    let left = cluster.kubectl(&[
+        "get",
+        "all,roles,rolebindings",
+        "--all-namespaces",
+        "--selector",
+        "app.kubernetes.io/part-of=rolecall",
+        "--output",
+        "name",
+    ]);
+    assert_eq!(left.await.expect("a list").trim(), "");
+    helm.run(&["install", "rolecall", ".", "--set", "watchNamespaces={shop}"]).expect("installed again");
+}
+
+#[tokio::test]
+async fn an_installation_by_kubectl_becomes_a_release() {
+    let cluster = cluster(KubernetesVersion::NEWEST).await;
+    let deploy = root().join("deploy").display().to_string();
+    cluster.kubectl(&["apply", "--server-side", "--kustomize", &deploy]).await.expect("installed");
+    // As another version of the kinds would be.
+    let column = json!([{"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"}]).to_string();
+    let crd = "databaseusers.rolecall.dev";
+    cluster
+        .kubectl(&["patch", "crd", crd, "--type", "json", "--field-manager", "kubectl", "--patch", &column])
+        .await
+        .expect("patched");
+    let helm = Helm::on(&cluster);
+    let install = ["upgrade", "rolecall", ".", "--install", "--set", "rbac.secrets.clusterWide=true"];
+    let refused = helm.run(&install).expect_err("they are somebody else's");
+    assert!(refused.contains("invalid ownership metadata"), "{refused}");
+    let with = |flags: &[&'static str]| [&install[..], flags].concat();
+    helm.run(&with(&["--take-ownership", "--force-conflicts"])).expect("taken over");
+    helm.run(&install).expect("upgraded as any other");
+    let columns =
+        ["get", "crd", crd, "--output", "jsonpath={.spec.versions[0].additionalPrinterColumns[*].name}"];
+    assert!(cluster.kubectl(&columns).await.expect("columns").contains("AGE"));
+    assert!(may(&cluster, "get", "secrets", "shop").await, "its rights stayed");
+}
+
+#[tokio::test]
+async fn the_oldest_kubernetes_takes_every_object_and_knows_every_field() {
+    let cluster = cluster(KubernetesVersion::OLDEST).await;
+    let many = json!({
+        "networkPolicy": {"enabled": true, "aws": true},
+        "monitoring": {"dashboard": {"enabled": true}},
+        "hostUsers": false,
+        "rbac": {"secrets": {"namespaces": ["shop", "hr"]}},
+    });
+    for values in [many, json!({"watchNamespaces": ["shop"], "replicaCount": 1})] {
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": render(&values).all()});
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), list.to_string()).expect("a file");
+        let path = file.path().display().to_string();
+        let apply = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename", &path];
+        cluster.kubectl(&apply).await.expect("every object is taken");
+    }
+    let wrong =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"port": 1}});
+    assert!(cluster.apply(&Value::to_string(&wrong)).await.is_err(), "what is wrong is refused");
+}
