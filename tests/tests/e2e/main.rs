@@ -41,4 +41,5 @@ mod sessions;
 mod slow;
 mod status;
 mod suspend;
+mod uninstall;
 mod vectors;
