@@ -8,6 +8,7 @@ use rolecall_xtask::root;
 use serde_json::{Value, json};
 
 use crate::render::{NAMESPACE, chart, render};
+use crate::schemas::conform;
 
 const ACCOUNT: &str = "system:serviceaccount:rolecall-system:rolecall-operator";
 
@@ -175,8 +176,13 @@ async fn the_oldest_kubernetes_takes_every_object_and_knows_every_field() {
         let path = file.path().display().to_string();
         let apply = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename", &path];
         cluster.kubectl(&apply).await.expect("every object is taken");
+        let rendered = render(&values);
+        let objects: Vec<&Value> = rendered.all().iter().collect();
+        conform(&cluster, &objects).await.expect("every object conforms");
     }
     let wrong =
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"port": 1}});
     assert!(cluster.apply(&Value::to_string(&wrong)).await.is_err(), "what is wrong is refused");
+    let refused = conform(&cluster, &[&wrong]).await.expect_err("what is wrong does not conform");
+    assert!(refused.contains("'port' not allowed"), "{refused}");
 }

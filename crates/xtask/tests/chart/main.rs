@@ -10,4 +10,5 @@ mod network;
 mod pods;
 mod render;
 mod rights;
+mod schemas;
 mod values;
