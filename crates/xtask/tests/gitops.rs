@@ -1,5 +1,7 @@
 //! What Argo CD and Flux show of Rolecall's objects, by the script and the expressions in `deploy/gitops`.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test says what went wrong")]
+
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};

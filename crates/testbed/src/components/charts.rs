@@ -64,7 +64,8 @@ pub fn promtool() -> Result<PathBuf> {
 /// The first failure.
 pub(super) fn prepare() -> Result<()> {
     helm_4()?;
-    helm_3().map(drop)
+    helm_3()?;
+    lua_health().map(drop)
 }
 
 const LUA_HEALTH: go::Module = [

@@ -1,5 +1,7 @@
 //! The Helm chart, rendered by real Helm, in both of its versions.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test says what went wrong")]
+
 mod cluster;
 mod crds;
 mod guards;
