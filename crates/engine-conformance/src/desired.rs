@@ -39,6 +39,7 @@ impl DesiredAccount {
                 credential: Credential::External,
                 in_use: false,
                 create_missing_roles: false,
+                disconnecting_sets: BTreeSet::new(),
             }),
         }))
     }

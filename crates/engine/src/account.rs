@@ -144,6 +144,9 @@ pub struct Enabled {
     pub in_use: bool,
     /// Roles that the server lacks are created (NOLOGIN, no privileges) instead of refused.
     pub create_missing_roles: bool,
+    /// Permission sets whose loss ends the account's connections: they give functions that it would lose, and what a
+    /// connection cached of an inlined function outlives the loss of EXECUTE.
+    pub disconnecting_sets: BTreeSet<String>,
 }
 
 /// One database role that an account should have.

@@ -5,6 +5,7 @@
 
 mod checks;
 mod display;
+mod steps;
 
 use std::collections::BTreeSet;
 
@@ -264,6 +265,24 @@ pub fn check_database(desired: &Desired, observed: &Observed, database: &str) ->
     Ok(())
 }
 
+/// Ends the connections of an account that carries the record of `owner_uid`, and changes nothing else.
+/// `session_database`: as in [`Desired`].
+pub fn disconnect(account: AccountName, owner_uid: &str, session_database: Option<String>) -> Plan {
+    Plan::Adjust(Adjust {
+        account,
+        owner_uid: owner_uid.to_owned(),
+        record: None,
+        session_database,
+        create_roles: Vec::new(),
+        revoke: Vec::new(),
+        grant: Vec::new(),
+        grant_sets: Vec::new(),
+        enable: false,
+        terminate: true,
+        verifier: None,
+    })
+}
+
 fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Result<Plan, Refusal> {
     if let Some(refusal) = checks::first_refusal(desired, enabled, observed) {
         return Err(refusal);
@@ -319,7 +338,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
         record: (!is_ours(desired, account) || outdated).then(|| desired.owner.clone()),
         session_database: desired.session_database.clone(),
         create_roles: absent(enabled, observed, &grant),
-        terminate: revoke.iter().any(|role| !is_set(role)),
+        terminate: revoke.iter().any(|role| !is_set(role) || enabled.disconnecting_sets.contains(role)),
         revoke,
         grant,
         grant_sets: missing(account, &enabled.sets),

@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::HistoryChange;
 
-use crate::account::report::{Active, Left, Outcome, end_reason};
+use crate::account::result::{Active, Gone, SessionResult, end_reason};
 use crate::model::{AccountKey, ObjectKey, session::recorded_username};
 use crate::ports::{Access, AuditLine, AuditLog};
 
@@ -30,15 +30,15 @@ impl Audit {
     }
 
     /// What becomes of a session.
-    pub fn session(&self, session: &DatabaseSession, outcome: &Outcome) {
-        let (access, reason) = told(outcome);
+    pub fn session(&self, session: &DatabaseSession, result: &SessionResult) {
+        let (access, reason) = told(result);
         let uid = session.uid().unwrap_or_default();
         let line = (access, reason.to_owned());
         if self.last().insert(uid.clone(), line.clone()) == Some(line) {
             return;
         }
-        let active = match outcome {
-            Outcome::Active(active) => Some(active),
+        let active = match result {
+            SessionResult::Active(active) => Some(active),
             _ => None,
         };
         let recorded = || recorded_username(session).unwrap_or_default();
@@ -111,18 +111,18 @@ impl Audit {
 }
 
 /// What a line calls it, and why.
-fn told(outcome: &Outcome) -> (&'static str, &str) {
-    match outcome {
-        Outcome::Active(_) => ("active", reasons::ACTIVE),
-        Outcome::Waiting(blocker) => ("waiting", &blocker.reason),
-        Outcome::Withdrawn(blocker) => ("withdrawn", &blocker.reason),
-        Outcome::Ending { blocker, .. } => ("ending", &blocker.reason),
-        Outcome::Ended { left: Some(Left::Abandoned), .. }
-        | Outcome::Released { left: Some(Left::Abandoned) } => ("abandoned", reasons::ABANDONED),
-        Outcome::Ended { left: Some(Left::Retained), .. }
-        | Outcome::Released { left: Some(Left::Retained) } => ("retained", reasons::DATABASE_REMOVED),
-        Outcome::Ended { reason, left: None } => ("ended", end_reason(*reason)),
-        Outcome::Rejected(blocker) => ("rejected", &blocker.reason),
-        Outcome::Released { left: None } => ("ended", reasons::DELETED),
+fn told(result: &SessionResult) -> (&'static str, &str) {
+    match result {
+        SessionResult::Active(_) => ("active", reasons::ACTIVE),
+        SessionResult::Waiting(blocker) => ("waiting", &blocker.reason),
+        SessionResult::Withdrawn { blocker, .. } => ("withdrawn", &blocker.reason),
+        SessionResult::Ending { blocker, .. } => ("ending", &blocker.reason),
+        SessionResult::Ended { gone: Gone::Abandoned(_), .. }
+        | SessionResult::Released { gone: Gone::Abandoned(_) } => ("abandoned", reasons::ABANDONED),
+        SessionResult::Ended { gone: Gone::Retained(_), .. }
+        | SessionResult::Released { gone: Gone::Retained(_) } => ("retained", reasons::DATABASE_REMOVED),
+        SessionResult::Ended { reason, .. } => ("ended", end_reason(*reason)),
+        SessionResult::Rejected(blocker) => ("rejected", &blocker.reason),
+        SessionResult::Released { .. } => ("ended", reasons::DELETED),
     }
 }

@@ -21,7 +21,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
     let (user, facts, accounts) = {
         let cache = shared.cache();
         let Some(user) = cache.user(key) else {
-            shared.memory.forget_user(key, None);
+            shared.reports.forget_user(key, None);
             return Ok(Action::await_change());
         };
         let roles = |is_so: fn(Option<&RoleEntry>) -> bool| {
@@ -39,9 +39,9 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
                 })
             }),
         };
-        shared.memory.forget_user(key, Some(&facts.username));
+        shared.reports.forget_user(key, Some(&facts.username));
         let told = user.status.iter().flat_map(|status| &status.accounts).cloned().collect();
-        let mut accounts = accounts(told, shared.memory.reports_of(key));
+        let mut accounts = accounts(told, shared.reports.of_user(key));
         accounts.retain(|account| {
             let admin = key.sibling(&account.database);
             cache.admin(&admin).is_some() || cache.is_unreadable(&admin)

@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 
 use rolecall_api::SessionPhase;
 
-use crate::account::report;
+use crate::account::result::SessionResult;
 use crate::model::{ObjectKey, ReconcileKey};
 use process::OfProcess;
 
@@ -184,14 +184,13 @@ impl Metrics {
     }
 
     /// A session entered another phase.
-    pub fn session(&self, outcome: &report::Outcome) {
-        use report::Outcome;
-        let phase = match outcome {
-            Outcome::Active(_) => SessionPhase::Active,
-            Outcome::Waiting(_) | Outcome::Withdrawn(_) => SessionPhase::Pending,
-            Outcome::Ending { .. } => SessionPhase::Ending,
-            Outcome::Ended { .. } | Outcome::Released { .. } => SessionPhase::Ended,
-            Outcome::Rejected(_) => SessionPhase::Rejected,
+    pub fn session(&self, result: &SessionResult) {
+        let phase = match result {
+            SessionResult::Active(_) => SessionPhase::Active,
+            SessionResult::Waiting(_) | SessionResult::Withdrawn { .. } => SessionPhase::Pending,
+            SessionResult::Ending { .. } => SessionPhase::Ending,
+            SessionResult::Ended { .. } | SessionResult::Released { .. } => SessionPhase::Ended,
+            SessionResult::Rejected(_) => SessionPhase::Rejected,
         };
         self.transitions.get_or_create(&Phase { phase: phase.as_str() }).inc();
     }

@@ -42,8 +42,8 @@ pub fn stalled_at(blocker: &Blocker, before: &[Condition], now: Timestamp) -> Op
     plus(since, NOT_THERE_YET).filter(|at| *at > now)
 }
 
-/// The conditions with what became of the look. What else was told stays.
-pub(crate) fn conditions_after(
+/// The conditions of an object whose reconcile failed: not Ready because of `blocker`. The others stay.
+pub fn conditions_after_failure(
     before: &[Condition],
     generation: Option<i64>,
     blocker: &Blocker,

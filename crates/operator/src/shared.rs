@@ -7,7 +7,11 @@ use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
-use crate::account::memory::Memory;
+use crate::account::drift::AppliedAccounts;
+use crate::account::issued::IssuedStore;
+use crate::account::orphan_store::OrphanStore;
+use crate::account::passwords::PasswordStore;
+use crate::account::reports::AccountReports;
 use crate::api_writer::{ApiWriter, WriteObserver};
 use crate::audit::Audit;
 use crate::cache::{Cache, Cached, ClockReading, Source};
@@ -20,6 +24,7 @@ use crate::model::{ObjectKey, Priority, ReconcileKey, Triggers};
 use crate::ports::{Clock, Engines, Ports};
 use crate::servers::Servers;
 use crate::servers::connect::Connector;
+use crate::servers::teardown_secret::TeardownSecrets;
 use crate::sets::{Listeners, SetRegistry};
 use crate::settings::Settings;
 
@@ -38,8 +43,18 @@ pub struct Shared {
     pub servers: Servers,
     /// The API server, for writing.
     pub api: ApiWriter,
-    /// What is kept of accounts between two looks.
-    pub memory: Memory,
+    /// What the status of each DatabaseUser says of its accounts.
+    pub reports: AccountReports,
+    /// The passwords of accounts.
+    pub passwords: PasswordStore,
+    /// The credentials of sessions.
+    pub issued: IssuedStore,
+    /// How live accounts were left.
+    pub applied: AppliedAccounts,
+    /// Accounts that can be used though no session accounts for them.
+    pub orphans: OrphanStore,
+    /// What is kept for the teardown of each server.
+    pub teardown_secrets: TeardownSecrets,
     /// What is told of accesses, for good.
     pub audit: Audit,
     /// The permission sets that accounts want.
@@ -71,7 +86,12 @@ impl Shared {
             queue: Workqueue::new(PER_GROUP),
             servers: Servers::default(),
             api,
-            memory: Memory::default(),
+            reports: AccountReports::default(),
+            passwords: PasswordStore::default(),
+            issued: IssuedStore::default(),
+            applied: AppliedAccounts::default(),
+            orphans: OrphanStore::default(),
+            teardown_secrets: TeardownSecrets::default(),
             audit: Audit::new(ports.audit_log),
             sets: SetRegistry::default(),
             listeners: Listeners::default(),
@@ -129,7 +149,7 @@ impl Shared {
             (uid, cache.forget::<K>(key))
         });
         if let Some(uid) = uid {
-            self.memory.set_handed(&uid, None);
+            self.issued.set(&uid, None);
             self.audit.forget(&uid);
         }
         self.trigger(triggers);

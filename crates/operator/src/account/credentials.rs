@@ -1,7 +1,6 @@
-//! What a session gets to log in with: a Secret, or the answer to its certificate request.
+//! The credentials of one session: a Secret, or the answer to its certificate request.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -11,61 +10,29 @@ use kube::{Resource, ResourceExt};
 use rolecall_api::names::{FIELD_MANAGER, PASSWORD_GENERATION_ANNOTATION, USERNAME_ANNOTATION};
 use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::AccountName;
-use rolecall_pki::credentials::{CLOCK_SKEW, answer, issue, only_certificates};
+use rolecall_pki::credentials::{self as certificates, only_certificates};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::lifecycle::{Blocker, plus};
-use super::password::AccountPassword;
+use super::decide::Setback;
+use super::issued::Issued;
+use super::passwords::AccountPassword;
+use super::session::Session;
 use crate::Shared;
 use crate::api_writer::is_conflict;
+use crate::model::{Blocker, plus};
 use crate::servers::{Issuer, Server};
 use crate::service_binding::Data;
 
-/// Certificates know whole seconds only.
-const SAME_END: Duration = Duration::from_secs(2);
-
-/// No certificate is made anew sooner than this after it was made.
-const MIN_LIFE: Duration = Duration::from_secs(1);
-
-/// What a session was handed.
-#[derive(Clone, Debug, Default)]
-pub struct Handed {
-    /// The name of the Secret.
-    pub secret: Option<String>,
-    /// Its uid.
-    pub secret_uid: Option<String>,
-    /// The answer to the certificate request, in PEM.
-    pub certificate: Option<String>,
-    /// From when and until when its certificate is valid, where it has one.
-    pub valid: Option<(Timestamp, Timestamp)>,
-    /// What it was made from ([`Server::credentials`]); `None`: from something else than there is now.
-    pub made_from: Option<u64>,
-}
-
-impl Handed {
-    /// When it has to be made anew, for a session that ends at `expires_at`: at two thirds of a certificate's life, at
-    /// once where the certificate would outlive the session, never where both end together.
-    pub fn renew_at(&self, expires_at: Option<Timestamp>) -> Option<Timestamp> {
-        let (not_before, not_after) = self.valid?;
-        if let Some(end) = expires_at {
-            let (earliest, latest) = (minus(end, SAME_END), plus(end, SAME_END).unwrap_or(end));
-            if not_after > latest {
-                return Some(not_before);
-            }
-            if not_after >= earliest {
-                return None;
-            }
+/// Each start that asks for credentials of a kind that the server does not have fails.
+pub(super) fn refuse_mismatches(sessions: &mut [Session], server: &Server) {
+    for session in sessions.iter_mut().filter(|session| session.is_starting()) {
+        if let Err(blocker) = check(&session.object, server) {
+            session.set_back(Setback::Failed(blocker));
         }
-        // A certificate reaches back before it was made; of a short one that would be most of its life.
-        let made = plus(not_before, CLOCK_SKEW).unwrap_or(not_before).min(not_after);
-        let life = not_after.duration_since(made).unsigned_abs();
-        // One that the authority's own end cuts short is not made anew over and over.
-        plus(made, (life * 2 / 3).max(MIN_LIFE))
     }
 }
 
-/// Can the server hand this session what it asks for?
-pub fn check(session: &DatabaseSession, server: &Server) -> Result<(), Blocker> {
+fn check(session: &DatabaseSession, server: &Server) -> Result<(), Blocker> {
     match (&session.spec.certificate_request, &server.issuer) {
         (Some(_), Issuer::X509 { .. } | Issuer::Missing(_)) | (None, _) => Ok(()),
         (Some(_), _) => Err(Blocker::stalled(
@@ -75,14 +42,14 @@ pub fn check(session: &DatabaseSession, server: &Server) -> Result<(), Blocker> 
     }
 }
 
-/// Makes new credentials for a session and writes them where they belong.
+/// Issues new credentials to a session and writes them where they belong.
 ///
 /// A certificate ends with the session, at the latest at `expires_at`.
 ///
 /// # Errors
 ///
-/// What the session is told.
-pub async fn hand_out(
+/// What is in the way.
+pub(super) async fn issue(
     shared: &Shared,
     session: &DatabaseSession,
     server: &Server,
@@ -90,54 +57,54 @@ pub async fn hand_out(
     password: Option<&AccountPassword>,
     expires_at: Option<Timestamp>,
     now: Timestamp,
-) -> Result<Handed, Blocker> {
+) -> Result<Issued, Blocker> {
     let made_from = Some(server.credentials());
     let data = |password| server.binding.data(account, session.spec.database_name.as_deref(), password);
     match (&server.issuer, &session.spec.certificate_request) {
         (Issuer::X509 { ca, ttl }, request) => {
             let not_after = expires_at.into_iter().chain(plus(now, *ttl)).min().unwrap_or(Timestamp::MAX);
             if let Some(request) = request {
-                let certificate =
-                    answer(ca, &request_pem(request)?, account, now, not_after).map_err(|error| {
-                        Blocker::stalled(reasons::CERTIFICATE_REQUEST_INVALID, error.to_string())
-                    })?;
+                let certificate = certificates::answer(ca, &request_pem(request)?, account, now, not_after)
+                    .map_err(|error| {
+                    Blocker::stalled(reasons::CERTIFICATE_REQUEST_INVALID, error.to_string())
+                })?;
                 let valid = Some((certificate.not_before, certificate.not_after));
-                return Ok(Handed {
+                return Ok(Issued {
                     certificate: Some(certificate.chain_pem),
                     valid,
                     made_from,
-                    ..Handed::default()
+                    ..Issued::default()
                 });
             }
-            let (certificate, key) = issue(ca, account, now, not_after)
+            let (certificate, key) = certificates::issue(ca, account, now, not_after)
                 .map_err(|error| Blocker::stalled(reasons::SECRET_INVALID, error.to_string()))?;
             let valid = Some((certificate.not_before, certificate.not_after));
             let mut data = data(None);
             data.extend(server.binding.identity(&certificate.chain_pem, key.expose_secret()));
             let secret_uid = write(shared, session, server, account, data, None).await?;
-            Ok(Handed { secret: Some(session.name_any()), secret_uid, certificate: None, valid, made_from })
+            Ok(Issued { secret: Some(session.name_any()), secret_uid, certificate: None, valid, made_from })
         }
         (Issuer::Password, _) => {
-            let Some(password) = password else { return Ok(Handed { made_from, ..Handed::default() }) };
+            let Some(password) = password else { return Ok(Issued { made_from, ..Issued::default() }) };
             let generation = Some(password.generation);
             let data = data(Some(&password.text));
             let secret_uid = write(shared, session, server, account, data, generation).await?;
-            Ok(Handed { secret: Some(session.name_any()), secret_uid, made_from, ..Handed::default() })
+            Ok(Issued { secret: Some(session.name_any()), secret_uid, made_from, ..Issued::default() })
         }
-        (Issuer::None, _) => Ok(Handed { made_from, ..Handed::default() }),
+        (Issuer::None, _) => Ok(Issued { made_from, ..Issued::default() }),
         (Issuer::Missing(blocker), _) => Err(blocker.clone()),
     }
 }
 
-/// What a session was handed before the operator started, as far as it can still be used. What holds more than
-/// certificates where certificates should be cannot: it is made anew at once.
-pub async fn recall(
+/// What a session was issued before the operator started, as far as it can still be used. What holds more than
+/// certificates where certificates should be cannot: it is issued anew at once.
+pub(super) async fn recall(
     shared: &Shared,
     session: &DatabaseSession,
     server: &Server,
     account: &AccountName,
     now: Timestamp,
-) -> kube::Result<Option<(Handed, Option<AccountPassword>)>> {
+) -> kube::Result<Option<(Issued, Option<AccountPassword>)>> {
     let status = session.status.clone().unwrap_or_default();
     let current = Some(server.credentials());
     if session.spec.certificate_request.is_some() {
@@ -147,12 +114,12 @@ pub async fn recall(
         };
         let made_from = current.filter(|_| is_of_issuer(server, &pem));
         return Ok(Some((
-            Handed { certificate: Some(pem), valid: Some(valid), made_from, ..Handed::default() },
+            Issued { certificate: Some(pem), valid: Some(valid), made_from, ..Issued::default() },
             None,
         )));
     }
     if matches!(server.issuer, Issuer::None) {
-        return Ok(Some((Handed { made_from: current, ..Handed::default() }, None)));
+        return Ok(Some((Issued { made_from: current, ..Issued::default() }, None)));
     }
     let Some(secret) = shared.api.secret(&namespace(session), &session.name_any()).await? else {
         return Ok(None);
@@ -160,8 +127,8 @@ pub async fn recall(
     if !is_controlled(&secret, session) {
         return Ok(None);
     }
-    let mut handed =
-        Handed { secret: Some(session.name_any()), secret_uid: secret.uid(), ..Handed::default() };
+    let mut issued =
+        Issued { secret: Some(session.name_any()), secret_uid: secret.uid(), ..Issued::default() };
     let generation = secret.annotations().get(PASSWORD_GENERATION_ANNOTATION);
     let generation = generation.and_then(|number| number.parse().ok()).unwrap_or(0);
     let stored = secret.data.unwrap_or_default();
@@ -171,8 +138,8 @@ pub async fn recall(
         Issuer::Password => {
             let Some(password) = text("password").map(SecretString::from) else { return Ok(None) };
             let is_current = stored_is(&stored, &binding(Some(&password))) == Stored::Same;
-            handed.made_from = current.filter(|_| is_current);
-            Ok(Some((handed, Some(AccountPassword { text: password, generation }))))
+            issued.made_from = current.filter(|_| is_current);
+            Ok(Some((issued, Some(AccountPassword { text: password, generation }))))
         }
         _ => {
             let Some((pem, key)) = stored.get("tls.crt").and_then(clean).zip(text("tls.key")) else {
@@ -187,7 +154,7 @@ pub async fn recall(
                 && stored_is(&stored, &binding(None)) == Stored::Same
                 && is_of_issuer(server, &pem);
             Ok(Some((
-                Handed { valid: Some(valid), made_from: current.filter(|_| is_current), ..handed },
+                Issued { valid: Some(valid), made_from: current.filter(|_| is_current), ..issued },
                 None,
             )))
         }
@@ -223,16 +190,16 @@ fn clean(ByteString(pem): &ByteString) -> Option<String> {
 }
 
 /// Takes the Secret of a session away. Another one of its name is left alone.
-pub async fn take_back(
+pub(super) async fn revoke(
     shared: &Shared,
     session: &DatabaseSession,
-    handed: Option<&Handed>,
+    issued: Option<&Issued>,
 ) -> kube::Result<()> {
     if session.spec.certificate_request.is_some() {
         return Ok(());
     }
     let namespace = namespace(session);
-    if let Some(Handed { secret_uid: Some(uid), .. }) = handed {
+    if let Some(Issued { secret_uid: Some(uid), .. }) = issued {
         return shared.api.delete_secret(&namespace, &session.name_any(), Some(uid.clone())).await;
     }
     match shared.api.secret(&namespace, &session.name_any()).await? {
@@ -319,13 +286,6 @@ fn validity(pem: &str) -> Option<(Timestamp, Timestamp)> {
     Some((at(certificate.validity().not_before)?, at(certificate.validity().not_after)?))
 }
 
-fn minus(at: Timestamp, duration: Duration) -> Timestamp {
-    jiff::SignedDuration::try_from(duration)
-        .ok()
-        .and_then(|d| at.checked_sub(d).ok())
-        .unwrap_or(Timestamp::MIN)
-}
-
 fn is_controlled(secret: &Secret, session: &DatabaseSession) -> bool {
     let uid = session.uid();
     uid.is_some()
@@ -342,42 +302,6 @@ fn namespace(session: &DatabaseSession) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(seconds).unwrap()
-    }
-
-    fn valid(from: i64, to: i64) -> Handed {
-        Handed { valid: Some((at(from), at(to))), ..Handed::default() }
-    }
-
-    #[test]
-    fn a_certificate_is_renewed_at_two_thirds_of_its_life() {
-        assert_eq!(valid(-60, 3_000).renew_at(None), Some(at(2_000)));
-        assert_eq!(valid(-60, 3_000).renew_at(Some(at(9_000))), Some(at(2_000)));
-    }
-
-    #[test]
-    fn a_certificate_of_seconds_is_renewed_before_it_runs_out_and_not_at_once() {
-        assert_eq!(valid(-60, 6).renew_at(None), Some(at(4)));
-    }
-
-    #[test]
-    fn a_certificate_that_ends_with_its_session_stays() {
-        assert_eq!(valid(0, 3_000).renew_at(Some(at(3_000))), None);
-        assert_eq!(valid(0, 3_000).renew_at(Some(at(3_001))), None);
-    }
-
-    #[test]
-    fn a_certificate_that_would_outlive_its_session_is_renewed_at_once() {
-        assert_eq!(valid(0, 3_000).renew_at(Some(at(1_000))), Some(at(0)));
-    }
-
-    #[test]
-    fn an_authority_about_to_end_causes_no_hot_loop() {
-        assert_eq!(valid(-60, 1).renew_at(None), Some(at(1)));
-        assert_eq!(valid(-60, -10).renew_at(None), Some(at(-9)));
-    }
 
     #[test]
     fn a_request_is_pem_or_pem_in_base64() {

@@ -1,63 +1,69 @@
-//! What the sessions of an account are told when a look at it took too long or panicked.
+//! What the sessions of an account say when a reconcile of it took too long or panicked.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::Timestamp;
-use rolecall_api::{DatabaseSession, SessionPhase};
+use rolecall_api::DatabaseSession;
 
-use super::gather::{self, Item};
-use super::lifecycle::{Blocker, Verdict, is_touched, phase};
-use super::report::Outcome;
-use super::round::held;
-use super::settle;
+use super::decide::Decision;
+use super::dereference::dereference;
+use super::result::SessionResult;
+use super::results::not_ended;
+use super::write;
 use crate::Shared;
-use crate::controller::failure::conditions_after;
-use crate::model::AccountKey;
+use crate::model::session::{is_over, is_touched};
+use crate::model::{AccountKey, Blocker};
+use crate::progress::conditions_after_failure;
 
-/// Tells each session of the account what is in the way: that an access which should end may still be there, above all.
-pub async fn tell_failure(shared: &Shared, key: &AccountKey, blocker: &Blocker) {
+/// Reports on each session of the account what is in the way: that an access which should end may still be there, above
+/// all.
+pub async fn report_failure(shared: &Shared, key: &AccountKey, blocker: &Blocker) {
     let now = shared.now();
+    let server = shared.servers.get(&key.admin);
     // What panicked once may panic again.
-    let gathered = catch_unwind(AssertUnwindSafe(|| gather::gather(shared, key, now)));
-    let Ok(gathered) = gathered else {
+    let snapshot =
+        catch_unwind(AssertUnwindSafe(|| dereference(&shared.cache(), server, &shared.issued, key, now)));
+    let Ok(snapshot) = snapshot else {
         let sessions = shared.cache().sessions_of_account(key);
         for session in sessions {
-            tell_as_it_is(shared, &session, blocker, now).await;
+            report_in_its_phase(shared, &session, blocker, now).await;
         }
         return;
     };
-    for Item { session, verdict, timed, times, .. } in gathered.sessions {
-        let outcome = match verdict {
-            Verdict::End(ending) => held(ending, blocker),
-            Verdict::Start(_) => Outcome::Waiting(blocker.clone()),
-            Verdict::Live(_) => {
-                tell_as_it_is(shared, &session, blocker, now).await;
+    for session in snapshot.sessions {
+        let result = match session.decision() {
+            Decision::End(end) => not_ended(end, blocker),
+            Decision::Start(_) => SessionResult::Waiting(blocker.clone()),
+            Decision::Live(_) => {
+                report_in_its_phase(shared, &session.object, blocker, now).await;
                 continue;
             }
-            Verdict::Over | Verdict::Untouched | Verdict::Wait(_) | Verdict::Reject(_) => continue,
+            Decision::Over | Decision::Untouched | Decision::Wait(_) | Decision::Reject(_) => continue,
         };
-        if let Err(error) = settle::settle(shared, &session, timed, &outcome, times).await {
-            tracing::debug!(account = %key, %error, "that a look failed is not told");
+        let written = write::write(shared, &session.object, session.timed, Some(&result), session.times);
+        if let Err(error) = written.await {
+            tracing::debug!(account = %key, %error, "that a reconcile failed is not reported");
         }
     }
 }
 
 /// Nobody knows better what the session is: its phase stays.
-async fn tell_as_it_is(shared: &Shared, session: &DatabaseSession, blocker: &Blocker, now: Timestamp) {
-    if matches!(phase(session), SessionPhase::Ended | SessionPhase::Rejected) {
+async fn report_in_its_phase(shared: &Shared, session: &DatabaseSession, blocker: &Blocker, now: Timestamp) {
+    if is_over(session) {
         return;
     }
     let before = session.status.clone().unwrap_or_default();
     let mut after = before.clone();
-    after.conditions = conditions_after(&before.conditions, session.metadata.generation, blocker, now);
+    after.conditions =
+        conditions_after_failure(&before.conditions, session.metadata.generation, blocker, now);
     if after == before {
         return;
     }
-    let told = match is_touched(session) {
+    let written = match is_touched(session) {
         true => shared.api.apply_status(shared, session, &after).await,
         false => shared.api.apply_status_unless_changed(shared, session, &after).await,
     };
-    if let Err(error) = told {
-        tracing::debug!(%error, "that a look failed is not told");
+    if let Err(error) = written {
+        tracing::debug!(%error, "that a reconcile failed is not reported");
     }
 }

@@ -1,17 +1,16 @@
-//! An access that came back after it had ended: telling of it wherever somebody was told that it was over.
+//! An access that came back after it had ended: reported wherever its end was.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rolecall_api::{AccountPhase, DatabaseSession, SessionPhase, conditions, reasons};
-use rolecall_engine::Applied;
+use rolecall_api::{AccountPhase, AccountStatus, DatabaseSession, SessionPhase, conditions, reasons};
+use rolecall_engine::{Applied, HistoryChange};
 
-use super::lifecycle::{may_have_access, phase};
-use super::memory::Report;
+use super::reports::{self, AccountReport};
 use crate::Shared;
 use crate::api_writer::Severity;
-use crate::database_admin::Loss;
-use crate::model::AccountKey;
+use crate::model::session::{may_have_access, phase, recorded_username};
+use crate::model::{AccountKey, ObjectKey};
 
 /// What was done about an access that came back.
 #[derive(Clone, Debug)]
@@ -31,7 +30,7 @@ impl Response<'_> {
         }
     }
 
-    fn told(&self, username: &str, cause: &str) -> String {
+    fn message(&self, username: &str, cause: &str) -> String {
         match self {
             Self::Ended(applied) => {
                 let after = match (&applied.kept_because, applied.dropped) {
@@ -50,19 +49,36 @@ impl Response<'_> {
     }
 }
 
-/// Was somebody told that this access is over?
+/// Does a status say that this access is over?
 pub fn was_over(shared: &Shared, key: &AccountKey) -> bool {
-    let over = |told: &Report| {
-        matches!(told.account.phase, AccountPhase::Disabled | AccountPhase::Dropped | AccountPhase::Orphaned)
+    let over = |report: &AccountReport| {
+        matches!(
+            report.account.phase,
+            AccountPhase::Disabled | AccountPhase::Dropped | AccountPhase::Orphaned
+        )
     };
-    super::told(shared, key).as_ref().is_some_and(over) || !ended_sessions(shared, key).is_empty()
+    last_report(shared, key).as_ref().is_some_and(over) || !ended_sessions(shared, key).is_empty()
 }
 
-/// Tells of an access that came back: in events and on the sessions that ended, in the audit log, in a metric. Answers
-/// what its DatabaseUser is to be told.
-pub async fn tell(shared: &Shared, key: &AccountKey, action: Response<'_>) -> String {
-    let cause = cause(shared.failover_watch.loss(&key.admin).as_ref());
-    let note = action.told(&key.username, &cause);
+/// The last report of an account, also where an operator before this one made it; where there is none, the beginning of
+/// one for its DatabaseUser. `None` where there is no DatabaseUser of its name.
+pub(super) fn last_report(shared: &Shared, key: &AccountKey) -> Option<AccountReport> {
+    shared.reports.get(key).or_else(|| {
+        let user = shared.cache().user_named(&key.admin.namespace, &key.username)?;
+        let account = reports::in_status(&user, key).unwrap_or_else(|| AccountStatus {
+            database: key.admin.name.to_string(),
+            username: key.username.to_string(),
+            ..AccountStatus::default()
+        });
+        Some(AccountReport { user: ObjectKey::of(&*user), account })
+    })
+}
+
+/// Reports an access that came back: in events and on the sessions that ended, in the audit log, in a metric. Answers
+/// what the status of its DatabaseUser will say.
+pub async fn report(shared: &Shared, key: &AccountKey, action: Response<'_>) -> String {
+    let cause = cause(shared.failover_watch.loss(&key.admin).map(|loss| (loss.noticed, loss.change)));
+    let note = action.message(&key.username, &cause);
     tracing::warn!(account = %key, action = action.name(), cause, "an access came back");
     shared.metrics.returned(&key.admin, action.name());
     shared.audit.returned(key, action.name(), &cause);
@@ -78,7 +94,7 @@ pub async fn tell(shared: &Shared, key: &AccountKey, action: Response<'_>) -> St
         if let Some(ready) = ready {
             ready.message.clone_from(&note);
             if let Err(error) = shared.api.apply_status(shared, &*session, &status).await {
-                tracing::warn!(account = %key, %error, "a session could not be told that its access came back");
+                tracing::warn!(account = %key, %error, "that an access came back could not be written on its session");
             }
         }
     }
@@ -92,15 +108,15 @@ fn ended_sessions(shared: &Shared, key: &AccountKey) -> Vec<Arc<DatabaseSession>
         phase(session) == SessionPhase::Ended
             && session.metadata.deletion_timestamp.is_none()
             && !may_have_access(session)
-            && crate::model::session::recorded_username(session) == Some(&key.username)
+            && recorded_username(session) == Some(&key.username)
     });
     sessions.cloned().collect()
 }
 
 /// Why it came back, as far as that is known.
-fn cause(loss: Option<&Loss>) -> String {
+fn cause(loss: Option<(Timestamp, HistoryChange)>) -> String {
     match loss {
-        Some(loss) => format!("{}, noticed at {}", loss.change, seconds(loss.noticed)),
+        Some((noticed, change)) => format!("{change}, noticed at {}", seconds(noticed)),
         None => {
             "somebody let the account log in again, or the server was set back to an earlier state".to_owned()
         }
@@ -113,29 +129,25 @@ fn seconds(at: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use rolecall_engine::HistoryChange;
-
     use super::*;
 
     #[test]
-    fn what_came_back_is_told_with_its_cause_and_what_was_done() {
-        let loss = Loss {
-            noticed: "2026-01-01T12:00:00.5Z".parse().unwrap(),
-            change: HistoryChange::Branched { from: "timeline 1".into(), to: "timeline 2".into() },
-        };
-        let cause = cause(Some(&loss));
+    fn what_came_back_is_reported_with_its_cause_and_what_was_done() {
+        let noticed = "2026-01-01T12:00:00.5Z".parse().unwrap();
+        let change = HistoryChange::Branched { from: "timeline 1".into(), to: "timeline 2".into() };
+        let cause = cause(Some((noticed, change)));
         assert_eq!(cause, "failover from timeline 1 to timeline 2, noticed at 2026-01-01T12:00:00Z");
-        let told = |action: Response<'_>| action.told("alice", "why");
+        let said = |action: Response<'_>| action.message("alice", "why");
         assert_eq!(
-            told(Response::Ended(&Applied::default())),
+            said(Response::Ended(&Applied::default())),
             "alice could be used again after its access had ended (why): it was ended again"
         );
         let dropped = Applied { dropped: true, ..Applied::default() };
-        assert!(told(Response::Ended(&dropped)).ends_with("ended again, and the account was dropped"));
+        assert!(said(Response::Ended(&dropped)).ends_with("ended again, and the account was dropped"));
         let kept = Applied { kept_because: Some("it owns a table".to_owned()), ..Applied::default() };
-        assert!(told(Response::Ended(&kept)).ends_with("disabled, not dropped: it owns a table"));
+        assert!(said(Response::Ended(&kept)).ends_with("disabled, not dropped: it owns a table"));
         assert!(
-            told(Response::Reported("run X"))
+            said(Response::Reported("run X"))
                 .ends_with("can be used again though its access had ended (why): run X")
         );
     }

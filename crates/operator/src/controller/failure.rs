@@ -13,16 +13,15 @@ use serde_json::Value;
 
 use crate::cache::Cached;
 use crate::model::{Blocker, ReconcileError, ReconcileKey};
+use crate::progress::conditions_after_failure;
 use crate::{Shared, account, sets};
-
-pub(crate) use crate::progress::conditions_after;
 
 /// Says on the object that the look failed so. What the API server refused is not told there.
 pub async fn report(shared: &Shared, key: &ReconcileKey, failed: &ReconcileError) {
     let Some(blocker) = blocker(failed) else { return };
     let told = match key {
         ReconcileKey::Account(key) => {
-            account::tell_failure(shared, key, &blocker).await;
+            account::report_failure(shared, key, &blocker).await;
             Ok(())
         }
         ReconcileKey::Session(key) => {
@@ -106,7 +105,7 @@ fn status<K: Resource<DynamicType = ()> + Serialize>(
         .cloned()
         .and_then(|list| serde_json::from_value(list).ok())
         .unwrap_or_default();
-    let after = conditions_after(&before, object.meta().generation, blocker, now);
+    let after = conditions_after_failure(&before, object.meta().generation, blocker, now);
     status["conditions"] = serde_json::to_value(&after).ok()?;
     (after != before).then_some(status)
 }

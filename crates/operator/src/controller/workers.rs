@@ -179,7 +179,7 @@ async fn reconcile_at(
 fn reconcile<'a>(shared: &'a Shared, key: &'a ReconcileKey) -> BoxFuture<'a, Result<Action, ReconcileError>> {
     match key {
         ReconcileKey::Account(key) => Box::pin(account::reconcile(shared, key)),
-        ReconcileKey::Session(key) => Box::pin(account::reconcile_unbound(shared, key)),
+        ReconcileKey::Session(key) => Box::pin(account::unbound::reconcile(shared, key)),
         ReconcileKey::Admin(key) => Box::pin(database_admin::reconcile(shared, key)),
         ReconcileKey::Inventory(key) => Box::pin(database_admin::reconcile_inventory(shared, key)),
         ReconcileKey::User(key) => Box::pin(database_user::reconcile(shared, key)),

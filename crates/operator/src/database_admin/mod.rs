@@ -20,9 +20,6 @@ use rolecall_api::{DatabaseAdmin, Deletion, MissingDbRoles, ObjectCounts, Orphan
 use rolecall_engine::{AccountName, Class, Finding, Inventory, Needs, Owner, Preflight, Reason};
 use tokio_util::sync::CancellationToken;
 
-pub use crate::model::Loss;
-pub use crate::servers::connect::unsupported;
-pub use crate::servers::end_account;
 pub use failover_watch::FailoverWatch;
 
 use crate::account::{self, returned::Response};
@@ -144,11 +141,11 @@ pub async fn reconcile_inventory(shared: &Shared, key: &ObjectKey) -> Result<Act
 /// Has the accounts looked at that are not as they should be.
 fn trigger_accounts(shared: &Shared, seen: &Seen, drifted: Priority) {
     for account in &seen.orphans {
-        shared.memory.suspect(account);
+        shared.orphans.suspect(account);
         shared.queue.add(ReconcileKey::Account(account.clone()), Priority::Urgent);
     }
     for (account, report) in &seen.reports {
-        if shared.memory.report(account, report.clone()) {
+        if shared.reports.set(account, report.clone()) {
             shared.queue.add(ReconcileKey::User(report.user.clone()), Priority::Normal);
         }
     }
@@ -310,11 +307,11 @@ async fn look(shared: &Shared, key: &ObjectKey, admin: &Arc<DatabaseAdmin>, now:
 /// not be kept keeps no access from starting, and is tried again at the next look.
 async fn keep_proof(shared: &Shared, key: &ObjectKey, admin: &DatabaseAdmin, server: &Server) {
     let kept = (server.fingerprint, admin.spec.deletion);
-    if shared.memory.is_kept(key, kept) || admin.metadata.deletion_timestamp.is_some() {
+    if shared.teardown_secrets.has(key, kept) || admin.metadata.deletion_timestamp.is_some() {
         return;
     }
     match teardown_secret::keep(&shared.api, admin, server).await {
-        Ok(true) => shared.memory.set_kept(key, Some(kept)),
+        Ok(true) => shared.teardown_secrets.set(key, Some(kept)),
         Ok(false) => {}
         Err(error) => {
             tracing::warn!(admin = %key, %error, "what its teardown needs could not be kept");
@@ -411,7 +408,7 @@ fn judge(
 ) {
     // Asked for after the server: what was enabled then had its session marked before.
     let explained = explained(shared, key);
-    seen.drifted = shared.memory.drifted(key, inventory, &server.owner.uid);
+    seen.drifted = shared.applied.drifted(key, inventory, &server.owner.uid);
     let identity = seen.preflight.as_ref().map(|preflight| preflight.identity.clone()).unwrap_or_default();
     let cache = shared.cache();
     let judge = Judge {
@@ -431,9 +428,9 @@ fn judge(
     }
     seen.counts = Some(judge.count(inventory));
     let told = |account: &AccountKey| {
-        shared.memory.reported(account).map(|report| report.account).or_else(|| {
+        shared.reports.get(account).map(|report| report.account).or_else(|| {
             let user = cache.user_named(&key.namespace, &account.username)?;
-            crate::account::told_in_status(&user, account)
+            account::reports::in_status(&user, account)
         })
     };
     let (to_end, mut named): (Vec<Orphan>, Vec<Orphan>) = judge
@@ -446,7 +443,7 @@ fn judge(
     }
     // One that cannot be ended is told as well.
     named.extend(to_end.into_iter().filter_map(|mut orphan| {
-        let why = shared.memory.stuck(&orphan.key)?;
+        let why = shared.orphans.stuck(&orphan.key)?;
         orphan.message.push_str(&format!(" ({why})"));
         Some(orphan)
     }));
@@ -494,13 +491,13 @@ async fn report_orphans(
     returned: &BTreeSet<AccountKey>,
 ) {
     let keys = named.iter().map(|orphan| orphan.key.clone()).collect();
-    let new = shared.memory.name_orphans(key, &keys);
+    let new = shared.orphans.report(key, &keys);
     for orphan in named.iter().filter(|orphan| new.contains(&orphan.key)) {
         tracing::warn!(account = %orphan.key, "it can be used and no session accounts for it");
         let severity = crate::api_writer::Severity::Warning;
         shared.api.event(&**admin, severity, reasons::ORPHANED, "Report", &orphan.message);
         if returned.contains(&orphan.key) {
-            account::returned::tell(shared, &orphan.key, Response::Reported(&orphan.message)).await;
+            account::returned::report(shared, &orphan.key, Response::Reported(&orphan.message)).await;
         }
     }
 }

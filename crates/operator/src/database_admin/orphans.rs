@@ -7,7 +7,7 @@ use rolecall_engine::{
     AccountName, Claim, Dialect, Finding, Inventory, InventoryEntry, OWN_ROLE_PREFIX, Owner, Reason,
 };
 
-use crate::account::memory::Report;
+use crate::account::reports::AccountReport;
 use crate::cache::Cache;
 use crate::model::{AccountKey, ObjectKey};
 
@@ -158,7 +158,7 @@ impl Judge<'_> {
         inventory: &Inventory,
         named: &[Orphan],
         told: impl Fn(&AccountKey) -> Option<AccountStatus>,
-    ) -> Vec<(AccountKey, Report)> {
+    ) -> Vec<(AccountKey, AccountReport)> {
         let namespace = &self.admin.namespace;
         let entries: HashMap<&str, &InventoryEntry> =
             inventory.accounts.iter().map(|entry| (entry.account.as_str(), entry)).collect();
@@ -193,7 +193,7 @@ impl Judge<'_> {
                 mode: before.and_then(|before| before.mode),
                 message,
             };
-            reports.push((key, Report { user, account }));
+            reports.push((key, AccountReport { user, account }));
         }
         reports
     }

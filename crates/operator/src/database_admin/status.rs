@@ -10,7 +10,7 @@ use rolecall_api::{
 use rolecall_engine::{Class, Finding, Preflight, Reason};
 
 use super::orphans::Orphan;
-use crate::account::memory::Report;
+use crate::account::reports::AccountReport;
 use crate::api_writer::Severity;
 use crate::model::{AccountKey, Blocker};
 use crate::servers::{Server, ServerState};
@@ -39,7 +39,7 @@ pub(super) struct Seen {
     /// Accounts that have access without any session and are not ended by themselves; `None`: nobody looked.
     pub(super) named: Option<Vec<Orphan>>,
     /// What DatabaseUsers are told of accounts without sessions.
-    pub(super) reports: Vec<(AccountKey, Report)>,
+    pub(super) reports: Vec<(AccountKey, AccountReport)>,
     /// Live accounts that are not as they were left: somebody else changed them.
     pub(super) drifted: Vec<AccountKey>,
     /// The address and admin user that are in use now.

@@ -18,7 +18,7 @@ use crate::model::{
     Action, Blocker, ObjectKey, Priority, ReconcileError, ReconcileKey, plus, session::is_touched,
 };
 use crate::servers::{Server, ServerState, end_account, teardown_secret};
-use crate::{Shared, sets};
+use crate::{Shared, account, sets};
 
 /// How soon the sessions are counted again, at first and at last.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
@@ -97,7 +97,7 @@ pub(super) async fn tear_down(
 /// Gives up what was kept for the teardown.
 async fn release(shared: &Shared, key: &ObjectKey) -> kube::Result<()> {
     teardown_secret::release(&shared.api, key).await?;
-    shared.memory.set_kept(key, None);
+    shared.teardown_secrets.set(key, None);
     Ok(())
 }
 
@@ -122,7 +122,7 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
     shared.sets.forget_server(key);
     shared.listeners.forget_server(key);
     shared.failover_watch.forget(key);
-    for user in shared.memory.forget_server(key) {
+    for user in account::forget_server(shared, key) {
         shared.queue.add(ReconcileKey::User(user), Priority::Normal);
     }
     let accounts = {

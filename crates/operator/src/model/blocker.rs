@@ -4,7 +4,7 @@ use rolecall_api::reasons;
 use rolecall_engine::Class;
 use rolecall_resolve::Blocked;
 
-/// What is in the way of a session.
+/// What is in the way of an object, as its Ready condition says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocker {
     /// The reason of the Ready condition.
@@ -68,5 +68,30 @@ impl From<&rolecall_engine::Error> for Blocker {
             Class::Unreachable | Class::Transient => Self::passing(error.reason.as_str(), error.to_string()),
             Class::Invalid | Class::Refused => Self::stalled(error.reason.as_str(), error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_server_refuses_needs_a_person_and_what_it_cannot_do_now_does_not() {
+        let answer = |code: u16| {
+            let status = kube::core::Status {
+                code,
+                message: "exceeded quota".into(),
+                ..kube::core::Status::default()
+            };
+            Blocker::of_api("writing the Secret", &kube::Error::Api(Box::new(status)))
+        };
+        for code in [400, 403, 404, 413, 422] {
+            assert!(answer(code).stalled, "{code}");
+        }
+        for code in [408, 409, 425, 429, 500, 503, 504] {
+            assert!(!answer(code).stalled, "{code}");
+        }
+        let message = answer(403).message;
+        assert!(message.contains("writing the Secret") && message.contains("exceeded quota"), "{message}");
     }
 }

@@ -6,7 +6,8 @@
 //! accounts are torn down. The Secrets that the DatabaseAdmin names are left alone: they can be deleted and made anew at
 //! any time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -26,6 +27,30 @@ pub const SECRET_TYPE: &str = "rolecall.dev/teardown";
 const ENDPOINT: &str = "endpoint";
 /// The longest name of a Secret.
 const MAX_NAME: usize = 253;
+
+/// Of which server what its teardown needs is kept, by the fingerprint of the server, and what its DatabaseAdmin said then.
+#[derive(Debug, Default)]
+pub struct TeardownSecrets(Mutex<HashMap<ObjectKey, (u64, Deletion)>>);
+
+impl TeardownSecrets {
+    /// Is it kept, as far as is known?
+    pub fn has(&self, admin: &ObjectKey, kept: (u64, Deletion)) -> bool {
+        self.locked().get(admin) == Some(&kept)
+    }
+
+    /// It is kept, or not any more.
+    pub fn set(&self, admin: &ObjectKey, kept: Option<(u64, Deletion)>) {
+        match kept {
+            Some(kept) => self.locked().insert(admin.clone(), kept),
+            None => self.locked().remove(admin),
+        };
+    }
+
+    // A poisoned lock means that a thread panicked between two plain map operations; what they hold is whole.
+    fn locked(&self) -> MutexGuard<'_, HashMap<ObjectKey, (u64, Deletion)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Under which key the value of another Secret is kept. Two dots in a row are in the name of none.
 pub(super) fn data_key(secret: &str, key: &str) -> String {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rolecall_api::reasons;
-use rolecall_engine::plan::{Adjust, Plan};
+use rolecall_engine::plan;
 use rolecall_engine::sets::{DesiredSet, SetRecord, SyncedSet, plan_set};
 use rolecall_engine::{AccountName, Catalog, CatalogQuery, Class};
 use rolecall_policy::{
@@ -145,19 +145,8 @@ impl Reconciliation<'_> {
         let mut done = true;
         for (role, member) in shared.sets.to_disconnect(key) {
             if let Ok(account) = AccountName::new(&*member.username) {
-                let end = Plan::Adjust(Adjust {
-                    account,
-                    owner_uid: server.owner.uid.clone(),
-                    record: None,
-                    session_database: Some(key.database.to_string()),
-                    create_roles: Vec::new(),
-                    revoke: Vec::new(),
-                    grant: Vec::new(),
-                    grant_sets: Vec::new(),
-                    enable: false,
-                    terminate: true,
-                    verifier: None,
-                });
+                let database = Some(key.database.to_string());
+                let end = plan::disconnect(account, &server.owner.uid, database);
                 match server.engine.apply(&end).await {
                     Ok(_) => {}
                     // It was dropped, or belongs to somebody else by now: its connections are not ours to end. One that

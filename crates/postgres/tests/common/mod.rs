@@ -165,6 +165,7 @@ pub fn enabled(account: &str, roles: &[&str]) -> Desired {
             credential: Credential::External,
             in_use: false,
             create_missing_roles: false,
+            disconnecting_sets: BTreeSet::new(),
         }),
     }
 }

@@ -1,5 +1,5 @@
-//! What the API server holds about an account, and what policy says to each of its sessions. No I/O: the watches have
-//! brought everything here already.
+//! From names to a snapshot: what the cache holds about an account, and what policy says to each of its sessions. No
+//! I/O: the watches have brought everything here already.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,46 +10,40 @@ use rolecall_engine::AccountName;
 use rolecall_policy::Roles;
 use rolecall_resolve::{Blocked, Grant};
 
-use super::lifecycle::{AdminState, Times, Verdict, decide, is_timed, is_touched};
-use crate::Shared;
+use super::decide::AdminState;
+use super::issued::IssuedStore;
+use super::session::Session;
 use crate::cache::Cache;
+use crate::model::Blocker;
+use crate::model::session::Times;
 use crate::model::{AccountKey, ObjectKey};
 use crate::servers::ServerState;
 
-/// Everything that one look at an account is based on.
+/// Everything that one reconcile of an account is based on.
 #[derive(Debug)]
-pub(super) struct Gathered {
+pub(super) struct Snapshot {
     /// The account's name; `None` where no server could have such a user.
     pub(super) account: Option<AccountName>,
     /// The DatabaseAdmin.
     pub(super) admin: Option<Arc<DatabaseAdmin>>,
     /// Since when it is being deleted, by this machine's clock.
     pub(super) admin_deleted_at: Option<Timestamp>,
-    /// What is known of its server; `None` before anybody looked.
+    /// What is known of its server; `None` before its first reconcile.
     pub(super) server: Option<ServerState>,
-    /// The sessions with what should happen to each.
-    pub(super) sessions: Vec<Item>,
+    /// The sessions, each with what should happen to it.
+    pub(super) sessions: Vec<Session>,
+    /// When it was made.
+    pub(super) now: Timestamp,
 }
 
-/// One session.
-#[derive(Debug)]
-pub(super) struct Item {
-    /// The object.
-    pub(super) session: Arc<DatabaseSession>,
-    /// What policy gives it.
-    pub(super) grant: Result<Grant, Blocked>,
-    /// What should happen to it.
-    pub(super) verdict: Verdict,
-    /// It ends by itself at some time.
-    pub(super) timed: bool,
-    /// Something may have been done for it on the server, in this look or before.
-    pub(super) touched: bool,
-    /// When it is, and since when it is known.
-    pub(super) times: Times,
-}
-
-pub(super) fn gather(shared: &Shared, key: &AccountKey, now: Timestamp) -> Gathered {
-    let cache = shared.cache();
+/// Reads an account and its sessions from the cache.
+pub(super) fn dereference(
+    cache: &Cache,
+    server: Option<ServerState>,
+    issued: &IssuedStore,
+    key: &AccountKey,
+    now: Timestamp,
+) -> Snapshot {
     let admin = cache.admin(&key.admin);
     let state = match &admin {
         None => AdminState::Missing,
@@ -63,21 +57,41 @@ pub(super) fn gather(shared: &Shared, key: &AccountKey, now: Timestamp) -> Gathe
         .map(|session| {
             let grant = match &account {
                 Err(refusal) => Err(Blocked::permanent(reasons::INVALID_USERNAME, refusal.message.clone())),
-                Ok(_) => grant(&cache, key, admin.as_deref(), &session),
+                Ok(_) => grant(cache, key, admin.as_deref(), &session),
             };
             let times = Times { now, seen: cache.seen_at(&*session) };
-            let verdict = decide(&session, state, &grant, times);
-            let timed = is_timed(&session, grant.as_ref().ok());
-            let touched = is_touched(&session);
-            Item { session, grant, verdict, timed, touched, times }
+            let issued = session.metadata.uid.as_deref().and_then(|uid| issued.get(uid));
+            Session::new(session, state, grant, times, issued)
         })
         .collect();
     let admin_deleted_at = admin.as_ref().and_then(|admin| cache.deleted_at(&**admin));
-    let server = shared.servers.get(&key.admin);
-    Gathered { account: account.ok(), admin, admin_deleted_at, server, sessions }
+    Snapshot { account: account.ok(), admin, admin_deleted_at, server, sessions, now }
 }
 
-/// The database roles that a session holds or would hold.
+impl Snapshot {
+    /// That nothing on the server may be touched.
+    pub(super) fn suspended(&self) -> Option<Blocker> {
+        let admin = self.admin.as_ref().filter(|admin| admin.spec.suspend)?;
+        Some(Blocker::stalled(
+            reasons::DATABASE_SUSPENDED,
+            format!(
+                "the DatabaseAdmin {:?} is suspended: nothing on its server is touched",
+                admin.metadata.name.as_deref().unwrap_or_default()
+            ),
+        ))
+    }
+
+    /// Had one of the sessions that end access through this account, as far as is known?
+    pub(super) fn was_enabled(&self) -> bool {
+        let ending = self.sessions.iter().filter(|session| session.is_ending());
+        ending.into_iter().any(|session| {
+            use rolecall_api::SessionPhase::{Active, Ending};
+            matches!(crate::model::session::phase(&session.object), Active | Ending)
+        })
+    }
+}
+
+/// The database roles that a session has or would get.
 pub fn wanted_roles(
     cache: &Cache,
     admin_key: &ObjectKey,
@@ -94,7 +108,7 @@ pub fn wanted_roles(
         .unwrap_or_default()
 }
 
-/// What policy gives a session, everything included that the namespace can tell.
+/// What policy gives a session, everything included that the namespace can say.
 fn grant(
     cache: &Cache,
     key: &AccountKey,
@@ -102,7 +116,7 @@ fn grant(
     session: &DatabaseSession,
 ) -> Result<Grant, Blocked> {
     let Some(admin) = admin else {
-        // Told by the state of the DatabaseAdmin; policy has nothing to add.
+        // The decision goes by the state of the DatabaseAdmin; policy has nothing to add.
         return Err(Blocked::new(reasons::DATABASE_NOT_FOUND, "there is no DatabaseAdmin of that name"));
     };
     unsupported(admin, session)?;
@@ -152,7 +166,7 @@ fn roles_of(cache: &Cache, namespace: &Arc<str>, user: &DatabaseUser) -> Roles {
 
 /// What no session on this DatabaseAdmin can ever have.
 fn unsupported(admin: &DatabaseAdmin, session: &DatabaseSession) -> Result<(), Blocked> {
-    match crate::database_admin::unsupported(admin) {
+    match crate::servers::connect::unsupported(admin) {
         None => Ok(()),
         Some(why) => Err(Blocked::permanent(
             reasons::UNSUPPORTED,

@@ -1,7 +1,7 @@
 //! Secrets of live sessions that somebody deleted, or took the password out of: they are made again.
 //!
 //! Secrets are not watched, as that would take the right to read all of them. So those of live sessions are asked for one
-//! by one, at a slow pace: a few with each look at their server, those first that were not seen for longest.
+//! by one, at a slow pace: a few with each reconcile of their DatabaseAdmin, those first that were not seen for longest.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use rolecall_engine::AccountName;
 use tokio::time::Instant;
 
 use super::credentials::recall;
-use super::lifecycle::phase;
 use crate::Shared;
+use crate::model::session::phase;
 use crate::model::{AccountKey, ObjectKey, Priority, ReconcileKey};
 use crate::servers::Server;
 
-/// How many are asked for with each look at a server.
-const AT_A_LOOK: usize = 20;
+/// How many are asked for with each reconcile of a DatabaseAdmin.
+const PER_RECONCILE: usize = 20;
 const AT_ONCE: usize = 4;
 
-/// Has the accounts looked at whose sessions lack what they were handed.
+/// Triggers the accounts whose sessions lack the credentials that they were issued.
 pub async fn find_missing(shared: &Shared, admin: &ObjectKey, server: &Server) {
     let asked: Vec<_> =
         due(shared, admin).into_iter().map(|(key, session)| ask(shared, server, key, session)).collect();
@@ -43,12 +43,12 @@ fn due(shared: &Shared, admin: &ObjectKey) -> Vec<(AccountKey, Arc<DatabaseSessi
     let mut found: Vec<(Instant, &Arc<DatabaseSession>)> = live
         .filter_map(|session| {
             let uid = session.metadata.uid.as_deref()?;
-            shared.memory.handed(uid)?.secret?;
-            Some((shared.memory.confirmed(uid)?, session))
+            shared.issued.get(uid)?.secret?;
+            Some((shared.issued.confirmed(uid)?, session))
         })
         .collect();
     found.sort_by_key(|(confirmed, _)| *confirmed);
-    found.truncate(AT_A_LOOK);
+    found.truncate(PER_RECONCILE);
     found
         .into_iter()
         .filter_map(|(_, session)| {
@@ -73,14 +73,14 @@ async fn ask(
             return None;
         }
     };
-    let is_right = found.is_some_and(|(_, found)| match (found, shared.memory.password(&account)) {
+    let is_right = found.is_some_and(|(_, found)| match (found, shared.passwords.get(&account)) {
         (Some(found), Some(password)) => found.is_same(&password),
         _ => true,
     });
     if is_right {
-        shared.memory.confirm(uid);
+        shared.issued.confirm(uid);
         return None;
     }
-    shared.memory.set_handed(uid, None);
+    shared.issued.set(uid, None);
     Some(account)
 }

@@ -1,101 +1,23 @@
-//! The status of a session, as a pure function of what happened to it.
-
-use std::collections::BTreeMap;
+//! The status of a session, its events, and when it is reconciled again: pure functions of what became of it.
 
 use jiff::Timestamp;
 use rolecall_api::{
-    Condition, Connection, CreateDbUserMode, DatabaseSession, DatabaseSessionStatus, EndReason, SecretRef,
-    SessionPhase, Time, conditions, reasons,
+    Condition, DatabaseSession, DatabaseSessionStatus, EndReason, SecretRef, SessionPhase, Time, conditions,
+    reasons,
 };
 
-use super::lifecycle::{Blocker, phase};
-
-/// What happened to a session.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a look holds a handful of them, and most are the large one")]
-pub enum Outcome {
-    /// It has access.
-    Active(Active),
-    /// It waits for its start, or to start again.
-    Waiting(Blocker),
-    /// It waits, and the database shows nothing of it any more.
-    Withdrawn(Blocker),
-    /// Its access is being taken away, and something is in the way.
-    Ending {
-        /// What `endReason` will be.
-        reason: Option<EndReason>,
-        /// What is in the way.
-        blocker: Blocker,
-    },
-    /// Its access is gone, or nobody waits for that any more.
-    Ended {
-        /// Why it ended.
-        reason: EndReason,
-        /// Why the database may still hold the access; `None`: it showed the access gone.
-        left: Option<Left>,
-    },
-    /// It never started and never will.
-    Rejected(Blocker),
-    /// It is being deleted, and nothing holds it any more.
-    Released {
-        /// As for `Ended`.
-        left: Option<Left>,
-    },
-}
-
-/// Why the database may still hold an access that is over. The event that says so is published where it is decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// The server did not let it be taken away before the teardown deadline.
-    Abandoned,
-    /// The DatabaseAdmin says `deletion: Retain`.
-    Retained,
-}
-
-impl Left {
-    /// For people.
-    pub fn told(left: Option<Self>) -> &'static str {
-        match left {
-            None => "the database shows the access gone",
-            Some(Self::Abandoned) => "the access could not be taken away: see the events",
-            Some(Self::Retained) => {
-                "the account stays as it is on the server: the DatabaseAdmin says deletion: Retain"
-            }
-        }
-    }
-}
-
-/// A session that has access.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Active {
-    /// The database user.
-    pub username: String,
-    /// Its database roles.
-    pub db_roles: Vec<String>,
-    /// What becomes of the account at the end.
-    pub mode: Option<CreateDbUserMode>,
-    /// Since when.
-    pub started_at: Option<Timestamp>,
-    /// Until when.
-    pub expires_at: Option<Timestamp>,
-    /// The Secret with the credentials.
-    pub secret: Option<String>,
-    /// The answer to the certificate request, in PEM.
-    pub certificate: Option<String>,
-    /// Where to connect.
-    pub connection: Option<Connection>,
-    /// Objects per privilege.
-    pub permissions: BTreeMap<String, u64>,
-    /// There are object permissions, and all of them were given.
-    pub complete: bool,
-    /// What is wrong although access is there.
-    pub trouble: Option<Blocker>,
-    /// Object permissions were decided that could not be given: why.
-    pub incomplete: Option<Blocker>,
-}
+use super::result::{SessionResult, end_reason};
+use super::results::Event;
+use crate::events::Severity;
+use crate::model::session::{Times, phase, start_deadline};
+use crate::model::{Blocker, Priority};
 
 /// The whole status that says so. Transition times stay where nothing changed.
-pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> DatabaseSessionStatus {
+pub(super) fn status(
+    session: &DatabaseSession,
+    result: &SessionResult,
+    now: Timestamp,
+) -> DatabaseSessionStatus {
     let before = session.status.clone().unwrap_or_default();
     let generation = session.metadata.generation;
     let condition = |type_: &str, status: bool, reason: &str, message: &str| {
@@ -108,8 +30,8 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
         |blocker: &Blocker| crate::progress::condition(blocker, &before.conditions, generation, now);
     let mut list: Vec<Condition> = Vec::new();
     let mut status = DatabaseSessionStatus { observed_generation: generation, ..Default::default() };
-    match outcome {
-        Outcome::Active(active) => {
+    match result {
+        SessionResult::Active(active) => {
             status.phase = Some(SessionPhase::Active);
             status.username = Some(active.username.clone());
             status.db_roles = active.db_roles.clone();
@@ -142,12 +64,12 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
                 ));
             }
         }
-        Outcome::Waiting(blocker) | Outcome::Withdrawn(blocker) => {
+        SessionResult::Waiting(blocker) | SessionResult::Withdrawn { blocker, .. } => {
             status.phase = Some(SessionPhase::Pending);
             list.push(ready(false, blocker));
             list.push(progress(blocker));
         }
-        Outcome::Ending { reason, blocker } => {
+        SessionResult::Ending { reason, blocker } => {
             // What the access was stays readable until it is gone.
             status = DatabaseSessionStatus {
                 conditions: Vec::new(),
@@ -165,54 +87,42 @@ pub fn status(session: &DatabaseSession, outcome: &Outcome, now: Timestamp) -> D
             list.push(ready(false, blocker));
             list.push(progress(blocker));
         }
-        Outcome::Ended { reason, left } => {
+        SessionResult::Ended { reason, gone } => {
             status = history(&before, generation, now);
             status.phase = Some(SessionPhase::Ended);
             status.end_reason = Some(*reason);
-            let over = Blocker::stalled(end_reason(*reason), Left::told(*left));
+            let over = Blocker::stalled(end_reason(*reason), gone.message());
             list.push(ready(false, &over));
             list.push(progress(&over));
         }
-        Outcome::Rejected(blocker) => {
+        SessionResult::Rejected(blocker) => {
             status = history(&before, generation, now);
             status.phase = Some(SessionPhase::Rejected);
             let blocker = Blocker { stalled: true, awaited: false, ..blocker.clone() };
             list.push(ready(false, &blocker));
             list.push(progress(&blocker));
         }
-        Outcome::Released { .. } => return before,
+        SessionResult::Released { .. } => return before,
     }
     status.conditions = conditions::merge_transition_times(&before.conditions, list);
     status
 }
 
-/// The reason that conditions and events carry for the end of a session.
-pub fn end_reason(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Deleted => reasons::DELETED,
-        EndReason::Expired => reasons::EXPIRED,
-        EndReason::AccessRevoked | EndReason::Unknown => reasons::ACCESS_REVOKED,
-        EndReason::UserSuspended => reasons::USER_SUSPENDED,
-        EndReason::DatabaseRemoved => reasons::DATABASE_REMOVED,
-        EndReason::Abandoned => reasons::ABANDONED,
-    }
-}
-
-/// Does this status tell people something that the one before did not?
-pub fn is_news(session: &DatabaseSession, outcome: &Outcome) -> bool {
+/// Does this status say something to people that the one before did not?
+pub(super) fn is_news(session: &DatabaseSession, result: &SessionResult) -> bool {
     let before = session.status.as_ref();
     let ready = before.and_then(|status| conditions::find(&status.conditions, conditions::READY));
-    let (new_phase, new_reason) = match outcome {
-        Outcome::Active(active) => {
+    let (new_phase, new_reason) = match result {
+        SessionResult::Active(active) => {
             (SessionPhase::Active, active.trouble.as_ref().map_or(reasons::ACTIVE, |t| t.reason.as_str()))
         }
-        Outcome::Waiting(blocker) | Outcome::Withdrawn(blocker) => {
+        SessionResult::Waiting(blocker) | SessionResult::Withdrawn { blocker, .. } => {
             (SessionPhase::Pending, blocker.reason.as_str())
         }
-        Outcome::Ending { blocker, .. } => (SessionPhase::Ending, blocker.reason.as_str()),
-        Outcome::Ended { reason, .. } => (SessionPhase::Ended, end_reason(*reason)),
-        Outcome::Rejected(blocker) => (SessionPhase::Rejected, blocker.reason.as_str()),
-        Outcome::Released { .. } => return true,
+        SessionResult::Ending { blocker, .. } => (SessionPhase::Ending, blocker.reason.as_str()),
+        SessionResult::Ended { reason, .. } => (SessionPhase::Ended, end_reason(*reason)),
+        SessionResult::Rejected(blocker) => (SessionPhase::Rejected, blocker.reason.as_str()),
+        SessionResult::Released { .. } => return true,
     };
     phase(session) != new_phase || ready.is_none_or(|ready| ready.reason != new_reason)
 }
@@ -232,6 +142,60 @@ fn history(before: &DatabaseSessionStatus, generation: Option<i64>, now: Timesta
 
 fn is_timed(session: &DatabaseSession, before: &DatabaseSessionStatus) -> bool {
     session.spec.ttl.is_some() || before.expires_at.is_some()
+}
+
+/// When a session is reconciled again by itself.
+pub(super) fn requeue(
+    session: &DatabaseSession,
+    timed: bool,
+    result: &SessionResult,
+    times: Times,
+) -> Option<(Timestamp, Priority)> {
+    match result {
+        SessionResult::Active(active) => {
+            let expiry = active.expires_at.map(|at| (at, Priority::Urgent));
+            let renewal = active.renew_at.map(|at| (at, Priority::Normal));
+            [expiry, renewal].into_iter().flatten().min()
+        }
+        SessionResult::Waiting(blocker) | SessionResult::Withdrawn { blocker, .. } => {
+            let before =
+                session.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+            let stalled_at = crate::progress::stalled_at(blocker, before, times.now);
+            let at = [start_deadline(session, timed, times), stalled_at].into_iter().flatten().min();
+            at.map(|at| (at, Priority::Normal))
+        }
+        _ => None,
+    }
+}
+
+/// The event that goes with news.
+pub(super) fn event(result: &SessionResult) -> Option<Event> {
+    let warning = |blocker: &Blocker, action| Event {
+        severity: Severity::Warning,
+        reason: blocker.reason.clone(),
+        action,
+        note: blocker.message.clone(),
+    };
+    let ended = |reason: &str, note| Event {
+        severity: Severity::Normal,
+        reason: reason.to_owned(),
+        action: "End",
+        note,
+    };
+    match result {
+        // The status says it all: phase, since when, until when.
+        SessionResult::Active(active) => active.trouble.as_ref().map(|trouble| warning(trouble, "Keep")),
+        SessionResult::Waiting(blocker)
+        | SessionResult::Withdrawn { blocker, .. }
+        | SessionResult::Rejected(blocker) => Some(warning(blocker, "Start")),
+        SessionResult::Ending { blocker, .. } => Some(warning(blocker, "End")),
+        // It was announced where that was decided.
+        SessionResult::Ended { gone, .. } | SessionResult::Released { gone } if !gone.is_certain() => None,
+        SessionResult::Ended { reason, gone } => Some(ended(end_reason(*reason), gone.message().to_owned())),
+        SessionResult::Released { gone } => {
+            Some(ended(reasons::DELETED, format!("the session was deleted; {}", gone.message())))
+        }
+    }
 }
 
 #[cfg(test)]

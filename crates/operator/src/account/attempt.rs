@@ -1,0 +1,322 @@
+//! One attempt to make an account what its sessions ask for: desired, observed, plan, apply, read back.
+//!
+//! Where a step fails for a start, the start is decided again with that ([`Setback`](super::decide::Setback)) and the
+//! account should be something else: another attempt follows, from the beginning.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rolecall_api::MissingDbRoles;
+use rolecall_engine::account::Credential;
+use rolecall_engine::{Class, Desired, Observed, Plan, Reason, Refusal, Want, plan};
+
+use super::conclusion::{Conclusion, Ends, Live, Starts, account_phase};
+use super::credentials;
+use super::dereference::Snapshot;
+use super::desired::{self, Terms};
+use super::execute::{self, Place};
+use super::passwords::{self, Password};
+use super::proof::{self, Abandoned, NotEnded};
+use super::session::{Session, fail_starts};
+use crate::Shared;
+use crate::model::session::is_late;
+use crate::model::{Blocker, Priority, ReconcileError, ReconcileKey, plus};
+use crate::servers::Issuer;
+
+/// How soon it is asked whether a standby confirms by now.
+const STANDBY_RETRY: Duration = Duration::from_secs(5);
+
+/// What an attempt came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// What can be done now is done.
+    Concluded,
+    /// A start failed, so that the account should be something else now.
+    Again,
+}
+
+/// Tries everything once.
+pub(super) async fn attempt(
+    on: Place<'_>,
+    snapshot: &mut Snapshot,
+    conclusion: &mut Conclusion,
+) -> Result<Attempt, ReconcileError> {
+    let Place { shared, key, server, account } = on;
+    conclusion.begin_attempt();
+    desired::choose_candidates(&mut snapshot.sessions, server.platform_roles);
+    let kept_sets = execute::want_sets(shared, key, server, snapshot, conclusion);
+    credentials::refuse_mismatches(&mut snapshot.sessions, server);
+    let admin = snapshot.admin.as_ref();
+    let terms = Terms {
+        account,
+        owner: &server.owner,
+        platform_roles: server.platform_roles,
+        password: matches!(server.issuer, Issuer::Password),
+        create_missing_roles: admin
+            .is_some_and(|admin| admin.spec.missing_db_roles == MissingDbRoles::Create),
+    };
+    let Some(asked) = desired::desired(&snapshot.sessions, &kept_sets, terms) else {
+        return Ok(Attempt::Concluded);
+    };
+    let observed = match server.engine.observe(&asked.query()).await {
+        Ok(observed) => observed,
+        Err(error) => return Ok(engine_failed(on, snapshot, conclusion, &error).await),
+    };
+    if execute::remake_missing_sets(on, &asked, &observed) {
+        return Ok(Attempt::Again);
+    }
+    let desired = desired::as_observed(asked, &mut snapshot.sessions, &observed);
+    if desired::refuse_databases(&mut snapshot.sessions, &desired, &observed) {
+        return Ok(Attempt::Again);
+    }
+    let password = execute::password(on, snapshot, &desired, &observed).await?;
+    let desired = passwords::with_password(desired, &observed, &password);
+    let desired = desired::ending_connections(desired, &observed, |role| {
+        let wanted = snapshot.sessions.iter().filter_map(|session| session.set.as_ref());
+        shared.sets.loses_functions(&key.admin, role, wanted.map(|set| set.role.as_str()))
+    });
+    let run = Run { on, snapshot, conclusion };
+    match plan::plan(&desired, &observed) {
+        Ok(plan) if matches!(desired.want, Want::Ended { .. }) => run.end(&desired, &observed, &plan).await,
+        Ok(plan) => run.enable(&desired, &observed, &plan, &password, None).await,
+        Err(refusal) => run.refused(desired, &observed, &refusal, &password).await,
+    }
+}
+
+/// An attempt whose account has been read and planned.
+struct Run<'a> {
+    on: Place<'a>,
+    snapshot: &'a mut Snapshot,
+    conclusion: &'a mut Conclusion,
+}
+
+impl Run<'_> {
+    /// The account cannot be what it should be. Starts go without; what live sessions and ended ones should lose they
+    /// lose all the same.
+    async fn refused(
+        self,
+        desired: Desired,
+        observed: &Observed,
+        refusal: &Refusal,
+        password: &Password,
+    ) -> Result<Attempt, ReconcileError> {
+        let Self { on, snapshot, conclusion } = self;
+        let blocker = Blocker::from(refusal);
+        conclusion.report_blocked(account_phase(&desired, observed), &blocker);
+        if snapshot.sessions.iter().any(Session::is_starting) {
+            fail_starts(&mut snapshot.sessions, &blocker);
+            return Ok(Attempt::Again);
+        }
+        conclusion.retry = true;
+        let desired = desired::without_gains(desired, observed);
+        if let Ok(plan @ (Plan::Nothing | Plan::Adjust(_))) = plan::plan(&desired, observed) {
+            if let Want::Enabled(enabled) = &desired.want {
+                conclusion.reduced_roles = Some(enabled.roles.keys().cloned().collect());
+            }
+            let run = Run { on, snapshot, conclusion };
+            return run.enable(&desired, observed, &plan, password, Some(blocker)).await;
+        }
+        // Live sessions on an account that somebody took: it is not ours to touch any more.
+        let ends = match proof::check_not_ours(&desired, observed, snapshot.was_enabled(), &blocker) {
+            Ok(proof) => Ends::Gone { proof, kept_because: None },
+            Err(why) => not_ended(on.shared, snapshot, why),
+        };
+        conclude_ends(on, snapshot, conclusion, ends).await;
+        conclude_live(on, snapshot, conclusion, Trust::Troubled(blocker)).await;
+        Ok(Attempt::Concluded)
+    }
+
+    /// No session needs the account any more.
+    async fn end(
+        self,
+        desired: &Desired,
+        observed: &Observed,
+        plan: &Plan,
+    ) -> Result<Attempt, ReconcileError> {
+        let Self { on, snapshot, conclusion } = self;
+        match proof::end(on.server, desired, observed, plan, snapshot.was_enabled()).await {
+            Ok((applied, proof)) => {
+                conclusion.report_ended(on.account, observed, &applied);
+                let ends = Ends::Gone { proof, kept_because: applied.kept_because };
+                conclude_ends(on, snapshot, conclusion, ends).await;
+                on.shared.passwords.set(on.key, None);
+                on.shared.applied.remove(on.key);
+                Ok(Attempt::Concluded)
+            }
+            Err(NotEnded::LeftAlone(refusal)) => {
+                let blocker = Blocker::from(&refusal);
+                conclusion.report_blocked(account_phase(desired, observed), &blocker);
+                let ends = not_ended(on.shared, snapshot, blocker);
+                conclude_ends(on, snapshot, conclusion, ends).await;
+                Ok(Attempt::Concluded)
+            }
+            Err(NotEnded::Engine(error)) => Ok(engine_failed(on, snapshot, conclusion, &error).await),
+        }
+    }
+
+    /// Sessions live or start. `trouble`: why they do not have all that they should.
+    async fn enable(
+        self,
+        desired: &Desired,
+        observed: &Observed,
+        plan: &Plan,
+        password: &Password,
+        trouble: Option<Blocker>,
+    ) -> Result<Attempt, ReconcileError> {
+        let Self { on, snapshot, conclusion } = self;
+        let Want::Enabled(enabled) = &desired.want else { return Ok(Attempt::Concluded) };
+        if refuse_late_starts(snapshot, on.shared.now())
+            || !execute::prepare_starts(on, snapshot, password.get()).await
+        {
+            return Ok(Attempt::Again);
+        }
+        let applied = match execute::apply(on, plan).await {
+            Ok(applied) => applied,
+            Err(error) => return Ok(engine_failed(on, snapshot, conclusion, &error).await),
+        };
+        if let Password::New(new) = password {
+            on.shared.passwords.set(on.key, Some(new.clone()));
+        }
+        if passwords::was_lost(plan, observed, password) {
+            tracing::warn!(account = %on.key, "the server had lost the password of a live account");
+            conclusion.lost_password = password.restored();
+            on.shared.queue.add(ReconcileKey::Admin(on.key.admin.clone()), Priority::Normal);
+        }
+        execute::renew_shared_password(on, snapshot, password).await;
+        let verified = match plan {
+            Plan::Nothing => proof::check_enabled(desired, observed, on.shared.now()),
+            _ => proof::read_back(on.server, desired, &*on.shared.clock).await,
+        };
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(blocker) => {
+                fail_starts(&mut snapshot.sessions, &blocker);
+                conclusion.retry = true;
+                if !snapshot.sessions.iter().any(Session::is_live) {
+                    return Ok(Attempt::Again);
+                }
+                let ends = not_ended(on.shared, snapshot, blocker.clone());
+                conclude_ends(on, snapshot, conclusion, ends).await;
+                conclude_live(on, snapshot, conclusion, Trust::Troubled(blocker)).await;
+                return Ok(Attempt::Concluded);
+            }
+        };
+        if refuse_late_starts(snapshot, on.shared.now()) {
+            return Ok(Attempt::Again);
+        }
+        let memberships = enabled.roles.keys().chain(&enabled.sets).cloned().collect();
+        let generation = matches!(enabled.credential, Credential::Password { .. })
+            .then_some(desired.owner.password_generation);
+        on.shared.applied.set(on.key, &memberships, generation);
+        let ends = Ends::Gone { proof: verified.others_ended(), kept_because: applied.kept_because };
+        conclude_ends(on, snapshot, conclusion, ends).await;
+        let is_whole = trouble.is_none();
+        conclude_live(on, snapshot, conclusion, Trust::Verified { verified, trouble }).await;
+        if is_whole {
+            conclusion.starts = Starts::Started(verified);
+            conclusion.report_enabled();
+        }
+        Ok(Attempt::Concluded)
+    }
+}
+
+/// How far the access of live sessions can be trusted.
+pub(super) enum Trust {
+    /// The server was read back. `trouble`: what they lack all the same.
+    Verified { verified: super::proof::Verified, trouble: Option<Blocker> },
+    /// Nothing was asked, or nothing can be: they have what they had.
+    Unasked,
+    /// Something is wrong.
+    Troubled(Blocker),
+}
+
+/// What is known of live sessions now. Their credentials are renewed when it is time, unless that would do no good.
+pub(super) async fn conclude_live(
+    on: Place<'_>,
+    snapshot: &mut Snapshot,
+    conclusion: &mut Conclusion,
+    trust: Trust,
+) {
+    let wanted = || desired::account_roles(&snapshot.sessions, on.server.platform_roles).unwrap_or_default();
+    conclusion.roles = conclusion.reduced_roles.clone().unwrap_or_else(|| wanted().into_keys().collect());
+    let renew = !matches!(trust, Trust::Troubled(_));
+    execute::keep_live(on, snapshot, renew).await;
+    let (verified, trouble) = match trust {
+        Trust::Verified { verified, trouble } => (Some(verified), trouble),
+        Trust::Unasked => (None, None),
+        Trust::Troubled(blocker) => (None, Some(blocker)),
+    };
+    if trouble.is_none() && snapshot.sessions.iter().any(Session::is_live) {
+        conclusion.report_enabled();
+    }
+    conclusion.live = Live::Kept { verified, trouble };
+}
+
+async fn conclude_ends(on: Place<'_>, snapshot: &mut Snapshot, conclusion: &mut Conclusion, ends: Ends) {
+    conclusion.ends = ends;
+    execute::revoke_ended(on.shared, Some(on.server), &mut snapshot.sessions, conclusion).await;
+}
+
+/// Accesses that should end and cannot: where the server is gone for good they are let go, otherwise they stay.
+pub(super) fn not_ended(shared: &Shared, snapshot: &Snapshot, blocker: Blocker) -> Ends {
+    let abandoned = Abandoned::after(
+        shared.settings.teardown_deadline,
+        snapshot.admin.as_ref().map(|_| snapshot.admin_deleted_at),
+        snapshot.server.as_ref(),
+        snapshot.now,
+    );
+    match abandoned {
+        Some(proof) => Ends::Abandoned { proof, blocker },
+        None => Ends::Blocked(blocker),
+    }
+}
+
+/// The server did not do it.
+async fn engine_failed(
+    on: Place<'_>,
+    snapshot: &mut Snapshot,
+    conclusion: &mut Conclusion,
+    error: &rolecall_engine::Error,
+) -> Attempt {
+    let Place { shared, key, .. } = on;
+    let blocker = Blocker::from(error);
+    tracing::warn!(account = %key, %error, "the server did not do it");
+    conclusion.retry = true;
+    if matches!(error.class, Class::Unreachable | Class::Transient) {
+        // It would not do it for the others either.
+        snapshot.sessions.iter_mut().for_each(|session| session.set_aside = false);
+    }
+    if error.reason == Reason::WaitingForStandby {
+        conclusion.at_earliest(plus(snapshot.now, STANDBY_RETRY).map(|at| (at, Priority::Urgent)));
+    }
+    let had_starts = snapshot.sessions.iter().any(Session::is_starting);
+    fail_starts(&mut snapshot.sessions, &blocker);
+    if error.class == Class::Unreachable {
+        shared.servers.mark_unreachable(&key.admin, blocker.clone());
+        shared.queue.add(ReconcileKey::Admin(key.admin.clone()), Priority::Normal);
+    } else if had_starts && error.class != Class::Transient {
+        return Attempt::Again;
+    }
+    let ends = not_ended(shared, snapshot, blocker.clone());
+    conclude_ends(on, snapshot, conclusion, ends).await;
+    if blocker.stalled {
+        conclude_live(on, snapshot, conclusion, Trust::Troubled(blocker)).await;
+    }
+    Attempt::Concluded
+}
+
+/// Whoever could not start in time does not start, whatever the server has done by now. True where there was one.
+fn refuse_late_starts(snapshot: &mut Snapshot, now: Timestamp) -> bool {
+    let mut late = false;
+    for session in snapshot.sessions.iter_mut().filter(|session| session.is_starting()) {
+        let times = crate::model::session::Times { now, ..session.times };
+        if is_late(&session.object, session.timed, times) {
+            session.set_back_late(now);
+            late = true;
+        }
+    }
+    if late {
+        snapshot.now = now;
+    }
+    late
+}

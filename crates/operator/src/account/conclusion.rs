@@ -1,0 +1,210 @@
+//! What a reconcile of an account came to on its server: plain data, from which the results of its sessions follow.
+
+use jiff::Timestamp;
+use rolecall_api::AccountPhase;
+use rolecall_engine::AccountName;
+use rolecall_engine::account::Leftover;
+use rolecall_engine::{Account, Applied, Claim, Desired, Observed};
+use std::collections::BTreeSet;
+
+use super::proof::{Abandoned, ProvenEnded, Retained, Verified};
+use crate::model::{Blocker, Priority};
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Conclusion {
+    /// What is known of the access of live sessions.
+    pub(super) live: Live,
+    /// What became of the accesses that should end.
+    pub(super) ends: Ends,
+    /// What became of the starts.
+    pub(super) starts: Starts,
+    /// The database roles that the account has.
+    pub(super) roles: Vec<String>,
+    /// Those that it keeps where it cannot have all that it should.
+    pub(super) reduced_roles: Option<Vec<String>>,
+    /// What the status of the DatabaseUser will say.
+    pub(super) account: Option<AccountState>,
+    /// The server had lost the password of live sessions: what was done about that.
+    pub(super) lost_password: Option<&'static str>,
+    /// When to reconcile again by itself.
+    pub(super) again: Option<(Timestamp, Priority)>,
+    /// Something failed that may work when it is tried again.
+    pub(super) retry: bool,
+}
+
+/// What is known of the access of live sessions.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Live {
+    /// Nothing new.
+    #[default]
+    Unknown,
+    /// They have it, as the server shows (`verified`), or as far as is known.
+    Kept {
+        verified: Option<Verified>,
+        /// What is wrong all the same.
+        trouble: Option<Blocker>,
+    },
+}
+
+/// What became of the accesses that should end.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Ends {
+    /// Nothing new.
+    #[default]
+    Unknown,
+    /// The server shows them gone.
+    Gone {
+        proof: ProvenEnded,
+        /// Why the account was not dropped though it should have been.
+        kept_because: Option<String>,
+    },
+    /// They cannot be ended now.
+    Blocked(Blocker),
+    /// Nobody waits for their end any more.
+    Abandoned { proof: Abandoned, blocker: Blocker },
+    /// They stay.
+    Retained(Retained),
+}
+
+/// What became of the starts.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Starts {
+    /// They were not tried, or each failed by itself.
+    #[default]
+    NotTried,
+    /// They wait for this; it is no failure.
+    Wait(Blocker),
+    /// The server shows their access.
+    Started(Verified),
+}
+
+/// The account as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct AccountState {
+    pub(super) phase: AccountPhase,
+    pub(super) roles: Vec<String>,
+    pub(super) message: Option<String>,
+}
+
+impl Conclusion {
+    /// Another attempt begins: what the last one came to for the sessions does not count any more.
+    pub(super) fn begin_attempt(&mut self) {
+        (self.live, self.ends, self.starts) = (Live::default(), Ends::default(), Starts::default());
+    }
+
+    /// Reconcile again at that time, or earlier if that was said before.
+    pub(super) fn at_earliest(&mut self, at: Option<(Timestamp, Priority)>) {
+        self.again = self.again.into_iter().chain(at).min();
+    }
+
+    /// The account is enabled, with the roles that it has.
+    pub(super) fn report_enabled(&mut self) {
+        let roles = self.roles.clone();
+        self.account = Some(AccountState { phase: AccountPhase::Enabled, roles, message: None });
+    }
+
+    /// The account is not what it should be.
+    pub(super) fn report_blocked(&mut self, phase: AccountPhase, blocker: &Blocker) {
+        self.account =
+            Some(AccountState { phase, roles: Vec::new(), message: Some(blocker.message.clone()) });
+    }
+
+    /// The account has ended.
+    pub(super) fn report_ended(&mut self, account: &AccountName, observed: &Observed, applied: &Applied) {
+        let phase = match (&observed.account, applied.dropped) {
+            (None, _) | (_, true) => AccountPhase::Dropped,
+            (Some(account), _) if !account.managed => AccountPhase::Conflict,
+            _ => AccountPhase::Disabled,
+        };
+        let found = observed.account.iter().flat_map(|account| &account.leftovers);
+        let message = leftover_message(account, found, applied);
+        self.account = Some(AccountState { phase, roles: Vec::new(), message });
+    }
+
+    /// Did this attempt start sessions?
+    pub(super) fn has_started(&self) -> bool {
+        matches!(self.starts, Starts::Started(_))
+    }
+}
+
+fn leftover_message<'a>(
+    account: &AccountName,
+    found: impl Iterator<Item = &'a Leftover>,
+    applied: &'a Applied,
+) -> Option<String> {
+    let lines: BTreeSet<String> = found
+        .chain(&applied.leftovers)
+        .map(|leftover| leftover.message(account))
+        .chain(applied.kept_because.clone())
+        .chain(applied.not_reset.clone())
+        .collect();
+    (!lines.is_empty()).then(|| lines.into_iter().collect::<Vec<_>>().join("; "))
+}
+
+/// The phase of an account, as it was read.
+pub(super) fn account_phase(desired: &Desired, observed: &Observed) -> AccountPhase {
+    let unclear = |account: &Account| {
+        let claim = account.owner.as_ref().map(|record| desired.owner.claim(record));
+        claim == Some(Claim::Unclear) && (account.enabled || account.backends > 0)
+    };
+    match &observed.account {
+        None => AccountPhase::Dropped,
+        Some(account) if !account.managed => AccountPhase::Conflict,
+        // Our sessions have no account with such a record.
+        Some(account) if unclear(account) => AccountPhase::Orphaned,
+        Some(account) if account.enabled => AccountPhase::Enabled,
+        Some(_) => AccountPhase::Disabled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alice() -> AccountName {
+        AccountName::new("alice").unwrap()
+    }
+
+    #[test]
+    fn what_is_left_over_is_reported_once_whoever_found_it() {
+        let leftover = Leftover::Attribute { attribute: "CREATEDB".to_owned() };
+        let account = Account { managed: true, leftovers: vec![leftover.clone()], ..Account::default() };
+        let observed = Observed { account: Some(account), ..Observed::default() };
+        let applied = Applied {
+            leftovers: vec![leftover],
+            kept_because: Some("it owns a table".to_owned()),
+            ..Applied::default()
+        };
+        let mut conclusion = Conclusion::default();
+        conclusion.report_ended(&alice(), &observed, &applied);
+        let state = conclusion.account.unwrap();
+        assert_eq!(state.phase, AccountPhase::Disabled);
+        let message = state.message.unwrap();
+        assert_eq!(message.matches("CREATEDB").count(), 2, "one sentence with its statement: {message}");
+        assert!(message.ends_with("; it owns a table"), "{message}");
+    }
+
+    #[test]
+    fn an_account_that_was_dropped_or_never_was_ours_says_so() {
+        let phase = |observed: &Observed, dropped| {
+            let mut conclusion = Conclusion::default();
+            conclusion.report_ended(&alice(), observed, &Applied { dropped, ..Applied::default() });
+            conclusion.account.unwrap().phase
+        };
+        assert_eq!(phase(&Observed::default(), false), AccountPhase::Dropped);
+        let unmanaged = Observed { account: Some(Account::default()), ..Observed::default() };
+        assert_eq!(phase(&unmanaged, false), AccountPhase::Conflict);
+        assert_eq!(phase(&unmanaged, true), AccountPhase::Dropped);
+    }
+
+    #[test]
+    fn the_earliest_time_counts() {
+        let at = |seconds| Some((Timestamp::from_second(seconds).unwrap(), Priority::Normal));
+        let mut conclusion = Conclusion::default();
+        conclusion.at_earliest(at(20));
+        conclusion.at_earliest(None);
+        conclusion.at_earliest(at(30));
+        assert_eq!(conclusion.again, at(20));
+    }
+}

@@ -1,0 +1,283 @@
+//! What a reconcile does: on the server, in the Secrets of sessions, on their finalizers. Nothing is decided here.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
+use rolecall_api::{DatabaseSession, reasons};
+use rolecall_engine::{AccountName, Applied, Desired, Observed, Plan, Want};
+use serde_json::json;
+
+use super::conclusion::{Conclusion, Ends};
+use super::credentials;
+use super::decide::Setback;
+use super::dereference::Snapshot;
+use super::issued::Issued;
+use super::passwords::{self, AccountPassword, KnownPasswords, Password};
+use super::permission_sets;
+use super::session::Session;
+use crate::Shared;
+use crate::api_writer::is_conflict;
+use crate::model::{AccountKey, Blocker, Priority, ReconcileError, ReconcileKey};
+use crate::servers::{Issuer, Server};
+
+/// How many requests for the sessions of one account are under way at once.
+const REQUESTS_AT_ONCE: usize = 8;
+
+/// Where a reconcile works: one account on one server.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) key: &'a AccountKey,
+    pub(super) server: &'a Server,
+    pub(super) account: &'a AccountName,
+}
+
+/// Asks for the permission sets that the sessions want, and notes on each session how its set stands. Answers those that a
+/// live account stays in until it has others.
+pub(super) fn want_sets(
+    shared: &Shared,
+    key: &AccountKey,
+    server: &Server,
+    snapshot: &mut Snapshot,
+    conclusion: &mut Conclusion,
+) -> BTreeSet<String> {
+    let wanted = permission_sets::wanted(&snapshot.sessions, &key.admin, server);
+    let list: Vec<_> = wanted.iter().map(|(_, wanted)| wanted.clone()).collect();
+    for database in shared.sets.without_listener(&list) {
+        shared.queue.add(ReconcileKey::PermissionSets(database), Priority::Normal);
+    }
+    let mut answer = shared.sets.want(key, &list);
+    for (database, priority) in std::mem::take(&mut answer.to_reconcile) {
+        shared.queue.add(ReconcileKey::PermissionSets(database), priority);
+    }
+    let again = permission_sets::assign(&mut snapshot.sessions, wanted, &answer, snapshot.now);
+    conclusion.at_earliest(again);
+    answer.lingering.into_keys().collect()
+}
+
+/// Somebody dropped the role of a set that is wanted: it is made again at once. True where one was found missing.
+pub(super) fn remake_missing_sets(on: Place<'_>, desired: &Desired, observed: &Observed) -> bool {
+    let Want::Enabled(enabled) = &desired.want else { return false };
+    let missing = enabled.sets.iter().filter(|role| !observed.sets.contains_key(*role));
+    let mut found = false;
+    for database in missing.filter_map(|role| on.shared.sets.mark_missing(&on.key.admin, role)) {
+        tracing::warn!(account = %on.key, database = %database.database, "the role of a permission set is missing");
+        on.shared.queue.add(ReconcileKey::PermissionSets(database), Priority::Urgent);
+        found = true;
+    }
+    found
+}
+
+/// Which password the account has. Where this operator does not know it, the Secrets of live sessions are read.
+pub(super) async fn password(
+    on: Place<'_>,
+    snapshot: &Snapshot,
+    desired: &Desired,
+    observed: &Observed,
+) -> Result<Password, ReconcileError> {
+    let Place { shared, key, server, account } = on;
+    if !matches!(server.issuer, Issuer::Password) || !matches!(desired.want, Want::Enabled(_)) {
+        return Ok(Password::Unchanged);
+    }
+    let known = match shared.passwords.get(key) {
+        Some(known) => KnownPasswords::all_have(known),
+        None => {
+            let mut found = Vec::new();
+            for session in snapshot.sessions.iter().filter(|session| session.is_live()) {
+                let recalled =
+                    credentials::recall(shared, &session.object, server, account, snapshot.now).await?;
+                found.extend(recalled.and_then(|(_, password)| password));
+            }
+            KnownPasswords::of(found)
+        }
+    };
+    let generate = rolecall_pki::credentials::password::generate;
+    let password = passwords::choose(&snapshot.sessions, desired, observed, known, generate)?;
+    if let Password::Known(known) = &password {
+        shared.passwords.set(key, Some(known.clone()));
+    }
+    Ok(password)
+}
+
+/// Before anything is done on the server for starts: the finalizer, with the account's name beside it, and the
+/// credentials. False: not all starts are left.
+pub(super) async fn prepare_starts(
+    on: Place<'_>,
+    snapshot: &mut Snapshot,
+    password: Option<&AccountPassword>,
+) -> bool {
+    let Place { shared, key, server, account } = on;
+    let sessions = &mut snapshot.sessions;
+    let starting: Vec<usize> = indexes(sessions, Session::is_starting);
+    let untouched: Vec<usize> = starting.iter().copied().filter(|index| !sessions[*index].touched).collect();
+    let marked = few_at_once(untouched.iter().map(|index| mark(on, &sessions[*index].object))).await;
+    for (index, marked) in untouched.into_iter().zip(marked) {
+        let session = &mut sessions[index];
+        match marked {
+            Ok(Some(object)) => session.mark(object),
+            // It is gone: nothing was done.
+            Ok(None) => session.set_back(Setback::ObjectChanged { retry: false }),
+            // Somebody changed it: the next reconcile decides anew.
+            Err(error) if is_conflict(&error) => session.set_back(Setback::ObjectChanged { retry: true }),
+            Err(error) => {
+                tracing::warn!(account = %key, %error, "a session could not be marked");
+                session.set_back(Setback::Failed(Blocker::of_api("marking the session", &error)));
+            }
+        }
+    }
+    let marked: Vec<usize> = indexes(sessions, Session::is_starting);
+    let issued = few_at_once(marked.iter().map(|index| {
+        let session = &sessions[*index];
+        let expires_at = session.access().and_then(|access| access.expires_at);
+        credentials::issue(shared, &session.object, server, account, password, expires_at, snapshot.now)
+    }))
+    .await;
+    for (index, issued) in marked.into_iter().zip(issued) {
+        match issued {
+            Ok(issued) => keep(shared, &mut sessions[index], Some(issued)),
+            Err(blocker) => sessions[index].set_back(Setback::Failed(blocker)),
+        }
+    }
+    indexes(sessions, Session::is_starting) == starting
+}
+
+/// Carries out the plan for an enabled account.
+pub(super) async fn apply(on: Place<'_>, plan: &Plan) -> Result<Applied, rolecall_engine::Error> {
+    if !plan.is_nothing() {
+        tracing::debug!(account = %on.key, %plan, "applying");
+    }
+    on.server.engine.apply(plan).await
+}
+
+/// One password serves all sessions of an account: the Secrets of those that stay follow its change. One that cannot be
+/// written is tried again with whatever else is due for live sessions, and its status says so.
+pub(super) async fn renew_shared_password(on: Place<'_>, snapshot: &mut Snapshot, password: &Password) {
+    let Place { shared, server, account, .. } = on;
+    let Password::New(new) = password else { return };
+    for session in snapshot.sessions.iter_mut().filter(|session| session.is_live()) {
+        let made =
+            credentials::issue(shared, &session.object, server, account, Some(new), None, snapshot.now).await;
+        keep(shared, session, made.ok());
+    }
+}
+
+/// Takes the credentials of sessions back whose access is gone or is left behind, as `conclusion` says.
+pub(super) async fn revoke_ended(
+    shared: &Shared,
+    server: Option<&Server>,
+    sessions: &mut [Session],
+    conclusion: &Conclusion,
+) {
+    let proven = match &conclusion.ends {
+        Ends::Unknown | Ends::Blocked(_) => return,
+        Ends::Gone { .. } => true,
+        Ends::Abandoned { .. } | Ends::Retained(_) => false,
+    };
+    let issues = server.is_none_or(|server| !matches!(server.issuer, Issuer::None));
+    for session in sessions.iter_mut().filter(|session| session.is_ending()) {
+        let listed =
+            session.object.status.as_ref().is_some_and(|status| status.credentials_secret_ref.is_some());
+        if !proven || listed || issues {
+            let issued = shared.issued.get(session.uid());
+            if let Err(error) = credentials::revoke(shared, &session.object, issued.as_ref()).await {
+                let blocker = Blocker::of_api("deleting the session's Secret", &error);
+                session.revocation_failed = Some(blocker);
+                continue;
+            }
+        }
+        session.revocation_failed = None;
+        keep(shared, session, None);
+    }
+}
+
+/// Live sessions: finalizers that somebody took off are put back; with `renew`, credentials are renewed when it is time.
+pub(super) async fn keep_live(on: Place<'_>, snapshot: &mut Snapshot, renew: bool) {
+    let distrusted = distrust(snapshot).is_some();
+    let now = snapshot.now;
+    for session in snapshot.sessions.iter_mut().filter(|session| session.is_live()) {
+        if !session.touched {
+            match mark(on, &session.object).await {
+                Ok(Some(object)) => session.mark(object),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(account = %on.key, %error, "a session could not be marked again");
+                    session.mark_failed = true;
+                }
+            }
+        }
+        if renew {
+            session.renewal_failed = renew_if_due(on, session, distrusted, now).await.err();
+        }
+    }
+}
+
+/// That the server takes no certificates of the CA for users.
+pub(super) fn distrust(snapshot: &Snapshot) -> Option<&Blocker> {
+    let blocker = snapshot.server.as_ref().and_then(|state| state.blocker.as_ref());
+    blocker.filter(|blocker| blocker.reason == reasons::CLIENT_CA_NOT_TRUSTED)
+}
+
+/// Renews the credentials of a live session when it is time, or when they are not there any more.
+async fn renew_if_due(
+    on: Place<'_>,
+    session: &mut Session,
+    distrusted: bool,
+    now: jiff::Timestamp,
+) -> Result<(), Blocker> {
+    let Place { shared, key, server, account } = on;
+    let expires_at = session.access().and_then(|access| access.expires_at);
+    let password = shared.passwords.get(key);
+    if session.issued.is_none() {
+        let recalled = credentials::recall(shared, &session.object, server, account, now).await;
+        let recalled = recalled.map_err(|error| Blocker::of_api("reading the session's Secret", &error))?;
+        let is_right = |found: Option<&AccountPassword>| match (found, &password) {
+            (Some(found), Some(password)) => found.is_same(password),
+            _ => true,
+        };
+        if let Some((known, _)) = recalled.filter(|(_, found)| is_right(found.as_ref())) {
+            keep(shared, session, Some(known));
+        }
+    }
+    if session.issued.as_ref().is_some_and(|issued| {
+        // Those of a CA that the server does not take, not yet perhaps, do no good before they have to.
+        let stale = issued.made_from != Some(server.credentials());
+        let renewed = stale && matches!(server.issuer, Issuer::X509 { .. } | Issuer::Password) && !distrusted;
+        !renewed && issued.renew_at(expires_at).is_none_or(|at| at > now)
+    }) {
+        return Ok(());
+    }
+    let made =
+        credentials::issue(shared, &session.object, server, account, password.as_ref(), expires_at, now)
+            .await;
+    match made {
+        Ok(issued) => keep(shared, session, Some(issued)),
+        Err(blocker) => {
+            keep(shared, session, None);
+            return Err(blocker);
+        }
+    }
+    Ok(())
+}
+
+/// Keeps or forgets what a session has.
+fn keep(shared: &Shared, session: &mut Session, issued: Option<Issued>) {
+    shared.issued.set(session.uid(), issued.clone());
+    session.issued = issued;
+}
+
+async fn mark(on: Place<'_>, session: &Arc<DatabaseSession>) -> kube::Result<Option<DatabaseSession>> {
+    let annotations = json!({ USERNAME_ANNOTATION: &*on.key.username });
+    on.shared.api.add_finalizer(on.shared, &**session, ACCOUNT_FINALIZER, annotations).await
+}
+
+fn indexes(sessions: &[Session], is: impl Fn(&Session) -> bool) -> Vec<usize> {
+    sessions.iter().enumerate().filter(|(_, session)| is(session)).map(|(index, _)| index).collect()
+}
+
+/// An account may have any number of sessions, and the API server has others to serve.
+async fn few_at_once<F: Future>(requests: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let requests: Vec<F> = requests.collect();
+    futures::stream::iter(requests).buffered(REQUESTS_AT_ONCE).collect().await
+}

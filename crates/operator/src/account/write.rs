@@ -1,0 +1,104 @@
+//! Writing what became of a session: audit log, status, events, finalizer, and in the end the deletion of the object.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rolecall_api::DatabaseSession;
+use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
+use serde_json::json;
+
+use super::result::SessionResult;
+use super::results::Event;
+use super::status;
+use crate::Shared;
+use crate::model::session::{Times, delete_at, is_over, is_touched};
+use crate::model::{ObjectKey, Priority, ReconcileError, plus};
+
+/// Writes what became of a session, and answers when its account has to be reconciled again. `timed`: it ends by itself
+/// at some time.
+pub(super) async fn write(
+    shared: &Shared,
+    session: &Arc<DatabaseSession>,
+    timed: bool,
+    result: Option<&SessionResult>,
+    times: Times,
+) -> Result<Option<(Timestamp, Priority)>, ReconcileError> {
+    let now = times.now;
+    let Some(result) = result else {
+        return if is_over(session) { keep_or_delete(shared, session, now).await } else { Ok(None) };
+    };
+    let news = status::is_news(session, result);
+    if news {
+        // Before anything is written: whoever takes over in between finds it to be news again.
+        shared.audit.session(session, result);
+    }
+    if matches!(result, SessionResult::Released { .. }) {
+        shared.api.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;
+        publish(shared, session, result);
+        return Ok(None);
+    }
+    let after = status::status(session, result, now);
+    if session.status.as_ref() != Some(&after) {
+        if is_touched(session) {
+            shared.api.apply_status(shared, &**session, &after).await?;
+        } else {
+            // Its account may have become known meanwhile, and what a reconcile of that one wrote must stay.
+            shared.api.apply_status_unless_changed(shared, &**session, &after).await?;
+        }
+    }
+    if news {
+        publish(shared, session, result);
+    }
+    let over = matches!(result, SessionResult::Ended { .. } | SessionResult::Rejected(_));
+    if over || matches!(result, SessionResult::Withdrawn { .. }) {
+        // The one in the cache is newer by the status that was just written.
+        let newest =
+            shared.cache().session(&ObjectKey::of(&**session)).unwrap_or_else(|| Arc::clone(session));
+        if is_touched(&newest) {
+            // Of an access that may come back nothing is recorded: the name may be another one by then.
+            let annotations = if over { json!({}) } else { json!({ USERNAME_ANNOTATION: null }) };
+            shared.api.remove_finalizer(shared, &*newest, ACCOUNT_FINALIZER, annotations).await?;
+        }
+    }
+    if over {
+        let delete_at = plus(now, session.spec.retain_after_end.get()).unwrap_or(Timestamp::MAX);
+        if delete_at <= now {
+            shared.api.delete(&**session).await?;
+            return Ok(None);
+        }
+        return Ok(Some((delete_at, Priority::Normal)));
+    }
+    Ok(status::requeue(session, timed, result, times))
+}
+
+/// A session that is over stays for a while, so that people and clients can read how it ended.
+pub(super) async fn keep_or_delete(
+    shared: &Shared,
+    session: &Arc<DatabaseSession>,
+    now: Timestamp,
+) -> Result<Option<(Timestamp, Priority)>, ReconcileError> {
+    if session.metadata.deletion_timestamp.is_some() {
+        return Ok(None);
+    }
+    if is_touched(session) {
+        shared.api.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;
+    }
+    let delete_at = delete_at(session, now);
+    if delete_at > now {
+        return Ok(Some((delete_at, Priority::Normal)));
+    }
+    shared.api.delete(&**session).await?;
+    Ok(None)
+}
+
+/// Publishes an event about a session. Nothing waits for it.
+pub(super) fn announce(shared: &Shared, session: &Arc<DatabaseSession>, event: &Event) {
+    shared.api.event(&**session, event.severity, &event.reason, event.action, &event.note);
+}
+
+fn publish(shared: &Shared, session: &Arc<DatabaseSession>, result: &SessionResult) {
+    shared.metrics.session(result);
+    if let Some(event) = status::event(result) {
+        announce(shared, session, &event);
+    }
+}
