@@ -10,6 +10,7 @@ mod bad_input_names;
 mod bad_input_policy;
 mod bad_input_server;
 mod certificates;
+mod chart_rights;
 mod checks;
 mod clients;
 mod credentials;

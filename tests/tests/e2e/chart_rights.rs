@@ -1,0 +1,85 @@
+//! The operator with the rights that the Helm chart gives it, and nothing more.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use rolecall_api::{DatabaseAdmin, DatabaseSession};
+use rolecall_testbed::components::charts;
+use rolecall_testbed::{Identity, environment};
+use rolecall_tests::{World, cluster};
+use serde_json::{Value, json};
+
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/rolecall");
+
+/// The service account, the roles and the bindings of a release in the namespace of a test.
+async fn rights(world: &World, values: &Value) -> Result<Vec<Value>> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("values.json");
+    std::fs::write(&file, values.to_string())?;
+    let output = Command::new(charts::helm_4()?)
+        .args(["template", "release", CHART, "--namespace", &world.namespace, "--values"])
+        .arg(&file)
+        // Cluster roles are the release's alone.
+        .args(["--set", &format!("fullnameOverride=r-{}", world.namespace)])
+        .args(["--set", "crds.enabled=false,rbac.aggregateRoles=false,serviceAccount.name=operator"])
+        .env_clear()
+        .envs(environment(dir.path()))
+        .output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout)?;
+    let documents = text.trim_start_matches("---\n").split("\n---\n");
+    let objects: Vec<Value> = documents
+        .map(serde_saphyr::from_str)
+        .collect::<std::result::Result<_, _>>()
+        .context("reading YAML")?;
+    let kinds = ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
+    Ok(objects.into_iter().filter(|object| kinds.iter().any(|kind| object["kind"] == *kind)).collect())
+}
+
+/// A world whose operator has the rights of a release with these values.
+async fn world(values: impl Fn(&str) -> Value) -> Result<World> {
+    let mut world = World::builder().without_operator().start().await?;
+    let rights = rights(&world, &values(&world.namespace)).await?;
+    for object in rights {
+        cluster::cluster().await?.apply(&object.to_string()).await?;
+    }
+    let identity = Identity::service_account(&world.namespace, "operator");
+    let operator = world.operator_by(cluster::config_of(&identity).await?, &[])?;
+    operator.ready().await?;
+    world.operator = Some(operator);
+    Ok(world)
+}
+
+async fn assert_that_it_does_its_work(world: &World) -> Result<()> {
+    world.session("alice-orders", json!({})).await?;
+    world.active("alice-orders").await?;
+    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_rights_in_one_namespace_are_enough() -> Result<()> {
+    assert_that_it_does_its_work(&world(|namespace| json!({"watchNamespaces": [namespace]})).await?).await
+}
+
+#[tokio::test]
+async fn the_right_to_the_secrets_of_a_namespace_is_enough() -> Result<()> {
+    let values = |namespace: &str| json!({"rbac": {"secrets": {"namespaces": [namespace]}}});
+    assert_that_it_does_its_work(&world(values).await?).await
+}
+
+#[tokio::test]
+async fn without_the_right_to_secrets_nothing_starts_and_the_reason_is_told() -> Result<()> {
+    let world = world(|_| json!({})).await?;
+    world.session("alice-orders", json!({})).await?;
+    let told = async || {
+        let admin: DatabaseAdmin = world.get("orders").await?;
+        let conditions = admin.status.unwrap_or_default().conditions;
+        Ok(conditions
+            .iter()
+            .any(|condition| condition.type_ == "Ready" && condition.message.contains("secrets")))
+    };
+    world.eventually("the DatabaseAdmin says which right is missing", told).await?;
+    Ok(())
+}
