@@ -1,11 +1,12 @@
 //! Releases on real API servers.
 
-use std::process::Command;
+use std::time::Duration;
 
 use rolecall_testbed::components::charts;
 use rolecall_testbed::{Cluster, KubernetesVersion, environment};
 use rolecall_xtask::root;
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use crate::render::{NAMESPACE, chart, render};
 use crate::schemas::conform;
@@ -24,7 +25,7 @@ impl<'a> Helm<'a> {
     }
 
     /// What it says; the error is what it says instead.
-    fn run(&self, arguments: &[&str]) -> Result<String, String> {
+    async fn run(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new(charts::helm_4().expect("helm"))
             .args(arguments)
             .args(["--namespace", NAMESPACE])
@@ -33,6 +34,7 @@ impl<'a> Helm<'a> {
             .envs(environment(self.home.path()))
             .env("KUBECONFIG", self.cluster.kubeconfig())
             .output()
+            .await
             .expect("helm runs");
         let [said, error] =
             [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
@@ -95,7 +97,7 @@ async fn a_release_is_installed_upgraded_rolled_back_and_uninstalled() {
         .await
         .expect("gone");
 
-    helm.run(&["install", "rolecall", ".", "--set", "watchNamespaces={shop}"]).expect("installed");
+    helm.run(&["install", "rolecall", ".", "--set", "watchNamespaces={shop}"]).await.expect("installed");
     for (verb, what) in [
         ("get", "secrets"),
         ("create", "secrets"),
@@ -109,17 +111,17 @@ async fn a_release_is_installed_upgraded_rolled_back_and_uninstalled() {
     assert!(may(&cluster, "update", "leases/rolecall-operator", NAMESPACE).await);
     assert!(!may(&cluster, "update", "leases/another", NAMESPACE).await);
 
-    helm.run(&["upgrade", "rolecall", ".", "--set", "rbac.secrets.namespaces={hr}"]).expect("upgraded");
+    helm.run(&["upgrade", "rolecall", ".", "--set", "rbac.secrets.namespaces={hr}"]).await.expect("upgraded");
     assert!(may(&cluster, "watch", "databaseadmins", "shop").await, "it watches all namespaces");
     assert!(may(&cluster, "get", "secrets", "hr").await);
     assert!(!may(&cluster, "get", "secrets", "shop").await, "what it had is taken away");
     assert!(!may(&cluster, "get", "secrets", "kube-system").await);
 
-    helm.run(&["rollback", "rolecall", "1"]).expect("rolled back");
+    helm.run(&["rollback", "rolecall", "1"]).await.expect("rolled back");
     assert!(may(&cluster, "get", "secrets", "shop").await);
     assert!(!may(&cluster, "get", "secrets", "hr").await);
 
-    helm.run(&["uninstall", "rolecall", "--no-hooks"]).expect("uninstalled");
+    helm.run(&["uninstall", "rolecall", "--no-hooks"]).await.expect("uninstalled");
     let crds = cluster.kubectl(&["get", "crd", "--output", "name"]).await.expect("kinds");
     assert_eq!(crds.lines().filter(|name| name.ends_with(".rolecall.dev")).count(), 5, "the kinds stay");
     let left = cluster.kubectl(&[
@@ -132,7 +134,65 @@ async fn a_release_is_installed_upgraded_rolled_back_and_uninstalled() {
         "name",
     ]);
     assert_eq!(left.await.expect("a list").trim(), "");
-    helm.run(&["install", "rolecall", ".", "--set", "watchNamespaces={shop}"]).expect("installed again");
+    helm.run(&["install", "rolecall", ".", "--set", "watchNamespaces={shop}"])
+        .await
+        .expect("installed again");
+}
+
+/// Ends the Job that is asked before an uninstall, as the controller of Jobs would.
+async fn end_check(cluster: &Cluster, succeeds: bool) {
+    let job = ["job", "rolecall-operator-uninstall", "--namespace", NAMESPACE];
+    let conditions = ["--output", "jsonpath={.status.conditions}"];
+    let get = [&["get"], &job[..], &conditions[..]].concat();
+    // One of an earlier uninstall has conditions; Helm deletes it first.
+    let created = async || cluster.kubectl(&get).await.is_ok_and(|conditions| conditions.is_empty());
+    while !created().await {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let time = "2026-01-01T00:00:00Z";
+    let conditions = if succeeds { ["SuccessCriteriaMet", "Complete"] } else { ["FailureTarget", "Failed"] };
+    let conditions = conditions.map(
+        |kind| json!({"type": kind, "status": "True", "lastTransitionTime": time, "lastProbeTime": time}),
+    );
+    let mut status = json!({"startTime": time, "conditions": conditions, "uncountedTerminatedPods": {}});
+    if succeeds {
+        status["succeeded"] = 1.into();
+        status["completionTime"] = time.into();
+    } else {
+        status["failed"] = 1.into();
+    }
+    let patch = json!({"status": status}).to_string();
+    let patch = ["--subresource", "status", "--type", "merge", "--patch", &patch];
+    cluster.kubectl(&[&["patch"], &job[..], &patch[..]].concat()).await.expect("patched");
+}
+
+#[tokio::test]
+async fn an_uninstall_that_is_refused_deletes_nothing() {
+    let cluster = cluster(KubernetesVersion::NEWEST).await;
+    let helm = Helm::on(&cluster);
+    helm.run(&["install", "rolecall", ".", "--set", "watchNamespaces={shop}"]).await.expect("installed");
+    let uninstall = ["uninstall", "rolecall", "--timeout", "60s"];
+    let deployments = [
+        "get",
+        "deployments,rolebindings",
+        "--all-namespaces",
+        "--selector",
+        "app.kubernetes.io/part-of=rolecall",
+        "--output",
+        "name",
+    ];
+    let before = cluster.kubectl(&deployments).await.expect("a list");
+    assert_eq!(before.lines().count(), 3, "{before}");
+
+    let (refused, ()) = tokio::join!(helm.run(&uninstall), end_check(&cluster, false));
+    let refused = refused.expect_err("a session has access");
+    assert!(refused.contains("rolecall-operator-uninstall"), "{refused}");
+    assert_eq!(cluster.kubectl(&deployments).await.expect("a list"), before, "nothing is deleted");
+
+    helm.run(&["rollback", "rolecall", "1"]).await.expect("as before");
+    let (gone, ()) = tokio::join!(helm.run(&uninstall), end_check(&cluster, true));
+    gone.expect("uninstalled");
+    assert_eq!(cluster.kubectl(&deployments).await.expect("a list").trim(), "");
 }
 
 #[tokio::test]
@@ -149,11 +209,11 @@ async fn an_installation_by_kubectl_becomes_a_release() {
         .expect("patched");
     let helm = Helm::on(&cluster);
     let install = ["upgrade", "rolecall", ".", "--install", "--set", "rbac.secrets.clusterWide=true"];
-    let refused = helm.run(&install).expect_err("they are somebody else's");
+    let refused = helm.run(&install).await.expect_err("they are somebody else's");
     assert!(refused.contains("invalid ownership metadata"), "{refused}");
     let with = |flags: &[&'static str]| [&install[..], flags].concat();
-    helm.run(&with(&["--take-ownership", "--force-conflicts"])).expect("taken over");
-    helm.run(&install).expect("upgraded as any other");
+    helm.run(&with(&["--take-ownership", "--force-conflicts"])).await.expect("taken over");
+    helm.run(&install).await.expect("upgraded as any other");
     let columns =
         ["get", "crd", crd, "--output", "jsonpath={.spec.versions[0].additionalPrinterColumns[*].name}"];
     assert!(cluster.kubectl(&columns).await.expect("columns").contains("AGE"));
