@@ -4,104 +4,12 @@
 //! what it is, from the server. Neither is ever taken from memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
 
-use crate::plan::Refusal;
-use crate::{Dialect, MARKER, Reason};
-
-/// The longest name that PostgreSQL keeps whole (NAMEDATALEN - 1); a longer one would be cut off and could hit
-/// another user. It holds for every engine.
-pub const MAX_NAME_BYTES: usize = 63;
-
-/// The name of a database user: 1 to 63 bytes, no control characters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct AccountName(String);
-
-impl AccountName {
-    /// Takes a raw user name as it stands in `DatabaseUser`, any Unicode.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidUsername` for a name that no server could hold, or that is reserved: empty, over 63 bytes, with a
-    /// control character, the marker, one of Rolecall's own roles. What a kind of server reserves for itself,
-    /// [`Dialect::user_fault`] tells.
-    pub fn new(name: impl Into<String>) -> Result<Self, Refusal> {
-        let name = name.into();
-        let fault = if name.is_empty() {
-            Some("it is empty".to_owned())
-        } else if name.len() > MAX_NAME_BYTES {
-            Some(format!("it has {} bytes, and a server keeps at most {MAX_NAME_BYTES}", name.len()))
-        } else if name.chars().any(char::is_control) {
-            Some("it holds a control character".to_owned())
-        } else if name == MARKER || name.starts_with(crate::OWN_ROLE_PREFIX) {
-            Some("the name is Rolecall's own".to_owned())
-        } else {
-            None
-        };
-        match fault {
-            Some(fault) => Err(Refusal::new(
-                Reason::InvalidUsername,
-                format!(
-                    "{name:?} cannot be a database user: {fault}; set another spec.username in the DatabaseUser"
-                ),
-            )),
-            None => Ok(Self(name)),
-        }
-    }
-
-    /// The name as it was given.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for AccountName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for AccountName {
-    type Error = Refusal;
-
-    fn try_from(name: String) -> Result<Self, Refusal> {
-        Self::new(name)
-    }
-}
-
-impl From<AccountName> for String {
-    fn from(name: AccountName) -> Self {
-        name.0
-    }
-}
-
-/// Which `DatabaseAdmin` created or took over an account: the record kept beside the marker (PostgreSQL: the role's
-/// comment, which everybody can read; MongoDB: `customData`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Owner {
-    /// `metadata.uid` of the DatabaseAdmin. Whose an account is, [`Owner::claim`] tells.
-    pub uid: String,
-    /// `namespace/name` of the DatabaseAdmin.
-    #[serde(default)]
-    pub admin: String,
-    /// The cluster's name; where it has none, [`UNNAMED_CLUSTER`](crate::UNNAMED_CLUSTER) and what tells it from others.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub cluster: String,
-    /// Which of the account's passwords the server has: it is written in one transaction with the password, so that a
-    /// server that lost the one (a standby that lagged was promoted) lost the other. It grows with each new password; 0:
-    /// none was set.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub password_generation: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
+use crate::Dialect;
+pub use crate::name::{AccountName, MAX_NAME_BYTES};
+pub use crate::owner::Owner;
 
 /// What one account should be.
 #[derive(Clone, Debug)]

@@ -5,14 +5,13 @@
 pub mod mongodb;
 pub mod sql;
 
-use rolecall_policy::CanonicalPermissions;
-
 use mongodb::RoleName;
+use rolecall_policy::CanonicalPermissions;
 use sql::{identifier, literal};
 
-use crate::account::{MAX_NAME_BYTES, SetFacts};
+use crate::name::{AccountName, MAX_NAME_BYTES};
 use crate::sets::set_role_name;
-use crate::{AccountName, MARKER, Owner, Reason};
+use crate::{MARKER, Owner, Reason};
 
 /// A kind of server, as far as names and remedies go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -194,11 +193,11 @@ impl Dialect {
     }
 
     /// How to take away what somebody added to a permission set.
-    pub fn strip_set(self, set: &str, facts: &SetFacts) -> String {
+    pub fn strip_set(self, set: &str, attributes: &[String]) -> String {
         match self {
             Self::PostgreSql => {
                 let without: Vec<String> =
-                    facts.attributes.iter().map(|attribute| format!("NO{attribute}")).collect();
+                    attributes.iter().map(|attribute| format!("NO{attribute}")).collect();
                 format!("run ALTER ROLE {} {}", identifier(set), without.join(" "))
             }
             Self::MongoDb => self.drop_set(set),
@@ -231,7 +230,6 @@ mod tests {
 
     #[test]
     fn remedies_can_be_pasted() {
-        let facts = SetFacts { attributes: vec!["LOGIN".to_owned()], ..SetFacts::default() };
         let owner = Owner {
             uid: "1-2".into(),
             admin: "shop/o'hara".into(),
@@ -251,7 +249,7 @@ mod tests {
                     dialect.create_role(role),
                     dialect.not_grantable(role, "ad, min").1,
                     dialect.drop_set(role),
-                    dialect.strip_set(role, &facts),
+                    dialect.strip_set(role, &["LOGIN".to_owned()]),
                     dialect.role_fault("").unwrap_or_default(),
                     dialect.why_literally("pg_monitor").unwrap_or_default().to_owned(),
                     dialect.why_literally("dbOwner@shop").unwrap_or_default().to_owned(),

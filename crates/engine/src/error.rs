@@ -122,6 +122,23 @@ pub enum Class {
     Refused,
 }
 
+/// Why an account cannot be what it should be, with what to do about it. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The reason that a condition carries.
+    pub reason: Reason,
+    /// One sentence that names the object and, where there is one, the statement that mends it.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with a reason, and one sentence that says what to do.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
 /// A failure, complete enough for a person: what was attempted, on what, what the server said, what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {

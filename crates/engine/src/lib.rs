@@ -9,6 +9,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`name`] | names of accounts |
 //! | [`account`] | what an account should be and what it is |
 //! | [`plan`] | the pure step from the one to the other |
 //! | [`server`] | what a server is and can: preflight, inventory |
@@ -27,7 +28,9 @@ pub mod counters;
 pub mod dialect;
 pub mod error;
 pub mod history;
+pub mod name;
 pub mod objects;
+mod owner;
 pub mod plan;
 pub mod server;
 pub mod sets;
@@ -37,14 +40,16 @@ mod urgency;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-pub use account::{Account, AccountName, Desired, Observed, Owner, Query, Want};
+pub use account::{Account, Desired, Observed, Query, Want};
 pub use certificate::ClientCertificate;
 pub use claim::{Claim, UNNAMED_CLUSTER};
 pub use dialect::Dialect;
-pub use error::{Class, Error, Reason};
+pub use error::{Class, Error, Reason, Refusal};
 pub use history::{History, HistoryChange, HistoryWatch};
 pub use objects::{Catalog, CatalogQuery};
-pub use plan::{Plan, Refusal};
+pub use name::AccountName;
+pub use owner::Owner;
+pub use plan::Plan;
 pub use server::{Finding, Inventory, InventoryEntry, Needs, Preflight, Stats};
 pub use sets::{DesiredSet, SetEntry, SetRecord, SyncedSet, set_role_name};
 pub use urgency::{is_urgent, urgent};

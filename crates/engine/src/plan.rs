@@ -13,6 +13,7 @@ use secrecy::SecretString;
 
 use crate::account::{Account, Credential, Desired, Enabled, Observed};
 use crate::dialect::sql::identifier;
+pub use crate::error::Refusal;
 use crate::{AccountName, Claim, OWN_ROLE_PREFIX, Owner, Reason, Want};
 
 /// What has to change so that one account is what it should be.
@@ -124,23 +125,6 @@ impl Plan {
     /// Is there nothing to do?
     pub fn is_nothing(&self) -> bool {
         matches!(self, Self::Nothing)
-    }
-}
-
-/// Why an account cannot be what it should be, with what to do about it. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Refusal {
-    /// The reason that a condition carries.
-    pub reason: Reason,
-    /// One sentence that names the object and, where there is one, the statement that mends it.
-    pub message: String,
-}
-
-impl Refusal {
-    /// A refusal with a reason, and one sentence that says what to do.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
     }
 }
 

@@ -309,7 +309,7 @@ impl std::fmt::Debug for MongoWorld {
 fn subject(username: &str) -> Result<String> {
     let account =
         rolecall_engine::AccountName::new(username).map_err(|refusal| anyhow::anyhow!(refusal.message))?;
-    Ok(rolecall_mongodb::user_name(&account))
+    Ok(rolecall_engine::Dialect::MongoDb.login_name(&account))
 }
 
 /// The logical database and roles that tests work with.

@@ -12,18 +12,7 @@ use rolecall_engine::{Applied, Class, Error, Reason};
 use rolecall_policy::{DbObject, Privilege, PrivilegeSet};
 
 use super::refused;
-use super::state::{PermissionSet, ServerState};
-
-/// An object in a logical database.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Object {
-    /// What it is.
-    pub object: DbObject,
-    /// The admin user may grant it.
-    pub grantable: bool,
-    /// What permission sets may do with it.
-    pub held: BTreeMap<String, PrivilegeSet>,
-}
+use super::state::{Object, PermissionSet, ServerState};
 
 impl ServerState {
     /// Adds an object to its logical database. Its number is never given again.

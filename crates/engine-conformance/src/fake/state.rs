@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rolecall_engine::account::{Account, DatabaseFacts, Leftover, Membership, Owner, RoleFacts};
 use rolecall_engine::{Dialect, Observed, Query, SetRecord};
-
-use super::objects::Object;
+use rolecall_policy::{DbObject, PrivilegeSet};
 
 /// The server's roles, users and databases. Everything may be changed by hand.
 #[derive(Clone, Debug)]
@@ -85,6 +84,17 @@ pub struct User {
     pub rights: BTreeSet<String>,
     /// Why it cannot be dropped.
     pub blocks_drop: Option<String>,
+}
+
+/// An object in a logical database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// What it is.
+    pub object: DbObject,
+    /// The admin user may grant it.
+    pub grantable: bool,
+    /// What permission sets may do with it.
+    pub held: BTreeMap<String, PrivilegeSet>,
 }
 
 impl Default for ServerState {

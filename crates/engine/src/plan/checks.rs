@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Refusal, claim, is_live, is_set};
+use super::{claim, is_live, is_set};
+use crate::error::Refusal;
 use crate::account::{Desired, Enabled, Observed, WantedRole};
 use crate::{Claim, MARKER, Reason};
 
@@ -226,7 +227,7 @@ fn set_refusal(desired: &Desired, observed: &Observed, set: &str) -> Option<Refu
         let attributes = facts.attributes.join(", ");
         return refused(
             Reason::DbRoleNotGrantable,
-            &format!("somebody gave it {attributes}; {}", dialect.strip_set(set, facts)),
+            &format!("somebody gave it {attributes}; {}", dialect.strip_set(set, &facts.attributes)),
         );
     }
     if !facts.grantable {

@@ -114,7 +114,7 @@ mod tests {
     fn a_name_tells_apart_what_differs_and_never_changes() {
         let name = set_role_name("uid-1", "shop", &permissions(&["prod"], false));
         assert_eq!(name, "rolecall:941be85d85d257fdb645388405d9231662b0a20b");
-        assert!(name.len() <= crate::account::MAX_NAME_BYTES);
+        assert!(name.len() <= crate::name::MAX_NAME_BYTES);
         for other in [
             set_role_name("uid-2", "shop", &permissions(&["prod"], false)),
             set_role_name("uid-1", "shop2", &permissions(&["prod"], false)),

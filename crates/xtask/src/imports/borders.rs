@@ -24,16 +24,19 @@ const fn border(
 const BORDERS: &[Border] = &[
     border("rolecall-api", &[], &[]),
     border("rolecall-policy", &[], &[]),
-    border("rolecall-pki", &[], &[TESTBED]),
+    // What is wrong with a certificate or a key is an error of the contract.
+    border("rolecall-pki", &["rolecall-engine"], &[TESTBED]),
     border("rolecall-engine", &["rolecall-policy"], &[TESTBED]),
     border(
         "rolecall-engine-conformance",
         &["rolecall-engine", "rolecall-pki", "rolecall-policy"],
-        &[TESTBED],
+        // Where all engines meet: the suite runs on each.
+        &["rolecall-postgres", "rolecall-mongodb", TESTBED],
     ),
     border("rolecall-postgres", ENGINE_NEEDS, ENGINE_TESTS_NEED),
     border("rolecall-mongodb", ENGINE_NEEDS, ENGINE_TESTS_NEED),
-    border("rolecall-resolve", &["rolecall-api", "rolecall-policy", "rolecall-engine"], &[]),
+    // The configuration of an engine follows from the DatabaseAdmin, for the operator and the CLI alike.
+    border("rolecall-resolve", RESOLVE_NEEDS, &[]),
     border("rolecall-operator", PROGRAM_NEEDS, &["rolecall-engine-conformance", TESTBED]),
     border("rolecall-cli", PROGRAM_NEEDS, &[TESTBED]),
     border(TESTBED, &[], &[]),
@@ -48,6 +51,14 @@ const BORDERS: &[Border] = &[
 const TESTBED: &str = "rolecall-testbed";
 const ENGINE_NEEDS: &[&str] = &["rolecall-engine", "rolecall-pki", "rolecall-policy"];
 const ENGINE_TESTS_NEED: &[&str] = &["rolecall-engine-conformance", TESTBED];
+const RESOLVE_NEEDS: &[&str] = &[
+    "rolecall-api",
+    "rolecall-policy",
+    "rolecall-engine",
+    "rolecall-pki",
+    "rolecall-postgres",
+    "rolecall-mongodb",
+];
 const PROGRAM_NEEDS: &[&str] = &[
     "rolecall-api",
     "rolecall-policy",

@@ -4,8 +4,7 @@ use anyhow::{Context, Result};
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use rolecall_api::{DatabaseSession, SessionPhase};
-use rolecall_engine::AccountName;
-use rolecall_mongodb::user_name;
+use rolecall_engine::{AccountName, Dialect};
 use rolecall_tests::MongoWorld;
 use rolecall_tests::accounts::MARKER;
 use rolecall_tests::mongo::{self, MongoAccount};
@@ -115,5 +114,5 @@ async fn an_access_whose_marker_somebody_took_is_not_over_while_it_can_be_used()
 
 /// The user of alice, as the server calls it.
 fn user(world: &MongoWorld) -> Result<String> {
-    Ok(user_name(&AccountName::new(&*world.alice)?))
+    Ok(Dialect::MongoDb.login_name(&AccountName::new(&*world.alice)?))
 }
