@@ -1,4 +1,4 @@
-//! Wishes, and what it takes to bring them about.
+//! Desired accounts, and what it takes to reach them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

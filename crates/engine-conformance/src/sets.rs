@@ -10,8 +10,8 @@ use super::{Harness, Outcome, cases, check, check_eq};
 cases![
     objects_are_read,
     a_database_that_is_not_there_has_no_objects,
-    a_set_is_made_and_holds_exactly_the_wish,
-    a_changed_wish_gives_and_takes,
+    a_set_is_made_and_holds_exactly_what_is_desired,
+    a_changed_desired_set_gives_and_takes,
     what_stands_is_not_touched_again,
     a_set_comes_to_hold_what_is_new,
     what_is_taken_by_hand_comes_back,
@@ -51,7 +51,7 @@ async fn a_database_that_is_not_there_has_no_objects(h: &dyn Harness) -> Outcome
     Ok(())
 }
 
-async fn a_set_is_made_and_holds_exactly_the_wish(h: &dyn Harness) -> Outcome {
+async fn a_set_is_made_and_holds_exactly_what_is_desired(h: &dyn Harness) -> Outcome {
     let (objects, Sort { read, write, .. }) = (h.objects(), h.objects().sort());
     let database = objects.database("shop").await;
     for object in ["orders", "customers", "payments"] {
@@ -66,7 +66,7 @@ async fn a_set_is_made_and_holds_exactly_the_wish(h: &dyn Harness) -> Outcome {
     Ok(())
 }
 
-async fn a_changed_wish_gives_and_takes(h: &dyn Harness) -> Outcome {
+async fn a_changed_desired_set_gives_and_takes(h: &dyn Harness) -> Outcome {
     let (objects, Sort { read, write, .. }) = (h.objects(), h.objects().sort());
     let database = objects.database("shop").await;
     for object in ["orders", "customers"] {
@@ -171,7 +171,7 @@ async fn what_is_renamed_or_replaced_is_put_right(h: &dyn Harness) -> Outcome {
     }
     let set = Set::new(h, &database);
     set.must(&[("orders", read), ("customers", read)]).await?;
-    // Whatever a server makes of it: after the next look the set holds what is wished by the new names.
+    // Whatever a server makes of it: after the next sync the set holds what is desired by the new names.
     objects.rename(&database, "orders", "orders_2025").await;
     objects.drop(&database, "customers").await;
     objects.create(&database, "customers").await;

@@ -100,7 +100,7 @@ async fn an_unmanaged_user_is_never_touched(h: &dyn Harness) -> Outcome {
     check!(plan.is_nothing(), "{plan}");
     // Not even by a plan that was made when it was managed.
     let gone = h.name("gone");
-    wish_for(h, &gone).await?;
+    start_with_role(h, &gone).await?;
     let plans = [
         rename(DesiredAccount::start(&gone, &h.database())?.plan(h.engine()).await?, &user),
         rename(DesiredAccount::start(&gone, &h.database())?.end(true).plan(h.engine()).await?, &user),
@@ -124,7 +124,7 @@ async fn the_admin_user_is_no_account(h: &dyn Harness) -> Outcome {
 }
 
 /// Starts an account.
-async fn wish_for(h: &dyn Harness, user: &str) -> Outcome {
+async fn start_with_role(h: &dyn Harness, user: &str) -> Outcome {
     DesiredAccount::start(user, &h.database())?.must(h.engine()).await.map(drop)
 }
 

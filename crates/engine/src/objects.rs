@@ -61,7 +61,7 @@ pub struct SetState {
     pub held: Vec<Held>,
     /// It has something that no set has: rights on columns, on types, on the database beyond CONNECT; a membership,
     /// an attribute such as LOGIN.
-    pub strays: bool,
+    pub foreign_grants: bool,
 }
 
 /// What one grantor gave a set on one object.

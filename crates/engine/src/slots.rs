@@ -15,7 +15,7 @@ use crate::{Class, Error, Reason};
 #[derive(Debug)]
 pub struct Slots {
     size: usize,
-    patience: Duration,
+    timeout: Duration,
     all: Arc<Semaphore>,
     /// What is not urgent takes one of these first.
     ordinary: Arc<Semaphore>,
@@ -30,14 +30,14 @@ pub struct Slot {
 
 impl Slots {
     /// `kept`: how many may be kept for one purpose at most.
-    pub fn new(size: usize, kept: usize, patience: Duration) -> Self {
+    pub fn new(size: usize, kept: usize, timeout: Duration) -> Self {
         let size = size.max(1);
         // Where one is all that is left for work, it serves all.
         let reserved = usize::from(size.saturating_sub(kept) >= 2);
         let ordinary = size - reserved;
         Self {
             size,
-            patience,
+            timeout,
             all: Arc::new(Semaphore::new(size)),
             ordinary: Arc::new(Semaphore::new(ordinary)),
         }
@@ -76,7 +76,7 @@ impl Slots {
         address: impl FnOnce() -> String,
         wait: impl Future<Output = Option<T>>,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(self.patience, wait).await {
+        match tokio::time::timeout(self.timeout, wait).await {
             Ok(Some(taken)) => Ok(taken),
             // The semaphores are never closed.
             Ok(None) | Err(_) => Err(self.busy(&address())),
@@ -97,7 +97,7 @@ impl Slots {
             reason: Reason::ConnectionsBusy,
             attempted: format!("taking one of the connections to {address} (at most {})", self.size),
             code: String::new(),
-            detail: format!("none came free within {} s", self.patience.as_secs_f32()),
+            detail: format!("none came free within {} s", self.timeout.as_secs_f32()),
             remedy: "find out on the server what the admin user's connections wait for, or raise --max-connections-per-server".to_owned(),
         }
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::urgency::urgent;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     fn address() -> String {
         "db:5432".to_owned()
@@ -116,7 +116,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_waits_too_long_is_told_so() {
-        let slots = Slots::new(1, 0, PATIENCE);
+        let slots = Slots::new(1, 0, TIMEOUT);
         let _held = slots.take(address).await.unwrap();
         let error = slots.take(address).await.unwrap_err();
         assert_eq!((error.class, error.reason), (Class::Transient, Reason::ConnectionsBusy), "{error}");
@@ -125,7 +125,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_is_kept_for_what_is_urgent() {
-        let slots = Slots::new(3, 1, PATIENCE);
+        let slots = Slots::new(3, 1, TIMEOUT);
         let kept = slots.keep(address).await.unwrap();
         let _held = slots.take(address).await.unwrap();
         assert!(slots.take(address).await.is_err());
@@ -138,7 +138,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_single_one_serves_all() {
         for (size, kept) in [(1, 0), (2, 1), (3, 2), (4, 3)] {
-            let slots = Slots::new(size, kept, PATIENCE);
+            let slots = Slots::new(size, kept, TIMEOUT);
             let mut held = Vec::new();
             for _ in 0..kept {
                 held.push(slots.keep(address).await.unwrap());

@@ -6,47 +6,21 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `address`, `config`, `identity`, `files`, `trust` | how the server is reached |
-//! | `server`, `failure`, `code` | commands, answers, failures |
-//! | `name`, `role`, `user`, `operation` | users, roles and operations as the server has them |
-//! | `members` | the members of a replica set, and what runs on each |
-//! | `privileges` | what the admin user may do |
-//! | `powers` | what makes a database role powerful |
-//! | `observe`, `inventory`, `preflight`, `history` | what is read |
-//! | `change`, `apply`, `drain`, `locks` | what is changed, and when |
-//! | `objects`, `sets` | collections, and the permission sets that hold them |
-//! | `remedy` | commands for people to paste |
+//! | `transport` | how the server is reached: no word of accounts |
+//! | `statements` | what is sent, as text |
+//! | `reads` | what is read |
+//! | `execution` | what is sent when, and what proves that an access has ended |
 
-mod address;
-mod apply;
-mod change;
-mod code;
-mod config;
-mod drain;
-mod failure;
-mod files;
-mod history;
-mod identity;
-mod inventory;
-mod locks;
-mod members;
-mod objects;
-mod observe;
-mod operation;
-mod powers;
-mod preflight;
-mod privileges;
-mod role;
-mod server;
-mod sets;
-mod trust;
-mod user;
+mod execution;
+mod reads;
+mod statements;
+mod transport;
 
 use async_trait::async_trait;
 
-pub use address::Address;
-pub use config::Config;
 pub use rolecall_engine::dialect::mongodb::{RoleName, account_name, user_name};
+pub use transport::address::Address;
+pub use transport::config::Config;
 
 pub use rolecall_engine::ClientCertificate;
 use rolecall_engine::{
@@ -57,10 +31,10 @@ use rolecall_engine::{
 /// One MongoDB server, reached as its admin user.
 #[derive(Debug)]
 pub struct Mongodb {
-    server: server::Server,
-    away: members::Away,
-    locks: locks::Locks,
-    gone: locks::Locks,
+    server: transport::server::Server,
+    away: reads::members::Away,
+    locks: execution::locks::Locks,
+    gone: execution::locks::Locks,
 }
 
 impl Mongodb {
@@ -71,12 +45,12 @@ impl Mongodb {
     ///
     /// `Invalid` when something in the configuration cannot be used; the message names it.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let server = server::Server::new(config)?;
+        let server = transport::server::Server::new(config)?;
         Ok(Self {
             server,
-            away: members::Away::default(),
-            locks: locks::Locks::default(),
-            gone: locks::Locks::default(),
+            away: reads::members::Away::default(),
+            locks: execution::locks::Locks::default(),
+            gone: execution::locks::Locks::default(),
         })
     }
 }
@@ -88,14 +62,14 @@ impl Engine for Mongodb {
     }
 
     async fn preflight(&self, needs: &Needs) -> Result<Preflight, Error> {
-        match self.look_around(needs).await {
+        match self.check_server(needs).await {
             Ok(preflight) => Ok(preflight),
             Err(error) => Err(self.explain(error).await),
         }
     }
 
     async fn check_client_ca(&self, certificate: &ClientCertificate) -> Result<Option<Finding>, Error> {
-        self.show(certificate).await
+        self.check_ca(certificate).await
     }
 
     async fn watch_history(&self) -> Result<HistoryWatch, Error> {
@@ -103,7 +77,7 @@ impl Engine for Mongodb {
     }
 
     async fn inventory(&self) -> Result<Inventory, Error> {
-        self.count_accounts().await
+        self.list_accounts().await
     }
 
     async fn observe(&self, query: &Query) -> Result<Observed, Error> {

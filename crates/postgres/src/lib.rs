@@ -5,58 +5,23 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `config`, `platform`, `tls`, `connect`, `progress`, `pool`, `version` | how the server is reached |
-//! | `session`, `pooler` | the admin user's own session, and what may stand before it |
-//! | `server`, `exchange`, `message`, `sqlstate`, `backends` | messages, answers, failures, retries |
+//! | `transport` | how the server is reached: no word of accounts |
+//! | `statements` | what is sent, as text |
+//! | `reads` | what is read |
+//! | `execution` | what is sent when, and what proves that an access has ended |
 //! | `quote` | names and texts as SQL, nowhere else |
-//! | `observe`, `reader`, `inventory`, `preflight`, `history` | what is read |
-//! | `activate`, `adjust`, `end`, `guard`, `logins`, `rights` | what is sent, as text |
-//! | `apply`, `drain`, `standby` | what is sent when, and what proves that an access has ended |
-//! | `rules` | what extensions refuse that check roles and passwords |
-//! | `objects`, `announcements` | the objects of a logical database, and that they have changed |
-//! | `sets` | permission sets: synced, listed, dropped |
 
-mod activate;
-mod adjust;
-mod announcements;
-mod apply;
-mod backends;
-mod config;
-mod connect;
-mod drain;
-mod end;
-mod exchange;
-mod guard;
-mod history;
-mod inventory;
-mod logins;
-mod message;
-mod objects;
-mod observe;
-mod platform;
-mod pool;
-mod pooler;
-mod preflight;
-mod progress;
+mod execution;
 mod quote;
-mod reader;
-#[cfg(test)]
-mod rendered;
-mod rights;
-mod rules;
-mod server;
-mod session;
-mod sets;
-pub mod sqlstate;
-mod standby;
-mod tls;
-mod trust;
-mod version;
+mod reads;
+mod statements;
+mod transport;
 
 use async_trait::async_trait;
 
-pub use config::{Auth, Config, parse_address};
-pub use platform::{Platform, RDS_IAM};
+pub use transport::config::{Auth, Config, parse_address};
+pub use transport::platform::{Platform, RDS_IAM};
+pub use transport::sqlstate;
 
 use rolecall_engine::{
     Applied, Catalog, CatalogQuery, Changes, DesiredSet, Dialect, Engine, Error, Finding, HistoryWatch,
@@ -67,12 +32,12 @@ use rolecall_pki::tls::ClientCertificate;
 /// One PostgreSQL server, reached as its admin user.
 #[derive(Debug)]
 pub struct Postgres {
-    server: server::Server,
-    reader: reader::Reader,
-    draining: drain::Draining,
+    server: transport::server::Server,
+    batcher: reads::batcher::Batcher,
+    draining: execution::drain::Draining,
     /// The branch of its history that the server was on last.
     branch: std::sync::Mutex<Option<String>>,
-    standby: standby::Standby,
+    confirmations: execution::confirmations::Confirmations,
 }
 
 impl Postgres {
@@ -84,11 +49,11 @@ impl Postgres {
     /// `Invalid` when something in the configuration cannot be used; the message names it.
     pub fn new(config: Config) -> Result<Self, Error> {
         Ok(Self {
-            server: server::Server::new(config)?,
-            reader: reader::Reader::default(),
-            draining: drain::Draining::default(),
+            server: transport::server::Server::new(config, reads::prepared)?,
+            batcher: reads::batcher::Batcher::default(),
+            draining: execution::drain::Draining::default(),
             branch: std::sync::Mutex::default(),
-            standby: standby::Standby::default(),
+            confirmations: execution::confirmations::Confirmations::default(),
         })
     }
 }
@@ -100,7 +65,7 @@ impl Engine for Postgres {
     }
 
     async fn preflight(&self, needs: &Needs) -> Result<Preflight, Error> {
-        self.look(needs).await
+        self.check_server(needs).await
     }
 
     async fn watch_history(&self) -> Result<HistoryWatch, Error> {
@@ -108,15 +73,15 @@ impl Engine for Postgres {
     }
 
     async fn check_client_ca(&self, certificate: &ClientCertificate) -> Result<Option<Finding>, Error> {
-        self.show(certificate).await
+        self.check_ca(certificate).await
     }
 
     async fn inventory(&self) -> Result<Inventory, Error> {
-        self.count_accounts().await
+        self.list_accounts().await
     }
 
     async fn observe(&self, query: &Query) -> Result<Observed, Error> {
-        self.look_at(query).await
+        self.observe_account(query).await
     }
 
     async fn apply(&self, plan: &Plan) -> Result<Applied, Error> {

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-pub use state::{Object, Database, PermissionSet, Role, ServerState, User};
+pub use state::{Database, Object, PermissionSet, Role, ServerState, User};
 
 use rolecall_engine::server::InventoryEntry;
 use rolecall_engine::{

@@ -65,7 +65,7 @@ impl ServerState {
             record: set.record.clone(),
             connects: database.public || database.connect.contains(role),
             held: held.collect(),
-            strays: !set.attributes.is_empty(),
+            foreign_grants: !set.attributes.is_empty(),
         })
     }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{claim, is_live, is_set};
-use crate::error::Refusal;
 use crate::account::{Desired, Enabled, Observed, WantedRole};
+use crate::error::Refusal;
 use crate::{Claim, MARKER, Reason};
 
 /// The first reason not to enable the account.

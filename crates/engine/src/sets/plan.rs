@@ -21,7 +21,7 @@ pub struct SetPlan {
     pub record: bool,
     /// CONNECT has to be granted.
     pub connect: bool,
-    /// What no set has has to be taken away: see [`SetState::strays`].
+    /// What no set has has to be taken away: see [`SetState::foreign_grants`].
     pub sweep: bool,
     /// What is taken away, first.
     pub revokes: Vec<RevokeGroup>,
@@ -80,7 +80,7 @@ pub fn plan_from(desired: &DesiredSet, catalog: &Catalog, state: Option<&SetStat
         create: state.is_none(),
         record: state.is_none_or(|state| state.record.as_ref() != Some(&desired.record)),
         connect: !state.map_or(catalog.open, |state| state.connects),
-        sweep: state.is_some_and(|state| state.strays),
+        sweep: state.is_some_and(|state| state.foreign_grants),
         ..SetPlan::default()
     };
     let class = |object: usize| ObjectClass::of(catalog.objects[object].kind);

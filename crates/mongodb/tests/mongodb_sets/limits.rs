@@ -47,7 +47,8 @@ async fn a_set_that_should_hold_too_much_loses_what_it_should_not_hold_all_the_s
     assert!(shop.engine.sync_sets(&[small], &catalog).await.unwrap()[0].is_complete());
     let privileges = [Privilege::Find, Privilege::Remove].into_iter().collect();
     let held = Held { object: 1, grantor: "".into(), privileges, grantable: PrivilegeSet::EMPTY };
-    let state = SetState { record: Some(shop.record()), connects: true, held: vec![held], strays: false };
+    let state =
+        SetState { record: Some(shop.record()), connects: true, held: vec![held], foreign_grants: false };
     catalog.sets.insert(set.clone(), state);
     let large = shop.desired(&set, &catalog, &[("FIND", "*")]);
     let outcome = shop.engine.sync_sets(&[large], &catalog).await.unwrap().remove(0);
@@ -77,7 +78,7 @@ async fn a_set_of_ten_thousand_collections_is_made_read_and_used() {
     let started = Instant::now();
     catalog.sets = shop.read(&[&set]).await.sets;
     println!("read in {:?}", started.elapsed());
-    assert!(catalog.sets[&set].strays, "none of them is there");
+    assert!(catalog.sets[&set].foreign_grants, "none of them is there");
     let started = Instant::now();
     shop.bring(&shop.member(&user, &[&set])).await;
     println!("an account with it started in {:?}", started.elapsed());

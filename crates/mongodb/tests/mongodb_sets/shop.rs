@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use mongodb::Client;
-use mongodb::bson::{Bson, Document, doc};
 use rolecall_engine::sets::{DesiredSet, SetRecord, SyncedSet, plan_set};
 use rolecall_engine::{Catalog, CatalogQuery, Engine as _, Reason, Want};
 use rolecall_engine_conformance::DesiredAccount;
 use rolecall_mongodb::{Address, ClientCertificate, Config, Mongodb};
 use rolecall_pki::tls::Tls;
 use rolecall_policy::{Privilege, PrivilegeSet};
-pub(crate) use rolecall_testbed::unique;
 use rolecall_testbed::{Certificate, Mongo, MongoAdmin, run_through_elections};
+
+use mongodb::Client;
+use mongodb::bson::{Bson, Document, doc};
+pub(crate) use rolecall_testbed::unique;
 
 /// One logical database, and an engine whose admin user may manage permission sets in it.
 pub(crate) struct Shop<'a> {

@@ -9,8 +9,9 @@ use rolecall_engine::plan::{self, Plan};
 use rolecall_engine::{AccountName, Applied, Desired, Engine as _, Error, Observed, Owner, Refusal, Want};
 use rolecall_pki::tls::Tls;
 use rolecall_postgres::{Auth, Config, Postgres as Engine};
-pub use rolecall_testbed::unique;
 use rolecall_testbed::{Certificate, PgVersion, Postgres};
+
+pub use rolecall_testbed::unique;
 
 /// The client of a superuser or a user.
 pub use tokio_postgres::Client;

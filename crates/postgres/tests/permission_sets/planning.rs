@@ -81,7 +81,7 @@ fn what_is_too_much_goes_grantor_by_grantor() {
             held(6, "owner", &[Usage, Create], &[]),
             held(7, "owner", &[Usage], &[]),
         ],
-        strays: false,
+        foreign_grants: false,
     };
     catalog.sets = BTreeMap::from([("rolecall:x".to_owned(), state)]);
     insta::assert_snapshot!(plan_set(&desired(vec![(0, set(&[Select]))]), &catalog), @r#"
@@ -136,7 +136,7 @@ fn carried_out(desired: &DesiredSet, catalog: &mut Catalog) {
         });
         state.held.extend(grants);
     }
-    (state.record, state.connects, state.strays) = (Some(desired.record.clone()), true, false);
+    (state.record, state.connects, state.foreign_grants) = (Some(desired.record.clone()), true, false);
 }
 
 proptest::proptest! {
@@ -163,7 +163,7 @@ proptest::proptest! {
             let grantor = if owner { "owner" } else { "dba" };
             Held { object, grantor: grantor.into(), privileges, grantable: privileges.intersection(of(option)) }
         }).collect();
-        catalog.sets.insert(desired.role.clone(), SetState { held, strays: true, ..SetState::default() });
+        catalog.sets.insert(desired.role.clone(), SetState { held, foreign_grants: true, ..SetState::default() });
         carried_out(&desired, &mut catalog);
         let left = plan_set(&desired, &catalog);
         proptest::prop_assert!(left.is_nothing(), "{}", left);

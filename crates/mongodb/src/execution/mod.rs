@@ -1,0 +1,12 @@
+//! What is sent when, and what proves that it is so.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `apply` | carrying out plans |
+//! | `drain`, `locks` | ending what runs on each member, and since when accounts are disabled |
+//! | `sets` | permission sets: synced, listed, dropped |
+
+pub(crate) mod apply;
+pub(crate) mod drain;
+pub(crate) mod locks;
+pub(crate) mod sets;

@@ -1,0 +1,15 @@
+//! How commands reach the server and come back: nothing here knows of accounts.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `address`, `config`, `identity`, `files` | how the server is reached |
+//! | `server` | commands, and their answers |
+//! | `failure`, `code` | what a failure means |
+
+pub(crate) mod address;
+pub(crate) mod code;
+pub(crate) mod config;
+pub(crate) mod failure;
+pub(crate) mod files;
+pub(crate) mod identity;
+pub(crate) mod server;

@@ -1,0 +1,339 @@
+//! Carrying out plans: which message when, and what follows from a failure.
+
+use std::collections::BTreeSet;
+
+use rolecall_engine::account::Leftover;
+use rolecall_engine::plan::{Activate, Adjust, End, is_set};
+use rolecall_engine::{AccountName, Applied, Class, Error, Owner, Query, Reason};
+
+use crate::Postgres;
+use crate::execution::confirmations;
+use crate::execution::drain::EndTarget;
+use crate::reads::observe::Question;
+use crate::reads::preflight;
+use crate::statements::activate;
+use crate::statements::adjust;
+use crate::statements::end;
+use crate::statements::end::Part;
+use crate::statements::guard::Guard;
+use crate::statements::rights;
+use crate::statements::role;
+use crate::transport::message::{Message, Reply};
+use crate::transport::server::Place;
+use crate::transport::sqlstate::{
+    DEPENDENT_OBJECTS, HOLDS_RIGHTS, INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, UNDEFINED_OBJECT,
+};
+use crate::transport::standby;
+
+/// How many of the objects that keep an account from being dropped are named; the others are counted.
+const MOST_NAMED: usize = 10;
+
+impl Postgres {
+    pub(crate) async fn activate(&self, plan: &Activate) -> Result<Applied, Error> {
+        let place = self.server.place(plan.session_database.as_deref());
+        if let Some(message) = role::create_roles(&plan.create_roles) {
+            self.server.run(&place, &message).await?;
+        }
+        if let Some(from_uid) = &plan.take_over_from {
+            self.take_over(&place, &plan.account, from_uid, &plan.owner).await?;
+        }
+        if plan.close_first {
+            let target =
+                EndTarget { place: &place, account: &plan.account, owner_uid: &plan.owner.uid, owned: false };
+            self.disable_and_drain(
+                &target,
+                &query(&plan.account, &plan.owner.uid, plan.session_database.as_deref()),
+            )
+            .await?;
+        }
+        self.draining.forget(&plan.account);
+        self.confirmations.forget(&plan.account);
+        match self.try_activate(&place, plan, true).await {
+            Err(error) if error.code == HOLDS_RIGHTS => {
+                self.revoke_rights(&place, &plan.account, false).await;
+                self.try_activate(&place, plan, false).await?;
+            }
+            // The marker is ensured when a server is checked; somebody may have dropped it since.
+            Err(error) if error.code == UNDEFINED_OBJECT => {
+                self.server.run(&place, &preflight::ensure_marker()).await?;
+                self.try_activate(&place, plan, true).await?;
+            }
+            result => result?,
+        }
+        Ok(Applied::default())
+    }
+
+    /// Writes our record on an account that carries that of a predecessor.
+    async fn take_over(
+        &self,
+        place: &Place,
+        account: &AccountName,
+        from_uid: &str,
+        owner: &Owner,
+    ) -> Result<(), Error> {
+        let mut message = Message::new();
+        Guard::managed(account).owned_by(from_uid).check(&mut message);
+        role::record(&mut message, account, owner);
+        match self.server.run(place, &message).await {
+            // An attempt before this one did it.
+            Err(error) if error.is_of_changed_account() => {
+                let mut message = Message::new();
+                Guard::managed(account).owned_by(&owner.uid).check(&mut message);
+                self.server.run(place, &message).await.map(drop)
+            }
+            result => result.map(drop),
+        }
+    }
+
+    async fn try_activate(&self, place: &Place, plan: &Activate, strict: bool) -> Result<(), Error> {
+        let dialect = self.server.dialect(place).await?;
+        let result = self.server.run(place, &activate::message(plan, dialect, strict, false)).await;
+        match result {
+            Err(error) if error.code == DEPENDENT_OBJECTS => {
+                self.server.run(place, &activate::message(plan, dialect, strict, true)).await.map(drop)
+            }
+            result => result.map(drop),
+        }
+    }
+
+    pub(crate) async fn adjust(&self, plan: &Adjust) -> Result<Applied, Error> {
+        let place = self.server.place(plan.session_database.as_deref());
+        if let Some(message) = role::create_roles(&plan.create_roles) {
+            self.server.run(&place, &message).await?;
+        }
+        match self.try_adjust(&place, plan).await {
+            // What cannot be given keeps nothing from being taken away.
+            Err(error) if error.class == Class::Refused && !plan.revoke.is_empty() => {
+                self.try_adjust(&place, &adjust::taking_away(plan)).await?;
+                Err(error)
+            }
+            result => result,
+        }
+    }
+
+    async fn try_adjust(&self, place: &Place, plan: &Adjust) -> Result<Applied, Error> {
+        let dialect = self.server.dialect(place).await?;
+        let guard = adjust::guard(plan);
+        let send = async |cascade: bool| {
+            let message = adjust::message(plan, dialect, cascade);
+            match self.server.run_unless_locked(place, &message).await {
+                // Losing a role must not depend on the user's leave.
+                Err(error) if error.code == LOCK_NOT_AVAILABLE && !plan.revoke.is_empty() => {
+                    self.run_ending_backends(place, &plan.account, &guard, &message).await
+                }
+                result => result,
+            }
+        };
+        match send(false).await {
+            Err(error) if error.code == DEPENDENT_OBJECTS => drop(send(true).await?),
+            result => drop(result?),
+        }
+        // Where accounts can become permission sets, they keep one that they have become.
+        let kept = !dialect.has_grantors() && plan.revoke.iter().any(|role| is_set(role));
+        if plan.terminate || kept {
+            self.terminate_and_wait(place, &plan.account, &guard).await?;
+        }
+        Ok(Applied::default())
+    }
+
+    pub(crate) async fn end(&self, plan: &End) -> Result<Applied, Error> {
+        let place = self.server.place(plan.session_database.as_deref());
+        let target =
+            EndTarget { place: &place, account: &plan.account, owner_uid: &plan.owner_uid, owned: true };
+        let query = query(&plan.account, &plan.owner_uid, plan.session_database.as_deref());
+        if let Some(take_over) = &plan.take_over {
+            self.take_over(&place, &plan.account, &take_over.from_uid, &take_over.owner).await?;
+        }
+        if let Err(error) = self.disable(&target).await {
+            return Err(self.with_remedy(&place, &query, error).await);
+        }
+        // From here on no failure keeps the rest from being tried.
+        let stripped = self.strip(&place, plan).await;
+        let drained = self.drain(&target, &query).await?;
+        let Stripped { confirmed, not_reset } = stripped?;
+        self.confirmations.note(&plan.account, confirmed);
+        if !confirmed {
+            return Err(confirmations::waits(&plan.account));
+        }
+        let Some(account) = drained.observed.account else {
+            return Ok(Applied { dropped: true, ..Applied::default() });
+        };
+        if drained.holds_rights {
+            self.revoke_rights(&place, &plan.account, plan.drop).await;
+        }
+        let mut applied = Applied { leftovers: account.leftovers, not_reset, ..Applied::default() };
+        let prepared = applied.leftovers.iter().find(|left| matches!(left, Leftover::Prepared { .. }));
+        if let Some(prepared) = prepared.filter(|_| plan.drop) {
+            // It would outlive the account, and nothing would show any more whose it is.
+            applied.kept_because = Some(prepared.message(&plan.account));
+        } else if plan.drop {
+            match self.drop_account(&place, plan).await {
+                Ok(()) => {
+                    applied = Applied { dropped: true, ..Applied::default() };
+                }
+                Err(error) if error.class == Class::Refused => {
+                    applied.kept_because = Some(self.why_kept(&place, &plan.account, &error).await);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(applied)
+    }
+
+    /// Where an account cannot be changed because somebody gave it an attribute, that has to go first.
+    async fn with_remedy(&self, place: &Place, query: &Query, error: Error) -> Error {
+        if error.code != INSUFFICIENT_PRIVILEGE {
+            return error;
+        }
+        let question = Question { query: query.clone(), to_verify: false };
+        let reading = self.batcher.read(&self.server, place, question).await.unwrap_or_default();
+        let leftovers = reading.observed.account.map(|account| account.leftovers).unwrap_or_default();
+        let attribute = leftovers.iter().find(|left| matches!(left, Leftover::Attribute { .. }));
+        match attribute {
+            Some(attribute) => Error {
+                reason: Reason::LeftoverMembership,
+                remedy: attribute.message(&query.account),
+                ..error
+            },
+            None => error,
+        }
+    }
+
+    async fn strip(&self, place: &Place, plan: &End) -> Result<Stripped, Error> {
+        let (reply, not_reset) = match self.try_strip(place, plan, Part::All).await {
+            // What stays stored for an account that may not log in gives nobody anything; memberships go on their own.
+            Err(error) if error.class == Class::Refused => {
+                let revoked = self.try_strip(place, plan, Part::Memberships).await;
+                let reset = self.try_strip(place, plan, Part::Stored).await;
+                let not_reset = reset.err().map(|error| error.to_string());
+                if let Some(why) = &not_reset {
+                    tracing::warn!(account = plan.account.as_str(), why, "what is stored for it stays");
+                }
+                (revoked?, not_reset)
+            }
+            result => (result?, None),
+        };
+        let confirmed = match reply {
+            reply if reply.unconfirmed => false,
+            // Of what it warned cannot be told: it may have been the end of the wait for the standby.
+            reply if reply.warned => {
+                !standby::is_doubtful(&self.server.run(place, &end::confirm(plan)).await?)
+            }
+            _ => true,
+        };
+        Ok(Stripped { confirmed, not_reset })
+    }
+
+    async fn try_strip(&self, place: &Place, plan: &End, part: Part) -> Result<Reply, Error> {
+        let dialect = self.server.dialect(place).await?;
+        match self.server.run(place, &end::strip(plan, part, dialect, false)).await {
+            // It passed a role on. Whoever has it from this account has it no longer.
+            Err(error) if error.code == DEPENDENT_OBJECTS => {
+                tracing::warn!(
+                    account = plan.account.as_str(),
+                    "revoking what the account passed on as well"
+                );
+                self.server.run(place, &end::strip(plan, part, dialect, true)).await
+            }
+            result => result,
+        }
+    }
+
+    async fn drop_account(&self, place: &Place, plan: &End) -> Result<(), Error> {
+        match self.server.run(place, &end::drop_account(plan)).await {
+            Err(error) if error.code == DEPENDENT_OBJECTS => {
+                self.revoke_rights(place, &plan.account, true).await;
+                self.server.run(place, &end::drop_account(plan)).await.map(drop)
+            }
+            result => result.map(drop),
+        }
+    }
+
+    /// Takes away what the account itself was granted, in each database where the admin user can. Best effort: what
+    /// is left shows as a dependency, and only a drop minds.
+    async fn revoke_rights(&self, place: &Place, account: &AccountName, connect_too: bool) {
+        let attempt = async {
+            let dialect = self.server.dialect(place).await?;
+            let message = rights::revoke(account, dialect, connect_too);
+            for database in rights::databases(&self.dependencies(place, account).await?) {
+                let place = database.map_or_else(|| place.clone(), Place::Exactly);
+                if let Err(error) = self.server.run(&place, &message).await {
+                    tracing::info!(account = account.as_str(), %error, "rights of the account itself stay");
+                }
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = attempt.await {
+            tracing::info!(account = account.as_str(), %error, "rights of the account itself stay");
+        }
+    }
+
+    async fn dependencies(
+        &self,
+        place: &Place,
+        account: &AccountName,
+    ) -> Result<Vec<rights::Dependency>, Error> {
+        self.dependencies_of(place, account.as_str()).await
+    }
+
+    pub(crate) async fn dependencies_of(
+        &self,
+        place: &Place,
+        role: &str,
+    ) -> Result<Vec<rights::Dependency>, Error> {
+        let message = rights::dependencies(role);
+        let reply = self.server.run(place, &message).await?;
+        crate::reads::observe::parse(&reply, || message.attempted(0).to_owned())
+    }
+
+    async fn why_kept(&self, place: &Place, account: &AccountName, error: &Error) -> String {
+        match self.what_depends_on(place, account.as_str()).await {
+            Some(told) => format!("{error}: {told}"),
+            None => error.to_string(),
+        }
+    }
+
+    /// What depends on a role, for people, with the names of some of it where the admin user can connect.
+    pub(crate) async fn what_depends_on(&self, place: &Place, role: &str) -> Option<String> {
+        let mut dependencies = self.dependencies_of(place, role).await.ok()?;
+        // What it owns is told first: nothing but a person can decide about that.
+        dependencies.sort_by_key(|one| one.kind != "o");
+        let mut left = MOST_NAMED;
+        for one in dependencies.iter_mut().take(MOST_NAMED) {
+            if left == 0 {
+                break;
+            }
+            let place = one.database.clone().map_or_else(|| place.clone(), Place::Exactly);
+            let message = rights::dependent_names(role, &one.kind, one.database.is_none(), left);
+            match self.server.run(&place, &message).await {
+                Ok(reply) => {
+                    one.names = reply.rows().iter().filter_map(|row| row.get(0).map(str::to_owned)).collect();
+                    left -= one.names.len();
+                }
+                Err(error) => tracing::debug!(role, %error, "what depends on it stays without names"),
+            }
+        }
+        (!dependencies.is_empty()).then(|| rights::described(&dependencies))
+    }
+}
+
+/// What became of what an account had.
+struct Stripped {
+    /// A synchronous standby knows that it is gone, or there is none.
+    confirmed: bool,
+    /// Why limits and settings are still stored for it.
+    not_reset: Option<String>,
+}
+
+/// The query that tells all about an account and nothing else.
+fn query(account: &AccountName, owner_uid: &str, session_database: Option<&str>) -> Query {
+    Query {
+        account: account.clone(),
+        owner_uid: owner_uid.to_owned(),
+        session_database: session_database.map(str::to_owned),
+        roles: BTreeSet::new(),
+        sets: BTreeSet::new(),
+        databases: BTreeSet::new(),
+        to_end: true,
+    }
+}

@@ -1,0 +1,318 @@
+//! Disabling an account, and waiting until no backend of it and no login under way is left.
+
+use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rolecall_engine::account::Account;
+use rolecall_engine::{AccountName, Class, Error, Observed, Query, Reason};
+
+use crate::Postgres;
+use crate::reads::observe::{Question, Reading, parse};
+use crate::statements::end;
+use crate::statements::guard::Guard;
+use crate::statements::logins;
+use crate::transport::message::{Message, Reply};
+use crate::transport::server::Place;
+use crate::transport::sqlstate::{LOCK_NOT_AVAILABLE, is_of_a_rule};
+
+/// How long one call waits. The next call goes on where this one stopped.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two readings: at first a backend is gone within a millisecond or two.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// A login that takes longer than this may never come to an end by itself: more than one call waits for it.
+const LONGEST_LOGIN: Duration = Duration::from_secs(6);
+/// What is remembered of an end that nobody has tried again for so long is forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
+/// For so long it is remembered that nobody is on the way in any more: until whoever ended the access has read again.
+const DRAINED: Duration = Duration::from_secs(60);
+
+/// The account that is disabled, and the owner that its record must name.
+pub(crate) struct EndTarget<'a> {
+    pub(crate) place: &'a Place,
+    pub(crate) account: &'a AccountName,
+    pub(crate) owner_uid: &'a str,
+    /// An account without an ownership record is left alone, too.
+    pub(crate) owned: bool,
+}
+
+impl EndTarget<'_> {
+    fn guard(&self) -> Guard<'_> {
+        let guard = Guard::managed(self.account);
+        if self.owned { guard.owned_by(self.owner_uid) } else { guard.not_foreign_to(self.owner_uid) }
+    }
+}
+
+/// The logins that were under way when accounts were disabled, kept until they are decided.
+///
+/// Not state of an account, but of a wait: whoever comes later meets a closed target, so a new look must not count
+/// them. Otherwise somebody who keeps opening connections (no login is needed for that) could hold up every end for
+/// ever. Forgetting an entry costs no more than another wait.
+#[derive(Debug, Default)]
+pub(crate) struct Draining(Mutex<HashMap<AccountName, Wait>>);
+
+#[derive(Debug)]
+struct Wait {
+    /// When it began; once nothing is waited for any more, when that was seen.
+    since: Instant,
+    logins: BTreeSet<String>,
+}
+
+impl Draining {
+    /// The account is enabled, or will be: logins from now on are others.
+    pub(crate) fn forget(&self, account: &AccountName) {
+        self.entries().remove(account);
+    }
+
+    /// Is an end of this account waiting for logins?
+    fn knows(&self, account: &AccountName) -> bool {
+        self.entries().get(account).is_some_and(|wait| !wait.logins.is_empty())
+    }
+
+    /// How many are left of the logins under way: of those found now that were so the first time.
+    fn remaining(&self, account: &AccountName, starting: &BTreeSet<String>) -> u32 {
+        let mut entries = self.entries();
+        entries.retain(|_, wait| {
+            wait.since.elapsed() < if wait.logins.is_empty() { DRAINED } else { FORGOTTEN }
+        });
+        let wait = entries
+            .entry(account.clone())
+            .or_insert_with(|| Wait { since: Instant::now(), logins: starting.clone() });
+        if !wait.logins.is_empty() {
+            wait.logins.retain(|login| starting.contains(login));
+            if wait.logins.is_empty() {
+                wait.since = Instant::now();
+            }
+        }
+        u32::try_from(wait.logins.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The logins that an end of this account has waited for all too long.
+    fn stuck(&self, account: &AccountName) -> BTreeSet<String> {
+        let entries = self.entries();
+        let wait = entries.get(account).filter(|wait| wait.since.elapsed() > LONGEST_LOGIN);
+        wait.map(|wait| wait.logins.clone()).unwrap_or_default()
+    }
+
+    /// These are somebody else's.
+    fn pass_over(&self, account: &AccountName, others: &[String]) {
+        if let Some(wait) = self.entries().get_mut(account) {
+            wait.logins.retain(|login| !others.contains(login));
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<AccountName, Wait>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Postgres {
+    /// Reads an account. Of one that is disabled the logins count that may have passed before: those that an end is
+    /// waiting for; of one that is ours to end and of which nothing is known (the end may have been begun by an operator
+    /// before this one), all that are under way.
+    pub(crate) async fn observe_account(&self, query: &Query) -> Result<Observed, Error> {
+        let place = self.server.place(query.session_database.as_deref());
+        let waits = self.draining.knows(&query.account);
+        let to_verify = query.to_end || waits;
+        let is_ours = |account: &Account| {
+            account.managed && account.owner.as_ref().is_some_and(|owner| owner.uid == query.owner_uid)
+        };
+        let question = Question { query: query.clone(), to_verify };
+        let Reading { mut observed, starting, synchronous, .. } =
+            self.batcher.read(&self.server, &place, question).await?;
+        match &mut observed.account {
+            Some(account) if account.enabled => {
+                self.draining.forget(&query.account);
+                self.confirmations.forget(&query.account);
+            }
+            Some(account) if waits || query.to_end && is_ours(account) => {
+                account.unconfirmed =
+                    query.to_end && synchronous && !self.confirmations.has_confirmed(&query.account);
+                let starting = self.draining.remaining(&query.account, &starting);
+                account.backends = account.backends.saturating_add(starting);
+            }
+            _ => {}
+        }
+        Ok(observed)
+    }
+
+    /// Closes the target, ends the backends, and waits until both are so.
+    pub(crate) async fn disable_and_drain(
+        &self,
+        target: &EndTarget<'_>,
+        query: &Query,
+    ) -> Result<Reading, Error> {
+        self.disable(target).await?;
+        self.drain(target, query).await
+    }
+
+    /// Disables the account and ends its backends. When this returns an error it may still be enabled.
+    pub(crate) async fn disable(&self, target: &EndTarget<'_>) -> Result<(), Error> {
+        let guard = target.guard();
+        let short = end::disable(&guard, target.account, end::SHORT_LOCK_TIMEOUT_MS);
+        let closed = match self.server.run_unless_locked(target.place, &short).await {
+            Err(error) if error.code == LOCK_NOT_AVAILABLE => {
+                let long = end::disable(&guard, target.account, end::LONG_LOCK_TIMEOUT_MS);
+                self.run_ending_backends(target.place, target.account, &guard, &long).await
+            }
+            result => result,
+        };
+        let reply = match closed {
+            // Without its login the account has no use of the password either.
+            Err(error) if is_of_a_rule(&error.code) => {
+                let alone = end::disable_keeping_password(&guard, target.account);
+                self.run_ending_backends(target.place, target.account, &guard, &alone).await?
+            }
+            result => result?,
+        };
+        let row = reply.rows().first();
+        let was_open = row.and_then(|row| row.get(0)) != Some("f");
+        let backends = row.and_then(|row| row.get(1)) != Some("0");
+        if was_open {
+            // Who is on the way in now is not who was when the account was disabled the last time.
+            self.draining.forget(target.account);
+        }
+        if backends && let Err(error) = self.terminate(target.place, target.account, &guard).await {
+            // The reading that follows shows whether it matters.
+            tracing::debug!(account = target.account.as_str(), %error, "backends are not ended yet");
+        }
+        Ok(())
+    }
+
+    /// Waits until no backend is left and no login is under way that began before the account was disabled.
+    pub(crate) async fn drain(&self, target: &EndTarget<'_>, query: &Query) -> Result<Reading, Error> {
+        let question = Question { query: query.clone(), to_verify: true };
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        let mut refused = None;
+        loop {
+            let reading = self.batcher.read(&self.server, target.place, question.clone()).await?;
+            let Some(account) = &reading.observed.account else { return Ok(reading) };
+            if account.enabled {
+                return Err(reopened(target.account));
+            }
+            // Within a reading the logins are read first: one that is through by then is a backend.
+            let starting = self.draining.remaining(target.account, &reading.starting);
+            if account.backends == 0 && starting == 0 {
+                return Ok(reading);
+            }
+            if begun.elapsed() > TIMEOUT {
+                return Err(still_there(target.account, account.backends, starting, refused));
+            }
+            if account.backends > 0 {
+                refused = self.terminate(target.place, target.account, &target.guard().closed()).await.err();
+            }
+            let stuck = self.draining.stuck(target.account);
+            if !stuck.is_empty()
+                && let Err(error) = self.end_logins(target, &stuck).await
+            {
+                tracing::debug!(account = target.account.as_str(), %error, "logins under way are not ended");
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Ends those of these logins that are the account's, and waits no longer for those that are somebody else's, where it
+    /// can be told.
+    async fn end_logins(&self, target: &EndTarget<'_>, stuck: &BTreeSet<String>) -> Result<(), Error> {
+        let dialect = self.server.dialect(target.place).await?;
+        let message = logins::end(&target.guard().closed(), target.account, stuck, dialect);
+        let reply = self.server.run(target.place, &message).await?;
+        let others: Vec<String> = parse(&reply, || message.attempted(0).to_owned())?;
+        self.draining.pass_over(target.account, &others);
+        Ok(())
+    }
+
+    /// Ends the account's backends: returns those that were asked to end.
+    async fn terminate(
+        &self,
+        place: &Place,
+        account: &AccountName,
+        guard: &Guard<'_>,
+    ) -> Result<Vec<i32>, Error> {
+        let dialect = self.server.dialect(place).await?;
+        let reply = self.server.run(place, &end::terminate(guard, account, dialect)).await?;
+        Ok(reply.rows().iter().filter_map(|row| row.get(0)?.parse().ok()).collect())
+    }
+
+    /// Ends the backends that an account has now, and waits for them. New ones may come.
+    pub(crate) async fn terminate_and_wait(
+        &self,
+        place: &Place,
+        account: &AccountName,
+        guard: &Guard<'_>,
+    ) -> Result<(), Error> {
+        let pids = self.terminate(place, account, guard).await?;
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        while !pids.is_empty() {
+            let reply = self.server.run(place, &end::remaining(account, &pids)).await?;
+            let left = reply.value().and_then(|count| count.parse().ok()).unwrap_or(0);
+            if left == 0 {
+                break;
+            }
+            if begun.elapsed() > TIMEOUT {
+                return Err(still_there(account, left, 0, None));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Sends a message that needs the account's row while its user may hold it; nobody else does for long. So while
+    /// the message waits, the user's backends are ended.
+    pub(crate) async fn run_ending_backends(
+        &self,
+        place: &Place,
+        account: &AccountName,
+        guard: &Guard<'_>,
+        message: &Message,
+    ) -> Result<Reply, Error> {
+        let mut sent = pin!(self.server.run(place, message));
+        loop {
+            let ended = async {
+                tokio::time::sleep(LONGEST_PAUSE).await;
+                self.terminate(place, account, guard).await
+            };
+            tokio::select! {
+                biased;
+                result = &mut sent => return result,
+                // Where that fails, the message comes to its own end.
+                _ = ended => {}
+            }
+        }
+    }
+}
+
+fn reopened(account: &AccountName) -> Error {
+    Error {
+        class: Class::Transient,
+        reason: Reason::AccountInUse,
+        attempted: format!("ending the access of {:?}", account.as_str()),
+        code: String::new(),
+        detail: "somebody let it log in again meanwhile".to_owned(),
+        remedy: String::new(),
+    }
+}
+
+fn still_there(account: &AccountName, backends: u32, starting: u32, refused: Option<Error>) -> Error {
+    let detail = format!("{backends} backends and {starting} logins under way are still there");
+    let (code, detail, remedy) = match refused {
+        Some(refused) => {
+            (refused.code, format!("{detail}; {}: {}", refused.attempted, refused.detail), refused.remedy)
+        }
+        None => (String::new(), detail, String::new()),
+    };
+    Error {
+        class: Class::Transient,
+        reason: Reason::ServerRefused,
+        attempted: format!("ending the access of {:?}", account.as_str()),
+        code,
+        detail,
+        remedy,
+    }
+}

@@ -1,0 +1,71 @@
+//! All managed accounts of a server, in one query.
+
+use std::collections::BTreeSet;
+
+use rolecall_engine::server::InventoryEntry;
+use rolecall_engine::{AccountName, Error, Inventory, MARKER};
+use serde::Deserialize;
+
+use crate::Postgres;
+use crate::quote::literal;
+use crate::reads::observe::{parse, record};
+use crate::transport::message::Message;
+use crate::transport::version::Dialect;
+
+#[derive(Deserialize)]
+struct Row {
+    name: String,
+    comment: Option<String>,
+    login: bool,
+    backends: u32,
+    manageable: bool,
+    memberships: BTreeSet<String>,
+}
+
+impl Postgres {
+    pub(crate) async fn list_accounts(&self) -> Result<Inventory, Error> {
+        let place = self.server.place(None);
+        let message = message(self.server.dialect(&place).await?);
+        let reply = self.server.run(&place, &message).await?;
+        let rows: Vec<Row> = parse(&reply, || message.attempted(0).to_owned())?;
+        let entries = rows.into_iter().filter_map(|row| {
+            Some(InventoryEntry {
+                account: AccountName::new(row.name).ok()?,
+                owner: record(row.comment.as_deref()),
+                enabled: row.login,
+                backends: row.backends,
+                manageable: row.manageable,
+                memberships: row.memberships,
+            })
+        });
+        Ok(Inventory { accounts: entries.collect() })
+    }
+}
+
+fn message(dialect: Dialect) -> Message {
+    // Before 16, CREATEROLE is enough.
+    let manageable = if dialect.has_grantors() {
+        "pg_catalog.pg_has_role(u.oid, 'MEMBER WITH ADMIN OPTION')"
+    } else {
+        "true"
+    };
+    Message::one(
+        "listing the managed accounts",
+        format!(
+            "SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
+  'name', u.rolname, 'comment', d.description, 'login', u.rolcanlogin, 'backends', COALESCE(b.n, 0), 'manageable', {manageable},
+  'memberships', CASE WHEN u.rolcanlogin THEN (SELECT COALESCE(pg_catalog.json_agg(DISTINCT r.rolname), '[]')
+    FROM pg_catalog.pg_auth_members h JOIN pg_catalog.pg_roles r ON r.oid = h.roleid
+    WHERE h.member = u.oid AND r.rolname <> {marker}) ELSE '[]' END) ORDER BY u.rolname), '[]')
+FROM (SELECT m.member, pg_catalog.bool_and(m.admin_option) AS admin FROM pg_catalog.pg_auth_members m
+  JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE g.rolname = {marker} GROUP BY m.member) k
+JOIN pg_catalog.pg_roles u ON u.oid = k.member
+LEFT JOIN pg_catalog.pg_shdescription d
+  ON d.objoid = u.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+LEFT JOIN (SELECT a.usesysid, pg_catalog.count(*) AS n FROM pg_catalog.pg_stat_activity a
+  WHERE a.usesysid IS NOT NULL GROUP BY a.usesysid) b ON b.usesysid = u.oid
+WHERE NOT k.admin OR d.description ~ '\"uid\"\\s*:'",
+            marker = literal(MARKER),
+        ),
+    )
+}

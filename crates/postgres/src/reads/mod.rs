@@ -1,0 +1,33 @@
+//! What is read of the server.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `observe`, `batcher` | accounts, and how reads at the same time share a message |
+//! | `inventory` | all managed accounts |
+//! | `preflight`, `client_ca` | what the server lacks |
+//! | `history` | where the server is in its history |
+//! | `objects`, `announcements` | the objects of a logical database, and that they have changed |
+
+pub(crate) mod announcements;
+pub(crate) mod batcher;
+pub(crate) mod client_ca;
+pub(crate) mod history;
+pub(crate) mod inventory;
+pub(crate) mod objects;
+pub(crate) mod observe;
+pub(crate) mod preflight;
+
+use crate::statements::{guard, rights};
+use crate::transport::version::Dialect;
+
+/// The statements that are prepared on each connection, because planning them takes several times as long as running
+/// them; by name.
+pub(crate) fn prepared(dialect: Dialect) -> Vec<(&'static str, String)> {
+    let [starting, observe] = observe::prepare(dialect);
+    vec![
+        ("rolecall_starting", starting),
+        ("rolecall_observe", observe),
+        ("rolecall_guard", guard::prepare()),
+        ("rolecall_holds_no_rights", rights::prepare()),
+    ]
+}

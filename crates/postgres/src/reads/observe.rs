@@ -1,0 +1,377 @@
+//! Reading accounts: one query for as many as are asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rolecall_engine::account::{Account, DatabaseFacts, Leftover, Membership, Owner, RoleFacts, SetFacts};
+use rolecall_engine::sets::SetRecord;
+use rolecall_engine::{Class, Error, MARKER, OWN_ROLE_PREFIX, Observed, Query, Reason};
+use serde::Deserialize;
+
+use crate::quote::{is_possible, literal, names};
+use crate::statements::guard::managed;
+use crate::statements::rights::HOLDS_ANY;
+use crate::transport::message::{Message, Reply};
+use crate::transport::version::Dialect;
+
+/// One question among those that share a message.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) query: Query,
+    /// Also look for logins under way, and take nothing from a snapshot: what the end of an access is proved by.
+    pub(crate) to_verify: bool,
+}
+
+/// What was read for one question.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) observed: Observed,
+    /// Logins under way: anybody's, as it is not known yet whose they are. Only where it was asked for.
+    pub(crate) starting: BTreeSet<String>,
+    /// The account itself holds rights on objects. Only where it was asked for.
+    pub(crate) holds_rights: bool,
+    /// Commits wait for standbys.
+    pub(crate) synchronous: bool,
+}
+
+/// Logins under way hold a virtual transaction before they show in pg_stat_activity. They must be read first: one
+/// that is through by the time of the second look shows there.
+const STARTING: &str =
+    "PREPARE rolecall_starting AS SELECT l.pid || ' ' || l.virtualtransaction FROM pg_catalog.pg_locks l
+WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS NOT NULL
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity s
+    WHERE s.pid = l.pid AND (s.usesysid IS NOT NULL OR s.datid IS NOT NULL))";
+
+/// The message that answers all questions.
+pub(crate) fn message(questions: &[Question]) -> Message {
+    let mut message = Message::new();
+    if questions.iter().any(|question| question.to_verify) {
+        message.ask("reading the logins under way", "EXECUTE rolecall_starting");
+        // pg_stat_activity is frozen within a transaction.
+        message.push("reading the backends anew", "SELECT pg_catalog.pg_stat_clear_snapshot()");
+    }
+    message.ask(what(questions), query(questions));
+    message
+}
+
+fn what(questions: &[Question]) -> String {
+    match questions {
+        [one] => format!("reading the account {:?}", one.query.account.as_str()),
+        many => format!("reading {} accounts", many.len()),
+    }
+}
+
+/// The call of what [`prepare_observe`] prepared.
+fn query(questions: &[Question]) -> String {
+    let possible = |name: &&str| is_possible(name);
+    let accounts: BTreeSet<&str> = questions.iter().map(|q| q.query.account.as_str()).collect();
+    let to_verify: BTreeSet<&str> =
+        questions.iter().filter(|q| q.to_verify).map(|q| q.query.account.as_str()).collect();
+    let roles = questions.iter().flat_map(|q| q.query.roles.iter().chain(&q.query.sets));
+    let roles: BTreeSet<&str> = roles.map(String::as_str).filter(possible).collect();
+    let databases: BTreeSet<&str> =
+        questions.iter().flat_map(|q| &q.query.databases).map(String::as_str).filter(possible).collect();
+    format!(
+        "EXECUTE rolecall_observe ({}, {}, {}, {})",
+        names(accounts),
+        names(to_verify),
+        names(roles),
+        names(databases)
+    )
+}
+
+/// What is prepared on a new connection, because planning these takes several times as long as running them.
+pub(crate) fn prepare(dialect: Dialect) -> [String; 2] {
+    [STARTING.to_owned(), prepare_observe(dialect)]
+}
+
+/// The query. Its arguments: accounts, those of them that are verified, database roles and permission sets, logical
+/// databases.
+fn prepare_observe(dialect: Dialect) -> String {
+    let (marker, own) = (literal(MARKER), literal(OWN_ROLE_PREFIX));
+    // Whoever created it is a member that can only pass it on.
+    let has_its_rights = if dialect.has_grantors() { " AND (m.inherit_option OR m.set_option)" } else { "" };
+    let (is_managed, is_managed_role) = (managed("u"), managed("r"));
+    let grantable = grantable(dialect);
+    let revocable = if dialect.has_grantors() {
+        "g.grantable AND CASE WHEN m.grantor = me.oid THEN true ELSE pg_catalog.pg_has_role(m.grantor, 'USAGE') END"
+    } else {
+        "g.grantable"
+    };
+
+    format!(
+        "PREPARE rolecall_observe (pg_catalog.name[], pg_catalog.name[], pg_catalog.name[], pg_catalog.name[]) AS
+WITH me AS MATERIALIZED (SELECT r.oid, r.rolname, r.rolsuper, r.rolcreaterole FROM pg_catalog.pg_roles r
+  WHERE r.rolname = CURRENT_USER),
+u AS MATERIALIZED (SELECT r.* FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ($1)),
+r AS MATERIALIZED (SELECT r.*, {grantable} AS grantable FROM pg_catalog.pg_roles r, me
+  WHERE r.rolname = ANY ($3)
+    OR r.oid IN (SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN u ON u.oid = m.member)),
+backends AS MATERIALIZED (SELECT a.usesysid, pg_catalog.count(*) AS n FROM pg_catalog.pg_stat_activity a
+  WHERE a.usesysid IS NOT NULL GROUP BY a.usesysid),
+prepared AS MATERIALIZED (SELECT x.owner, pg_catalog.json_agg(pg_catalog.json_build_array(x.gid, x.database)) AS list
+  FROM pg_catalog.pg_prepared_xacts x GROUP BY x.owner),
+parameters AS MATERIALIZED (SELECT p.name, p.context FROM pg_catalog.pg_settings p)
+SELECT pg_catalog.json_build_object(
+'admin', (SELECT me.rolname FROM me),
+'synchronous', pg_catalog.current_setting('synchronous_standby_names') <> '',
+'accounts', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+  'name', u.rolname,
+  'managed', {is_managed},
+  'login', u.rolcanlogin,
+  'comment', (SELECT d.description FROM pg_catalog.pg_shdescription d
+    WHERE d.objoid = u.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass),
+  'memberships', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(g.rolname, b.rolname, {revocable}))
+    FROM pg_catalog.pg_auth_members m JOIN r g ON g.oid = m.roleid
+    LEFT JOIN pg_catalog.pg_roles b ON b.oid = m.grantor
+    WHERE m.member = u.oid AND g.rolname <> {marker}),
+  'members', (SELECT pg_catalog.json_agg(DISTINCT b.rolname) FROM pg_catalog.pg_auth_members m
+    JOIN pg_catalog.pg_roles b ON b.oid = m.member WHERE m.roleid = u.oid AND m.member <> me.oid{has_its_rights}),
+  'attributes', pg_catalog.array_remove(ARRAY[
+    CASE WHEN u.rolsuper THEN 'SUPERUSER' END, CASE WHEN u.rolcreaterole THEN 'CREATEROLE' END,
+    CASE WHEN u.rolcreatedb THEN 'CREATEDB' END, CASE WHEN u.rolreplication THEN 'REPLICATION' END,
+    CASE WHEN u.rolbypassrls THEN 'BYPASSRLS' END], NULL),
+  'prepared', p.list,
+  'settings', (SELECT pg_catalog.json_agg(d.datname) FROM pg_catalog.pg_db_role_setting s
+    LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+    WHERE s.setrole = u.oid AND (me.rolsuper OR EXISTS (
+      SELECT FROM pg_catalog.unnest(s.setconfig) AS c (entry)
+      CROSS JOIN LATERAL pg_catalog.split_part(c.entry, '=', 1) AS n (name)
+      LEFT JOIN parameters ON parameters.name = n.name
+      WHERE parameters.context = 'user' OR n.name IN ('role', 'session_authorization')
+        OR pg_catalog.has_parameter_privilege(n.name, 'SET')))),
+  'limits', u.rolconnlimit <> -1 OR COALESCE(u.rolvaliduntil, 'infinity') <> 'infinity',
+  'expires', COALESCE(u.rolvaliduntil, 'infinity') <> 'infinity',
+  'backends', COALESCE(b.n, 0),
+  'rights', CASE WHEN u.rolname = ANY ($2) THEN {HOLDS_ANY} ELSE false END))
+  FROM me, u LEFT JOIN backends b ON b.usesysid = u.oid LEFT JOIN prepared p ON p.owner = u.rolname),
+'roles', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+  'name', r.rolname,
+  'attributes', pg_catalog.array_remove(ARRAY[
+    CASE WHEN r.rolcanlogin THEN 'LOGIN' END, CASE WHEN r.rolsuper THEN 'SUPERUSER' END,
+    CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END,
+    CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END], NULL),
+  'managed', {is_managed_role},
+  'comment', CASE WHEN pg_catalog.starts_with(r.rolname::pg_catalog.text, {own}) THEN
+    (SELECT d.description FROM pg_catalog.pg_shdescription d
+      WHERE d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass) END,
+  'grantable', r.grantable))
+  FROM r WHERE r.rolname = ANY ($3)),
+'databases', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+  'name', d.datname,
+  'allows', d.datallowconn,
+  'public', pg_catalog.has_database_privilege('public', d.oid, 'CONNECT'),
+  'roles', CASE WHEN pg_catalog.has_database_privilege('public', d.oid, 'CONNECT') THEN NULL ELSE
+    (SELECT pg_catalog.json_agg(r.rolname) FROM r WHERE r.rolname = ANY ($3) AND NOT r.rolsuper
+      AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT')) END,
+  'accounts', (SELECT pg_catalog.json_agg(u.rolname) FROM u WHERE u.oid = d.datdba
+    OR EXISTS (SELECT FROM pg_catalog.aclexplode(d.datacl) a WHERE a.grantee = u.oid AND a.privilege_type = 'CONNECT'))))
+  FROM pg_catalog.pg_database d WHERE d.datname = ANY ($4)))"
+    )
+}
+
+/// An expression: may the admin user (the alias `me`) grant the role of the alias `r`? From 16 on that is a matter of
+/// ADMIN OPTION. A direct grant is looked for first, as the function goes through all memberships of the admin user,
+/// which on 16+ is a member of every role that it created.
+pub(crate) fn grantable(dialect: Dialect) -> &'static str {
+    if dialect.has_grantors() {
+        "me.rolsuper OR (NOT r.rolsuper AND CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_auth_members a
+    WHERE a.roleid = r.oid AND a.member = me.oid AND a.admin_option)
+  THEN true ELSE pg_catalog.pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION') END)"
+    } else {
+        "me.rolsuper OR (NOT r.rolsuper AND (me.rolcreaterole
+  OR pg_catalog.pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION')))"
+    }
+}
+
+/// Takes an answer apart, one reading for each question.
+pub(crate) fn readings(questions: &[Question], reply: &Reply) -> Result<Vec<Reading>, Error> {
+    let all: All = parse(reply, || what(questions))?;
+    // The logins under way are the first statement's rows, where they were asked for.
+    let to_verify = questions.iter().any(|question| question.to_verify);
+    let starting: BTreeSet<String> = reply
+        .answers
+        .first()
+        .filter(|_| to_verify)
+        .into_iter()
+        .flatten()
+        .filter_map(|row| row.get(0).map(str::to_owned))
+        .collect();
+    Ok(questions
+        .iter()
+        .map(|question| Reading {
+            observed: all.observed(&question.query),
+            starting: if question.to_verify { starting.clone() } else { BTreeSet::new() },
+            holds_rights: all.account(&question.query).is_some_and(|row| row.rights),
+            synchronous: all.synchronous,
+        })
+        .collect())
+}
+
+/// Reads the JSON that the last statement gave.
+pub(crate) fn parse<T: for<'a> Deserialize<'a>>(
+    reply: &Reply,
+    what: impl Fn() -> String,
+) -> Result<T, Error> {
+    let text = reply.value().unwrap_or_default();
+    serde_json::from_str(text).map_err(|error| Error {
+        class: Class::Refused,
+        reason: Reason::ServerRefused,
+        attempted: what(),
+        code: String::new(),
+        detail: format!("the answer cannot be read: {error}"),
+        remedy: String::new(),
+    })
+}
+
+/// The ownership record in a comment. Comments of anybody else are no records.
+pub(crate) fn record(comment: Option<&str>) -> Option<Owner> {
+    comment.and_then(|comment| serde_json::from_str(comment).ok())
+}
+
+#[derive(Deserialize)]
+struct All {
+    admin: Option<String>,
+    synchronous: bool,
+    accounts: Option<Vec<AccountRow>>,
+    roles: Option<Vec<RoleRow>>,
+    databases: Option<Vec<DatabaseRow>>,
+}
+
+#[derive(Deserialize)]
+struct AccountRow {
+    name: String,
+    managed: bool,
+    login: bool,
+    comment: Option<String>,
+    memberships: Option<Vec<(String, Option<String>, bool)>>,
+    members: Option<Vec<String>>,
+    attributes: Vec<String>,
+    prepared: Option<Vec<(String, String)>>,
+    settings: Option<BTreeSet<Option<String>>>,
+    limits: bool,
+    expires: bool,
+    backends: u32,
+    rights: bool,
+}
+
+#[derive(Deserialize)]
+struct RoleRow {
+    name: String,
+    attributes: Vec<String>,
+    managed: bool,
+    comment: Option<String>,
+    grantable: bool,
+}
+
+#[derive(Deserialize)]
+struct DatabaseRow {
+    name: String,
+    allows: bool,
+    public: bool,
+    roles: Option<BTreeSet<String>>,
+    accounts: Option<BTreeSet<String>>,
+}
+
+impl All {
+    fn account(&self, query: &Query) -> Option<&AccountRow> {
+        self.accounts.iter().flatten().find(|row| row.name == query.account.as_str())
+    }
+
+    fn observed(&self, query: &Query) -> Observed {
+        let roles = self.roles.iter().flatten().filter(|row| query.roles.contains(&row.name));
+        let sets = self.roles.iter().flatten().filter(|row| query.sets.contains(&row.name));
+        let databases = self.databases.iter().flatten().filter(|row| query.databases.contains(&row.name));
+        Observed {
+            account: self.account(query).map(AccountRow::account),
+            still_running: 0,
+            roles: roles.map(|row| (row.name.clone(), row.facts())).collect(),
+            sets: sets.map(|row| (row.name.clone(), row.set_facts())).collect(),
+            databases: databases.map(|row| (row.name.clone(), row.facts(query))).collect::<BTreeMap<_, _>>(),
+            admin_user: self.admin.clone().unwrap_or_default(),
+            dialect: rolecall_engine::Dialect::PostgreSql,
+        }
+    }
+}
+
+impl AccountRow {
+    fn account(&self) -> Account {
+        let memberships: Vec<Membership> = self
+            .memberships
+            .iter()
+            .flatten()
+            .map(|(role, grantor, revocable)| Membership {
+                role: role.clone(),
+                grantor: grantor.clone().unwrap_or_default(),
+                revocable: *revocable,
+            })
+            .collect();
+        let kept = memberships
+            .iter()
+            .filter(|m| !m.revocable)
+            .map(|m| Leftover::Membership { role: m.role.clone(), grantor: m.grantor.clone() });
+        let members = self.members.iter().flatten().map(|member| Leftover::Member { member: member.clone() });
+        let attributes =
+            self.attributes.iter().map(|attribute| Leftover::Attribute { attribute: attribute.clone() });
+        let prepared = self
+            .prepared
+            .iter()
+            .flatten()
+            .map(|(gid, database)| Leftover::Prepared { gid: gid.clone(), database: database.clone() });
+        let mut leftovers: Vec<Leftover> = kept.chain(members).chain(attributes).chain(prepared).collect();
+        leftovers.sort();
+        Account {
+            managed: self.managed,
+            owner: record(self.comment.as_deref()),
+            enabled: self.login,
+            memberships: {
+                let mut sorted = memberships;
+                sorted.sort();
+                sorted
+            },
+            leftovers,
+            settings: self.settings.clone().unwrap_or_default(),
+            limits: self.limits,
+            expires: self.expires,
+            unconfirmed: false,
+            backends: self.backends,
+        }
+    }
+}
+
+impl RoleRow {
+    fn facts(&self) -> RoleFacts {
+        RoleFacts {
+            attributes: self.attributes.clone(),
+            managed: self.managed,
+            grantable: self.grantable,
+            unseen: false,
+        }
+    }
+}
+
+impl RoleRow {
+    fn set_facts(&self) -> SetFacts {
+        let record: Option<SetRecord> =
+            self.comment.as_deref().and_then(|comment| serde_json::from_str(comment).ok());
+        SetFacts {
+            owner_uid: record.map(|record| record.uid),
+            attributes: self.attributes.clone(),
+            grantable: self.grantable,
+            unseen: None,
+        }
+    }
+}
+
+impl DatabaseRow {
+    fn facts(&self, query: &Query) -> DatabaseFacts {
+        let through = |names: &Option<BTreeSet<String>>, name: &str| {
+            names.as_ref().is_some_and(|names| names.contains(name))
+        };
+        DatabaseFacts {
+            allows_connections: self.allows,
+            connect: self.public
+                || query.roles.iter().chain(&query.sets).any(|role| through(&self.roles, role))
+                || through(&self.accounts, query.account.as_str()),
+        }
+    }
+}

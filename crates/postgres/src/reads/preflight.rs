@@ -1,0 +1,225 @@
+//! What a server is, and what its admin user lacks.
+
+use std::collections::BTreeSet;
+
+use rolecall_engine::{Error, Finding, MARKER, Needs as Wanted, Preflight, Reason};
+use serde::Deserialize;
+
+use crate::Postgres;
+use crate::quote::{identifier, is_possible, literal, names};
+use crate::reads::observe::parse;
+use crate::statements::role::create_role;
+use crate::transport::message::{Message, Needs};
+use crate::transport::platform::{Platform, RDS_IAM};
+use crate::transport::server::Place;
+use crate::transport::sqlstate;
+use crate::transport::version::Dialect;
+
+/// Creates the marker where it is missing, in a transaction of its own.
+pub(crate) fn ensure_marker() -> Message {
+    let (what, sql) = create_role(MARKER);
+    let mut message = Message::new();
+    message.push_needing(Needs::CreateRole, what, sql);
+    message
+}
+
+impl Postgres {
+    pub(crate) async fn check_server(&self, wanted: &Wanted) -> Result<Preflight, Error> {
+        let place = self.preflight_place(wanted);
+        let version = self.server.version(&place).await?;
+        let mut findings = Vec::new();
+        let facts = self.facts(&place, wanted, version.dialect).await?;
+        if facts.read_only {
+            findings.push(read_only());
+        } else if !facts.marker {
+            match self.server.run(&place, &ensure_marker()).await {
+                Ok(_) => {}
+                Err(error) if error.code == sqlstate::INSUFFICIENT_PRIVILEGE => {}
+                Err(error) if error.code == sqlstate::READ_ONLY => findings.push(read_only()),
+                Err(error) => return Err(error),
+            }
+        }
+        let facts = if facts.marker { facts } else { self.facts(&place, wanted, version.dialect).await? };
+        findings.extend(self.findings(wanted, &facts));
+        findings.extend(self.server.pooler(&place).await?);
+        findings.sort_by_key(|finding| rank(finding.reason));
+        let identity = match facts.system {
+            Some(system) => system,
+            None => self.server.config().address(),
+        };
+        let history = self.history(&place).await?.history;
+        Ok(Preflight { version: version.text, identity, history, findings })
+    }
+
+    fn preflight_place(&self, wanted: &Wanted) -> Place {
+        match &self.server.config().default_database {
+            // Named by the author: that it is wrong must show.
+            Some(database) => Place::Exactly(database.clone()),
+            None => self.server.place(wanted.databases.first().map(String::as_str)),
+        }
+    }
+
+    async fn facts(&self, place: &Place, wanted: &Wanted, dialect: Dialect) -> Result<Facts, Error> {
+        let message = facts_message(wanted, dialect);
+        let reply = self.server.run(place, &message).await?;
+        let mut facts: Facts = parse(&reply, || message.attempted(0).to_owned())?;
+        // Not everybody may call it everywhere.
+        let system = Message::one(
+            "reading the system identifier",
+            "SELECT s.system_identifier FROM pg_catalog.pg_control_system() s",
+        );
+        facts.system = match self.server.run(place, &system).await {
+            Ok(reply) => reply.value().map(str::to_owned),
+            Err(error) if error.class == rolecall_engine::Class::Unreachable => return Err(error),
+            Err(_) => None,
+        };
+        Ok(facts)
+    }
+
+    fn findings(&self, wanted: &Wanted, facts: &Facts) -> Vec<Finding> {
+        // Whatever else the server says about who this is: nobody but the admin user is to be given rights.
+        let admin_user = &self.server.config().admin_user;
+        let admin = identifier(admin_user);
+        let mut findings = Vec::new();
+        if !facts.create_role {
+            findings.push(Finding {
+                reason: Reason::MissingCreateRole,
+                object: admin_user.clone(),
+                message: format!("the admin user may not create users: run ALTER ROLE {admin} CREATEROLE"),
+            });
+        }
+        let lacks_admin_option =
+            |role: &str| facts.roles.iter().flatten().any(|r| r.name == role && !r.grantable);
+        let exists = |role: &str| facts.roles.iter().flatten().any(|r| r.name == role);
+        for role in
+            wanted.roles.iter().map(String::as_str).chain([MARKER]).filter(|role| lacks_admin_option(role))
+        {
+            let reason = if role == RDS_IAM { Reason::MissingRdsIam } else { Reason::MissingAdminOption };
+            findings.push(Finding {
+                reason,
+                object: role.to_owned(),
+                message: format!(
+                    "the admin user may not grant the role {role:?}: run GRANT {} TO {admin} WITH ADMIN OPTION",
+                    identifier(role)
+                ),
+            });
+        }
+        if self.server.config().platform == Platform::Rds
+            && wanted.roles.contains(RDS_IAM)
+            && !exists(RDS_IAM)
+        {
+            findings.push(Finding {
+                reason: Reason::MissingRdsIam,
+                object: RDS_IAM.to_owned(),
+                message: format!("the server has no role {RDS_IAM:?}: turn on IAM database authentication"),
+            });
+        }
+        for database in facts.databases.iter().flatten() {
+            let name = identifier(&database.name);
+            if wanted.databases.contains(&database.name) && !database.admin {
+                findings.push(Finding {
+                    reason: Reason::MissingConnect,
+                    object: database.name.clone(),
+                    message: format!(
+                        "the admin user may not connect to the logical database {:?}: run GRANT CONNECT ON DATABASE {name} TO {admin}",
+                        database.name
+                    ),
+                });
+            }
+        }
+        for database in facts.databases.iter().flatten() {
+            let name = identifier(&database.name);
+            if !wanted.databases.contains(&database.name) && database.public {
+                // Where the admin user itself connects it must not be locked out with the others.
+                let first = match self.server.place(None) {
+                    Place::Any(own) if own == database.name => {
+                        format!("GRANT CONNECT ON DATABASE {name} TO {admin}; ")
+                    }
+                    _ => String::new(),
+                };
+                findings.push(Finding {
+                    reason: Reason::PublicConnect,
+                    object: database.name.clone(),
+                    message: format!(
+                        "everybody may connect to the logical database {:?}, so users can, too: run {first}REVOKE CONNECT ON DATABASE {name} FROM PUBLIC",
+                        database.name
+                    ),
+                });
+            }
+        }
+        findings
+    }
+}
+
+/// The order in which findings are told.
+fn rank(reason: Reason) -> usize {
+    const ORDER: [Reason; 7] = [
+        Reason::PoolerInBetween,
+        Reason::MissingCreateRole,
+        Reason::MissingAdminOption,
+        Reason::MissingConnect,
+        Reason::MissingRdsIam,
+        Reason::ReadOnlyEndpoint,
+        Reason::PublicConnect,
+    ];
+    ORDER.iter().position(|one| *one == reason).unwrap_or(ORDER.len())
+}
+
+fn read_only() -> Finding {
+    Finding {
+        reason: Reason::ReadOnlyEndpoint,
+        object: String::new(),
+        message: "the server is read-only (a replica, or the reader endpoint of a cluster): use the writer's address"
+            .to_owned(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Facts {
+    create_role: bool,
+    read_only: bool,
+    marker: bool,
+    roles: Option<Vec<Role>>,
+    databases: Option<Vec<Database>>,
+    #[serde(default)]
+    system: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Role {
+    name: String,
+    grantable: bool,
+}
+
+#[derive(Deserialize)]
+struct Database {
+    name: String,
+    admin: bool,
+    public: bool,
+}
+
+fn facts_message(wanted: &Wanted, dialect: Dialect) -> Message {
+    let roles: BTreeSet<&str> =
+        wanted.roles.iter().map(String::as_str).filter(|role| is_possible(role)).chain([MARKER]).collect();
+    let grantable = crate::reads::observe::grantable(dialect);
+    Message::one(
+        "reading what the admin user may do",
+        format!(
+            "WITH me AS MATERIALIZED (SELECT r.oid, r.rolname, r.rolsuper, r.rolcreaterole FROM pg_catalog.pg_roles r
+  WHERE r.rolname = CURRENT_USER)
+SELECT pg_catalog.json_build_object(
+'create_role', me.rolsuper OR me.rolcreaterole,
+'read_only', pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool,
+'marker', EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {marker}),
+'roles', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', r.rolname, 'grantable', {grantable}))
+  FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ({roles})),
+'databases', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', d.datname,
+    'admin', pg_catalog.has_database_privilege(d.oid, 'CONNECT'),
+    'public', NOT d.datistemplate AND pg_catalog.has_database_privilege('public', d.oid, 'CONNECT')) ORDER BY d.datname)
+  FROM pg_catalog.pg_database d WHERE d.datallowconn))
+FROM me",
+            marker = literal(MARKER),
+            roles = names(roles),
+        ),
+    )
+}

@@ -1,0 +1,57 @@
+//! Putting a live account right.
+
+use rolecall_engine::plan::Adjust;
+use secrecy::ExposeSecret;
+
+use crate::quote::{identifier, literal};
+use crate::statements::guard::Guard;
+use crate::statements::{membership, role};
+use crate::transport::message::{Message, Needs};
+use crate::transport::version::Dialect;
+
+/// The adjustment: one transaction.
+pub(crate) fn message(plan: &Adjust, dialect: Dialect, cascade: bool) -> Message {
+    let account = identifier(plan.account.as_str());
+    let mut message = Message::new();
+    role::lock(&mut message, &plan.account);
+    guard(plan).check(&mut message);
+    if let Some(owner) = &plan.record {
+        role::record(&mut message, &plan.account, owner);
+    }
+    membership::revoke(&mut message, &plan.account, &plan.revoke, dialect, cascade);
+    membership::grant(&mut message, &plan.account, plan.grant.iter().map(String::as_str));
+    membership::grant_sets(&mut message, &plan.account, &plan.grant_sets, dialect);
+    let mut changes = String::new();
+    if let Some(verifier) = &plan.verifier {
+        changes.push_str(&format!(" PASSWORD {}", literal(verifier.expose_secret())));
+    }
+    if plan.enable {
+        changes.push_str(" LOGIN");
+    }
+    if !changes.is_empty() {
+        let needs = if plan.verifier.is_some() { Needs::Verifier } else { Needs::Nothing };
+        message.push_needing(needs, format!("enabling {account}"), format!("ALTER ROLE {account}{changes}"));
+    }
+    message.replicated()
+}
+
+/// What remains of an adjustment where something cannot be given: what is to be taken away.
+pub(crate) fn taking_away(plan: &Adjust) -> Adjust {
+    Adjust {
+        create_roles: Vec::new(),
+        grant: Vec::new(),
+        grant_sets: Vec::new(),
+        enable: false,
+        verifier: None,
+        ..plan.clone()
+    }
+}
+
+/// What the account must be.
+pub(crate) fn guard(plan: &Adjust) -> Guard<'_> {
+    let guard = Guard::managed(&plan.account);
+    match &plan.record {
+        Some(owner) => guard.not_foreign_to(&owner.uid),
+        None => guard.owned_by(&plan.owner_uid),
+    }
+}

@@ -1,0 +1,150 @@
+//! Ending an access: the login first, then the backends, then what the account had, then a reading whether it is so.
+//!
+//! The login is taken without waiting for a synchronous standby. What the account had is taken away by a change that does
+//! wait: it proves that the standby knows of both.
+
+use rolecall_engine::AccountName;
+use rolecall_engine::plan::End;
+
+use crate::quote::{identifier, literal};
+use crate::statements::guard::Guard;
+use crate::statements::membership;
+use crate::statements::role;
+use crate::transport::message::{Message, Needs};
+use crate::transport::standby;
+use crate::transport::version::Dialect;
+
+/// How long taking the login waits for the account's row, which its user can hold for as long as it likes. Short at
+/// first, so that the user's backends are ended soon.
+pub(crate) const LONG_LOCK_TIMEOUT_MS: u32 = 3000;
+pub(crate) const SHORT_LOCK_TIMEOUT_MS: u32 = 300;
+
+/// 3a. Takes the login: alone in its transaction, so that nothing can undo it, and whatever session it meets. It answers
+/// whether the account could log in, and how many backends there are.
+pub(crate) fn disable(guard: &Guard<'_>, account: &AccountName, lock_timeout_ms: u32) -> Message {
+    take_login(guard, account, lock_timeout_ms, " PASSWORD NULL")
+}
+
+/// 3a where a rule of an extension keeps the password.
+pub(crate) fn disable_keeping_password(guard: &Guard<'_>, account: &AccountName) -> Message {
+    take_login(guard, account, LONG_LOCK_TIMEOUT_MS, "")
+}
+
+fn take_login(guard: &Guard<'_>, account: &AccountName, lock_timeout_ms: u32, password: &str) -> Message {
+    let (name, text) = (identifier(account.as_str()), literal(account.as_str()));
+    let mut message = Message::new();
+    message.lock_timeout(lock_timeout_ms);
+    standby::wait_for_none(&mut message);
+    message.ask(
+        format!("reading {name}"),
+        format!(
+            "SELECT r.rolcanlogin, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = r.oid)
+FROM pg_catalog.pg_roles r WHERE r.rolname = {text}"
+        ),
+    );
+    message.push_needing(
+        Needs::Role(name.clone()),
+        format!("taking the login from {name}"),
+        format!("ALTER ROLE {name} NOLOGIN{password}"),
+    );
+    guard.check_unprepared(&mut message);
+    message
+}
+
+/// 3b. Ends the account's backends. The admin user may do so as a member of the account, which it is only until the
+/// end of this transaction, and for nobody else to see.
+pub(crate) fn terminate(guard: &Guard<'_>, account: &AccountName, dialect: Dialect) -> Message {
+    let (name, text) = (identifier(account.as_str()), literal(account.as_str()));
+    let what = format!("ending the backends of {name}");
+    let mut message = Message::begin(&what);
+    guard.check(&mut message);
+    if dialect.has_grantors() {
+        message.push_needing(
+            Needs::Role(name.clone()),
+            &what,
+            format!("GRANT {name} TO CURRENT_USER WITH INHERIT TRUE, SET FALSE"),
+        );
+    } else {
+        message.push(&what, format!("GRANT {name} TO CURRENT_USER"));
+        // An admin user with NOINHERIT has the account's rights only so.
+        message.push(&what, format!("SET LOCAL ROLE {name}"));
+    }
+    // The function stands in the list of columns: in WHERE it might be called for rows that another condition would
+    // have left out.
+    message.ask(
+        &what,
+        format!(
+            "SELECT a.pid, pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a
+WHERE a.usesysid = (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = {text})
+  AND a.pid <> pg_catalog.pg_backend_pid()"
+        ),
+    );
+    message.roll_back();
+    message
+}
+
+/// How many of these backends are still there.
+pub(crate) fn remaining(account: &AccountName, pids: &[i32]) -> Message {
+    let list: Vec<String> = pids.iter().map(i32::to_string).collect();
+    Message::one(
+        format!("waiting for the backends of {}", identifier(account.as_str())),
+        format!(
+            "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a
+WHERE a.usesysid = (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = {}) AND a.pid = ANY (ARRAY[{}]::pg_catalog.int4[])",
+            literal(account.as_str()),
+            list.join(", ")
+        ),
+    )
+}
+
+/// What an account has, and what of it is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of it.
+    All,
+    /// What gives rights.
+    Memberships,
+    /// What is stored for it: limits and settings.
+    Stored,
+}
+
+/// 3c. Takes away what it has; the marker and the record stay. `cascade`: also what it passed on.
+pub(crate) fn strip(plan: &End, part: Part, dialect: Dialect, cascade: bool) -> Message {
+    let name = identifier(plan.account.as_str());
+    let mut message = Message::new();
+    if part == Part::Memberships {
+        role::lock(&mut message, &plan.account);
+    } else {
+        message.push_needing(
+            Needs::Role(name.clone()),
+            format!("resetting {name}"),
+            format!("ALTER ROLE {name} PASSWORD NULL CONNECTION LIMIT -1{}", role::no_end(plan.expires)),
+        );
+    }
+    Guard::managed(&plan.account).owned_by(&plan.owner_uid).closed().check(&mut message);
+    if part != Part::Stored {
+        membership::revoke(&mut message, &plan.account, &plan.revoke, dialect, cascade);
+    }
+    if part != Part::Memberships {
+        role::reset_settings(&mut message, &plan.account, &plan.settings);
+    }
+    message.replicated()
+}
+
+/// Changes the account in nothing, so that nothing but the wait for a standby can be warned of.
+pub(crate) fn confirm(plan: &End) -> Message {
+    let mut message = Message::new();
+    role::lock(&mut message, &plan.account);
+    Guard::managed(&plan.account).owned_by(&plan.owner_uid).closed().check(&mut message);
+    message.replicated()
+}
+
+/// 3e. Drops the account, which must be drained: nobody but a superuser can end a backend whose role is gone.
+pub(crate) fn drop_account(plan: &End) -> Message {
+    let name = identifier(plan.account.as_str());
+    let mut message = Message::new();
+    role::lock(&mut message, &plan.account);
+    Guard::managed(&plan.account).owned_by(&plan.owner_uid).idle().check(&mut message);
+    message.push(format!("dropping {name}"), format!("DROP ROLE {name}"));
+    message.replicated()
+}

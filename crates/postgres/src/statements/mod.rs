@@ -1,0 +1,20 @@
+//! What is sent, as text. Nothing here sends anything.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `activate`, `adjust`, `end` | the messages of the plans |
+//! | `role`, `membership` | statements that several messages have in common |
+//! | `guard` | the check that is made again under the account's lock |
+//! | `logins` | ending logins under way |
+//! | `rights` | rights on objects that somebody granted to an account itself |
+
+pub(crate) mod activate;
+pub(crate) mod adjust;
+pub(crate) mod end;
+pub(crate) mod guard;
+pub(crate) mod logins;
+pub(crate) mod membership;
+#[cfg(test)]
+mod rendered;
+pub(crate) mod rights;
+pub(crate) mod role;

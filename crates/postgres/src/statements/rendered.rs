@@ -1,0 +1,171 @@
+//! Every message, as text, for 15 and for 16 and later.
+
+use std::collections::BTreeSet;
+
+use rolecall_engine::plan::{Activate, Adjust, End};
+use rolecall_engine::{AccountName, Owner};
+
+use crate::statements::activate;
+use crate::statements::adjust;
+use crate::statements::end;
+use crate::statements::end::Part;
+use crate::statements::guard::Guard;
+use crate::statements::logins;
+use crate::statements::rights;
+use crate::statements::role;
+use crate::transport::message::Message;
+use crate::transport::version::Dialect;
+
+fn account() -> AccountName {
+    AccountName::new("al\"i'ce").unwrap()
+}
+
+/// The message for both dialects; for the later one only where it differs.
+fn both(render: impl Fn(Dialect) -> Message) -> String {
+    let (old, new) = (render(Dialect(15)).sql(), render(Dialect(16)).sql());
+    if old == new {
+        format!("-- 15 and later\n{old}")
+    } else {
+        format!("-- 15\n{old}\n-- 16 and later\n{new}")
+    }
+}
+
+fn activation(create: bool) -> Activate {
+    Activate {
+        account: account(),
+        owner: Owner {
+            uid: "1-2".into(),
+            admin: "shop/orders".into(),
+            cluster: "blue".into(),
+            ..Owner::default()
+        },
+        session_database: Some("app".into()),
+        create,
+        create_roles: vec!["new 'role".into()],
+        close_first: false,
+        take_over_from: None,
+        revoke: if create { Vec::new() } else { vec!["old".into(), "rolecall:0123".into()] },
+        settings: BTreeSet::from([None, Some("app".into())]),
+        expires: !create,
+        grant: vec!["writer".into(), "Reader".into()],
+        grant_sets: vec!["rolecall:4567".into()],
+        verifier: Some("SCRAM-SHA-256$x".into()),
+    }
+}
+
+fn ending() -> End {
+    End {
+        account: account(),
+        owner_uid: "1-2".into(),
+        take_over: None,
+        session_database: None,
+        revoke: vec!["old".into(), "rolecall:0123".into()],
+        settings: BTreeSet::from([None, Some("app".into())]),
+        expires: true,
+        drop: true,
+    }
+}
+
+#[test]
+fn roles_that_are_missing() {
+    insta::assert_snapshot!(role::create_roles(&activation(true).create_roles).unwrap().sql());
+}
+
+#[test]
+fn a_new_account() {
+    insta::assert_snapshot!(both(|dialect| activate::message(&activation(true), dialect, true, false)));
+}
+
+#[test]
+fn a_kept_account() {
+    insta::assert_snapshot!(both(|dialect| activate::message(&activation(false), dialect, true, false)));
+}
+
+#[test]
+fn a_live_account() {
+    let plan = Adjust {
+        account: account(),
+        owner_uid: "1-2".into(),
+        record: None,
+        session_database: None,
+        create_roles: Vec::new(),
+        revoke: vec!["old".into()],
+        grant: vec!["new".into()],
+        grant_sets: vec!["rolecall:4567".into()],
+        enable: true,
+        terminate: true,
+        verifier: Some("SCRAM-SHA-256$x".into()),
+    };
+    insta::assert_snapshot!(both(|dialect| adjust::message(&plan, dialect, false)));
+}
+
+#[test]
+fn the_login() {
+    let (plan, account) = (ending(), account());
+    let guard = Guard::managed(&account).owned_by(&plan.owner_uid);
+    insta::assert_snapshot!(end::disable(&guard, &account, end::SHORT_LOCK_TIMEOUT_MS).sql());
+}
+
+#[test]
+fn those_inside() {
+    let account = account();
+    let guard = Guard::managed(&account).not_foreign_to("1-2").closed();
+    insta::assert_snapshot!(both(|dialect| end::terminate(&guard, &account, dialect)));
+}
+
+#[test]
+fn those_on_the_way_in() {
+    let (plan, account) = (ending(), account());
+    let guard = Guard::managed(&account).owned_by(&plan.owner_uid).closed();
+    let logins = BTreeSet::from(["12 3/4".to_owned()]);
+    insta::assert_snapshot!(both(|dialect| logins::end(&guard, &account, &logins, dialect)));
+}
+
+#[test]
+fn what_it_had() {
+    insta::assert_snapshot!(both(|dialect| end::strip(&ending(), Part::All, dialect, false)));
+}
+
+#[test]
+fn what_gave_rights_where_the_rest_is_refused() {
+    insta::assert_snapshot!(both(|dialect| end::strip(&ending(), Part::Memberships, dialect, false)));
+}
+
+#[test]
+fn what_is_stored_for_it_and_does_not_expire() {
+    let ending = End { expires: false, ..ending() };
+    insta::assert_snapshot!(both(|dialect| end::strip(&ending, Part::Stored, dialect, false)));
+}
+
+#[test]
+fn an_end_that_a_standby_should_confirm() {
+    insta::assert_snapshot!(end::confirm(&ending()).sql());
+}
+
+#[test]
+fn what_it_had_and_passed_on() {
+    insta::assert_snapshot!(both(|dialect| end::strip(&ending(), Part::All, dialect, true)));
+}
+
+#[test]
+fn the_account_itself() {
+    insta::assert_snapshot!(end::drop_account(&ending()).sql());
+}
+
+#[test]
+fn what_depends_on_it() {
+    insta::assert_snapshot!(rights::dependencies(account().as_str()).sql());
+}
+
+#[test]
+fn what_it_owns_by_name() {
+    insta::assert_snapshot!(rights::dependent_names(account().as_str(), "o", false, 10).sql());
+}
+
+#[test]
+fn a_message_shows_what_it_attempts_and_no_verifier() {
+    let message = activate::message(&activation(true), Dialect(17), true, false);
+    let shown = format!("{message:?}");
+    assert!(shown.contains("creating the user") && !shown.contains("SCRAM"), "{shown}");
+    assert!(!format!("{:?}", activation(true)).contains("SCRAM"));
+}

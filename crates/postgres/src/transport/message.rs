@@ -1,0 +1,173 @@
+//! What is sent in one round trip, and what comes back.
+
+use std::fmt;
+
+use tokio_postgres::SimpleQueryRow;
+
+use crate::quote::literal;
+
+/// One simple-query message: one round trip and, where it holds no BEGIN, one transaction, of which an error leaves
+/// nothing behind.
+#[derive(Clone, Default)]
+pub(crate) struct Message {
+    statements: Vec<Statement>,
+    /// It begins a transaction of its own, so that an error in it leaves one to roll back.
+    explicit: bool,
+    /// It changes something and takes no time but for locks: see [`Message::is_replicated`].
+    replicated: bool,
+}
+
+#[derive(Clone)]
+struct Statement {
+    sql: String,
+    /// What it attempts, for people: `granting roles to "alice"`.
+    what: String,
+    needs: Needs,
+    /// Its rows are part of the answer.
+    asks: bool,
+}
+
+/// What a failure of a statement means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Nothing in particular.
+    #[default]
+    Nothing,
+    /// Denied: CREATEROLE is missing.
+    CreateRole,
+    /// Denied: ADMIN OPTION on these roles (as SQL) is missing.
+    AdminOption(String),
+    /// The role itself (as SQL). Denied: ADMIN OPTION on it is missing. Not found: it has gone meanwhile.
+    Role(String),
+    /// Nothing in particular; it stores a password verifier.
+    Verifier,
+    /// Division by zero: what the statement checks is not so. This is the code to tell it by.
+    Truth(&'static str),
+}
+
+impl Message {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// A message of one statement that asks.
+    pub(crate) fn one(what: impl Into<String>, sql: impl Into<String>) -> Self {
+        let mut message = Self::new();
+        message.ask(what, sql);
+        message
+    }
+
+    /// Begins a transaction that ends in [`Message::roll_back`].
+    pub(crate) fn begin(what: impl Into<String>) -> Self {
+        let mut message = Self { explicit: true, ..Self::new() };
+        message.push(what, "BEGIN");
+        message
+    }
+
+    /// Adds a statement.
+    pub(crate) fn push(&mut self, what: impl Into<String>, sql: impl Into<String>) {
+        self.push_needing(Needs::Nothing, what, sql);
+    }
+
+    /// Adds a statement whose rows are part of the answer.
+    pub(crate) fn ask(&mut self, what: impl Into<String>, sql: impl Into<String>) {
+        self.push(what, sql);
+        if let Some(last) = self.statements.last_mut() {
+            last.asks = true;
+        }
+    }
+
+    /// Adds a statement of which it is known what a failure means.
+    pub(crate) fn push_needing(&mut self, needs: Needs, what: impl Into<String>, sql: impl Into<String>) {
+        self.statements.push(Statement { sql: sql.into(), what: what.into(), needs, asks: false });
+    }
+
+    /// Undoes everything since [`Message::begin`].
+    pub(crate) fn roll_back(&mut self) {
+        self.push("ending the transaction", "ROLLBACK");
+    }
+
+    /// Lets statements wait for locks for less than the connection does.
+    pub(crate) fn lock_timeout(&mut self, milliseconds: u32) {
+        let value = literal(format!("{milliseconds}ms"));
+        self.push("setting the lock time-out", format!("SET LOCAL lock_timeout = {value}"));
+    }
+
+    /// Its statements take no time but for locks, and its commit waits for a synchronous standby where there is one.
+    pub(crate) fn replicated(mut self) -> Self {
+        self.replicated = true;
+        self
+    }
+
+    /// May an answer that stays away be a commit that waits for a standby?
+    pub(crate) fn is_replicated(&self) -> bool {
+        self.replicated
+    }
+
+    pub(crate) fn is_explicit(&self) -> bool {
+        self.explicit
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.statements.len()
+    }
+
+    /// What the statement at `index` attempts; the last one when there is no such.
+    pub(crate) fn attempted(&self, index: usize) -> &str {
+        self.statements.get(index).or(self.statements.last()).map_or("", |statement| &statement.what)
+    }
+
+    /// Are the rows of the statement at `index` part of the answer?
+    pub(crate) fn asks(&self, index: usize) -> bool {
+        self.statements.get(index).is_some_and(|statement| statement.asks)
+    }
+
+    /// What a failure of the statement at `index` means.
+    pub(crate) fn needs(&self, index: usize) -> Needs {
+        self.statements.get(index).map(|statement| statement.needs.clone()).unwrap_or_default()
+    }
+
+    /// What a failure means of the statement that attempts this.
+    pub(crate) fn needs_of(&self, attempted: &str) -> Needs {
+        let statement = self.statements.iter().find(|statement| statement.what == attempted);
+        statement.map(|statement| statement.needs.clone()).unwrap_or_default()
+    }
+
+    /// The text that is sent. It may hold a password verifier: not for logs.
+    pub(crate) fn sql(&self) -> String {
+        let mut text = String::new();
+        for statement in &self.statements {
+            text.push_str(&statement.sql);
+            text.push_str(";\n");
+        }
+        text
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.statements.iter().map(|statement| &statement.what)).finish()
+    }
+}
+
+/// The rows that came back, one list for each statement that asked.
+#[derive(Debug, Default)]
+pub(crate) struct Reply {
+    pub(crate) answers: Vec<Vec<SimpleQueryRow>>,
+    /// The wait for the standby was given up: it is done on this server, and may be undone by a failover.
+    pub(crate) unconfirmed: bool,
+    /// The server warned of something, which may be that somebody else ended the wait for the standby.
+    pub(crate) warned: bool,
+}
+
+impl Reply {
+    /// The rows of the last statement that asked.
+    pub(crate) fn rows(&self) -> &[SimpleQueryRow] {
+        self.answers.last().map_or(&[], Vec::as_slice)
+    }
+
+    /// The first column of the first row of the last statement that asked.
+    pub(crate) fn value(&self) -> Option<&str> {
+        self.rows().first().and_then(|row| row.get(0))
+    }
+}

@@ -1,0 +1,133 @@
+//! What a SQLSTATE means. Message texts are never looked at: servers speak other languages.
+
+use rolecall_engine::{Class, Reason};
+
+/// Of our own: under the lock the account is not what it was when the plan was made.
+pub(crate) const CHANGED: &str = "RC001";
+/// Of our own: the account itself holds rights on objects.
+pub(crate) const HOLDS_RIGHTS: &str = "RC002";
+/// Of our own: a role with the name of a permission set does not carry our record.
+pub(crate) const NOT_OURS: &str = "RC003";
+
+/// How our own checks fail: plain SQL has no other way, and PL/pgSQL would be compiled anew each time.
+pub(crate) const DIVISION_BY_ZERO: &str = "22012";
+
+pub(crate) const INSUFFICIENT_PRIVILEGE: &str = "42501";
+pub(crate) const UNDEFINED_OBJECT: &str = "42704";
+pub(crate) const UNDEFINED_DATABASE: &str = "3D000";
+pub(crate) const DEPENDENT_OBJECTS: &str = "2BP01";
+pub(crate) const LOCK_NOT_AVAILABLE: &str = "55P03";
+pub(crate) const READ_ONLY: &str = "25006";
+pub(crate) const PROTOCOL_VIOLATION: &str = "08P01";
+pub(crate) const TOO_MANY_CONNECTIONS: &str = "53300";
+pub(crate) const QUERY_CANCELED: &str = "57014";
+/// EXECUTE of what was not prepared, PREPARE of what is prepared already: the session is not the one that was meant.
+pub(crate) const OTHER_SESSION: [&str; 2] = ["26000", "42P05"];
+/// The class of warnings. A wait for a synchronous standby that was cancelled shows as one.
+pub(crate) const WARNING: &str = "01000";
+
+/// Is the same transaction run again at once (a few times, with jitter) rather than reported?
+///
+/// Only where another transaction got in the way: serialization failure, deadlock, a unique or exclusion violation
+/// (somebody created the same at the same moment), lock time-out, and "tuple concurrently updated" (XX000).
+pub fn is_retried(code: &str) -> bool {
+    matches!(code, "40001" | "40P01" | "23505" | "23P01" | "55P03" | "XX000")
+}
+
+/// May another logical database do where the admin user cannot log in to this one? Whatever the server says of a login
+/// can be about the database alone (it is gone, full, closed, has a library that cannot be loaded, a rule of its own in
+/// pg_hba.conf, a login event trigger), but that it is starting or stopping, or that the password is wrong.
+pub(crate) fn may_be_about_the_database(code: &str, by_password: bool) -> bool {
+    match code {
+        "" | "57P01" | "57P02" | "57P03" => false,
+        "28P01" => !by_password,
+        _ => true,
+    }
+}
+
+/// Does a statement that may run in any logical database fail because of the one that it ran in? A name has no letters
+/// there, or the database's own files are at fault; where it only reads, also: its catalogues are locked.
+pub(crate) fn is_about_the_database(code: &str, reads: bool) -> bool {
+    match code {
+        "22P05" | "22021" | "57P04" | "58P01" | "58030" | "XX001" | "XX002" => true,
+        LOCK_NOT_AVAILABLE | QUERY_CANCELED => reads,
+        _ => false,
+    }
+}
+
+/// May a rule of an extension be behind it, which checks statements about roles (credcheck, passwordcheck)? The server
+/// itself refuses logins with the first two, and no such statement.
+pub(crate) fn is_of_a_rule(code: &str) -> bool {
+    matches!(code, "28000" | "28P01" | "22023")
+}
+
+/// What a SQLSTATE means where the server ends a connection with it, or does not let one come about.
+pub(crate) fn meaning_of_login(code: &str) -> (Class, Reason) {
+    match code {
+        "28000" | "28P01" => (Class::Unreachable, Reason::LoginFailed),
+        _ => meaning(code),
+    }
+}
+
+/// What a SQLSTATE means for the caller where a statement fails with it.
+pub fn meaning(code: &str) -> (Class, Reason) {
+    match code {
+        _ if is_retried(code) => (Class::Transient, Reason::ServerRefused),
+        CHANGED | HOLDS_RIGHTS => (Class::Transient, Reason::AccountInUse),
+        NOT_OURS => (Class::Refused, Reason::DbRoleNotGrantable),
+        // Somebody created it meanwhile; the next look sees it.
+        "42710" => (Class::Transient, Reason::ServerRefused),
+        // Cancelled by a time-out of ours, out of resources, or the transaction is already dead.
+        "57014" | "25P02" | "25P03" | "25P04" => (Class::Transient, Reason::ServerRefused),
+        "53000" | "53100" | "53200" | "53400" => (Class::Transient, Reason::ServerRefused),
+        // Shutting down, starting, crashed, full.
+        "57P01" | "57P02" | "57P03" | "57P05" | "53300" => (Class::Unreachable, Reason::DatabaseUnreachable),
+        READ_ONLY => (Class::Refused, Reason::ReadOnlyEndpoint),
+        "3D000" | "55000" => (Class::Refused, Reason::DatabaseNameNotFound),
+        UNDEFINED_OBJECT => (Class::Refused, Reason::DbRoleNotFound),
+        INSUFFICIENT_PRIVILEGE => (Class::Refused, Reason::MissingAdminOption),
+        _ if code.starts_with("08") => (Class::Unreachable, Reason::DatabaseUnreachable),
+        _ => (Class::Refused, Reason::ServerRefused),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_another_database_may_not_share_is_told() {
+        for code in ["3D000", "55000", "42501", "53300", "58P01", "42P01", "P0001", "28000", "57P05", "08P01"]
+        {
+            assert!(may_be_about_the_database(code, true), "{code}");
+        }
+        for code in ["57P01", "57P03", ""] {
+            assert!(!may_be_about_the_database(code, false), "{code}");
+        }
+        assert!(may_be_about_the_database("28P01", false) && !may_be_about_the_database("28P01", true));
+        assert!(is_about_the_database("55P03", true) && !is_about_the_database("55P03", false));
+        assert!(is_about_the_database("22P05", false) && !is_about_the_database("42501", true));
+    }
+
+    #[test]
+    fn a_statement_that_a_rule_refuses_is_no_login_that_failed() {
+        for code in ["28000", "28P01"] {
+            assert!(is_of_a_rule(code));
+            assert_eq!(meaning(code), (Class::Refused, Reason::ServerRefused), "{code}");
+            assert_eq!(meaning_of_login(code), (Class::Unreachable, Reason::LoginFailed), "{code}");
+        }
+        assert_eq!(meaning("22023"), (Class::Refused, Reason::ServerRefused));
+        assert_eq!(meaning_of_login("57P01"), meaning("57P01"));
+    }
+
+    #[test]
+    fn conflicts_are_retried_and_nothing_else() {
+        for code in ["40001", "40P01", "23505", "23P01", "55P03", "XX000"] {
+            assert!(is_retried(code), "{code}");
+            assert_eq!(meaning(code).0, Class::Transient, "{code}");
+        }
+        for code in ["42704", "42710", "42501", "2BP01", "0LP01", "25006", "57P01", "RC001", ""] {
+            assert!(!is_retried(code), "{code}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! TLS to the server: the admin user's client, and what is wrong where it does not get through.
+
+use rolecall_engine::Error;
+use rolecall_pki::pem::Fault;
+use rolecall_pki::tls::{self, Client, Identity, Server, TlsClient, TlsMode, Whose};
+use rustls::crypto::aws_lc_rs;
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use crate::transport::config::{Auth, Config};
+
+/// The TLS side of a configuration.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    pub(crate) client: TlsClient,
+    /// The admin user's certificate, where it has one.
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Tls {
+    /// `None` where TLS is disabled.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid`, naming the part that cannot be used.
+    pub(crate) fn new(config: &Config) -> Result<Option<Self>, Error> {
+        let identity = match &config.auth {
+            Auth::X509 { .. } if config.tls.mode == TlsMode::Disable => {
+                return Err(tls::unusable("tls.mode", "a client certificate needs TLS, and TLS is disabled"));
+            }
+            Auth::X509 { cert_pem, key_pem } => {
+                Some(Identity::new(cert_pem, key_pem, &aws_lc_rs::default_provider())?)
+            }
+            Auth::Password(_) => None,
+        };
+        if config.tls.mode == TlsMode::Disable {
+            return Ok(None);
+        }
+        let client = tls::client(&config.tls, identity.as_ref().map(tls::always))?;
+        Ok(Some(Self { client, chain: identity.map(|identity| identity.chain).unwrap_or_default() }))
+    }
+
+    /// Why a handshake failed.
+    pub(crate) fn fault(&self, config: &Config, error: &rustls::Error) -> Fault {
+        let chain = self.client.verifier.refused();
+        let server = Server {
+            host: config.tls.server_name.as_ref().unwrap_or(&config.host),
+            chain: &chain,
+            trusted: self.client.verifier.trusted(),
+            trusts_leaves: true,
+            name_remedy: "set tls.serverName to a name that it has, or tls.mode: VerifyCa",
+        };
+        let client = Client { whose: Whose::Admin, chain: &self.chain, trust: trusting };
+        let client = (!self.chain.is_empty()).then_some(client);
+        tls::handshake(error, server, client, UnixTime::now())
+    }
+}
+
+/// How the server comes to take client certificates of a CA.
+pub(crate) fn trusting(ca: &str) -> String {
+    format!(
+        "it must be signed by a CA of the server's ssl_ca_file: append the certificate of {ca} to that file (and a CRL of it to ssl_crl_file, where that is set), then run SELECT pg_reload_conf()"
+    )
+}

@@ -1,0 +1,80 @@
+//! Which PostgreSQL a server runs, and what follows from it.
+
+use rolecall_engine::{Class, Error, Reason};
+
+/// The oldest version that is supported.
+const OLDEST: u16 = 15;
+
+/// The version of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Version {
+    /// As the server prints it, without the packager's addition: `17.10`, `18beta1`.
+    pub(crate) text: String,
+    pub(crate) dialect: Dialect,
+}
+
+/// What a major version understands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dialect(pub(crate) u16);
+
+impl Dialect {
+    /// 16 and later: memberships have a grantor each and INHERIT and SET options, and who may grant a role is a
+    /// matter of ADMIN OPTION, not of CREATEROLE.
+    pub(crate) fn has_grantors(self) -> bool {
+        self.0 >= 16
+    }
+}
+
+impl Dialect {
+    /// 17 and later: `MAINTAIN` is a privilege.
+    pub(crate) fn has_maintain(self) -> bool {
+        self.0 >= 17
+    }
+}
+
+impl Version {
+    /// Reads the parameter `server_version`, as `17.10 (Debian 17.10-1.pgdg120+1)`.
+    pub(crate) fn parse(text: &str) -> Self {
+        let text = text.split_whitespace().next().unwrap_or_default().to_owned();
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let major = text[..digits].parse().unwrap_or(0);
+        Self { text, dialect: Dialect(major) }
+    }
+
+    pub(crate) fn check_supported(&self) -> Result<(), Error> {
+        if self.dialect.0 >= OLDEST {
+            return Ok(());
+        }
+        Err(Error {
+            class: Class::Refused,
+            reason: Reason::Unsupported,
+            attempted: "using the server".to_owned(),
+            code: String::new(),
+            detail: format!("it is PostgreSQL {:?}", self.text),
+            remedy: format!("PostgreSQL {OLDEST} and later are supported"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        for (text, short, major) in [
+            ("15.18 (Debian 15.18-0+deb12u1)", "15.18", 15),
+            ("17.10", "17.10", 17),
+            ("18beta1", "18beta1", 18),
+            ("", "", 0),
+        ] {
+            assert_eq!(
+                Version::parse(text),
+                Version { text: short.to_owned(), dialect: Dialect(major) },
+                "{text}"
+            );
+        }
+        assert!(Version::parse("14.9").check_supported().is_err());
+        assert!(Version::parse("15.0").check_supported().is_ok());
+    }
+}
