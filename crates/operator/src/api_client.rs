@@ -12,7 +12,7 @@ use rolecall_api::names::FIELD_MANAGER;
 
 use crate::clock_skew::{ClockSkew, Measure};
 
-/// Who asks, as the audit log of the API server tells it.
+/// The user agent, as it stands in the API server's audit log.
 const NAME: &str = concat!("rolecall-operator/", env!("CARGO_PKG_VERSION"));
 /// How long the API server has for one answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -26,7 +26,7 @@ pub trait WriteObserver: Sync {
 #[derive(Clone)]
 pub struct ApiWriter {
     api_server: Arc<dyn ApiServer>,
-    /// What is told about objects.
+    /// Events about objects.
     pub events: Events,
 }
 
@@ -176,7 +176,7 @@ impl ApiWriter {
         gone_is_fine(self.api_server.write(&at, Write::Delete { uid }).await.map(drop))
     }
 
-    /// Tells an event about an object. Nothing waits for it.
+    /// Sends an event about an object. Nothing waits for it.
     pub fn event(
         &self,
         about: &impl Resource<DynamicType = ()>,
@@ -185,7 +185,7 @@ impl ApiWriter {
         action: &str,
         note: &str,
     ) {
-        self.events.tell(about, severity, reason, action, note);
+        self.events.send(about, severity, reason, action, note);
     }
 
     async fn write_status<K>(

@@ -1,7 +1,7 @@
-//! By how much this machine's clock is ahead of the API server's, as the `Date` of its answers tells.
+//! How far this machine's clock is ahead of the API server's, by the `Date` of its answers.
 //!
 //! No deadline depends on it but those of objects that were there before this operator was: of them only the API server's
-//! clock tells how old they are. But people should know, as certificates are read by yet other clocks.
+//! clock says how old they are. But people should know, as certificates are read by yet other clocks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -14,15 +14,15 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 use tower::{Layer, Service};
 
-/// From here on people are told.
-const TOLD: SignedDuration = SignedDuration::from_secs(5);
+/// From here on it is logged.
+const LOGGED: SignedDuration = SignedDuration::from_secs(5);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct ClockSkew {
     /// In milliseconds.
     ahead: AtomicI64,
-    told: AtomicBool,
+    logged: AtomicBool,
 }
 
 impl ClockSkew {
@@ -36,8 +36,8 @@ impl ClockSkew {
         let Some(date) = headers.get(header::DATE).and_then(|date| read(date.as_bytes())) else { return };
         let ahead = narrowed(self.ahead(), sent, received, date);
         self.ahead.store(i64::try_from(ahead.as_millis()).unwrap_or_default(), Ordering::Relaxed);
-        let differs = ahead.abs() >= TOLD;
-        if differs != self.told.swap(differs, Ordering::Relaxed) {
+        let differs = ahead.abs() >= LOGGED;
+        if differs != self.logged.swap(differs, Ordering::Relaxed) {
             let seconds = ahead.as_secs();
             if differs {
                 tracing::warn!(
@@ -57,7 +57,7 @@ fn read(date: &[u8]) -> Option<Timestamp> {
 }
 
 /// What is known by now. Somewhere between the two moments the other clock showed that date, with a fraction of a second
-/// that it does not tell: an answer that took long tells little, and changes nothing where it fits what was known.
+/// that it does not have: an answer that took long says little, and changes nothing where it fits what was known.
 fn narrowed(known: SignedDuration, sent: Timestamp, received: Timestamp, date: Timestamp) -> SignedDuration {
     let least = sent.duration_since(date) - SignedDuration::from_secs(1);
     let most = received.duration_since(date).max(least);
@@ -69,7 +69,7 @@ fn narrowed(known: SignedDuration, sent: Timestamp, received: Timestamp, date: T
     known.clamp(least, most)
 }
 
-/// Looks at the answers of a client.
+/// Reads the dates of a client's answers.
 #[derive(Clone, Debug)]
 pub struct Measure(Arc<ClockSkew>);
 
@@ -88,7 +88,7 @@ impl<S> Layer<S> for Measure {
     }
 }
 
-/// A client whose answers are looked at.
+/// A client whose answers are read.
 #[derive(Clone, Debug)]
 pub struct Measured<S> {
     inner: S,

@@ -114,12 +114,12 @@ impl Coverage {
 
     /// What has not been listed, for people.
     pub fn unlisted(&self) -> Vec<String> {
-        self.told(|watched| !watched.listed)
+        self.namespaces_where(|watched| !watched.listed)
     }
 
     /// What there is no right to, for people.
     pub fn lacking(&self) -> Vec<String> {
-        self.told(Watched::is_refused)
+        self.namespaces_where(Watched::is_refused)
     }
 
     /// Each scope, and whether everything in it is heard of.
@@ -130,7 +130,7 @@ impl Coverage {
         state.scopes.iter().map(|(scope, kinds)| (scope.clone(), is_whole(kinds))).collect()
     }
 
-    fn told(&self, is: impl Fn(&Watched) -> bool) -> Vec<String> {
+    fn namespaces_where(&self, is: impl Fn(&Watched) -> bool) -> Vec<String> {
         let state = self.state();
         let kinds =
             state.scopes.iter().flat_map(|(scope, kinds)| kinds.iter().map(move |kind| (scope, kind)));

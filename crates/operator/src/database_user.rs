@@ -12,7 +12,7 @@ use crate::cache::RoleEntry;
 use crate::model::{Action, Blocker, ObjectKey, Priority, ReconcileError};
 use crate::progress::{self, stalled_at};
 
-/// Looks at one DatabaseUser.
+/// Reconciles one DatabaseUser.
 ///
 /// # Errors
 ///
@@ -40,8 +40,8 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
             }),
         };
         shared.reports.forget_user(key, Some(&facts.username));
-        let told = user.status.iter().flat_map(|status| &status.accounts).cloned().collect();
-        let mut accounts = accounts(told, shared.reports.of_user(key));
+        let in_status = user.status.iter().flat_map(|status| &status.accounts).cloned().collect();
+        let mut accounts = accounts(in_status, shared.reports.of_user(key));
         accounts.retain(|account| {
             let admin = key.sibling(&account.database);
             cache.admin(&admin).is_some() || cache.is_unreadable(&admin)
@@ -57,7 +57,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
     Ok(Action { at: stalled_at.map(|at| (at, Priority::Normal)), ..Action::await_change() })
 }
 
-/// What the namespace tells about a user.
+/// What the namespace says about a user.
 struct Facts {
     username: String,
     taken_by: Option<String>,
@@ -117,14 +117,14 @@ fn in_the_way(facts: &Facts) -> Option<Blocker> {
     Some(Blocker { awaited, ..Blocker::stalled(reason, message) })
 }
 
-/// Do the roles exist, and are they valid? One that is missing is told first.
+/// Do the roles exist, and are they valid? Those that are missing come first.
 fn roles(facts: &Facts) -> (bool, &'static str, String) {
-    let mut told = Vec::new();
+    let mut faults = Vec::new();
     if !facts.missing.is_empty() {
-        told.push(format!("these ProvisioningRoles do not exist: {}", facts.missing.join(", ")));
+        faults.push(format!("these ProvisioningRoles do not exist: {}", facts.missing.join(", ")));
     }
     if !facts.invalid.is_empty() {
-        told.push(format!("these ProvisioningRoles are not valid: {}", facts.invalid.join(", ")));
+        faults.push(format!("these ProvisioningRoles are not valid: {}", facts.invalid.join(", ")));
     }
     let reason = match (facts.missing.is_empty(), facts.invalid.is_empty()) {
         (true, true) => {
@@ -133,17 +133,17 @@ fn roles(facts: &Facts) -> (bool, &'static str, String) {
         (false, _) => reasons::ROLE_NOT_FOUND,
         (true, false) => reasons::ROLE_INVALID,
     };
-    (false, reason, format!("no session can start: {}", told.join("; ")))
+    (false, reason, format!("no session can start: {}", faults.join("; ")))
 }
 
-/// One entry for each DatabaseAdmin. Accounts that nobody looked at since the operator started keep the entry that they
-/// had. Where a user was made anew with another name while its old account can still be used, that one is told.
-fn accounts(told: Vec<AccountStatus>, reports: Vec<AccountStatus>) -> Vec<AccountStatus> {
+/// One entry for each DatabaseAdmin. Accounts that were not reconciled since the operator started keep the entry that they
+/// had. Where a user was made anew with another name while its old account is still usable, that one is reported.
+fn accounts(in_status: Vec<AccountStatus>, reports: Vec<AccountStatus>) -> Vec<AccountStatus> {
     let usable = [AccountPhase::Enabled, AccountPhase::Orphaned];
     let (enabled, others): (Vec<_>, Vec<_>) =
         reports.into_iter().partition(|account| usable.contains(&account.phase));
     let mut accounts = BTreeMap::new();
-    for account in enabled.into_iter().chain(others).chain(told) {
+    for account in enabled.into_iter().chain(others).chain(in_status) {
         accounts.entry(account.database.clone()).or_insert(account);
     }
     accounts.into_values().collect()
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_user_is_ready_only_when_a_session_of_it_could_start() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
-        let told = |user: &DatabaseUser, missing: &[&str], invalid: &[&str], now| {
+        let status_of = |user: &DatabaseUser, missing: &[&str], invalid: &[&str], now| {
             let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
             let facts = Facts {
                 username: "alice".to_owned(),
@@ -172,40 +172,40 @@ mod tests {
             shown.collect::<Vec<_>>().join(", ")
         };
         let mut user = DatabaseUser::new("alice", rolecall_api::DatabaseUserSpec::default());
-        let well = told(&user, &[], &[], 1);
+        let well = status_of(&user, &[], &[], 1);
         assert_eq!(shown(&well), "Ready=True Succeeded, RolesResolved=True Succeeded");
-        user.status = Some(told(&user, &["reader"], &[], 1_000));
+        user.status = Some(status_of(&user, &["reader"], &[], 1_000));
         assert_eq!(
             shown(user.status.as_ref().unwrap()),
             "Ready=False RoleNotFound, Reconciling=True RoleNotFound, RolesResolved=False RoleNotFound"
         );
-        let late = told(&user, &["reader"], &[], 1_120);
+        let late = status_of(&user, &["reader"], &[], 1_120);
         assert_eq!(
             shown(&late),
             "Ready=False RoleNotFound, Stalled=True RoleNotFound, RolesResolved=False RoleNotFound"
         );
-        let invalid = told(&user, &[], &["reader"], 1_001);
+        let invalid = status_of(&user, &[], &["reader"], 1_001);
         assert_eq!(
             shown(&invalid),
             "Ready=False RoleInvalid, Stalled=True RoleInvalid, RolesResolved=False RoleInvalid"
         );
         user.spec.suspend = true;
-        assert!(shown(&told(&user, &["reader"], &[], 1)).starts_with("Ready=False RoleNotFound"));
-        assert!(shown(&told(&user, &[], &[], 1)).starts_with("Ready=True UserSuspended"));
+        assert!(shown(&status_of(&user, &["reader"], &[], 1)).starts_with("Ready=False RoleNotFound"));
+        assert!(shown(&status_of(&user, &[], &[], 1)).starts_with("Ready=True UserSuspended"));
     }
 
     #[test]
     fn roles_that_are_missing_are_told_from_those_that_are_not_valid() {
-        let told = |missing: &[&str], invalid: &[&str]| {
+        let resolved = |missing: &[&str], invalid: &[&str]| {
             let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
             let (missing, invalid) = (owned(missing), owned(invalid));
             roles(&Facts { username: String::new(), taken_by: None, missing, invalid })
         };
-        assert_eq!(told(&[], &[]).1, reasons::SUCCEEDED);
-        let (resolved, reason, message) = told(&[], &["broken"]);
-        assert_eq!((resolved, reason), (false, reasons::ROLE_INVALID));
+        assert_eq!(resolved(&[], &[]).1, reasons::SUCCEEDED);
+        let (is_resolved, reason, message) = resolved(&[], &["broken"]);
+        assert_eq!((is_resolved, reason), (false, reasons::ROLE_INVALID));
         assert!(message.ends_with("not valid: broken"), "{message}");
-        let (_, reason, message) = told(&["gone"], &["broken"]);
+        let (_, reason, message) = resolved(&["gone"], &["broken"]);
         assert_eq!(reason, reasons::ROLE_NOT_FOUND);
         assert!(
             message.contains("do not exist: gone; ") && message.ends_with("not valid: broken"),

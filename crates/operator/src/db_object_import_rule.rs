@@ -7,7 +7,7 @@ use rolecall_api::{DbObjectImportRuleStatus, Time, conditions, reasons};
 use crate::Shared;
 use crate::model::{Action, ObjectKey, ReconcileError};
 
-/// Looks at one DbObjectImportRule.
+/// Reconciles one DbObjectImportRule.
 ///
 /// # Errors
 ///
@@ -39,11 +39,11 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
             ]
         }
         faults => {
-            let told = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            let message = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
             vec![
-                condition(conditions::READY, false, reasons::INVALID, &told),
-                condition(conditions::VALID, false, reasons::INVALID, &told),
-                condition(conditions::STALLED, true, reasons::INVALID, &told),
+                condition(conditions::READY, false, reasons::INVALID, &message),
+                condition(conditions::VALID, false, reasons::INVALID, &message),
+                condition(conditions::STALLED, true, reasons::INVALID, &message),
             ]
         }
     };

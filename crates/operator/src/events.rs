@@ -1,4 +1,4 @@
-//! Events: told one after the other by a task of their own. No work waits for one, and where the API server does not
+//! Events: sent one after the other by a task of their own. No work waits for one, and where the API server does not
 //! keep up, some are left out and counted.
 
 use std::fmt::{self, Debug};
@@ -25,26 +25,26 @@ pub use kube::runtime::events::EventType as Severity;
 /// See the module.
 #[derive(Clone)]
 pub struct Events {
-    queue: mpsc::Sender<Told>,
+    queue: mpsc::Sender<Message>,
     dropped: Counter,
 }
 
-enum Told {
+enum Message {
     Event(Box<Published>),
-    /// Everything before this has been told.
+    /// Everything before this has been sent.
     Flush(oneshot::Sender<()>),
 }
 
 impl Events {
     /// Starts the task, which ends with the last of these. `dropped` counts what is left out.
     pub fn start(api_server: Arc<dyn ApiServer>, dropped: Counter) -> Self {
-        let (queue, told) = mpsc::channel(WAITING);
-        tokio::spawn(publish(told, api_server));
+        let (queue, messages) = mpsc::channel(WAITING);
+        tokio::spawn(publish(messages, api_server));
         Self { queue, dropped }
     }
 
     /// Tells something about an object.
-    pub fn tell(
+    pub fn send(
         &self,
         about: &impl Resource<DynamicType = ()>,
         severity: EventType,
@@ -61,7 +61,7 @@ impl Events {
         };
         if self
             .queue
-            .try_send(Told::Event(Box::new(Published { event, about: about.object_ref(&()) })))
+            .try_send(Message::Event(Box::new(Published { event, about: about.object_ref(&()) })))
             .is_err()
         {
             self.dropped.inc();
@@ -69,12 +69,12 @@ impl Events {
         }
     }
 
-    /// Waits a moment for what was told before.
+    /// Waits a moment for what was sent before.
     pub async fn flush(&self) {
-        let (done, told) = oneshot::channel();
+        let (done, flushed) = oneshot::channel();
         let flushed = async {
-            if self.queue.send(Told::Flush(done)).await.is_ok() {
-                let _ = told.await;
+            if self.queue.send(Message::Flush(done)).await.is_ok() {
+                let _ = flushed.await;
             }
         };
         if tokio::time::timeout(LAST, flushed).await.is_err() {
@@ -83,16 +83,16 @@ impl Events {
     }
 }
 
-async fn publish(mut told: mpsc::Receiver<Told>, api_server: Arc<dyn ApiServer>) {
-    while let Some(told) = told.recv().await {
-        match told {
-            Told::Event(told) => {
+async fn publish(mut messages: mpsc::Receiver<Message>, api_server: Arc<dyn ApiServer>) {
+    while let Some(message) = messages.recv().await {
+        match message {
+            Message::Event(event) => {
                 // Its namespace may be going away; no work depends on it.
-                if let Err(error) = api_server.publish(&told).await {
-                    tracing::debug!(%error, reason = told.event.reason, "an event could not be published");
+                if let Err(error) = api_server.publish(&event).await {
+                    tracing::debug!(%error, reason = event.event.reason, "an event could not be published");
                 }
             }
-            Told::Flush(done) => {
+            Message::Flush(done) => {
                 let _ = done.send(());
             }
         }

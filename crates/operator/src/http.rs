@@ -25,7 +25,7 @@ use crate::observe::observe;
 /// How long a leader has for its first list. One that takes longer lacks a right, or a kind is not installed.
 const FIRST_LIST: Duration = Duration::from_secs(60);
 
-/// How long beyond the longest look nothing may be worked on while something waits.
+/// How long beyond the longest reconcile nothing may be worked on while something waits.
 const STANDSTILL: Duration = Duration::from_secs(60);
 
 /// What the probes answer.
@@ -136,7 +136,7 @@ fn listener(listen: SocketAddr, both_families: bool) -> std::io::Result<std::net
     Ok(socket.into())
 }
 
-/// Alive, unless something waits that nobody takes. It depends on no server: a look that waits for one ends in time.
+/// Alive, unless something waits that nobody takes. It depends on no server: a reconcile that waits for one ends in time.
 async fn livez(State((shared, health)): State<(Arc<Shared>, Health)>) -> (StatusCode, String) {
     let still = shared.queue.stalled_for();
     // Before it leads nobody works, and that is well.

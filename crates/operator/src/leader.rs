@@ -31,7 +31,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(5);
 /// How long after a renewal that arrived the lead is given up. Until the Lease has run out, what was sent to servers
 /// before has time to come to its end.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
-/// How soon a renewal that failed is tried again, and how often one that waits looks at the Lease.
+/// How soon a renewal that failed is tried again, and how often one that waits reads the Lease.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long the API server has for an answer about the Lease.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -175,7 +175,7 @@ impl Candidate {
         }
     }
 
-    /// Renews the Lease once, however often that has to be tried, and tells since when it holds anew. `None`: it is not
+    /// Renews the Lease once, however often that has to be tried, and returns since when it holds anew. `None`: it is not
     /// this one's any more.
     async fn renew(&self, lease: &mut coordination::Lease) -> Option<Instant> {
         loop {

@@ -16,6 +16,7 @@
 //! | [`sets`] | object permissions: the permission sets of each logical database |
 //! | [`database_user`], [`provisioning_role`], [`db_object_import_rule`] | the status of the other kinds |
 //! | [`progress`] | whether an object counts as waiting or as failed |
+//! | [`retry`] | how long to wait before a retry |
 //! | [`servers`] | one engine per DatabaseAdmin |
 //! | [`cluster`] | which cluster this is, for the records of accounts |
 //! | [`service_binding`] | what a session's Secret says about the server |
@@ -52,6 +53,7 @@ pub mod ports;
 pub mod probe;
 pub mod progress;
 pub mod provisioning_role;
+pub mod retry;
 pub mod servers;
 pub mod service_binding;
 pub mod sets;
@@ -133,7 +135,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     let (workers, abort) = (CancellationToken::new(), lost.child_token());
     let mut running =
         tokio::spawn(controller::workers::run(Arc::clone(&shared), workers.clone(), abort.clone()));
-    // A stop ends the watches too: it is asked for first, so that an orderly end is told from a failure.
+    // A stop ends the watches too: it is asked for first, so that an orderly end is not taken for a failure.
     let result = tokio::select! {
         biased;
         () = stop.cancelled() => Ok(()),

@@ -15,7 +15,7 @@ use crate::args::LogFormat;
 /// The target of audit lines.
 pub const AUDIT: &str = "audit";
 
-/// What crates are never let log in more detail than this: below it they tell whole statements, verifiers of passwords
+/// What crates are never let log in more detail than this: below it they log whole statements, verifiers of passwords
 /// included, or what the API server answered.
 const CAPS: [(&str, LevelFilter); 2] =
     [("tokio_postgres", LevelFilter::INFO), ("kube_client", LevelFilter::DEBUG)];

@@ -54,7 +54,7 @@ fn should_be_gone_since(session: &DatabaseSession, deleted_at: Option<Timestamp>
     let expires_at = status.and_then(|status| status.expires_at.as_ref()).map(|at| at.0);
     let ending = || {
         let status = status?;
-        // What an earlier version wrote does not tell since when.
+        // What an earlier version wrote does not say since when.
         let ready = || Some(conditions::find(&status.conditions, conditions::READY)?.last_transition_time.0);
         status.ending_since.as_ref().map(|at| at.0).or_else(ready)
     };
@@ -117,14 +117,14 @@ mod tests {
     async fn two_that_ask_at_the_same_time_see_the_same() {
         let shared = Shared::alone();
         // What the process takes changes meanwhile, and stands at the end.
-        let told = || {
+        let seen = || {
             let all = shared.metrics.render(Format::OpenMetrics, observe(&shared));
             all.split("# HELP process_").next().unwrap_or_default().to_owned()
         };
-        let whole = told();
+        let whole = seen();
         assert!(whole.contains("rolecall_sessions{phase=\"Active\"} 0"), "{whole}");
         std::thread::scope(|scope| {
-            let sees_whole = || (0..200).all(|_| told() == whole);
+            let sees_whole = || (0..200).all(|_| seen() == whole);
             let readers: Vec<_> = (0..8).map(|_| scope.spawn(sees_whole)).collect();
             for reader in readers {
                 assert!(reader.join().unwrap(), "somebody saw half of it");

@@ -1,7 +1,7 @@
 //! Reconciling or Stalled: what tools that wait for objects go by.
 //!
 //! They take Stalled for a failure. So an object that is merely not there yet (the objects of one manifest come in any
-//! order, Secrets are made by others) is waited for before it is told that only a person can help. The two are never
+//! order, Secrets are made by others) is waited for before the status says that only a person can help. The two are never
 //! True at once.
 
 use std::time::Duration;
@@ -31,14 +31,14 @@ pub fn stalled_at(blocker: &Blocker, before: &[Condition], now: Timestamp) -> Op
     if !blocker.awaited {
         return None;
     }
-    let told = |type_| {
+    let known = |type_| {
         conditions::find(before, type_)
-            .filter(|told| told.status == conditions::TRUE && told.reason == blocker.reason)
+            .filter(|known| known.status == conditions::TRUE && known.reason == blocker.reason)
     };
-    if told(conditions::STALLED).is_some() {
+    if known(conditions::STALLED).is_some() {
         return None;
     }
-    let since = told(conditions::RECONCILING).map_or(now, |told| told.last_transition_time.0);
+    let since = known(conditions::RECONCILING).map_or(now, |known| known.last_transition_time.0);
     plus(since, NOT_THERE_YET).filter(|at| *at > now)
 }
 
@@ -66,40 +66,40 @@ mod tests {
         Timestamp::from_second(seconds).unwrap()
     }
 
-    fn told(blocker: &Blocker, before: &[Condition], now: i64) -> Condition {
-        let told = condition(blocker, before, None, at(now));
-        conditions::merge_transition_times(before, vec![told]).remove(0)
+    fn reported(blocker: &Blocker, before: &[Condition], now: i64) -> Condition {
+        let new = condition(blocker, before, None, at(now));
+        conditions::merge_transition_times(before, vec![new]).remove(0)
     }
 
     #[test]
     fn what_is_not_there_yet_may_come_for_two_minutes() {
         let missing = Blocker::awaited("UserNotFound", "there is no such user");
-        let first = told(&missing, &[], 1_000);
+        let first = reported(&missing, &[], 1_000);
         assert_eq!(first.type_, conditions::RECONCILING);
         assert_eq!(stalled_at(&missing, std::slice::from_ref(&first), at(1_010)), Some(at(1_120)));
-        let later = told(&missing, &[first], 1_119);
+        let later = reported(&missing, &[first], 1_119);
         assert_eq!(later.type_, conditions::RECONCILING);
-        let late = told(&missing, &[later], 1_120);
+        let late = reported(&missing, &[later], 1_120);
         assert_eq!(late.type_, conditions::STALLED);
-        assert_eq!(told(&missing, &[late], 9_000).type_, conditions::STALLED, "and stays so");
+        assert_eq!(reported(&missing, &[late], 9_000).type_, conditions::STALLED, "and stays so");
     }
 
     #[test]
     fn what_comes_next_in_the_way_has_its_own_time() {
         let user = Blocker::awaited("UserNotFound", "");
         let role = Blocker::awaited("RoleNotFound", "");
-        let first = told(&user, &[], 1_000);
-        let second = told(&role, &[first], 1_100);
+        let first = reported(&user, &[], 1_000);
+        let second = reported(&role, &[first], 1_100);
         assert_eq!(stalled_at(&role, &[second], at(1_100)), Some(at(1_220)));
         let stalled = conditions::new(conditions::STALLED, true, "UserNotFound", "", None, Time(at(1_000)));
-        assert_eq!(told(&role, &[stalled], 1_300).type_, conditions::RECONCILING);
+        assert_eq!(reported(&role, &[stalled], 1_300).type_, conditions::RECONCILING);
     }
 
     #[test]
-    fn what_only_a_person_can_mend_is_told_at_once() {
-        assert_eq!(told(&Blocker::stalled("AccessDenied", "no"), &[], 1).type_, conditions::STALLED);
+    fn what_only_a_person_can_mend_is_reported_at_once() {
+        assert_eq!(reported(&Blocker::stalled("AccessDenied", "no"), &[], 1).type_, conditions::STALLED);
         let unreachable = Blocker::passing("DatabaseUnreachable", "");
-        let first = told(&unreachable, &[], 1);
-        assert_eq!(told(&unreachable, &[first], 9_000).type_, conditions::RECONCILING);
+        let first = reported(&unreachable, &[], 1);
+        assert_eq!(reported(&unreachable, &[first], 9_000).type_, conditions::RECONCILING);
     }
 }

@@ -5,7 +5,7 @@ use rolecall_api::{ProvisioningRoleStatus, Time, conditions, reasons};
 use crate::Shared;
 use crate::model::{Action, ObjectKey, ReconcileError};
 
-/// Looks at one ProvisioningRole.
+/// Reconciles one ProvisioningRole.
 ///
 /// # Errors
 ///
@@ -32,11 +32,11 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
                 ]
             }
             Err(faults) => {
-                let told = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+                let message = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
                 vec![
-                    condition(conditions::READY, false, reasons::INVALID, told.clone()),
-                    condition(conditions::VALID, false, reasons::INVALID, told.clone()),
-                    condition(conditions::STALLED, true, reasons::INVALID, told),
+                    condition(conditions::READY, false, reasons::INVALID, message.clone()),
+                    condition(conditions::VALID, false, reasons::INVALID, message.clone()),
+                    condition(conditions::STALLED, true, reasons::INVALID, message),
                 ]
             }
         };

@@ -19,7 +19,7 @@ const SERVER_CA: &str = "ca.crt";
 /// Everything but what RFC 3986 calls unreserved.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// How the clients of a protocol want to be told: the same for all its servers.
+/// What the clients of a protocol expect to read: the same for all its servers.
 #[derive(Debug)]
 pub struct Shape {
     /// `type` of the Service Binding specification.

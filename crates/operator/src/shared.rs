@@ -37,7 +37,7 @@ pub struct Shared {
     cache: RwLock<Cache>,
     /// Which namespaces are worked in.
     pub coverage: Arc<Coverage>,
-    /// What has to be looked at.
+    /// What has to be reconciled.
     pub queue: Arc<Workqueue<ReconcileKey>>,
     /// The servers.
     pub servers: Servers,
@@ -55,13 +55,13 @@ pub struct Shared {
     pub orphans: OrphanStore,
     /// What is kept for the teardown of each server.
     pub teardown_secrets: TeardownSecrets,
-    /// What is told of accesses, for good.
+    /// The audit log of accesses.
     pub audit: Audit,
     /// The permission sets that accounts want.
     pub sets: SetRegistry,
     /// The logical databases that announce changes of their objects.
     pub listeners: Listeners,
-    /// The servers that are attended to.
+    /// Which servers are watched for failovers.
     pub failover_watch: FailoverWatch,
     /// What is counted.
     pub metrics: Metrics,
@@ -76,7 +76,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Nothing looked at yet. `clock_skew` is measured by whoever asks the API server.
+    /// Nothing reconciled yet. `clock_skew` is measured by whoever asks the API server.
     pub fn new(ports: Ports, clock_skew: Arc<ClockSkew>, settings: Settings) -> Arc<Self> {
         let events_dropped = Counter::default();
         let api = ApiWriter::new(ports.api_server, events_dropped.clone());

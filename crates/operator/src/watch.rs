@@ -131,7 +131,7 @@ async fn follow<K>(
         loop {
             let event = tokio::select! {
                 biased;
-                // Whoever tells that goes with the watches.
+                // Its sender is dropped with the watches.
                 Ok(()) = restored.changed() => break,
                 event = events.next() => event,
             };
@@ -318,7 +318,7 @@ mod tests {
         let version = |version: &str| Some(version.to_owned());
         tokio::time::sleep(Duration::from_secs(100)).await;
         assert_eq!(cached(), [("reader".into(), version("900")), ("writer".into(), version("1000"))]);
-        // Nobody is told of this.
+        // No watch reports this.
         *stored.lock().unwrap() = roles(500, &[("reader", 400)]);
         tokio::time::sleep(Duration::from_secs(100)).await;
         assert_eq!(cached(), [("reader".into(), version("400"))]);

@@ -113,7 +113,7 @@ async fn a_start_that_is_under_way_keeps_the_server_when_the_address_changes() -
     let reading = reading(&world, "first", &mut blocker).await?;
     world.admin(to(&other)).await?;
     let log = world.operator.as_ref().context("an operator")?.log();
-    log.wait_for("waiting for looks at its accounts").await?;
+    log.wait_for("waiting for reconciles of its accounts").await?;
     // That the other server is not taken meanwhile cannot be waited for.
     tokio::time::sleep(Duration::from_millis(700)).await;
     reading.rollback().await?;

@@ -1,6 +1,6 @@
-//! What the API server holds, as far as the watches told, with the indexes that the reconcilers need.
+//! The objects of the API server as the watches reported them, with the indexes that the reconcilers need.
 //!
-//! Each change of an object answers with the work that it triggers, so that "who must look again" stands in one place.
+//! Each change of an object returns the keys that it triggers, so that what depends on what is decided in one place.
 //! There is no I/O here.
 
 mod index;
@@ -206,7 +206,7 @@ impl Cache {
     }
 }
 
-/// The objects of one namespace, without a look at the others.
+/// The objects of one namespace, without visiting the others.
 fn in_namespace<'a, T>(
     objects: &'a BTreeMap<ObjectKey, T>,
     namespace: &'a str,

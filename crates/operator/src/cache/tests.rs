@@ -153,7 +153,7 @@ fn a_deletion_is_urgent() {
     assert!(triggers.iter().all(|(_, priority)| *priority == Priority::Urgent) && !triggers.is_empty());
 }
 
-/// How soon the account of the session `a` is looked at.
+/// How soon the account of the session `a` is reconciled.
 fn priority(triggers: &Triggers) -> Priority {
     let of_account = triggers.iter().filter(|(work, _)| *work == ReconcileKey::Account(account("alice")));
     of_account.map(|(_, priority)| *priority).max().unwrap()

@@ -1,4 +1,4 @@
-//! Who must look again when something changed.
+//! Which keys a change triggers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::cache::{Cache, in_namespace};
 use crate::model::{DatabaseKey, ObjectKey, Priority, ReconcileKey, Triggers, session::may_have_access};
 
 impl Cache {
-    /// `if_access`: how soon sessions are looked at that may have access.
+    /// `if_access`: how soon sessions that may have access are reconciled.
     pub(super) fn admin_triggers(&self, key: &ObjectKey, if_access: Priority) -> Triggers {
         let mut triggers = vec![(ReconcileKey::Admin(key.clone()), Priority::Normal)];
         for session in self.by_admin.get(key).into_iter().flatten() {
@@ -52,7 +52,7 @@ impl Cache {
             .collect()
     }
 
-    /// `if_access`: how soon sessions are looked at that may have access.
+    /// `if_access`: how soon sessions that may have access are reconciled.
     pub(super) fn role_triggers(&self, key: &ObjectKey, if_access: Priority) -> Triggers {
         let mut triggers = vec![(ReconcileKey::Role(key.clone()), Priority::Normal)];
         for user in self.users_of_role.get(key).into_iter().flatten() {
@@ -62,7 +62,7 @@ impl Cache {
         triggers
     }
 
-    /// The sessions of a user. `if_access`: how soon those are looked at that may have access.
+    /// The sessions of a user. `if_access`: how soon those that may have access are reconciled.
     pub(super) fn session_triggers(&self, user: &ObjectKey, if_access: Priority) -> Triggers {
         self.by_user
             .get(user)

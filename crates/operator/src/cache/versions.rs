@@ -1,8 +1,8 @@
 //! Which of two states of an object counts, and since when objects are known.
 //!
-//! An object is told of by the watch, by a list, and by the answers to our own writes, and these overtake each other:
+//! An object is reported by the watch, by a list, and in the answers to our own writes, and these overtake each other:
 //!
-//! - The answer to a write changes only what is cached, with the same uid. It may arrive after the watch has told that the
+//! - The answer to a write changes only what is cached, with the same uid. It may arrive after the watch has reported that the
 //!   object is gone, and must not bring it back: a role that nobody can see any more would go on granting.
 //! - A watch and the list before it are one ordered story, so what they say counts. Only an answer to a write of ours
 //!   may be ahead of them; until they have caught up with it, what is older is passed over.
@@ -10,7 +10,7 @@
 //!   Only a write that was answered after the list had begun may be ahead of it.
 //!
 //! Deadlines count from when an object was first seen, by this machine's clock. The API server's may be another one. What
-//! is listed was made at some time before, which only the API server's clock tells; it is read as what this machine's
+//! is listed was made at some time before, known only by the API server's clock; it is read as what this machine's
 //! clock showed then.
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::cache::{Cache, Cached};
 use crate::model::{ObjectKey, Triggers};
 
-/// Who tells of an object.
+/// Where an object was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The watch, as it happens.
@@ -51,7 +51,7 @@ impl ClockReading {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
-    /// By uid: the last write that the watch has not told of yet.
+    /// By uid: the last write that the watch has not reported yet.
     written: HashMap<String, Written>,
     /// By uid.
     seen: HashMap<String, Seen>,
@@ -70,7 +70,7 @@ struct Seen {
 }
 
 impl Cache {
-    /// Takes in what a watch or a list tells of an object.
+    /// Takes in an object from a watch or a list.
     pub fn observe_event<K: Cached>(&mut self, object: K, source: Source, clock: ClockReading) -> Triggers {
         self.now = clock.now;
         let key = ObjectKey::of(&object);
@@ -99,8 +99,8 @@ impl Cache {
         }
         let mut triggers = Triggers::new();
         if is_back {
-            // Whatever was done since is not known to anybody but the servers: it is all looked at anew.
-            tracing::warn!(kind = %K::kind(&()), %key, "the API server tells of an earlier state of the object: its database was restored");
+            // What was done since is known only to the servers: everything that depends on it is reconciled.
+            tracing::warn!(kind = %K::kind(&()), %key, "the API server lists an earlier state of the object: its database was restored");
             triggers.extend(K::forget(self, &key));
         }
         triggers.extend(K::apply(self, object));
@@ -131,7 +131,7 @@ impl Cache {
         K::forget(self, key)
     }
 
-    /// When an object was first seen, by this machine's clock. What was never seen tells its own creation.
+    /// When an object was first seen, by this machine's clock. For one that was never seen: when it was created.
     pub fn seen_at(&self, object: &impl ResourceExt) -> Timestamp {
         let seen = object.meta().uid.as_ref().and_then(|uid| self.versions.seen.get(uid));
         let created = || object.meta().creation_timestamp.as_ref().map(|at| at.0);
@@ -151,7 +151,7 @@ impl Versions {
         let moment = |there: Option<Timestamp>| match (source, there) {
             (Source::Watched, _) | (_, None) => clock.now,
             // Times are cut to seconds: without the one that it may lack, a deadline of a second could be over before
-            // anybody had looked.
+            // any reconcile had begun.
             (Source::Listed(_), Some(there)) => {
                 let latest = there.checked_add(SignedDuration::from_secs(1)).unwrap_or(there);
                 clock.here(latest)
@@ -228,7 +228,7 @@ mod tests {
     fn the_answer_to_a_write_does_not_bring_back_what_is_gone() {
         let mut cache = Cache::new("here");
         watch(&mut cache, role("one", 1));
-        // Its status is written, it is deleted, the watch tells that, and then the answer to the write arrives.
+        // Its status is written, it is deleted, the watch reports that, and then the answer to the write arrives.
         cache.forget::<ProvisioningRole>(&key());
         assert!(cache.observe_written(role("one", 2)).is_empty());
         assert_eq!(cached(&cache), None);
@@ -268,7 +268,7 @@ mod tests {
         let begun = Instant::now();
         let triggers = cache.observe_event(role("one", 400), Source::Listed(begun), ClockReading::default());
         assert_eq!(cached(&cache).as_deref(), Some("400"));
-        assert!(triggers.iter().any(|(work, _)| *work == ReconcileKey::Role(key())), "and it is looked at");
+        assert!(triggers.iter().any(|(work, _)| *work == ReconcileKey::Role(key())), "and it is reconciled");
         watch(&mut cache, role("one", 410));
         assert_eq!(cached(&cache).as_deref(), Some("410"));
     }

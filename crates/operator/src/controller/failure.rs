@@ -1,5 +1,4 @@
-//! What is told on an object when a look at it took too long or panicked: whoever reads the object must not take what it
-//! told before for the truth.
+//! What is reported on an object when its reconcile timed out or panicked: its status from before may be outdated.
 
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,10 +15,10 @@ use crate::model::{Blocker, ReconcileError, ReconcileKey};
 use crate::progress::conditions_after_failure;
 use crate::{Shared, account, sets};
 
-/// Says on the object that the look failed so. What the API server refused is not told there.
+/// Reports on the object that its reconcile failed so. What the API server refused is not reported there.
 pub async fn report(shared: &Shared, key: &ReconcileKey, failed: &ReconcileError) {
     let Some(blocker) = blocker(failed) else { return };
-    let told = match key {
+    let written = match key {
         ReconcileKey::Account(key) => {
             account::report_failure(shared, key, &blocker).await;
             Ok(())
@@ -32,7 +31,7 @@ pub async fn report(shared: &Shared, key: &ReconcileKey, failed: &ReconcileError
             let admin = shared.cache().admin(key);
             report_on(shared, admin.as_deref(), &blocker).await
         }
-        // Its look at the accounts is tried again soon; what is told of them stands on other objects.
+        // It is retried soon; what it finds is reported on other objects.
         ReconcileKey::Inventory(_) => Ok(()),
         ReconcileKey::User(key) => {
             let user = shared.cache().user(key);
@@ -51,8 +50,8 @@ pub async fn report(shared: &Shared, key: &ReconcileKey, failed: &ReconcileError
             Ok(())
         }
     };
-    if let Err(error) = told {
-        tracing::debug!(%key, %error, "that a look failed is not told");
+    if let Err(error) = written {
+        tracing::debug!(%key, %error, "a failed reconcile could not be reported");
     }
 }
 
@@ -89,7 +88,7 @@ where
     }
 }
 
-/// The status of an object with what became of the look; `None` where that is told already.
+/// The status of an object after a failed reconcile; `None` where it says so already.
 fn status<K: Resource<DynamicType = ()> + Serialize>(
     object: &K,
     blocker: &Blocker,
@@ -147,9 +146,9 @@ mod tests {
                 ("Capable", "True", "Succeeded"),
             ];
             assert_eq!(found, wanted.map(|(a, b, c)| (Some(a), Some(b), Some(c))));
-            let mut told = admin.clone();
-            told.status = serde_json::from_value(after).unwrap();
-            assert!(status(&told, &blocker, Timestamp::now()).is_none(), "it is written once");
+            let mut after_it = admin.clone();
+            after_it.status = serde_json::from_value(after).unwrap();
+            assert!(status(&after_it, &blocker, Timestamp::now()).is_none(), "it is written once");
         }
     }
 

@@ -3,10 +3,13 @@
 //! | module | holds |
 //! |---|---|
 //! | [`workqueue`], `fairness` | keys that wait: two priorities, timers, groups that take turns |
-//! | [`workers`] | concurrency, timeouts, retries |
+//! | [`workers`], `failures` | concurrency, timeouts, retries |
+//! | `wall_clock` | timers follow the wall clock |
 //! | [`failure`] | what is reported where a reconcile came to nothing |
 
 pub mod failure;
+mod failures;
 mod fairness;
+mod wall_clock;
 pub mod workers;
 pub mod workqueue;

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::fairness::FairQueue;
-use crate::model::{Priority, QueueKey};
+use crate::model::{Cause, Priority, QueueKey};
 
 /// After so many that are urgent, one in turn is taken, where one waits.
 const URGENT_AT_ONCE: u32 = 3;
@@ -46,14 +46,14 @@ pub struct InProgress<K: QueueKey> {
     queue: Arc<Workqueue<K>>,
     key: K,
     priority: Priority,
+    cause: Cause,
 }
 
 #[derive(Debug)]
 struct State<K: QueueKey> {
     urgent: FairQueue<K>,
     normal: FairQueue<K>,
-    // With its number among those of its priority.
-    waiting: HashMap<K, (Priority, u64)>,
+    waiting: HashMap<K, Waiting>,
     numbers: u64,
     // Which run it is, as a key may be in work again at once.
     running: HashMap<K, (u64, Priority)>,
@@ -64,6 +64,14 @@ struct State<K: QueueKey> {
     timer_of: HashMap<K, (Instant, Priority)>,
     // When something was taken last, or came when nothing waited.
     progress: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    priority: Priority,
+    /// Its number among those of its priority.
+    number: u64,
+    cause: Cause,
 }
 
 impl<K: QueueKey> Workqueue<K> {
@@ -89,7 +97,7 @@ impl<K: QueueKey> Workqueue<K> {
 
     /// Adds a key to be worked on now.
     pub fn add(&self, key: K, priority: Priority) {
-        self.locked().add(key, priority);
+        self.locked().add(key, priority, Cause::Change);
         self.changed.notify_waiters();
     }
 
@@ -111,7 +119,7 @@ impl<K: QueueKey> Workqueue<K> {
         self.changed.notify_waiters();
     }
 
-    /// Forgets the timer of a key, and tells it: called when a key is worked on, which sets a new one.
+    /// Forgets the timer of a key, and returns it: called when a key is worked on, which sets a new one.
     pub fn clear_timer(&self, key: &K) -> Option<(Instant, Priority)> {
         let mut state = self.locked();
         let (at, priority) = state.timer_of.remove(key)?;
@@ -161,15 +169,15 @@ impl<K: QueueKey> Workqueue<K> {
     /// Waits for the next key of at least `priority` and takes it.
     pub async fn take(self: &Arc<Self>, priority: Priority) -> InProgress<K> {
         loop {
-            // Registered before the look, so that nothing that is added in between goes unnoticed.
+            // Registered before the check, so that nothing that is added in between goes unnoticed.
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let next_timer = {
                 let mut state = self.locked();
                 state.fire(Instant::now());
-                if let Some((key, priority)) = state.pop(priority) {
-                    return InProgress { queue: Arc::clone(self), key, priority };
+                if let Some((key, priority, cause)) = state.pop(priority) {
+                    return InProgress { queue: Arc::clone(self), key, priority, cause };
                 }
                 state.timers.first().map(|(at, _)| *at)
             };
@@ -212,7 +220,7 @@ impl<K: QueueKey> Workqueue<K> {
                 state.turns(priority).finished(key);
             }
             if let Some(priority) = state.again.remove(key) {
-                state.add(key.clone(), priority);
+                state.add(key.clone(), priority, Cause::Change);
             }
         }
         self.changed.notify_waiters();
@@ -234,6 +242,11 @@ impl<K: QueueKey> InProgress<K> {
     pub fn priority(&self) -> Priority {
         self.priority
     }
+
+    /// Why it is worked on.
+    pub fn cause(&self) -> Cause {
+        self.cause
+    }
 }
 
 impl<K: QueueKey> Drop for InProgress<K> {
@@ -243,16 +256,26 @@ impl<K: QueueKey> Drop for InProgress<K> {
 }
 
 impl<K: QueueKey> State<K> {
-    fn add(&mut self, key: K, priority: Priority) {
+    fn add(&mut self, key: K, priority: Priority, mut cause: Cause) {
         if self.running.contains_key(&key) {
             let again = self.again.entry(key).or_insert(priority);
             *again = (*again).max(priority);
             return;
         }
-        match self.waiting.get(&key) {
-            Some(&(before, _)) if before >= priority => return,
+        match self.waiting.get(&key).copied() {
+            Some(before) if before.priority >= priority => {
+                if cause == Cause::Change {
+                    self.waiting.entry(key).and_modify(|waiting| waiting.cause = cause);
+                }
+                return;
+            }
             // It becomes urgent.
-            Some(&(before, number)) => self.turns(before).remove(&key, number),
+            Some(before) => {
+                if before.cause == Cause::Change {
+                    cause = before.cause;
+                }
+                self.turns(before.priority).remove(&key, before.number);
+            }
             None => {}
         }
         if self.urgent.is_empty() && self.normal.is_empty() {
@@ -260,7 +283,7 @@ impl<K: QueueKey> State<K> {
         }
         self.numbers += 1;
         let number = self.numbers;
-        self.waiting.insert(key.clone(), (priority, number));
+        self.waiting.insert(key.clone(), Waiting { priority, number, cause });
         self.turns(priority).add(key, number);
     }
 
@@ -271,11 +294,11 @@ impl<K: QueueKey> State<K> {
             }
             self.timers.remove(&(at, key.clone()));
             let priority = self.timer_of.remove(&key).map_or(Priority::Normal, |(_, priority)| priority);
-            self.add(key, priority);
+            self.add(key, priority, Cause::Timer);
         }
     }
 
-    fn pop(&mut self, priority: Priority) -> Option<(K, Priority)> {
+    fn pop(&mut self, priority: Priority) -> Option<(K, Priority, Cause)> {
         let order: &[Priority] = match priority {
             Priority::Urgent => &[Priority::Urgent],
             Priority::Normal if self.urgent_at_once >= URGENT_AT_ONCE => {
@@ -289,10 +312,12 @@ impl<K: QueueKey> State<K> {
                 self.urgent_at_once = if taken == Priority::Urgent { self.urgent_at_once + 1 } else { 0 };
             }
             self.progress = Instant::now();
-            self.waiting.remove(&key);
+            let waiting = self.waiting.remove(&key);
             self.runs += 1;
             self.running.insert(key.clone(), (self.runs, taken));
-            return Some((key, taken));
+            // What can be taken waits.
+            let cause = waiting.map_or(Cause::Change, |waiting| waiting.cause);
+            return Some((key, taken, cause));
         }
         None
     }
@@ -306,182 +331,4 @@ impl<K: QueueKey> State<K> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    /// Those of one hundred are a group.
-    impl QueueKey for u32 {
-        type Group = u32;
-
-        fn group(&self) -> u32 {
-            self / 100
-        }
-    }
-
-    async fn takes_nothing(queue: &Arc<Workqueue<u32>>, priority: Priority) -> bool {
-        tokio::time::timeout(Duration::from_millis(1), queue.take(priority)).await.is_err()
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_key_added_twice_comes_out_once() {
-        let queue = Workqueue::new(8);
-        queue.add(1, Priority::Normal);
-        queue.add(1, Priority::Normal);
-        let first = queue.take(Priority::Normal).await;
-        assert_eq!(*first.key(), 1);
-        drop(first);
-        assert!(takes_nothing(&queue, Priority::Normal).await);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_key_added_while_in_work_comes_out_again_afterwards() {
-        let queue = Workqueue::new(8);
-        queue.add(1, Priority::Normal);
-        let first = queue.take(Priority::Normal).await;
-        queue.add(1, Priority::Urgent);
-        assert!(takes_nothing(&queue, Priority::Normal).await, "one worker at a time");
-        drop(first);
-        assert_eq!(*queue.take(Priority::Urgent).await.key(), 1, "and it kept its priority");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn urgent_work_overtakes() {
-        let queue = Workqueue::new(8);
-        queue.add(1, Priority::Normal);
-        queue.add(2, Priority::Normal);
-        queue.add(3, Priority::Urgent);
-        queue.add(2, Priority::Urgent);
-        let mut order = Vec::new();
-        for _ in 0..3 {
-            order.push(*queue.take(Priority::Normal).await.key());
-        }
-        assert_eq!(order, [3, 2, 1]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn urgent_workers_take_nothing_else() {
-        let queue = Workqueue::new(8);
-        queue.add(1, Priority::Normal);
-        assert!(takes_nothing(&queue, Priority::Urgent).await);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_earliest_timer_counts_and_fires_once() {
-        let queue = Workqueue::new(8);
-        let start = Instant::now();
-        queue.add_at(1, Priority::Normal, start + Duration::from_secs(60));
-        queue.add_at(1, Priority::Urgent, start + Duration::from_secs(10));
-        queue.add_at(1, Priority::Normal, start + Duration::from_secs(90));
-        let taken = queue.take(Priority::Urgent).await;
-        assert_eq!(start.elapsed().as_secs(), 10);
-        drop(taken);
-        assert!(tokio::time::timeout(Duration::from_secs(200), queue.take(Priority::Normal)).await.is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn timers_follow_a_clock_that_is_put_forward() {
-        let queue = Workqueue::new(8);
-        let start = Instant::now();
-        queue.add_at(1, Priority::Urgent, start + Duration::from_secs(3_600));
-        queue.add_at(2, Priority::Normal, start + Duration::from_secs(7_200));
-        queue.advance_timers(Duration::from_secs(3_590));
-        assert_eq!(*queue.take(Priority::Urgent).await.key(), 1);
-        assert_eq!(start.elapsed().as_secs(), 10);
-        queue.advance_timers(Duration::from_secs(86_400));
-        assert_eq!(*queue.take(Priority::Normal).await.key(), 2, "a time that is past is now");
-        assert_eq!(start.elapsed().as_secs(), 10);
-        queue.add_at(1, Priority::Urgent, start + Duration::from_secs(20));
-        queue.clear_timer(&1);
-        assert!(takes_nothing(&queue, Priority::Normal).await);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_under_way_is_waited_for_and_nothing_else() {
-        let queue = Workqueue::new(8);
-        for key in [1, 2, 3] {
-            queue.add(key, Priority::Normal);
-        }
-        let (one, two) = (queue.take(Priority::Normal).await, queue.take(Priority::Normal).await);
-        let is_odd = |key: &u32| key % 2 == 1;
-        let mut finished = std::pin::pin!(queue.finished(is_odd));
-        assert!(tokio::time::timeout(Duration::from_secs(9), &mut finished).await.is_err(), "1 is in work");
-        let three = queue.take(Priority::Normal).await;
-        queue.add(1, Priority::Normal);
-        drop(one);
-        let again = queue.take(Priority::Normal).await;
-        assert_eq!(*again.key(), 1);
-        let waited = tokio::time::timeout(Duration::from_secs(9), &mut finished).await;
-        assert!(waited.is_ok(), "3 and the next run of 1 began later, and nobody asked for 2");
-        drop((two, three, again));
-        queue.finished(|_| true).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_panic_in_work_gives_the_key_free() {
-        let queue = Workqueue::new(8);
-        queue.add(1, Priority::Normal);
-        let worker = Arc::clone(&queue);
-        let crashed = tokio::spawn(async move {
-            let _taken = worker.take(Priority::Normal).await;
-            panic!("on purpose");
-        })
-        .await;
-        assert!(crashed.is_err());
-        queue.add(1, Priority::Normal);
-        assert_eq!(*queue.take(Priority::Normal).await.key(), 1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_more_of_a_group_are_in_work_than_allowed_and_others_go_on() {
-        let queue = Workqueue::new(2);
-        for key in [1, 2, 3, 4, 100, 200] {
-            queue.add(key, Priority::Normal);
-        }
-        let mut taken = Vec::new();
-        for _ in 0..4 {
-            taken.push(queue.take(Priority::Normal).await);
-        }
-        let keys: Vec<u32> = taken.iter().map(|taken| *taken.key()).collect();
-        assert_eq!(keys, [1, 100, 200, 2], "they take turns");
-        assert!(takes_nothing(&queue, Priority::Normal).await, "two of the first group are in work");
-        queue.add(5, Priority::Urgent);
-        assert_eq!(*queue.take(Priority::Urgent).await.key(), 5, "what is urgent has a limit of its own");
-        taken.remove(0);
-        assert_eq!(*queue.take(Priority::Normal).await.key(), 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn many_urgent_ones_of_one_group_hold_up_no_other() {
-        let queue = Workqueue::new(10_000);
-        for key in 0..50 {
-            queue.add(key, Priority::Urgent);
-        }
-        queue.add(100, Priority::Urgent);
-        queue.add(200, Priority::Normal);
-        let mut order = Vec::new();
-        for _ in 0..5 {
-            order.push(*queue.take(Priority::Normal).await.key());
-        }
-        assert_eq!(order, [0, 100, 1, 200, 2], "one in turn after three that are urgent");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_queue_that_nobody_takes_from_is_noticed() {
-        let queue = Workqueue::new(1);
-        let hour = Duration::from_secs(3_600);
-        tokio::time::advance(hour).await;
-        assert_eq!(queue.stalled_for(), Duration::ZERO, "there is nothing to do");
-        queue.add(1, Priority::Normal);
-        queue.add(2, Priority::Normal);
-        tokio::time::advance(hour).await;
-        assert_eq!(queue.stalled_for(), hour);
-        let _taken = queue.take(Priority::Normal).await;
-        tokio::time::advance(hour).await;
-        assert_eq!(queue.stalled_for(), Duration::ZERO, "what waits may not be taken yet");
-        queue.add_at(100, Priority::Normal, Instant::now());
-        tokio::time::advance(hour).await;
-        assert_eq!(queue.stalled_for(), hour, "a timer that does not fire");
-    }
-}
+mod tests;

@@ -10,8 +10,8 @@ use crate::api_writer::Severity;
 use crate::model::{ObjectKey, Priority, ReconcileKey};
 use crate::servers::Server;
 
-/// Takes note of where a server is in its history, told by a look or by the task that attends to it. Where it may have
-/// lost changes, that is told, and its objects are looked at again. `None`: the task's word.
+/// Records where a server is in its history: `history` as a reconcile saw it, else as the watching task did. Where the
+/// server may have lost changes, that is reported, and its permission sets are reconciled.
 pub(super) fn notice(
     shared: &Shared,
     key: &ObjectKey,
@@ -23,14 +23,14 @@ pub(super) fn notice(
     let history = history.cloned().or(seen)?;
     let status = admin.status.as_ref();
     let is_used = status.and_then(|status| status.endpoint.as_ref()) == Some(&server.endpoint);
-    let told = status.filter(|_| is_used).and_then(|status| status.server_history.as_deref());
-    let change = shared.failover_watch.note(key, &server.endpoint.uri, &history, told, shared.now())?;
+    let before = status.filter(|_| is_used).and_then(|status| status.server_history.as_deref());
+    let change = shared.failover_watch.note(key, &server.endpoint.uri, &history, before, shared.now())?;
     if !change.may_have_lost() {
-        tracing::info!(admin = %key, %change, "its accounts are looked at");
+        tracing::info!(admin = %key, %change, "its accounts are checked");
         return Some(change);
     }
     shared.metrics.failover(key);
-    tracing::warn!(admin = %key, %change, "the server may have lost changes: its accounts are looked at");
+    tracing::warn!(admin = %key, %change, "the server may have lost changes: its accounts are checked");
     shared.audit.failover(key, &change);
     let note = format!(
         "{change}: changes that the server had confirmed may be lost, the end of accesses among them; every account was looked at"

@@ -2,7 +2,7 @@
 //!
 //! A failover brings back what the new primary had not heard of: the end of an access, say. So for each server a task
 //! keeps a connection, and whenever one breaks it connects again, asks where the server is in its history, and has its
-//! accounts looked at.
+//! accounts checked.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,7 +30,7 @@ const FORGET: Duration = Duration::from_secs(20);
 const RETRY_REFUSED: Duration = Duration::from_secs(30);
 /// Longer than an engine takes to connect or to find that it cannot.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Connections that break while the server stays the same cause a look each, at this distance at the least, and later
+/// Connections that break while the server stays the same cause a check each, at this distance at the least, and later
 /// each time.
 const DISTANCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How many runs of a server are remembered, so that an answer that was long on its way is not taken for news.
@@ -107,19 +107,19 @@ impl FailoverWatch {
         seen.clone()
     }
 
-    /// Takes note of where a server is, and tells what happened since it was asked last. `told`: its branch as the status
-    /// of the DatabaseAdmin has it, from an operator before this one.
+    /// Records where a server is, and returns what happened since it was asked last. `in_status`: its branch according
+    /// to the status of the DatabaseAdmin, from an operator before this one.
     pub(super) fn note(
         &self,
         key: &ObjectKey,
         uri: &str,
         history: &History,
-        told: Option<&str>,
+        in_status: Option<&str>,
         now: Timestamp,
     ) -> Option<HistoryChange> {
         let mut histories = self.histories();
         let Some(known) = histories.get_mut(key).filter(|known| known.uri == uri) else {
-            let before = History { branch: told.unwrap_or_default().to_owned(), ..history.clone() };
+            let before = History { branch: in_status.unwrap_or_default().to_owned(), ..history.clone() };
             let change = history.change_since(&before);
             let lost = change.clone().map(|change| Loss { noticed: now, change });
             let histories_of = VecDeque::from([history.clone()]);
@@ -185,7 +185,7 @@ async fn attend(
                 let changed = known.as_ref().is_none_or(|known| history.change_since(known).is_some());
                 known = Some(history);
                 seen.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&known);
-                // What the look has just seen that this task was started by is not looked at again.
+                // What the reconcile that started this task has just seen is not checked again.
                 if changed || broke {
                     let at = quiet.next(changed, Instant::now());
                     queue.add_at(ReconcileKey::Inventory(key.clone()), Priority::Urgent, at);
@@ -216,7 +216,7 @@ async fn attend(
     }
 }
 
-/// When looks that broken connections cause are due.
+/// When the checks that broken connections cause are due.
 #[derive(Debug, Default)]
 struct Quiet {
     last: Option<Instant>,
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(note(&first), None);
         assert_eq!(failover_watch.loss(&key()), None);
         assert_eq!(note(&second), branched("timeline 1", "timeline 2"));
-        assert_eq!(note(&second), None, "the look finds what the task has found");
+        assert_eq!(note(&second), None, "the reconcile finds what the task has found");
         assert_eq!(note(&first), None, "an answer that was long on its way");
         assert_eq!(note(&at("timeline 3", "a")), branched("timeline 2", "timeline 3"));
         let loss = failover_watch.loss(&key()).map(|loss| loss.change);
@@ -273,8 +273,8 @@ mod tests {
 
     #[test]
     fn a_failover_while_no_operator_was_there_is_noticed_by_the_status() {
-        let note = |told, history: &History| {
-            FailoverWatch::default().note(&key(), "db", history, told, Timestamp::now())
+        let note = |in_status, history: &History| {
+            FailoverWatch::default().note(&key(), "db", history, in_status, Timestamp::now())
         };
         assert_eq!(note(Some("timeline 1"), &at("timeline 2", "b")), branched("timeline 1", "timeline 2"));
         assert_eq!(note(Some("timeline 2"), &at("timeline 2", "b")), None);
@@ -297,8 +297,8 @@ mod tests {
         assert_eq!(seconds(quiet.next(true, start)), 0);
         let due: Vec<u64> = (0..5).map(|_| seconds(quiet.next(false, start))).collect();
         assert_eq!(due, [1, 3, 7, 15, 31]);
-        assert_eq!(seconds(quiet.next(true, start)), 0, "another server is looked at at once");
+        assert_eq!(seconds(quiet.next(true, start)), 0, "another server is checked at once");
         let later = start + Duration::from_secs(100);
-        assert_eq!(quiet.next(false, later), later, "after a quiet time the next is looked at at once");
+        assert_eq!(quiet.next(false, later), later, "after a quiet time the next is checked at once");
     }
 }

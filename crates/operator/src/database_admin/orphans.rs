@@ -110,11 +110,12 @@ impl Judge<'_> {
     pub(super) fn undropped(
         &self,
         inventory: &Inventory,
-        told: impl Fn(&AccountKey) -> Option<AccountStatus>,
+        reported: impl Fn(&AccountKey) -> Option<AccountStatus>,
     ) -> Vec<AccountKey> {
         let was_dropped = |key: &AccountKey| {
-            told(key).is_some_and(|told| {
-                told.phase == AccountPhase::Dropped && told.mode == Some(CreateDbUserMode::BestEffortDrop)
+            reported(key).is_some_and(|account| {
+                account.phase == AccountPhase::Dropped
+                    && account.mode == Some(CreateDbUserMode::BestEffortDrop)
             })
         };
         let idle = inventory.accounts.iter().filter(|entry| {
@@ -150,14 +151,14 @@ impl Judge<'_> {
         }
     }
 
-    /// What the DatabaseUsers have to be told: the accounts that are `named` as orphans, and those that are told as usable
-    /// and are so no more. Accounts with sessions are told by a look at them.
+    /// What changes in the status of DatabaseUsers: the accounts that are `named` as orphans, and those reported as usable
+    /// that no longer are. Accounts with sessions are reported by their own reconcile.
     pub(super) fn reports(
         &self,
         cache: &Cache,
         inventory: &Inventory,
         named: &[Orphan],
-        told: impl Fn(&AccountKey) -> Option<AccountStatus>,
+        reported: impl Fn(&AccountKey) -> Option<AccountStatus>,
     ) -> Vec<(AccountKey, AccountReport)> {
         let namespace = &self.admin.namespace;
         let entries: HashMap<&str, &InventoryEntry> =
@@ -169,7 +170,7 @@ impl Judge<'_> {
             if self.explained.contains(username) || cache.waits_or_lives(&key) {
                 continue;
             }
-            let before = told(&key);
+            let before = reported(&key);
             let (phase, message, db_roles) = match (named.get(&key), entries.get(username)) {
                 (Some(orphan), _) => {
                     (AccountPhase::Orphaned, Some(orphan.message.clone()), orphan.db_roles.clone())

@@ -12,7 +12,7 @@ use rolecall_api::names::TEARDOWN_FINALIZER;
 use rolecall_api::{DatabaseAdmin, Deletion, reasons};
 use rolecall_engine::Class;
 
-use super::status::Seen;
+use super::observation::Observation;
 use crate::api_writer::Severity;
 use crate::model::{
     Action, Blocker, ObjectKey, Priority, ReconcileError, ReconcileKey, plus, session::is_touched,
@@ -22,14 +22,14 @@ use crate::{Shared, account, sets};
 
 /// How soon the sessions are counted again, at first and at last.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
-/// How long looks at accounts are waited for. It is longer than a server that hangs keeps one.
-const LOOKS_PATIENCE: Duration = Duration::from_secs(40);
+/// How long reconciles of accounts are waited for. It is longer than a server that hangs keeps one.
+const RECONCILES_TIMEOUT: Duration = Duration::from_secs(40);
 
 pub(super) async fn tear_down(
     shared: &Shared,
     key: &ObjectKey,
     admin: &Arc<DatabaseAdmin>,
-    seen: &Seen,
+    observed: &Observation,
     now: Timestamp,
 ) -> Result<Action, ReconcileError> {
     let holds = admin.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == TEARDOWN_FINALIZER);
@@ -41,7 +41,7 @@ pub(super) async fn tear_down(
     let deadline = plus(deleted, shared.settings.teardown_deadline).unwrap_or(Timestamp::MAX);
     let late = deadline <= now;
     // One that began before the deletion showed may be about to start an access.
-    if !looks_at_accounts_end(shared, key).await {
+    if !account_reconciles_end(shared, key).await {
         return Ok(Action { retry: true, ..Action::await_change() });
     }
     let waiting = {
@@ -57,7 +57,8 @@ pub(super) async fn tear_down(
             retry: false,
         });
     }
-    let server = seen.state.server.as_ref().filter(|_| !seen.state.unreachable && !admin.spec.suspend);
+    let server =
+        observed.state.server.as_ref().filter(|_| !observed.state.unreachable && !admin.spec.suspend);
     let left = match (admin.spec.deletion, server) {
         (Deletion::Retain, _) => Ok(()),
         (Deletion::Revoke, Some(server)) => sweep(server, key).await,
@@ -66,7 +67,7 @@ pub(super) async fn tear_down(
             Ok(())
         }
         (Deletion::Revoke, None) => {
-            let why = seen.state.blocker.as_ref().map(|blocker| blocker.message.clone());
+            let why = observed.state.blocker.as_ref().map(|blocker| blocker.message.clone());
             Err(Unswept::NoServer(why.unwrap_or_else(|| "the server does not answer".to_owned())))
         }
     };
@@ -101,19 +102,19 @@ async fn release(shared: &Shared, key: &ObjectKey) -> kube::Result<()> {
     Ok(())
 }
 
-/// The longer it takes already, the later it is looked at again.
+/// The longer it takes already, the later it is checked again.
 fn again(since: Timestamp, now: Timestamp) -> Duration {
     let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     (passed / 4).clamp(AGAIN.0, AGAIN.1)
 }
 
-/// Waits until the looks at the accounts of this server that are under way have come to their end. Those that begin
-/// later see what the caller has seen. False: one goes on.
-pub(super) async fn looks_at_accounts_end(shared: &Shared, key: &ObjectKey) -> bool {
-    tracing::debug!(admin = %key, "waiting for looks at its accounts that are under way");
-    let looks =
+/// Waits until the reconciles of the accounts of this server that are under way have ended. Those that begin later see
+/// what the caller has seen. False: one goes on.
+pub(super) async fn account_reconciles_end(shared: &Shared, key: &ObjectKey) -> bool {
+    tracing::debug!(admin = %key, "waiting for reconciles of its accounts that are under way");
+    let reconciles =
         shared.queue.finished(|work| matches!(work, ReconcileKey::Account(account) if account.admin == *key));
-    tokio::time::timeout(LOOKS_PATIENCE, looks).await.is_ok()
+    tokio::time::timeout(RECONCILES_TIMEOUT, reconciles).await.is_ok()
 }
 
 /// The DatabaseAdmin is gone. Where somebody took its finalizer off before its accounts were torn down, its server is
@@ -210,7 +211,7 @@ mod tests {
             "spec": {"protocol": "postgres", "uri": "db:5432", "auth": {}, "deletion": "Retain"},
         }))
         .unwrap();
-        let (admin, key, seen) = (Arc::new(admin.clone()), ObjectKey::of(&admin), Seen::default());
+        let (admin, key, seen) = (Arc::new(admin.clone()), ObjectKey::of(&admin), Observation::default());
         let account = |admin: &ObjectKey| {
             ReconcileKey::Account(AccountKey { admin: admin.clone(), username: "alice".into() })
         };
@@ -218,13 +219,13 @@ mod tests {
         shared.queue.add(account(&elsewhere), Priority::Normal);
         let _elsewhere = shared.queue.take(Priority::Normal).await;
         shared.queue.add(account(&key), Priority::Normal);
-        let look = shared.queue.take(Priority::Normal).await;
+        let under_way = shared.queue.take(Priority::Normal).await;
 
         let teardown = tear_down(&shared, &key, &admin, &seen, Timestamp::now());
         let mut teardown = std::pin::pin!(teardown);
-        let waited = tokio::time::timeout(LOOKS_PATIENCE / 2, &mut teardown).await;
-        assert!(waited.is_err(), "the look may be about to start an access");
-        drop(look);
+        let waited = tokio::time::timeout(RECONCILES_TIMEOUT / 2, &mut teardown).await;
+        assert!(waited.is_err(), "the reconcile may be about to start an access");
+        drop(under_way);
         // It goes on to the API server, which is not there.
         assert!(matches!(teardown.await, Err(ReconcileError::Api(_))));
 

@@ -10,13 +10,13 @@ use crate::servers::{Issuer, Server, ServerState};
 /// The field that names the CA.
 const FIELD: &str = "spec.userCredentials.x509.caSecretRef";
 
-/// It is told after what the admin user lacks, and before what is a warning.
+/// It stands after what the admin user lacks, and before what is a warning.
 pub(super) fn add(preflight: &mut Preflight, finding: Option<Finding>) {
     let at = preflight.findings.partition_point(|known| known.reason != Reason::PublicConnect);
     preflight.findings.splice(at..at, finding);
 }
 
-/// Shows the server a certificate of the CA for users. What it does not tell now is as it was.
+/// Shows the server a certificate of the CA for users. Where it does not answer, the last answer counts.
 pub(super) async fn finding(server: &Server, before: &ServerState, now: Timestamp) -> Option<Finding> {
     let Issuer::X509 { ca, .. } = &server.issuer else { return None };
     let checked = match throw_away(ca, now) {
@@ -26,7 +26,7 @@ pub(super) async fn finding(server: &Server, before: &ServerState, now: Timestam
     match checked {
         Ok(found) => found.map(|found| Finding { message: format!("{FIELD}: {}", found.message), ..found }),
         Err(error) => {
-            tracing::debug!(%error, "whether the server takes users' certificates cannot be told");
+            tracing::debug!(%error, "whether the server accepts users' certificates could not be checked");
             let is_same = before.server.as_ref().is_some_and(|old| old.fingerprint == server.fingerprint);
             let known = before.blocker.as_ref().filter(|_| is_same);
             known.filter(|blocker| blocker.reason == reasons::CLIENT_CA_NOT_TRUSTED).map(|blocker| Finding {

@@ -1,4 +1,4 @@
-//! In which form metrics are told: OpenMetrics to whoever asks for it, the text format of Prometheus to all others.
+//! The format of metrics: OpenMetrics for whoever asks for it, the text format of Prometheus for all others.
 
 /// A form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@ pub(super) struct OfProcess;
 
 impl Collector for OfProcess {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        // Where /proc is closed there is nothing to tell.
+        // Where /proc is closed there is nothing to report.
         let Ok(process) = Process::myself() else { return Ok(()) };
         let Ok(stat) = process.stat() else { return Ok(()) };
         let ticks = procfs::ticks_per_second() as f64;

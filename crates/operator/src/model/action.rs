@@ -11,7 +11,7 @@ use super::Priority;
 pub struct Action {
     /// When to reconcile again by itself.
     pub at: Option<(Timestamp, Priority)>,
-    /// Look again soon, and later each time: something failed that may work.
+    /// Retry soon, and later each time: something failed that may work.
     pub retry: bool,
 }
 
@@ -21,7 +21,7 @@ impl Action {
         Self::default()
     }
 
-    /// Look again at that time, or earlier if that was said before.
+    /// Reconcile again at that time, or earlier if that was said before.
     pub fn at_earliest(&mut self, at: Option<(Timestamp, Priority)>) {
         if let Some(at) = at {
             self.at = Some(match self.at {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-/// The name of an object of a kind that the context tells.
+/// The name of an object, of a kind that follows from the context.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
     /// Its namespace.
@@ -41,7 +41,16 @@ pub enum Priority {
     Urgent,
 }
 
-/// Something that has to be looked at.
+/// Why a key is worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Something that it depends on changed.
+    Change,
+    /// Its time had come.
+    Timer,
+}
+
+/// What is reconciled.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReconcileKey {
     /// An account with its sessions.
@@ -76,8 +85,8 @@ pub struct DatabaseKey {
 pub enum Group {
     /// What waits for the server of this DatabaseAdmin.
     Server(ObjectKey),
-    /// The looks that find out whether that server answers, and who can use it: they must not wait for those that do not
-    /// know it yet.
+    /// The reconciles that find out whether that server answers, and who can use it: they must not wait for those that
+    /// do not know it yet.
     Admin(ObjectKey),
     /// What needs no server, in this namespace.
     Namespace(Arc<str>),

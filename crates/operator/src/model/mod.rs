@@ -6,7 +6,7 @@
 //! | `action` | what a reconcile came to |
 //! | `blocker` | why something cannot be done now |
 //! | `loss` | changes that a server may have lost |
-//! | [`session`] | what the object of a session tells about it |
+//! | [`session`] | facts that follow from the object of a session |
 //! | `time` | times |
 
 mod action;
@@ -18,6 +18,8 @@ mod time;
 
 pub use action::{Action, ReconcileError};
 pub use blocker::Blocker;
-pub use keys::{AccountKey, DatabaseKey, Group, ObjectKey, Priority, QueueKey, ReconcileKey, Triggers};
+pub use keys::{
+    AccountKey, Cause, DatabaseKey, Group, ObjectKey, Priority, QueueKey, ReconcileKey, Triggers,
+};
 pub use loss::Loss;
 pub use time::{plus, until};

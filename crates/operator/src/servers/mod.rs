@@ -128,12 +128,12 @@ impl Known {
 }
 
 impl Servers {
-    /// What is known of a server; `None` before its DatabaseAdmin was looked at.
+    /// What is known of a server; `None` before its DatabaseAdmin was reconciled.
     pub fn get(&self, key: &ObjectKey) -> Option<ServerState> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).map(Known::state)
     }
 
-    /// Puts a server's state, and tells whether accounts have reason to look again.
+    /// Puts a server's state, and returns whether accounts have to be reconciled.
     ///
     /// That a mark is gone is none: who ran into it comes back by itself, later each time. Otherwise an account that
     /// fails on a server that answers its DatabaseAdmin would chase it round and round.
@@ -155,7 +155,7 @@ impl Servers {
     }
 
     /// A server that was marked, or did not answer its DatabaseAdmin, has answered: accesses can be ended on it. Whether
-    /// they can start is for the next look to say.
+    /// they can start is for the next reconcile to say.
     pub fn mark_reached(&self, key: &ObjectKey) {
         if let Some(known) = self.0.write().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
             known.mark = None;

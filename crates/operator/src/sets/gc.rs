@@ -70,7 +70,7 @@ impl SetRegistry {
 }
 
 /// Gives up the sets of a database that nobody has used for a while: whoever wants one from now on waits until it was
-/// made again. Answers which they are, and tells when the next one is due.
+/// made again. Answers which they are, and sets when the next one is due.
 pub(super) fn retire(shared: &Shared, key: &DatabaseKey, done: &mut Action) -> Vec<String> {
     let mut retired = Vec::new();
     for (role, since) in shared.sets.unused(key) {
@@ -115,8 +115,8 @@ pub(super) async fn drop(
 }
 
 /// Takes note, once for each server, of the sets that an operator before this one left there, so that they go too when
-/// nobody wants them. Answers the databases that have to be looked at; `None` where they could not be listed and the
-/// next look has to try again.
+/// nobody wants them. Answers the databases that have to be reconciled; `None` where they could not be listed and the
+/// next reconcile has to try again.
 pub async fn find_leftovers(
     shared: &Shared,
     admin: &ObjectKey,

@@ -1,8 +1,8 @@
-//! Logical databases that announce changes of their objects: they are looked at again at once, not only each
+//! Listening to logical databases that announce changes of their objects: they are reconciled at once, not only every
 //! `objectSync`.
 //!
-//! An announcement is a hint, and anybody who may connect can make one. So it causes no more than a look, and looks that
-//! it causes keep a distance.
+//! An announcement is a hint, and anybody who may connect can make one. So it triggers no more than a reconcile, and
+//! reconciles that it triggers keep a distance.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,13 +16,13 @@ use tokio::task::AbortHandle;
 use crate::controller::workqueue::Workqueue;
 use crate::model::{DatabaseKey, ObjectKey, Priority, ReconcileKey};
 use crate::ports::Clock;
+use crate::retry::RetryPolicy;
 
-/// The least time between two looks that were announced.
+/// The least time between two reconciles that were announced.
 const DISTANCE: Duration = Duration::from_secs(1);
-/// As a part of all time, announced looks take no more than one in so many.
+/// Announced reconciles take no more than one part of the time in so many.
 const SHARE: u32 = 5;
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(300);
+const RETRY: RetryPolicy = RetryPolicy { first: Duration::from_secs(1), last: Duration::from_secs(300) };
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -38,15 +38,15 @@ struct Listener {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Changes are heard of now.
-    hears: AtomicBool,
-    /// How long the last look took, in milliseconds.
-    look: AtomicU64,
+    /// It is connected and listens.
+    listening: AtomicBool,
+    /// How long the last reconcile took, in milliseconds.
+    took: AtomicU64,
 }
 
 impl Listeners {
-    /// Listens to a logical database from now on, if it announces changes. To be called after each look, with how long
-    /// that took.
+    /// Listens to a logical database from now on, if it announces changes. To be called after each reconcile, with how
+    /// long that took.
     pub(super) fn keep(
         &self,
         key: &DatabaseKey,
@@ -54,25 +54,25 @@ impl Listeners {
         queue: &Arc<Workqueue<ReconcileKey>>,
         clock: &Arc<dyn Clock>,
         announced: bool,
-        look: Duration,
+        took: Duration,
     ) {
-        let mut watches = self.locked();
+        let mut listeners = self.locked();
         if !announced {
-            if watches.remove(key).is_some() {
-                tracing::info!(admin = %key.admin, database = %key.database, "changes of objects are announced no more");
+            if listeners.remove(key).is_some() {
+                tracing::info!(admin = %key.admin, database = %key.database, "changes of objects are no longer announced");
             }
             return;
         }
         // A DatabaseAdmin that has changed has another engine.
-        if watches.get(key).is_none_or(|watch| !Arc::ptr_eq(&watch.engine, engine)) {
+        if listeners.get(key).is_none_or(|listener| !Arc::ptr_eq(&listener.engine, engine)) {
             let state = Arc::new(State::default());
             let (queue, clock) = (Arc::clone(queue), Arc::clone(clock));
             let task = listen(queue, clock, key.clone(), Arc::clone(engine), Arc::clone(&state));
             let task = tokio::spawn(task).abort_handle();
-            watches.insert(key.clone(), Listener { engine: Arc::clone(engine), state, task });
+            listeners.insert(key.clone(), Listener { engine: Arc::clone(engine), state, task });
         }
-        if let Some(watch) = watches.get(key) {
-            watch.state.look.store(u64::try_from(look.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if let Some(listener) = listeners.get(key) {
+            listener.state.took.store(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
     }
 
@@ -91,10 +91,12 @@ impl Listeners {
         self.locked().clear();
     }
 
-    /// How many logical databases of each server are heard of now.
+    /// How many logical databases of each server are listened to now.
     pub fn listening(&self) -> BTreeMap<ObjectKey, u32> {
         let mut count = BTreeMap::new();
-        for (key, _) in self.locked().iter().filter(|(_, watch)| watch.state.hears.load(Ordering::Relaxed)) {
+        for (key, _) in
+            self.locked().iter().filter(|(_, listener)| listener.state.listening.load(Ordering::Relaxed))
+        {
             *count.entry(key.admin.clone()).or_default() += 1;
         }
         count
@@ -120,42 +122,43 @@ async fn listen(
     state: Arc<State>,
 ) {
     let (admin, database) = (&key.admin, &key.database);
-    let mut wait = FIRST_RETRY;
+    let mut retry = RETRY.start();
     loop {
-        match engine.watch_objects(database).await {
+        let wait = match engine.watch_objects(database).await {
             Ok(Some(mut changes)) => {
-                tracing::info!(%admin, %database, "changes of objects are heard of as they are announced");
-                state.hears.store(true, Ordering::Relaxed);
-                // For what has changed since the last look.
+                tracing::info!(%admin, %database, "listening for changes of objects");
+                state.listening.store(true, Ordering::Relaxed);
+                // For what has changed since the last reconcile.
                 queue.add(ReconcileKey::PermissionSets(key.clone()), Priority::Normal);
                 loop {
                     tokio::time::sleep(distance(&state)).await;
                     if changes.next().await.is_none() {
                         break;
                     }
-                    wait = FIRST_RETRY;
+                    retry.reset();
                     queue.add(ReconcileKey::PermissionSets(key.clone()), Priority::Normal);
                 }
-                state.hears.store(false, Ordering::Relaxed);
+                state.listening.store(false, Ordering::Relaxed);
                 tracing::info!(%admin, %database, "the connection that changes of objects are announced on was lost");
+                retry.next_wait(&*clock)
             }
             Ok(None) => {
-                tracing::info!(%admin, %database, "changes of objects are announced, but there is no connection to spare: they are looked for each objectSync; raise --max-connections-per-server");
-                wait = LAST_RETRY;
+                tracing::info!(%admin, %database, "changes of objects are announced, but there is no connection to spare: they are detected every objectSync; raise --max-connections-per-server");
+                retry.longest_wait(&*clock)
             }
             Err(error) => {
-                tracing::debug!(%admin, %database, %error, "changes of objects cannot be heard of");
+                tracing::debug!(%admin, %database, %error, "changes of objects cannot be listened for");
+                retry.next_wait(&*clock)
             }
-        }
-        tokio::time::sleep(clock.spread(wait, 0.8..1.2)).await;
-        wait = (wait * 2).min(LAST_RETRY);
+        };
+        tokio::time::sleep(wait).await;
     }
 }
 
-/// How long to pay no attention after a look: many changes, one look.
+/// How long to wait after a reconcile: many changes, one reconcile.
 fn distance(state: &State) -> Duration {
-    let look = Duration::from_millis(state.look.load(Ordering::Relaxed));
-    DISTANCE.max(look.saturating_mul(SHARE - 1))
+    let took = Duration::from_millis(state.took.load(Ordering::Relaxed));
+    DISTANCE.max(took.saturating_mul(SHARE - 1))
 }
 
 #[cfg(test)]
@@ -163,10 +166,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn announced_looks_keep_a_distance_that_grows_with_what_they_cost() {
+    fn announced_reconciles_keep_a_distance_that_grows_with_what_they_cost() {
         let state = State::default();
         assert_eq!(distance(&state), DISTANCE);
-        state.look.store(2_000, Ordering::Relaxed);
+        state.took.store(2_000, Ordering::Relaxed);
         assert_eq!(distance(&state), Duration::from_secs(8));
     }
 }

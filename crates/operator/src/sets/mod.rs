@@ -9,12 +9,14 @@
 //! | `registry` | which sets are wanted, and their state |
 //! | `state` | the states of a set, as plain data |
 //! | `transition` | accounts on their way from one set to another |
+//! | `decide` | whether and when a database is reconciled |
 //! | `reconcile` | one pass over the objects of a logical database |
 //! | `outcome` | what became of a set, for its accounts |
 //! | `gc` | sets that nobody uses any more |
 //! | `listener` | databases that announce changes of their objects |
 //! | `imported` | what was found, for counting and warning |
 
+mod decide;
 mod gc;
 mod imported;
 mod listener;
@@ -28,7 +30,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rolecall_api::DatabaseSession;
+use rolecall_api::{DatabaseAdmin, DatabaseSession};
+use rolecall_policy::{ImportRules, PermissionEntries};
 use rolecall_resolve::Grant;
 use tokio::time::Instant;
 
@@ -40,6 +43,7 @@ pub use state::{Imported, LingeringSets, SetContents, SetState, Wanted, WantedSe
 use crate::Shared;
 use crate::model::{Action, Blocker, DatabaseKey, ObjectKey, Priority, ReconcileError, ReconcileKey, plus};
 use crate::servers::Server;
+use decide::{Next, Step};
 use reconcile::{Reconciled, Reconciliation};
 
 /// The permission set that a session wants; `None` where policy gives it no object permissions.
@@ -57,79 +61,85 @@ pub fn wanted(
     })
 }
 
-/// Looks at the objects of one logical database and makes its permission sets right.
+/// Reconciles the permission sets of one logical database: its objects are read, and its sets are given what they
+/// should have.
 ///
 /// # Errors
 ///
-/// None so far: what goes wrong is told to the accounts and tried again.
+/// None so far: what goes wrong is reported to the accounts and retried.
 pub async fn reconcile(shared: &Shared, key: &DatabaseKey) -> Result<Action, ReconcileError> {
-    if shared.sets.is_empty(key) {
-        rest(shared, key);
-        return Ok(Action::await_change());
-    }
     let (admin, rules) = {
         let cache = shared.cache();
         (cache.admin(&key.admin), cache.import_rules(&key.admin.namespace))
     };
     let state = shared.servers.get(&key.admin);
-    let (Some(admin), Some(state)) = (admin, state) else { return Ok(Action::await_change()) };
-    if admin.metadata.deletion_timestamp.is_some() {
-        // Its accounts are torn down, and then its sets.
+    let next = decide::next(shared.sets.is_empty(key), admin.as_deref(), state.as_ref());
+    if next.stop_listening {
         shared.listeners.stop(key);
-        return Ok(Action::await_change());
     }
-    // Its accounts wait as well, and trigger this when the server can be worked on again.
-    if state.unreachable || admin.spec.suspend {
-        if admin.spec.suspend {
-            shared.listeners.stop(key);
+    let server = state.and_then(|state| state.server);
+    let (Next { step: Step::Sync, .. }, Some(admin), Some(server)) = (next, admin, server) else {
+        if next.step == Step::Forget {
+            rest(shared, key);
         }
-        return Ok(Action { retry: true, ..Action::await_change() });
-    }
-    let Some(server) = state.server else { return Ok(Action::await_change()) };
-    let mut done = Action::await_change();
-    let retired = gc::retire(shared, key, &mut done);
+        return Ok(Action { retry: next.step == Step::Retry, ..Action::await_change() });
+    };
+    let mut action = Action::await_change();
+    let retired = gc::retire(shared, key, &mut action);
     let kept = shared.sets.kept(key);
-    let database = rolecall_resolve::database(&admin);
     if kept.is_empty() {
         rest(shared, key);
-    } else if let Err(denial) = rules.check(&database) {
+    } else if let Err(denial) = rules.check(&rolecall_resolve::database(&admin)) {
         let blocker = Blocker::stalled(denial.reason.as_str(), denial.message);
         for (role, _) in &kept {
             report(shared, key, role, SetState::Withheld(blocker.clone()));
         }
     } else {
-        let object_sync = admin.spec.object_sync.get();
-        let overdue = shared.sets.failing_for(key).is_some_and(|time| time > object_sync);
-        let look = Reconciliation { shared, key, server: &server, overdue };
-        let begun = Instant::now();
-        let looked = match look.run(&database, rules, &kept).await {
-            Ok(looked) => Some(looked),
-            Err(blocker) => {
-                tracing::warn!(objects = %key.database, admin = %key.admin, error = blocker.message, "the objects could not be looked at");
-                kept.iter().for_each(|(role, _)| look.report_failure(role, &blocker));
-                None
-            }
-        };
-        let took = begun.elapsed();
-        shared.sets.set_failing(key, looked.as_ref().is_none_or(|looked| looked.failed));
-        done.retry |= looked.as_ref().is_none_or(|looked| looked.retry);
-        let complete = looked.as_ref().is_some_and(|looked| looked.complete);
-        if let Some(looked) = looked {
-            conclude(shared, key, &server, looked, took);
-        }
-        // Of an earlier look, where this one came to nothing.
-        done.retry |= !look.disconnect().await;
-        let interval = if complete { object_sync } else { while_incomplete(took).min(object_sync) };
-        let interval = shared.clock.spread(interval, 0.9..1.0);
-        done.at_earliest(plus(shared.now(), interval).map(|at| (at, Priority::Normal)));
+        sync(shared, key, &admin, &server, rules, &kept, &mut action).await;
     }
     // Somebody may be waiting for the others.
-    gc::drop(shared, key, &server, retired, &mut done).await;
+    gc::drop(shared, key, &server, retired, &mut action).await;
     release(shared, key);
-    Ok(done)
+    Ok(action)
 }
 
-/// Lets a logical database go that no session needs any more: nothing stays connected to it, so that it can be dropped.
+/// Gives the sets what they should have, and says when to come back.
+async fn sync(
+    shared: &Shared,
+    key: &DatabaseKey,
+    admin: &DatabaseAdmin,
+    server: &Server,
+    rules: ImportRules,
+    kept: &[(String, Arc<PermissionEntries>)],
+    action: &mut Action,
+) {
+    let object_sync = admin.spec.object_sync.get();
+    let overdue = shared.sets.failing_for(key).is_some_and(|time| time > object_sync);
+    let pass = Reconciliation { shared, key, server, overdue };
+    let begun = Instant::now();
+    let reconciled = match pass.run(&rolecall_resolve::database(admin), rules, kept).await {
+        Ok(reconciled) => Some(reconciled),
+        Err(blocker) => {
+            tracing::warn!(database = %key.database, admin = %key.admin, error = blocker.message, "the objects could not be read");
+            kept.iter().for_each(|(role, _)| pass.report_failure(role, &blocker));
+            None
+        }
+    };
+    let took = begun.elapsed();
+    shared.sets.set_failing(key, reconciled.as_ref().is_none_or(|reconciled| reconciled.failed));
+    action.retry |= reconciled.as_ref().is_none_or(|reconciled| reconciled.retry);
+    let complete = reconciled.as_ref().is_some_and(|reconciled| reconciled.complete);
+    if let Some(reconciled) = reconciled {
+        conclude(shared, key, server, reconciled, took);
+    }
+    // Of an earlier pass, where this one came to nothing.
+    action.retry |= !pass.disconnect().await;
+    let interval = decide::interval(complete, took, object_sync);
+    let interval = shared.clock.spread(interval, 0.9..1.0);
+    action.at_earliest(plus(shared.now(), interval).map(|at| (at, Priority::Normal)));
+}
+
+/// Releases a logical database that no session needs any more: nothing stays connected to it, so that it can be dropped.
 pub fn release(shared: &Shared, key: &DatabaseKey) {
     if shared.cache().uses_database(key) {
         return;
@@ -140,7 +150,7 @@ pub fn release(shared: &Shared, key: &DatabaseKey) {
     }
 }
 
-/// The look at a database took too long or panicked: those who wait for its sets are told.
+/// The reconcile of a database took too long or panicked: that is reported to those who wait for its sets.
 pub fn report_failure(shared: &Shared, key: &DatabaseKey, blocker: &Blocker) {
     for (role, _) in shared.sets.kept(key) {
         let state = match shared.sets.state(key, &role) {
@@ -155,29 +165,23 @@ pub fn report_failure(shared: &Shared, key: &DatabaseKey, blocker: &Blocker) {
     shared.sets.set_failing(key, true);
 }
 
-/// When to look again while something is missing: a person may mend that any moment, so earlier than each `objectSync`,
-/// but looks take no more than a hundredth of the time.
-fn while_incomplete(look: Duration) -> Duration {
-    look.saturating_mul(100).max(Duration::from_secs(5))
-}
-
-/// Nothing of this database is looked after any more.
+/// No set of this database is kept up to date any more.
 fn rest(shared: &Shared, key: &DatabaseKey) {
     shared.listeners.stop(key);
     report_counts(shared, key, None);
 }
 
-fn conclude(shared: &Shared, key: &DatabaseKey, server: &Server, looked: Reconciled, took: Duration) {
-    // A set that nobody uses is looked at now and then, and when it is wanted again.
+fn conclude(shared: &Shared, key: &DatabaseKey, server: &Server, reconciled: Reconciled, took: Duration) {
+    // An unused set is kept up to date at intervals only, and when it is wanted again.
     if shared.cache().uses_database(key) {
         let (queue, clock) = (&shared.queue, &shared.clock);
-        shared.listeners.keep(key, &server.engine, queue, clock, looked.announced, took);
+        shared.listeners.keep(key, &server.engine, queue, clock, reconciled.announced, took);
     }
-    // Somebody dropped a set, and its members with it, while it stood here.
-    for member in looked.made.iter().flat_map(|role| shared.sets.members(key, role)) {
+    // Somebody dropped a set that was in place, and its members with it.
+    for member in reconciled.made.iter().flat_map(|role| shared.sets.members(key, role)) {
         shared.queue.add(ReconcileKey::Account(member), Priority::Normal);
     }
-    report_counts(shared, key, Some(looked.imported));
+    report_counts(shared, key, Some(reconciled.imported));
 }
 
 fn report(shared: &Shared, key: &DatabaseKey, role: &str, state: SetState) {

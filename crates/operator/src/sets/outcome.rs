@@ -34,7 +34,7 @@ pub(super) fn state(outcome: &SyncedSet) -> SetState {
 
 /// What a set lacks or holds too much, in one message that carries the statements.
 fn incomplete(outcome: &SyncedSet) -> Option<Blocker> {
-    let mut told: Vec<String> = outcome
+    let mut lines: Vec<String> = outcome
         .missing
         .iter()
         .take(LISTED)
@@ -46,10 +46,10 @@ fn incomplete(outcome: &SyncedSet) -> Option<Blocker> {
             format!("{} on {} is missing{refused}: {}", missing.privileges, missing.object, missing.statement)
         })
         .collect();
-    if outcome.missing.len().max(outcome.missing_objects) > told.len() {
-        told.push(format!("{} objects in all lack something", outcome.missing_objects));
+    if outcome.missing.len().max(outcome.missing_objects) > lines.len() {
+        lines.push(format!("{} objects in all lack something", outcome.missing_objects));
     }
-    told.extend(outcome.excess.iter().take(LISTED).map(|excess| {
+    lines.extend(outcome.excess.iter().take(LISTED).map(|excess| {
         let by = match excess.grantor.as_str() {
             "" => "is more than a permission set has".to_owned(),
             grantor => format!("was granted by {grantor}"),
@@ -63,7 +63,7 @@ fn incomplete(outcome: &SyncedSet) -> Option<Blocker> {
         format!("{} on {} {by} and {kept}{refused}: {}", excess.privileges, excess.object, excess.statement)
     }));
     let blocker = if outcome.busy { Blocker::passing } else { Blocker::stalled };
-    (!told.is_empty()).then(|| blocker(reasons::MISSING_OBJECT_PRIVILEGES, told.join("\n")))
+    (!lines.is_empty()).then(|| blocker(reasons::MISSING_OBJECT_PRIVILEGES, lines.join("\n")))
 }
 
 #[cfg(test)]
@@ -113,7 +113,7 @@ mod tests {
             }],
             ..SyncedSet::default()
         };
-        let told = incomplete(&outcome).unwrap().message;
-        assert!(told.contains(said) && told.contains("no (SQLSTATE P0001)"), "{told}");
+        let lines = incomplete(&outcome).unwrap().message;
+        assert!(lines.contains(said) && lines.contains("no (SQLSTATE P0001)"), "{lines}");
     }
 }

@@ -1,5 +1,5 @@
-//! One look at the objects of a logical database: they are read and labelled, its sets are made right, and the accounts
-//! are told.
+//! One pass over the objects of a logical database: they are read and labelled, its sets get what they should have, and
+//! the accounts are triggered.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,11 +24,11 @@ pub(super) struct Reconciliation<'a> {
     pub(super) shared: &'a Shared,
     pub(super) key: &'a DatabaseKey,
     pub(super) server: &'a Server,
-    /// For so long nobody could look that what sets hold is not known any more.
+    /// The objects could not be read for so long that what sets hold is not known any more.
     pub(super) overdue: bool,
 }
 
-/// What a look came to.
+/// What a pass came to.
 pub(super) struct Reconciled {
     pub(super) imported: Imported,
     /// Sets that were not there.
@@ -39,16 +39,16 @@ pub(super) struct Reconciled {
     pub(super) retry: bool,
     /// All sets hold what they should.
     pub(super) complete: bool,
-    /// Some set that stands could not be looked after.
+    /// Some set could not be checked.
     pub(super) failed: bool,
 }
 
 impl Reconciliation<'_> {
-    /// Makes the sets right and tells their accounts: first those that somebody waits for.
+    /// Gives the sets what they should have and triggers their accounts: first those that somebody waits for.
     ///
     /// # Errors
     ///
-    /// Why the objects could not be looked at.
+    /// Why the objects could not be read.
     pub(super) async fn run(
         self,
         database: &rolecall_policy::Database,
@@ -66,7 +66,7 @@ impl Reconciliation<'_> {
         let (waited_for, others): (Vec<DesiredSet>, Vec<DesiredSet>) = desired
             .into_iter()
             .partition(|desired| shared.sets.state(key, &desired.role) == SetState::NotYet);
-        let mut looked = Reconciled {
+        let mut reconciled = Reconciled {
             imported,
             made: query.sets.into_iter().filter(|role| !catalog.sets.contains_key(role)).collect(),
             announced: catalog.announced,
@@ -75,16 +75,16 @@ impl Reconciliation<'_> {
             failed: false,
         };
         for desired in [waited_for, others] {
-            self.sync(&desired, &catalog, &mut looked).await?;
+            self.sync(&desired, &catalog, &mut reconciled).await?;
         }
-        Ok(looked)
+        Ok(reconciled)
     }
 
     async fn sync(
         self,
         desired: &[DesiredSet],
         catalog: &Catalog,
-        looked: &mut Reconciled,
+        reconciled: &mut Reconciled,
     ) -> Result<(), Blocker> {
         let Self { shared, key, server, .. } = self;
         let losing = desired.iter().filter(|desired| loses_functions(desired, catalog));
@@ -103,28 +103,28 @@ impl Reconciliation<'_> {
                 shared.sets.disconnect_members(key, &outcome.role);
             }
         }
-        // Nobody is told that a function is lost before nobody can call it any more.
-        looked.retry |= !self.disconnect().await;
+        // It is not reported that a function is lost before nobody can call it any more.
+        reconciled.retry |= !self.disconnect().await;
         for outcome in &outcomes {
             match &outcome.failure {
                 Some(error) if error.class == Class::Transient => {
                     self.report_failure(&outcome.role, &Blocker::from(error));
-                    (looked.retry, looked.failed) = (true, true);
+                    (reconciled.retry, reconciled.failed) = (true, true);
                 }
                 _ => {
                     let state = state(outcome);
                     // Somebody may be waiting for what only a person can mend, and that may be done any moment.
-                    looked.retry |= outcome.busy || matches!(state, SetState::Failed(_));
+                    reconciled.retry |= outcome.busy || matches!(state, SetState::Failed(_));
                     report(shared, key, &outcome.role, state);
                 }
             }
         }
-        looked.complete &= outcomes.iter().all(SyncedSet::is_complete);
+        reconciled.complete &= outcomes.iter().all(SyncedSet::is_complete);
         Ok(())
     }
 
-    /// A set could not be looked after. What stood goes on standing until it is known to be otherwise; after a while it
-    /// is told that nobody knows.
+    /// A set could not be checked. What was in place counts until it is known to be otherwise; after a while it is
+    /// reported that nobody knows.
     pub(super) fn report_failure(self, role: &str, blocker: &Blocker) {
         let Self { shared, key, .. } = self;
         let state = match shared.sets.state(key, role) {

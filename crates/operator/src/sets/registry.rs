@@ -1,7 +1,7 @@
 //! Which permission sets are wanted where, and whether they stand.
 //!
-//! A set is wanted by accounts; that follows from their sessions and is told anew at each look. Whether it stands is
-//! what the last look at the database's objects came to.
+//! A set is wanted by accounts; that follows from their sessions and is said anew at each reconcile. Its state
+//! is what the last reconcile of the database came to.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,7 @@ pub struct SetRegistry {
 
 pub(super) type Databases = BTreeMap<DatabaseKey, Database>;
 
-/// The databases of one server, without a look at those of others.
+/// The databases of one server, without visiting those of others.
 pub(super) fn of_server<'a>(
     databases: &'a Databases,
     admin: &'a ObjectKey,
@@ -53,7 +53,7 @@ pub(super) struct Database {
     pub(super) leftovers: BTreeMap<String, Leftover>,
     pub(super) transitions: Transitions,
     pub(super) imported: Option<Imported>,
-    /// Since when its sets cannot be looked after.
+    /// Since when its sets cannot be checked.
     failing_since: Option<Instant>,
 }
 
@@ -132,7 +132,7 @@ impl SetRegistry {
     }
 
     /// The databases with sets among these that nobody uses: changes of their objects are not heard of, so that they have to
-    /// be looked at when somebody does again.
+    /// be reconciled when somebody does again.
     pub fn without_listener(&self, wanted: &[Wanted]) -> BTreeSet<DatabaseKey> {
         let databases = self.locked();
         let set = |desired: &Wanted| databases.get(&desired.key)?.sets.get(&desired.role)?.unused_since;
@@ -148,7 +148,7 @@ impl SetRegistry {
         kept.map(|(role, set)| (role.clone(), Arc::clone(&set.entries))).collect()
     }
 
-    /// Is nothing known of a database that would have to be looked after?
+    /// Is there no set in a database that would have to be kept up to date?
     pub fn is_empty(&self, key: &DatabaseKey) -> bool {
         let databases = self.locked();
         databases.get(key).is_none_or(|database| database.sets.is_empty() && database.leftovers.is_empty())
@@ -172,12 +172,12 @@ impl SetRegistry {
         }
     }
 
-    /// For how long the sets of a database could not be looked after; `None` where the last look did not fail.
+    /// For how long the sets of a database could not be checked; `None` where the last reconcile did not fail.
     pub fn failing_for(&self, key: &DatabaseKey) -> Option<Duration> {
         self.locked().get(key)?.failing_since.map(|since| since.elapsed())
     }
 
-    /// The sets of a database could be looked after, or not.
+    /// The sets of a database could be checked, or not.
     pub fn set_failing(&self, key: &DatabaseKey, failing: bool) {
         if let Some(database) = self.locked().get_mut(key) {
             let since = database.failing_since.unwrap_or_else(Instant::now);
@@ -261,7 +261,7 @@ impl SetRegistry {
         self.locked().get(key).is_some_and(|database| database.transitions.has(account))
     }
 
-    /// Says how a set stands now. Answers the accounts that have reason to look again; `None` where nothing changed.
+    /// Says how a set stands now. Answers the accounts that have to be reconciled; `None` where nothing changed.
     pub fn set_state(&self, key: &DatabaseKey, role: &str, state: SetState) -> Option<BTreeSet<AccountKey>> {
         let mut databases = self.locked();
         let set = databases.get_mut(key)?.sets.get_mut(role).filter(|set| set.state != state)?;
@@ -306,7 +306,7 @@ impl SetRegistry {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(admin);
     }
 
-    /// The logical databases of a server that are looked after. Its sets are listed again at the next occasion: it may not
+    /// The logical databases of a server with sets. Its sets are listed again at the next occasion: it may not
     /// have those any more that were.
     pub fn to_reconcile_again(&self, admin: &ObjectKey) -> Vec<DatabaseKey> {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(admin);

@@ -22,12 +22,12 @@ pub struct Wanted {
 /// Does a permission set stand?
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum SetState {
-    /// Nobody has looked yet.
+    /// It was not reconciled yet.
     #[default]
     NotYet,
     /// It holds what it should, or what could be had of that.
     Stands(Arc<SetContents>),
-    /// Nobody may have it now, because what it should hold cannot be told.
+    /// Nobody may have it now, because what it should hold is not known.
     Withheld(Blocker),
     /// It could not be made.
     Failed(Blocker),
@@ -47,13 +47,13 @@ pub struct SetContents {
 pub struct WantedSets {
     /// By the set's role.
     pub states: BTreeMap<String, SetState>,
-    /// Since when nobody can tell how they stand, where that is so.
+    /// Since when their state is not known, where that is so.
     pub waiting: BTreeMap<String, Instant>,
     /// Sets that the account wants no more and stays in for a while all the same: see the module `transition`.
     pub lingering: LingeringSets,
     /// What they hold, by database.
     pub meanwhile: BTreeMap<DatabaseKey, Arc<SetContents>>,
-    /// Databases that have to be looked at.
+    /// Databases that have to be reconciled.
     pub to_reconcile: BTreeMap<DatabaseKey, Priority>,
 }
 

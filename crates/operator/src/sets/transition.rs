@@ -47,7 +47,7 @@ impl Transitions {
 
     /// The account wants these sets now, and has just left those. Answers which sets it stays in.
     ///
-    /// `permissions_of` tells what a set stands for, where that is known.
+    /// `permissions_of` says what a set stands for, where that is known.
     pub(super) fn update(
         &mut self,
         account: &AccountKey,

@@ -117,7 +117,7 @@ async fn read_with(
     let prepared = match admin.spec.protocol {
         Protocol::Postgres => postgres::prepare(admin, max_connections, &mut secrets).await?,
         Protocol::Mongodb => mongodb::prepare(admin, max_connections, &mut secrets).await?,
-        // Told as unsupported above.
+        // Reported as unsupported above.
         Protocol::Redshift => {
             return Err(Blocker::stalled(reasons::UNSUPPORTED, "protocol redshift is not supported yet"));
         }

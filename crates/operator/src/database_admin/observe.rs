@@ -1,0 +1,249 @@
+//! Observing a server, step by step, as far as it goes: connect, hold the DatabaseAdmin, leave the server before,
+//! check what the admin user may do, list the accounts. What a step's answer means is for `decide` to say.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rolecall_api::names::TEARDOWN_FINALIZER;
+use rolecall_api::{DatabaseAdmin, Deletion, MissingDbRoles, ObjectCounts, reasons};
+use rolecall_engine::{Class, Needs, Preflight};
+
+use super::decide::{self, Fallback};
+use super::observation::Observation;
+use super::{failover, inventory, teardown, trust};
+use crate::Shared;
+use crate::account;
+use crate::cache::Cache;
+use crate::model::session::is_touched;
+use crate::model::{Blocker, ObjectKey};
+use crate::servers::{Server, ServerState, connect, teardown_secret};
+
+/// Everything that can be found out about the server of a DatabaseAdmin.
+pub(super) async fn observe(
+    shared: &Shared,
+    key: &ObjectKey,
+    admin: &Arc<DatabaseAdmin>,
+    now: Timestamp,
+) -> Observation {
+    let before = shared.servers.get(key).unwrap_or_default();
+    let mut pass = Pass { shared, key, admin, now, observed: begin(shared, key, admin, &before), before };
+    // Whatever keeps it from going further is in what it has observed.
+    let _ = pass.run().await;
+    pass.observed
+}
+
+/// What is known before the server is asked.
+fn begin(shared: &Shared, key: &ObjectKey, admin: &DatabaseAdmin, before: &ServerState) -> Observation {
+    let (databases, found) = shared.sets.imported(key);
+    Observation {
+        objects: (databases > 0).then_some(ObjectCounts { databases, imported: found.objects }),
+        crowded: found.crowded,
+        state: ServerState {
+            server: before.server.clone(),
+            verified: before.verified,
+            retain: admin.spec.suspend || admin.spec.deletion == Deletion::Retain,
+            ..ServerState::default()
+        },
+        ..Observation::default()
+    }
+}
+
+struct Pass<'a> {
+    shared: &'a Shared,
+    key: &'a ObjectKey,
+    admin: &'a Arc<DatabaseAdmin>,
+    now: Timestamp,
+    /// The state of the server before.
+    before: ServerState,
+    /// What was observed so far.
+    observed: Observation,
+}
+
+/// A step that keeps the others from being taken.
+struct Stopped;
+
+impl Pass<'_> {
+    async fn run(&mut self) -> Result<(), Stopped> {
+        let server = self.connect().await?;
+        if self.admin.spec.suspend {
+            self.observed.state.server = Some(self.before.server.clone().unwrap_or(server));
+            return Err(Stopped);
+        }
+        let needs = needs(&self.shared.cache(), self.key, self.admin);
+        self.hold().await?;
+        self.leave(&server).await?;
+        let preflight = match server.engine.preflight(&needs).await {
+            Ok(preflight) => preflight,
+            Err(error) => return self.unreached(server, &error).await,
+        };
+        self.admitted(&server, preflight).await?;
+        self.observed.state.server = Some(Arc::clone(&server));
+        match server.engine.inventory().await {
+            Ok(inventory) => {
+                inventory::assess(self.shared, self.key, self.admin, &server, &inventory, &mut self.observed);
+            }
+            Err(error) => tracing::warn!(admin = %self.key, %error, "the accounts could not be listed"),
+        }
+        Ok(())
+    }
+
+    /// Makes the server that the DatabaseAdmin and its Secrets describe.
+    async fn connect(&mut self) -> Result<Arc<Server>, Stopped> {
+        let Self { shared, admin, now, .. } = *self;
+        let connector = shared.connector();
+        let used = match self.before.server.is_none() && self.is_live() {
+            true => connect::read_used(connector, admin, now).await,
+            false => Ok(None),
+        };
+        let made = match used {
+            // Without that server, accesses on it cannot be ended: nothing is changed until it is known.
+            Err(blocker) => Err(blocker),
+            Ok(used) => {
+                if let Some(used) = used {
+                    self.observed.state.server = Some(Arc::clone(&used));
+                    self.before.server = Some(used);
+                }
+                connect::read(connector, admin, self.before.server.as_ref(), now).await
+            }
+        };
+        let blocker = match made {
+            Ok(server) => return Ok(server),
+            Err(blocker) => blocker,
+        };
+        match decide::without_server(admin.spec.suspend, self.before.server.is_some(), &blocker) {
+            Fallback::Nowhere => {}
+            Fallback::Last => self.fall_back().await,
+            Fallback::Kept => {
+                self.before.server = connect::read_kept(connector, admin, now).await;
+                self.observed.state.server = self.before.server.clone();
+                self.fall_back().await;
+            }
+        }
+        self.stop(blocker)
+    }
+
+    /// Nobody works on a server before the finalizer is there that sees its accounts off.
+    async fn hold(&mut self) -> Result<(), Stopped> {
+        let Self { shared, admin, .. } = *self;
+        let is_held = admin.metadata.finalizers.iter().flatten().any(|f| f == TEARDOWN_FINALIZER);
+        if is_held || admin.metadata.deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        match shared.api.add_finalizer(shared, &**admin, TEARDOWN_FINALIZER, serde_json::json!({})).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let message = format!("the API server refused: {error}");
+                self.stop(Blocker::passing(reasons::PENDING, message))
+            }
+        }
+    }
+
+    /// Before another server is used: no access starts on the one before from now on, and none is being started.
+    async fn leave(&mut self, server: &Server) -> Result<(), Stopped> {
+        if self.before.server.as_ref().is_none_or(|old| old.endpoint == server.endpoint) {
+            return Ok(());
+        }
+        let message = "uri or adminUser.name changed: the server that they name now is checked first";
+        let blocker = Blocker::passing(reasons::PENDING, message);
+        if self.before.blocker.is_none() {
+            let state = ServerState { blocker: Some(blocker.clone()), ..self.before.clone() };
+            self.shared.servers.put(self.key, state);
+        }
+        if teardown::account_reconciles_end(self.shared, self.key).await {
+            return Ok(());
+        }
+        self.fall_back().await;
+        self.stop(blocker)
+    }
+
+    /// The server let the admin user in: is it the one to use, and can sessions start on it?
+    async fn admitted(&mut self, server: &Arc<Server>, mut preflight: Preflight) -> Result<(), Stopped> {
+        let Self { shared, key, admin, now, .. } = *self;
+        self.observed.reachable = Some(true);
+        if let Some(blocker) = decide::moved(admin, &server.endpoint, &preflight, self.is_live()) {
+            self.fall_back().await;
+            return self.stop(blocker);
+        }
+        trust::add(&mut preflight, trust::finding(server, &self.before, now).await);
+        self.observed.state.verified = Some(now);
+        self.observed.state.blocker = decide::blocking(&preflight);
+        self.observed.endpoint = Some(server.endpoint.clone());
+        failover::notice(shared, key, admin, server, Some(&preflight.history));
+        self.observed.preflight = Some(decide::with_objects(preflight, shared.sets.lacking(key)));
+        self.keep_proof(server).await;
+        if let Some(old) = self.before.server.take().filter(|old| old.fingerprint != server.fingerprint) {
+            old.engine.close().await;
+        }
+        Ok(())
+    }
+
+    /// The server did not let the admin user in: accesses may still be ended on the one before, or with the credentials
+    /// that were kept.
+    async fn unreached(
+        &mut self,
+        server: Arc<Server>,
+        error: &rolecall_engine::Error,
+    ) -> Result<(), Stopped> {
+        self.observed.reachable = Some(false);
+        self.observed.state.unreachable = decide::is_unreachable(error);
+        if self.before.server.as_ref().is_some_and(|old| old.fingerprint != server.fingerprint) {
+            self.fall_back().await;
+        } else if let Some(kept) =
+            connect::kept_that_works(self.shared.connector(), self.admin, error, self.now).await
+        {
+            self.observed.state.server = Some(kept);
+            self.observed.state.unreachable = false;
+        } else {
+            self.observed.state.server = Some(server);
+        }
+        self.stop(Blocker::from(error))
+    }
+
+    /// Before any access starts: what worked is kept, so that it can be ended whatever becomes of the Secrets. That it
+    /// could not be kept keeps no access from starting, and is tried again at the next reconcile.
+    async fn keep_proof(&self, server: &Server) {
+        let Self { shared, key, admin, .. } = *self;
+        let kept = (server.fingerprint, admin.spec.deletion);
+        if shared.teardown_secrets.has(key, kept) || admin.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        match teardown_secret::keep(&shared.api, admin, server).await {
+            Ok(true) => shared.teardown_secrets.set(key, Some(kept)),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(admin = %key, %error, "the credentials for its teardown could not be kept");
+            }
+        }
+    }
+
+    /// Accesses can still be ended on the server that was used last, if that one answers.
+    async fn fall_back(&mut self) {
+        if let Some(last) = &self.before.server {
+            let answer = last.engine.inventory().await;
+            self.observed.state.unreachable = answer.is_err_and(|error| error.class == Class::Unreachable);
+        }
+    }
+
+    fn stop<T>(&mut self, blocker: Blocker) -> Result<T, Stopped> {
+        self.observed.state.blocker = Some(blocker);
+        Err(Stopped)
+    }
+
+    /// May a session have access on this server?
+    fn is_live(&self) -> bool {
+        self.shared.cache().sessions_of_admin(self.key).any(|session| is_touched(session))
+    }
+}
+
+/// What the sessions of a server need from its admin user.
+fn needs(cache: &Cache, key: &ObjectKey, admin: &DatabaseAdmin) -> Needs {
+    let mut needs = Needs {
+        create_missing_roles: admin.spec.missing_db_roles == MissingDbRoles::Create,
+        ..Needs::default()
+    };
+    for session in cache.sessions_of_admin(key).filter(|session| decide::needs_privileges(session)) {
+        needs.databases.extend(session.spec.database_name.clone());
+        needs.roles.extend(account::wanted_roles(cache, key, admin, session));
+    }
+    needs
+}

@@ -1,0 +1,102 @@
+//! Whether and when the permission sets of a logical database are reconciled. Pure.
+
+use std::time::Duration;
+
+use rolecall_api::DatabaseAdmin;
+
+use crate::servers::ServerState;
+
+/// While something is missing, reconciles take no more than one part of the time in so many.
+const SHARE: u32 = 100;
+/// And keep at least this distance.
+const LEAST: Duration = Duration::from_secs(5);
+
+/// What to do with a logical database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    pub(super) step: Step,
+    /// Its changes are not listened to meanwhile.
+    pub(super) stop_listening: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nobody wants a set there: nothing is kept of it.
+    Forget,
+    /// Nothing, until something changes.
+    Wait,
+    /// Try again soon: the server may answer then.
+    Retry,
+    /// Give its sets what they should have.
+    Sync,
+}
+
+/// What to do with a logical database, of whose sets nothing is wanted any more where it `is_empty`.
+pub(super) fn next(is_empty: bool, admin: Option<&DatabaseAdmin>, server: Option<&ServerState>) -> Next {
+    let next = |step, stop_listening| Next { step, stop_listening };
+    if is_empty {
+        return next(Step::Forget, true);
+    }
+    let (Some(admin), Some(server)) = (admin, server) else { return next(Step::Wait, false) };
+    // Its accounts are torn down, and then its sets.
+    if admin.metadata.deletion_timestamp.is_some() {
+        return next(Step::Wait, true);
+    }
+    // Its accounts wait as well, and trigger this when the server can be worked on again.
+    if server.unreachable || admin.spec.suspend {
+        return next(Step::Retry, admin.spec.suspend);
+    }
+    next(if server.server.is_some() { Step::Sync } else { Step::Wait }, false)
+}
+
+/// After how long the objects are read again. While something is missing a person may mend it any moment, so earlier than
+/// every `object_sync`, but not at the cost of the server: a pass `took` so long.
+pub(super) fn interval(complete: bool, took: Duration, object_sync: Duration) -> Duration {
+    if complete { object_sync } else { took.saturating_mul(SHARE).max(LEAST).min(object_sync) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn admin(spec: serde_json::Value, deleted: bool) -> DatabaseAdmin {
+        let mut spec = spec;
+        spec["protocol"] = json!("postgres");
+        spec["uri"] = json!("db:5432");
+        spec["auth"] = json!({});
+        let deleted = deleted.then_some("2026-01-01T12:00:00Z");
+        serde_json::from_value(json!({
+            "metadata": {"name": "orders", "namespace": "shop", "deletionTimestamp": deleted},
+            "spec": spec,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_database_is_reconciled_only_where_its_server_may_be_worked_on() {
+        let of = |admin: &DatabaseAdmin, unreachable| {
+            let server = ServerState { unreachable, ..ServerState::default() };
+            next(false, Some(admin), Some(&server))
+        };
+        let plain = admin(json!({}), false);
+        let wait = |stop_listening| Next { step: Step::Wait, stop_listening };
+        let retry = |stop_listening| Next { step: Step::Retry, stop_listening };
+        assert_eq!(next(true, Some(&plain), None), Next { step: Step::Forget, stop_listening: true });
+        assert_eq!(next(false, None, None), wait(false));
+        assert_eq!(of(&plain, false), wait(false), "no server could be made of it");
+        assert_eq!(of(&plain, true), retry(false));
+        assert_eq!(of(&admin(json!({"suspend": true}), false), false), retry(true));
+        assert_eq!(of(&admin(json!({}), true), false), wait(true), "it is torn down");
+    }
+
+    #[test]
+    fn what_is_missing_is_looked_for_often_but_not_at_the_cost_of_the_server() {
+        let seconds = Duration::from_secs;
+        assert_eq!(interval(true, seconds(9), seconds(60)), seconds(60));
+        assert_eq!(interval(false, Duration::from_millis(1), seconds(60)), seconds(5));
+        assert_eq!(interval(false, Duration::from_millis(200), seconds(60)), seconds(20));
+        assert_eq!(interval(false, seconds(9), seconds(60)), seconds(60));
+    }
+}
