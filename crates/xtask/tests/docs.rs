@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use rolecall_testbed::components::charts;
 use rolecall_xtask::root;
 
 /// The pages, by their paths from the root of the repository.
@@ -35,6 +37,12 @@ fn prose(page: &str) -> String {
         }
     }
     kept
+}
+
+/// The blocks of commands of a page.
+fn commands(page: &str) -> Vec<String> {
+    let blocks = page.split("```sh\n").skip(1);
+    blocks.filter_map(|rest| Some(rest.split_once("```")?.0.replace("\\\n", " "))).collect()
 }
 
 /// The anchors that a page offers: one for each heading.
@@ -91,6 +99,60 @@ fn every_link_leads_to_a_file_or_a_heading() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_file_that_is_named_exists() {
+    let mut wrong = Vec::new();
+    for (path, page) in &pages() {
+        let words = page.split(|c: char| c.is_whitespace() || "`\"'()[],;".contains(c));
+        for word in words.map(|word| word.trim_end_matches(['.', ':'])) {
+            let ours =
+                ["charts/", "deploy/", "kustomize/", "docs/"].iter().any(|start| word.starts_with(start));
+            let file = word.split('#').next().unwrap_or(word);
+            if ours && !root().join(file).exists() {
+                wrong.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_block_of_commands_can_be_read_by_a_shell() {
+    for (path, page) in pages() {
+        for block in commands(&page) {
+            let output = Command::new("sh").args(["-n", "-c", &block]).output().expect("a shell");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{}: {said}\n{block}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_installation_by_helm_is_one_that_the_chart_takes() {
+    let mut seen = 0;
+    for (path, page) in pages() {
+        let lines: Vec<String> =
+            commands(&page).iter().flat_map(|block| block.lines()).map(str::to_owned).collect();
+        for line in
+            lines.iter().filter(|line| line.starts_with("helm install") || line.starts_with("helm upgrade"))
+        {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let set =
+                words.windows(2).filter(|pair| pair[0] == "--set").map(|pair| pair[1].trim_matches('\''));
+            let output = Command::new(charts::helm_4().expect("helm"))
+                .args(["template", "rolecall", "charts/rolecall"])
+                .args(set.flat_map(|value| ["--set", value]))
+                .current_dir(root())
+                .output()
+                .expect("helm runs");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{}: {line}\n{said}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 4, "{seen}");
 }
 
 #[test]
