@@ -59,6 +59,8 @@ pub mod service_binding;
 pub mod sets;
 pub mod settings;
 pub mod shared;
+#[cfg(test)]
+mod simulation;
 pub mod uninstall;
 pub mod watch;
 
@@ -72,7 +74,6 @@ use tokio_util::sync::CancellationToken;
 
 use args::Args;
 use clock_skew::ClockSkew;
-use model::{Priority, ReconcileKey};
 use ports::Ports;
 
 pub use settings::Settings;
@@ -144,9 +145,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
         () = async {
             shared.coverage.settled().await;
             health.set_ready();
-            // What was kept for one that was removed by force meanwhile is given up.
-            let missing = shared.cache().missing_admins();
-            shared.trigger(missing.into_iter().map(|admin| (ReconcileKey::Admin(admin), Priority::Normal)).collect());
+            shared.trigger_missing_admins();
             tracing::info!("ready");
             std::future::pending::<()>().await;
         } => Ok(()),

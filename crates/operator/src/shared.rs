@@ -155,6 +155,14 @@ impl Shared {
         self.trigger(triggers);
     }
 
+    /// Once everything is listed: what was kept for a DatabaseAdmin that was removed by force meanwhile is given up.
+    pub(crate) fn trigger_missing_admins(&self) {
+        let missing = self.cache().missing_admins();
+        self.trigger(
+            missing.into_iter().map(|admin| (ReconcileKey::Admin(admin), Priority::Normal)).collect(),
+        );
+    }
+
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Cache) -> T) -> T {
         change(&mut self.cache.write().unwrap_or_else(PoisonError::into_inner))
     }

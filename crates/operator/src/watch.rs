@@ -43,13 +43,7 @@ pub fn start(
         false => namespaces.iter().map(|namespace| Some(namespace.as_str().into())).collect(),
     };
     // All of what has to be listed is known before any of it is.
-    for scope in &scopes {
-        needs::<ProvisioningRole>(shared, scope);
-        needs::<DbObjectImportRule>(shared, scope);
-        needs::<DatabaseUser>(shared, scope);
-        needs::<DatabaseAdmin>(shared, scope);
-        needs::<DatabaseSession>(shared, scope);
-    }
+    scopes.iter().for_each(|scope| need_all(shared, scope));
     let (restored, epoch) = tokio::sync::watch::channel(0);
     for scope in &scopes {
         watches.add::<ProvisioningRole>(client, scope, shared, &epoch, stop);
@@ -107,6 +101,15 @@ impl Watches {
     }
 }
 
+/// All kinds have to be listed there.
+pub(crate) fn need_all(shared: &Shared, scope: &Scope) {
+    needs::<ProvisioningRole>(shared, scope);
+    needs::<DbObjectImportRule>(shared, scope);
+    needs::<DatabaseUser>(shared, scope);
+    needs::<DatabaseAdmin>(shared, scope);
+    needs::<DatabaseSession>(shared, scope);
+}
+
 fn needs<K: Cached>(shared: &Shared, scope: &Scope) {
     shared.coverage.needs(scope, &K::kind(&()));
 }
@@ -127,7 +130,7 @@ async fn follow<K>(
 {
     loop {
         let mut events = pin!(watcher(api.clone(), watcher::Config::default()).default_backoff());
-        let mut listing = Listing { listed: HashSet::new(), begun: Instant::now() };
+        let mut listing = Listing::new();
         loop {
             let event = tokio::select! {
                 biased;
@@ -142,14 +145,24 @@ async fn follow<K>(
 }
 
 /// A list that is under way, or was.
-struct Listing {
+pub(crate) struct Listing {
     listed: HashSet<ObjectKey>,
     begun: Instant,
 }
 
 impl Listing {
-    fn hear<K>(&mut self, shared: &Shared, scope: &Scope, event: watcher::Result<Event<DeserializeGuard<K>>>)
-    where
+    /// None yet.
+    pub(crate) fn new() -> Self {
+        Self { listed: HashSet::new(), begun: Instant::now() }
+    }
+
+    /// Takes in what a watch tells.
+    pub(crate) fn hear<K>(
+        &mut self,
+        shared: &Shared,
+        scope: &Scope,
+        event: watcher::Result<Event<DeserializeGuard<K>>>,
+    ) where
         K: Cached + Debug,
     {
         let kind = K::kind(&());
@@ -158,7 +171,7 @@ impl Listing {
         }
         match event {
             // The list is asked for after this.
-            Ok(Event::Init) => *self = Self { listed: HashSet::new(), begun: Instant::now() },
+            Ok(Event::Init) => *self = Self::new(),
             Ok(Event::InitApply(object)) => {
                 self.listed.extend(observe_event(shared, object, Source::Listed(self.begun)));
             }

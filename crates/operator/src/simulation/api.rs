@@ -1,0 +1,121 @@
+//! The API server in memory: what the store answers, late, and not always.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use kube::core::Status;
+use serde_json::Value;
+
+use super::cluster::{ApiFailure, Cluster};
+use super::store::{self, When};
+use crate::ports::{Address, ApiServer, Clock, Published, Write};
+
+/// How long the operator waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Api(pub(super) Arc<Cluster>);
+
+impl Api {
+    /// A call: it takes its time on the way there and on the way back.
+    async fn call<T>(&self, effect: impl FnOnce(&Cluster) -> kube::Result<T>) -> kube::Result<T> {
+        let cluster = &*self.0;
+        cluster.survive(When::Before).await;
+        let (silent, slow, failure) = {
+            let mut faults = cluster.faults();
+            let mut due = None;
+            faults.api_failures.retain_mut(|(left, failure)| {
+                let is_due = *left == 0 && due.is_none();
+                if is_due {
+                    due = Some(*failure);
+                }
+                *left = left.saturating_sub(1);
+                !is_due
+            });
+            (faults.api_silent, faults.api_slow, due)
+        };
+        let latencies: &[u64] = if slow { &[0, 500, 2_000, 4_000] } else { &[0, 0, 1, 1, 3, 20, 150] };
+        cluster.wait(latencies).await;
+        let failure = if silent { Some(ApiFailure::Silence(When::Before)) } else { failure };
+        if let Some(failure) = failure {
+            cluster.note(|| format!("  the API server fails: {failure:?}"));
+        }
+        match failure {
+            Some(ApiFailure::Silence(When::Before)) => {
+                tokio::time::sleep(PATIENCE).await;
+                return Err(silence());
+            }
+            Some(ApiFailure::Conflict) => return Err(refused((409, "Conflict"))),
+            Some(ApiFailure::TooMany) => return Err(refused((429, "TooManyRequests"))),
+            Some(ApiFailure::Internal(When::Before)) => return Err(refused((500, "InternalError"))),
+            Some(ApiFailure::Silence(When::After) | ApiFailure::Internal(When::After)) | None => {}
+        }
+        let answer = effect(cluster);
+        cluster.survive(When::After).await;
+        cluster.wait(latencies).await;
+        match failure {
+            Some(ApiFailure::Internal(_)) => Err(refused((500, "InternalError"))),
+            Some(ApiFailure::Silence(_)) => {
+                tokio::time::sleep(PATIENCE).await;
+                Err(silence())
+            }
+            _ => answer,
+        }
+    }
+}
+
+impl ApiServer for Api {
+    fn get<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, kube::Result<String>> {
+        Box::pin(self.call(|cluster| {
+            let store = cluster.store();
+            store.raw(at).map(Value::to_string).ok_or_else(|| refused((404, "NotFound")))
+        }))
+    }
+
+    fn write<'a>(&'a self, at: &'a Address, write: Write) -> BoxFuture<'a, kube::Result<String>> {
+        Box::pin(async move {
+            let answer = self
+                .call(|cluster| {
+                    let now = cluster.clock.now();
+                    let kind = format!("{write:?}");
+                    let mut store = cluster.store();
+                    let known = store.is_known(at);
+                    let written = store.write(at, write, now);
+                    drop(store);
+                    cluster.note(|| match &written {
+                        Ok(written) => format!("  {kind} {} changes: {}", at.name, written.changes()),
+                        Err(refused) => format!("  {kind} {} refused: {refused:?}", at.name),
+                    });
+                    let written = written.map_err(refused)?;
+                    cluster.check_write(at, &kind, &written, known);
+                    cluster.stored.notify_waiters();
+                    Ok((written.after.to_string(), store::version(&written.after)))
+                })
+                .await;
+            answer.map(|(text, version)| {
+                self.0.store().learnt(at, version);
+                text
+            })
+        })
+    }
+
+    fn publish<'a>(&'a self, event: &'a Published) -> BoxFuture<'a, kube::Result<()>> {
+        Box::pin(self.call(|cluster| {
+            cluster.note(|| {
+                let about = event.about.name.as_deref().unwrap_or_default();
+                format!("  event {} on {about}: {:?}", event.event.reason, event.event.note)
+            });
+            Ok(())
+        }))
+    }
+}
+
+fn silence() -> kube::Error {
+    kube::Error::Service("no answer for 10 s".into())
+}
+
+fn refused((code, message): store::Refused) -> kube::Error {
+    kube::Error::Api(Box::new(Status { code, ..Status::failure(message, message) }))
+}

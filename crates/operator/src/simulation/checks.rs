@@ -1,0 +1,186 @@
+//! What is checked at every single write, on the API server and on the servers.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, SessionPhase};
+use rolecall_engine::Plan;
+use serde_json::Value;
+
+use super::cluster::{Cluster, HOSTS};
+use super::evidence::Login;
+use super::server::Server;
+use super::store::{Store, Written, collection, has_finalizer};
+use crate::model::session::phase;
+use crate::ports::{Address, AuditLine, AuditLog};
+
+/// The host of a DatabaseAdmin.
+pub(super) fn host_of(admin: &str) -> Option<&'static str> {
+    HOSTS.into_iter().find(|host| host.strip_suffix("-db") == Some(admin))
+}
+
+/// Is there a DatabaseAdmin of this name that stays?
+fn is_there(store: &Store, admin: &str) -> bool {
+    store.get::<DatabaseAdmin>(admin).is_some_and(|admin| admin.metadata.deletion_timestamp.is_none())
+}
+
+/// The account that a session was marked with.
+pub(super) fn account_of(session: &DatabaseSession) -> Option<Login> {
+    let status = session.status.as_ref().and_then(|status| status.username.clone());
+    let username = status.or_else(|| session.annotations().get(USERNAME_ANNOTATION).cloned())?;
+    Some((host_of(&session.spec.database)?, username))
+}
+
+/// Is there a session, another one than this, that accounts for a login?
+pub(super) fn explains(store: &Store, account: &Login, but: Option<&str>) -> bool {
+    store.all::<DatabaseSession>().iter().any(|session| {
+        session.metadata.uid.as_deref() != but
+            && session.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER)
+            && account_of(session).as_ref() == Some(account)
+    })
+}
+
+impl Cluster {
+    pub(super) fn violated(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.note(|| format!("VIOLATED: {what}"));
+        self.evidence().violations.push(what);
+    }
+
+    /// The API server has carried out a write of the operator, who knew the object as it was, or not.
+    pub(super) fn check_write(&self, at: &Address, kind: &str, written: &Written, known: bool) {
+        if written.changes() {
+            self.evidence().writes += 1;
+        } else if known {
+            self.violated(format!("{kind} of {at} changes nothing, as the operator knew"));
+        }
+        if at.collection == collection::<Secret>() {
+            self.check_secret(at, written);
+        }
+        if at.collection == collection::<DatabaseSession>() {
+            self.check_session(written);
+        }
+    }
+
+    fn check_secret(&self, at: &Address, written: &Written) {
+        let Some(before) = &written.before else { return };
+        if before["metadata"]["labels"]["owner"] == "somebody" {
+            self.violated(format!("the Secret {} belongs to somebody else and was written", at.name));
+        }
+    }
+
+    /// What is told of a session was told to the audit log before.
+    fn check_session(&self, written: &Written) {
+        let read = |value: &Value| serde_json::from_value::<DatabaseSession>(value.clone()).unwrap();
+        let Some(before) = &written.before else { return };
+        let (was, is) = (read(before), read(&written.after));
+        let uid = is.uid().unwrap_or_default();
+        let said = self.evidence().said.get(&uid).cloned().unwrap_or_default();
+        let wanted: &[&str] = match phase(&is) {
+            phase_now if phase_now == phase(&was) => &[],
+            SessionPhase::Active => &["active"],
+            SessionPhase::Ended => &["ended", "abandoned", "retained"],
+            SessionPhase::Rejected => &["rejected"],
+            _ => &[],
+        };
+        if !wanted.is_empty() && !wanted.contains(&said.as_str()) {
+            self.violated(format!("{} is {:?}, and the audit log says {said:?}", is.name_any(), phase(&is)));
+        }
+        let released = has_finalizer(before, ACCOUNT_FINALIZER)
+            && (written.gone || !has_finalizer(&written.after, ACCOUNT_FINALIZER));
+        let over = ["ended", "abandoned", "retained", "rejected", "withdrawn"];
+        if released && !over.contains(&said.as_str()) {
+            self.violated(format!("{} was let go, and the audit log says {said:?}", is.name_any()));
+        }
+    }
+
+    /// A server has carried out a plan.
+    pub(super) fn check_plan(&self, server: &Server, plan: &Plan) {
+        let (account, gives) = match plan {
+            Plan::Activate(plan) => (&plan.account, true),
+            Plan::Adjust(plan) => (&plan.account, plan.enable),
+            Plan::End(plan) => (&plan.account, false),
+            Plan::Nothing => return,
+        };
+        let account = (server.host, account.to_string());
+        let open = server.fake.state().users.get(&account.1).is_some_and(|user| user.login);
+        let explained = explains(&self.store(), &account, None);
+        let mut evidence = self.evidence();
+        evidence.writes += 1;
+        evidence.shown.remove(&account);
+        if gives && open && !explained {
+            drop(evidence);
+            self.violated(format!("{account:?} was enabled, and no session accounts for it"));
+        }
+    }
+
+    /// Nobody can log in for whom no session accounts, and nothing of others has changed.
+    pub(super) fn check_servers(&self) {
+        for server in self.servers.values() {
+            if server.of_others() != server.of_others_at_first {
+                self.violated(format!(
+                    "{}: what belongs to others has changed: {}",
+                    server.host,
+                    server.of_others()
+                ));
+            }
+            let open: Vec<Login> = server.open().into_iter().map(|name| (server.host, name)).collect();
+            for account in open {
+                let excused = self.evidence().is_excused(&account);
+                if !excused && !explains(&self.store(), &account, None) {
+                    self.violated(format!("{account:?} can log in, and no session accounts for it"));
+                }
+            }
+        }
+    }
+}
+
+/// The audit log, which is believed only as far as the servers bear it out.
+#[derive(Debug)]
+pub(super) struct Auditor(pub(super) Arc<Cluster>);
+
+impl AuditLog for Auditor {
+    fn write(&self, line: &AuditLine<'_>) {
+        let AuditLine::Access(line) = line else { return };
+        let cluster = &*self.0;
+        cluster.note(|| format!("  audit: {} {} {}", line.session, line.access, line.reason));
+        let Some(host) = host_of(line.database) else { return };
+        let account = (host, line.username.to_owned());
+        *cluster.evidence().lines.entry(line.access.to_owned()).or_default() += 1;
+        cluster.evidence().said.insert(line.uid.to_owned(), line.access.to_owned());
+        let shown = cluster.evidence().shown.get(&account).copied();
+        match line.access {
+            "active" if shown != Some(true) => {
+                cluster.violated(format!("{} is active, and the server has not shown it", line.session));
+            }
+            // A standing session may come back; that its access was let go meanwhile, an event tells.
+            "withdrawn" if !is_there(&cluster.store(), line.database) => {
+                let mut evidence = cluster.evidence();
+                evidence.excuse(host, line.username);
+                evidence.let_go.insert(account);
+            }
+            "ended" | "withdrawn" | "rejected" if !line.username.is_empty() => {
+                let others =
+                    explains(&cluster.store(), &account, Some(line.uid).filter(|uid| !uid.is_empty()));
+                let excused = cluster.evidence().is_excused(&account);
+                let open = cluster.servers[host].open().contains(&account.1);
+                if !others && !excused && open {
+                    cluster
+                        .violated(format!("{} is {}, and {account:?} can log in", line.session, line.access));
+                }
+                // Of what never had access, nobody has to read anything.
+                if line.access == "ended" && !line.uid.is_empty() && !others && shown != Some(false) {
+                    cluster.violated(format!("{} is ended, and the server has not shown it", line.session));
+                }
+            }
+            "abandoned" | "retained" => {
+                let mut evidence = cluster.evidence();
+                evidence.excuse(host, line.username);
+                evidence.let_go.insert(account);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Whatever happens, in whatever order: these hold.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use rolecall_api::DatabaseAdmin;
+use rolecall_api::DatabaseSession;
+
+use super::cluster::Cluster;
+use super::convergence::{security, unsettled};
+use super::life::Life;
+use super::operation::{ADMINS, Operation, SESSIONS, Step, USERS, steps};
+
+/// How many histories are tried, where `ROLECALL_SIMULATION_CASES` does not say.
+const CASES: u32 = 48;
+/// How long a history is at most.
+const STEPS: usize = 40;
+/// A change of policy has reached every live session after so long, where nothing goes wrong.
+const REACH: Duration = Duration::from_secs(10);
+/// Retries are further apart than this at no time.
+const SETTLING: Duration = Duration::from_secs(100);
+/// Everything has found its end after so long, where nothing goes wrong any more.
+const CONVERGENCE: u32 = 60;
+
+#[derive(Clone, Debug)]
+struct History {
+    seed: u64,
+    passwords: bool,
+    steps: Vec<Step>,
+}
+
+fn history() -> impl Strategy<Value = History> {
+    let passwords = prop_oneof![3 => Just(false), 1 => Just(true)];
+    (any::<u64>(), passwords, steps(STEPS)).prop_map(|(seed, passwords, steps)| History {
+        seed,
+        passwords,
+        steps,
+    })
+}
+
+struct Run {
+    cluster: Arc<Cluster>,
+    life: Life,
+}
+
+impl Run {
+    fn new(history: &History) -> Self {
+        let cluster = Cluster::new(history.seed);
+        cluster.furnish(history.passwords);
+        let life = Life::begin(&cluster);
+        Self { cluster, life }
+    }
+
+    /// Lets time pass, whatever becomes of the operator.
+    fn live(&mut self, time: Duration) {
+        if !self.life.live(time) {
+            // The old one has to be gone before the new one starts.
+            let cluster = Arc::clone(&self.cluster);
+            take_place(&mut self.life, || Life::begin(&cluster));
+            self.live(time);
+        }
+    }
+
+    fn carry_out(&mut self, operation: &Operation) {
+        self.life.during(|| self.cluster.carry_out(operation));
+    }
+
+    fn check(&self, what: &str) -> Result<(), TestCaseError> {
+        self.life.during(|| self.cluster.check_servers());
+        let violations = std::mem::take(&mut self.cluster.evidence().violations);
+        if violations.is_empty() {
+            return Ok(());
+        }
+        Err(TestCaseError::fail(format!("{what}: {}\n{}", violations.join("\n"), self.cluster.trace())))
+    }
+
+    fn check_none(&self, what: &str, problems: Vec<String>) -> Result<(), TestCaseError> {
+        for problem in problems {
+            self.cluster.violated(format!("{what}: {problem}"));
+        }
+        self.check(what)
+    }
+
+    fn security(&self) -> Vec<String> {
+        self.life.during(|| security(&self.cluster))
+    }
+}
+
+fn take_place(life: &mut Life, begin: impl FnOnce() -> Life) {
+    life.end();
+    *life = begin();
+}
+
+/// One history, from beginning to end. Answers how often each thing was said in the audit log.
+fn run(history: &History) -> Result<BTreeMap<String, u32>, TestCaseError> {
+    let mut run = Run::new(history);
+    let (mut calm, mut since_change) = (true, Duration::ZERO);
+    for (number, step) in history.steps.iter().enumerate() {
+        let what = format!("step {number}");
+        run.carry_out(&step.operation);
+        run.live(step.pause);
+        run.check(&what)?;
+        if matches!(step.operation, Operation::Settle) {
+            run.live(SETTLING);
+            run.cluster.evidence().excused.clear();
+            calm = true;
+            since_change = SETTLING;
+        } else if step.operation.is_of_people() {
+            since_change = step.pause;
+        } else {
+            calm = false;
+        }
+        if calm && since_change >= REACH {
+            run.check_none(&what, run.security())?;
+        }
+    }
+    end(&mut run)?;
+    Ok(std::mem::take(&mut run.cluster.evidence().lines))
+}
+
+/// Everything is mended: everything finds its end.
+fn end(run: &mut Run) -> Result<(), TestCaseError> {
+    run.carry_out(&Operation::Settle);
+    for admin in 0..ADMINS.len() {
+        run.carry_out(&Operation::SuspendAdmin { admin, suspend: false });
+    }
+    run.life.during(|| run.cluster.give_back_secrets());
+    run.live(SETTLING);
+    run.cluster.evidence().excused.clear();
+    converge(run, "all is mended")?;
+    // What waits for something that will never come is tried again and again.
+    let sessions = run.cluster.store().all::<DatabaseSession>();
+    for (index, name) in SESSIONS.iter().enumerate() {
+        let session = sessions.iter().find(|session| session.metadata.name.as_deref() == Some(*name));
+        let in_vain = session.is_some_and(|session| {
+            session.spec.database_name.as_deref() == Some("ghost")
+                || USERS[3..].contains(&&*session.spec.user)
+        });
+        if in_vain {
+            run.carry_out(&Operation::DeleteSession(index));
+        }
+    }
+    run.live(SETTLING);
+    converge(run, "what waits in vain is gone")?;
+    // Unused sets and sessions that are over go by themselves.
+    run.live(Duration::from_secs(400));
+    let writes = run.cluster.evidence().writes;
+    run.live(Duration::from_secs(120));
+    let written = run.cluster.evidence().writes - writes;
+    if written > 0 {
+        run.cluster.violated(format!("{written} writes, though nothing happens"));
+    }
+    run.check("all is quiet")?;
+    for session in 0..SESSIONS.len() {
+        run.carry_out(&Operation::DeleteSession(session));
+    }
+    run.live(Duration::from_secs(5));
+    for admin in 0..ADMINS.len() {
+        run.carry_out(&Operation::SetDeletion { admin, retain: false });
+        run.carry_out(&Operation::DeleteAdmin(admin));
+    }
+    run.live(SETTLING);
+    converge(run, "all is deleted")?;
+    let admins = run.cluster.store().all::<DatabaseAdmin>().len();
+    let left = admins + run.cluster.store().all::<DatabaseSession>().len();
+    if left > 0 {
+        run.cluster.violated(format!("{left} objects are left"));
+    }
+    run.check("all is deleted")
+}
+
+fn converge(run: &mut Run, what: &str) -> Result<(), TestCaseError> {
+    for _ in 0..CONVERGENCE {
+        run.check(what)?;
+        if run.life.during(|| unsettled(&run.cluster)).is_empty() {
+            break;
+        }
+        run.live(Duration::from_secs(10));
+    }
+    let problems = run.life.during(|| unsettled(&run.cluster));
+    run.check_none(what, problems)
+}
+
+#[test]
+fn whatever_happens_accesses_are_what_policy_says_and_nothing_wedges() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let set = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let cases = set("ROLECALL_SIMULATION_CASES").unwrap_or(CASES);
+    let config = Config { cases, max_shrink_iters: 3_000, failure_persistence: None, ..Config::default() };
+    let mut runner = match set("ROLECALL_SIMULATION_SEED") {
+        Some(seed) => TestRunner::new_with_rng(config, of_seed(seed)),
+        None => {
+            let seed = rand::random();
+            eprintln!("ROLECALL_SIMULATION_SEED={seed}");
+            TestRunner::new_with_rng(config, of_seed(seed))
+        }
+    };
+    let said = RefCell::new(BTreeMap::<String, u32>::new());
+    let tried = runner.run(&history(), |history| {
+        for (what, times) in run(&history)? {
+            *said.borrow_mut().entry(what).or_default() += times;
+        }
+        Ok(())
+    });
+    match tried {
+        Ok(()) => eprintln!("said: {said:?}"),
+        Err(TestError::Fail(why, history)) => {
+            let steps: Vec<String> = history.steps.iter().map(|step| format!("{step:?}")).collect();
+            panic!(
+                "{why}\nseed {}, passwords {}, steps:\n{}",
+                history.seed,
+                history.passwords,
+                steps.join("\n")
+            );
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn of_seed(seed: u32) -> proptest::test_runner::TestRng {
+    let mut bytes = [0; 32];
+    bytes[..4].copy_from_slice(&seed.to_le_bytes());
+    proptest::test_runner::TestRng::from_seed(proptest::test_runner::RngAlgorithm::ChaCha, &bytes)
+}
