@@ -6,18 +6,18 @@
 
 mod access;
 mod check;
+mod file;
 mod import;
 mod parts;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use check::{Actual, compare};
+use file::File;
 
 /// What a kind makes of a case's input, or what of the input it cannot read.
 type Run = fn(Value) -> Result<Actual, String>;
@@ -65,34 +65,12 @@ const ELSEWHERE: [&str; 16] = [
     "session_integration",
 ];
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    kind: String,
-    #[serde(rename = "about")]
-    _about: String,
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    id: String,
-    input: Value,
-    expect: BTreeMap<String, Value>,
-    #[serde(rename = "departure")]
-    _departure: Option<u32>,
-    #[serde(rename = "note")]
-    _note: Option<String>,
-}
-
 fn main() -> ExitCode {
-    let directory = std::env::var_os("ROLECALL_VECTORS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"), PathBuf::from);
+    let directory = file::directory(env!("CARGO_MANIFEST_DIR"));
     let mut failures = Vec::new();
     let mut checked = 0;
-    for path in files(&directory) {
-        let file = match read(&path) {
+    for path in file::files(&directory) {
+        let file: File<BTreeMap<String, Value>> = match file::read(&path) {
             Ok(file) => file,
             Err(error) => {
                 failures.push(format!("{}: {error}", path.display()));
@@ -126,17 +104,4 @@ fn main() -> ExitCode {
         println!("FAILED {failure}");
     }
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn files(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    files.sort();
-    files
-}
-
-fn read(path: &Path) -> Result<File, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    serde_json::from_str(&text).map_err(|error| error.to_string())
 }

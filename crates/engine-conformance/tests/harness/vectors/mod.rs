@@ -4,13 +4,15 @@
 //! anything changed, and the reason of a refusal. What only an operator decides is listed as such.
 
 mod end;
+#[path = "../../../../policy/tests/vectors/file.rs"]
+mod file;
 mod integration;
 pub(crate) mod mongo;
 mod pure;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use rolecall_engine::Owner;
@@ -81,26 +83,8 @@ const POLICY_KINDS: &[&str] = &[
     "validation",
 ];
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    kind: String,
-    #[serde(rename = "about")]
-    _about: String,
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    id: String,
-    input: Value,
-    expect: Value,
-    #[serde(rename = "departure")]
-    _departure: Option<u32>,
-    #[serde(rename = "note")]
-    _note: Option<String>,
-}
+type File = file::File<Value>;
+type Case = file::Case<Value>;
 
 /// What became of a case.
 type Outcome = Result<Done, String>;
@@ -125,15 +109,8 @@ pub(crate) async fn run(name: &str, server: &dyn Server) {
             None if POLICY_KINDS.contains(&file.kind.as_str()) => continue,
             None => panic!("{}: nobody checks the kind {:?}", path.display(), file.kind),
         }
-        let mut passed = 0;
-        let mut left = Vec::new();
-        for case in &file.cases {
-            match check(server, &file.kind, case).await {
-                Ok(Done::Checked) => passed += 1,
-                Ok(Done::LeftTo(who)) => left.push(format!("{} is left to {who}", case.id)),
-                Err(why) => failed.push(format!("{}: {why}", case.id)),
-            }
-        }
+        let (passed, left) =
+            check_all(&file.cases, &mut failed, async |case| check(server, &file.kind, case).await).await;
         ran += passed;
         println!("{name}: {}: {passed}/{} {}", file.kind, file.cases.len(), left.join(", "));
     }
@@ -143,17 +120,9 @@ pub(crate) async fn run(name: &str, server: &dyn Server) {
 
 /// The files of cases, by name.
 fn files() -> Vec<(PathBuf, File)> {
-    let directory = std::env::var_os("ROLECALL_VECTORS")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors"), PathBuf::from);
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(&directory)
-        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .collect();
-    paths.sort();
+    let paths = file::files(&file::directory(env!("CARGO_MANIFEST_DIR")));
     let read = |path: PathBuf| {
-        let text = std::fs::read_to_string(&path).unwrap();
-        let file = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let file = file::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         (path, file)
     };
     paths.into_iter().map(read).collect()
@@ -263,12 +232,7 @@ impl<'a> Names<'a> {
 
     async fn put(&mut self, user: &str, before: &Before, ours: bool) {
         if before.exists {
-            let owner = ours.then(|| Owner {
-                uid: "us".into(),
-                admin: "shop/us".into(),
-                cluster: "blue".into(),
-                ..Owner::default()
-            });
+            let owner = ours.then(us);
             let state = State {
                 managed: before.managed,
                 login: before.login,
@@ -285,12 +249,7 @@ impl<'a> Names<'a> {
         let seen = self.server.look(user).await;
         same("accountExists", &seen.is_some(), &(expected.phase != "Dropped"))?;
         let Some(seen) = seen else { return Ok(()) };
-        match expected.phase.as_str() {
-            "Enabled" => same("login", &seen.login, &true)?,
-            "Disabled" => same("login", &seen.login, &false)?,
-            "Conflict" => same("managed", &seen.managed, &false)?,
-            other => return Err(format!("unknown phase {other}")),
-        }
+        in_phase(&seen, &expected.phase)?;
         if let Some(login) = expected.login {
             same("login", &seen.login, &login)?;
         }
@@ -302,6 +261,38 @@ impl<'a> Names<'a> {
         }
         Ok(())
     }
+}
+
+/// The owner of what is ours.
+fn us() -> Owner {
+    Owner { uid: "us".into(), admin: "shop/us".into(), cluster: "blue".into(), ..Owner::default() }
+}
+
+/// Is an account that exists in the phase that a case names?
+fn in_phase(seen: &State, phase: &str) -> Result<(), String> {
+    match phase {
+        "Enabled" => same("login", &seen.login, &true),
+        "Disabled" => same("login", &seen.login, &false),
+        "Conflict" => same("managed", &seen.managed, &false),
+        other => Err(format!("unknown phase {other}")),
+    }
+}
+
+/// Checks cases one by one: how many passed, and which are left to whom. Those that failed are added to `failed`.
+async fn check_all<'a>(
+    cases: &'a [Case],
+    failed: &mut Vec<String>,
+    check: impl AsyncFn(&'a Case) -> Outcome,
+) -> (usize, Vec<String>) {
+    let (mut passed, mut left) = (0, Vec::new());
+    for case in cases {
+        match check(case).await {
+            Ok(Done::Checked) => passed += 1,
+            Ok(Done::LeftTo(who)) => left.push(format!("{} is left to {who}", case.id)),
+            Err(why) => failed.push(format!("{}: {why}", case.id)),
+        }
+    }
+    (passed, left)
 }
 
 fn platform(name: &str) -> Result<Platform, String> {

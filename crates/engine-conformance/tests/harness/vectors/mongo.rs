@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use mongodb::bson::{Bson, Document};
-use rolecall_engine::{AccountName, Applied, Owner, plan};
+use rolecall_engine::{AccountName, Applied, plan};
 use rolecall_engine_conformance::{DesiredAccount, Harness as _, State, Stopped};
 use rolecall_mongodb::{RoleName, user_name};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::MongoServer;
-use super::{Done, Outcome, SessionOutcome, cases, read, same};
+use super::{Done, Outcome, SessionOutcome, cases, check_all, in_phase, read, same, us};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,19 +103,11 @@ pub(crate) async fn run(server: &MongoServer) {
     let mut failed = Vec::new();
     let all = cases("mongo_lifecycle");
     assert!(!all.is_empty(), "no case ran");
-    for case in &all {
-        let outcome = match (read(&case.input), read(&case.expect)) {
-            (Ok(input), Ok(expect)) => lifecycle(server, &input, &expect).await,
-            (input, expect) => {
-                Err(input.err().into_iter().chain(expect.err()).collect::<Vec<_>>().join(", "))
-            }
-        };
-        match outcome {
-            Ok(Done::Checked) => println!("{}: checked", case.id),
-            Ok(Done::LeftTo(who)) => println!("{} is left to {who}", case.id),
-            Err(why) => failed.push(format!("{}: {why}", case.id)),
-        }
-    }
+    let (passed, left) = check_all(&all, &mut failed, async |case| {
+        lifecycle(server, &read(&case.input)?, &read(&case.expect)?).await
+    })
+    .await;
+    println!("mongo_lifecycle: {passed}/{} {}", all.len(), left.join(", "));
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
@@ -123,13 +115,11 @@ async fn lifecycle(server: &MongoServer, input: &Input, expect: &Expect) -> Outc
     let user = server.name(&input.username);
     let live = !input.live_sessions.is_empty();
     if input.before.exists {
-        let ours =
-            Owner { uid: "us".into(), admin: "shop/us".into(), cluster: "blue".into(), ..Owner::default() };
         let state = State {
             managed: input.before.managed,
             login: input.before.authentication_restrictions.is_empty(),
             memberships: input.before.roles.iter().map(|role| format!("{}@{}", role.role, role.db)).collect(),
-            owner: (live || input.event.is_some()).then_some(ours),
+            owner: (live || input.event.is_some()).then(us),
             ..State::default()
         };
         server.put(&user, &state).await;
@@ -198,12 +188,7 @@ async fn account(server: &MongoServer, name: &str, here: &str, expected: &Accoun
     same("exists", &found.is_some(), &(expected.phase != "Dropped"))?;
     let Some(found) = found else { return Ok(()) };
     let state = server.look(here).await.ok_or("it is gone")?;
-    match expected.phase.as_str() {
-        "Enabled" => same("login", &state.login, &true)?,
-        "Disabled" => same("login", &state.login, &false)?,
-        "Conflict" => same("managed", &state.managed, &false)?,
-        other => return Err(format!("unknown phase {other}")),
-    }
+    in_phase(&state, &expected.phase)?;
     let called =
         |name: &str| AccountName::new(name).map(|account| user_name(&account)).map_err(|e| e.to_string());
     if let Some(user) = &expected.user {
