@@ -144,7 +144,9 @@ pub(crate) async fn reading<'a>(
     let transaction = blocker.transaction().await?;
     transaction.batch_execute("lock table pg_catalog.pg_db_role_setting in access exclusive mode").await?;
     world.session(session, json!({})).await?;
-    let waits = "select 1 from pg_locks where not granted and relation = 'pg_db_role_setting'::regclass";
+    // Another login of the admin user may wait beside it.
+    let waits =
+        "select 1 from pg_locks where not granted and relation = 'pg_db_role_setting'::regclass limit 1";
     let is_read = async || Ok(transaction.query_opt(waits, &[]).await?.is_some());
     world.eventually("the account is being read", is_read).await?;
     Ok(transaction)
