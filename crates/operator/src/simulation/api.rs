@@ -76,12 +76,14 @@ impl ApiServer for Api {
 
     fn write<'a>(&'a self, at: &'a Address, write: Write) -> BoxFuture<'a, kube::Result<String>> {
         Box::pin(async move {
+            // What it knew when it decided to write.
+            let known = self.0.store().known(at);
             let answer = self
                 .call(|cluster| {
                     let now = cluster.clock.now();
                     let kind = format!("{write:?}");
                     let mut store = cluster.store();
-                    let known = store.is_known(at);
+                    let known = known.is_some() && store.raw(at).map(store::version) == known;
                     let written = store.write(at, write, now);
                     drop(store);
                     cluster.note(|| match &written {

@@ -26,6 +26,11 @@ fn is_there(store: &Store, admin: &str) -> bool {
     store.get::<DatabaseAdmin>(admin).is_some_and(|admin| admin.metadata.deletion_timestamp.is_none())
 }
 
+/// Does the status of a session say so already?
+fn is_active(store: &Store, session: &str) -> bool {
+    store.get::<DatabaseSession>(session).is_some_and(|session| phase(&session) == SessionPhase::Active)
+}
+
 /// The account that a session was marked with.
 pub(super) fn account_of(session: &DatabaseSession) -> Option<Login> {
     let status = session.status.as_ref().and_then(|status| status.username.clone());
@@ -88,11 +93,19 @@ impl Cluster {
         if !wanted.is_empty() && !wanted.contains(&said.as_str()) {
             self.violated(format!("{} is {:?}, and the audit log says {said:?}", is.name_any(), phase(&is)));
         }
+        // Of what was never told to be active, nobody has to be told that it is over.
+        let never_active = said == "waiting" && phase(&was) == SessionPhase::Pending;
         let released = has_finalizer(before, ACCOUNT_FINALIZER)
             && (written.gone || !has_finalizer(&written.after, ACCOUNT_FINALIZER));
         let over = ["ended", "abandoned", "retained", "rejected", "withdrawn"];
-        if released && !over.contains(&said.as_str()) {
+        if released && !over.contains(&said.as_str()) && !never_active {
             self.violated(format!("{} was let go, and the audit log says {said:?}", is.name_any()));
+        }
+        let Some(account) = account_of(&was).filter(|_| released) else { return };
+        let open = self.servers[account.0].open().contains(&account.1);
+        let excused = self.evidence().is_excused(&account);
+        if open && !excused && !explains(&self.store(), &account, Some(&uid)) {
+            self.violated(format!("{} was let go, and {account:?} can log in", is.name_any()));
         }
     }
 
@@ -106,7 +119,7 @@ impl Cluster {
         };
         let account = (server.host, account.to_string());
         let open = server.fake.state().users.get(&account.1).is_some_and(|user| user.login);
-        let explained = explains(&self.store(), &account, None);
+        let explained = self.evidence().is_excused(&account) || explains(&self.store(), &account, None);
         let mut evidence = self.evidence();
         evidence.writes += 1;
         evidence.shown.remove(&account);
@@ -152,7 +165,7 @@ impl AuditLog for Auditor {
         cluster.evidence().said.insert(line.uid.to_owned(), line.access.to_owned());
         let shown = cluster.evidence().shown.get(&account).copied();
         match line.access {
-            "active" if shown != Some(true) => {
+            "active" if shown != Some(true) && !is_active(&cluster.store(), line.session) => {
                 cluster.violated(format!("{} is active, and the server has not shown it", line.session));
             }
             // A standing session may come back; that its access was let go meanwhile, an event tells.

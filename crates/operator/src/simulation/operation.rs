@@ -372,7 +372,15 @@ impl Cluster {
         if user_there.managed && is_ours {
             change(&admin, user_there);
             drop(state);
-            self.evidence().excuse(host, USERS[user]);
+            let is_looked_after = self
+                .store()
+                .get::<DatabaseAdmin>(ADMINS[server])
+                .is_some_and(|admin| admin.metadata.deletion_timestamp.is_none());
+            let mut evidence = self.evidence();
+            evidence.excuse(host, USERS[user]);
+            if !is_looked_after {
+                evidence.let_go.insert((host, USERS[user].to_owned()));
+            }
         }
     }
 

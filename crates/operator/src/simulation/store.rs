@@ -81,10 +81,9 @@ impl Store {
         *known = version.max(*known);
     }
 
-    /// Does the operator know the object as it is?
-    pub(super) fn is_known(&self, at: &Address) -> bool {
-        let stored = self.objects.get(at).map(version);
-        stored.is_some() && stored == self.known.get(at).copied()
+    /// The version that the operator knows of.
+    pub(super) fn known(&self, at: &Address) -> Option<u64> {
+        self.known.get(at).copied()
     }
 
     pub(super) fn raw(&self, at: &Address) -> Option<&Value> {
