@@ -115,12 +115,14 @@ fn told(result: &SessionResult) -> (&'static str, &str) {
     match result {
         SessionResult::Active(_) => ("active", reasons::ACTIVE),
         SessionResult::Waiting(blocker) => ("waiting", &blocker.reason),
-        SessionResult::Withdrawn { blocker, .. } => ("withdrawn", &blocker.reason),
         SessionResult::Ending { blocker, .. } => ("ending", &blocker.reason),
         SessionResult::Ended { gone: Gone::Abandoned(_), .. }
+        | SessionResult::Withdrawn { gone: Gone::Abandoned(_), .. }
         | SessionResult::Released { gone: Gone::Abandoned(_) } => ("abandoned", reasons::ABANDONED),
         SessionResult::Ended { gone: Gone::Retained(_), .. }
+        | SessionResult::Withdrawn { gone: Gone::Retained(_), .. }
         | SessionResult::Released { gone: Gone::Retained(_) } => ("retained", reasons::DATABASE_REMOVED),
+        SessionResult::Withdrawn { blocker, .. } => ("withdrawn", &blocker.reason),
         SessionResult::Ended { reason, .. } => ("ended", end_reason(*reason)),
         SessionResult::Rejected(blocker) => ("rejected", &blocker.reason),
         SessionResult::Released { .. } => ("ended", reasons::DELETED),

@@ -248,6 +248,8 @@ async fn write(
     }
     let found = shared.api.secret(&namespace, &name).await.map_err(|error| refused(&error))?;
     match found {
+        // A start that is tried again finds what the last try wrote.
+        Some(found) if is_controlled(&found, session) && is_same(&found, &secret) => Ok(found.uid()),
         Some(found) if is_controlled(&found, session) => {
             secret.metadata.resource_version = found.resource_version();
             let written = shared.api.replace_secret(&namespace, &secret).await;
@@ -260,6 +262,13 @@ async fn write(
             ),
         )),
     }
+}
+
+/// Does a Secret hold already what is to be written?
+fn is_same(found: &Secret, wanted: &Secret) -> bool {
+    let annotated =
+        wanted.annotations().iter().all(|(key, value)| found.annotations().get(key) == Some(value));
+    annotated && found.data == wanted.data && found.type_ == wanted.type_
 }
 
 /// The request as PEM: the field holds PEM itself, or PEM in base64 as in a CertificateSigningRequest.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
-use rolecall_api::{DatabaseAdmin, DatabaseSession, SessionPhase};
+use rolecall_api::{DatabaseSession, SessionPhase};
 use rolecall_engine::Plan;
 use serde_json::Value;
 
@@ -19,11 +19,6 @@ use crate::ports::{Address, AuditLine, AuditLog};
 /// The host of a DatabaseAdmin.
 pub(super) fn host_of(admin: &str) -> Option<&'static str> {
     HOSTS.into_iter().find(|host| host.strip_suffix("-db") == Some(admin))
-}
-
-/// Is there a DatabaseAdmin of this name that stays?
-fn is_there(store: &Store, admin: &str) -> bool {
-    store.get::<DatabaseAdmin>(admin).is_some_and(|admin| admin.metadata.deletion_timestamp.is_none())
 }
 
 /// Does the status of a session say so already?
@@ -167,12 +162,6 @@ impl AuditLog for Auditor {
         match line.access {
             "active" if shown != Some(true) && !is_active(&cluster.store(), line.session) => {
                 cluster.violated(format!("{} is active, and the server has not shown it", line.session));
-            }
-            // A standing session may come back; that its access was let go meanwhile, an event tells.
-            "withdrawn" if !is_there(&cluster.store(), line.database) => {
-                let mut evidence = cluster.evidence();
-                evidence.excuse(host, line.username);
-                evidence.let_go.insert(account);
             }
             "ended" | "withdrawn" | "rejected" if !line.username.is_empty() => {
                 let others =

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
-use rolecall_api::DatabaseAdmin;
-use rolecall_api::DatabaseSession;
+use rolecall_api::{DatabaseAdmin, DatabaseSession};
+use rolecall_engine::Class;
 
 use super::cluster::Cluster;
 use super::convergence::{security, unsettled};
 use super::life::Life;
 use super::operation::{ADMINS, Operation, SESSIONS, Step, USERS, steps};
+use super::store::When;
 
 /// How many histories are tried, where `ROLECALL_SIMULATION_CASES` does not say.
 const CASES: u32 = 48;
@@ -215,6 +216,32 @@ fn whatever_happens_accesses_are_what_policy_says_and_nothing_wedges() {
         }
         Err(error) => panic!("{error}"),
     }
+}
+
+/// What was said in the audit log in a history of these steps.
+fn said(passwords: bool, steps: Vec<(Operation, u64)>) -> BTreeMap<String, u32> {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let step = |(operation, seconds)| Step { operation, pause: Duration::from_secs(seconds) };
+    run(&History { seed: 1, passwords, steps: steps.into_iter().map(step).collect() }).unwrap()
+}
+
+/// A session without an end.
+fn standing(session: usize) -> Operation {
+    Operation::CreateSession { session, user: 0, admin: 0, database: Some("app"), ttl: None, keep: 0 }
+}
+
+#[test]
+fn an_access_that_is_given_up_is_not_called_withdrawn() {
+    let down = Operation::ServerDown { server: 0, down: true };
+    let said = said(false, vec![(standing(0), 5), (down, 0), (Operation::DeleteAdmin(0), 200)]);
+    assert_eq!((said.get("abandoned"), said.get("withdrawn")), (Some(&1), None), "{said:?}");
+}
+
+#[test]
+fn a_start_that_is_tried_again_writes_its_secret_once() {
+    let fails = Operation::ServerFails { server: 0, after: 1, when: When::Before, class: Class::Transient };
+    let said = said(true, vec![(standing(0), 5), (fails, 0), (standing(1), 60)]);
+    assert_eq!(said.get("active"), Some(&2), "{said:?}");
 }
 
 fn of_seed(seed: u32) -> proptest::test_runner::TestRng {
