@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
@@ -129,8 +130,7 @@ impl ApiWriter {
     where
         K: Cached + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
     {
-        let write = Write::Delete { uid: object.uid() };
-        gone_is_fine(self.api_server.write(&address(object), write).await.map(drop))
+        self.delete_at(&address(object), object.uid()).await
     }
 
     /// Reads a Secret.
@@ -173,7 +173,7 @@ impl ApiWriter {
     /// What the API server answered; a Secret that is gone, or is another one by now, is no error.
     pub async fn delete_secret(&self, namespace: &str, name: &str, uid: Option<String>) -> kube::Result<()> {
         let at = Address::of::<Secret>(namespace, name);
-        gone_is_fine(self.api_server.write(&at, Write::Delete { uid }).await.map(drop))
+        self.delete_at(&at, uid).await
     }
 
     /// Sends an event about an object. Nothing waits for it.
@@ -186,6 +186,24 @@ impl ApiWriter {
         note: &str,
     ) {
         self.events.send(about, severity, reason, action, note);
+    }
+
+    async fn delete_at(&self, at: &Address, uid: Option<String>) -> kube::Result<()> {
+        let deleted = self.api_server.write(at, Write::Delete { uid: uid.clone() }).await;
+        let refused = match deleted {
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) if is_conflict(&error) => error,
+            other => return other.map(drop),
+        };
+        // Most often it is another one by now, so that the one meant is gone; but a conflict may be about something else.
+        match self.api_server.get(at).await {
+            Ok(text) if uid.is_none() || read::<PartialObjectMeta>(&text)?.metadata.uid == uid => {
+                Err(refused)
+            }
+            Ok(_) => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn write_status<K>(
@@ -261,26 +279,27 @@ impl Debug for ApiWriter {
     }
 }
 
+fn is_gone(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
 /// Is this the API server's word that the object exists already, or was changed meanwhile?
 pub fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
-fn gone_is_fine(result: kube::Result<()>) -> kube::Result<()> {
-    match result {
-        // 409: the uid is another one by now, so the object meant is gone.
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+    use kube::core::Status;
     use rolecall_api::{ProvisioningRole, ProvisioningRoleSpec};
 
+    use super::*;
     use crate::Shared;
     use crate::cache::Source;
     use crate::model::ObjectKey;
+    use crate::ports::Published;
 
     #[tokio::test]
     async fn a_role_that_was_deleted_while_its_status_was_written_stays_gone() {
@@ -297,5 +316,34 @@ mod tests {
         let answer = serde_json::to_string(&role).unwrap();
         assert!(shared.api.take_answer::<ProvisioningRole>(&*shared, Ok(answer)).unwrap().is_some());
         assert!(shared.cache().role(&key).is_none(), "it would go on granting");
+    }
+
+    /// It refuses every write with a conflict, and has an object of this uid.
+    #[derive(Debug)]
+    struct Refusing(&'static str);
+
+    impl ApiServer for Refusing {
+        fn get<'a>(&'a self, _: &'a Address) -> BoxFuture<'a, kube::Result<String>> {
+            std::future::ready(Ok(json!({"metadata": {"name": "reader", "uid": self.0}}).to_string())).boxed()
+        }
+
+        fn write<'a>(&'a self, _: &'a Address, _: Write) -> BoxFuture<'a, kube::Result<String>> {
+            let status = Status { code: 409, ..Status::failure("a webhook says no", "Conflict") };
+            std::future::ready(Err(kube::Error::Api(Box::new(status)))).boxed()
+        }
+
+        fn publish<'a>(&'a self, _: &'a Published) -> BoxFuture<'a, kube::Result<()>> {
+            std::future::ready(Ok(())).boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deletion_that_is_refused_is_not_taken_for_one() {
+        let mut role = ProvisioningRole::new("reader", ProvisioningRoleSpec::default());
+        (role.metadata.namespace, role.metadata.uid) = (Some("shop".into()), Some("one".into()));
+        let api = |uid| ApiWriter::new(Arc::new(Refusing(uid)), Counter::default());
+        let refused = api("one").delete(&role).await;
+        assert!(refused.is_err_and(|error| is_conflict(&error)), "it is still there");
+        assert!(api("two").delete(&role).await.is_ok(), "it is another one");
     }
 }
