@@ -28,7 +28,11 @@ pub(super) async fn write(
         return if is_over(session) { keep_or_delete(shared, session, now).await } else { Ok(None) };
     };
     let news = status::is_news(session, result);
-    if news {
+    // An operator before this one may have ended between its line in the audit log, that the access is there, and the
+    // status that says the same: then the status is none the wiser for it, and the log must not end with that line.
+    let may_be_logged_active =
+        is_touched(session) && matches!(result, SessionResult::Withdrawn { .. } | SessionResult::Rejected(_));
+    if news || may_be_logged_active {
         // Before anything is written: whoever takes over in between finds it to be news again.
         shared.audit.session(session, result);
     }

@@ -88,12 +88,10 @@ impl Cluster {
         if !wanted.is_empty() && !wanted.contains(&said.as_str()) {
             self.violated(format!("{} is {:?}, and the audit log says {said:?}", is.name_any(), phase(&is)));
         }
-        // Of what was never told to be active, nobody has to be told that it is over.
-        let never_active = said == "waiting" && phase(&was) == SessionPhase::Pending;
         let released = has_finalizer(before, ACCOUNT_FINALIZER)
             && (written.gone || !has_finalizer(&written.after, ACCOUNT_FINALIZER));
         let over = ["ended", "abandoned", "retained", "rejected", "withdrawn"];
-        if released && !over.contains(&said.as_str()) && !never_active {
+        if released && !over.contains(&said.as_str()) {
             self.violated(format!("{} was let go, and the audit log says {said:?}", is.name_any()));
         }
         let Some(account) = account_of(&was).filter(|_| released) else { return };
