@@ -1,9 +1,8 @@
 //! Durations as Go writes them: `1h30m`, `1.5h`, `300ms`.
 //!
 //! The parser is our own, because the API server decides with Go's what it stores, and no library reads the same:
-//! `kube::core::Duration` panics on a number that is too large (`99999999999999999999h`) and on a sign inside
-//! (`5s-3s`), takes an empty text for zero, and calculates in floating point; jiff's parser refuses what Go allows
-//! (`30m1h`, `1.5h30m`, `.5s`, `0`).
+//! `kube::core::Duration` (5.0) panics on some texts instead of refusing them, takes an empty one for zero, and calculates
+//! in floating point; jiff's parser refuses what Go allows (`30m1h`, `1.5h30m`, `.5s`, `0`).
 
 use std::{fmt, str::FromStr, time::Duration};
 
