@@ -1,4 +1,4 @@
-//! How the API server is asked: with patience that ends, and on connections that are not trusted once one was silent.
+//! The client for the API server: with timeouts, and with connections that are replaced once one was silent.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,19 +12,19 @@ use rolecall_api::names::FIELD_MANAGER;
 
 use crate::clock_skew::{ClockSkew, Measure};
 
-/// The user agent, as it stands in the API server's audit log.
+/// The user agent, as it appears in the API server's audit log.
 const NAME: &str = concat!("rolecall-operator/", env!("CARGO_PKG_VERSION"));
 /// How long the API server has for one answer.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// After so much silence a connection counts as dead. A watch hears a bookmark every minute or so.
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// A client as the operator needs it. It tries nothing again by itself: whoever asked does, later each time, and knows
-/// meanwhile what else there is to do.
+/// A client as the operator needs it. It does not retry by itself: callers do, with backoff, and can do other work
+/// meanwhile.
 ///
 /// # Errors
 ///
-/// When what `config` names cannot be used.
+/// When `config` is not usable.
 pub fn client(config: &Config, skew: &Arc<ClockSkew>) -> kube::Result<Client> {
     let mut config = config.clone();
     config.headers.push((USER_AGENT, HeaderValue::from_static(NAME)));
@@ -41,7 +41,7 @@ pub fn post_params() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
-/// A request that is given up when no answer comes for so long.
+/// A request that is cancelled when no answer comes for so long.
 ///
 /// # Errors
 ///
@@ -80,7 +80,7 @@ impl ManyRequests {
         Ok(Self { config, skew: Arc::clone(skew), current })
     }
 
-    /// Asks.
+    /// Sends a request.
     ///
     /// # Errors
     ///

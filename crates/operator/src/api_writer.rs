@@ -17,7 +17,7 @@ use crate::ports::{Address, ApiServer, Write};
 
 pub use crate::events::Severity;
 
-/// Who takes in what the API server answered to a write.
+/// Receives what the API server answered to a write.
 pub trait WriteObserver: Sync {
     /// The object as the API server has it after the write.
     fn observe_written<K: Cached>(&self, object: K);
@@ -32,14 +32,14 @@ pub struct ApiWriter {
 }
 
 impl ApiWriter {
-    /// Writes to that one. `events_dropped` counts events that were left out.
+    /// Writes to that one. `events_dropped` counts events that were not sent.
     pub fn new(api_server: Arc<dyn ApiServer>, events_dropped: Counter) -> Self {
         let events = Events::start(Arc::clone(&api_server), events_dropped);
         Self { api_server, events }
     }
 
-    /// Applies a whole status, and takes the object that comes back into the cache, so that nobody decides on the
-    /// one before. Nothing is written when the object is gone or has been replaced by another one of its name.
+    /// Applies a whole status, and puts the object that comes back into the cache, so that nothing is decided on the
+    /// previous one. Nothing is written when the object is gone or has been replaced by another one of its name.
     ///
     /// # Errors
     ///
@@ -250,8 +250,8 @@ impl ApiWriter {
     ) -> kube::Result<Option<K>> {
         match written.and_then(|text| read::<K>(&text)) {
             Ok(object) => {
-                // So that nobody decides on the one before, or does an end over again. The watch may have told already
-                // that it is gone: then it does not come back.
+                // So that nothing is decided on the previous one, and no end is repeated. The watch may have reported
+                // already that it is gone: then it does not come back.
                 observer.observe_written(object.clone());
                 Ok(Some(object))
             }
@@ -283,7 +283,7 @@ fn is_gone(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-/// Is this the API server's word that the object exists already, or was changed meanwhile?
+/// Did the API server answer that the object exists already, or was changed meanwhile?
 pub fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }
@@ -310,7 +310,8 @@ mod tests {
         meta.resource_version = Some("1".into());
         let key = ObjectKey::of(&role);
         shared.observe_event(role.clone(), Source::Watched);
-        // The write has arrived, then the role is deleted, the watch tells so, and last comes the answer to the write.
+        // The write has arrived, then the role is deleted, the watch reports that, and then the answer to the write
+        // arrives.
         shared.forget::<ProvisioningRole>(&key);
         role.metadata.resource_version = Some("2".into());
         let answer = serde_json::to_string(&role).unwrap();

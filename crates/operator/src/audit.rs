@@ -1,16 +1,16 @@
 //! The audit log: who has, had, or did not get access to what. Its fields are in `docs/audit.md`.
 //!
-//! A line is written before the object changes that tells the same. Where the operator ends in between, the next one finds
-//! that the object does not tell it yet, and writes the line again: each is written at least once.
+//! A line is written before the object says the same. Where the operator ends in between, the next one finds that the
+//! object does not say it yet, and writes the line again: each is written at least once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::HistoryChange;
 
-use crate::account::result::{Active, Gone, SessionResult, end_reason};
 use crate::model::{AccountKey, ObjectKey, session::recorded_username};
 use crate::ports::{Access, AuditLine, AuditLog};
 
@@ -18,9 +18,31 @@ use crate::ports::{Access, AuditLine, AuditLog};
 #[derive(Debug)]
 pub struct Audit {
     log: Arc<dyn AuditLog>,
-    /// The last line about each session, by its uid: where the API server does not take what follows for long, it is
-    /// tried again and again, and the line is not.
+    /// The last line about each session, by its uid: where the API server refuses the status for a long time, the
+    /// status is retried, and the line is not repeated.
     last: Mutex<HashMap<String, (&'static str, String)>>,
+}
+
+/// What became of the access of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditEntry<'a> {
+    /// `active`, `ending`, `ended` and the like.
+    pub access: &'static str,
+    /// Why.
+    pub reason: &'a str,
+    /// The access, where there is one.
+    pub granted: Option<Granted<'a>>,
+}
+
+/// An access that a session has.
+#[derive(Clone, Copy, Debug)]
+pub struct Granted<'a> {
+    /// The database user.
+    pub username: &'a str,
+    /// Its database roles.
+    pub db_roles: &'a [String],
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Audit {
@@ -30,20 +52,15 @@ impl Audit {
     }
 
     /// What becomes of a session.
-    pub fn session(&self, session: &DatabaseSession, result: &SessionResult) {
-        let (access, reason) = told(result);
+    pub fn session(&self, session: &DatabaseSession, entry: &AuditEntry<'_>) {
+        let AuditEntry { access, reason, granted } = *entry;
         let uid = session.uid().unwrap_or_default();
         let line = (access, reason.to_owned());
         if self.last().insert(uid.clone(), line.clone()) == Some(line) {
             return;
         }
-        let active = match result {
-            SessionResult::Active(active) => Some(active),
-            _ => None,
-        };
         let recorded = || recorded_username(session).unwrap_or_default();
-        let username = active.map_or_else(recorded, |active| active.username.as_str());
-        let told = |tell: fn(&Active) -> String| active.map(tell).unwrap_or_default();
+        let expires_at = granted.and_then(|granted| granted.expires_at);
         self.log.write(&AuditLine::Access(Access {
             session: &session.name_any(),
             namespace: &session.namespace().unwrap_or_default(),
@@ -51,11 +68,11 @@ impl Audit {
             user: &session.spec.user,
             database: &session.spec.database,
             database_name: session.spec.database_name.as_deref().unwrap_or_default(),
-            username,
+            username: granted.map_or_else(recorded, |granted| granted.username),
             access,
             reason,
-            db_roles: told(|active| active.db_roles.join(",")),
-            expires_at: told(|active| active.expires_at.map(|at| at.to_string()).unwrap_or_default()),
+            db_roles: granted.map(|granted| granted.db_roles.join(",")).unwrap_or_default(),
+            expires_at: expires_at.map(|at| at.to_string()).unwrap_or_default(),
             why: session.spec.reason.as_deref().unwrap_or_default(),
         }));
     }
@@ -107,24 +124,5 @@ impl Audit {
     // A poisoned lock means that a thread panicked between two plain map operations; what they hold is whole.
     fn last(&self) -> std::sync::MutexGuard<'_, HashMap<String, (&'static str, String)>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a line calls it, and why.
-fn told(result: &SessionResult) -> (&'static str, &str) {
-    match result {
-        SessionResult::Active(_) => ("active", reasons::ACTIVE),
-        SessionResult::Waiting(blocker) => ("waiting", &blocker.reason),
-        SessionResult::Ending { blocker, .. } => ("ending", &blocker.reason),
-        SessionResult::Ended { gone: Gone::Abandoned(_), .. }
-        | SessionResult::Withdrawn { gone: Gone::Abandoned(_), .. }
-        | SessionResult::Released { gone: Gone::Abandoned(_) } => ("abandoned", reasons::ABANDONED),
-        SessionResult::Ended { gone: Gone::Retained(_), .. }
-        | SessionResult::Withdrawn { gone: Gone::Retained(_), .. }
-        | SessionResult::Released { gone: Gone::Retained(_) } => ("retained", reasons::DATABASE_REMOVED),
-        SessionResult::Withdrawn { blocker, .. } => ("withdrawn", &blocker.reason),
-        SessionResult::Ended { reason, .. } => ("ended", end_reason(*reason)),
-        SessionResult::Rejected(blocker) => ("rejected", &blocker.reason),
-        SessionResult::Released { .. } => ("ended", reasons::DELETED),
     }
 }

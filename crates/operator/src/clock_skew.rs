@@ -31,7 +31,7 @@ impl ClockSkew {
         SignedDuration::from_millis(self.ahead.load(Ordering::Relaxed))
     }
 
-    /// Takes note of an answer to a request that was sent then.
+    /// Records an answer to a request that was sent then.
     fn answered(&self, sent: Timestamp, received: Timestamp, headers: &HeaderMap) {
         let Some(date) = headers.get(header::DATE).and_then(|date| read(date.as_bytes())) else { return };
         let ahead = narrowed(self.ahead(), sent, received, date);
@@ -56,12 +56,13 @@ fn read(date: &[u8]) -> Option<Timestamp> {
     DateTimeParser::new().parse_timestamp(date).ok()
 }
 
-/// What is known by now. Somewhere between the two moments the other clock showed that date, with a fraction of a second
-/// that it does not have: an answer that took long says little, and changes nothing where it fits what was known.
+/// The estimate after this answer. Somewhere between the two moments the other clock showed that date, with a fraction
+/// of a second that it does not have: an answer that took long says little, and changes nothing where it fits what was
+/// known.
 fn narrowed(known: SignedDuration, sent: Timestamp, received: Timestamp, date: Timestamp) -> SignedDuration {
     let least = sent.duration_since(date) - SignedDuration::from_secs(1);
     let most = received.duration_since(date).max(least);
-    // Where both agree as far as can be told, they agree.
+    // Where no difference can be measured, they agree.
     let zero = SignedDuration::ZERO;
     if least <= zero && zero <= most && known.abs() < SignedDuration::from_secs(2) {
         return zero;
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_agree_as_far_as_can_be_told_agree() {
+    fn clocks_that_differ_by_less_than_can_be_measured_agree() {
         assert_eq!(after(0, 1_500, 1_600, 1_000), 0);
         assert_eq!(after(0, 1_999, 2_003, 1_000), 0);
         assert_eq!(after(0, 2_000, 2_003, 2_000), 0);
@@ -154,13 +155,13 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_took_long_tells_little() {
+    fn an_answer_that_took_long_says_little() {
         assert_eq!(after(0, 0, 30_000, 25_000), 0);
         assert_eq!(after(61_500, 62_000, 92_000, 0), 61_500);
     }
 
     #[tokio::test]
-    async fn answers_of_a_client_are_looked_at() {
+    async fn the_dates_of_a_clients_answers_are_read() {
         let skew = Arc::new(ClockSkew::default());
         let answer = tower::service_fn(|_: Request<()>| async {
             let long_ago = Timestamp::now() - SignedDuration::from_secs(120);

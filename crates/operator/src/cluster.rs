@@ -1,8 +1,8 @@
 //! Which cluster this is, as the records of accounts call it.
 //!
-//! A DatabaseAdmin that was made anew from the same manifests takes over what the one before it left, but only where
-//! both were in one cluster. A cluster without a name is told by the CAs of its API server, which need no right to be
-//! read.
+//! A DatabaseAdmin that was created again from the same manifests takes over what its predecessor left, but only where
+//! both were in the same cluster. A cluster without a name is identified by the CAs of its API server, which can be
+//! read without any right.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 /// How much of the hash is recorded, in bytes.
 const BYTES: usize = 8;
 
-/// What records call the cluster: its name, else what tells it from others; empty where nothing does.
+/// What records call the cluster: its name, otherwise what identifies it; empty where nothing does.
 pub fn recorded(name: &str, config: &Config) -> String {
     if !name.is_empty() {
         return name.to_owned();
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_without_a_name_is_told_by_its_cas() {
+    fn a_cluster_without_a_name_is_identified_by_its_cas() {
         let one = recorded("", &config(&[b"a", b"b"]));
         assert!(one.starts_with(UNNAMED_CLUSTER) && one.len() == UNNAMED_CLUSTER.len() + 2 * BYTES, "{one}");
         assert_eq!(one, recorded("", &config(&[b"b", b"a"])));

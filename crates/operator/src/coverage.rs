@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::model::{Priority, ReconcileKey, Triggers};
 
-/// A watch that was refused is tried again well within this time. That one is not refused any more shows by silence.
+/// A watch that was refused is tried again well within this time. A watch that is no longer refused stays silent.
 const REFUSED_FOR: Duration = Duration::from_secs(90);
 
 /// What is watched together: a namespace, or (without a name) all of them.
@@ -30,7 +30,7 @@ pub struct Coverage {
 struct State {
     scopes: BTreeMap<Scope, BTreeMap<String, Watched>>,
     /// What is triggered in namespaces that are not worked in yet.
-    held: BTreeMap<ReconcileKey, Priority>,
+    deferred: BTreeMap<ReconcileKey, Priority>,
 }
 
 /// How one kind is watched in a scope.
@@ -54,19 +54,19 @@ impl Coverage {
         self.state().scopes.entry(scope.clone()).or_default().entry(kind.to_owned()).or_default();
     }
 
-    /// This kind was listed there. Answers what may be worked on now.
+    /// This kind was listed there. Returns what may be worked on now.
     pub fn listed(&self, scope: &Scope, kind: &str) -> Triggers {
         let mut state = self.state();
         *state.watched(scope, kind) = Watched { listed: true, ..Watched::default() };
-        let held = std::mem::take(&mut state.held);
-        let (open, held) = held.into_iter().partition(|(work, _)| state.is_open(work));
-        state.held = held;
+        let deferred = std::mem::take(&mut state.deferred);
+        let (open, deferred) = deferred.into_iter().partition(|(work, _)| state.is_open(work));
+        state.deferred = deferred;
         drop(state);
         self.changed.notify_waiters();
         open.into_iter().collect()
     }
 
-    /// There is no right to list or watch this kind there. True where that is news.
+    /// There is no right to list or watch this kind there. True where that was not known.
     pub fn refused(&self, scope: &Scope, kind: &str) -> bool {
         let mut state = self.state();
         let watched = state.watched(scope, kind);
@@ -87,13 +87,13 @@ impl Coverage {
         self.state().watched(scope, kind).refused = None;
     }
 
-    /// Lets through what may be worked on; the rest is kept until it may.
+    /// Returns what may be worked on; the rest is deferred until it may.
     pub fn admit(&self, triggers: Triggers) -> Triggers {
         let mut state = self.state();
-        let (open, held): (Triggers, Triggers) =
+        let (open, deferred): (Triggers, Triggers) =
             triggers.into_iter().partition(|(work, _)| state.is_open(work));
-        for (work, priority) in held {
-            let known = state.held.entry(work).or_insert(priority);
+        for (work, priority) in deferred {
+            let known = state.deferred.entry(work).or_insert(priority);
             *known = (*known).max(priority);
         }
         open
@@ -112,17 +112,17 @@ impl Coverage {
         }
     }
 
-    /// What has not been listed, for people.
+    /// What has not been listed, for messages.
     pub fn unlisted(&self) -> Vec<String> {
         self.namespaces_where(|watched| !watched.listed)
     }
 
-    /// What there is no right to, for people.
+    /// What there is no right to, for messages.
     pub fn lacking(&self) -> Vec<String> {
         self.namespaces_where(Watched::is_refused)
     }
 
-    /// Each scope, and whether everything in it is heard of.
+    /// Each scope, and whether everything in it is watched.
     pub fn scopes(&self) -> Vec<(Scope, bool)> {
         let state = self.state();
         let is_whole =
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_right_that_is_taken_away_is_told_until_it_is_back() {
+    async fn a_right_that_is_taken_away_is_reported_until_it_is_back() {
         let coverage = of(["Role", "Session"], &["a"]);
         coverage.listed(&scope("a"), "Role");
         coverage.listed(&scope("a"), "Session");

@@ -1,4 +1,4 @@
-//! The status of a DatabaseUser: does it hold its name, do its roles exist, which accounts has it.
+//! The status of a DatabaseUser: does it own its name, do its roles exist, which accounts it has.
 
 use std::collections::BTreeMap;
 
@@ -100,7 +100,7 @@ fn status(
     }
 }
 
-/// Why no session of the user can start, as far as the user itself goes.
+/// Why no session of the user can start, for reasons of the user itself.
 fn in_the_way(facts: &Facts) -> Option<Blocker> {
     if let Some(holder) = &facts.taken_by {
         return Some(Blocker::from(&rolecall_resolve::username_taken(&facts.username, holder)));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_that_are_missing_are_told_from_those_that_are_not_valid() {
+    fn roles_that_are_missing_are_reported_apart_from_those_that_are_not_valid() {
         let resolved = |missing: &[&str], invalid: &[&str]| {
             let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
             let (missing, invalid) = (owned(missing), owned(invalid));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn each_database_has_one_account_and_the_one_that_can_be_used_is_told() {
+    fn each_database_has_one_account_and_the_one_that_can_be_used_is_reported() {
         use AccountPhase::{Disabled, Dropped, Enabled};
         let account = |database: &str, username: &str, phase| AccountStatus {
             database: database.into(),

@@ -1,5 +1,5 @@
-//! Events: sent one after the other by a task of their own. No work waits for one, and where the API server does not
-//! keep up, some are left out and counted.
+//! Events: sent one after the other by a separate task. No work waits for one, and where the API server does not keep
+//! up, some are dropped and counted.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -36,14 +36,14 @@ enum Message {
 }
 
 impl Events {
-    /// Starts the task, which ends with the last of these. `dropped` counts what is left out.
+    /// Starts the task, which ends with the last of these. `dropped` counts those that were not sent.
     pub fn start(api_server: Arc<dyn ApiServer>, dropped: Counter) -> Self {
         let (queue, messages) = mpsc::channel(WAITING);
         tokio::spawn(publish(messages, api_server));
         Self { queue, dropped }
     }
 
-    /// Tells something about an object.
+    /// Queues an event about an object.
     pub fn send(
         &self,
         about: &impl Resource<DynamicType = ()>,

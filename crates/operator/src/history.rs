@@ -1,8 +1,8 @@
 //! Notices that the API server's database was restored from a backup.
 //!
-//! A watch that goes on from where it was is then told nothing until the database has come so far again: whatever is
-//! deleted meanwhile would go on giving access. So the version of what is stored is asked for now and then. It only grows;
-//! where it is lower than before, everything is listed anew.
+//! A watch that resumes from its resource version then reports nothing until the database has reached that version
+//! again: whatever is deleted meanwhile would go on giving access. So the current resource version is read now and
+//! then. It only grows; where it is lower than before, everything is listed anew.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::api_client::{PATIENCE, bounded};
 use crate::coverage::Scope;
 
-/// How often it is asked for.
+/// How often it is read.
 const EVERY: Duration = Duration::from_secs(60);
 
 /// Counts in `restored` how often that happened, for ever. Any right to list will do.
@@ -35,7 +35,7 @@ pub async fn follow(client: Client, scopes: Vec<Scope>, restored: watch::Sender<
     }
 }
 
-/// The version of what is stored now; `None` where nobody tells. The watches say what is wrong then.
+/// The current resource version; `None` where it cannot be read. The watches report what is wrong then.
 async fn version(client: &Client, scopes: &[Scope]) -> Option<u64> {
     for scope in scopes {
         let api: Api<ProvisioningRole> = match scope {
@@ -44,7 +44,7 @@ async fn version(client: &Client, scopes: &[Scope]) -> Option<u64> {
         };
         match bounded(PATIENCE, api.list_metadata(&ListParams::default().limit(1))).await {
             Ok(list) => return list.metadata.resource_version?.parse().ok(),
-            Err(error) => tracing::debug!(%error, "the version of what is stored was not told"),
+            Err(error) => tracing::debug!(%error, "the current resource version could not be read"),
         }
     }
     None

@@ -53,7 +53,7 @@ impl Health {
         self.ready.store(true, Ordering::Relaxed);
     }
 
-    /// The operator is on its way out.
+    /// The operator is shutting down.
     pub fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
@@ -80,7 +80,7 @@ impl Health {
         (code, format!("waiting for the first list of: {unlisted}\n{lacking}"))
     }
 
-    /// It leads, and is not on its way out.
+    /// It leads, and is not shutting down.
     fn is_working(&self) -> bool {
         self.leading.get().is_some() && !self.stopping.load(Ordering::Relaxed)
     }
@@ -90,7 +90,7 @@ impl Health {
 ///
 /// # Errors
 ///
-/// When the address cannot be had.
+/// When the address is not available.
 pub async fn serve(
     listen: SocketAddr,
     shared: Arc<Shared>,
@@ -136,7 +136,8 @@ fn listener(listen: SocketAddr, both_families: bool) -> std::io::Result<std::net
     Ok(socket.into())
 }
 
-/// Alive, unless something waits that nobody takes. It depends on no server: a reconcile that waits for one ends in time.
+/// Alive, unless something waits that no worker takes. It depends on no server: a reconcile that waits for one ends in
+/// time.
 async fn livez(State((shared, health)): State<(Arc<Shared>, Health)>) -> (StatusCode, String) {
     let still = shared.queue.stalled_for();
     // Before it leads nobody works, and that is well.

@@ -1,8 +1,8 @@
-//! Leader election by Lease: of several replicas one works.
+//! Leader election by Lease: only one of several replicas works.
 //!
-//! Who leads renews the Lease every few seconds. Who waits takes it when it was given up, or when it has not changed for
-//! as long as it lasts. A leader whose renewals do not arrive stops before that: an API server that is out of its reach
-//! need not be out of the reach of the others, and two of them at work would undo each other's.
+//! Who leads renews the Lease every few seconds. Who waits takes it when it was given up, or when it has not changed
+//! for as long as it lasts. A leader whose renewals do not arrive stops before that: an API server that is out of its
+//! reach need not be out of the reach of the others, and two leaders would undo each other's work.
 //!
 //! A Lease is no fence: a leader that lost it may still have a statement under way. What keeps two of them from
 //! harming each other are the checks that the engines make under the account's lock.
@@ -24,12 +24,12 @@ use crate::api_writer::is_conflict;
 use crate::args::Args;
 
 const LEASE: &str = "rolecall-operator";
-/// How long a Lease holds without being renewed.
+/// How long a Lease is valid without being renewed.
 const DURATION: Duration = Duration::from_secs(15);
 /// How often it is renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
-/// How long after a renewal that arrived the lead is given up. Until the Lease has run out, what was sent to servers
-/// before has time to come to its end.
+/// How long after a renewal that arrived the lead is given up. What was sent to servers before can finish until the
+/// Lease has run out.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 /// How soon a renewal that failed is tried again, and how often one that waits reads the Lease.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -40,10 +40,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Lease {
     lost: CancellationToken,
-    held: Option<(Candidate, JoinHandle<()>)>,
+    renewal: Option<(Candidate, JoinHandle<()>)>,
 }
 
-/// One that would lead.
+/// A replica that may lead.
 #[derive(Clone, Debug)]
 struct Candidate {
     leases: Api<coordination::Lease>,
@@ -58,7 +58,7 @@ struct Candidate {
 pub async fn wait(client: &Client, args: &Args, stop: &CancellationToken) -> anyhow::Result<Option<Lease>> {
     let lost = CancellationToken::new();
     if !args.leader_elect {
-        return Ok(Some(Lease { lost, held: None }));
+        return Ok(Some(Lease { lost, renewal: None }));
     }
     let namespace =
         args.leader_election_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
@@ -75,9 +75,9 @@ pub async fn wait(client: &Client, args: &Args, stop: &CancellationToken) -> any
     let task = tokio::spawn(async move {
         // Also where this panics: nobody renews it any more.
         let _lost = lost_then.drop_guard();
-        keeper.keep(lease, since).await;
+        keeper.renew_until_lost(lease, since).await;
     });
-    Ok(Some(Lease { lost, held: Some((candidate, task)) }))
+    Ok(Some(Lease { lost, renewal: Some((candidate, task)) }))
 }
 
 impl Lease {
@@ -88,14 +88,14 @@ impl Lease {
 
     /// Gives the lead up, so that another replica need not wait until it runs out.
     pub async fn release(self) {
-        let Some((candidate, task)) = self.held else { return };
+        let Some((candidate, task)) = self.renewal else { return };
         if self.lost.is_cancelled() {
             return;
         }
         task.abort();
         let _ = task.await;
         if let Err(error) = candidate.release().await {
-            tracing::warn!(%error, "the Lease was not given up; it runs out by itself");
+            tracing::warn!(%error, "the Lease could not be released; it expires by itself");
         }
     }
 }
@@ -122,7 +122,7 @@ impl Candidate {
         let found = bounded(PATIENCE, self.leases.get_opt(LEASE)).await?;
         let taken = match found {
             Some(lease) => {
-                // What looked like a failure may have arrived.
+                // A write that seemed to fail may have arrived.
                 let ours = holder(&lease) == Some(&self.identity);
                 if !ours && !observed.is_free(&lease, Instant::now()) {
                     return Ok(None);
@@ -158,13 +158,13 @@ impl Candidate {
     }
 
     /// Renews the Lease until it is lost. `renewed`: it was certainly held from then on.
-    async fn keep(&self, mut lease: coordination::Lease, mut renewed: Instant) {
+    async fn renew_until_lost(&self, mut lease: coordination::Lease, mut renewed: Instant) {
         loop {
             sleep_until(renewed + RENEW_EVERY).await;
             match timeout_at(renewed + GIVE_UP_AFTER, self.renew(&mut lease)).await {
                 Ok(Some(sent)) => renewed = sent,
                 Ok(None) => {
-                    tracing::error!("the Lease is another one's, or gone");
+                    tracing::error!("the Lease has another holder, or was deleted");
                     return;
                 }
                 Err(_) => {
@@ -175,8 +175,8 @@ impl Candidate {
         }
     }
 
-    /// Renews the Lease once, however often that has to be tried, and returns since when it holds anew. `None`: it is not
-    /// this one's any more.
+    /// Renews the Lease once, however often that has to be tried, and returns since when it is valid again. `None`: it
+    /// is not this one's any more.
     async fn renew(&self, lease: &mut coordination::Lease) -> Option<Instant> {
         loop {
             let sent = Instant::now();
@@ -250,7 +250,7 @@ impl Observed {
     }
 }
 
-/// Tells replicas apart: the Pod's name, and something random for restarts in place.
+/// Identifies a replica: the Pod's name, and something random for restarts in place.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "rolecall".to_owned());
     format!("{host}-{:08x}", rand::random::<u32>())
@@ -266,7 +266,7 @@ mod tests {
             spec: Some(coordination::LeaseSpec {
                 holder_identity: Some(holder.to_owned()),
                 lease_duration_seconds: Some(seconds),
-                // What another machine's clock says plays no part.
+                // What another machine's clock says does not matter.
                 renew_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
                 ..coordination::LeaseSpec::default()
             }),

@@ -2,7 +2,7 @@
 //!
 //! Start reading at [`run`]. The map:
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
 //! | [`args`] | flags and environment |
 //! | [`settings`], [`shared`] | what is set at the start; what all reconcilers share |
@@ -21,7 +21,7 @@
 //! | [`cluster`] | which cluster this is, for the records of accounts |
 //! | [`service_binding`] | what a session's Secret says about the server |
 //! | [`api_writer`], [`events`] | every write to the API server |
-//! | [`ports`] | what all this needs of the world around it, as traits |
+//! | [`ports`] | what all this needs from outside, as traits |
 //! | [`api_client`] | connections to the API server, and how long an answer may take |
 //! | [`clock_skew`] | how far the API server's clock is off |
 //! | [`audit`] | who has, had, or did not get access to what |
@@ -84,7 +84,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 const LOST: &str = "the Lease is lost: another operator leads, or may lead soon";
 
-/// Runs the operator until `stop`, or until something that it cannot do without is lost.
+/// Runs the operator until `stop`, or until it loses something that it cannot run without.
 ///
 /// # Errors
 ///
@@ -119,7 +119,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     let server = http::serve(args.listen, Arc::clone(&shared), health.clone()).await?;
     let namespaces: BTreeSet<String> = args.watch_namespace.iter().cloned().collect();
 
-    // With a client of its own: a request that is silent is tried again on another connection.
+    // With its own client: a request that is silent is tried again on another connection.
     let lease =
         leader::wait(&api_client::client(&config, &shared.clock_skew).context(PREPARING)?, &args, &stop)
             .await?;
@@ -136,7 +136,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     let (workers, abort) = (CancellationToken::new(), lost.child_token());
     let mut running =
         tokio::spawn(controller::workers::run(Arc::clone(&shared), workers.clone(), abort.clone()));
-    // A stop ends the watches too: it is asked for first, so that an orderly end is not taken for a failure.
+    // A stop ends the watches too: it is checked first, so that an orderly end is not taken for a failure.
     let result = tokio::select! {
         biased;
         () = stop.cancelled() => Ok(()),
@@ -152,10 +152,10 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     };
     health.set_stopping();
     workers.cancel();
-    // What is under way comes to its end, unless a server keeps it or the lead is lost; the next start finds what is
-    // left. Nobody goes on working when the lead is given up.
+    // What is under way is finished, unless a server does not answer or the lead is lost; the next start finds what is
+    // left. No work goes on when the lead is given up.
     if tokio::time::timeout(STOP_PATIENCE, &mut running).await.is_err() {
-        tracing::warn!("what is under way is given up");
+        tracing::warn!("reconciles that are still running are cancelled");
         abort.cancel();
         let _ = running.await;
     }

@@ -15,8 +15,8 @@ use crate::args::LogFormat;
 /// The target of audit lines.
 pub const AUDIT: &str = "audit";
 
-/// What crates are never let log in more detail than this: below it they log whole statements, verifiers of passwords
-/// included, or what the API server answered.
+/// The levels below which crates must never log: there they log whole statements, verifiers of passwords included, or
+/// what the API server answered.
 const CAPS: [(&str, LevelFilter); 2] =
     [("tokio_postgres", LevelFilter::INFO), ("kube_client", LevelFilter::DEBUG)];
 
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_driver_tells_of_statements_is_never_logged() {
+    fn what_the_driver_says_about_statements_is_never_logged() {
         for directives in [
             "trace",
             "tokio_postgres=trace",

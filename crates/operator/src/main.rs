@@ -49,7 +49,7 @@ fn stop_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {
         tokio::spawn(async move {
             signals.recv().await;
             stop.cancel();
-            // Somebody who says it twice means now.
+            // A second signal means at once.
             signals.recv().await;
             std::process::exit(130);
         });

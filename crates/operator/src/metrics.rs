@@ -17,7 +17,6 @@ use prometheus_client::registry::Registry;
 
 use rolecall_api::SessionPhase;
 
-use crate::account::result::SessionResult;
 use crate::model::{ObjectKey, ReconcileKey};
 use process::OfProcess;
 
@@ -184,14 +183,7 @@ impl Metrics {
     }
 
     /// A session entered another phase.
-    pub fn session(&self, result: &SessionResult) {
-        let phase = match result {
-            SessionResult::Active(_) => SessionPhase::Active,
-            SessionResult::Waiting(_) | SessionResult::Withdrawn { .. } => SessionPhase::Pending,
-            SessionResult::Ending { .. } => SessionPhase::Ending,
-            SessionResult::Ended { .. } | SessionResult::Released { .. } => SessionPhase::Ended,
-            SessionResult::Rejected(_) => SessionPhase::Rejected,
-        };
+    pub fn session(&self, phase: SessionPhase) {
         self.transitions.get_or_create(&Phase { phase: phase.as_str() }).inc();
     }
 

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn that_another_reason_is_told_meanwhile_does_not_begin_it_anew() {
+    fn another_reason_meanwhile_does_not_reset_it() {
         let since = Some("2026-01-01T11:30:00Z");
         assert_eq!(gone_since("Ending", None, since).as_deref(), since);
     }
@@ -116,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn two_that_ask_at_the_same_time_see_the_same() {
         let shared = Shared::alone();
-        // What the process takes changes meanwhile, and stands at the end.
+        // The metrics of the process change meanwhile, and come last.
         let seen = || {
             let all = shared.metrics.render(Format::OpenMetrics, observe(&shared));
             all.split("# HELP process_").next().unwrap_or_default().to_owned()

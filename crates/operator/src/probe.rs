@@ -19,7 +19,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// When `url` is not one of plain HTTP, or when it did not answer 200 within `patience`: with what it did.
 pub async fn run(url: &Uri, patience: Duration) -> anyhow::Result<String> {
-    ensure!(url.scheme_str() == Some("http"), "{url} is no URL of plain HTTP: write http://HOST:PORT/PATH");
+    ensure!(
+        url.scheme_str() == Some("http"),
+        "{url} is not a URL of plain HTTP: write http://HOST:PORT/PATH"
+    );
     let deadline = Instant::now() + patience;
     loop {
         let answer = timeout(ANSWER_TIMEOUT, get(url)).await.context("no answer in time").and_then(|got| got);

@@ -1,8 +1,8 @@
-//! Reconciling or Stalled: what tools that wait for objects go by.
+//! Reconciling or Stalled: the conditions that tools wait for.
 //!
-//! They take Stalled for a failure. So an object that is merely not there yet (the objects of one manifest come in any
-//! order, Secrets are made by others) is waited for before the status says that only a person can help. The two are never
-//! True at once.
+//! Such tools treat Stalled as a failure. So an object that is merely not there yet (the objects of one manifest come
+//! in any order, Secrets are made by others) is waited for before the status says that only a person can help. The two
+//! are never True at once.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use rolecall_api::{Condition, Time, conditions};
 
 use crate::model::{Blocker, plus};
 
-/// For so long what is not there yet may come.
+/// How long an object that is not there yet is waited for.
 pub const NOT_THERE_YET: Duration = Duration::from_secs(120);
 
-/// The condition beside Ready False, given the conditions of before.
+/// The condition next to Ready False, given the previous conditions.
 pub fn condition(
     blocker: &Blocker,
     before: &[Condition],
@@ -26,7 +26,8 @@ pub fn condition(
     conditions::new(type_, true, &blocker.reason, &blocker.message, generation, Time(now))
 }
 
-/// When only a person can help, if what is awaited has not come by then; `None` where that is so already, or never.
+/// When it counts as something only a person can fix, if what is awaited has not come by then; `None` where that is so
+/// already, or never.
 pub fn stalled_at(blocker: &Blocker, before: &[Condition], now: Timestamp) -> Option<Timestamp> {
     if !blocker.awaited {
         return None;

@@ -8,7 +8,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 
 use crate::ports::Clock;
 
-/// Between which parts of what is due a wait lies.
+/// The range of the jitter, as parts of the wait.
 const JITTER: Range<f64> = 0.8..1.2;
 
 /// How failures of one kind are retried.
@@ -20,7 +20,7 @@ pub struct RetryPolicy {
     pub last: Duration,
 }
 
-/// The waits of something that goes on failing.
+/// The waits of something that keeps failing.
 #[derive(Debug)]
 pub struct Retry {
     policy: RetryPolicy,
@@ -46,7 +46,7 @@ impl Retry {
         clock.spread(self.delays.next().unwrap_or(self.policy.last), JITTER)
     }
 
-    /// How long to wait where nothing is to be expected soon.
+    /// How long to wait where no success is expected soon.
     pub fn longest_wait(&self, clock: &dyn Clock) -> Duration {
         clock.spread(self.policy.last, JITTER)
     }

@@ -13,7 +13,7 @@ pub type Data = BTreeMap<&'static str, Vec<u8>>;
 /// `provider` of the Service Binding specification.
 const PROVIDER: &str = "rolecall";
 
-/// The key of the Secret that holds the server's authorities.
+/// The key of the Secret for the server's CAs.
 const SERVER_CA: &str = "ca.crt";
 
 /// Everything but what RFC 3986 calls unreserved.
@@ -58,11 +58,11 @@ pub static MONGODB: Shape = Shape {
 /// How users reach one server.
 #[derive(Clone, Debug)]
 pub struct Binding {
-    /// What holds for all servers of the protocol.
+    /// What is the same for all servers of the protocol.
     pub shape: &'static Shape,
     /// The scheme of the URI.
     pub scheme: String,
-    /// Hosts and ports as they stand in the URI.
+    /// Hosts and ports as in the URI.
     pub authority: String,
     /// The host; of several the first.
     pub host: String,
@@ -135,7 +135,7 @@ impl Binding {
             ("certificates", chain_pem.into()),
             ("private-key", key_pem.into()),
         ]);
-        // Java takes a key in PEM for RSA unless told, and one in DER as it is.
+        // Java takes a PEM key for RSA unless configured otherwise, and a DER key as it is.
         if let Ok((_, key)) = parse_x509_pem(key_pem.as_bytes()) {
             data.insert("tls.pk8", key.contents);
         }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_stands_in_the_uri_too() {
+    fn a_password_is_in_the_uri_too() {
         let account = AccountName::new("alice").unwrap();
         let data = binding().data(&account, Some("app"), Some(&"p:w/@%".into()));
         assert_eq!(
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_that_build_a_uri_of_their_own_are_told_how_to_verify() {
+    fn readers_that_build_their_own_uri_learn_how_to_verify() {
         let account = AccountName::new("alice").unwrap();
         let data = binding().data(&account, None, None);
         // Without authorities of one's own there is no file to name.
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_stands_there_in_every_form_that_clients_read() {
+    fn a_key_is_there_in_every_form_that_clients_read() {
         let key = "-----BEGIN PRIVATE KEY-----\nAQID\n-----END PRIVATE KEY-----\n";
         let data = binding().identity("CHAIN", key);
         assert_eq!(data["tls.pk8"], [1, 2, 3]);

@@ -12,7 +12,7 @@ pub struct Settings {
     pub recorded_cluster: String,
     /// The namespaces that are watched; none: all.
     pub namespaces: BTreeSet<String>,
-    /// How long the teardown of a DatabaseAdmin is tried.
+    /// How long the teardown of a DatabaseAdmin is attempted.
     pub teardown_deadline: Duration,
     /// How often each reachable server is checked even if nothing changed.
     pub resync_interval: Duration,

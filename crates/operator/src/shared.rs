@@ -65,7 +65,7 @@ pub struct Shared {
     pub failover_watch: FailoverWatch,
     /// What is counted.
     pub metrics: Metrics,
-    /// The API server's clock beside this machine's.
+    /// How far the API server's clock differs from this machine's.
     pub clock_skew: Arc<ClockSkew>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
@@ -117,7 +117,7 @@ impl Shared {
         self.trigger(self.change(|cache| cache.observe_event(object, source, clock)));
     }
 
-    /// As [`Self::observe_event`], with the answer to a write. It changes only what the cache holds.
+    /// As [`Self::observe_event`], with the answer to a write. It changes only objects that are cached.
     pub fn observe_written<K: Cached>(&self, object: K) {
         self.trigger(self.change(|cache| cache.observe_written(object)));
     }
@@ -155,7 +155,7 @@ impl Shared {
         self.trigger(triggers);
     }
 
-    /// Once everything is listed: what was kept for a DatabaseAdmin that was removed by force meanwhile is given up.
+    /// Once everything is listed: what was kept for a DatabaseAdmin that was removed by force meanwhile is deleted.
     pub(crate) fn trigger_missing_admins(&self) {
         let missing = self.cache().missing_admins();
         self.trigger(

@@ -1,4 +1,4 @@
-//! `rolecall-operator check-uninstall`: may the operator go? Whoever removes it while accesses are open leaves them open.
+//! `rolecall-operator check-uninstall`: may the operator go? If it is removed while accesses are open, they stay open.
 
 use std::fmt::Write;
 
@@ -28,7 +28,7 @@ pub async fn run(namespaces: &[String], kinds_too: bool) -> anyhow::Result<()> {
     check(&client, namespaces, kinds_too).await
 }
 
-/// As [`run`], with another way to the API server.
+/// As [`run`], with a given client for the API server.
 ///
 /// # Errors
 ///
@@ -75,7 +75,7 @@ fn refusal(sessions: &[DatabaseSession], admins: &[DatabaseAdmin]) -> Option<Str
         .filter(|session| may_have_access(session))
         .map(|session| format!("{} ({})", key(session), phase(session).as_str()))
         .collect();
-    let held: Vec<String> = admins
+    let with_finalizer: Vec<String> = admins
         .iter()
         .filter(|admin| admin.finalizers().iter().any(|finalizer| finalizer == TEARDOWN_FINALIZER))
         .map(key)
@@ -89,12 +89,12 @@ fn refusal(sessions: &[DatabaseSession], admins: &[DatabaseAdmin]) -> Option<Str
         name(&open, &mut text);
         text.push_str("End them, and wait until they are gone: kubectl delete dbs --all --all-namespaces\n");
     }
-    if !held.is_empty() {
+    if !with_finalizer.is_empty() {
         text.push_str(&format!(
             "{} DatabaseAdmins have a finalizer, which only an operator takes off:\n",
-            held.len()
+            with_finalizer.len()
         ));
-        name(&held, &mut text);
+        name(&with_finalizer, &mut text);
         text.push_str("Delete them first: kubectl delete dba --all --all-namespaces\n");
     }
     (!text.is_empty()).then_some(text)

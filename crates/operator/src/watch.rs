@@ -1,7 +1,7 @@
 //! The watches: one per kind (and namespace), each feeding the cache.
 //!
-//! An object that cannot be decoded is skipped with a word in the log, so that one bad object does not stop a kind.
-//! What is cached of it goes too: policy that cannot be read allows nothing. A DatabaseAdmin stays what it was.
+//! An object that cannot be decoded is skipped and logged, so that one bad object does not stop a kind. What is cached
+//! of it goes too: policy that cannot be read allows nothing. A DatabaseAdmin stays as it was.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
@@ -156,7 +156,7 @@ impl Listing {
         Self { listed: HashSet::new(), begun: Instant::now() }
     }
 
-    /// Takes in what a watch tells.
+    /// Handles an event of a watch.
     pub(crate) fn hear<K>(
         &mut self,
         shared: &Shared,
@@ -170,7 +170,7 @@ impl Listing {
             shared.coverage.heard(scope, &kind);
         }
         match event {
-            // The list is asked for after this.
+            // The list is requested after this.
             Ok(Event::Init) => *self = Self::new(),
             Ok(Event::InitApply(object)) => {
                 self.listed.extend(observe_event(shared, object, Source::Listed(self.begun)));
@@ -207,7 +207,7 @@ impl Listing {
                 }
                 if is_refused(&error) && shared.coverage.refused(scope, &kind) {
                     let namespace = scope.as_deref().unwrap_or("(all)");
-                    tracing::error!(%kind, namespace, "no right to list and watch: nothing that changes in this namespace is heard of; bind the ClusterRole rolecall-operator there (deploy/namespaced)");
+                    tracing::error!(%kind, namespace, "no right to list and watch: changes in this namespace are not seen; bind the ClusterRole rolecall-operator there (deploy/namespaced)");
                 }
             }
         }
@@ -217,7 +217,7 @@ impl Listing {
 const NOT_INSTALLED: &str = "the CustomResourceDefinitions are not installed: kubectl apply --server-side -k deploy, or \
     rolecall-operator crds | kubectl apply --server-side -f -";
 
-/// Does the API server not know the kind? To a list of what it serves it has no other 404.
+/// Does the API server not know the kind? A list of a kind that it serves never gets a 404.
 fn is_not_served(error: &watcher::Error) -> bool {
     let (watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) = error else {
         return false;
@@ -225,7 +225,7 @@ fn is_not_served(error: &watcher::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-/// Is this the API server's word that there is no right to it?
+/// Did the API server answer that there is no right to it?
 fn is_refused(error: &watcher::Error) -> bool {
     let (watcher::Error::InitialListFailed(error)
     | watcher::Error::WatchStartFailed(error)

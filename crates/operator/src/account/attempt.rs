@@ -23,13 +23,13 @@ use crate::model::session::is_late;
 use crate::model::{Blocker, Priority, ReconcileError, ReconcileKey, plus};
 use crate::servers::Issuer;
 
-/// How soon it is asked whether a standby confirms by now.
+/// How soon it is checked again whether a standby confirms.
 const STANDBY_RETRY: Duration = Duration::from_secs(5);
 
-/// What an attempt came to.
+/// The result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
-    /// What can be done now is done.
+    /// Everything that can be done now is done.
     Concluded,
     /// A start failed, so that the account should be something else now.
     Again,
@@ -91,8 +91,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The account cannot be what it should be. Starts go without; what live sessions and ended ones should lose they
-    /// lose all the same.
+    /// The account cannot be what it should be. Starts do not happen; live and ended sessions still lose what they
+    /// should lose.
     async fn refused(
         self,
         desired: Desired,
@@ -222,9 +222,9 @@ impl Run<'_> {
 
 /// How far the access of live sessions can be trusted.
 pub(super) enum Trust {
-    /// The server was read back. `trouble`: what they lack all the same.
+    /// The server was read back. `trouble`: what they lack nevertheless.
     Verified { verified: super::proof::Verified, trouble: Option<Blocker> },
-    /// Nothing was asked, or nothing can be: they have what they had.
+    /// The server was not asked, or cannot be: they have what they had.
     Unasked,
     /// Something is wrong.
     Troubled(Blocker),
@@ -257,7 +257,7 @@ async fn conclude_ends(on: Place<'_>, snapshot: &mut Snapshot, conclusion: &mut 
     execute::revoke_ended(on.shared, Some(on.server), &mut snapshot.sessions, conclusion).await;
 }
 
-/// Accesses that should end and cannot: where the server is gone for good they are let go, otherwise they stay.
+/// Accesses that should end and cannot: where the server is gone for good they are abandoned, otherwise they stay.
 pub(super) fn not_ended(shared: &Shared, snapshot: &Snapshot, blocker: Blocker) -> Ends {
     let abandoned = Abandoned::after(
         shared.settings.teardown_deadline,
@@ -271,7 +271,7 @@ pub(super) fn not_ended(shared: &Shared, snapshot: &Snapshot, blocker: Blocker) 
     }
 }
 
-/// The server did not do it.
+/// The server failed or refused.
 async fn engine_failed(
     on: Place<'_>,
     snapshot: &mut Snapshot,
@@ -280,10 +280,10 @@ async fn engine_failed(
 ) -> Attempt {
     let Place { shared, key, .. } = on;
     let blocker = Blocker::from(error);
-    tracing::warn!(account = %key, %error, "the server did not do it");
+    tracing::warn!(account = %key, %error, "an access could not be ended");
     conclusion.retry = true;
     if matches!(error.class, Class::Unreachable | Class::Transient) {
-        // It would not do it for the others either.
+        // It would fail for the others too.
         snapshot.sessions.iter_mut().for_each(|session| session.set_aside = false);
     }
     if error.reason == Reason::WaitingForStandby {

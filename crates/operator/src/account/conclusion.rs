@@ -1,4 +1,4 @@
-//! What a reconcile of an account came to on its server: plain data, from which the results of its sessions follow.
+//! The outcome of a reconcile of an account on its server: plain data, from which the results of its sessions follow.
 
 use jiff::Timestamp;
 use rolecall_api::AccountPhase;
@@ -39,10 +39,10 @@ pub(super) enum Live {
     /// Nothing new.
     #[default]
     Unknown,
-    /// They have it, as the server shows (`verified`), or as far as is known.
+    /// They have it, as the server shows (`verified`), or as was known before.
     Kept {
         verified: Option<Verified>,
-        /// What is wrong all the same.
+        /// What is wrong nevertheless.
         trouble: Option<Blocker>,
     },
 }
@@ -88,12 +88,12 @@ pub(super) struct AccountState {
 }
 
 impl Conclusion {
-    /// Another attempt begins: what the last one came to for the sessions does not count any more.
+    /// Another attempt begins: the outcome of the last one for the sessions no longer counts.
     pub(super) fn begin_attempt(&mut self) {
         (self.live, self.ends, self.starts) = (Live::default(), Ends::default(), Starts::default());
     }
 
-    /// Reconcile again at that time, or earlier if that was said before.
+    /// Reconcile again at that time, or earlier if that was asked before.
     pub(super) fn at_earliest(&mut self, at: Option<(Timestamp, Priority)>) {
         self.again = self.again.into_iter().chain(at).min();
     }

@@ -96,8 +96,8 @@ pub(super) async fn issue(
     }
 }
 
-/// What a session was issued before the operator started, as far as it can still be used. What holds more than
-/// certificates where certificates should be cannot: it is issued anew at once.
+/// What a session was issued before the operator started, where it can still be used. Where the field for certificates
+/// contains anything else, it cannot: it is issued anew at once.
 pub(super) async fn recall(
     shared: &Shared,
     session: &DatabaseSession,
@@ -145,7 +145,7 @@ pub(super) async fn recall(
             let Some((pem, key)) = stored.get("tls.crt").and_then(clean).zip(text("tls.key")) else {
                 return Ok(None);
             };
-            // Wherever the certificate stands, it stands alone.
+            // No key for certificates may contain anything else.
             let identity = stored_is(&stored, &server.binding.identity(&pem, &key));
             let is_clean = stored.get("ca.crt").is_none_or(|ca| clean(ca).is_some());
             let valid = validity(&pem).filter(|(_, not_after)| *not_after > now && is_clean);
@@ -183,7 +183,7 @@ fn is_of_issuer(server: &Server, chain_pem: &str) -> bool {
     matches!(&server.issuer, Issuer::X509 { ca, .. } if ca.has_issued(chain_pem))
 }
 
-/// PEM that holds certificates and nothing else.
+/// PEM that contains certificates and nothing else.
 fn clean(ByteString(pem): &ByteString) -> Option<String> {
     let text = String::from_utf8(pem.clone()).ok()?;
     only_certificates(&text).filter(|only| *only == text)
@@ -271,7 +271,7 @@ fn is_same(found: &Secret, wanted: &Secret) -> bool {
     annotated && found.data == wanted.data && found.type_ == wanted.type_
 }
 
-/// The request as PEM: the field holds PEM itself, or PEM in base64 as in a CertificateSigningRequest.
+/// The request as PEM: the field contains PEM itself, or PEM in base64 as in a CertificateSigningRequest.
 fn request_pem(field: &str) -> Result<String, Blocker> {
     if field.trim_start().starts_with("-----BEGIN") {
         return Ok(field.to_owned());

@@ -1,5 +1,5 @@
-//! What should happen to one session: a pure function of the object, the policy's answer, the time, and what kept its
-//! start from coming off in this reconcile.
+//! What should happen to one session: a pure function of the object, the policy's answer, the time, and what kept it
+//! from starting in this reconcile.
 //!
 //! Nothing here knows whether the server answers. A step that failed is an input of the next decision: see [`Setback`].
 
@@ -41,7 +41,7 @@ pub(super) struct Access {
     pub grant: Grant,
     /// How long it may live from its start; `None` for a standing session.
     pub ttl: Option<Duration>,
-    /// When it will end, as far as that is known: from its start, or counted from now.
+    /// When it will end, where that is known: from its start, or counted from now.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -57,13 +57,13 @@ pub(super) struct End {
 /// What becomes of an object once its access is gone.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum AfterEnd {
-    /// It is let go: somebody deleted it.
+    /// It is released: somebody deleted it.
     Release,
     /// It is Ended and kept for a while.
     Ended,
-    /// It waits until what is in the way is gone. Nothing is left of it on the server.
+    /// It waits until the blocker is gone. Nothing is left of it on the server.
     Pending(Blocker),
-    /// Its start did not come off, and is tried again.
+    /// Its start failed, and is retried.
     Retry(Blocker),
     /// It never started and never will.
     Rejected(Blocker),
@@ -91,13 +91,13 @@ pub(super) struct Facts<'a> {
     pub grant: &'a Result<Grant, Blocked>,
     /// It ends by itself at some time.
     pub timed: bool,
-    /// The database may hold something of it: by its finalizer, or because this reconcile has begun its start.
+    /// Something of it may exist in the database: by its finalizer, or because this reconcile has begun its start.
     pub touched: bool,
-    /// When it is, and since when the session is known.
+    /// The time now, and since when the session is known.
     pub times: Times,
 }
 
-/// What kept a start from coming off in this reconcile.
+/// What kept a session from starting in this reconcile.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Setback {
     /// A step failed.
@@ -123,7 +123,7 @@ pub(super) fn set_not_ready() -> Blocker {
     Blocker::passing(reasons::STARTING, "the object permissions are being prepared")
 }
 
-/// What should happen to a session. `setback`: what kept its start from coming off before, in this reconcile.
+/// What should happen to a session. `setback`: what kept it from starting before, in this reconcile.
 pub(super) fn decide(facts: Facts<'_>, setback: Option<&Setback>) -> Decision {
     let decision = decide_first(facts);
     match (&decision, setback) {
@@ -178,7 +178,7 @@ fn decide_first(facts: Facts<'_>) -> Decision {
     }
 }
 
-/// A start that did not come off: it waits, is rejected, or has to be ended first.
+/// A start that failed: it waits, is rejected, or has to be ended first.
 fn after_setback(facts: Facts<'_>, setback: &Setback) -> Decision {
     let blocker = match setback {
         Setback::Failed(blocker) => blocker.clone(),
@@ -196,7 +196,8 @@ fn after_setback(facts: Facts<'_>, setback: &Setback) -> Decision {
     }
 }
 
-/// What it means that a session cannot start now: it waits on, or its start deadline has passed and it is rejected.
+/// The decision for a session that cannot start now: it keeps waiting, or its start deadline has passed and it is
+/// rejected.
 pub(super) fn give_up(facts: Facts<'_>, timed: bool, blocker: Blocker) -> Decision {
     let Facts { session, times, .. } = facts;
     if !timed || give_up_at(session, times.seen).is_none_or(|at| times.now < at) {
@@ -210,7 +211,7 @@ pub(super) fn give_up(facts: Facts<'_>, timed: bool, blocker: Blocker) -> Decisi
 
 /// By when the permission set of a session that starts has to be ready; `None`: it may take any time.
 pub(super) fn set_deadline(session: &DatabaseSession, timed: bool, times: Times) -> Option<Timestamp> {
-    // Where the first try counts, waiting for the set is part of it.
+    // Where the first attempt decides, waiting for the set is part of it.
     give_up_at(session, times.seen).filter(|_| timed && !first_try_counts(session))
 }
 
@@ -222,7 +223,7 @@ fn with_access(facts: Facts<'_>, grant: &Grant) -> Decision {
         (asked, max) => asked.or(max),
     };
     if phase(session) == SessionPhase::Active {
-        // Where somebody took away what says that, it is at the latest when it was first seen: it must end some time.
+        // Where somebody removed that from the status, the time when it was first seen counts: it must end some time.
         let started = started_at(session).unwrap_or(times.seen);
         let expires_at = ttl.and_then(|ttl| plus(started, ttl));
         if expires_at.is_some_and(|at| at <= times.now) {

@@ -1,5 +1,5 @@
-//! From names to a snapshot: what the cache holds about an account, and what policy says to each of its sessions. No
-//! I/O: the watches have brought everything here already.
+//! From names to a snapshot: what is cached about an account, and what policy gives each of its sessions. No I/O: the
+//! watches have brought everything here already.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub(super) fn dereference(
                 Err(refusal) => Err(Blocked::permanent(reasons::INVALID_USERNAME, refusal.message.clone())),
                 Ok(_) => grant(cache, key, admin.as_deref(), &session),
             };
-            let times = Times { now, seen: cache.seen_at(&*session) };
+            let times = Times { now, seen: cache.first_seen_at(&*session) };
             let issued = session.metadata.uid.as_deref().and_then(|uid| issued.get(uid));
             Session::new(session, state, grant, times, issued)
         })
@@ -81,7 +81,7 @@ impl Snapshot {
         ))
     }
 
-    /// Had one of the sessions that end access through this account, as far as is known?
+    /// Is it known that one of the sessions that end had access through this account?
     pub(super) fn was_enabled(&self) -> bool {
         let ending = self.sessions.iter().filter(|session| session.is_ending());
         ending.into_iter().any(|session| {
@@ -108,7 +108,7 @@ pub fn wanted_roles(
         .unwrap_or_default()
 }
 
-/// What policy gives a session, everything included that the namespace can say.
+/// What policy gives a session, based on everything in the namespace.
 fn grant(
     cache: &Cache,
     key: &AccountKey,
@@ -164,7 +164,7 @@ fn roles_of(cache: &Cache, namespace: &Arc<str>, user: &DatabaseUser) -> Roles {
     roles
 }
 
-/// What no session on this DatabaseAdmin can ever have.
+/// Why no session on this DatabaseAdmin can ever start.
 fn unsupported(admin: &DatabaseAdmin, session: &DatabaseSession) -> Result<(), Blocked> {
     match crate::servers::connect::unsupported(admin) {
         None => Ok(()),

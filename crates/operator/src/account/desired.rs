@@ -1,7 +1,7 @@
 //! What the sessions of an account ask for together. Pure.
 //!
-//! Sessions of one account have one set of database roles. Those that are live say which. Where none is, the oldest that
-//! can start does: one that only waits has nothing, and stands in nobody's way.
+//! Sessions of one account have one set of database roles. Those that are live say which. Where none is, the oldest
+//! that can start does: one that only waits has nothing, and blocks nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,8 +31,8 @@ pub(super) struct Terms<'a> {
     pub(super) create_missing_roles: bool,
 }
 
-/// Chooses who may start in this attempt: whoever would have what live sessions have; where there is none, whoever would
-/// have what the oldest would. The others are refused, or wait for what becomes of it.
+/// Chooses who may start in this attempt: whoever would have what live sessions have; where there is none, whoever
+/// would have what the oldest would. The others are refused, or wait for its outcome.
 pub(super) fn choose_candidates(sessions: &mut [Session], platform_roles: &[&str]) {
     sessions.iter_mut().for_each(|session| session.set_aside = false);
     if sessions.iter().any(Session::is_live) {
@@ -55,15 +55,15 @@ pub(super) fn choose_candidates(sessions: &mut [Session], platform_roles: &[&str
     }
 }
 
-/// After an attempt (`started`: it started sessions): is there somebody else to be tried? Where somebody has the account
-/// by now, the others are refused.
+/// After an attempt (`started`: it started sessions): should another session be tried? Where one has the account by
+/// now, the others are refused.
 pub(super) fn has_more_candidates(sessions: &mut [Session], started: bool, platform_roles: &[&str]) -> bool {
     if !sessions.iter().any(|session| session.set_aside) {
         return false;
     }
     let started = started && sessions.iter().any(Session::is_starting);
     if !started && !sessions.iter().any(Session::is_live) {
-        // Whoever waits for its permission set most often starts in a moment, and triggers the account.
+        // A session that waits for its permission set usually starts in a moment, and triggers the account.
         return !sessions.iter().any(Session::waits_for_set);
     }
     let current = account_roles(sessions, platform_roles).unwrap_or_default();
@@ -159,8 +159,9 @@ fn databases<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> BTreeSet<St
     sessions.into_iter().filter_map(|session| session.object.spec.database_name.clone()).collect()
 }
 
-/// What the account should be, now that its server was read: a live account keeps a set that it has while nobody can tell
-/// whether the set is ready (after a restart, say), or while it waits for another one, and gets none that is not ready.
+/// What the account should be, now that its server was read: a live account keeps a set that it has while it is not
+/// known whether the set is ready (after a restart, for example), or while it waits for another one, and gets none that
+/// is not ready.
 pub(super) fn as_observed(mut desired: Desired, sessions: &mut [Session], observed: &Observed) -> Desired {
     let Want::Enabled(enabled) = &mut desired.want else { return desired };
     let current = memberships(observed);
@@ -168,7 +169,7 @@ pub(super) fn as_observed(mut desired: Desired, sessions: &mut [Session], observ
     let mut ready = BTreeSet::new();
     for set in sets {
         set.is_member = Some(current.contains(set.role.as_str()));
-        if matches!(set.state, SetState::Stands(_)) {
+        if matches!(set.state, SetState::Ready(_)) {
             ready.insert(set.role.clone());
         }
     }
@@ -176,8 +177,8 @@ pub(super) fn as_observed(mut desired: Desired, sessions: &mut [Session], observ
     desired
 }
 
-/// With the permission sets whose loss ends connections: what connections cached of an inlined function outlives the loss
-/// of EXECUTE. `loses_functions`: would the account lose functions by leaving this set?
+/// With the permission sets whose loss ends connections: plans of inlined functions that connections cached outlive the
+/// loss of EXECUTE. `loses_functions`: would the account lose functions by leaving this set?
 pub(super) fn ending_connections(
     mut desired: Desired,
     observed: &Observed,
@@ -192,7 +193,7 @@ pub(super) fn ending_connections(
     desired
 }
 
-/// What is to be taken away, and nothing to be given: for an account that cannot be what it should be.
+/// What has to be revoked, and nothing granted: for an account that cannot be what it should be.
 pub(super) fn without_gains(mut desired: Desired, observed: &Observed) -> Desired {
     if let Want::Enabled(enabled) = &mut desired.want {
         let current = memberships(observed);
@@ -207,7 +208,7 @@ fn memberships(observed: &Observed) -> BTreeSet<&str> {
     memberships.map(|membership| membership.role.as_str()).collect()
 }
 
-/// Each start on a logical database that is not there, or lets it not in, fails by itself. True where one did.
+/// Each start on a logical database that is not there, or does not let it in, fails by itself. True where one did.
 pub(super) fn refuse_databases(sessions: &mut [Session], desired: &Desired, observed: &Observed) -> bool {
     let mut refused = false;
     for session in sessions.iter_mut().filter(|session| session.is_starting()) {

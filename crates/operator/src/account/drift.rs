@@ -17,7 +17,7 @@ pub struct AppliedAccounts(Mutex<BTreeMap<AccountKey, Applied>>);
 struct Applied {
     /// A hash of its memberships.
     memberships: u64,
-    /// The password in its record; `None` where passwords play no part.
+    /// The password in its record; `None` where there are no passwords.
     password_generation: Option<u64>,
 }
 

@@ -34,8 +34,8 @@ pub(super) struct Place<'a> {
     pub(super) account: &'a AccountName,
 }
 
-/// Asks for the permission sets that the sessions want, and notes on each session how its set stands. Answers those that a
-/// live account stays in until it has others.
+/// Asks for the permission sets that the sessions want, and records on each session the state of its set. Returns those
+/// that a live account stays in until it has others.
 pub(super) fn want_sets(
     shared: &Shared,
     key: &AccountKey,
@@ -101,7 +101,7 @@ pub(super) async fn password(
     Ok(password)
 }
 
-/// Before anything is done on the server for starts: the finalizer, with the account's name beside it, and the
+/// Before anything is done on the server for starts: the finalizer, with the account's name in an annotation, and the
 /// credentials. False: not all starts are left.
 pub(super) async fn prepare_starts(
     on: Place<'_>,
@@ -241,7 +241,7 @@ async fn renew_if_due(
         }
     }
     if session.issued.as_ref().is_some_and(|issued| {
-        // Those of a CA that the server does not take, not yet perhaps, do no good before they have to.
+        // Certificates of a CA that the server does not accept (yet) are issued only when that cannot wait.
         let stale = issued.made_from != Some(server.credentials());
         let renewed = stale && matches!(server.issuer, Issuer::X509 { .. } | Issuer::Password) && !distrusted;
         !renewed && issued.renew_at(expires_at).is_none_or(|at| at > now)
@@ -276,7 +276,7 @@ fn indexes(sessions: &[Session], is: impl Fn(&Session) -> bool) -> Vec<usize> {
     sessions.iter().enumerate().filter(|(_, session)| is(session)).map(|(index, _)| index).collect()
 }
 
-/// An account may have any number of sessions, and the API server has others to serve.
+/// An account may have any number of sessions, and the API server has other clients.
 async fn few_at_once<F: Future>(requests: impl Iterator<Item = F>) -> Vec<F::Output> {
     let requests: Vec<F> = requests.collect();
     futures::stream::iter(requests).buffered(REQUESTS_AT_ONCE).collect().await

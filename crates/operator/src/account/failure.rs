@@ -15,8 +15,8 @@ use crate::model::session::{is_over, is_touched};
 use crate::model::{AccountKey, Blocker};
 use crate::progress::conditions_after_failure;
 
-/// Reports on each session of the account what is in the way: that an access which should end may still be there, above
-/// all.
+/// Reports on each session of the account what is in the way, above all that an access which should end may still
+/// exist.
 pub async fn report_failure(shared: &Shared, key: &AccountKey, blocker: &Blocker) {
     let now = shared.now();
     let server = shared.servers.get(&key.admin);
@@ -42,12 +42,12 @@ pub async fn report_failure(shared: &Shared, key: &AccountKey, blocker: &Blocker
         };
         let written = write::write(shared, &session.object, session.timed, Some(&result), session.times);
         if let Err(error) = written.await {
-            tracing::debug!(account = %key, %error, "that a reconcile failed is not reported");
+            tracing::debug!(account = %key, %error, "a failed reconcile could not be reported");
         }
     }
 }
 
-/// Nobody knows better what the session is: its phase stays.
+/// Nothing newer is known of the session: its phase stays.
 async fn report_in_its_phase(shared: &Shared, session: &DatabaseSession, blocker: &Blocker, now: Timestamp) {
     if is_over(session) {
         return;
@@ -64,6 +64,6 @@ async fn report_in_its_phase(shared: &Shared, session: &DatabaseSession, blocker
         false => shared.api.apply_status_unless_changed(shared, session, &after).await,
     };
     if let Err(error) = written {
-        tracing::debug!(%error, "that a reconcile failed is not reported");
+        tracing::debug!(%error, "a failed reconcile could not be reported");
     }
 }

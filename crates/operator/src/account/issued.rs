@@ -1,4 +1,4 @@
-//! The credentials that sessions have, as far as this operator knows: what was issued, and when that was last seen.
+//! The credentials that sessions have, known to this operator process: what was issued, and when that was last seen.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::model::plus;
 
-/// Certificates know whole seconds only.
+/// Certificates have whole seconds only.
 const SAME_END: Duration = Duration::from_secs(2);
 
 /// No certificate is renewed sooner than this after it was made.
@@ -45,7 +45,7 @@ impl Issued {
                 return None;
             }
         }
-        // A certificate reaches back before it was made; of a short one that would be most of its life.
+        // A certificate is valid from before it was made; for a short one that would be most of its life.
         let made = plus(not_before, CLOCK_SKEW).unwrap_or(not_before).min(not_after);
         let life = not_after.duration_since(made).unsigned_abs();
         // One that the authority's own end cuts short is not renewed over and over.
@@ -57,7 +57,7 @@ fn minus(at: Timestamp, duration: Duration) -> Timestamp {
     SignedDuration::try_from(duration).ok().and_then(|d| at.checked_sub(d).ok()).unwrap_or(Timestamp::MIN)
 }
 
-/// What was issued to each session, by its uid, with when it was last seen to be there. It can be had again: from the
+/// What was issued to each session, by its uid, with when it was last seen to be there. It can be restored: from the
 /// Secrets, or by issuing anew.
 #[derive(Debug, Default)]
 pub struct IssuedStore(Mutex<HashMap<String, (Issued, Instant)>>);

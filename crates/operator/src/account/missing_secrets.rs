@@ -1,7 +1,7 @@
-//! Secrets of live sessions that somebody deleted, or took the password out of: they are made again.
+//! Secrets of live sessions that somebody deleted, or removed the password from: they are created again.
 //!
-//! Secrets are not watched, as that would take the right to read all of them. So those of live sessions are asked for one
-//! by one, at a slow pace: a few with each reconcile of their DatabaseAdmin, those first that were not seen for longest.
+//! Secrets are not watched, as that would need the right to read all of them. So those of live sessions are read one by
+//! one, at a slow pace: a few with each reconcile of their DatabaseAdmin, the least recently seen first.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::model::session::phase;
 use crate::model::{AccountKey, ObjectKey, Priority, ReconcileKey};
 use crate::servers::Server;
 
-/// How many are asked for with each reconcile of a DatabaseAdmin.
+/// How many are read with each reconcile of a DatabaseAdmin.
 const PER_RECONCILE: usize = 20;
 const AT_ONCE: usize = 4;
 
@@ -27,13 +27,13 @@ pub async fn find_missing(shared: &Shared, admin: &ObjectKey, server: &Server) {
     let mut asked = futures::stream::iter(asked).buffer_unordered(AT_ONCE);
     while let Some(missing) = asked.next().await {
         if let Some(account) = missing {
-            tracing::info!(%account, "the Secret of a live session is not there any more, or not as it was written: it is made again");
+            tracing::info!(%account, "the Secret of a live session is missing or was changed: it is created again");
             shared.queue.add(ReconcileKey::Account(account), Priority::Normal);
         }
     }
 }
 
-/// The live sessions with a Secret that was not seen for longest, and their accounts.
+/// The live sessions whose Secrets were least recently seen, and their accounts.
 fn due(shared: &Shared, admin: &ObjectKey) -> Vec<(AccountKey, Arc<DatabaseSession>)> {
     let cache = shared.cache();
     let live = cache.sessions_of_admin(admin).filter(|session| {
@@ -57,7 +57,7 @@ fn due(shared: &Shared, admin: &ObjectKey) -> Vec<(AccountKey, Arc<DatabaseSessi
         .collect()
 }
 
-/// Answers the account where the Secret has to be made again.
+/// Returns the account where the Secret has to be made again.
 async fn ask(
     shared: &Shared,
     server: &Server,

@@ -1,7 +1,7 @@
 //! One account with all its sessions: the unit of work.
 //!
-//! What the account should be follows from the sessions alone, so that a restart, a retry and the normal path are one
-//! path. A reconcile reads as:
+//! What the account should be follows from the sessions alone, so that a restart, a retry and the normal path are the
+//! same. A reconcile reads as:
 //!
 //! | step | module | does I/O |
 //! |---|---|---|
@@ -13,8 +13,8 @@
 //! | plan: desired and observed to steps | [`rolecall_engine::plan`] | no |
 //! | execute: finalizers, credentials, the server | `execute`, `credentials` | yes |
 //! | proof: the account is read back | `proof` | yes |
-//! | status: from what that came to, to results, events, requeue | `results`, `status` | no |
-//! | written down | `write` | yes |
+//! | status: from the conclusion to results, events, requeue | `results`, `status` | no |
+//! | write: status, audit log, events | `write` | yes |
 //!
 //! Every step works on plain data: a `Snapshot` with one `Session` each, a `Conclusion`, and a [`result`] for each
 //! session. A step that failed is an input of the next decision. A result that says that an access is there, or gone,
@@ -62,7 +62,7 @@ use std::collections::BTreeSet;
 use crate::Shared;
 use crate::model::ObjectKey;
 
-/// Forgets the accounts of a server that is gone; answers the DatabaseUsers whose status has to follow.
+/// Forgets the accounts of a server that is gone; returns the DatabaseUsers whose status has to follow.
 pub fn forget_server(shared: &Shared, admin: &ObjectKey) -> BTreeSet<ObjectKey> {
     shared.applied.forget_server(admin);
     shared.orphans.forget_server(admin);

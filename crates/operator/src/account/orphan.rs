@@ -1,5 +1,6 @@
 //! An account that can be used though no session accounts for it: somebody took the finalizer off a session that had
-//! access, and its object is gone. The access goes all the same, whether this operator gave it or the server shows it.
+//! access, and its object is gone. The access is ended nevertheless, whether this operator process gave it or the
+//! server shows it.
 
 use rolecall_api::{AccountPhase, AccountStatus, CreateDbUserMode, Deletion, reasons};
 
@@ -11,7 +12,7 @@ use crate::api_writer::Severity;
 use crate::model::{AccountKey, Action, Priority, ReconcileError, ReconcileKey};
 use crate::servers::end_account;
 
-/// Ends the account, where it was enabled as far as is known. `suspect`: the server shows it so.
+/// Ends the account, where it is known to have been enabled. `suspect`: the server shows it so.
 pub(super) async fn end(
     shared: &Shared,
     key: &AccountKey,
@@ -37,7 +38,7 @@ pub(super) async fn end(
     };
     shared.sets.want(key, &[]);
     tracing::warn!(account = %key, "no session accounts for this enabled account any more; ending it");
-    // What it was stands on its DatabaseUser, where an operator before this one knew it.
+    // What it was is in the status of its DatabaseUser, where a previous operator process knew it.
     let known = known.or_else(|| returned::last_report(shared, key));
     let drop =
         known.as_ref().is_some_and(|known| known.account.mode == Some(CreateDbUserMode::BestEffortDrop));
@@ -58,7 +59,7 @@ pub(super) async fn end(
     shared.passwords.set(key, None);
     shared.applied.remove(key);
     shared.recount(&key.admin);
-    // Another reconcile was faster, or somebody has closed it.
+    // Another reconcile was faster, or somebody has ended it.
     let Some(applied) = ended else { return Ok(Action::await_change()) };
     if let Some(admin) = &snapshot.admin {
         let note =

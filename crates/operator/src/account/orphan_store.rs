@@ -40,7 +40,7 @@ impl OrphanStore {
         locked(&self.stuck).get(key).cloned()
     }
 
-    /// Keeps the orphans of a server that are reported now; answers those that were not before.
+    /// Keeps the orphans of a server that are reported now; returns those that were not before.
     pub fn report(&self, admin: &ObjectKey, orphans: &BTreeSet<AccountKey>) -> BTreeSet<AccountKey> {
         let mut reported = locked(&self.reported);
         let new = orphans.difference(&reported).cloned().collect();

@@ -1,7 +1,7 @@
 //! The password of an account: which one it is, and when another one is due.
 //!
-//! Passwords are numbered. The number stands beside the password in the Secret of each session, and in the ownership
-//! record on the server, which is written in one transaction with the verifier. So whoever comes later can tell which of
+//! Passwords are numbered. The number is next to the password in the Secret of each session, and in the ownership
+//! record on the server, which is written in one transaction with the verifier. So it can be determined later which of
 //! the two is newer: after a crash between two writes, and after the server has lost its last changes.
 
 use std::collections::HashMap;
@@ -23,19 +23,19 @@ const CHANCE: u64 = 1 << 20;
 pub struct AccountPassword {
     /// What users log in with.
     pub text: SecretString,
-    /// Its number; 0 where an operator before this one did not number it.
+    /// Its number; 0 where a previous operator process did not number it.
     pub generation: u64,
 }
 
 /// The password of an account in one attempt.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Password {
-    /// There is none, or it plays no part.
+    /// There is none, or it does not matter.
     #[default]
     Unchanged,
     /// The one that the sessions have.
     Known(AccountPassword),
-    /// One that they are to get.
+    /// One that they will get.
     New(AccountPassword),
 }
 
@@ -91,7 +91,7 @@ impl Password {
     }
 }
 
-/// What is to be done about a password.
+/// What has to be done about a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     /// The one that is known stays, and is stored again where the server has lost it.
@@ -108,7 +108,7 @@ fn due(known: Option<u64>, recorded: u64, somebody_leaves: bool) -> Due {
         _ if somebody_leaves => Due::Change,
         None => Due::Change,
         Some(0) if recorded == 0 => Due::Number,
-        // The sessions missed one: who has an older one may have left.
+        // The sessions did not get the latest one: a session that ended may know the older one.
         Some(known) if known < recorded => Due::Change,
         Some(_) => Due::Keep,
     }
@@ -146,8 +146,8 @@ pub(super) fn choose<E>(
     }
 }
 
-/// Does a session that ends know the password? Not where a start failed before anything was issued to it: it is tried
-/// again, and would change the password each time.
+/// Does a session that ends know the password? Not where a start failed before anything was issued to it: it is
+/// retried, and would change the password each time.
 fn may_know_password(session: &Session) -> bool {
     let failed = session.end().is_some_and(|end| matches!(end.then, AfterEnd::Retry(_)));
     session.is_ending() && (!failed || session.issued.is_some())
@@ -166,13 +166,13 @@ pub(super) fn with_password(mut desired: Desired, observed: &Observed, password:
     desired
 }
 
-/// Had the server lost the password of sessions that live, as far as it shows?
+/// Does the server show that it had lost the password of live sessions?
 pub(super) fn was_lost(plan: &Plan, observed: &Observed, password: &Password) -> bool {
     match (plan, password) {
-        // An account that lived is made anew.
+        // An account with live sessions is created again.
         (Plan::Activate(plan), Password::Known(_)) => plan.verifier.is_some(),
         (Plan::Adjust(plan), Password::Known(_)) => plan.verifier.is_some(),
-        // Its record is ahead of the sessions: they missed one.
+        // Its record is ahead of the sessions: they did not get the latest one.
         (Plan::Adjust(_), Password::New(new)) => {
             let owner = observed.account.as_ref().and_then(|account| account.owner.as_ref());
             owner.is_some_and(|owner| new.generation < owner.password_generation)
@@ -181,7 +181,7 @@ pub(super) fn was_lost(plan: &Plan, observed: &Observed, password: &Password) ->
     }
 }
 
-/// The passwords that accounts have, as far as they are known. They can be had again from the Secrets.
+/// The known passwords of accounts. They can be read again from the Secrets.
 #[derive(Debug, Default)]
 pub struct PasswordStore(Mutex<HashMap<AccountKey, AccountPassword>>);
 
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(due(Some(older), newer, false), Due::Change, "who left knows the older one");
         assert_eq!(due(None, newer, false), Due::Change, "they do not agree, or there is no Secret");
         assert_eq!(due(Some(newer), newer, true), Due::Change);
-        assert_eq!(due(Some(0), 0, false), Due::Number, "an operator before this one did not number it");
+        assert_eq!(due(Some(0), 0, false), Due::Number, "a previous operator process did not number it");
         assert_eq!(due(Some(0), newer, false), Due::Change);
     }
 

@@ -1,4 +1,5 @@
-//! The permission sets of an account's sessions: which they want, who has to wait for one, what is said of them. Pure.
+//! The permission sets of an account's sessions: which they want, who has to wait for one, what is reported about them.
+//! Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,8 +33,8 @@ pub(super) fn wanted(sessions: &[Session], admin: &ObjectKey, server: &Server) -
         .collect()
 }
 
-/// Notes on each session how its set stands. A start waits until its set is ready; where that cannot be made, it fails.
-/// Answers when to reconcile again by itself.
+/// Records on each session the state of its set. A start waits until its set is ready; where that cannot be created, it
+/// fails. Returns when to reconcile again by itself.
 pub(super) fn assign(
     sessions: &mut [Session],
     wanted: Vec<(usize, Wanted)>,
@@ -55,14 +56,14 @@ pub(super) fn assign(
         let state = answer.states.get(&wanted.role).cloned().unwrap_or_default();
         if session.is_starting() {
             match &state {
-                SetState::NotYet => {
+                SetState::Pending => {
                     let waited = answer.waiting.get(&wanted.role).map(Instant::elapsed).unwrap_or_default();
                     let (setback, at) = wait_for_set(session, waited, now);
                     session.set_back(setback);
                     again = again.into_iter().chain(at.map(|at| (at, Priority::Normal))).min();
                 }
                 SetState::Failed(blocker) => session.set_back(Setback::Failed(blocker.clone())),
-                SetState::Stands(_) | SetState::Withheld(_) => {}
+                SetState::Ready(_) | SetState::Withheld(_) => {}
             }
         }
         let meanwhile = answer.meanwhile.get(&wanted.key).cloned();
@@ -71,7 +72,7 @@ pub(super) fn assign(
     again
 }
 
-/// The reconcile of the set triggers this account. Nothing is said of a wait that most often is over at once.
+/// The reconcile of the set triggers this account. A wait that is usually over at once is not reported.
 fn wait_for_set(session: &Session, waited: Duration, now: Timestamp) -> (Setback, Option<Timestamp>) {
     let deadline = set_deadline(&session.object, session.timed, session.times);
     if deadline.is_some_and(|at| at <= now) {
@@ -79,7 +80,7 @@ fn wait_for_set(session: &Session, waited: Duration, now: Timestamp) -> (Setback
     }
     let mut report_at = plus(now, UNREPORTED.saturating_sub(waited));
     if deadline.is_some_and(|at| report_at.is_none_or(|report_at| at <= report_at)) {
-        // The last that its status says is the reason why it is rejected.
+        // What its status said last is the reason why it is rejected.
         report_at = Some(now);
     }
     let report = report_at.is_some_and(|at| at <= now);
@@ -118,7 +119,7 @@ pub(super) fn permissions(session: &Session) -> Permissions {
     };
     let meanwhile = || set.meanwhile.as_ref().map(|contents| contents.counts.clone()).unwrap_or_default();
     match &set.state {
-        SetState::Stands(contents) => Permissions {
+        SetState::Ready(contents) => Permissions {
             counts: contents.counts.clone(),
             complete: contents.incomplete.is_none(),
             incomplete: contents.incomplete.clone(),
@@ -126,7 +127,7 @@ pub(super) fn permissions(session: &Session) -> Permissions {
         SetState::Withheld(blocker) | SetState::Failed(blocker) => {
             Permissions { counts: meanwhile(), complete: false, incomplete: Some(blocker.clone()) }
         }
-        SetState::NotYet => match recorded(session, set) {
+        SetState::Pending => match recorded(session, set) {
             Some((counts, condition)) => {
                 let complete = condition.status == conditions::TRUE;
                 let incomplete = (!complete)
@@ -142,8 +143,8 @@ pub(super) fn permissions(session: &Session) -> Permissions {
     }
 }
 
-/// What the status says of a set of which nobody knows yet whether it is ready, as after a restart. It holds as long as
-/// nothing else is known: the account is in the set, or could not be read.
+/// What the status says of a set of which it is not known yet whether it is ready, as after a restart. It is valid as
+/// long as nothing else is known: the account is in the set, or could not be read.
 fn recorded<'a>(
     session: &'a Session,
     set: &SetOfSession,
@@ -199,18 +200,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_start_waits_for_its_set_and_says_so_only_when_that_takes_long() {
         tokio::time::advance(Duration::from_secs(100)).await;
-        let (session, again) = assigned(starting("a", &[]), SetState::NotYet, Duration::ZERO);
+        let (session, again) = assigned(starting("a", &[]), SetState::Pending, Duration::ZERO);
         assert_eq!((session.setback(), again), (Some(&Setback::SetNotReady { report: false }), Some(2)));
-        let (session, again) = assigned(starting("a", &[]), SetState::NotYet, UNREPORTED);
+        let (session, again) = assigned(starting("a", &[]), SetState::Pending, UNREPORTED);
         assert_eq!((session.setback(), again), (Some(&Setback::SetNotReady { report: true }), Some(60)));
-        let (session, again) = assigned(with_deadline(1), SetState::NotYet, Duration::ZERO);
+        let (session, again) = assigned(with_deadline(1), SetState::Pending, Duration::ZERO);
         assert_eq!(
             session.setback(),
             Some(&Setback::SetNotReady { report: true }),
             "its deadline comes first"
         );
         assert_eq!(again, Some(1));
-        let (session, again) = assigned(with_deadline(0), SetState::NotYet, Duration::ZERO);
+        let (session, again) = assigned(with_deadline(0), SetState::Pending, Duration::ZERO);
         assert!(session.waits_for_set() && again == Some(2), "waiting for the set is part of the first try");
     }
 
@@ -219,32 +220,32 @@ mod tests {
         let failed = || SetState::Failed(Blocker::stalled("R", "why"));
         let (session, _) = assigned(starting("a", &[]), failed(), Duration::ZERO);
         assert!(matches!(session.decision(), Decision::Wait(blocker) if blocker.reason == "R"));
-        for state in [failed(), SetState::NotYet] {
+        for state in [failed(), SetState::Pending] {
             let (session, again) = assigned(live("a", &[]), state, Duration::ZERO);
             assert!(session.is_live() && again.is_none());
         }
     }
 
     #[test]
-    fn what_a_set_gives_stands_in_the_status_with_what_it_lacks() {
+    fn what_a_set_gives_is_in_the_status_with_what_it_lacks() {
         let said = |state, meanwhile| {
             let mut session = live("a", &[]);
             session.set = Some(SetOfSession { role: SET.to_owned(), state, meanwhile, is_member: None });
             permissions(&session)
         };
-        let whole = said(SetState::Stands(contents(3, None)), None);
+        let whole = said(SetState::Ready(contents(3, None)), None);
         assert!(whole.complete && whole.incomplete.is_none() && whole.counts["SELECT"] == 3);
         let lacking = Blocker::stalled("MissingObjectPrivileges", "");
-        let part = said(SetState::Stands(contents(2, Some(lacking.clone()))), None);
+        let part = said(SetState::Ready(contents(2, Some(lacking.clone()))), None);
         assert!(!part.complete && part.incomplete == Some(lacking.clone()));
         let withheld = said(SetState::Withheld(lacking.clone()), Some(contents(1, None)));
         assert_eq!(withheld.counts["SELECT"], 1, "what the account stays in meanwhile");
         assert_eq!(withheld.incomplete, Some(lacking));
-        assert_eq!(said(SetState::NotYet, None).incomplete.unwrap().reason, reasons::STARTING);
+        assert_eq!(said(SetState::Pending, None).incomplete.unwrap().reason, reasons::STARTING);
     }
 
     #[test]
-    fn after_a_restart_the_status_holds_until_the_account_is_seen_outside_the_set() {
+    fn after_a_restart_the_status_counts_until_the_account_is_seen_outside_the_set() {
         let said = |is_member| {
             let mut session = live("a", &[]);
             let complete = conditions::new(
@@ -262,7 +263,7 @@ mod tests {
                 ..object.status.unwrap_or_default()
             });
             session.object = Arc::new(object);
-            let state = SetState::NotYet;
+            let state = SetState::Pending;
             session.set = Some(SetOfSession { role: SET.to_owned(), state, meanwhile: None, is_member });
             permissions(&session).complete
         };

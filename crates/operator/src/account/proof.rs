@@ -22,11 +22,11 @@ pub struct Verified {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProvenEnded(());
 
-/// The session has been Active before this reconcile, and nothing was seen that says otherwise.
+/// The session has been Active before this reconcile, and nothing that was seen contradicts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WasActive(());
 
-/// The server did not let the access be taken away before the teardown deadline: it may still be there.
+/// The access could not be taken away on the server before the teardown deadline: it may still be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abandoned(());
 
@@ -57,7 +57,7 @@ pub(super) fn check_enabled(
         Ok(Plan::Nothing) => Ok(Verified { at: now }),
         Ok(plan) => Err(Blocker::passing(
             reasons::NOT_VERIFIED,
-            format!("what the server shows is not what was asked for; still to do: {plan}"),
+            format!("the server does not show the desired state; still to do: {plan}"),
         )),
         Err(refusal) => Err(Blocker::from(&refusal)),
     }
@@ -85,13 +85,13 @@ pub(super) enum NotEnded {
     /// It can be used and may be ours, but is left alone: what to do.
     #[error(transparent)]
     LeftAlone(#[from] Refusal),
-    /// The server did not do it.
+    /// The server failed or refused.
     #[error(transparent)]
     Engine(#[from] rolecall_engine::Error),
 }
 
 /// Carries out the plan that ends an account; the engine reads it back before it answers. Where the plan is
-/// [`Plan::Nothing`], `observed` is what was read. `was_enabled`: by us, as far as is known.
+/// [`Plan::Nothing`], `observed` is what was read. `was_enabled`: by us, where that is known.
 ///
 /// # Errors
 ///
@@ -132,7 +132,7 @@ impl Verified {
         self.at
     }
 
-    /// An account that has exactly what its other sessions should have: of those that end nothing is left.
+    /// An account that has exactly what its other sessions should have: nothing is left of those that end.
     pub(super) fn others_ended(self) -> ProvenEnded {
         ProvenEnded(())
     }
@@ -173,7 +173,7 @@ impl Abandoned {
     ) -> Option<Self> {
         let since = match admin_deleted_at {
             Some(deleted_at) => deleted_at,
-            // While its server is known, its reconciler says since when, or is about to.
+            // While its server is known, its reconciler records since when, or is about to.
             None => match server.filter(|state| state.server.is_some() && !state.retain) {
                 Some(state) => state.gone_since,
                 None => return Some(Self(())),

@@ -54,7 +54,7 @@ fn snapshot(shared: &Shared, key: &AccountKey) -> Snapshot {
     dereference(&shared.cache(), server, &shared.issued, key, shared.now())
 }
 
-/// Does what should happen to the sessions, as far as that is possible now.
+/// Does what should happen to the sessions, where that is possible now.
 async fn conclude(
     shared: &Shared,
     key: &AccountKey,
@@ -71,7 +71,7 @@ async fn conclude(
         return Ok(conclusion);
     }
     let state = match snapshot.server.clone() {
-        // Nobody is there who could say when it may be touched.
+        // There is no DatabaseAdmin any more that says when it may be touched.
         Some(state) if state.retain && snapshot.admin.is_none() => ServerState::default(),
         Some(state) => state,
         None if snapshot.admin.is_some() => {
@@ -101,7 +101,7 @@ async fn conclude(
         }
         return Ok(conclusion);
     }
-    // A server that is missing is in the way of everything.
+    // A missing server blocks everything.
     let Some(on) = place else { return Ok(conclusion) };
     for _ in 0..ATTEMPTS + snapshot.sessions.len() {
         if attempt(on, snapshot, &mut conclusion).await? == Attempt::Again {
@@ -165,9 +165,9 @@ async fn record(
         }
         match write::write(shared, &session.object, session.timed, result.as_ref(), session.times).await {
             Ok(at) => action.at_earliest(at),
-            // What became of the others is written all the same.
+            // The results of the others are written nevertheless.
             Err(error) => {
-                tracing::debug!(account = %key, %error, "what became of a session is not written yet");
+                tracing::debug!(account = %key, %error, "the result of a session could not be written");
                 failed.get_or_insert(error);
             }
         }
@@ -183,7 +183,7 @@ async fn record(
         }
     }
     let Some(failed) = failed else { return Ok(action) };
-    // The whole is tried again; what is due meanwhile does not wait for that.
+    // All of it is retried; what is due meanwhile does not wait for that.
     if let Some((at, priority)) = action.at {
         shared.queue.add_at(ReconcileKey::Account(key.clone()), priority, until(at, shared.now()));
     }

@@ -67,7 +67,7 @@ impl AccountReports {
         }
     }
 
-    /// Forgets the accounts of a server that is gone, but those that are still to be ended; answers whose they were.
+    /// Forgets the accounts of a server that is gone, except those that are still to be ended; returns whose they were.
     pub fn forget_server(&self, admin: &ObjectKey) -> BTreeSet<ObjectKey> {
         let mut reports = self.locked();
         let first = AccountKey { admin: admin.clone(), username: "".into() };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use rolecall_api::{Connection, CreateDbUserMode, EndReason, reasons};
+use rolecall_api::{Connection, CreateDbUserMode, EndReason, SessionPhase, reasons};
 
 use super::proof::{Abandoned, NoAccount, ProvenEnded, Retained, Verified, WasActive};
 use crate::model::Blocker;
@@ -42,7 +42,7 @@ pub enum SessionResult {
     },
     /// It never started and never will.
     Rejected(Blocker),
-    /// It is being deleted, and nothing holds it any more.
+    /// It is being deleted, and its finalizer can be removed.
     Released {
         /// As for `Ended`.
         gone: Gone,
@@ -54,9 +54,9 @@ pub enum SessionResult {
 pub enum Gone {
     /// The server showed it gone.
     Proven(ProvenEnded),
-    /// It may still be there: the server did not let it be taken away in time.
+    /// It may still be there: it could not be taken away on the server in time.
     Abandoned(Abandoned),
-    /// It may still be there: the DatabaseAdmin says so.
+    /// It may still be there: the DatabaseAdmin asks for that.
     Retained(Retained),
     /// There never was one.
     NoAccount(NoAccount),
@@ -67,7 +67,7 @@ pub enum Gone {
 pub enum Shown {
     /// The server was read back in this reconcile.
     Verified(Verified),
-    /// The status of the session says so, and the server could not be asked, or said nothing else.
+    /// The status of the session says so, and the server could not be asked, or did not contradict it.
     WasActive(WasActive),
 }
 
@@ -105,13 +105,13 @@ pub struct Active {
 }
 
 impl Gone {
-    /// For people.
+    /// The message for people.
     pub fn message(self) -> &'static str {
         match self {
             Self::Proven(_) => "the database shows the access gone",
             Self::Abandoned(_) => "the access could not be taken away: see the events",
             Self::Retained(_) => {
-                "the account stays as it is on the server: the DatabaseAdmin says deletion: Retain"
+                "the account stays as it is on the server: the DatabaseAdmin has deletion: Retain"
             }
             Self::NoAccount(_) => "no account was ever made for it",
         }
@@ -124,6 +124,17 @@ impl Gone {
 }
 
 impl SessionResult {
+    /// The phase of the session with this.
+    pub fn phase(&self) -> SessionPhase {
+        match self {
+            Self::Active(_) => SessionPhase::Active,
+            Self::Waiting(_) | Self::Withdrawn { .. } => SessionPhase::Pending,
+            Self::Ending { .. } => SessionPhase::Ending,
+            Self::Ended { .. } | Self::Released { .. } => SessionPhase::Ended,
+            Self::Rejected(_) => SessionPhase::Rejected,
+        }
+    }
+
     /// Is the session over with this, so that it needs nothing of its logical database any more?
     pub fn is_over(&self) -> bool {
         matches!(self, Self::Ended { .. } | Self::Rejected(_) | Self::Released { .. })

@@ -1,4 +1,4 @@
-//! From what a reconcile came to, to what became of each session and of the account. Pure.
+//! From the conclusion of a reconcile to the result of each session and of the account. Pure.
 
 use k8s_openapi::ByteString;
 use rolecall_api::{AccountPhase, AccountStatus, Connection, EndReason, SessionPhase, reasons};
@@ -40,7 +40,7 @@ pub(super) struct Event {
     pub(super) note: String,
 }
 
-/// What became of a session; `None` where nothing is to be said. `endpoint`: its server, where it is known.
+/// The result of a session; `None` where there is nothing to report. `endpoint`: its server, where it is known.
 pub(super) fn result(
     session: &Session,
     conclusion: &Conclusion,
@@ -113,7 +113,7 @@ fn active(
     endpoint: Endpoint<'_>,
 ) -> Active {
     let status = session.object.status.clone().unwrap_or_default();
-    // What is not known here was issued by an operator before this one.
+    // What is not known here was issued by a previous operator process.
     let issued = session.issued.clone().unwrap_or_else(|| Issued {
         secret: status.credentials_secret_ref.map(|secret| secret.name),
         certificate: status.certificate.and_then(|pem| only_certificates(&String::from_utf8_lossy(&pem.0))),
@@ -182,7 +182,7 @@ fn after_end(end: &End, gone: Gone) -> SessionResult {
 /// What follows for a session whose access should end and is not gone yet.
 pub(super) fn not_ended(end: &End, blocker: &Blocker) -> SessionResult {
     match &end.then {
-        // It never became Active: it keeps waiting, and what may be there is closed later.
+        // It never became Active: it keeps waiting, and what may be there is ended later.
         AfterEnd::Pending(waits_for) | AfterEnd::Retry(waits_for) if end.reason.is_none() => {
             SessionResult::Waiting(waits_for.clone())
         }
@@ -190,7 +190,7 @@ pub(super) fn not_ended(end: &End, blocker: &Blocker) -> SessionResult {
     }
 }
 
-/// What is said about a session besides what became of it.
+/// What is reported about a session besides its result.
 pub(super) fn announcements(key: &AccountKey, session: &Session, conclusion: &Conclusion) -> Vec<Event> {
     let warning = |reason: &str, action, note| Event {
         severity: Severity::Warning,

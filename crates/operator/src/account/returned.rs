@@ -22,7 +22,7 @@ pub enum Response<'a> {
 }
 
 impl Response<'_> {
-    /// As it stands in the audit log and in metrics.
+    /// Its name in the audit log and in metrics.
     fn name(&self) -> &'static str {
         match self {
             Self::Ended(_) => "ended",
@@ -60,7 +60,7 @@ pub fn was_over(shared: &Shared, key: &AccountKey) -> bool {
     last_report(shared, key).as_ref().is_some_and(over) || !ended_sessions(shared, key).is_empty()
 }
 
-/// The last report of an account, also where an operator before this one made it; where there is none, the beginning of
+/// The last report of an account, also where a previous operator process made it; where there is none, the beginning of
 /// one for its DatabaseUser. `None` where there is no DatabaseUser of its name.
 pub(super) fn last_report(shared: &Shared, key: &AccountKey) -> Option<AccountReport> {
     shared.reports.get(key).or_else(|| {
@@ -74,7 +74,7 @@ pub(super) fn last_report(shared: &Shared, key: &AccountKey) -> Option<AccountRe
     })
 }
 
-/// Reports an access that came back: in events and on the sessions that ended, in the audit log, in a metric. Answers
+/// Reports an access that came back: in events and on the sessions that ended, in the audit log, in a metric. Returns
 /// what the status of its DatabaseUser will say.
 pub async fn report(shared: &Shared, key: &AccountKey, action: Response<'_>) -> String {
     let cause = cause(shared.failover_watch.loss(&key.admin).map(|loss| (loss.noticed, loss.change)));
@@ -94,7 +94,7 @@ pub async fn report(shared: &Shared, key: &AccountKey, action: Response<'_>) -> 
         if let Some(ready) = ready {
             ready.message.clone_from(&note);
             if let Err(error) = shared.api.apply_status(shared, &*session, &status).await {
-                tracing::warn!(account = %key, %error, "that an access came back could not be written on its session");
+                tracing::warn!(account = %key, %error, "an access that came back could not be reported on its session");
             }
         }
     }
@@ -113,7 +113,7 @@ fn ended_sessions(shared: &Shared, key: &AccountKey) -> Vec<Arc<DatabaseSession>
     sessions.cloned().collect()
 }
 
-/// Why it came back, as far as that is known.
+/// Why it came back, where that is known.
 fn cause(loss: Option<(Timestamp, HistoryChange)>) -> String {
     match loss {
         Some((noticed, change)) => format!("{change}, noticed at {}", seconds(noticed)),

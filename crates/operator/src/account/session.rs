@@ -1,4 +1,4 @@
-//! One session in one reconcile: what was read of it, what the steps came to, and what follows for it.
+//! One session in one reconcile: what was read of it, the outcome of the steps, and what follows for it.
 
 use std::sync::Arc;
 
@@ -25,12 +25,12 @@ pub(super) struct Session {
     pub(super) grant: Result<Grant, Blocked>,
     /// It ends by itself at some time.
     pub(super) timed: bool,
-    /// The database may hold something of it: by its finalizer, or because this reconcile has begun its start.
+    /// Something of it may exist in the database: by its finalizer, or because this reconcile has begun its start.
     pub(super) touched: bool,
     pub(super) times: Times,
     setback: Option<Setback>,
     decision: Decision,
-    /// Its start waits for what becomes of others, whose roles are not the same.
+    /// Its start waits for the outcome of others, whose roles differ.
     pub(super) set_aside: bool,
     /// The permission set that it wants.
     pub(super) set: Option<SetOfSession>,
@@ -51,7 +51,7 @@ pub(super) struct SetOfSession {
     pub(super) role: String,
     /// Whether it is ready.
     pub(super) state: SetState,
-    /// What the set holds that the account stays in meanwhile.
+    /// What the set gives that the account stays in meanwhile.
     pub(super) meanwhile: Option<Arc<SetContents>>,
     /// The account was seen to be a member; `None`: it has not been read.
     pub(super) is_member: Option<bool>,
@@ -104,7 +104,7 @@ impl Session {
         &self.decision
     }
 
-    /// Its start did not come off: it is decided again, with that.
+    /// Its start failed: it is decided again, with that.
     pub(super) fn set_back(&mut self, setback: Setback) {
         self.setback = Some(setback);
         self.decide();
@@ -177,12 +177,12 @@ impl Session {
         }
     }
 
-    /// Only its account's server can bring about what should happen to it.
+    /// What should happen to it needs its account's server.
     pub(super) fn needs_server(&self) -> bool {
         matches!(self.decision, Decision::Live(_) | Decision::Start(_) | Decision::End(_))
     }
 
-    /// What becomes of the account when this session ends: as policy says now, else as it said last.
+    /// What becomes of the account when this session ends: as policy says now, otherwise as it said last.
     pub(super) fn mode(&self) -> Option<CreateDbUserMode> {
         match &self.grant {
             Ok(grant) => api_mode(grant),

@@ -1,5 +1,5 @@
-//! What sessions say while a reconcile waits for its server, which may take its time or hang: what should be over by now
-//! does not go on looking as if it were well.
+//! The status of sessions while a reconcile waits for its server, which may be slow or hang: an access that should be
+//! over by now is not shown as healthy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,11 @@ use crate::model::{AccountKey, Blocker, ObjectKey};
 
 /// A reconcile that takes no longer writes the status itself. Nearly all take milliseconds.
 const UNREPORTED: Duration = Duration::from_secs(3);
-/// Afterwards it is checked so often what else should be over: a session may be deleted or expire meanwhile.
+/// Afterwards, how often it is checked what else should be over: a session may be deleted or expire meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Waits for the work of a reconcile, and reports meanwhile what waits for it. The second answer: was anything reported?
+/// Waits for the work of a reconcile, and reports meanwhile which sessions wait for it. The second value: was anything
+/// reported?
 pub(super) async fn reporting<T>(
     shared: &Shared,
     key: &AccountKey,
@@ -34,7 +35,7 @@ pub(super) async fn reporting<T>(
         done.cancel();
         result
     };
-    // A write is not broken off: nobody could tell whether it comes after those of the reconcile.
+    // A write is not cancelled: it could then arrive after those of the reconcile.
     let report = async {
         let mut reported = false;
         let mut wait = UNREPORTED;
@@ -56,7 +57,7 @@ async fn report(shared: &Shared, key: &AccountKey) -> bool {
         reported = true;
         let written = write(shared, &session.object, session.timed, Some(&result), session.times);
         if let Err(error) = written.await {
-            tracing::debug!(account = %key, %error, "that a session waits for its server is not written yet");
+            tracing::debug!(account = %key, %error, "the status of a session that waits for its server could not be written");
         }
     }
     reported
@@ -77,7 +78,7 @@ fn meanwhile(session: &Session) -> Option<SessionResult> {
             );
             Some(not_ended(end, &Blocker::passing(reasons::ENDING, message)))
         }
-        // Nothing was done for it: it does not have to wait. Should that change meanwhile, it is not written.
+        // Nothing was done for it, so it does not have to wait. If that changes meanwhile, this is not written.
         (Decision::Reject(blocker), _) if !session.touched => Some(SessionResult::Rejected(blocker.clone())),
         _ => None,
     }

@@ -1,4 +1,4 @@
-//! The status of a session, its events, and when it is reconciled again: pure functions of what became of it.
+//! The status of a session, its audit line, its event, and when it is reconciled again: pure functions of its result.
 
 use jiff::Timestamp;
 use rolecall_api::{
@@ -6,8 +6,9 @@ use rolecall_api::{
     reasons,
 };
 
-use super::result::{SessionResult, end_reason};
+use super::result::{Gone, SessionResult, end_reason};
 use super::results::Event;
+use crate::audit::{AuditEntry, Granted};
 use crate::events::Severity;
 use crate::model::session::{Times, phase, start_deadline};
 use crate::model::{Blocker, Priority};
@@ -112,19 +113,18 @@ pub(super) fn status(
 pub(super) fn is_news(session: &DatabaseSession, result: &SessionResult) -> bool {
     let before = session.status.as_ref();
     let ready = before.and_then(|status| conditions::find(&status.conditions, conditions::READY));
-    let (new_phase, new_reason) = match result {
+    let new_reason = match result {
         SessionResult::Active(active) => {
-            (SessionPhase::Active, active.trouble.as_ref().map_or(reasons::ACTIVE, |t| t.reason.as_str()))
+            active.trouble.as_ref().map_or(reasons::ACTIVE, |trouble| trouble.reason.as_str())
         }
-        SessionResult::Waiting(blocker) | SessionResult::Withdrawn { blocker, .. } => {
-            (SessionPhase::Pending, blocker.reason.as_str())
-        }
-        SessionResult::Ending { blocker, .. } => (SessionPhase::Ending, blocker.reason.as_str()),
-        SessionResult::Ended { reason, .. } => (SessionPhase::Ended, end_reason(*reason)),
-        SessionResult::Rejected(blocker) => (SessionPhase::Rejected, blocker.reason.as_str()),
+        SessionResult::Waiting(blocker)
+        | SessionResult::Withdrawn { blocker, .. }
+        | SessionResult::Ending { blocker, .. }
+        | SessionResult::Rejected(blocker) => blocker.reason.as_str(),
+        SessionResult::Ended { reason, .. } => end_reason(*reason),
         SessionResult::Released { .. } => return true,
     };
-    phase(session) != new_phase || ready.is_none_or(|ready| ready.reason != new_reason)
+    phase(session) != result.phase() || ready.is_none_or(|ready| ready.reason != new_reason)
 }
 
 fn history(before: &DatabaseSessionStatus, generation: Option<i64>, now: Timestamp) -> DatabaseSessionStatus {
@@ -168,6 +168,34 @@ pub(super) fn requeue(
     }
 }
 
+/// What the audit log says of it.
+pub(super) fn audit_entry(result: &SessionResult) -> AuditEntry<'_> {
+    let (access, reason) = match result {
+        SessionResult::Active(_) => ("active", reasons::ACTIVE),
+        SessionResult::Waiting(blocker) => ("waiting", blocker.reason.as_str()),
+        SessionResult::Ending { blocker, .. } => ("ending", blocker.reason.as_str()),
+        SessionResult::Ended { gone: Gone::Abandoned(_), .. }
+        | SessionResult::Withdrawn { gone: Gone::Abandoned(_), .. }
+        | SessionResult::Released { gone: Gone::Abandoned(_) } => ("abandoned", reasons::ABANDONED),
+        SessionResult::Ended { gone: Gone::Retained(_), .. }
+        | SessionResult::Withdrawn { gone: Gone::Retained(_), .. }
+        | SessionResult::Released { gone: Gone::Retained(_) } => ("retained", reasons::DATABASE_REMOVED),
+        SessionResult::Withdrawn { blocker, .. } => ("withdrawn", blocker.reason.as_str()),
+        SessionResult::Ended { reason, .. } => ("ended", end_reason(*reason)),
+        SessionResult::Rejected(blocker) => ("rejected", blocker.reason.as_str()),
+        SessionResult::Released { .. } => ("ended", reasons::DELETED),
+    };
+    let granted = match result {
+        SessionResult::Active(active) => Some(Granted {
+            username: &active.username,
+            db_roles: &active.db_roles,
+            expires_at: active.expires_at,
+        }),
+        _ => None,
+    };
+    AuditEntry { access, reason, granted }
+}
+
 /// The event that goes with news.
 pub(super) fn event(result: &SessionResult) -> Option<Event> {
     let warning = |blocker: &Blocker, action| Event {
@@ -189,7 +217,7 @@ pub(super) fn event(result: &SessionResult) -> Option<Event> {
         | SessionResult::Withdrawn { blocker, .. }
         | SessionResult::Rejected(blocker) => Some(warning(blocker, "Start")),
         SessionResult::Ending { blocker, .. } => Some(warning(blocker, "End")),
-        // It was announced where that was decided.
+        // That was announced where it was decided.
         SessionResult::Ended { gone, .. } | SessionResult::Released { gone } if !gone.is_certain() => None,
         SessionResult::Ended { reason, gone } => Some(ended(end_reason(*reason), gone.message().to_owned())),
         SessionResult::Released { gone } => {

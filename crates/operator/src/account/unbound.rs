@@ -23,7 +23,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
         let cache = shared.cache();
         match cache.session(key) {
             Some(session) if cache.account_of_session(key).is_none() => {
-                let seen = cache.seen_at(&*session);
+                let seen = cache.first_seen_at(&*session);
                 (session, seen)
             }
             _ => return Ok(Action::await_change()),

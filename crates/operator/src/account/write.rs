@@ -14,7 +14,7 @@ use crate::Shared;
 use crate::model::session::{Times, delete_at, is_over, is_touched};
 use crate::model::{ObjectKey, Priority, ReconcileError, plus};
 
-/// Writes what became of a session, and answers when its account has to be reconciled again. `timed`: it ends by itself
+/// Writes what became of a session, and returns when its account has to be reconciled again. `timed`: it ends by itself
 /// at some time.
 pub(super) async fn write(
     shared: &Shared,
@@ -29,12 +29,12 @@ pub(super) async fn write(
     };
     let news = status::is_news(session, result);
     // An operator before this one may have ended between its line in the audit log, that the access is there, and the
-    // status that says the same: then the status is none the wiser for it, and the log must not end with that line.
+    // status that says the same: the status alone does not show this, and the log must not end with that line.
     let may_be_logged_active =
         is_touched(session) && matches!(result, SessionResult::Withdrawn { .. } | SessionResult::Rejected(_));
     if news || may_be_logged_active {
-        // Before anything is written: whoever takes over in between finds it to be news again.
-        shared.audit.session(session, result);
+        // Before anything is written: after a crash in between, the next process reports it again.
+        shared.audit.session(session, &status::audit_entry(result));
     }
     if matches!(result, SessionResult::Released { .. }) {
         shared.api.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;
@@ -59,7 +59,7 @@ pub(super) async fn write(
         let newest =
             shared.cache().session(&ObjectKey::of(&**session)).unwrap_or_else(|| Arc::clone(session));
         if is_touched(&newest) {
-            // Of an access that may come back nothing is recorded: the name may be another one by then.
+            // For an access that may come back no name is recorded: it may be another one by then.
             let annotations = if over { json!({}) } else { json!({ USERNAME_ANNOTATION: null }) };
             shared.api.remove_finalizer(shared, &*newest, ACCOUNT_FINALIZER, annotations).await?;
         }
@@ -101,7 +101,7 @@ pub(super) fn announce(shared: &Shared, session: &Arc<DatabaseSession>, event: &
 }
 
 fn publish(shared: &Shared, session: &Arc<DatabaseSession>, result: &SessionResult) {
-    shared.metrics.session(result);
+    shared.metrics.session(result.phase());
     if let Some(event) = status::event(result) {
         announce(shared, session, &event);
     }

@@ -1,4 +1,4 @@
-//! Which account a session belongs to, and which DatabaseUser holds a name: the indexes, kept with every change.
+//! Which account a session belongs to, and which DatabaseUser owns a name: the indexes, updated with every change.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl Cache {
         }
         let claim = (Arc::clone(&key.namespace), self.username_of(user));
         remove_from(&mut self.claims, &claim, key);
-        // What it gave may have to end.
+        // Access that it granted may have to end.
         let mut triggers = self.session_triggers(key, Priority::Urgent);
         self.users.remove(key);
         self.rebind_sessions(key);

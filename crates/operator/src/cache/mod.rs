@@ -39,7 +39,7 @@ pub struct RoleEntry {
 pub struct RuleEntry {
     /// The object.
     pub object: Arc<DbObjectImportRule>,
-    /// Compiled as far as it goes, with its faults.
+    /// The valid parts compiled, with the errors.
     pub compiled: Arc<ImportRule>,
 }
 
@@ -62,7 +62,7 @@ pub struct Cache {
     // (namespace, database user name) -> DatabaseUsers that claim it.
     claims: HashMap<(Arc<str>, String), BTreeSet<ObjectKey>>,
     versions: Versions,
-    /// What this machine's clock showed when something was told last.
+    /// What this machine's clock showed at the last event.
     now: jiff::Timestamp,
 }
 
@@ -128,7 +128,7 @@ impl Cache {
         self.by_admin.get(key).into_iter().flatten().filter_map(|s| self.account_of.get(s)).cloned().collect()
     }
 
-    /// The database user names of a namespace, each with the DatabaseUser that holds it, by name.
+    /// The database user names of a namespace, each with the DatabaseUser that owns it, by name.
     pub fn names_in(&self, namespace: &str) -> BTreeMap<&str, ObjectKey> {
         let claims = self.claims.iter().filter(|((of, _), _)| &**of == namespace);
         let holder = |claims: &BTreeSet<ObjectKey>| {
@@ -138,7 +138,7 @@ impl Cache {
         claims.filter_map(|((_, name), claims)| Some((name.as_str(), holder(claims)?))).collect()
     }
 
-    /// The DatabaseUser that holds a database user name.
+    /// The DatabaseUser that owns a database user name.
     pub fn user_named(&self, namespace: &Arc<str>, username: &str) -> Option<Arc<DatabaseUser>> {
         let claims = self.claims.get(&(Arc::clone(namespace), username.to_owned()))?;
         let users = claims.iter().filter_map(|claim| self.users.get(claim));
@@ -193,8 +193,8 @@ impl Cache {
         rolecall_resolve::database_username(user, &self.cluster_name)
     }
 
-    /// Of several DatabaseUsers with one database user name the oldest holds it; the answer is that one, when it is
-    /// not the user asked about.
+    /// Of several DatabaseUsers with one database user name the oldest owns it; returns that one, unless it is the user
+    /// asked about.
     pub fn username_taken_by(&self, user: &DatabaseUser) -> Option<Arc<DatabaseUser>> {
         let key = ObjectKey::of(user);
         let claims = self.claims.get(&(Arc::clone(&key.namespace), self.username_of(user)))?;

@@ -1,4 +1,4 @@
-//! How each kind is taken in and forgotten, and what that triggers.
+//! How each kind is stored and removed, and what that triggers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::model::{
     session::{is_touched, may_have_access, phase},
 };
 
-/// A kind that the cache holds. The watches are written once, over this. Which of two states of an object counts is
-/// decided before: see the module `versions`.
+/// A kind that is cached. The watches are generic over this. Which of two states of an object counts is decided before:
+/// see the module `versions`.
 pub trait Cached: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + Sized {
     /// Deadlines count from when such an object was first seen, or was first seen to be deleted.
     const HAS_DEADLINES: bool = false;
-    /// Takes in a new or changed object.
+    /// Stores a new or changed object.
     fn apply(cache: &mut Cache, object: Self) -> Triggers;
     /// Forgets an object.
     fn forget(cache: &mut Cache, key: &ObjectKey) -> Triggers;
-    /// Takes note of an object that cannot be read. It counts as missing: policy that cannot be read allows nothing.
+    /// Records an object that cannot be decoded. It counts as missing: policy that cannot be read allows nothing.
     fn unreadable(cache: &mut Cache, key: &ObjectKey) -> Triggers {
         Self::forget(cache, key)
     }
@@ -58,7 +58,7 @@ impl Cached for DatabaseAdmin {
         cache.admin_triggers(key, Priority::Urgent)
     }
 
-    /// What was known of it holds: one that is missing lets its accesses go, and they would be lost.
+    /// What was known of it stays: a missing one would release its accesses, which nobody would end then.
     fn unreadable(cache: &mut Cache, key: &ObjectKey) -> Triggers {
         cache.unreadable_admins.insert(key.clone());
         Vec::new()

@@ -80,7 +80,7 @@ fn a_session_stays_with_the_account_that_was_recorded_when_its_user_goes() {
 }
 
 #[test]
-fn a_changed_role_wakes_the_accounts_of_its_users() {
+fn a_changed_role_triggers_the_accounts_of_its_users() {
     let mut cache = Cache::new("here");
     apply(&mut cache, admin());
     apply(&mut cache, user("alice", None, &["reader"]));
@@ -98,7 +98,7 @@ fn a_changed_role_wakes_the_accounts_of_its_users() {
 }
 
 #[test]
-fn a_changed_database_wakes_every_account_on_it() {
+fn a_changed_database_triggers_every_account_on_it() {
     let mut cache = Cache::new("here");
     apply(&mut cache, user("alice", None, &[]));
     apply(&mut cache, session("a", "alice"));
@@ -110,7 +110,7 @@ fn a_changed_database_wakes_every_account_on_it() {
 }
 
 #[test]
-fn what_the_operator_writes_itself_wakes_nobody() {
+fn what_the_operator_writes_itself_triggers_nothing() {
     let mut cache = Cache::new("here");
     apply(&mut cache, user("alice", None, &[]));
     apply(&mut cache, session("a", "alice"));
@@ -118,7 +118,7 @@ fn what_the_operator_writes_itself_wakes_nobody() {
     written.metadata.resource_version = Some("2".into());
     written.metadata.finalizers = Some(vec!["rolecall.dev/account".into()]);
     assert_eq!(apply(&mut cache, written), BTreeSet::new());
-    assert_eq!(cache.session(&key("a")).unwrap().finalizers().len(), 1, "and is cached all the same");
+    assert_eq!(cache.session(&key("a")).unwrap().finalizers().len(), 1, "and is cached nevertheless");
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn what_is_overdue_at_the_start_is_urgent() {
 }
 
 #[test]
-fn a_session_with_access_that_lost_its_finalizer_is_looked_at() {
+fn a_session_with_access_that_lost_its_finalizer_is_reconciled() {
     let mut cache = Cache::new("here");
     let mut marked = in_phase(SessionPhase::Active, None);
     marked.metadata.finalizers = Some(vec!["rolecall.dev/account".into()]);
@@ -233,7 +233,7 @@ fn a_session_with_access_that_lost_its_finalizer_is_looked_at() {
     let mut unmarked = in_phase(SessionPhase::Active, None);
     unmarked.metadata.resource_version = Some("2".into());
     assert_eq!(apply(&mut cache, unmarked), [ReconcileKey::Account(account("alice"))].into());
-    // The operator itself lets go of what is over.
+    // The operator itself releases what is over.
     marked.metadata.resource_version = Some("3".into());
     apply(&mut cache, marked);
     let mut over = in_phase(SessionPhase::Ended, None);
@@ -242,7 +242,7 @@ fn a_session_with_access_that_lost_its_finalizer_is_looked_at() {
 }
 
 #[test]
-fn a_user_that_is_gone_is_looked_at_for_what_is_kept_of_it() {
+fn a_user_that_is_gone_is_reconciled_for_what_is_kept_of_it() {
     let mut cache = Cache::new("here");
     apply(&mut cache, user("alice", None, &[]));
     assert!(
@@ -252,7 +252,7 @@ fn a_user_that_is_gone_is_looked_at_for_what_is_kept_of_it() {
 }
 
 #[test]
-fn the_oldest_user_holds_a_name_and_the_next_one_takes_it_over() {
+fn the_oldest_user_owns_a_name_and_the_next_one_takes_it_over() {
     let mut cache = Cache::new("here");
     let older = user("alice", Some("al"), &[]);
     let mut younger = user("albert", Some("al"), &[]);

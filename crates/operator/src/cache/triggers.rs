@@ -84,7 +84,7 @@ impl Cache {
         }
     }
 
-    /// The other users with this user's database user name, and their sessions: one of them may hold the name now.
+    /// The other users with this user's database user name, and their sessions: one of them may own the name now.
     pub(super) fn claim_triggers(&self, key: &ObjectKey, user: &DatabaseUser) -> Triggers {
         let claims = self.claims.get(&(Arc::clone(&key.namespace), self.username_of(user)));
         let mut triggers = Vec::new();

@@ -4,8 +4,8 @@
 //!
 //! - The answer to a write changes only what is cached, with the same uid. It may arrive after the watch has reported that the
 //!   object is gone, and must not bring it back: a role that nobody can see any more would go on granting.
-//! - A watch and the list before it are one ordered story, so what they say counts. Only an answer to a write of ours
-//!   may be ahead of them; until they have caught up with it, what is older is passed over.
+//! - A watch and the list before it are one ordered sequence, so what they say counts. Only an answer to a write of
+//!   ours may be ahead of them; until they have caught up with it, what is older is skipped.
 //! - A list says what is, also where that is older than what is cached: somebody restored the API server's database.
 //!   Only a write that was answered after the list had begun may be ahead of it.
 //!
@@ -37,7 +37,7 @@ pub enum Source {
 pub struct ClockReading {
     /// What this machine's clock shows.
     pub now: Timestamp,
-    /// By how much it is ahead of the API server's, as far as that is known.
+    /// By how much it is ahead of the API server's, where that is known.
     pub ahead: SignedDuration,
 }
 
@@ -70,7 +70,7 @@ struct Seen {
 }
 
 impl Cache {
-    /// Takes in an object from a watch or a list.
+    /// Accepts or skips an object from a watch or a list.
     pub fn observe_event<K: Cached>(&mut self, object: K, source: Source, clock: ClockReading) -> Triggers {
         self.now = clock.now;
         let key = ObjectKey::of(&object);
@@ -107,7 +107,7 @@ impl Cache {
         triggers
     }
 
-    /// Takes in the answer to a write.
+    /// Accepts or skips the answer to a write.
     pub fn observe_written<K: Cached>(&mut self, object: K) -> Triggers {
         let key = ObjectKey::of(&object);
         let Some(cached) = K::cached(self, &key).filter(|cached| cached.uid == object.meta().uid) else {
@@ -132,7 +132,7 @@ impl Cache {
     }
 
     /// When an object was first seen, by this machine's clock. For one that was never seen: when it was created.
-    pub fn seen_at(&self, object: &impl ResourceExt) -> Timestamp {
+    pub fn first_seen_at(&self, object: &impl ResourceExt) -> Timestamp {
         let seen = object.meta().uid.as_ref().and_then(|uid| self.versions.seen.get(uid));
         let created = || object.meta().creation_timestamp.as_ref().map(|at| at.0);
         seen.map(|seen| seen.created).or_else(created).unwrap_or_default()
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_watch_has_told_since_is_not_undone_by_the_answer_to_a_write() {
+    fn what_the_watch_has_reported_since_is_not_undone_by_the_answer_to_a_write() {
         let mut cache = Cache::new("here");
         watch(&mut cache, role("one", 1));
         watch(&mut cache, role("one", 5));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_list_after_a_restore_counts_though_what_is_held_is_newer() {
+    async fn a_list_after_a_restore_counts_though_what_is_cached_is_newer() {
         let mut cache = Cache::new("here");
         watch(&mut cache, role("one", 900));
         cache.observe_written(role("one", 1_000));
@@ -290,9 +290,9 @@ mod tests {
             let now = 1_000 + ahead;
             // Whether the difference is known or not.
             cache.observe_event(session("one", 1), Source::Watched, clock(now, 0));
-            assert_eq!(cache.seen_at(&session("one", 1)), at(now));
+            assert_eq!(cache.first_seen_at(&session("one", 1)), at(now));
             cache.observe_event(session("one", 2), Source::Watched, clock(now + 50, 0));
-            assert_eq!(cache.seen_at(&session("one", 2)), at(now), "the first time counts");
+            assert_eq!(cache.first_seen_at(&session("one", 2)), at(now), "the first time counts");
         }
     }
 
@@ -301,13 +301,13 @@ mod tests {
         let begun = Source::Listed(Instant::now());
         let mut cache = Cache::new("here");
         cache.observe_event(session("one", 1), begun, clock(1_100, 62));
-        assert_eq!(cache.seen_at(&session("one", 1)), at(1_063), "with the second that it may lack");
+        assert_eq!(cache.first_seen_at(&session("one", 1)), at(1_063), "with the second that it may lack");
         let mut cache = Cache::new("here");
         cache.observe_event(session("one", 1), begun, clock(900, -120));
-        assert_eq!(cache.seen_at(&session("one", 1)), at(881));
+        assert_eq!(cache.first_seen_at(&session("one", 1)), at(881));
         let mut cache = Cache::new("here");
         cache.observe_event(session("one", 1), begun, clock(900, 0));
-        assert_eq!(cache.seen_at(&session("one", 1)), at(900), "nothing was made in the future");
+        assert_eq!(cache.first_seen_at(&session("one", 1)), at(900), "nothing was made in the future");
     }
 
     #[test]

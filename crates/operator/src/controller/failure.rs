@@ -60,13 +60,13 @@ fn blocker(failed: &ReconcileError) -> Option<Blocker> {
         ReconcileError::TimedOut(patience) => (
             reasons::RECONCILE_TIMED_OUT,
             format!(
-                "the operator gave up after {} s and tries again; what was told before may not be so any more",
+                "the reconcile was cancelled after {} s and is retried; the status from before may be outdated",
                 patience.as_secs()
             ),
         ),
         ReconcileError::Panicked => {
             let message =
-                "the operator failed on this object, which is a bug, and tries again: its log tells more";
+                "a bug in the operator: the reconcile panicked and is retried; see the operator's log";
             (reasons::INTERNAL_ERROR, message.to_owned())
         }
         ReconcileError::Api(_) | ReconcileError::Engine(_) => return None,
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_that_took_too_long_or_panicked_is_told_with_a_reason_of_its_own() {
+    fn a_reconcile_that_timed_out_or_panicked_is_reported_with_its_own_reason() {
         let admin: DatabaseAdmin = serde_json::from_value(json!({
             "metadata": {"name": "orders", "generation": 3},
             "spec": {"protocol": "postgres", "uri": "db:5432", "auth": {}},
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_api_server_refused_is_not_told_to_it() {
+    fn what_the_api_server_refused_is_not_reported_there() {
         let refused = kube::Error::Service("no answer".into());
         assert!(blocker(&ReconcileError::Api(refused)).is_none());
     }

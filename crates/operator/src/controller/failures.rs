@@ -1,4 +1,4 @@
-//! The keys that failed: when each is tried again, and what else is due of it meanwhile.
+//! The keys that failed: when each is tried again, and what else is due for it meanwhile.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ impl Failures {
         Self { by_key: Mutex::default(), clock }
     }
 
-    /// A key failed. Answers how long to wait before it is tried again.
+    /// A key failed. Returns how long to wait before it is tried again.
     pub(super) fn add(&self, key: &ReconcileKey, due: Option<(Instant, Priority)>) -> Duration {
         let mut failures = self.locked();
         let new = || Failure { retry: POLICY.start(), due: None };
@@ -46,7 +46,7 @@ impl Failures {
         self.locked().contains_key(key)
     }
 
-    /// What is due of a key that failed, retries aside.
+    /// What is due for a key that failed, retries aside.
     pub(super) fn due(&self, key: &ReconcileKey) -> Option<(Instant, Priority)> {
         self.locked().get(key)?.due
     }

@@ -1,11 +1,11 @@
 //! The controller: which key is worked on when, by whom, and what happens when that fails.
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
 //! | [`workqueue`], `fairness` | keys that wait: two priorities, timers, groups that take turns |
 //! | [`workers`], `failures` | concurrency, timeouts, retries |
 //! | `wall_clock` | timers follow the wall clock |
-//! | [`failure`] | what is reported where a reconcile came to nothing |
+//! | [`failure`] | what is reported when a reconcile failed |
 
 pub mod failure;
 mod failures;

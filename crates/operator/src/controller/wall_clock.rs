@@ -14,7 +14,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// A smaller step of the wall clock is none.
 const STEP: Duration = Duration::from_secs(1);
 
-/// Timers run by a clock that nobody sets, and that stands still while the machine sleeps. When the wall clock has gone
+/// Timers run by a clock that nobody sets, and that stops while the machine sleeps. When the wall clock has gone
 /// further, what is due by it is due now.
 pub(super) async fn follow(shared: Arc<Shared>, stop: CancellationToken) {
     let mut before = (shared.now(), Instant::now());

@@ -1,8 +1,8 @@
 //! The workers: they take keys from the queue, run the reconciler of the key's kind, and decide when to reconcile again.
 //!
 //! What keeps a cluster of ten thousand objects calm is decided here and nowhere else: how many reconciles run at once,
-//! how long one may take, that ending an access waits for nothing else, and that reconciles which wait for a slow server
-//! hold up no others.
+//! how long one may take, that ending an access waits for nothing else, and that reconciles which wait for a slow
+//! server do not delay others.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -87,8 +87,7 @@ async fn process(workers: &Workers, taken: InProgress<ReconcileKey>, quick: Owne
     let started = Instant::now();
     let timeout = shared.settings.reconcile_timeout;
     let attempted = {
-        // What a reconcile leaves behind when it panics is what it leaves behind when it is given up: nothing that the
-        // next one does not find.
+        // A reconcile that panics leaves behind what one that timed out does: nothing that the next one does not find.
         let attempt = AssertUnwindSafe(reconcile_at(taken.priority(), shared, key)).catch_unwind();
         let mut attempt = pin!(tokio::time::timeout(timeout, attempt));
         tokio::select! {
@@ -142,7 +141,7 @@ async fn process(workers: &Workers, taken: InProgress<ReconcileKey>, quick: Owne
     };
     let due = match &outcome {
         Ok(done) => done.at.map(|(at, priority)| (until(at, shared.now()), priority)),
-        // What the last reconcile that came to its end asked for stays: an access must not outlive its end meanwhile.
+        // The timer that the last completed reconcile asked for stays: an access must not outlive its end meanwhile.
         Err(_) => failures.due(key).or(timer),
     };
     let again = if retry {
@@ -180,7 +179,7 @@ async fn reconcile_at(
     }
 }
 
-/// Each on the heap: they hold tens of kilobytes, and are moved about on the stack otherwise.
+/// Each on the heap: they are tens of kilobytes large, and are moved about on the stack otherwise.
 fn reconcile<'a>(shared: &'a Shared, key: &'a ReconcileKey) -> BoxFuture<'a, Result<Action, ReconcileError>> {
     match key {
         ReconcileKey::Account(key) => Box::pin(account::reconcile(shared, key)),

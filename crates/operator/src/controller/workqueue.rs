@@ -4,10 +4,10 @@
 //!
 //! - A key is worked on by one worker at a time. Added while it is worked on, it runs once more afterwards.
 //! - A key that waits is there once, however often it was added; with the highest priority that any of them asked for.
-//! - Keys of one group come out in the order in which they were added, those that are urgent first. Groups take turns, so
-//!   that many keys of one hold up no other.
-//! - No more keys of one group are in work at once, of each priority, than the queue allows: a group whose work takes long
-//!   keeps no other from being worked on.
+//! - Keys of one group come out in the order in which they were added, those that are urgent first. Groups take turns,
+//!   so that many keys of one do not delay another.
+//! - No more keys of one group are in work at once, of each priority, than the queue allows: a group whose work takes
+//!   long does not keep others from being worked on.
 //! - Whoever takes urgent work only takes nothing else, so that ending an access never queues behind a resync. Whoever
 //!   takes both takes something in turn after every few that are urgent, so that this is worked on, too.
 //! - Of several timers of a key the earliest counts.
@@ -40,7 +40,7 @@ pub struct Workqueue<K: QueueKey> {
     changed: Notify,
 }
 
-/// A key in work. Dropping it gives the key free.
+/// A key in work. Dropping it releases the key.
 #[derive(Debug)]
 pub struct InProgress<K: QueueKey> {
     queue: Arc<Workqueue<K>>,
@@ -140,7 +140,7 @@ impl<K: QueueKey> Workqueue<K> {
         self.changed.notify_waiters();
     }
 
-    /// Waits until the work on such keys that is under way has come to its end. What begins later is not waited for.
+    /// Waits until the work on such keys that is under way has finished. What begins later is not waited for.
     pub async fn finished(&self, is: impl Fn(&K) -> bool) {
         let under_way: Vec<(K, u64)> = {
             let state = self.locked();

@@ -10,12 +10,12 @@ use crate::model::session::phase;
 use crate::model::{Action, Blocker, Priority, plus};
 use crate::progress;
 
-/// When a DatabaseAdmin is due again, as far as its blocker does not say otherwise.
+/// When a DatabaseAdmin is due again, unless its blocker says otherwise.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Due {
-    /// Something failed that may work soon.
+    /// Something failed that may succeed soon.
     pub(super) retry: bool,
-    /// In any case after so long.
+    /// After so long in any case.
     pub(super) resync: Duration,
 }
 
@@ -41,7 +41,7 @@ pub(super) enum Fallback {
     Kept,
 }
 
-/// Where to turn when no server can be made of a DatabaseAdmin because of `blocker`.
+/// Where to end accesses when `blocker` keeps the server of a DatabaseAdmin from being made.
 pub(super) fn without_server(suspended: bool, knows_last: bool, blocker: &Blocker) -> Fallback {
     let is_of_secrets =
         matches!(blocker.reason.as_str(), reasons::SECRET_NOT_FOUND | reasons::SECRET_INVALID);
@@ -52,7 +52,8 @@ pub(super) fn without_server(suspended: bool, knows_last: bool, blocker: &Blocke
     }
 }
 
-/// Does no statement reach a server that answered so? What is refused may still be ended.
+/// Does this failure mean that no statement reaches the server? Where it refuses something, accesses may still be
+/// ended.
 pub(super) fn is_unreachable(error: &Error) -> bool {
     matches!(error.class, Class::Unreachable | Class::Invalid)
 }
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_objects_lack_stands_after_what_sessions_lack() {
+    fn what_objects_lack_comes_after_what_sessions_lack() {
         let both =
             preflight("one", &[Reason::MissingCreateRole, Reason::MissingConnect, Reason::PublicConnect]);
         let both = with_objects(both, vec![finding(Reason::MissingObjectPrivileges)]);

@@ -10,8 +10,8 @@ use crate::api_writer::Severity;
 use crate::model::{ObjectKey, Priority, ReconcileKey};
 use crate::servers::Server;
 
-/// Records where a server is in its history: `history` as a reconcile saw it, else as the watching task did. Where the
-/// server may have lost changes, that is reported, and its permission sets are reconciled.
+/// Records the position of a server in its history: `history` as a reconcile saw it, else as the watching task did.
+/// Where the server may have lost changes, that is reported, and its permission sets are reconciled.
 pub(super) fn notice(
     shared: &Shared,
     key: &ObjectKey,
@@ -24,7 +24,7 @@ pub(super) fn notice(
     let status = admin.status.as_ref();
     let is_used = status.and_then(|status| status.endpoint.as_ref()) == Some(&server.endpoint);
     let before = status.filter(|_| is_used).and_then(|status| status.server_history.as_deref());
-    let change = shared.failover_watch.note(key, &server.endpoint.uri, &history, before, shared.now())?;
+    let change = shared.failover_watch.record(key, &server.endpoint.uri, &history, before, shared.now())?;
     if !change.may_have_lost() {
         tracing::info!(admin = %key, %change, "its accounts are checked");
         return Some(change);
@@ -33,9 +33,9 @@ pub(super) fn notice(
     tracing::warn!(admin = %key, %change, "the server may have lost changes: its accounts are checked");
     shared.audit.failover(key, &change);
     let note = format!(
-        "{change}: changes that the server had confirmed may be lost, the end of accesses among them; every account was looked at"
+        "{change}: changes that the server had confirmed may be lost, the end of accesses among them; every account was checked"
     );
-    shared.api.event(&**admin, Severity::Warning, reasons::FAILOVER, "Attend", &note);
+    shared.api.event(&**admin, Severity::Warning, reasons::FAILOVER, "Check", &note);
     for objects in shared.sets.to_reconcile_again(key) {
         shared.queue.add(ReconcileKey::PermissionSets(objects), Priority::Urgent);
     }

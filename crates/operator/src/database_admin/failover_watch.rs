@@ -1,8 +1,8 @@
 //! Watching servers: noticing at once that a server may be another one than before.
 //!
-//! A failover brings back what the new primary had not heard of: the end of an access, say. So for each server a task
-//! keeps a connection, and whenever one breaks it connects again, asks where the server is in its history, and has its
-//! accounts checked.
+//! A failover undoes what the new primary had not received: the end of an access, for example. So for each server a
+//! task keeps a connection, and whenever one breaks it connects again, reads the position of the server in its history,
+//! and triggers a check of its accounts.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,22 +18,22 @@ use crate::model::{Loss, ObjectKey, Priority, ReconcileKey};
 use crate::ports::Clock;
 use crate::servers::Server;
 
-/// How soon a server that went away is tried again, at first, and at last: whoever takes its place is known no later.
+/// The shortest and longest wait before a server that went away is tried again: its successor is noticed no later.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_millis(500);
-/// One that has been away for so long may have gone for good, and is tried less often.
+/// A server that has been away for so long may be gone for good, and is tried less often.
 const AWAY: Duration = Duration::from_secs(300);
 const RETRY_AWAY: Duration = Duration::from_secs(5);
-/// After so long, connections are made from nothing.
+/// After a server has been away for so long, its connections are closed and made anew.
 const FORGET: Duration = Duration::from_secs(20);
-/// So is one that answers and does not let the admin user in.
+/// The wait where a server answers and does not let the admin user in.
 const RETRY_REFUSED: Duration = Duration::from_secs(30);
 /// Longer than an engine takes to connect or to find that it cannot.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Connections that break while the server stays the same cause a check each, at this distance at the least, and later
-/// each time.
+/// Connections that break while the server stays the same cause a check each, at least this far apart, with growing
+/// waits.
 const DISTANCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// How many runs of a server are remembered, so that an answer that was long on its way is not taken for news.
+/// How many runs of a server are remembered, so that a late answer is not taken for a failover.
 const REMEMBERED: usize = 8;
 
 /// See the module.
@@ -43,7 +43,7 @@ pub struct FailoverWatch {
     histories: Mutex<HashMap<ObjectKey, Known>>,
 }
 
-/// A task that attends to a server, until this is dropped.
+/// A task that watches a server, until this is dropped.
 #[derive(Debug)]
 struct Task {
     engine: Arc<dyn Engine>,
@@ -51,7 +51,7 @@ struct Task {
     task: AbortHandle,
 }
 
-/// Where a server was in its history when that was asked last.
+/// The position of a server in its history when it was last read.
 #[derive(Debug)]
 struct Known {
     /// Where the server is reached: another address is another server.
@@ -63,8 +63,8 @@ struct Known {
 }
 
 impl FailoverWatch {
-    /// Attends to a server from now on.
-    pub(super) fn keep(
+    /// Starts watching a server.
+    pub(super) fn start(
         &self,
         key: &ObjectKey,
         server: &Server,
@@ -79,17 +79,17 @@ impl FailoverWatch {
         let known = self.histories().get(key).and_then(|known| known.histories.back().cloned());
         let seen = Arc::new(Mutex::new(known));
         let (queue, clock) = (Arc::clone(queue), Arc::clone(clock));
-        let task = attend(queue, clock, key.clone(), Arc::clone(&server.engine), Arc::clone(&seen));
+        let task = watch(queue, clock, key.clone(), Arc::clone(&server.engine), Arc::clone(&seen));
         let task = tokio::spawn(task).abort_handle();
         tasks.insert(key.clone(), Task { engine: Arc::clone(&server.engine), seen, task });
     }
 
-    /// Attends to a server no more.
+    /// Stops watching a server.
     pub fn stop(&self, key: &ObjectKey) {
         self.tasks().remove(key);
     }
 
-    /// Attends to nothing any more.
+    /// Stops watching all servers.
     pub fn stop_all(&self) {
         self.tasks().clear();
     }
@@ -100,16 +100,16 @@ impl FailoverWatch {
         self.histories().remove(key);
     }
 
-    /// Where the task that attends to a server saw it last.
+    /// The position at which the watching task saw a server last.
     pub(super) fn seen(&self, key: &ObjectKey) -> Option<History> {
         let tasks = self.tasks();
         let seen = tasks.get(key)?.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.clone()
     }
 
-    /// Records where a server is, and returns what happened since it was asked last. `in_status`: its branch according
-    /// to the status of the DatabaseAdmin, from an operator before this one.
-    pub(super) fn note(
+    /// Records the position of a server, and returns what happened since the last one. `in_status`: its branch
+    /// according to the status of the DatabaseAdmin, from a previous operator process.
+    pub(super) fn record(
         &self,
         key: &ObjectKey,
         uri: &str,
@@ -144,7 +144,7 @@ impl FailoverWatch {
         change
     }
 
-    /// When a server may have lost changes for the last time, as far as is known.
+    /// The last known time when a server may have lost changes.
     pub fn loss(&self, key: &ObjectKey) -> Option<Loss> {
         self.histories().get(key)?.lost.clone()
     }
@@ -165,7 +165,7 @@ impl Drop for Task {
     }
 }
 
-async fn attend(
+async fn watch(
     queue: Arc<Workqueue<ReconcileKey>>,
     clock: Arc<dyn Clock>,
     key: ObjectKey,
@@ -176,8 +176,8 @@ async fn attend(
     let (mut quiet, mut broke) = (Quiet::default(), false);
     let (mut wait, mut away_since, mut forgotten) = (FIRST_RETRY, None, None);
     loop {
-        let attended = tokio::time::timeout(PATIENCE, engine.watch_history()).await;
-        let longest = match attended {
+        let watched = tokio::time::timeout(PATIENCE, engine.watch_history()).await;
+        let longest = match watched {
             Ok(Ok(history_watch)) if history_watch.primary => {
                 broke |= away_since.is_some();
                 (wait, away_since) = (FIRST_RETRY, None);
@@ -192,21 +192,21 @@ async fn attend(
                 }
                 history_watch.lost.await;
                 broke = true;
-                tracing::info!(admin = %key, "a connection to the server broke: looking where it leads now");
+                tracing::info!(admin = %key, "a connection to the server broke: checking which server answers now");
                 continue;
             }
             // A standby that may be promoted at any moment, or a server that is starting.
             Ok(Ok(_)) | Err(_) => LAST_RETRY,
             Ok(Err(error)) if error.reason == Reason::Unsupported => return,
             Ok(Err(error)) => {
-                tracing::debug!(admin = %key, %error, "the server is not attended to");
+                tracing::debug!(admin = %key, %error, "the server cannot be watched");
                 let gone = error.class == Class::Unreachable && error.reason == Reason::DatabaseUnreachable;
                 if gone { LAST_RETRY } else { RETRY_REFUSED }
             }
         };
         let since = *away_since.get_or_insert_with(Instant::now);
         if since.elapsed() > FORGET && forgotten != away_since {
-            // A driver that remembers what was there may not take what is there now for its successor.
+            // A driver with state from the old server may not accept the new one as its successor.
             engine.close().await;
             forgotten = away_since;
         }
@@ -256,42 +256,43 @@ mod tests {
     #[test]
     fn a_failover_is_noticed_once_whoever_sees_it() {
         let failover_watch = FailoverWatch::default();
-        let note = |history: &History| failover_watch.note(&key(), "db", history, None, Timestamp::now());
+        let record = |history: &History| failover_watch.record(&key(), "db", history, None, Timestamp::now());
         let (first, second) = (at("timeline 1", "a"), at("timeline 2", "b"));
-        assert_eq!(note(&first), None);
-        assert_eq!(note(&first), None);
+        assert_eq!(record(&first), None);
+        assert_eq!(record(&first), None);
         assert_eq!(failover_watch.loss(&key()), None);
-        assert_eq!(note(&second), branched("timeline 1", "timeline 2"));
-        assert_eq!(note(&second), None, "the reconcile finds what the task has found");
-        assert_eq!(note(&first), None, "an answer that was long on its way");
-        assert_eq!(note(&at("timeline 3", "a")), branched("timeline 2", "timeline 3"));
+        assert_eq!(record(&second), branched("timeline 1", "timeline 2"));
+        assert_eq!(record(&second), None, "the reconcile finds what the task has found");
+        assert_eq!(record(&first), None, "an answer that was long on its way");
+        assert_eq!(record(&at("timeline 3", "a")), branched("timeline 2", "timeline 3"));
         let loss = failover_watch.loss(&key()).map(|loss| loss.change);
         assert_eq!(loss, branched("timeline 2", "timeline 3"));
-        assert_eq!(note(&at("timeline 3", "c")), Some(HistoryChange::Restarted));
+        assert_eq!(record(&at("timeline 3", "c")), Some(HistoryChange::Restarted));
         assert_eq!(failover_watch.loss(&key()).map(|loss| loss.change), loss, "a restart loses nothing");
     }
 
     #[test]
     fn a_failover_while_no_operator_was_there_is_noticed_by_the_status() {
-        let note = |in_status, history: &History| {
-            FailoverWatch::default().note(&key(), "db", history, in_status, Timestamp::now())
+        let record = |in_status, history: &History| {
+            FailoverWatch::default().record(&key(), "db", history, in_status, Timestamp::now())
         };
-        assert_eq!(note(Some("timeline 1"), &at("timeline 2", "b")), branched("timeline 1", "timeline 2"));
-        assert_eq!(note(Some("timeline 2"), &at("timeline 2", "b")), None);
-        assert_eq!(note(None, &at("timeline 2", "b")), None);
+        assert_eq!(record(Some("timeline 1"), &at("timeline 2", "b")), branched("timeline 1", "timeline 2"));
+        assert_eq!(record(Some("timeline 2"), &at("timeline 2", "b")), None);
+        assert_eq!(record(None, &at("timeline 2", "b")), None);
     }
 
     #[test]
     fn another_address_is_another_server() {
         let failover_watch = FailoverWatch::default();
-        let note = |uri, history: &History| failover_watch.note(&key(), uri, history, None, Timestamp::now());
-        assert_eq!(note("one", &at("timeline 1", "a")), None);
-        assert_eq!(note("two", &at("timeline 7", "b")), None);
-        assert_eq!(note("two", &at("timeline 8", "c")), branched("timeline 7", "timeline 8"));
+        let record =
+            |uri, history: &History| failover_watch.record(&key(), uri, history, None, Timestamp::now());
+        assert_eq!(record("one", &at("timeline 1", "a")), None);
+        assert_eq!(record("two", &at("timeline 7", "b")), None);
+        assert_eq!(record("two", &at("timeline 8", "c")), branched("timeline 7", "timeline 8"));
     }
 
     #[test]
-    fn connections_that_break_for_nothing_cause_few_looks() {
+    fn connections_that_break_for_nothing_cause_few_checks() {
         let (start, mut quiet) = (Instant::now(), Quiet::default());
         let seconds = |at: Instant| at.duration_since(start).as_secs();
         assert_eq!(seconds(quiet.next(true, start)), 0);

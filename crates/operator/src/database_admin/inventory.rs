@@ -1,4 +1,4 @@
-//! What the accounts of a server come to: counted, ended where they should be, named where not.
+//! The accounts of a server: counted, ended where they should be, named where that is not possible.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use crate::model::{AccountKey, ObjectKey};
 use crate::servers::Server;
 use crate::settings::Settings;
 
-/// What the accounts of a server come to: counted, ended where they should be, named where not, triggered where
-/// somebody changed them.
+/// Judges the accounts of a server: they are counted, ended where they should be, named where that is not possible, and
+/// triggered where somebody changed them.
 pub(super) fn assess(
     shared: &Shared,
     key: &ObjectKey,
@@ -24,7 +24,7 @@ pub(super) fn assess(
     inventory: &Inventory,
     observed: &mut Observation,
 ) {
-    // Asked for after the server: what was enabled then had its session marked before.
+    // Read after the server: what was enabled then had its session marked before.
     let explained = explained(shared, key);
     observed.drifted = shared.applied.drifted(key, inventory, &server.owner.uid);
     let identity =
@@ -70,8 +70,8 @@ pub(super) fn assess(
     observed.named = Some(named);
 }
 
-/// Does the record of an account name a DatabaseAdmin of this cluster that is no more, or that works on another server, so
-/// that this one is a copy? What is in namespaces that are not watched is not known.
+/// Does the record of an account name a DatabaseAdmin of this cluster that no longer exists, or that works on another
+/// server, so that this one is a copy? What is in namespaces that are not watched is not known.
 fn is_nobodys(
     cache: &Cache,
     settings: &Settings,

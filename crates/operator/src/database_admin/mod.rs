@@ -5,7 +5,7 @@
 //! | step | module | does I/O |
 //! |---|---|---|
 //! | what its Secrets, its server and its accounts are | `observe` | Secrets, the server |
-//! | what that means: blockers, where to turn after a failure, when to come back | `decide` | no |
+//! | what that means: blockers, where to end accesses after a failure, when to come back | `decide` | no |
 //! | which accounts can be used, and should they | `inventory`, `orphans` | no |
 //! | the status | `status` | no |
 //! | writing it, and the events | `report` | the API server |
@@ -51,7 +51,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
     // Its status may have been written meanwhile.
     let newest = shared.cache().admin(key).filter(|newest| newest.metadata.uid == admin.metadata.uid);
     let admin = newest.unwrap_or(admin);
-    // Before accounts are reconciled: what a set holds decides what leaving it means.
+    // Before accounts are reconciled: what a set gives decides what leaving it means.
     let leftovers = match observed.state.server.as_ref().filter(|_| observed.reachable == Some(true)) {
         Some(server) => sets::find_leftovers(shared, key, server).await,
         None => Some(BTreeSet::new()),
@@ -80,7 +80,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
 }
 
 /// Reconciles the accounts of a server and nothing else: a connection to it broke, so that it may be another one, which
-/// has not heard of the last changes.
+/// has not received the last changes.
 ///
 /// # Errors
 ///
@@ -105,7 +105,7 @@ pub async fn reconcile_inventory(shared: &Shared, key: &ObjectKey) -> Result<Act
     inventory::assess(shared, key, &admin, &server, &inventory, &mut observed);
     trigger_accounts(shared, &observed, Priority::Urgent);
     if change.is_some() || state.unreachable {
-        // What else is to be reported, and privileges that may have been lost.
+        // For the rest of the status, and privileges that may have been lost.
         shared.queue.add(ReconcileKey::Admin(key.clone()), Priority::Normal);
     }
     Ok(Action::await_change())
@@ -119,7 +119,7 @@ fn publish<'a>(
     observed: &Observation,
     leftovers: impl Iterator<Item = &'a DatabaseKey>,
 ) {
-    if shared.servers.put(key, observed.state.clone()) {
+    if shared.servers.set(key, observed.state.clone()) {
         shared.trigger(shared.cache().database_triggers(key));
         for account in shared.cache().accounts_of_admin(key) {
             shared.queue.add(ReconcileKey::Account(account), Priority::Normal);
@@ -127,7 +127,7 @@ fn publish<'a>(
     }
     match &observed.state.server {
         Some(server) if !admin.spec.suspend => {
-            shared.failover_watch.keep(key, server, &shared.queue, &shared.clock);
+            shared.failover_watch.start(key, server, &shared.queue, &shared.clock);
         }
         _ => shared.failover_watch.stop(key),
     }

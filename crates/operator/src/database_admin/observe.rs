@@ -1,5 +1,5 @@
-//! Observing a server, step by step, as far as it goes: connect, hold the DatabaseAdmin, leave the server before,
-//! check what the admin user may do, list the accounts. What a step's answer means is for `decide` to say.
+//! Observing a server, step by step, until one fails: connect, add the finalizer, leave the previous server, check what
+//! the admin user may do, list the accounts. What the result of a step means is decided in `decide`.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) async fn observe(
 ) -> Observation {
     let before = shared.servers.get(key).unwrap_or_default();
     let mut pass = Pass { shared, key, admin, now, observed: begin(shared, key, admin, &before), before };
-    // Whatever keeps it from going further is in what it has observed.
+    // The reason for stopping early is part of the observation.
     let _ = pass.run().await;
     pass.observed
 }
@@ -53,13 +53,13 @@ struct Pass<'a> {
     key: &'a ObjectKey,
     admin: &'a Arc<DatabaseAdmin>,
     now: Timestamp,
-    /// The state of the server before.
+    /// The state of the server before this reconcile.
     before: ServerState,
     /// What was observed so far.
     observed: Observation,
 }
 
-/// A step that keeps the others from being taken.
+/// A step failed, so that no further one is taken.
 struct Stopped;
 
 impl Pass<'_> {
@@ -70,7 +70,7 @@ impl Pass<'_> {
             return Err(Stopped);
         }
         let needs = needs(&self.shared.cache(), self.key, self.admin);
-        self.hold().await?;
+        self.add_finalizer().await?;
         self.leave(&server).await?;
         let preflight = match server.engine.preflight(&needs).await {
             Ok(preflight) => preflight,
@@ -122,11 +122,11 @@ impl Pass<'_> {
         self.stop(blocker)
     }
 
-    /// Nobody works on a server before the finalizer is there that sees its accounts off.
-    async fn hold(&mut self) -> Result<(), Stopped> {
+    /// Nothing is done on a server before the finalizer is set that ensures the teardown of its accounts.
+    async fn add_finalizer(&mut self) -> Result<(), Stopped> {
         let Self { shared, admin, .. } = *self;
-        let is_held = admin.metadata.finalizers.iter().flatten().any(|f| f == TEARDOWN_FINALIZER);
-        if is_held || admin.metadata.deletion_timestamp.is_some() {
+        let has_finalizer = admin.metadata.finalizers.iter().flatten().any(|f| f == TEARDOWN_FINALIZER);
+        if has_finalizer || admin.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }
         match shared.api.add_finalizer(shared, &**admin, TEARDOWN_FINALIZER, serde_json::json!({})).await {
@@ -138,7 +138,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Before another server is used: no access starts on the one before from now on, and none is being started.
+    /// Before another server is used: no access starts on the previous one from now on, and none is being started.
     async fn leave(&mut self, server: &Server) -> Result<(), Stopped> {
         if self.before.server.as_ref().is_none_or(|old| old.endpoint == server.endpoint) {
             return Ok(());
@@ -147,7 +147,7 @@ impl Pass<'_> {
         let blocker = Blocker::passing(reasons::PENDING, message);
         if self.before.blocker.is_none() {
             let state = ServerState { blocker: Some(blocker.clone()), ..self.before.clone() };
-            self.shared.servers.put(self.key, state);
+            self.shared.servers.set(self.key, state);
         }
         if teardown::account_reconciles_end(self.shared, self.key).await {
             return Ok(());
@@ -177,8 +177,8 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// The server did not let the admin user in: accesses may still be ended on the one before, or with the credentials
-    /// that were kept.
+    /// The server did not let the admin user in: accesses may still be ended on the previous one, or with the kept
+    /// credentials.
     async fn unreached(
         &mut self,
         server: Arc<Server>,

@@ -29,7 +29,7 @@ pub(super) struct Judge<'a> {
     pub(super) dialect: Dialect,
     /// The accounts that some session accounts for.
     pub(super) explained: &'a BTreeSet<String>,
-    /// Does the record of an account name a DatabaseAdmin that is no more, or that works on another server?
+    /// Does the record of an account name a DatabaseAdmin that no longer exists, or that works on another server?
     pub(super) is_nobodys: &'a dyn Fn(&Owner, &AccountName) -> bool,
 }
 
@@ -38,9 +38,9 @@ pub(super) struct Judge<'a> {
 enum Belongs {
     /// It is ours to end.
     Us,
-    /// Nobody is known who would end it.
+    /// Nobody else is known to end it.
     Nobody,
-    /// It is none of our business.
+    /// It is not ours.
     SomebodyElse,
 }
 
@@ -137,7 +137,7 @@ impl Judge<'_> {
         let close = self.dialect.close_account(&entry.account);
         let whose = match &entry.owner {
             Some(record) if belongs == Belongs::Nobody => format!(
-                "its record names the DatabaseAdmin {} (uid {}), and nobody is known who would end it. Where that is so, {close}",
+                "its record names the DatabaseAdmin {} (uid {}), and nobody is known to end it. If that is so, {close}",
                 record.admin, record.uid
             ),
             _ => format!("no session accounts for it: {close}"),
@@ -294,9 +294,9 @@ mod tests {
     }
 
     #[test]
-    fn users_are_told_of_orphans_and_that_an_account_is_gone() {
+    fn users_report_orphans_and_that_an_account_is_gone() {
         let mut cache = Cache::new("");
-        for name in ["named", "disabled", "dropped", "told", "unknown"] {
+        for name in ["named", "disabled", "dropped", "reported", "unknown"] {
             let user: rolecall_api::DatabaseUser = serde_json::from_value(serde_json::json!({
                 "metadata": {"name": name, "namespace": "shop"}, "spec": {},
             }))
@@ -308,22 +308,22 @@ mod tests {
             entry("disabled", ours(), false, 0),
             entry("named", ours(), true, 0),
             entry("nobody", ours(), true, 0),
-            entry("told", ours(), false, 0),
+            entry("reported", ours(), false, 0),
         ];
         let reports = judged(accounts, &[], |judge, inventory| {
             judge.reports(&cache, inventory, &judge.orphans(inventory), |key| {
                 let phase = match &*key.username {
-                    "told" => AccountPhase::Disabled,
+                    "reported" => AccountPhase::Disabled,
                     "unknown" => return None,
                     _ => AccountPhase::Enabled,
                 };
                 Some(AccountStatus { phase, ..AccountStatus::default() })
             })
         });
-        let told: Vec<_> =
+        let reported: Vec<_> =
             reports.iter().map(|(_, report)| (&*report.user.name, report.account.phase)).collect();
         assert_eq!(
-            told,
+            reported,
             [
                 ("disabled", AccountPhase::Disabled),
                 ("dropped", AccountPhase::Dropped),

@@ -57,7 +57,9 @@ pub(super) async fn while_observing(
             let status = status::silent(&known, &blocker, shared.now());
             match shared.api.apply_status(shared, &*known, &status).await {
                 Ok(()) => events(shared, &known, &status),
-                Err(error) => tracing::debug!(admin = %key, %error, "that it is silent is not written yet"),
+                Err(error) => {
+                    tracing::debug!(admin = %key, %error, "that the server does not answer could not be reported")
+                }
             }
         }
     };

@@ -1,7 +1,8 @@
 //! Deleting a DatabaseAdmin: its accounts go first.
 //!
 //! The sessions end by themselves once the deletion shows; this waits for them, sweeps what no session accounts for,
-//! and lets the object go. After the teardown deadline it goes whatever is left, with an event that names it.
+//! and releases the object. After the teardown deadline it is released whatever is left, with an event that names what
+//! is.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,11 +33,12 @@ pub(super) async fn tear_down(
     observed: &Observation,
     now: Timestamp,
 ) -> Result<Action, ReconcileError> {
-    let holds = admin.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == TEARDOWN_FINALIZER);
-    if !holds {
+    let has_finalizer =
+        admin.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == TEARDOWN_FINALIZER);
+    if !has_finalizer {
         return Ok(Action::await_change());
     }
-    // By this machine's clock, as the deadline is: that of the API server may be another one.
+    // By this machine's clock, as the deadline is: the API server's may differ.
     let deleted = shared.cache().deleted_at(&**admin).unwrap_or(now);
     let deadline = plus(deleted, shared.settings.teardown_deadline).unwrap_or(Timestamp::MAX);
     let late = deadline <= now;
@@ -82,11 +84,11 @@ pub(super) async fn tear_down(
         shared.api.event(&**admin, Severity::Warning, reasons::ABANDONED, "TearDown", &note);
         tracing::warn!(admin = %key, %why, "abandoned");
     }
-    // First, as nobody would know of it any more.
+    // First, as nothing would refer to it any more.
     match release(shared, key).await {
-        // That would not change by itself, and must not hold a namespace for ever.
+        // That would not change by itself, and must not block the deletion of a namespace for ever.
         Err(kube::Error::Api(status)) if late || status.code == 403 => {
-            tracing::warn!(admin = %key, error = %status, "what was kept for its teardown could not be given up");
+            tracing::warn!(admin = %key, error = %status, "what was kept for its teardown could not be deleted");
         }
         released => released?,
     }
@@ -95,21 +97,21 @@ pub(super) async fn tear_down(
     Ok(Action::await_change())
 }
 
-/// Gives up what was kept for the teardown.
+/// Deletes what was kept for the teardown.
 async fn release(shared: &Shared, key: &ObjectKey) -> kube::Result<()> {
     teardown_secret::release(&shared.api, key).await?;
     shared.teardown_secrets.set(key, None);
     Ok(())
 }
 
-/// The longer it takes already, the later it is checked again.
+/// The longer it has taken, the longer the wait before the next check.
 fn again(since: Timestamp, now: Timestamp) -> Duration {
     let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     (passed / 4).clamp(AGAIN.0, AGAIN.1)
 }
 
 /// Waits until the reconciles of the accounts of this server that are under way have ended. Those that begin later see
-/// what the caller has seen. False: one goes on.
+/// what the caller has seen. False when one is still running.
 pub(super) async fn account_reconciles_end(shared: &Shared, key: &ObjectKey) -> bool {
     tracing::debug!(admin = %key, "waiting for reconciles of its accounts that are under way");
     let reconciles =
@@ -139,7 +141,7 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
         && let Some(deadline) = plus(since, shared.settings.teardown_deadline).filter(|at| now < *at)
     {
         if state.gone_since.is_none() {
-            tracing::warn!(admin = %key, "it is gone though accounts were not torn down; ending what is left");
+            tracing::warn!(admin = %key, "the DatabaseAdmin is gone though its accounts were not torn down; ending what is left");
         }
         let message = "there is no DatabaseAdmin of that name any more; its accounts are torn down";
         let error = server.engine.inventory().await.err();
@@ -150,15 +152,15 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
             gone_since: Some(since),
             ..state
         };
-        // Else they come back by themselves.
-        news = shared.servers.put(key, state);
+        // Otherwise they are reconciled again by themselves.
+        news = shared.servers.set(key, state);
         done.at_earliest(plus(now, again(since, now)).map(|at| (at.min(deadline), Priority::Normal)));
     } else {
         if let Some(server) = shared.servers.remove(key).and_then(|state| state.server) {
             server.engine.close().await;
         }
         if let Err(error) = release(shared, key).await {
-            tracing::warn!(admin = %key, %error, "what was kept for its teardown could not be given up");
+            tracing::warn!(admin = %key, %error, "what was kept for its teardown could not be deleted");
             done.retry = true;
         }
     }
@@ -199,7 +201,7 @@ mod tests {
     use crate::model::AccountKey;
 
     #[tokio::test(start_paused = true)]
-    async fn an_admin_is_not_let_go_while_a_start_may_be_under_way() {
+    async fn an_admin_is_not_released_while_a_start_may_be_under_way() {
         let shared = Shared::alone();
         let admin: DatabaseAdmin = serde_json::from_value(json!({
             "metadata": {
@@ -226,7 +228,7 @@ mod tests {
         let waited = tokio::time::timeout(RECONCILES_TIMEOUT / 2, &mut teardown).await;
         assert!(waited.is_err(), "the reconcile may be about to start an access");
         drop(under_way);
-        // It goes on to the API server, which is not there.
+        // It continues to the API server, which does not exist here.
         assert!(matches!(teardown.await, Err(ReconcileError::Api(_))));
 
         shared.queue.add(account(&key), Priority::Normal);
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_teardown_that_takes_long_is_looked_at_more_seldom() {
+    fn a_teardown_that_takes_long_is_checked_less_often() {
         let start = Timestamp::now();
         let after = |seconds| again(start, start + jiff::SignedDuration::from_secs(seconds));
         assert_eq!(after(0), AGAIN.0);

@@ -10,7 +10,7 @@ use crate::servers::{Issuer, Server, ServerState};
 /// The field that names the CA.
 const FIELD: &str = "spec.userCredentials.x509.caSecretRef";
 
-/// It stands after what the admin user lacks, and before what is a warning.
+/// It comes after what the admin user lacks, and before warnings.
 pub(super) fn add(preflight: &mut Preflight, finding: Option<Finding>) {
     let at = preflight.findings.partition_point(|known| known.reason != Reason::PublicConnect);
     preflight.findings.splice(at..at, finding);

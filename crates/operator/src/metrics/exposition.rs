@@ -103,12 +103,12 @@ mod tests {
 
     #[test]
     fn the_text_format_describes_the_samples() {
-        let open_metrics = "# HELP a_looks Looks.\n# TYPE a_looks counter\na_looks_total{kind=\"x\"} 1\n\
+        let open_metrics = "# HELP a_reads Reads.\n# TYPE a_reads counter\na_reads_total{kind=\"x\"} 1\n\
             # HELP a_build Version.\n# TYPE a_build info\na_build_info{version=\"1\"} 1\n\
             # HELP a_size Size.\n# TYPE a_size gauge\n# UNIT a_size bytes\na_size 2\n# EOF\n";
         assert_eq!(
             Format::Text.of(open_metrics.to_owned()),
-            "# HELP a_looks_total Looks.\n# TYPE a_looks_total counter\na_looks_total{kind=\"x\"} 1\n\
+            "# HELP a_reads_total Reads.\n# TYPE a_reads_total counter\na_reads_total{kind=\"x\"} 1\n\
              # HELP a_build_info Version.\n# TYPE a_build_info gauge\na_build_info{version=\"1\"} 1\n\
              # HELP a_size Size.\n# TYPE a_size gauge\na_size 2\n"
         );

@@ -1,4 +1,4 @@
-//! What the process takes, under the names that all exporters use. Read when somebody asks.
+//! The resources that the process uses, under the names that all exporters use. Read at each scrape.
 
 use std::fmt;
 

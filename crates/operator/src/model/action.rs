@@ -1,4 +1,4 @@
-//! What a reconcile came to.
+//! What follows from a reconcile.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Priority;
 
-/// What a reconcile came to.
+/// What follows from a reconcile.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Action {
     /// When to reconcile again by itself.
@@ -21,7 +21,7 @@ impl Action {
         Self::default()
     }
 
-    /// Reconcile again at that time, or earlier if that was said before.
+    /// Reconcile again at that time, or earlier if that was asked before.
     pub fn at_earliest(&mut self, at: Option<(Timestamp, Priority)>) {
         if let Some(at) = at {
             self.at = Some(match self.at {
@@ -38,13 +38,13 @@ pub enum ReconcileError {
     /// The API server did not do it.
     #[error("the API server refused: {0}")]
     Api(#[from] kube::Error),
-    /// Something of the engine's that has no place on an object.
+    /// An error of the engine that is reported on no object.
     #[error(transparent)]
     Engine(#[from] rolecall_engine::Error),
     /// A bug. The panic itself is on standard error.
-    #[error("a worker died: it panicked")]
+    #[error("the reconcile panicked")]
     Panicked,
     /// It took too long.
-    #[error("gave up after {} s", .0.as_secs())]
+    #[error("timed out after {} s", .0.as_secs())]
     TimedOut(Duration),
 }

@@ -11,14 +11,15 @@ pub struct Blocker {
     pub reason: String,
     /// For people: what, on which object, and what to do.
     pub message: String,
-    /// Only a person can help; else it may go away by itself.
+    /// Only a person can fix it; otherwise it may go away by itself.
     pub stalled: bool,
-    /// An object that is merely not there yet: it may come for some time before only a person can help.
+    /// An object that is merely not there yet: it is waited for before it is reported as something only a person can
+    /// fix.
     pub awaited: bool,
 }
 
 impl Blocker {
-    /// Something that only a person can move.
+    /// Something that only a person can fix.
     pub fn stalled(reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self { reason: reason.into(), message: message.into(), stalled: true, awaited: false }
     }

@@ -46,7 +46,7 @@ pub enum Priority {
 pub enum Cause {
     /// Something that it depends on changed.
     Change,
-    /// Its time had come.
+    /// It was due.
     Timer,
 }
 

@@ -1,9 +1,9 @@
 //! What the parts of the operator share: plain data, and pure functions over it.
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
 //! | `keys` | names of objects and accounts, and what is queued |
-//! | `action` | what a reconcile came to |
+//! | `action` | what follows from a reconcile |
 //! | `blocker` | why something cannot be done now |
 //! | `loss` | changes that a server may have lost |
 //! | [`session`] | facts that follow from the object of a session |

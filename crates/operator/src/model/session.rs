@@ -32,7 +32,7 @@ pub fn is_over(session: &DatabaseSession) -> bool {
     matches!(phase(session), SessionPhase::Ended | SessionPhase::Rejected)
 }
 
-/// May the database hold something of this session?
+/// May something of this session exist in the database?
 pub fn is_touched(session: &DatabaseSession) -> bool {
     session.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER)
 }
@@ -62,19 +62,19 @@ pub fn is_timed(session: &DatabaseSession, grant: Option<&Grant>) -> bool {
     session.spec.ttl.is_some() || grant.is_some_and(|grant| grant.max_session_ttl.is_some())
 }
 
-/// When a timed session that has not started is given up. With a deadline of nothing the first try counts.
+/// When a timed session that has not started is given up. With a deadline of 0s the first attempt decides.
 pub fn give_up_at(session: &DatabaseSession, seen: Timestamp) -> Option<Timestamp> {
     let deadline = session.spec.start_deadline.as_ref().map_or(DEFAULT_START_DEADLINE, |d| d.get());
     plus(seen, deadline)
 }
 
-/// Is its start deadline 0s, so that the first try counts, however long it takes?
+/// Is its start deadline 0s, so that the first attempt decides, however long it takes?
 pub fn first_try_counts(session: &DatabaseSession) -> bool {
     session.spec.start_deadline.as_ref().is_some_and(|deadline| deadline.get().is_zero())
 }
 
-/// Has the time passed by which the session should have started? With a deadline of 0s the first try counts, however
-/// long it takes; any other deadline that has passed is over, tried or not.
+/// Has the time passed by which the session should have started? With a deadline of 0s the first attempt decides,
+/// however long it takes; any other deadline has passed whether or not a start was attempted.
 pub fn is_late(session: &DatabaseSession, timed: bool, times: Times) -> bool {
     timed && !first_try_counts(session) && give_up_at(session, times.seen).is_some_and(|at| at <= times.now)
 }
@@ -90,7 +90,7 @@ pub fn delete_at(session: &DatabaseSession, now: Timestamp) -> Timestamp {
     plus(ended, session.spec.retain_after_end.get()).unwrap_or(Timestamp::MAX)
 }
 
-/// What was in the way of a session last, as far as its status says so.
+/// What was in the way of a session last, according to its status.
 pub fn last_blocker(session: &DatabaseSession) -> Blocker {
     let ready =
         session.status.as_ref().and_then(|status| conditions::find(&status.conditions, conditions::READY));

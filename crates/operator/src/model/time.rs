@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-/// `at + duration`; `None` beyond the end of time, which is as good as never.
+/// `at + duration`; `None` where that cannot be represented, which is as good as never.
 pub fn plus(at: Timestamp, duration: Duration) -> Option<Timestamp> {
     at.checked_add(jiff::SignedDuration::try_from(duration).ok()?).ok()
 }
@@ -13,7 +13,7 @@ pub fn plus(at: Timestamp, duration: Duration) -> Option<Timestamp> {
 /// The instant of a wall-clock time. A time that is past is now.
 pub fn until(at: Timestamp, now: Timestamp) -> Instant {
     let left = at.duration_since(now);
-    // What is further away cannot always be said in instants; such a time is checked once a day.
+    // An instant cannot represent every time that is further away; such a time is checked once a day.
     let left = Duration::try_from(left).unwrap_or_default().min(Duration::from_secs(86_400));
     Instant::now() + left
 }

@@ -1,4 +1,4 @@
-//! The API server, as far as it is written to, and asked for what no watch covers.
+//! The API server, for writing, and for reading what no watch covers.
 
 use std::fmt::{self, Debug};
 
@@ -8,8 +8,8 @@ use kube::Resource;
 use kube::runtime::events::Event;
 use serde_json::Value;
 
-/// The API server, for writing, and for reading single objects. Objects go and come as JSON: what they are is a matter
-/// of the caller.
+/// The API server, for writing, and for reading single objects. Objects are passed as JSON: the caller knows their
+/// types.
 pub trait ApiServer: Debug + Send + Sync {
     /// Reads an object.
     ///
@@ -18,7 +18,7 @@ pub trait ApiServer: Debug + Send + Sync {
     /// What the API server answered (404 where there is none), or that it did not.
     fn get<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, kube::Result<String>>;
 
-    /// Writes an object, and answers what it is then. Where nothing is answered, it may have been written all the same.
+    /// Writes an object, and returns it as it is afterwards. After an error it may have been written nevertheless.
     ///
     /// # Errors
     ///

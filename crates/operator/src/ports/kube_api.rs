@@ -26,7 +26,7 @@ impl KubeApi {
     ///
     /// # Errors
     ///
-    /// When what `config` names cannot be used.
+    /// When `config` is not usable.
     pub fn new(config: Config, skew: &Arc<ClockSkew>) -> kube::Result<Self> {
         let recorder = Recorder::new(api_client::client(&config, skew)?, Reporter::from(FIELD_MANAGER));
         Ok(Self { requests: ManyRequests::new(config, skew)?, recorder })

@@ -1,9 +1,9 @@
-//! What the core needs of the world around it, as traits: the API server for writing, the clock, the audit log, and
-//! the database servers.
+//! What the core needs from outside, as traits: the API server for writing, the clock, the audit log, and the database
+//! servers.
 //!
 //! Everything that decides or orders work reaches the outside through these, so that the whole lifecycle also runs in
-//! memory, in virtual time, with every fault that can be thought of. Watching stays outside: the core is told of events
-//! one by one, and does not care who reads them from where.
+//! memory, in virtual time, with every conceivable fault. Watching stays outside: the core receives events one by one,
+//! and does not depend on where they are read from.
 //!
 //! The monotonic clock is tokio's, which tests can pause; so it needs no trait.
 
@@ -26,7 +26,7 @@ pub use api_server::{Address, ApiServer, Published, Write};
 pub use kube_api::KubeApi;
 pub use system::{DatabaseServers, LogAudit, SystemClock};
 
-/// Everything that the core needs of the world around it.
+/// Everything that the core needs from outside.
 #[derive(Clone, Debug)]
 pub struct Ports {
     /// The API server, for writing.
@@ -44,7 +44,7 @@ impl Ports {
     ///
     /// # Errors
     ///
-    /// When what `config` names cannot be used.
+    /// When `config` is not usable.
     pub fn of_process(config: Config, skew: &Arc<ClockSkew>) -> kube::Result<Self> {
         Ok(Self {
             api_server: Arc::new(KubeApi::new(config, skew)?),
@@ -66,7 +66,7 @@ pub trait Clock: Debug + Send + Sync {
     }
 }
 
-/// Where audit lines go. A line that was written must be lost in no crash of this process.
+/// Where audit lines go. A line that was written must survive a crash of this process.
 pub trait AuditLog: Debug + Send + Sync {
     /// Writes one line.
     fn write(&self, line: &AuditLine<'_>);
@@ -87,7 +87,7 @@ pub enum AuditLine<'a> {
         username: &'a str,
         /// What was done about it.
         action: &'a str,
-        /// Why it came back, as far as that is known.
+        /// Why it came back, where that is known.
         cause: &'a str,
     },
     /// A server may have lost changes.
@@ -101,7 +101,7 @@ pub enum AuditLine<'a> {
     },
 }
 
-/// An access, as the audit log has it. What plays no part is empty.
+/// An access, as the audit log has it. What does not apply is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access<'a> {
     /// The session.
@@ -126,7 +126,7 @@ pub struct Access<'a> {
     pub db_roles: String,
     /// When it ends by itself.
     pub expires_at: String,
-    /// Why somebody asked for it.
+    /// The reason that was given for it.
     pub why: &'a str,
 }
 
@@ -136,13 +136,13 @@ pub trait Engines: Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// When what `config` holds cannot be used.
+    /// When `config` is not usable.
     fn postgres(&self, config: rolecall_postgres::Config) -> Result<Arc<dyn Engine>, Error>;
 
     /// A MongoDB server. Connects to nothing yet.
     ///
     /// # Errors
     ///
-    /// When what `config` holds cannot be used.
+    /// When `config` is not usable.
     fn mongodb(&self, config: rolecall_mongodb::Config) -> Result<Arc<dyn Engine>, Error>;
 }

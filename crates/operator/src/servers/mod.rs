@@ -1,10 +1,10 @@
 //! The servers that work goes to: one engine per DatabaseAdmin, made from its spec and its Secrets.
 //!
-//! The reconciler of a DatabaseAdmin puts a server here and keeps its state; accounts only look it up. A server that
-//! does not answer is marked, so that its accounts wait here instead of each finding out by itself, and its
-//! neighbours do not notice.
+//! The reconciler of a DatabaseAdmin stores a server here and updates its state; accounts only look it up. A server
+//! that does not answer is marked, so that its accounts wait instead of each running into the timeout, and other
+//! servers are not affected.
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
 //! | [`connect`] | makes a server from a DatabaseAdmin and its Secrets |
 //! | [`teardown_secret`], `proof` | what a teardown needs, kept until it is done |
@@ -53,8 +53,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Tells what credentials are made from: where it changes, those that were handed out are not what they would be
-    /// now.
+    /// A fingerprint of what credentials are made from: where it changes, those that were issued before are outdated.
     pub fn credentials(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.binding.hash(&mut hasher);
@@ -133,11 +132,11 @@ impl Servers {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).map(Known::state)
     }
 
-    /// Puts a server's state, and returns whether accounts have to be reconciled.
+    /// Stores a server's state, and returns whether accounts have to be reconciled.
     ///
-    /// That a mark is gone is none: who ran into it comes back by itself, later each time. Otherwise an account that
-    /// fails on a server that answers its DatabaseAdmin would chase it round and round.
-    pub fn put(&self, key: &ObjectKey, state: ServerState) -> bool {
+    /// That a mark was cleared is no reason: an account that ran into it is retried by itself, with backoff. Otherwise
+    /// an account that fails on a server that answers its DatabaseAdmin would be reconciled in a hot loop.
+    pub fn set(&self, key: &ObjectKey, state: ServerState) -> bool {
         let mut servers = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = servers.insert(key.clone(), Known { state: state.clone(), mark: None });
         before.is_none_or(|Known { state: before, .. }| {

@@ -1,10 +1,10 @@
 //! What a teardown needs is kept until it is done.
 //!
-//! A namespace that is deleted takes the Secrets of its DatabaseAdmins with it, and so may whoever deletes them first. An
-//! operator that has read them goes on; one that starts only then would have nothing to end accesses with. So what the
-//! admin user last proved itself with is kept in a Secret of the operator's own, which a finalizer holds until the
-//! accounts are torn down. The Secrets that the DatabaseAdmin names are left alone: they can be deleted and made anew at
-//! any time.
+//! A namespace that is deleted takes the Secrets of its DatabaseAdmins with it, and so may whoever deletes them first.
+//! An operator that has read them goes on; one that starts only then would have nothing to end accesses with. So what
+//! the admin user last proved itself with is kept in a Secret of the operator, which has a finalizer until the accounts
+//! are torn down. The Secrets that the DatabaseAdmin names are left alone: they can be deleted and made anew at any
+//! time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,12 +33,12 @@ const MAX_NAME: usize = 253;
 pub struct TeardownSecrets(Mutex<HashMap<ObjectKey, (u64, Deletion)>>);
 
 impl TeardownSecrets {
-    /// Is it kept, as far as is known?
+    /// Is it known to be kept?
     pub fn has(&self, admin: &ObjectKey, kept: (u64, Deletion)) -> bool {
         self.locked().get(admin) == Some(&kept)
     }
 
-    /// It is kept, or not any more.
+    /// Records that it is kept, or no longer is.
     pub fn set(&self, admin: &ObjectKey, kept: Option<(u64, Deletion)>) {
         match kept {
             Some(kept) => self.locked().insert(admin.clone(), kept),
@@ -52,7 +52,7 @@ impl TeardownSecrets {
     }
 }
 
-/// Under which key the value of another Secret is kept. Two dots in a row are in the name of none.
+/// Under which key the value of another Secret is kept. No name contains two dots in a row.
 pub(super) fn data_key(secret: &str, key: &str) -> String {
     format!("{secret}..{key}")
 }
@@ -62,8 +62,8 @@ pub fn secret_name(admin: &str) -> String {
     format!("rolecall-teardown-{admin}")
 }
 
-/// Keeps what worked, or gives up what was kept where the DatabaseAdmin says `deletion: Retain`. True: it is done;
-/// false: it has to be tried again.
+/// Keeps what worked, or gives up what was kept where the DatabaseAdmin says `deletion: Retain`. True when that is
+/// done; false when it has to be retried.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ pub async fn keep(api: &ApiWriter, admin: &DatabaseAdmin, server: &Server) -> ku
     }
     let is_of_this_one = controller(&found) == admin.metadata.uid.as_deref();
     if !is_of_this_one && found.metadata.deletion_timestamp.is_some() {
-        // It was of one before this one, and is on its way out.
+        // It belonged to a previous DatabaseAdmin and is being deleted.
         release(api, &key).await?;
         return Ok(false);
     }
@@ -100,14 +100,14 @@ pub async fn keep(api: &ApiWriter, admin: &DatabaseAdmin, server: &Server) -> ku
     }
     wanted.metadata.resource_version = found.resource_version();
     if found.metadata.deletion_timestamp.is_some() {
-        // Nothing more can hold it than did when it was deleted.
+        // No finalizer can be added to an object that is being deleted.
         wanted.metadata.finalizers = found.metadata.finalizers;
     }
     api.replace_secret(namespace, &wanted).await?;
     Ok(true)
 }
 
-/// Gives up what was kept for a DatabaseAdmin of that name.
+/// Deletes what was kept for a DatabaseAdmin of that name.
 ///
 /// # Errors
 ///
@@ -121,7 +121,7 @@ pub async fn release(api: &ApiWriter, key: &ObjectKey) -> kube::Result<()> {
     if !found.finalizers().is_empty() {
         found.metadata.finalizers = None;
         match api.replace_secret(namespace, &found).await {
-            // It was the last that held it.
+            // It was the last finalizer.
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
             result => drop(result?),
         }
@@ -192,8 +192,8 @@ mod tests {
     }
 
     #[test]
-    fn values_of_different_secrets_are_told_apart() {
-        // Names may hold single dots, as keys may.
+    fn values_of_different_secrets_are_kept_apart() {
+        // Names may contain single dots, as keys may.
         assert_ne!(data_key("a", "b.c"), data_key("a.b", "c"));
     }
 }

@@ -6,9 +6,9 @@ use rolecall_api::DatabaseAdmin;
 
 use crate::servers::ServerState;
 
-/// While something is missing, reconciles take no more than one part of the time in so many.
+/// While something is missing, reconciles take at most this fraction of the time: one part in so many.
 const SHARE: u32 = 100;
-/// And keep at least this distance.
+/// And are at least this far apart.
 const LEAST: Duration = Duration::from_secs(5);
 
 /// What to do with a logical database.
@@ -21,7 +21,7 @@ pub(super) struct Next {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nobody wants a set there: nothing is kept of it.
+    /// Nobody wants a set there: everything about it is forgotten.
     Forget,
     /// Nothing, until something changes.
     Wait,
@@ -31,7 +31,7 @@ pub(super) enum Step {
     Sync,
 }
 
-/// What to do with a logical database, of whose sets nothing is wanted any more where it `is_empty`.
+/// What to do with a logical database; `is_empty`: none of its sets is wanted any more.
 pub(super) fn next(is_empty: bool, admin: Option<&DatabaseAdmin>, server: Option<&ServerState>) -> Next {
     let next = |step, stop_listening| Next { step, stop_listening };
     if is_empty {
@@ -49,8 +49,8 @@ pub(super) fn next(is_empty: bool, admin: Option<&DatabaseAdmin>, server: Option
     next(if server.server.is_some() { Step::Sync } else { Step::Wait }, false)
 }
 
-/// After how long the objects are read again. While something is missing a person may mend it any moment, so earlier than
-/// every `object_sync`, but not at the cost of the server: a pass `took` so long.
+/// After how long the objects are read again. While something is missing, somebody may fix it at any moment, so they
+/// are read more often than every `object_sync`, but without loading the server too much: a pass `took` so long.
 pub(super) fn interval(complete: bool, took: Duration, object_sync: Duration) -> Duration {
     if complete { object_sync } else { took.saturating_mul(SHARE).max(LEAST).min(object_sync) }
 }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_looked_for_often_but_not_at_the_cost_of_the_server() {
+    fn what_is_missing_is_checked_often_but_not_at_the_cost_of_the_server() {
         let seconds = Duration::from_secs;
         assert_eq!(interval(true, seconds(9), seconds(60)), seconds(60));
         assert_eq!(interval(false, Duration::from_millis(1), seconds(60)), seconds(5));

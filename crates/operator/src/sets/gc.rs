@@ -26,7 +26,7 @@ impl SetRegistry {
         sets.chain(leftovers).collect()
     }
 
-    /// Before a set is dropped: from now on it does not stand, and is not kept right. False where somebody wants it
+    /// Before a set is dropped: from now on it is not ready, and not kept up to date. False where somebody wants it
     /// again.
     pub fn retire(&self, key: &DatabaseKey, role: &str) -> bool {
         let mut databases = self.locked();
@@ -41,7 +41,7 @@ impl SetRegistry {
         }
     }
 
-    /// A set could not be dropped: it counts as unused since now.
+    /// A set could not be dropped: it counts as unused from now on.
     pub fn postpone(&self, key: &DatabaseKey, role: &str) {
         let mut databases = self.locked();
         let Some(database) = databases.get_mut(key) else { return };
@@ -52,7 +52,7 @@ impl SetRegistry {
         }
     }
 
-    /// Whose record a set carries that an operator before this one left; `None` for all others.
+    /// Whose record a set carries that a previous operator process left; `None` for all others.
     fn owner_of(&self, key: &DatabaseKey, role: &str) -> Option<String> {
         Some(self.locked().get(key)?.leftovers.get(role)?.owner_uid.clone())
     }
@@ -69,8 +69,8 @@ impl SetRegistry {
     }
 }
 
-/// Gives up the sets of a database that nobody has used for a while: whoever wants one from now on waits until it was
-/// made again. Answers which they are, and sets when the next one is due.
+/// Marks the sets of a database that nobody has used for a while as being dropped: whoever wants one from now on waits
+/// until it was created again. Returns them, and sets when the next one is due.
 pub(super) fn retire(shared: &Shared, key: &DatabaseKey, done: &mut Action) -> Vec<String> {
     let mut retired = Vec::new();
     for (role, since) in shared.sets.unused(key) {
@@ -85,7 +85,7 @@ pub(super) fn retire(shared: &Shared, key: &DatabaseKey, done: &mut Action) -> V
     retired
 }
 
-/// Drops sets that were given up. What cannot be dropped is tried again.
+/// Drops sets that were marked so. What cannot be dropped is retried.
 pub(super) async fn drop(
     shared: &Shared,
     key: &DatabaseKey,
@@ -114,9 +114,9 @@ pub(super) async fn drop(
     }
 }
 
-/// Takes note, once for each server, of the sets that an operator before this one left there, so that they go too when
-/// nobody wants them. Answers the databases that have to be reconciled; `None` where they could not be listed and the
-/// next reconcile has to try again.
+/// Records, once for each server, the sets that a previous operator process left there, so that they are dropped too
+/// when nobody wants them. Returns the databases that have to be reconciled; `None` where they could not be listed and
+/// the next reconcile has to try again.
 pub async fn find_leftovers(
     shared: &Shared,
     admin: &ObjectKey,
@@ -143,7 +143,7 @@ pub async fn find_leftovers(
     Some(found)
 }
 
-/// Does a set belong to this DatabaseAdmin, or to one before it that is no more?
+/// Does a set belong to this DatabaseAdmin, or to a predecessor that no longer exists?
 fn is_ours(server: &Server, record: &SetRecord) -> bool {
     server.owner.claim(&record.owner()).is_ours_to_end()
 }

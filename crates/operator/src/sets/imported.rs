@@ -6,10 +6,10 @@ use super::state::Imported;
 use crate::model::{DatabaseKey, ObjectKey};
 
 impl SetRegistry {
-    /// Keeps what was found in a database; true when that is news.
+    /// Keeps what was found in a database; true when that differs from before.
     pub fn set_imported(&self, key: &DatabaseKey, imported: Option<Imported>) -> bool {
         let mut databases = self.locked();
-        // Of a database of which nothing else is known there is nothing to keep.
+        // Nothing is kept for a database that is not known otherwise.
         let Some(database) = databases.get_mut(key) else { return false };
         let news = database.imported != imported;
         database.imported = imported;

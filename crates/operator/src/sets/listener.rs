@@ -1,8 +1,8 @@
 //! Listening to logical databases that announce changes of their objects: they are reconciled at once, not only every
 //! `objectSync`.
 //!
-//! An announcement is a hint, and anybody who may connect can make one. So it triggers no more than a reconcile, and
-//! reconciles that it triggers keep a distance.
+//! An announcement is a hint, and anybody who may connect can make one. So it only triggers a reconcile, and such
+//! reconciles are rate-limited.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use crate::retry::RetryPolicy;
 
 /// The least time between two reconciles that were announced.
 const DISTANCE: Duration = Duration::from_secs(1);
-/// Announced reconciles take no more than one part of the time in so many.
+/// Announced reconciles take at most one part of the time in so many.
 const SHARE: u32 = 5;
 const RETRY: RetryPolicy = RetryPolicy { first: Duration::from_secs(1), last: Duration::from_secs(300) };
 
@@ -47,7 +47,7 @@ struct State {
 impl Listeners {
     /// Listens to a logical database from now on, if it announces changes. To be called after each reconcile, with how
     /// long that took.
-    pub(super) fn keep(
+    pub(super) fn start(
         &self,
         key: &DatabaseKey,
         engine: &Arc<dyn Engine>,
@@ -76,17 +76,17 @@ impl Listeners {
         }
     }
 
-    /// Listens to a logical database no more.
+    /// Stops listening to a logical database.
     pub(super) fn stop(&self, key: &DatabaseKey) {
         self.locked().remove(key);
     }
 
-    /// Listens to no logical database of a server any more.
+    /// Stops listening to all logical databases of a server.
     pub fn forget_server(&self, admin: &ObjectKey) {
         self.locked().retain(|key, _| key.admin != *admin);
     }
 
-    /// Listens to nothing any more.
+    /// Stops listening to all logical databases.
     pub fn stop_all(&self) {
         self.locked().clear();
     }
@@ -139,7 +139,7 @@ async fn listen(
                     queue.add(ReconcileKey::PermissionSets(key.clone()), Priority::Normal);
                 }
                 state.listening.store(false, Ordering::Relaxed);
-                tracing::info!(%admin, %database, "the connection that changes of objects are announced on was lost");
+                tracing::info!(%admin, %database, "the connection for announced changes of objects was lost");
                 retry.next_wait(&*clock)
             }
             Ok(None) => {
@@ -147,7 +147,7 @@ async fn listen(
                 retry.longest_wait(&*clock)
             }
             Err(error) => {
-                tracing::debug!(%admin, %database, %error, "changes of objects cannot be listened for");
+                tracing::debug!(%admin, %database, %error, "cannot listen for changes of objects");
                 retry.next_wait(&*clock)
             }
         };

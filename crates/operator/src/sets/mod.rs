@@ -1,10 +1,11 @@
 //! Object permissions: the permission sets of each logical database.
 //!
-//! Accounts say which sets they want ([`wanted`]); what a set holds is made right here, per logical database: read its
-//! objects, label them by the import rules, compute what each set should hold, sync, and trigger the accounts. An
-//! account never waits for objects to be granted to it, only for its set to stand, which most often it does already.
+//! Accounts say which sets they want ([`wanted`]); the privileges of a set are brought up to date here, per logical
+//! database: read its objects, label them by the import rules, compute what each set should have, sync, and trigger the
+//! accounts. An account never waits for objects to be granted to it, only for its set to be ready, which it usually is
+//! already.
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
 //! | `registry` | which sets are wanted, and their state |
 //! | `state` | the states of a set, as plain data |
@@ -66,7 +67,7 @@ pub fn wanted(
 ///
 /// # Errors
 ///
-/// None so far: what goes wrong is reported to the accounts and retried.
+/// None so far: failures are reported to the accounts and retried.
 pub async fn reconcile(shared: &Shared, key: &DatabaseKey) -> Result<Action, ReconcileError> {
     let (admin, rules) = {
         let cache = shared.cache();
@@ -132,7 +133,7 @@ async fn sync(
     if let Some(reconciled) = reconciled {
         conclude(shared, key, server, reconciled, took);
     }
-    // Of an earlier pass, where this one came to nothing.
+    // From an earlier pass, where this one failed.
     action.retry |= !pass.disconnect().await;
     let interval = decide::interval(complete, took, object_sync);
     let interval = shared.clock.spread(interval, 0.9..1.0);
@@ -150,11 +151,11 @@ pub fn release(shared: &Shared, key: &DatabaseKey) {
     }
 }
 
-/// The reconcile of a database took too long or panicked: that is reported to those who wait for its sets.
+/// The reconcile of a database took too long or panicked: that is reported to the accounts that wait for its sets.
 pub fn report_failure(shared: &Shared, key: &DatabaseKey, blocker: &Blocker) {
     for (role, _) in shared.sets.kept(key) {
         let state = match shared.sets.state(key, &role) {
-            SetState::Stands(contents) => SetState::Stands(Arc::new(SetContents {
+            SetState::Ready(contents) => SetState::Ready(Arc::new(SetContents {
                 counts: contents.counts.clone(),
                 incomplete: Some(blocker.clone()),
             })),
@@ -175,7 +176,7 @@ fn conclude(shared: &Shared, key: &DatabaseKey, server: &Server, reconciled: Rec
     // An unused set is kept up to date at intervals only, and when it is wanted again.
     if shared.cache().uses_database(key) {
         let (queue, clock) = (&shared.queue, &shared.clock);
-        shared.listeners.keep(key, &server.engine, queue, clock, reconciled.announced, took);
+        shared.listeners.start(key, &server.engine, queue, clock, reconciled.announced, took);
     }
     // Somebody dropped a set that was in place, and its members with it.
     for member in reconciled.made.iter().flat_map(|role| shared.sets.members(key, role)) {

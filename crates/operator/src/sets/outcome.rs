@@ -12,7 +12,7 @@ use crate::model::Blocker;
 /// The most objects that a message names.
 const LISTED: usize = 5;
 
-/// How a set stands.
+/// The state of a set.
 pub(super) fn state(outcome: &SyncedSet) -> SetState {
     if let Some(failure) = &outcome.failure {
         return SetState::Failed(Blocker::from(failure));
@@ -26,13 +26,13 @@ pub(super) fn state(outcome: &SyncedSet) -> SetState {
         .collect();
     let incomplete = incomplete(outcome);
     match incomplete {
-        // Nothing at all could be given: that is no access.
+        // Nothing at all could be granted: that is no access.
         Some(blocker) if counts.is_empty() => SetState::Failed(blocker),
-        incomplete => SetState::Stands(Arc::new(SetContents { counts, incomplete })),
+        incomplete => SetState::Ready(Arc::new(SetContents { counts, incomplete })),
     }
 }
 
-/// What a set lacks or holds too much, in one message that carries the statements.
+/// The privileges that a set lacks or has too many, in one message with the statements that fix it.
 fn incomplete(outcome: &SyncedSet) -> Option<Blocker> {
     let mut lines: Vec<String> = outcome
         .missing

@@ -24,20 +24,20 @@ pub(super) struct Reconciliation<'a> {
     pub(super) shared: &'a Shared,
     pub(super) key: &'a DatabaseKey,
     pub(super) server: &'a Server,
-    /// The objects could not be read for so long that what sets hold is not known any more.
+    /// The objects could not be read for so long that it is no longer known what the sets give.
     pub(super) overdue: bool,
 }
 
-/// What a pass came to.
+/// The result of a pass.
 pub(super) struct Reconciled {
     pub(super) imported: Imported,
     /// Sets that were not there.
     pub(super) made: Vec<String>,
     /// The database announces changes of its objects.
     pub(super) announced: bool,
-    /// Something failed that may work soon.
+    /// Something failed that may succeed soon.
     pub(super) retry: bool,
-    /// All sets hold what they should.
+    /// All sets have the privileges that they should have.
     pub(super) complete: bool,
     /// Some set could not be checked.
     pub(super) failed: bool,
@@ -65,7 +65,7 @@ impl Reconciliation<'_> {
         let (desired, imported) = compute(server, key, database, rules, kept, &catalog).await?;
         let (waited_for, others): (Vec<DesiredSet>, Vec<DesiredSet>) = desired
             .into_iter()
-            .partition(|desired| shared.sets.state(key, &desired.role) == SetState::NotYet);
+            .partition(|desired| shared.sets.state(key, &desired.role) == SetState::Pending);
         let mut reconciled = Reconciled {
             imported,
             made: query.sets.into_iter().filter(|role| !catalog.sets.contains_key(role)).collect(),
@@ -92,7 +92,7 @@ impl Reconciliation<'_> {
         let outcomes = match server.engine.sync_sets(desired, catalog).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
-                // Nobody knows how far it came.
+                // It is not known how much of it was done.
                 losing.iter().for_each(|role| shared.sets.disconnect_members(key, role));
                 return Err(Blocker::from(&error));
             }
@@ -103,7 +103,7 @@ impl Reconciliation<'_> {
                 shared.sets.disconnect_members(key, &outcome.role);
             }
         }
-        // It is not reported that a function is lost before nobody can call it any more.
+        // A lost function is reported only when nobody can call it any more.
         reconciled.retry |= !self.disconnect().await;
         for outcome in &outcomes {
             match &outcome.failure {
@@ -113,7 +113,7 @@ impl Reconciliation<'_> {
                 }
                 _ => {
                     let state = state(outcome);
-                    // Somebody may be waiting for what only a person can mend, and that may be done any moment.
+                    // What only a person can fix may be fixed at any moment, and an account may be waiting for it.
                     reconciled.retry |= outcome.busy || matches!(state, SetState::Failed(_));
                     report(shared, key, &outcome.role, state);
                 }
@@ -124,12 +124,12 @@ impl Reconciliation<'_> {
     }
 
     /// A set could not be checked. What was in place counts until it is known to be otherwise; after a while it is
-    /// reported that nobody knows.
+    /// reported as unknown.
     pub(super) fn report_failure(self, role: &str, blocker: &Blocker) {
         let Self { shared, key, .. } = self;
         let state = match shared.sets.state(key, role) {
-            SetState::Stands(_) if !self.overdue && !blocker.stalled => return,
-            SetState::Stands(contents) => SetState::Stands(Arc::new(SetContents {
+            SetState::Ready(_) if !self.overdue && !blocker.stalled => return,
+            SetState::Ready(contents) => SetState::Ready(Arc::new(SetContents {
                 counts: contents.counts.clone(),
                 incomplete: Some(blocker.clone()),
             })),
@@ -138,8 +138,8 @@ impl Reconciliation<'_> {
         report(shared, key, role, state);
     }
 
-    /// Ends the connections of those whose set lost functions: plans of inlined functions that they cached outlive the loss
-    /// of `EXECUTE`. False where that failed; they are kept in mind.
+    /// Ends the connections of those whose set lost functions: plans of inlined functions that they cached outlive the
+    /// loss of `EXECUTE`. False where that failed; it is retried then.
     pub(super) async fn disconnect(self) -> bool {
         let Self { shared, key, server, .. } = self;
         let mut done = true;
@@ -169,13 +169,14 @@ impl Reconciliation<'_> {
 
 /// Does making the set right take functions from it?
 fn loses_functions(desired: &DesiredSet, catalog: &Catalog) -> bool {
-    let held = catalog.sets.get(&desired.role).into_iter().flat_map(|state| &state.held);
-    let has_functions = held.into_iter().any(|held| held.privileges.contains(Privilege::Execute));
+    let grants = catalog.sets.get(&desired.role).into_iter().flat_map(|state| &state.grants);
+    let has_functions = grants.into_iter().any(|grant| grant.privileges.contains(Privilege::Execute));
     let revokes = |group: &rolecall_engine::sets::RevokeGroup| group.privileges.contains(Privilege::Execute);
     has_functions && plan_set(desired, catalog).revokes.iter().any(revokes)
 }
 
-/// What each set should hold. Tens of thousands of objects take a moment of a core: not of the one that ends accesses.
+/// The privileges that each set should have. For tens of thousands of objects this takes some CPU time, so it runs on a
+/// blocking thread and does not delay the end of an access.
 async fn compute(
     server: &Server,
     key: &DatabaseKey,

@@ -1,7 +1,7 @@
-//! Which permission sets are wanted where, and whether they stand.
+//! The permission sets that accounts want in each database, and the state of each.
 //!
-//! A set is wanted by accounts; that follows from their sessions and is said anew at each reconcile. Its state
-//! is what the last reconcile of the database came to.
+//! A set is wanted by accounts; that follows from their sessions and is computed at each reconcile. Its state is the
+//! result of the last reconcile of the database.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,7 +62,7 @@ pub(super) struct Set {
     entries: Arc<PermissionEntries>,
     pub(super) accounts: BTreeSet<AccountKey>,
     state: SetState,
-    /// Since when it is [`SetState::NotYet`], if it is.
+    /// Since when it is [`SetState::Pending`], if it is.
     waiting_since: Instant,
     pub(super) unused_since: Option<Instant>,
     /// It is being dropped, until somebody wants it again.
@@ -71,7 +71,7 @@ pub(super) struct Set {
     to_disconnect: BTreeSet<AccountKey>,
 }
 
-/// A set that an operator before this one left and nobody here wants.
+/// A set that a previous operator process left and nobody wants now.
 #[derive(Debug)]
 pub(super) struct Leftover {
     pub(super) since: Instant,
@@ -91,7 +91,7 @@ impl SetRegistry {
             let set = database.sets.entry(desired.role.clone()).or_insert_with(|| Set {
                 entries: Arc::clone(&desired.entries),
                 accounts: BTreeSet::new(),
-                state: SetState::NotYet,
+                state: SetState::Pending,
                 waiting_since: Instant::now(),
                 unused_since: None,
                 retired: false,
@@ -99,7 +99,7 @@ impl SetRegistry {
             });
             (set.unused_since, set.retired) = (None, false);
             set.accounts.insert(account.clone());
-            if set.state == SetState::NotYet {
+            if set.state == SetState::Pending {
                 answer.to_reconcile.insert(desired.key.clone(), Priority::Normal);
                 answer.waiting.insert(desired.role.clone(), set.waiting_since);
             }
@@ -114,14 +114,14 @@ impl SetRegistry {
                 let free =
                     left.iter().any(|role| database.sets.get(role).is_some_and(|s| s.accounts.is_empty()));
                 if !lingering.is_empty() {
-                    // Somebody keeps what policy took away, or lacks what it gives: that comes first.
+                    // An account still has what policy took away, or lacks what it gives: that comes first.
                     answer.to_reconcile.insert(key.clone(), Priority::Urgent);
                 } else if free || moved {
-                    // A set that nobody uses has to go some time.
+                    // A set that nobody uses has to be dropped at some time.
                     answer.to_reconcile.entry(key.clone()).or_insert(Priority::Normal);
                 }
                 let contents = lingering.keys().find_map(|role| match &database.sets.get(role)?.state {
-                    SetState::Stands(contents) => Some(Arc::clone(contents)),
+                    SetState::Ready(contents) => Some(Arc::clone(contents)),
                     _ => None,
                 });
                 answer.meanwhile.extend(contents.map(|contents| (key.clone(), contents)));
@@ -131,16 +131,16 @@ impl SetRegistry {
         answer
     }
 
-    /// The databases with sets among these that nobody uses: changes of their objects are not heard of, so that they have to
-    /// be reconciled when somebody does again.
+    /// The databases with sets among these that nobody uses: nothing listens to changes of their objects, so that they
+    /// have to be reconciled when somebody uses them again.
     pub fn without_listener(&self, wanted: &[Wanted]) -> BTreeSet<DatabaseKey> {
         let databases = self.locked();
         let set = |desired: &Wanted| databases.get(&desired.key)?.sets.get(&desired.role)?.unused_since;
         wanted.iter().filter(|desired| set(desired).is_some()).map(|desired| desired.key.clone()).collect()
     }
 
-    /// The sets of a database with what they stand for. Those that were in use until lately are among them: they are
-    /// kept right, so that the next session need not wait. Those that were given up are not.
+    /// The sets of a database with the permissions that they give. Recently used ones are included: they are kept up to
+    /// date, so that the next session does not have to wait. Those that are being dropped are not.
     pub fn kept(&self, key: &DatabaseKey) -> Vec<(String, Arc<PermissionEntries>)> {
         let databases = self.locked();
         let sets = databases.get(key).into_iter().flat_map(|database| &database.sets);
@@ -154,8 +154,8 @@ impl SetRegistry {
         databases.get(key).is_none_or(|database| database.sets.is_empty() && database.leftovers.is_empty())
     }
 
-    /// Takes note of a set on the server that nobody has asked for here, whose record it carries (`Owner::uid`), and
-    /// whether it gives functions.
+    /// Records a set on the server that nobody here wants, whose record it carries (`Owner::uid`), and whether it gives
+    /// functions.
     pub fn add_leftover(&self, key: &DatabaseKey, role: String, owner_uid: &str, executes: bool) {
         let mut databases = self.locked();
         let database = databases.entry(key.clone()).or_default();
@@ -177,7 +177,7 @@ impl SetRegistry {
         self.locked().get(key)?.failing_since.map(|since| since.elapsed())
     }
 
-    /// The sets of a database could be checked, or not.
+    /// Records whether the sets of a database could be checked.
     pub fn set_failing(&self, key: &DatabaseKey, failing: bool) {
         if let Some(database) = self.locked().get_mut(key) {
             let since = database.failing_since.unwrap_or_else(Instant::now);
@@ -192,7 +192,7 @@ impl SetRegistry {
         set.map(|set| set.accounts.clone()).unwrap_or_default()
     }
 
-    /// Would an account that leaves a set for these others lose functions? It is said to where that is not known.
+    /// Would an account that leaves a set for these others lose functions? Returns true where that is not known.
     pub fn loses_functions<'a>(
         &self,
         admin: &ObjectKey,
@@ -242,14 +242,14 @@ impl SetRegistry {
         }
     }
 
-    /// The role of a set was found missing on the server: from now on the set does not stand. Answers where it has to be
-    /// made again; `None` where that is known already.
+    /// The role of a set was found missing on the server: from now on the set is not ready. Returns the database in
+    /// which it has to be created again; `None` where that is known already.
     pub fn mark_missing(&self, admin: &ObjectKey, role: &str) -> Option<DatabaseKey> {
         let mut databases = self.locked();
         let mut databases = of_server_mut(&mut databases, admin);
         databases.find_map(|(key, database)| {
             let set = database.sets.get_mut(role)?;
-            matches!(set.state, SetState::Stands(_)).then(|| {
+            matches!(set.state, SetState::Ready(_)).then(|| {
                 set.reset();
                 key.clone()
             })
@@ -261,7 +261,7 @@ impl SetRegistry {
         self.locked().get(key).is_some_and(|database| database.transitions.has(account))
     }
 
-    /// Says how a set stands now. Answers the accounts that have to be reconciled; `None` where nothing changed.
+    /// Records the state of a set. Returns the accounts that have to be reconciled; `None` where nothing changed.
     pub fn set_state(&self, key: &DatabaseKey, role: &str, state: SetState) -> Option<BTreeSet<AccountKey>> {
         let mut databases = self.locked();
         let set = databases.get_mut(key)?.sets.get_mut(role).filter(|set| set.state != state)?;
@@ -275,9 +275,9 @@ impl SetRegistry {
         let sets = of_server(&databases, admin).flat_map(|(_, database)| database.sets.values());
         let used = sets.filter(|set| !set.accounts.is_empty());
         let blockers = used.filter_map(|set| match &set.state {
-            SetState::Stands(contents) => contents.incomplete.as_ref(),
+            SetState::Ready(contents) => contents.incomplete.as_ref(),
             SetState::Failed(blocker) => Some(blocker),
-            SetState::NotYet | SetState::Withheld(_) => None,
+            SetState::Pending | SetState::Withheld(_) => None,
         });
         let lacking = blockers.filter_map(|blocker| {
             let reason = LACKING.into_iter().find(|reason| reason.as_str() == blocker.reason)?;
@@ -293,7 +293,7 @@ impl SetRegistry {
         lines.into_iter().map(finding).collect()
     }
 
-    /// How a set stands.
+    /// The state of a set.
     pub fn state(&self, key: &DatabaseKey, role: &str) -> SetState {
         let databases = self.locked();
         let set = databases.get(key).and_then(|database| database.sets.get(role));
@@ -306,8 +306,8 @@ impl SetRegistry {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(admin);
     }
 
-    /// The logical databases of a server with sets. Its sets are listed again at the next occasion: it may not
-    /// have those any more that were.
+    /// The logical databases of a server with sets. Its sets are listed again at the next reconcile: it may have lost
+    /// some of them.
     pub fn to_reconcile_again(&self, admin: &ObjectKey) -> Vec<DatabaseKey> {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).remove(admin);
         self.locked().keys().filter(|key| key.admin == *admin).cloned().collect()
@@ -331,12 +331,12 @@ impl SetRegistry {
 
 impl Set {
     pub(super) fn reset(&mut self) {
-        (self.state, self.waiting_since) = (SetState::NotYet, Instant::now());
+        (self.state, self.waiting_since) = (SetState::Pending, Instant::now());
     }
 }
 
 impl Database {
-    /// Is nothing known of it? Logical databases have names that users choose: nothing is kept for their sake.
+    /// Is nothing known of it? Users choose the names of logical databases, so entries without content are removed.
     pub(super) fn is_unknown(&self) -> bool {
         self.sets.is_empty()
             && self.leftovers.is_empty()
@@ -344,7 +344,7 @@ impl Database {
             && self.imported.is_none()
     }
 
-    /// The account wants no other sets here than these. Answers which it wanted before.
+    /// Makes these the only sets that the account wants here. Returns those that it wanted before.
     fn leave(&mut self, account: &AccountKey, wanted: &[&Wanted]) -> Vec<String> {
         let mut left = Vec::new();
         for (role, set) in &mut self.sets {

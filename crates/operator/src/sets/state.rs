@@ -15,49 +15,49 @@ pub struct Wanted {
     pub key: DatabaseKey,
     /// Its role.
     pub role: String,
-    /// What it stands for.
+    /// The permissions that it gives.
     pub entries: Arc<PermissionEntries>,
 }
 
-/// Does a permission set stand?
+/// The state of a permission set.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum SetState {
     /// It was not reconciled yet.
     #[default]
-    NotYet,
-    /// It holds what it should, or what could be had of that.
-    Stands(Arc<SetContents>),
-    /// Nobody may have it now, because what it should hold is not known.
+    Pending,
+    /// It has the privileges that it should have, or those that could be granted.
+    Ready(Arc<SetContents>),
+    /// Nobody may be a member now, because it is not known what it should give.
     Withheld(Blocker),
-    /// It could not be made.
+    /// It could not be created.
     Failed(Blocker),
 }
 
-/// What a permission set holds.
+/// What a permission set gives.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SetContents {
     /// Objects per privilege.
     pub counts: BTreeMap<String, u64>,
-    /// What it should hold and does not.
+    /// Why it lacks something that it should give.
     pub incomplete: Option<Blocker>,
 }
 
-/// How the sets that an account wants stand.
+/// The states of the sets that an account wants.
 #[derive(Debug, Default)]
 pub struct WantedSets {
     /// By the set's role.
     pub states: BTreeMap<String, SetState>,
     /// Since when their state is not known, where that is so.
     pub waiting: BTreeMap<String, Instant>,
-    /// Sets that the account wants no more and stays in for a while all the same: see the module `transition`.
+    /// Sets that the account no longer wants and stays in for a while: see the module `transition`.
     pub lingering: LingeringSets,
-    /// What they hold, by database.
+    /// What they give, by database.
     pub meanwhile: BTreeMap<DatabaseKey, Arc<SetContents>>,
     /// Databases that have to be reconciled.
     pub to_reconcile: BTreeMap<DatabaseKey, Priority>,
 }
 
-/// The sets that an account stays in for a while, each with the end of that; `None`: until the new one stands.
+/// The sets that an account stays in for a while, each with the end of that; `None`: until the new one is ready.
 pub type LingeringSets = BTreeMap<String, Option<Instant>>;
 
 /// What is known of the objects of one logical database.

@@ -1,19 +1,19 @@
 //! Accounts on their way from one permission set to another.
 //!
-//! When policy changes what a live session may do, its account leaves one set for another, which may not stand yet. If
-//! it left the old one at once, statements would fail until then that policy allowed before and allows now. If it
-//! stayed for as long as that takes, it would keep what policy took away. So, for the time until the new set stands:
+//! When policy changes what a live session may do, its account leaves one set for another, which may not be ready yet.
+//! If it left the old one at once, statements would fail until then that policy allowed before and allows now. If it
+//! stayed for as long as that takes, it would keep what policy took away. So, until the new set is ready:
 //!
-//! - Where the new permissions give all that the old ones gave, the account stays in the old set: nothing of what that
-//!   holds was taken away.
-//! - Else it stays for [`GRACE`] at most. Most sets stand within a few hundredths of that, as what a live session waits
-//!   for is worked on before everything else; so what was taken away goes with the change, and only where the change
-//!   takes long, it goes first.
-//! - Where the new set cannot be made, or nobody may have it now, the account leaves at once.
-//! - It stays in no set for which there is no other: a session that ends, or gets no permissions any more, loses its set
-//!   at once.
+//! - Where the new permissions give all that the old ones gave, the account stays in the old set: nothing that it gives
+//!   was taken away.
+//! - Else it stays for [`GRACE`] at most. Most sets are ready in a small fraction of that, as what a live session waits
+//!   for has priority over everything else; so what was taken away usually goes with the change, and before it only
+//!   where the change takes long.
+//! - Where the new set cannot be created, or nobody may be a member of it now, the account leaves at once.
+//! - It stays in no set that is not replaced by another one: a session that ends, or gets no permissions any more,
+//!   loses its set at once.
 //!
-//! The change itself is one transaction: at no moment has the account neither set.
+//! The change itself is one transaction: at no moment is the account in neither set.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,10 +24,10 @@ use tokio::time::Instant;
 use super::state::{LingeringSets, SetState};
 use crate::model::AccountKey;
 
-/// How long something that policy took away from a live session may outlive the change, in favour of what it left.
+/// How long a live session may keep what policy took away, so that it does not lose what policy left it.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// See the module. Those of one logical database.
+/// See the module. The transitions of one logical database.
 #[derive(Debug, Default)]
 pub(super) struct Transitions(BTreeMap<AccountKey, LingeringSets>);
 
@@ -40,14 +40,14 @@ pub(super) struct Target<'a> {
 }
 
 impl Transitions {
-    /// Is nobody on the way?
+    /// Is no transition under way?
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The account wants these sets now, and has just left those. Answers which sets it stays in.
+    /// Records that the account wants these sets now, and no longer wants those. Returns the sets that it stays in.
     ///
-    /// `permissions_of` says what a set stands for, where that is known.
+    /// `permissions_of` returns the permissions that a set gives, where they are known.
     pub(super) fn update(
         &mut self,
         account: &AccountKey,
@@ -61,7 +61,7 @@ impl Transitions {
             lingering.entry(role.clone()).or_insert(None);
         }
         let all = |is: fn(&SetState) -> bool| targets.iter().all(|target| is(target.state));
-        let waits = !all(|state| matches!(state, SetState::Stands(_)))
+        let waits = !all(|state| matches!(state, SetState::Ready(_)))
             && all(|state| !matches!(state, SetState::Withheld(_)));
         if !waits {
             return LingeringSets::new();
@@ -83,7 +83,7 @@ impl Transitions {
         lingering
     }
 
-    /// The accounts that stay in a set that they want no more.
+    /// The accounts that stay in a set that they no longer want.
     pub(super) fn lingering_in<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a AccountKey> {
         self.0.iter().filter(move |(_, lingering)| lingering.contains_key(role)).map(|(account, _)| account)
     }
@@ -138,33 +138,33 @@ mod tests {
     }
 
     #[test]
-    fn what_the_new_permissions_give_too_is_kept_until_the_new_set_stands() {
+    fn what_the_new_permissions_give_too_is_kept_until_the_new_set_is_ready() {
         let (mut transitions, now) = (Transitions::default(), Instant::now());
-        assert_eq!(go(&mut transitions, &["a"], "ab", &SetState::NotYet, now), lingering("a", None));
+        assert_eq!(go(&mut transitions, &["a"], "ab", &SetState::Pending, now), lingering("a", None));
         let later = now + 100 * GRACE;
-        assert_eq!(go(&mut transitions, &[], "ab", &SetState::NotYet, later), lingering("a", None));
+        assert_eq!(go(&mut transitions, &[], "ab", &SetState::Pending, later), lingering("a", None));
         assert_eq!(go(&mut transitions, &[], "ab", &failed(), later), lingering("a", None));
-        assert!(go(&mut transitions, &[], "ab", &SetState::Stands(Default::default()), later).is_empty());
+        assert!(go(&mut transitions, &[], "ab", &SetState::Ready(Default::default()), later).is_empty());
         assert!(!transitions.has(&alice()));
     }
 
     #[test]
-    fn what_policy_took_away_goes_when_the_new_set_stands_and_soon_in_any_case() {
+    fn what_policy_took_away_goes_when_the_new_set_is_ready_and_soon_in_any_case() {
         let (mut transitions, now) = (Transitions::default(), Instant::now());
         let end = Some(now + GRACE);
-        assert_eq!(go(&mut transitions, &["ab"], "a", &SetState::NotYet, now), lingering("ab", end));
-        assert_eq!(go(&mut transitions, &[], "a", &SetState::NotYet, now + GRACE / 2), lingering("ab", end));
-        assert!(go(&mut transitions, &[], "a", &SetState::NotYet, now + GRACE).is_empty());
-        assert!(go(&mut transitions, &["ab"], "a", &SetState::Stands(Default::default()), now).is_empty());
+        assert_eq!(go(&mut transitions, &["ab"], "a", &SetState::Pending, now), lingering("ab", end));
+        assert_eq!(go(&mut transitions, &[], "a", &SetState::Pending, now + GRACE / 2), lingering("ab", end));
+        assert!(go(&mut transitions, &[], "a", &SetState::Pending, now + GRACE).is_empty());
+        assert!(go(&mut transitions, &["ab"], "a", &SetState::Ready(Default::default()), now).is_empty());
     }
 
     #[test]
     fn further_changes_do_not_make_the_time_longer() {
         let (mut transitions, now) = (Transitions::default(), Instant::now());
-        go(&mut transitions, &["ab"], "a", &SetState::NotYet, now);
-        let then = go(&mut transitions, &["a"], "b", &SetState::NotYet, now + GRACE / 2);
+        go(&mut transitions, &["ab"], "a", &SetState::Pending, now);
+        let then = go(&mut transitions, &["a"], "b", &SetState::Pending, now + GRACE / 2);
         assert_eq!(then["ab"], Some(now + GRACE));
-        let covered = go(&mut transitions, &[], "abc", &SetState::NotYet, now + GRACE / 2);
+        let covered = go(&mut transitions, &[], "abc", &SetState::Pending, now + GRACE / 2);
         assert_eq!(covered["ab"], None, "policy gives it again");
     }
 
@@ -182,9 +182,9 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_which_nothing_is_known_is_not_held_for_long() {
+    fn a_set_of_which_nothing_is_known_is_not_kept_for_long() {
         let mut transitions = Transitions::default();
-        let target = Target { role: "ab", permissions: permissions("ab"), state: &SetState::NotYet };
+        let target = Target { role: "ab", permissions: permissions("ab"), state: &SetState::Pending };
         let now = Instant::now();
         let left = ["a".to_owned()];
         assert_eq!(

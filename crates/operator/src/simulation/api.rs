@@ -40,7 +40,7 @@ impl Api {
         cluster.wait(latencies).await;
         let failure = if silent { Some(ApiFailure::Silence(When::Before)) } else { failure };
         if let Some(failure) = failure {
-            cluster.note(|| format!("  the API server fails: {failure:?}"));
+            cluster.log(|| format!("  the API server fails: {failure:?}"));
         }
         match failure {
             Some(ApiFailure::Silence(When::Before)) => {
@@ -86,7 +86,7 @@ impl ApiServer for Api {
                     let known = known.is_some() && store.raw(at).map(store::version) == known;
                     let written = store.write(at, write, now);
                     drop(store);
-                    cluster.note(|| match &written {
+                    cluster.log(|| match &written {
                         Ok(written) => format!("  {kind} {} changes: {}", at.name, written.changes()),
                         Err(refused) => format!("  {kind} {} refused: {refused:?}", at.name),
                     });
@@ -105,7 +105,7 @@ impl ApiServer for Api {
 
     fn publish<'a>(&'a self, event: &'a Published) -> BoxFuture<'a, kube::Result<()>> {
         Box::pin(self.call(|cluster| {
-            cluster.note(|| {
+            cluster.log(|| {
                 let about = event.about.name.as_deref().unwrap_or_default();
                 format!("  event {} on {about}: {:?}", event.event.reason, event.event.note)
             });

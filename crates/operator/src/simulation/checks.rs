@@ -45,7 +45,7 @@ pub(super) fn explains(store: &Store, account: &Login, but: Option<&str>) -> boo
 impl Cluster {
     pub(super) fn violated(&self, what: impl Into<String>) {
         let what = what.into();
-        self.note(|| format!("VIOLATED: {what}"));
+        self.log(|| format!("VIOLATED: {what}"));
         self.evidence().violations.push(what);
     }
 
@@ -71,7 +71,7 @@ impl Cluster {
         }
     }
 
-    /// What is told of a session was told to the audit log before.
+    /// What a session says was written to the audit log before.
     fn check_session(&self, written: &Written) {
         let read = |value: &Value| serde_json::from_value::<DatabaseSession>(value.clone()).unwrap();
         let Some(before) = &written.before else { return };
@@ -143,7 +143,7 @@ impl Cluster {
     }
 }
 
-/// The audit log, which is believed only as far as the servers bear it out.
+/// The audit log, checked against the servers.
 #[derive(Debug)]
 pub(super) struct Auditor(pub(super) Arc<Cluster>);
 
@@ -151,7 +151,7 @@ impl AuditLog for Auditor {
     fn write(&self, line: &AuditLine<'_>) {
         let AuditLine::Access(line) = line else { return };
         let cluster = &*self.0;
-        cluster.note(|| format!("  audit: {} {} {}", line.session, line.access, line.reason));
+        cluster.log(|| format!("  audit: {} {} {}", line.session, line.access, line.reason));
         let Some(host) = host_of(line.database) else { return };
         let account = (host, line.username.to_owned());
         *cluster.evidence().lines.entry(line.access.to_owned()).or_default() += 1;
@@ -170,7 +170,7 @@ impl AuditLog for Auditor {
                     cluster
                         .violated(format!("{} is {}, and {account:?} can log in", line.session, line.access));
                 }
-                // Of what never had access, nobody has to read anything.
+                // A session that never had access needs no line.
                 if line.access == "ended" && !line.uid.is_empty() && !others && shown != Some(false) {
                     cluster.violated(format!("{} is ended, and the server has not shown it", line.session));
                 }
@@ -178,7 +178,7 @@ impl AuditLog for Auditor {
             "abandoned" | "retained" => {
                 let mut evidence = cluster.evidence();
                 evidence.excuse(host, line.username);
-                evidence.let_go.insert(account);
+                evidence.released.insert(account);
             }
             _ => {}
         }

@@ -108,8 +108,8 @@ impl Cluster {
         of[self.random(|random| random.random_range(0..of.len()))]
     }
 
-    /// Takes note of what happens, where somebody wants to read it.
-    pub(super) fn note(&self, what: impl FnOnce() -> String) {
+    /// Traces what happens, where that is wanted.
+    pub(super) fn log(&self, what: impl FnOnce() -> String) {
         if let Some(trace) = &mut *locked(&self.trace) {
             trace.push(format!("{} {}", self.clock.now(), what()));
         }
@@ -136,7 +136,7 @@ impl Cluster {
             }
         };
         if dies {
-            self.note(|| "the operator dies".to_owned());
+            self.log(|| "the operator dies".to_owned());
             self.dead.store(true, Ordering::SeqCst);
             self.died.notify_one();
         }

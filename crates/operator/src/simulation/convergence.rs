@@ -1,4 +1,4 @@
-//! What must be so when nothing is under way any more.
+//! What must be true when nothing is under way any more.
 
 use std::collections::BTreeSet;
 
@@ -52,12 +52,12 @@ pub(super) fn security(cluster: &Cluster) -> Vec<String> {
         }
         for username in server.open() {
             let account = (server.host, username);
-            let let_go = cluster.evidence().let_go.contains(&account) || excused.contains(&account);
+            let released = cluster.evidence().released.contains(&account) || excused.contains(&account);
             let live = lives(&store, &account, now);
-            if live.is_empty() && !let_go {
+            if live.is_empty() && !released {
                 problems.push(format!("{account:?} can log in, and no session may live"));
             }
-            if live.is_empty() || let_go {
+            if live.is_empty() || released {
                 continue;
             }
             let (roles, select) = has(server, &account.1);
@@ -147,7 +147,7 @@ fn of_session(cluster: &Cluster, store: &Store, session: &DatabaseSession, now: 
     }
 }
 
-/// The Secret of a live session holds the password that the server has.
+/// The Secret of a live session contains the password that the server has.
 fn passwords(store: &Store, session: &DatabaseSession, server: &Server, username: &str) -> Option<String> {
     let admin: DatabaseAdmin = store.get(&session.spec.database)?;
     admin.spec.user_credentials.password.as_ref()?;
@@ -186,7 +186,8 @@ fn has(server: &Server, username: &str) -> (BTreeSet<String>, bool) {
     let (sets, roles): (BTreeSet<String>, BTreeSet<String>) =
         user.memberships.iter().map(|(role, _)| role.clone()).partition(|role| state.sets.contains_key(role));
     let select = state.databases["app"].objects.values().any(|object| {
-        sets.iter().any(|set| object.held.get(set).is_some_and(|held| held.contains(Privilege::Select)))
+        sets.iter()
+            .any(|set| object.granted.get(set).is_some_and(|granted| granted.contains(Privilege::Select)))
     });
     (roles, select)
 }

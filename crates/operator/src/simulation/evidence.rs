@@ -15,14 +15,14 @@ pub(super) struct Evidence {
     pub(super) shown: BTreeMap<Login, bool>,
     /// What the audit log said of a session last.
     pub(super) said: BTreeMap<String, String>,
-    /// Accounts that somebody opened by hand or took the finalizer of, or that were let go with a word: what they are
-    /// says nothing before things have settled.
+    /// Accounts that somebody enabled by hand or took the finalizer of, or that were released with an event: their
+    /// state is not checked before everything has settled.
     pub(super) excused: BTreeSet<Login>,
-    /// Accounts that were let go with a word, for good.
-    pub(super) let_go: BTreeSet<Login>,
-    /// How often each account was looked at.
+    /// Accounts that were released for good, with an event.
+    pub(super) released: BTreeSet<Login>,
+    /// How often each account was read.
     pub(super) observed: BTreeMap<Login, u32>,
-    /// How often each thing was said in the audit log.
+    /// How often each kind of line was written to the audit log.
     pub(super) lines: BTreeMap<String, u32>,
     /// Writes that changed something: to the API server, and plans.
     pub(super) writes: u32,
@@ -45,7 +45,7 @@ impl Evidence {
     }
 
     pub(super) fn is_excused(&self, account: &Login) -> bool {
-        self.excused.contains(account) || self.let_go.contains(account)
+        self.excused.contains(account) || self.released.contains(account)
     }
 
     pub(super) fn excuse(&mut self, host: &'static str, username: &str) {

@@ -1,4 +1,4 @@
-//! One life of the operator: from its start to its end, or to its death.
+//! One life of the operator: from its start to its end, or to a crash.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::watching;
 use crate::ports::Ports;
 use crate::{Settings, Shared, controller};
 
-/// See the module. Each life has a runtime of its own, so that nothing of it outlives it.
+/// See the module. Each life has its own runtime, so that no task outlives it.
 pub(super) struct Life {
     cluster: Arc<Cluster>,
     runtime: Option<Runtime>,
@@ -26,7 +26,7 @@ impl Life {
     /// An operator starts, and knows nothing.
     pub(super) fn begin(cluster: &Arc<Cluster>) -> Self {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        cluster.note(|| "an operator starts".to_owned());
+        cluster.log(|| "an operator starts".to_owned());
         cluster.begin_life();
         let shared = runtime.block_on(async {
             cluster.clock.start();

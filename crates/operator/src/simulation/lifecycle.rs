@@ -1,4 +1,4 @@
-//! Whatever happens, in whatever order: these hold.
+//! Invariants that hold whatever happens, in whatever order.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ const STEPS: usize = 40;
 const REACH: Duration = Duration::from_secs(10);
 /// Retries are further apart than this at no time.
 const SETTLING: Duration = Duration::from_secs(100);
-/// Everything has found its end after so long, where nothing goes wrong any more.
+/// Everything has settled after so long, where nothing goes wrong any more.
 const CONVERGENCE: u32 = 60;
 
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ fn take_place(life: &mut Life, begin: impl FnOnce() -> Life) {
     *life = begin();
 }
 
-/// One history, from beginning to end. Answers how often each thing was said in the audit log.
+/// One history, from beginning to end. Returns how often each kind of line was written to the audit log.
 fn run(history: &History) -> Result<BTreeMap<String, u32>, TestCaseError> {
     let mut run = Run::new(history);
     let (mut calm, mut since_change) = (true, Duration::ZERO);
@@ -125,7 +125,7 @@ fn run(history: &History) -> Result<BTreeMap<String, u32>, TestCaseError> {
     Ok(std::mem::take(&mut run.cluster.evidence().lines))
 }
 
-/// Everything is mended: everything finds its end.
+/// All faults are repaired: everything settles.
 fn end(run: &mut Run) -> Result<(), TestCaseError> {
     run.carry_out(&Operation::Settle);
     for admin in 0..ADMINS.len() {

@@ -1,19 +1,19 @@
 //! The operator in memory: an API server, database servers and a clock that do what real ones do, and go wrong in every
 //! way that real ones do, in virtual time.
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
 //! | `cluster` | everything around the operator: time, chance, faults |
-//! | `store`, `api`, `watching` | the API server: what it stores, answers, and tells its watchers |
+//! | `store`, `api`, `watching` | the API server: what it stores, answers, and sends to watches |
 //! | `server`, `network` | the database servers, and how they are reached |
 //! | `life` | the operator, from a start to a crash |
 //! | `operation` | what can happen |
 //! | `evidence`, `checks` | what was seen and said, and what is checked at every write |
 //! | `oracle`, `convergence` | what should be in the end |
-//! | `lifecycle` | the test: histories are made up, run, and made small where one fails |
+//! | `lifecycle` | the test: histories are generated, run, and shrunk where one fails |
 //!
 //! `ROLECALL_SIMULATION_CASES` says how many histories are tried, `ROLECALL_SIMULATION_SEED` which, and
-//! `ROLECALL_SIMULATION_TRACE=1` tells everything that happened in the one that failed.
+//! `ROLECALL_SIMULATION_TRACE=1` prints everything that happened in the one that failed.
 
 mod api;
 mod checks;

@@ -61,15 +61,15 @@ impl Connection {
             return Err(Fake::unreachable());
         }
         if let Some((When::Before, class)) = failure {
-            cluster.note(|| format!("  {}: {what} fails before its effect: {class:?}", server.host));
+            cluster.log(|| format!("  {}: {what} fails before its effect: {class:?}", server.host));
             return Err(failed(class));
         }
         let answer = effect.await;
-        cluster.note(|| format!("  {}: {what}: {:?}", server.host, answer.as_ref().err().map(|e| e.reason)));
+        cluster.log(|| format!("  {}: {what}: {:?}", server.host, answer.as_ref().err().map(|e| e.reason)));
         cluster.survive(When::After).await;
         cluster.wait(latencies).await;
         if let Some((When::After, class)) = failure {
-            cluster.note(|| format!("  {}: {what} fails after its effect: {class:?}", server.host));
+            cluster.log(|| format!("  {}: {what} fails after its effect: {class:?}", server.host));
             return Err(failed(class));
         }
         answer

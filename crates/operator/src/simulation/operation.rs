@@ -31,7 +31,7 @@ pub(super) struct Step {
     pub(super) pause: Duration,
 }
 
-/// See the module. Objects are told by their place in the lists of names.
+/// See the module. Objects are identified by their index in the lists of names.
 #[derive(Clone, Debug)]
 pub(super) enum Operation {
     CreateSession {
@@ -145,7 +145,7 @@ pub(super) enum Operation {
         after: u32,
         when: When,
     },
-    /// All that went wrong is mended, but what people asked for stays.
+    /// All faults are repaired, but the objects stay as people made them.
     Settle,
 }
 
@@ -287,7 +287,7 @@ impl Cluster {
     /// Lets something happen.
     pub(super) fn carry_out(&self, operation: &Operation) {
         let now = self.clock.now();
-        self.note(|| format!("{operation:?}"));
+        self.log(|| format!("{operation:?}"));
         match *operation {
             Operation::ServerDown { server, down } => self.servers[HOSTS[server]].fake.set_down(down),
             Operation::ServerHangs { server, hangs } => self.servers[HOSTS[server]].faults().hangs = hangs,
@@ -346,7 +346,7 @@ impl Cluster {
                     for database in state.databases.values_mut() {
                         database.connect.remove(&role);
                         database.objects.values_mut().for_each(|object| {
-                            object.held.remove(&role);
+                            object.granted.remove(&role);
                         });
                     }
                 }
@@ -528,7 +528,7 @@ fn secret(name: &str, data: Value) -> Secret {
     serde_json::from_value(json!({"metadata": metadata, "type": "Opaque", "data": data})).unwrap()
 }
 
-/// Somebody takes a finalizer off; where nothing else holds the object, it goes.
+/// Somebody takes a finalizer off; where it was the last one, the object goes.
 fn strip<K: kube::Resource<DynamicType = ()>>(
     store: &mut super::store::Store,
     name: &str,

@@ -1,4 +1,4 @@
-//! What should be, told from the objects alone by simpler rules than the operator's.
+//! What should be, derived from the objects alone by simpler rules than the operator's.
 
 use std::collections::BTreeSet;
 
@@ -126,7 +126,7 @@ pub(super) fn allowed(store: &Store, session: &DatabaseSession) -> Option<Allowe
     any.then_some(allowed)
 }
 
-/// The oldest user of a name holds it.
+/// The oldest user of a name owns it.
 fn is_taken(store: &Store, user: &DatabaseUser) -> bool {
     let age = |user: &DatabaseUser| {
         (user.metadata.creation_timestamp.clone().map(|at| at.0), user.metadata.uid.clone())

@@ -20,9 +20,9 @@ pub(super) struct Store {
     version: u64,
     uids: u64,
     objects: BTreeMap<Address, Value>,
-    /// What the watches tell, by collection.
+    /// The events of the watches, by collection.
     changes: BTreeMap<String, Vec<Change>>,
-    /// The versions that this operator has been told of, or has been answered.
+    /// The versions that this operator has received in events or answers.
     known: BTreeMap<Address, u64>,
 }
 
@@ -33,7 +33,7 @@ pub(super) enum When {
     After,
 }
 
-/// Something that a watch tells.
+/// An event of a watch.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
     pub(super) version: u64,
@@ -44,7 +44,7 @@ pub(super) struct Change {
 /// An answer that is none: code and message.
 pub(super) type Refused = (u16, &'static str);
 
-/// What a write came to.
+/// The result of a write.
 #[derive(Clone, Debug)]
 pub(super) struct Written {
     /// What it was before.
@@ -240,7 +240,7 @@ impl Store {
         object["metadata"]["name"] = json!(at.name);
         object["metadata"]["namespace"] = json!(NAMESPACE);
         self.objects.insert(at.clone(), object.clone());
-        self.tell(at, object.clone(), false);
+        self.notify(at, object.clone(), false);
         object
     }
 
@@ -248,11 +248,11 @@ impl Store {
         let before = self.objects.remove(at);
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.tell(at, object.clone(), true);
+        self.notify(at, object.clone(), true);
         Written { before, after: object, gone: true }
     }
 
-    fn tell(&mut self, at: &Address, object: Value, deleted: bool) {
+    fn notify(&mut self, at: &Address, object: Value, deleted: bool) {
         let change = Change { version: self.version, deleted, object };
         self.changes.entry(at.collection.clone()).or_default().push(change);
     }

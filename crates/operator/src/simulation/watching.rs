@@ -1,5 +1,5 @@
-//! What the operator hears of the API server: one ordered story for each kind, each at its own pace, late, interrupted,
-//! some of it twice.
+//! What the operator hears of the API server: one ordered sequence of events for each kind, each at its own pace, late,
+//! interrupted, some of it twice.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ where
             for _ in 0..times {
                 let object = read::<K>(&cluster, &collection, change.object.clone());
                 let event = if change.deleted { Event::Delete(object) } else { Event::Apply(object) };
-                cluster.note(|| {
+                cluster.log(|| {
                     let what = if change.deleted { "is gone" } else { "is heard of" };
                     format!("  {} {} {what} ({})", K::kind(&()), change.object["metadata"]["name"], heard)
                 });

@@ -25,7 +25,7 @@ fn session(ttl: Option<u64>) -> DatabaseSession {
             ..DatabaseSessionSpec::default()
         },
     );
-    // By another clock, which plays no part.
+    // By another clock, which does not matter.
     session.metadata.creation_timestamp = Some(Time(at(CREATED - 62)));
     session
 }
@@ -170,7 +170,7 @@ fn a_timed_session_waits_until_its_start_deadline_and_a_standing_one_for_ever() 
 }
 
 #[test]
-fn with_a_deadline_of_zero_the_first_try_counts() {
+fn with_a_deadline_of_zero_the_first_attempt_decides() {
     let mut session = session(Some(60));
     session.spec.start_deadline = Some(GoDuration::from_secs(0));
     assert!(matches!(decision(&session, &grant(None), CREATED + 30), Decision::Start(_)));
@@ -186,7 +186,7 @@ fn a_session_that_was_not_reconciled_in_time_is_rejected() {
 }
 
 #[test]
-fn what_the_database_may_hold_is_closed_before_a_session_is_rejected_or_let_go() {
+fn what_may_exist_in_the_database_is_ended_before_a_session_is_rejected_or_released() {
     let (reason, then) = ends(decision(&touched(session(Some(60))), &denied(), CREATED + 61));
     assert_eq!(reason, None);
     assert!(matches!(then, AfterEnd::Rejected(_)));
@@ -204,7 +204,7 @@ fn what_can_never_start_is_rejected_at_once() {
 }
 
 #[test]
-fn a_session_that_lost_its_start_ends_all_the_same() {
+fn a_session_that_lost_its_start_ends_nevertheless() {
     let mut session = active(Some(60), 0);
     session.status.get_or_insert_default().started_at = None;
     let Decision::Live(access) = decision(&session, &grant(None), SEEN + 59) else { panic!() };
@@ -221,7 +221,7 @@ fn a_start_that_failed_waits_and_what_was_begun_is_undone_first() {
 }
 
 #[test]
-fn with_a_deadline_of_zero_a_try_that_failed_was_the_last() {
+fn with_a_deadline_of_zero_an_attempt_that_failed_was_the_last() {
     let mut session = session(Some(60));
     session.spec.start_deadline = Some(GoDuration::from_secs(0));
     assert!(matches!(after(&session, false, SEEN, failed()), Decision::Reject(_)));

@@ -72,7 +72,7 @@ fn with_set(mut session: Session, role: &str, state: SetState) -> Session {
 }
 
 fn ready() -> SetState {
-    SetState::Stands(Arc::new(SetContents::default()))
+    SetState::Ready(Arc::new(SetContents::default()))
 }
 
 /// Created so many seconds ago.
@@ -164,7 +164,7 @@ fn an_account_is_desired_for_its_live_and_starting_sessions_and_ended_for_those_
 }
 
 #[test]
-fn a_set_that_is_withheld_is_not_asked_for_and_one_that_lingers_is_kept_for_live_sessions_only() {
+fn a_set_that_is_withheld_is_not_desired_and_one_that_lingers_is_kept_for_live_sessions_only() {
     let withheld = SetState::Withheld(Blocker::stalled("R", ""));
     let sessions = [with_set(live("a", &[]), SET, withheld)];
     assert!(enabled(&desired_of(&sessions).unwrap()).sets.is_empty());
@@ -177,7 +177,7 @@ fn a_set_that_is_withheld_is_not_asked_for_and_one_that_lingers_is_kept_for_live
 #[test]
 fn nobody_becomes_a_member_of_a_set_that_is_not_ready_and_who_is_one_stays() {
     let sets = |memberships: &[&str]| {
-        let mut sessions = [with_set(live("a", &[]), SET, SetState::NotYet)];
+        let mut sessions = [with_set(live("a", &[]), SET, SetState::Pending)];
         let asked = desired_of(&sessions).unwrap();
         let desired = as_observed(asked, &mut sessions, &observed(memberships));
         let is_member = sessions[0].set.as_ref().and_then(|set| set.is_member);

@@ -1,4 +1,4 @@
-//! What the queue promises.
+//! The guarantees of the queue.
 
 use std::time::Duration;
 
@@ -106,13 +106,13 @@ async fn what_is_under_way_is_waited_for_and_nothing_else() {
     let again = queue.take(Priority::Normal).await;
     assert_eq!(*again.key(), 1);
     let waited = tokio::time::timeout(Duration::from_secs(9), &mut finished).await;
-    assert!(waited.is_ok(), "3 and the next run of 1 began later, and nobody asked for 2");
+    assert!(waited.is_ok(), "3 and the next run of 1 began later, and 2 was not waited for");
     drop((two, three, again));
     queue.finished(|_| true).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_work_gives_the_key_free() {
+async fn a_panic_in_work_releases_the_key() {
     let queue = Workqueue::new(8);
     queue.add(1, Priority::Normal);
     let worker = Arc::clone(&queue);
@@ -140,13 +140,13 @@ async fn no_more_of_a_group_are_in_work_than_allowed_and_others_go_on() {
     assert_eq!(keys, [1, 100, 200, 2], "they take turns");
     assert!(takes_nothing(&queue, Priority::Normal).await, "two of the first group are in work");
     queue.add(5, Priority::Urgent);
-    assert_eq!(*queue.take(Priority::Urgent).await.key(), 5, "what is urgent has a limit of its own");
+    assert_eq!(*queue.take(Priority::Urgent).await.key(), 5, "what is urgent has its own limit");
     taken.remove(0);
     assert_eq!(*queue.take(Priority::Normal).await.key(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_urgent_ones_of_one_group_hold_up_no_other() {
+async fn many_urgent_ones_of_one_group_delay_no_other() {
     let queue = Workqueue::new(10_000);
     for key in 0..50 {
         queue.add(key, Priority::Urgent);

@@ -1,6 +1,6 @@
 //! From a DatabaseAdmin and its Secrets to a server that can be worked on.
 //!
-//! What differs from protocol to protocol stands in a module for each, and nowhere else in the operator.
+//! What differs from protocol to protocol is in a module for each, and nowhere else in the operator.
 
 mod mongodb;
 mod postgres;
@@ -71,25 +71,28 @@ pub async fn read(
     read_with(by, admin, before, None, now).await
 }
 
-/// The server as it is reached with what was kept of the Secrets (see [`teardown_secret`]): good for ending accesses, and for nothing
-/// more. `None` where nothing is kept.
+/// The server, reached with the kept values of the Secrets (see [`teardown_secret`]): usable for ending accesses only.
+/// `None` where nothing is kept.
 pub async fn read_kept(by: Connector<'_>, admin: &DatabaseAdmin, now: Timestamp) -> Option<Arc<Server>> {
     let used = admin.status.as_ref().and_then(|status| status.endpoint.clone())?;
     let found = teardown_secret::find(by.api, admin, &used).await;
-    let proof =
-        found.inspect_err(|error| tracing::warn!(%error, "what was kept could not be read")).ok()??;
+    let proof = found
+        .inspect_err(|error| tracing::warn!(%error, "what was kept for the teardown could not be read"))
+        .ok()??;
     let server = read_with(by, &as_used(admin, used), None, Some(proof), now).await;
-    server.inspect_err(|why| tracing::warn!(why = why.message, "what was kept cannot be used")).ok()
+    server
+        .inspect_err(|why| tracing::warn!(why = why.message, "what was kept for the teardown cannot be used"))
+        .ok()
 }
 
-/// Of a server that refuses what the Secrets hold: the same one, where it takes what was kept.
+/// For a server that refuses the credentials in the Secrets: the same server, where it accepts the kept ones.
 pub async fn kept_that_works(
     by: Connector<'_>,
     admin: &DatabaseAdmin,
     refused: &rolecall_engine::Error,
     now: Timestamp,
 ) -> Option<Arc<Server>> {
-    // One that is not heard at all would not be heard with other credentials.
+    // A server that does not answer at all would not answer other credentials either.
     if !matches!(refused.reason, Reason::LoginFailed | Reason::TlsFailed) {
         return None;
     }
@@ -123,7 +126,7 @@ async fn read_with(
         }
     };
     prepared.binding.hash(&mut secrets.hash);
-    // Who signs for users is needed for nothing that is torn down.
+    // A teardown does not need the CA for users.
     let proof = std::mem::take(&mut secrets.proof);
     let issuer = match issuer(admin, &mut secrets, now).await {
         Err(blocker) if is_kept => Issuer::Missing(blocker),
@@ -190,7 +193,7 @@ async fn issuer(admin: &DatabaseAdmin, secrets: &mut Secrets<'_>, now: Timestamp
 }
 
 /// The CAs that the server's certificate is checked against, as PEM; `None`: those of the system. Users get them, too:
-/// whatever else stands in the Secret (the CA's key, for example) stays there.
+/// whatever else is in the Secret (the CA's key, for example) stays there.
 async fn server_ca(admin: &DatabaseAdmin, secrets: &mut Secrets<'_>) -> Result<Option<String>, Blocker> {
     let Some(reference) = &admin.spec.tls.ca_secret_ref else { return Ok(None) };
     let at = "spec.tls.caSecretRef";

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_replica_set_and_srv_records_are_told_to_users_too() {
+    fn the_replica_set_and_srv_records_are_given_to_users_too() {
         let set = data("mongodb://[::1]:1/?replicaSet=rs0", "alice", None);
         assert_eq!(
             set["uri"],

@@ -16,7 +16,7 @@ use crate::servers::teardown_secret::data_key;
 pub(super) struct Secrets<'a> {
     api: &'a ApiWriter,
     namespace: String,
-    /// What is taken instead of what the Secrets hold.
+    /// Values that are used instead of those in the Secrets.
     kept: Proof,
     /// What was read so far.
     pub(super) proof: Proof,
@@ -42,7 +42,7 @@ impl<'a> Secrets<'a> {
         Ok((certificate, self.value(&data, name, "tls.key", at)?.into()))
     }
 
-    /// What a Secret holds, or what was kept of it.
+    /// The data of a Secret, or what was kept of it.
     async fn data(&self, name: &str, keys: &[&str], at: &str) -> Result<BTreeMap<String, Vec<u8>>, Blocker> {
         let kept = |key: &&str| Some(((*key).to_owned(), self.kept.0.get(&data_key(name, key))?.clone()));
         if let Some(kept) = keys.iter().map(kept).collect() {
@@ -115,7 +115,7 @@ impl<'a> Secrets<'a> {
             Blocker::stalled(
                 reasons::SECRET_INVALID,
                 format!(
-                    "the key {key:?} of the Secret {name:?}, which {at} names, is no text; a certificate in DER becomes PEM by openssl x509 -inform der -in OLD -out NEW, a key by openssl pkey -inform der, a PKCS #12 file (.p12, .pfx) by openssl pkcs12 -nodes"
+                    "the key {key:?} of the Secret {name:?}, which {at} names, is not text; a certificate in DER becomes PEM by openssl x509 -inform der -in OLD -out NEW, a key by openssl pkey -inform der, a PKCS #12 file (.p12, .pfx) by openssl pkcs12 -nodes"
                 ),
             )
         })

@@ -1,4 +1,4 @@
-//! What the sets of a database answer.
+//! The registry of permission sets.
 
 use super::*;
 
@@ -17,19 +17,19 @@ fn wanted(role: &str) -> Wanted {
     Wanted { key: key(), role: role.into(), entries: Arc::default() }
 }
 
-fn stands() -> SetState {
-    SetState::Stands(Arc::default())
+fn ready() -> SetState {
+    SetState::Ready(Arc::default())
 }
 
 #[test]
-fn a_new_set_has_to_be_looked_at_and_then_stands_for_everybody() {
+fn a_new_set_has_to_be_reconciled_and_is_then_ready_for_everybody() {
     let sets = SetRegistry::default();
     let answer = sets.want(&account("alice"), &[wanted("s")]);
-    assert_eq!(answer.states["s"], SetState::NotYet);
+    assert_eq!(answer.states["s"], SetState::Pending);
     assert_eq!(answer.to_reconcile, BTreeMap::from([(key(), Priority::Normal)]));
-    assert_eq!(sets.set_state(&key(), "s", stands()), Some(BTreeSet::from([account("alice")])));
+    assert_eq!(sets.set_state(&key(), "s", ready()), Some(BTreeSet::from([account("alice")])));
     let answer = sets.want(&account("bob"), &[wanted("s")]);
-    assert_eq!(answer.states["s"], stands());
+    assert_eq!(answer.states["s"], ready());
     assert!(answer.to_reconcile.is_empty(), "nothing to do for the second one");
 }
 
@@ -37,7 +37,7 @@ fn a_new_set_has_to_be_looked_at_and_then_stands_for_everybody() {
 fn a_set_is_in_use_as_long_as_some_account_wants_it_and_is_kept_for_a_while() {
     let sets = SetRegistry::default();
     sets.want(&account("alice"), &[wanted("s")]);
-    sets.set_state(&key(), "s", stands());
+    sets.set_state(&key(), "s", ready());
     sets.want(&account("bob"), &[wanted("s")]);
     sets.want(&account("alice"), &[]);
     assert!(sets.unused(&key()).is_empty());
@@ -46,16 +46,16 @@ fn a_set_is_in_use_as_long_as_some_account_wants_it_and_is_kept_for_a_while() {
     assert_eq!(sets.kept(&key()).len(), 1);
     assert_eq!(sets.without_listener(&[wanted("s")]), BTreeSet::from([key()]));
     let answer = sets.want(&account("alice"), &[wanted("s")]);
-    assert_eq!(answer.states["s"], stands());
+    assert_eq!(answer.states["s"], ready());
     assert!(answer.to_reconcile.is_empty() && sets.unused(&key()).is_empty());
     assert!(sets.without_listener(&[wanted("s")]).is_empty());
 }
 
 #[test]
-fn a_set_that_is_being_dropped_is_not_kept_right_until_somebody_wants_it_again() {
+fn a_set_that_is_being_dropped_is_not_kept_up_to_date_until_somebody_wants_it_again() {
     let sets = SetRegistry::default();
     sets.want(&account("alice"), &[wanted("s")]);
-    sets.set_state(&key(), "s", stands());
+    sets.set_state(&key(), "s", ready());
     assert!(!sets.retire(&key(), "s"), "it is in use");
     sets.want(&account("alice"), &[]);
     assert!(sets.retire(&key(), "s"));
@@ -63,7 +63,7 @@ fn a_set_that_is_being_dropped_is_not_kept_right_until_somebody_wants_it_again()
     sets.postpone(&key(), "s");
     assert!(sets.kept(&key()).is_empty(), "it may have lost something already");
     let answer = sets.want(&account("bob"), &[wanted("s")]);
-    assert_eq!(answer.states["s"], SetState::NotYet);
+    assert_eq!(answer.states["s"], SetState::Pending);
     assert_eq!(sets.kept(&key()).len(), 1);
 }
 
@@ -90,23 +90,23 @@ fn only_a_set_that_is_known_to_give_no_functions_is_said_to_give_none() {
 }
 
 #[test]
-fn accounts_are_woken_only_when_a_standing_changes() {
+fn accounts_are_triggered_only_when_a_state_changes() {
     let sets = SetRegistry::default();
     sets.want(&account("alice"), &[wanted("s")]);
-    assert!(sets.set_state(&key(), "s", stands()).is_some());
-    assert_eq!(sets.set_state(&key(), "s", stands()), None);
+    assert!(sets.set_state(&key(), "s", ready()).is_some());
+    assert_eq!(sets.set_state(&key(), "s", ready()), None);
 }
 
 #[test]
-fn a_set_that_is_being_dropped_does_not_stand_for_whoever_wants_it_again() {
+fn a_set_that_is_being_dropped_is_not_ready_for_whoever_wants_it_again() {
     let sets = SetRegistry::default();
     sets.want(&account("alice"), &[wanted("s")]);
-    sets.set_state(&key(), "s", stands());
+    sets.set_state(&key(), "s", ready());
     assert!(!sets.retire(&key(), "s"), "it is in use");
     sets.want(&account("alice"), &[]);
     assert!(sets.retire(&key(), "s"));
     let answer = sets.want(&account("bob"), &[wanted("s")]);
-    assert_eq!(answer.states["s"], SetState::NotYet);
+    assert_eq!(answer.states["s"], SetState::Pending);
     assert!(answer.to_reconcile.contains_key(&key()));
 }
 
