@@ -9,7 +9,7 @@ use secrecy::SecretString;
 
 use super::{Harness, State};
 
-/// A [`Desired`] in the making.
+/// Builds a [`Desired`].
 #[derive(Clone, Debug)]
 pub struct DesiredAccount(pub Desired);
 
@@ -85,7 +85,7 @@ impl DesiredAccount {
         self
     }
 
-    /// On the word of another DatabaseAdmin.
+    /// On behalf of another DatabaseAdmin.
     pub fn of(mut self, uid: &str) -> Self {
         self.0.owner = owner(uid);
         self
@@ -97,7 +97,7 @@ impl DesiredAccount {
         self
     }
 
-    /// Brings it about, and reads back that nothing is left to do.
+    /// Applies it, and reads back that nothing is left to do.
     pub async fn bring(&self, engine: &dyn Engine) -> Result<Applied, Stopped> {
         bring(engine, &self.0).await
     }
@@ -110,7 +110,7 @@ impl DesiredAccount {
     /// The reason for which it cannot be.
     pub(super) async fn reason(&self, engine: &dyn Engine) -> Result<Reason, String> {
         match self.bring(engine).await {
-            Ok(applied) => Err(format!("it came true: {applied:?}")),
+            Ok(applied) => Err(format!("it succeeded: {applied:?}")),
             Err(stopped) => stopped.reason().ok_or_else(|| stopped.to_string()),
         }
     }
@@ -179,9 +179,9 @@ pub(super) fn owner(uid: &str) -> Owner {
     }
 }
 
-/// What [`Harness::look`] sees; that the user is gone is what is wrong.
+/// What [`Harness::user_state`] returns; an error where the user is gone.
 pub(super) async fn seen(harness: &dyn Harness, user: &str) -> Result<State, String> {
-    harness.look(user).await.ok_or_else(|| format!("the user {user:?} is gone"))
+    harness.user_state(user).await.ok_or_else(|| format!("the user {user:?} is gone"))
 }
 
 /// A managed account of ours that works.

@@ -15,12 +15,12 @@ cases![
     what_owns_something_is_kept_and_closed,
     a_right_in_another_database_is_no_hindrance,
     a_prepared_transaction_keeps_the_account,
-    an_end_tells_what_it_cannot_take,
+    an_end_reports_what_it_cannot_revoke,
     another_owners_account_is_not_ended,
     what_lost_its_record_is_not_over_while_it_can_be_used,
-    a_session_database_that_is_gone_holds_nothing_up,
+    a_session_database_that_is_gone_delays_nothing,
     many_end_at_once,
-    a_server_that_is_away_is_told_from_one_that_refuses,
+    an_unreachable_server_is_distinguished_from_one_that_refuses,
 ];
 
 async fn an_end_takes_everything_and_keeps_the_account(h: &dyn Harness) -> Outcome {
@@ -55,7 +55,7 @@ async fn an_end_drops_where_that_is_wanted(h: &dyn Harness) -> Outcome {
     check!(h.log_in(&user).await, "{user}");
     let applied = desired.end(true).must(h.engine()).await?;
     check!(applied.dropped, "{applied:?}");
-    check!(h.look(&user).await.is_none(), "{user}");
+    check!(h.user_state(&user).await.is_none(), "{user}");
     check!(h.role_exists(&reader).await, "{reader}");
     Ok(())
 }
@@ -69,7 +69,7 @@ async fn what_is_ended_stays_ended(h: &dyn Harness) -> Outcome {
     check!(plan.is_nothing(), "{plan}");
     // Kept at first, to be dropped now.
     let applied = desired.end(true).must(h.engine()).await?;
-    check!(applied.dropped && h.look(&user).await.is_none(), "{applied:?}");
+    check!(applied.dropped && h.user_state(&user).await.is_none(), "{applied:?}");
     Ok(())
 }
 
@@ -96,7 +96,7 @@ async fn what_has_gone_meanwhile_is_noticed(h: &dyn Harness) -> Outcome {
         };
         check_eq!((error.class, error.reason), (Class::Transient, Reason::AccountInUse));
     }
-    check!(h.look(&user).await.is_none(), "{user}");
+    check!(h.user_state(&user).await.is_none(), "{user}");
     Ok(())
 }
 
@@ -126,7 +126,7 @@ async fn a_right_in_another_database_is_no_hindrance(h: &dyn Harness) -> Outcome
         return Ok(());
     }
     let applied = desired.end(true).must(h.engine()).await?;
-    check!(applied.dropped && h.look(&user).await.is_none(), "{applied:?}");
+    check!(applied.dropped && h.user_state(&user).await.is_none(), "{applied:?}");
     Ok(())
 }
 
@@ -145,7 +145,7 @@ async fn a_prepared_transaction_keeps_the_account(h: &dyn Harness) -> Outcome {
     Ok(())
 }
 
-async fn an_end_tells_what_it_cannot_take(h: &dyn Harness) -> Outcome {
+async fn an_end_reports_what_it_cannot_revoke(h: &dyn Harness) -> Outcome {
     let (user, role) = (h.name("alice"), h.role("theirs", None).await);
     let desired = DesiredAccount::start(&user, &h.database())?;
     desired.must(h.engine()).await?;
@@ -153,10 +153,10 @@ async fn an_end_tells_what_it_cannot_take(h: &dyn Harness) -> Outcome {
         return Ok(());
     }
     let applied = desired.end(false).must(h.engine()).await?;
-    let Some(left) = applied.leftovers.first() else { return Err("nothing is told".to_owned()) };
+    let Some(left) = applied.leftovers.first() else { return Err("nothing is reported".to_owned()) };
     let account = rolecall_engine::AccountName::new(&user).map_err(|refusal| refusal.to_string())?;
-    let told = left.message(&account);
-    check!(told.contains("REVOKE") && told.contains(&role), "{told}");
+    let message = left.message(&account);
+    check!(message.contains("REVOKE") && message.contains(&role), "{message}");
     let seen = seen(h, &user).await?;
     check!(!seen.login && seen.memberships.contains(&role), "{seen:?}");
     Ok(())
@@ -199,7 +199,7 @@ async fn what_lost_its_record_is_not_over_while_it_can_be_used(h: &dyn Harness) 
     Ok(())
 }
 
-async fn a_session_database_that_is_gone_holds_nothing_up(h: &dyn Harness) -> Outcome {
+async fn a_session_database_that_is_gone_delays_nothing(h: &dyn Harness) -> Outcome {
     let user = h.name("alice");
     DesiredAccount::start(&user, &h.database())?.must(h.engine()).await?;
     let elsewhere = DesiredAccount::start(&user, &h.missing_database())?;
@@ -232,7 +232,7 @@ async fn many_end_at_once(h: &dyn Harness) -> Outcome {
     Ok(())
 }
 
-async fn a_server_that_is_away_is_told_from_one_that_refuses(h: &dyn Harness) -> Outcome {
+async fn an_unreachable_server_is_distinguished_from_one_that_refuses(h: &dyn Harness) -> Outcome {
     let away = h.unreachable();
     let desired = DesiredAccount::start(&h.name("alice"), &h.database())?;
     let plan = desired.plan(h.engine()).await?;

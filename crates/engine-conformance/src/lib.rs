@@ -1,9 +1,9 @@
 //! The suite that every engine passes, the [`fake`] and each real database alike.
 //!
-//! A [`Harness`] sets up a server by hand, as a superuser would, and looks at it with its own eyes; the engine under
+//! A [`Harness`] sets up a server by hand, as a superuser would, and inspects it without the engine; the engine under
 //! test is used through the contract only. [`all`] lists what is checked.
 //!
-//! The suite may run against a server that others use: every name in it is new.
+//! The suite may run against a server that others use: all its names are new.
 
 mod desired;
 mod ending;
@@ -22,7 +22,7 @@ use std::pin::Pin;
 use async_trait::async_trait;
 
 pub use desired::{DesiredAccount, Stopped, bring};
-pub use objects::{Held, Objects, Sort};
+pub use objects::{Objects, SetPrivileges, Sort};
 
 use rolecall_engine::{Engine, Owner};
 
@@ -90,7 +90,7 @@ pub trait Harness: Send + Sync {
     async fn put(&self, user: &str, state: &State);
 
     /// What a user is, read without the engine.
-    async fn look(&self, user: &str) -> Option<State>;
+    async fn user_state(&self, user: &str) -> Option<State>;
 
     /// Does a role exist?
     async fn role_exists(&self, role: &str) -> bool;
@@ -131,7 +131,7 @@ pub struct State {
 pub enum Trace {
     /// It owns something, so that it cannot be dropped.
     OwnedObject,
-    /// It holds a right itself, in a logical database other than [`Harness::database`]. The admin user may revoke it.
+    /// It has a right of its own, in a logical database other than [`Harness::database`]. The admin user may revoke it.
     Right,
     /// Somebody else made it a member of this role.
     Membership(String),
@@ -152,7 +152,7 @@ pub enum Trace {
     Limit,
 }
 
-/// What a case comes to: nothing, or what is wrong.
+/// The result of a case: nothing, or what is wrong.
 pub type Outcome = Result<(), String>;
 
 /// A case under way.
@@ -198,11 +198,11 @@ macro_rules! cases {
     };
 }
 
-/// Ends the case with what is wrong, unless the condition holds.
+/// Ends the case with what is wrong, unless the condition is true.
 macro_rules! check {
-    ($condition:expr, $($told:tt)+) => {
+    ($condition:expr, $($message:tt)+) => {
         if !$condition {
-            return Err(format!("{}: {}", stringify!($condition), format!($($told)+)));
+            return Err(format!("{}: {}", stringify!($condition), format!($($message)+)));
         }
     };
 }

@@ -1,4 +1,4 @@
-//! How live accounts are put right.
+//! How live accounts are corrected.
 
 use rolecall_engine::{Class, Plan, Reason};
 use rolecall_pki::credentials::password;
@@ -58,7 +58,7 @@ async fn a_password_is_replaced(h: &dyn Harness) -> Outcome {
     if !h.has_passwords() {
         let desired = desired.password(Some(verifier()?));
         check_eq!(desired.reason(h.engine()).await?, Reason::Unsupported);
-        check!(h.look(&user).await.is_none(), "{user}");
+        check!(h.user_state(&user).await.is_none(), "{user}");
         return Ok(());
     }
     desired.clone().password(Some(verifier()?)).must(h.engine()).await?;
@@ -98,7 +98,7 @@ async fn an_account_without_record_that_is_not_as_it_was_left_is_left_alone(h: &
     let desired = DesiredAccount::start(&user, &h.database())?.roles([&one]);
     desired.must(h.engine()).await?;
     check!(h.log_in(&user).await, "{user}");
-    // As if somebody else had made it anew, and worked with it.
+    // As if somebody else had created it again, and worked with it.
     let theirs = State { owner: None, backends: 1, ..working([&one, &two]) };
     h.put(&user, &theirs).await;
     check_eq!(desired.live().reason(h.engine()).await?, Reason::AccountInUse);

@@ -1,17 +1,17 @@
-//! Permission sets: who is in them, and when they go.
+//! Permission sets: their members, and dropping them.
 
 use futures::future::join_all;
 use rolecall_engine::{CatalogQuery, Class, Reason, Want};
 
 use super::desired::DesiredAccount;
-use super::objects::{Set, Sort, held};
+use super::objects::{Set, Sort, expected};
 use super::{Harness, Outcome, cases, check, check_eq};
 
 cases![
     a_member_has_the_rights_and_nobody_else,
     a_live_member_gets_and_loses_sets,
     accounts_start_while_sets_are_synced,
-    only_sets_that_stand_and_are_ours_are_handed_out,
+    only_existing_sets_of_ours_are_granted,
     sets_are_listed,
     a_set_is_dropped_only_when_it_is_unused_and_ours,
     a_server_that_is_away_says_so_about_sets,
@@ -47,7 +47,7 @@ async fn a_member_has_the_rights_and_nobody_else(h: &dyn Harness) -> Outcome {
     ] {
         check_eq!((object, objects.can(user, &database, object, privilege).await), (object, expected));
     }
-    // What the set comes to hold, its members can do at once.
+    // Its members can use the new privileges at once.
     set.must(&[("orders", read), ("payments", read)]).await?;
     check!(objects.can(&member, &database, "payments", read).await, "{member}");
     desired.clone().end(false).must(h.engine()).await?;
@@ -57,7 +57,7 @@ async fn a_member_has_the_rights_and_nobody_else(h: &dyn Harness) -> Outcome {
     without.must(h.engine()).await?;
     check!(!objects.can(&member, &database, "orders", read).await, "{member}");
     without.end(true).must(h.engine()).await?;
-    check_eq!(set.held().await.len(), 2);
+    check_eq!(set.privileges().await.len(), 2);
     Ok(())
 }
 
@@ -116,14 +116,14 @@ async fn accounts_start_while_sets_are_synced(h: &dyn Harness) -> Outcome {
     started.into_iter().collect()
 }
 
-async fn only_sets_that_stand_and_are_ours_are_handed_out(h: &dyn Harness) -> Outcome {
+async fn only_existing_sets_of_ours_are_granted(h: &dyn Harness) -> Outcome {
     let (database, user) = (h.objects().database("shop").await, h.name("alice"));
     let set = Set { uid: "them", ..Set::new(h, &database) };
     let desired = with_sets(DesiredAccount::start(&user, &database)?, &database, &[&set]);
     check_eq!(desired.clone().reason(h.engine()).await?, Reason::DbRoleNotFound);
     set.must(&[]).await?;
     check_eq!(desired.reason(h.engine()).await?, Reason::DbRoleNotGrantable);
-    check!(h.look(&user).await.is_none(), "{user}");
+    check!(h.user_state(&user).await.is_none(), "{user}");
     Ok(())
 }
 
@@ -137,12 +137,12 @@ async fn sets_are_listed(h: &dyn Harness) -> Outcome {
         with_sets(DesiredAccount::start(&user, &database)?, &database, &[&used]).must(h.engine()).await?;
     }
     let listed = h.engine().list_sets().await.map_err(|error| error.to_string())?;
-    let told = |set: &Set<'_>| {
+    let found = |set: &Set<'_>| {
         let entry = listed.iter().find(|entry| entry.role == set.role);
         entry.map(|entry| (entry.record.clone(), entry.members))
     };
-    check_eq!(told(&used), Some((Some(used.record()), 2)));
-    check_eq!(told(&unused), Some((Some(unused.record()), 0)));
+    check_eq!(found(&used), Some((Some(used.record()), 2)));
+    check_eq!(found(&unused), Some((Some(unused.record()), 0)));
     Ok(())
 }
 
@@ -163,7 +163,7 @@ async fn a_set_is_dropped_only_when_it_is_unused_and_ours(h: &dyn Harness) -> Ou
     check!(objects.can(desired.0.account.as_str(), &database, "orders", read).await, "nothing was taken");
     desired.end(true).must(h.engine()).await?;
     check!(!drop(&set.role, "them").await?, "it is ours");
-    check_eq!(set.held().await, held(&[("orders", read)]));
+    check_eq!(set.privileges().await, expected(&[("orders", read)]));
     check!(drop(&set.role, "us").await? && drop(&set.role, "us").await?, "{}", set.role);
     check!(!set.read().await?.sets.contains_key(&set.role), "{}", set.role);
     let role = h.role("reader", None).await;

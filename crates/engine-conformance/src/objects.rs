@@ -10,7 +10,7 @@ use rolecall_policy::{ObjectKind, Privilege, PrivilegeSet};
 use super::desired::owner;
 use super::{Harness, check, check_eq};
 
-/// The objects of a server, set up by hand and looked at without the engine.
+/// The objects of a server, set up by hand and inspected without the engine.
 #[async_trait]
 pub trait Objects: Send + Sync {
     /// What the suite takes for an object here.
@@ -37,15 +37,15 @@ pub trait Objects: Send + Sync {
     /// Takes from a permission set what the engine gave it.
     async fn revoke(&self, database: &str, object: &str, privilege: Privilege, set: &str);
 
-    /// What a permission set holds on the objects of a logical database.
-    async fn held(&self, database: &str, set: &str) -> Held;
+    /// The privileges of a permission set on the objects of a logical database.
+    async fn privileges_of(&self, database: &str, set: &str) -> SetPrivileges;
 
     /// Logs in as the user, and tries what this privilege allows.
     async fn can(&self, user: &str, database: &str, object: &str, privilege: Privilege) -> bool;
 }
 
 /// Names of objects, each with a privilege.
-pub type Held = BTreeSet<(String, Privilege)>;
+pub type SetPrivileges = BTreeSet<(String, Privilege)>;
 
 /// A kind of objects, and two of its privileges.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,7 @@ pub struct Sort {
     pub write: Privilege,
 }
 
-/// A permission set in the making.
+/// A permission set under test.
 pub(super) struct Set<'a> {
     pub(super) harness: &'a dyn Harness,
     pub(super) role: String,
@@ -114,23 +114,23 @@ impl<'a> Set<'a> {
         outcomes.into_iter().next().ok_or_else(|| "there is no outcome".to_owned())
     }
 
-    /// Reads and syncs, and sees with other eyes that the set holds just that and that nothing is left to do.
+    /// Reads and syncs, and checks without the engine that the set has just that and that nothing is left to do.
     pub(super) async fn must(&self, wanted: &[(&str, Privilege)]) -> Result<SyncedSet, String> {
         let outcome = self.sync(wanted).await?;
         check!(outcome.is_complete(), "{outcome:#?}");
-        check_eq!(self.held().await, held(wanted));
+        check_eq!(self.privileges().await, expected(wanted));
         let catalog = self.read().await?;
         let left = plan_set(&self.desired(&catalog, wanted), &catalog);
         check!(left.is_nothing(), "{left}");
         Ok(outcome)
     }
 
-    pub(super) async fn held(&self) -> Held {
-        self.harness.objects().held(&self.database, &self.role).await
+    pub(super) async fn privileges(&self) -> SetPrivileges {
+        self.harness.objects().privileges_of(&self.database, &self.role).await
     }
 }
 
-/// Reads the objects of a logical database, and what these sets hold.
+/// Reads the objects of a logical database, and the grants of these sets.
 pub(super) async fn read(h: &dyn Harness, database: &str, sets: &[&Set<'_>]) -> Result<Catalog, String> {
     let sets = sets.iter().map(|set| set.role.clone()).collect();
     let query = CatalogQuery { database: database.to_owned(), sets };
@@ -151,7 +151,7 @@ pub(super) async fn sync(
     Ok(outcomes)
 }
 
-/// What [`Objects::held`] should show.
-pub(super) fn held(wanted: &[(&str, Privilege)]) -> Held {
+/// What [`Objects::privileges_of`] should return.
+pub(super) fn expected(wanted: &[(&str, Privilege)]) -> SetPrivileges {
     wanted.iter().map(|(name, privilege)| ((*name).to_owned(), *privilege)).collect()
 }

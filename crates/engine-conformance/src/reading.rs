@@ -14,7 +14,7 @@ cases![
     everybody_who_reads_at_once_gets_their_own,
     logical_databases_and_who_may_connect,
     the_inventory_lists_managed_accounts,
-    a_preflight_tells_what_the_server_is,
+    a_preflight_reports_what_the_server_is,
     idle_connections_are_given_up_and_come_back,
 ];
 
@@ -31,7 +31,7 @@ async fn what_is_not_there_is_no_error(h: &dyn Harness) -> Outcome {
     };
     let observed = h.engine().observe(&query).await.map_err(|error| error.to_string())?;
     check!(observed.account.is_none(), "{observed:?}");
-    // A role that the admin user may not look at is taken to be there.
+    // A role that the admin user may not read is assumed to exist.
     check!(observed.roles.values().all(|role| role.unseen) || !h.creates_roles(), "{observed:?}");
     check!(observed.databases.is_empty(), "{observed:?}");
     check!(!observed.admin_user.is_empty(), "{observed:?}");
@@ -54,7 +54,7 @@ async fn impossible_names_are_not_there(h: &dyn Harness) -> Outcome {
         }
         check_eq!((database, desired.reason(h.engine()).await?), (database, Reason::DatabaseNameNotFound));
     }
-    check!(h.look(&user).await.is_none(), "{user}");
+    check!(h.user_state(&user).await.is_none(), "{user}");
     Ok(())
 }
 
@@ -85,7 +85,7 @@ async fn logical_databases_and_who_may_connect(h: &dyn Harness) -> Outcome {
     let Some(database) = h.closed_database("closed", Some(&reader)).await else { return Ok(()) };
     let desired = DesiredAccount::start(&user, &database)?;
     check_eq!(desired.clone().roles([&other]).reason(h.engine()).await?, Reason::MissingConnect);
-    check!(h.look(&user).await.is_none(), "{user}");
+    check!(h.user_state(&user).await.is_none(), "{user}");
     desired.clone().roles([&reader]).must(h.engine()).await?;
     desired.end(true).must(h.engine()).await?;
     let Some(nobody) = h.closed_database("nobody", None).await else { return Ok(()) };
@@ -104,17 +104,17 @@ async fn the_inventory_lists_managed_accounts(h: &dyn Harness) -> Outcome {
     h.put(&by_hand, &State { login: true, ..State::default() }).await;
     let inventory = h.engine().inventory().await.map_err(|error| error.to_string())?;
     let find = |name: &str| inventory.accounts.iter().find(|entry| entry.account.as_str() == name).cloned();
-    let told = |name: &str| find(name).map(|entry| (entry.owner, entry.enabled, entry.backends));
-    check_eq!(told(&ours), Some((Some(owner("us")), true, 1)));
-    check_eq!(told(&theirs), Some((Some(owner("them")), false, 0)));
-    check_eq!(told(&alien), Some((None, false, 0)));
-    check_eq!(told(&by_hand), None);
+    let entry = |name: &str| find(name).map(|entry| (entry.owner, entry.enabled, entry.backends));
+    check_eq!(entry(&ours), Some((Some(owner("us")), true, 1)));
+    check_eq!(entry(&theirs), Some((Some(owner("them")), false, 0)));
+    check_eq!(entry(&alien), Some((None, false, 0)));
+    check_eq!(entry(&by_hand), None);
     check_eq!(find(&ours).map(|entry| entry.memberships), Some(BTreeSet::from([role])));
     check_eq!(find(&theirs).map(|entry| entry.memberships), Some(BTreeSet::new()));
     Ok(())
 }
 
-async fn a_preflight_tells_what_the_server_is(h: &dyn Harness) -> Outcome {
+async fn a_preflight_reports_what_the_server_is(h: &dyn Harness) -> Outcome {
     let reader = h.role("reader", None).await;
     let mut needs =
         Needs { roles: BTreeSet::from([reader]), databases: [h.database()].into(), ..Needs::default() };
@@ -124,13 +124,13 @@ async fn a_preflight_tells_what_the_server_is(h: &dyn Harness) -> Outcome {
     let Some(role) = h.foreign_role("theirs").await else { return Ok(()) };
     needs.roles.insert(role.clone());
     let preflight = h.engine().preflight(&needs).await.map_err(|error| error.to_string())?;
-    let (reason, told) = match h.engine().dialect() {
+    let (reason, text) = match h.engine().dialect() {
         Dialect::PostgreSql => (Reason::MissingAdminOption, "WITH ADMIN OPTION"),
         Dialect::MongoDb => (Reason::MissingMongoPrivileges, "grantPrivilegesToRole"),
     };
     let found = preflight.findings.iter().find(|finding| finding.reason == reason);
     check!(
-        found.is_some_and(|finding| finding.object == role && finding.message.contains(told)),
+        found.is_some_and(|finding| finding.object == role && finding.message.contains(text)),
         "{preflight:?}"
     );
     Ok(())

@@ -1,19 +1,19 @@
-//! Permission sets: what they hold.
+//! Permission sets: their privileges.
 
 use futures::future::join_all;
 use rolecall_engine::sets::plan_set;
 use rolecall_engine::{CatalogQuery, Reason};
 
-use super::objects::{Set, Sort, held, read, sync};
+use super::objects::{Set, Sort, expected, read, sync};
 use super::{Harness, Outcome, cases, check, check_eq};
 
 cases![
     objects_are_read,
     a_database_that_is_not_there_has_no_objects,
-    a_set_is_made_and_holds_exactly_what_is_desired,
+    a_set_is_created_with_exactly_the_desired_privileges,
     a_changed_desired_set_gives_and_takes,
-    what_stands_is_not_touched_again,
-    a_set_comes_to_hold_what_is_new,
+    unchanged_grants_are_not_touched_again,
+    a_set_gets_new_objects,
     what_is_taken_by_hand_comes_back,
     what_is_given_by_hand_goes,
     what_is_dropped_meanwhile_is_passed_over,
@@ -51,7 +51,7 @@ async fn a_database_that_is_not_there_has_no_objects(h: &dyn Harness) -> Outcome
     Ok(())
 }
 
-async fn a_set_is_made_and_holds_exactly_what_is_desired(h: &dyn Harness) -> Outcome {
+async fn a_set_is_created_with_exactly_the_desired_privileges(h: &dyn Harness) -> Outcome {
     let (objects, Sort { read, write, .. }) = (h.objects(), h.objects().sort());
     let database = objects.database("shop").await;
     for object in ["orders", "customers", "payments"] {
@@ -83,7 +83,7 @@ async fn a_changed_desired_set_gives_and_takes(h: &dyn Harness) -> Outcome {
     Ok(())
 }
 
-async fn what_stands_is_not_touched_again(h: &dyn Harness) -> Outcome {
+async fn unchanged_grants_are_not_touched_again(h: &dyn Harness) -> Outcome {
     let (objects, Sort { read, .. }) = (h.objects(), h.objects().sort());
     let database = objects.database("shop").await;
     objects.create(&database, "orders").await;
@@ -95,11 +95,11 @@ async fn what_stands_is_not_touched_again(h: &dyn Harness) -> Outcome {
     let again = sync(h, &[desired], &catalog).await?.remove(0);
     check!(again.is_complete() && again.revoked.is_empty(), "{again:?}");
     check_eq!(again.granted, first.granted);
-    check_eq!(set.held().await, held(&[("orders", read)]));
+    check_eq!(set.privileges().await, expected(&[("orders", read)]));
     Ok(())
 }
 
-async fn a_set_comes_to_hold_what_is_new(h: &dyn Harness) -> Outcome {
+async fn a_set_gets_new_objects(h: &dyn Harness) -> Outcome {
     let (objects, Sort { read, .. }) = (h.objects(), h.objects().sort());
     let database = objects.database("shop").await;
     let set = Set::new(h, &database);
@@ -122,7 +122,7 @@ async fn what_is_taken_by_hand_comes_back(h: &dyn Harness) -> Outcome {
     let wanted = [("orders", read), ("orders", write)];
     set.must(&wanted).await?;
     objects.revoke(&database, "orders", write, &set.role).await;
-    check_eq!(set.held().await, held(&[("orders", read)]));
+    check_eq!(set.privileges().await, expected(&[("orders", read)]));
     let outcome = set.must(&wanted).await?;
     check_eq!(outcome.granted, [(read, 1), (write, 1)].into());
     Ok(())
@@ -138,7 +138,7 @@ async fn what_is_given_by_hand_goes(h: &dyn Harness) -> Outcome {
     set.must(&[("orders", read)]).await?;
     objects.grant(&database, "orders", write, &set.role).await;
     objects.grant(&database, "payments", read, &set.role).await;
-    check_eq!(set.held().await.len(), 3);
+    check_eq!(set.privileges().await.len(), 3);
     let outcome = set.must(&[("orders", read)]).await?;
     check_eq!(outcome.revoked, [(read, 1), (write, 1)].into());
     Ok(())
@@ -158,7 +158,7 @@ async fn what_is_dropped_meanwhile_is_passed_over(h: &dyn Harness) -> Outcome {
     objects.drop(&database, "payments").await;
     let outcome = sync(h, &[desired], &catalog).await?.remove(0);
     check!(outcome.is_complete(), "{outcome:#?}");
-    check_eq!(set.held().await, held(&[("orders", read)]));
+    check_eq!(set.privileges().await, expected(&[("orders", read)]));
     set.must(&[("orders", read)]).await?;
     Ok(())
 }
@@ -171,13 +171,13 @@ async fn what_is_renamed_or_replaced_is_put_right(h: &dyn Harness) -> Outcome {
     }
     let set = Set::new(h, &database);
     set.must(&[("orders", read), ("customers", read)]).await?;
-    // Whatever a server makes of it: after the next sync the set holds what is desired by the new names.
+    // Whatever a server makes of it: after the next sync the set has what is desired by the new names.
     objects.rename(&database, "orders", "orders_2025").await;
     objects.drop(&database, "customers").await;
     objects.create(&database, "customers").await;
     let wanted = [("orders_2025", read), ("customers", read)];
     set.must(&wanted).await?;
-    // And so where it happens between the look and the deed.
+    // Also where it happens between reading and changing.
     let catalog = set.read().await?;
     objects.rename(&database, "customers", "old").await;
     objects.create(&database, "customers").await;
@@ -220,11 +220,11 @@ async fn what_may_not_be_granted_is_missing_with_a_remedy(h: &dyn Harness) -> Ou
     let outcome = set.sync(&[("orders", read), ("theirs", read)]).await?;
     check!(outcome.failure.is_none() && !outcome.is_complete(), "{outcome:#?}");
     check_eq!((outcome.missing_objects, outcome.granted), (1, [(read, 1)].into()));
-    let told = &outcome.missing[0];
-    check!(told.object.contains("theirs") && told.privileges == read.to_string(), "{told:?}");
-    check!(told.statement.contains("theirs") && !told.statement.is_empty(), "{told:?}");
+    let missing = &outcome.missing[0];
+    check!(missing.object.contains("theirs") && missing.privileges == read.to_string(), "{missing:?}");
+    check!(missing.statement.contains("theirs") && !missing.statement.is_empty(), "{missing:?}");
     // The others get what they should.
-    check_eq!(set.held().await, held(&[("orders", read)]));
+    check_eq!(set.privileges().await, expected(&[("orders", read)]));
     Ok(())
 }
 
@@ -244,7 +244,7 @@ async fn many_sets_at_once(h: &dyn Harness) -> Outcome {
         check!(outcome.is_complete(), "{outcome:#?}");
     }
     for (set, wanted) in sets.iter().zip(&wanted) {
-        check_eq!(set.held().await, held(wanted));
+        check_eq!(set.privileges().await, expected(wanted));
     }
     Ok(())
 }
@@ -261,10 +261,10 @@ async fn sets_of_two_databases_do_not_touch_each_other(h: &dyn Harness) -> Outco
         outcome?;
     }
     for (set, elsewhere) in [(&first, &there), (&second, &here)] {
-        check!(objects.held(elsewhere, &set.role).await.is_empty(), "{} in {elsewhere}", set.role);
+        check!(objects.privileges_of(elsewhere, &set.role).await.is_empty(), "{} in {elsewhere}", set.role);
     }
     first.must(&[]).await?;
-    check_eq!(second.held().await, held(&[("orders", write)]));
+    check_eq!(second.privileges().await, expected(&[("orders", write)]));
     Ok(())
 }
 
@@ -285,6 +285,6 @@ async fn only_sets_of_our_own_are_synced(h: &dyn Harness) -> Outcome {
     let role = h.role("reader", None).await;
     let outcome = Set { role, ..Set::new(h, &database) }.sync(&[("orders", read)]).await?;
     check!(outcome.failure.is_some_and(|error| error.reason == Reason::DbRoleInvalid), "{:?}", outcome.role);
-    check!(theirs.held().await.is_empty(), "{:?}", theirs.role);
+    check!(theirs.privileges().await.is_empty(), "{:?}", theirs.role);
     Ok(())
 }

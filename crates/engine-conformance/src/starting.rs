@@ -156,7 +156,7 @@ async fn an_account_in_use_elsewhere_is_left_alone(h: &dyn Harness) -> Outcome {
     Ok(())
 }
 
-/// The DatabaseAdmin was made anew from the same manifests, and nothing was torn down before.
+/// The DatabaseAdmin was created again from the same manifests, without a teardown before.
 async fn an_account_that_a_predecessor_left_is_closed_and_taken_over(h: &dyn Harness) -> Outcome {
     let (reader, old) = (h.role("reader", None).await, h.role("old", None).await);
     let left = State { owner: Some(predecessor()), ..working([&old]) };
@@ -168,7 +168,7 @@ async fn an_account_that_a_predecessor_left_is_closed_and_taken_over(h: &dyn Har
         let user = h.name("ended");
         h.put(&user, &left).await;
         DesiredAccount::start(&user, &h.database())?.end(drop).must(h.engine()).await?;
-        let seen = h.look(&user).await;
+        let seen = h.user_state(&user).await;
         match seen {
             None => check!(drop, "it is gone"),
             Some(seen) => check_eq!((drop, seen), (false, closed())),
@@ -192,8 +192,8 @@ async fn whose_an_account_is_has_to_be_certain(h: &dyn Harness) -> Outcome {
         check_eq!(seen(h, &user).await?, before);
         // Nor is an access said to be over that may be the one which is there.
         let observed = h.engine().observe(&end.0.query()).await.map_err(|error| error.to_string())?;
-        let held = rolecall_engine::plan::check_ended(&end.0, &observed, true).is_err();
-        check_eq!((cluster, held), (cluster, cluster != "green"));
+        let is_open = rolecall_engine::plan::check_ended(&end.0, &observed, true).is_err();
+        check_eq!((cluster, is_open), (cluster, cluster != "green"));
     }
     Ok(())
 }
@@ -259,8 +259,8 @@ async fn a_missing_role_leaves_nothing_behind(h: &dyn Harness) -> Outcome {
     let (user, reader, ghost) = (h.name("alice"), h.role("reader", None).await, h.missing_role("ghost"));
     let desired = DesiredAccount::start(&user, &h.database())?.roles([&reader, &ghost]);
     check_eq!(desired.reason(h.engine()).await?, Reason::DbRoleNotFound);
-    check!(h.look(&user).await.is_none(), "{user}");
-    // And where the role goes between the look and the deed.
+    check!(h.user_state(&user).await.is_none(), "{user}");
+    // And where the role is dropped between reading and changing.
     let plan = desired.clone().creating_roles().plan(h.engine()).await?;
     let Plan::Activate(mut plan) = plan else { return Err(format!("{plan}")) };
     plan.create_roles.clear();
@@ -268,7 +268,7 @@ async fn a_missing_role_leaves_nothing_behind(h: &dyn Harness) -> Outcome {
         return Err("it was carried out".to_owned());
     };
     check_eq!((error.class, error.reason), (Class::Refused, Reason::DbRoleNotFound));
-    check!(h.look(&user).await.is_none(), "{user}");
+    check!(h.user_state(&user).await.is_none(), "{user}");
     Ok(())
 }
 
@@ -291,7 +291,7 @@ async fn a_role_that_may_not_be_granted_is_named(h: &dyn Harness) -> Outcome {
     let Some(role) = h.foreign_role("theirs").await else { return Ok(()) };
     let desired = DesiredAccount::start(&user, &h.database())?.roles([&role]);
     check_eq!(desired.reason(h.engine()).await?, h.engine().dialect().not_grantable(&role, "admin").0);
-    check!(h.look(&user).await.is_none(), "{user}");
+    check!(h.user_state(&user).await.is_none(), "{user}");
     Ok(())
 }
 
@@ -319,7 +319,7 @@ async fn leftovers_keep_it_from_starting(h: &dyn Harness) -> Outcome {
         }
         let desired = DesiredAccount::start(&user, &h.database())?;
         check_eq!((&trace, desired.reason(h.engine()).await?), (&trace, Reason::LeftoverMembership));
-        // It holds no end back, but is told.
+        // It does not delay an end, but is reported.
         let applied = desired.clone().end(false).must(h.engine()).await?;
         check!(!applied.leftovers.is_empty(), "{trace:?}: {applied:?}");
         check!(!seen(h, &user).await?.login, "{trace:?}");
@@ -369,12 +369,12 @@ async fn any_name_works(h: &dyn Harness) -> Outcome {
         check_eq!(seen(h, &user).await?, closed());
         desired.must(h.engine()).await?;
         let applied = desired.end(true).must(h.engine()).await?;
-        check!(applied.dropped && h.look(&user).await.is_none(), "{user}: {applied:?}");
+        check!(applied.dropped && h.user_state(&user).await.is_none(), "{user}: {applied:?}");
     }
     let name = h.name("");
     let longest = format!("{name}{}", "x".repeat(63 - name.len()));
     DesiredAccount::start(&longest, &h.database())?.must(h.engine()).await?;
-    check!(h.look(&longest).await.is_some(), "{longest}");
+    check!(h.user_state(&longest).await.is_some(), "{longest}");
     check!(DesiredAccount::start(&format!("{longest}x"), &h.database()).is_err(), "64 bytes");
     Ok(())
 }

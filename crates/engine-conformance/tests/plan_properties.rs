@@ -1,4 +1,4 @@
-//! Properties of plans, on the server in memory: whatever is found there, and whatever is wished.
+//! Properties of plans, on the server in memory: whatever is found there, and whatever is desired.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong")]
 
@@ -206,7 +206,7 @@ proptest! {
         }
     }
 
-    /// What a plan says of itself names the account and holds no verifier.
+    /// The text of a plan names the account and contains no verifier.
     #[test]
     fn a_plan_can_be_read(server in server(), desired in desired()) {
         let Ok(plan) = plan_for(&fake(&server), &desired) else { return Ok(()) };

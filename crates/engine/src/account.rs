@@ -1,7 +1,7 @@
 //! What an account should be, and what it is.
 //!
 //! An account is one database user on one server. What it should be follows from the live sessions and the policy;
-//! what it is, from the server. Neither is ever taken from memory.
+//! what it is, from the server. Neither is ever cached.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,11 +16,11 @@ pub use crate::owner::Owner;
 pub struct Desired {
     /// The account.
     pub account: AccountName,
-    /// Who says so.
+    /// The DatabaseAdmin that asks for it.
     pub owner: Owner,
     /// A logical database of one of the sessions: the admin user connects there when it has no default database.
     pub session_database: Option<String>,
-    /// The state itself.
+    /// The desired state.
     pub want: Want,
 }
 
@@ -95,8 +95,8 @@ pub struct Query {
     pub sets: BTreeSet<String>,
     /// Logical databases to look up.
     pub databases: BTreeSet<String>,
-    /// Is it asked whether the access is over? Then logins under way count as connections, and what an account still runs
-    /// that does not exist any more is looked for (MongoDB).
+    /// Verify that the access is over: logins under way count as connections, and what an account still runs
+    /// that does not exist any more is read, too (MongoDB).
     pub to_end: bool,
 }
 
@@ -126,7 +126,7 @@ impl Desired {
 pub struct Observed {
     /// The account; `None` when no user of that name exists.
     pub account: Option<Account>,
-    /// What still runs of an account that does not exist any more, as far as it was looked for (`Query::to_end`).
+    /// What still runs of an account that does not exist any more, where that was asked for (`Query::to_end`).
     pub still_running: u32,
     /// The roles asked for; one that does not exist is absent.
     pub roles: BTreeMap<String, RoleFacts>,
@@ -178,7 +178,7 @@ pub struct Membership {
     pub revocable: bool,
 }
 
-/// Something that outlives a session. It holds no end back, but it keeps the account from starting again.
+/// Something that outlives a session. It does not delay an end, but it keeps the account from starting again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Leftover {
     /// A membership granted by somebody else.
@@ -226,7 +226,7 @@ pub struct RoleFacts {
     pub unseen: bool,
 }
 
-/// A permission set, as far as making somebody a member goes. What it holds is another matter: see
+/// A permission set, as far as making somebody a member goes. Its privileges are another matter: see
 /// [`Engine::sync_sets`](crate::Engine::sync_sets).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetFacts {
@@ -236,7 +236,7 @@ pub struct SetFacts {
     pub attributes: Vec<String>,
     /// The admin user may grant it.
     pub grantable: bool,
-    /// Why it could not be looked at. Nothing else is known of it then.
+    /// Why it could not be read. Nothing else is known of it then.
     pub unseen: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{Class, Error, Reason};
 
-/// Takes `host:port` apart: `orders-db.shop.svc:5432`, `10.0.0.1:5432`, `[::1]:5432`.
+/// Parses `host:port`: `orders-db.shop.svc:5432`, `10.0.0.1:5432`, `[::1]:5432`.
 ///
 /// # Errors
 ///

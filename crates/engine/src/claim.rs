@@ -3,7 +3,8 @@
 use crate::Owner;
 use crate::sets::SetRecord;
 
-/// What the record of a cluster without a name begins with: what follows tells it from other clusters without one.
+/// What the record of a cluster without a name begins with: what follows distinguishes it from other clusters without
+/// one.
 pub const UNNAMED_CLUSTER: &str = "unnamed:";
 
 /// Whose something is, as one DatabaseAdmin sees it.
@@ -11,10 +12,10 @@ pub const UNNAMED_CLUSTER: &str = "unnamed:";
 pub enum Claim {
     /// It carries the record of this very DatabaseAdmin.
     Ours,
-    /// It carries that of one with the same name, in the same namespace of the same cluster, which this one replaced: it was
-    /// made anew from the same manifests. Nobody else will end it.
+    /// It carries that of one with the same name, in the same namespace of the same cluster, which this one replaced:
+    /// it was created again from the same manifests. Nobody else will end it.
     Predecessors,
-    /// It carries that of one with the same name and namespace, and nothing tells whether it was in this cluster.
+    /// It carries that of one with the same name and namespace, and it is not known whether it was in this cluster.
     Unclear,
     /// It carries the record of another DatabaseAdmin.
     Others,
@@ -28,7 +29,7 @@ impl Claim {
 }
 
 impl Owner {
-    /// Whose is what carries this record?
+    /// Whose is the account or set that carries this record?
     pub fn claim(&self, record: &Self) -> Claim {
         if self.uid == record.uid {
             return Claim::Ours;
@@ -37,7 +38,7 @@ impl Owner {
             return Claim::Others;
         }
         match (Cluster::of(&self.cluster), Cluster::of(&record.cluster)) {
-            // Clusters without a name, as older operators recorded them, are not told apart by it.
+            // Clusters without a name, as older operators recorded them, are not distinguished by it.
             (Cluster::Unknown, _) | (_, Cluster::Unknown) => Claim::Unclear,
             (ours, theirs) if ours == theirs => Claim::Predecessors,
             (Cluster::Named(_), Cluster::Named(_)) => Claim::Others,
@@ -52,7 +53,7 @@ impl Owner {
 }
 
 impl SetRecord {
-    /// Whose the set is, as the record of an account would say it.
+    /// The owner of the set, in the form of an account's record.
     pub fn owner(&self) -> Owner {
         Owner {
             uid: self.uid.clone(),

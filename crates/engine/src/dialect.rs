@@ -1,4 +1,4 @@
-//! What differs between kinds of servers where decisions are made and told: names, and the statements that mend things.
+//! What differs between kinds of servers in decisions and messages: names, and the statements that fix things.
 //!
 //! Everything here is pure. Statements that run are built by the engines, not from this.
 
@@ -24,8 +24,8 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// The full name of the permission set that stands for these permissions in a logical database, for one
-    /// DatabaseAdmin, as accounts hold it: `rolecall:<hash>`; where roles belong to a logical database,
+    /// The full name of the permission set for these permissions in a logical database, for one
+    /// DatabaseAdmin, as accounts are members of it: `rolecall:<hash>`; where roles belong to a logical database,
     /// `rolecall:<hash>@<database>`.
     pub fn set_name(self, admin_uid: &str, database: &str, permissions: &CanonicalPermissions) -> String {
         let role = set_role_name(admin_uid, database, permissions);
@@ -43,8 +43,8 @@ impl Dialect {
         }
     }
 
-    /// Why nobody can be a user of this name on a server of this kind. What holds for every server,
-    /// [`AccountName`] sees to.
+    /// Why nobody can be a user of this name on a server of this kind. What applies to every server is checked by
+    /// [`AccountName`].
     pub fn user_fault(self, account: &AccountName) -> Option<String> {
         let name = account.as_str();
         match self {
@@ -157,7 +157,7 @@ impl Dialect {
         }
     }
 
-    /// How to mend that a role does not exist, after `the database has no role ...`.
+    /// How to create a role that does not exist; follows `the database has no role ...`.
     pub fn create_role(self, role: &str) -> String {
         match self {
             Self::PostgreSql => format!(
@@ -168,7 +168,7 @@ impl Dialect {
         }
     }
 
-    /// Why the admin user cannot grant a role, and how to mend that.
+    /// Why the admin user cannot grant a role, and how to fix that.
     pub fn not_grantable(self, role: &str, admin_user: &str) -> (Reason, String) {
         match self {
             Self::PostgreSql => {
@@ -236,7 +236,7 @@ mod tests {
             cluster: String::new(),
             ..Owner::default()
         };
-        let told: Vec<String> = [(Dialect::PostgreSql, "re\"ader"), (Dialect::MongoDb, "re\"ader@shop")]
+        let remedies: Vec<String> = [(Dialect::PostgreSql, "re\"ader"), (Dialect::MongoDb, "re\"ader@shop")]
             .into_iter()
             .flat_map(|(dialect, role)| {
                 [
@@ -256,6 +256,6 @@ mod tests {
                 ]
             })
             .collect();
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(remedies.join("\n"));
     }
 }

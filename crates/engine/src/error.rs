@@ -1,4 +1,4 @@
-//! What went wrong with a server, told apart by code and never by message text: servers speak other languages.
+//! What went wrong with a server, classified by code and never by message text: servers speak other languages.
 
 use std::fmt;
 
@@ -51,7 +51,7 @@ pub enum Reason {
     MissingMongoPrivileges,
     /// The server is a read-only replica.
     ReadOnlyEndpoint,
-    /// A connection pooler stands before the server.
+    /// A connection pooler is between here and the server.
     PoolerInBetween,
     /// PUBLIC may connect to logical databases that no session names (a warning).
     PublicConnect,
@@ -61,14 +61,14 @@ pub enum Reason {
     ServerRefused,
     /// A change is made, but no synchronous standby has confirmed it.
     WaitingForStandby,
-    /// What a Secret holds cannot be used.
+    /// The contents of a Secret cannot be used.
     SecretInvalid,
     /// A certificate request cannot be answered.
     CertificateRequestInvalid,
 }
 
 impl Reason {
-    /// The constant as it stands in conditions and events.
+    /// The constant as it appears in conditions and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UserConflict => "UserConflict",
@@ -128,7 +128,7 @@ pub enum Class {
 pub struct Refusal {
     /// The reason that a condition carries.
     pub reason: Reason,
-    /// One sentence that names the object and, where there is one, the statement that mends it.
+    /// One sentence that names the object and, where there is one, the statement that fixes it.
     pub message: String,
 }
 

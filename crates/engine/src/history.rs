@@ -1,4 +1,4 @@
-//! Which course of changes a server is on: what tells a primary from the standby that took its place.
+//! Where a server is in its history: what distinguishes a primary from the standby that took its place.
 //!
 //! A server keeps its identity over a failover, but a standby that lagged behind has not heard of the last changes: of
 //! the end of an access, say. So whoever ended an access has to notice.
@@ -10,16 +10,16 @@ use futures::future::BoxFuture;
 /// Where a server is in the course of its changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// The branch of its changes: each promotion begins another one (PostgreSQL: `timeline 2`; MongoDB: `term 7`). Empty
-    /// where the server does not tell.
+    /// The branch of its changes: each promotion begins another one (PostgreSQL: `timeline 2`; MongoDB: `term 7`).
+    /// Empty where the server does not say.
     pub branch: String,
     /// The run of the server process.
     pub run: String,
-    /// How far its changes have come (PostgreSQL: the LSN; MongoDB: the optime); 0 where the server does not tell.
+    /// How far its changes have come (PostgreSQL: the LSN; MongoDB: the optime); 0 where the server does not say.
     pub position: u64,
 }
 
-/// What happened between two looks at a server's history.
+/// What happened between two reads of a server's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistoryChange {
     /// Another server was promoted, or this one recovered to another point: the last changes may be lost.
@@ -75,7 +75,7 @@ pub struct HistoryWatch {
     pub history: History,
     /// It takes changes: it is no standby.
     pub primary: bool,
-    /// Comes to an end when a connection to the server breaks, or another member is primary: the server may be another
+    /// Ends when a connection to the server breaks, or another member is primary: the server may be another
     /// one by then. Until this is dropped a connection is kept for it, where there is one to spare.
     pub lost: BoxFuture<'static, ()>,
 }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_promotion_is_told_from_a_restart_and_a_restore() {
+    fn a_promotion_is_distinguished_from_a_restart_and_a_restore() {
         let before = at("timeline 1", "monday", 100);
         let branched = HistoryChange::Branched { from: "timeline 1".into(), to: "timeline 2".into() };
         assert_eq!(at("timeline 1", "monday", 200).change_since(&before), None);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_does_not_tell_is_no_change() {
+    fn what_a_server_does_not_report_is_no_change() {
         let known = at("timeline 1", "monday", 100);
         let untold = at("", "monday", 0);
         assert_eq!(untold.change_since(&known), None);

@@ -7,17 +7,17 @@
 //!
 //! The map of this crate:
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
 //! | [`name`] | names of accounts |
 //! | [`account`] | what an account should be and what it is |
 //! | [`plan`] | the pure step from the one to the other |
 //! | [`server`] | what a server is and can: preflight, inventory |
-//! | [`history`] | which course of changes a server is on: failovers |
-//! | [`objects`] | the objects of a logical database, and what permission sets hold on them |
+//! | [`history`] | where a server is in its history: failovers |
+//! | [`objects`] | the objects of a logical database, and what permission sets may do with them |
 //! | [`sets`] | permission sets: names, the desired and the synced set, the pure step to what has to change |
-//! | [`error`] | what went wrong, told apart by code, never by text |
-//! | [`dialect`] | what differs between kinds of servers where things are decided and told |
+//! | [`error`] | what went wrong, classified by code, never by text |
+//! | [`dialect`] | what differs between kinds of servers in decisions and messages |
 //! | [`address`], [`slots`], [`counters`] | what engines do alike: addresses, bounds on connections, figures |
 
 pub mod account;
@@ -61,15 +61,15 @@ pub const MARKER: &str = "teleport-auto-user";
 /// Prefix of the roles that belong to Rolecall itself (permission sets). No `ProvisioningRole` can give one.
 pub const OWN_ROLE_PREFIX: &str = "rolecall:";
 
-/// That something has changed, each time as often as somebody looks: what happens in between counts once. It ends when
-/// the server cannot be heard any more.
+/// That something has changed, at most once for each poll: what happens in between counts once. It ends when
+/// the connection is lost.
 pub type Changes = BoxStream<'static, ()>;
 
 /// One database server, reached as its admin user.
 ///
 /// # Guarantees that every implementation gives
 ///
-/// - A call that returns has come to an end on the server too: statements are bounded by time-outs that the
+/// - A call that has returned has ended on the server too: statements are bounded by time-outs that the
 ///   *server* keeps, so that a dropped future leaves nothing running for longer than those.
 /// - `apply` of a [`Plan::Activate`] either enables the account completely or leaves it disabled; of a
 ///   [`Plan::End`] returns `Ok` only after the server was read back and shows no login, no backend and no login
@@ -90,7 +90,7 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// When the server cannot be reached or refuses the admin user. What is merely missing is a [`Finding`].
+    /// When the server cannot be reached or refuses the admin user. Anything missing is only a [`Finding`].
     async fn preflight(&self, needs: &Needs) -> Result<Preflight, Error>;
 
     /// Reads where the server is in its history, and watches for what may have changed it: a connection that breaks,
@@ -104,7 +104,7 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     }
 
     /// Does the server take client certificates of the CA that has issued `certificate`, which is shown to it and to
-    /// nobody else? `None`: it does, or there is nothing to tell. Nobody logs in for that, and nothing is created.
+    /// nobody else? `None`: it does, or there is nothing to report. Nobody logs in, and nothing is created.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// no error: the answer says so.
     async fn observe(&self, query: &Query) -> Result<Observed, Error>;
 
-    /// Carries out a plan. What [`Plan::Nothing`] asks is nothing.
+    /// Carries out a plan. [`Plan::Nothing`] does nothing.
     ///
     /// # Errors
     ///
@@ -136,7 +136,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// account that is not any more what the plan took it for is left as it is: [`Error::is_of_changed_account`].
     async fn apply(&self, plan: &Plan) -> Result<Applied, Error>;
 
-    /// Reads the objects of a logical database, and what the permission sets asked for hold on them, as of one moment.
+    /// Reads the objects of a logical database, and what the permission sets asked for may do with them, as of one
+    /// moment.
     ///
     /// # Errors
     ///
@@ -144,26 +145,26 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// answered.
     async fn read_objects(&self, query: &CatalogQuery) -> Result<Catalog, Error>;
 
-    /// Hears of changes of the objects of a logical database, and of the rights on them, that others make. A connection
-    /// is kept for it until the stream is dropped; `None` where there is none to spare. Nothing is told where
-    /// [`Catalog::announced`] is false.
+    /// Watches for changes of the objects of a logical database, and of the rights on them, that others make. A
+    /// connection is kept for it until the stream is dropped; `None` where there is none to spare. Nothing is reported
+    /// where [`Catalog::announced`] is false.
     ///
-    /// That is no more than a hint to look earlier: changes may be missed, and anybody can make believe that there is
+    /// This is only a hint to read earlier than planned: changes may be missed, and anybody can pretend that there is
     /// one.
     ///
     /// # Errors
     ///
-    /// When the server cannot be reached; `Unsupported` where the engine hears of nothing.
+    /// When the server cannot be reached; `Unsupported` where the engine cannot watch.
     async fn watch_objects(&self, database: &str) -> Result<Option<Changes>, Error> {
-        Err(Error::unsupported(format!("hearing of changes in {database:?}")))
+        Err(Error::unsupported(format!("watching for changes in {database:?}")))
     }
 
-    /// Makes the sets of one logical database hold what is desired, and nothing else: creates their roles, grants,
+    /// Gives the sets of one logical database the desired privileges, and no others: creates their roles, grants,
     /// revokes, and reads back. One answer for each desired set, in their order.
     ///
     /// The catalogue must have been read for these sets, and the desired sets must number objects as it does. What has
-    /// changed on the server since is safe: objects are identified by what the server's own grants go by (PostgreSQL: their
-    /// ids; MongoDB: their names), and one that is gone is passed over.
+    /// changed on the server since is safe: objects are identified by what the server's own grants go by (PostgreSQL:
+    /// their ids; MongoDB: their names), and one that is gone is skipped.
     ///
     /// Calls for one database must follow one another; grants that others make at the same time lose nothing.
     ///
@@ -179,16 +180,16 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// When the server cannot be reached or refuses the query.
     async fn list_sets(&self) -> Result<Vec<SetEntry>, Error>;
 
-    /// Drops a permission set that nobody is a member of and that carries the record of `owner_uid`, with what it holds
-    /// in every logical database. [`Applied::kept_because`] says why one was kept; one that is not there counts as
-    /// dropped.
+    /// Drops a permission set that nobody is a member of and that carries the record of `owner_uid`, with its
+    /// privileges in every logical database. [`Applied::kept_because`] says why one was kept; one that is not there
+    /// counts as dropped.
     ///
     /// # Errors
     ///
     /// When the server cannot be reached.
     async fn drop_set(&self, role: &str, owner_uid: &str) -> Result<Applied, Error>;
 
-    /// Nobody needs this logical database any more: what is connected to it and idle is closed, so that it can be dropped.
+    /// This logical database is not needed any more: idle connections to it are closed, so that it can be dropped.
     fn release_database(&self, _database: &str) {}
 
     /// What the engine did so far, for metrics.
@@ -196,11 +197,11 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
         Stats::default()
     }
 
-    /// Gives up idle connections. The engine stays usable: the next call connects again.
+    /// Closes idle connections. The engine stays usable: the next call connects again.
     async fn close(&self);
 }
 
-/// What became of a plan beyond its success.
+/// The outcome of a plan beyond its success.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// The account does not exist any more.
@@ -209,8 +210,8 @@ pub struct Applied {
     /// depends on it.
     pub kept_because: Option<String>,
     /// Why limits and settings are still stored for it: a rule of the server does not let them be cleared. They do not
-    /// hold an end back.
+    /// delay an end.
     pub not_reset: Option<String>,
-    /// Memberships that could not be revoked, with the statement that does it. They do not hold an end back.
+    /// Memberships that could not be revoked, with the statement that does it. They do not delay an end.
     pub leftovers: Vec<account::Leftover>,
 }

@@ -8,7 +8,7 @@ use crate::error::{Reason, Refusal};
 use crate::{MARKER, OWN_ROLE_PREFIX};
 
 /// The longest name that PostgreSQL keeps whole (NAMEDATALEN - 1); a longer one would be cut off and could hit
-/// another user. It holds for every engine.
+/// another user. It applies to every engine.
 pub const MAX_NAME_BYTES: usize = 63;
 
 /// The name of a database user: 1 to 63 bytes, no control characters.
@@ -17,13 +17,13 @@ pub const MAX_NAME_BYTES: usize = 63;
 pub struct AccountName(String);
 
 impl AccountName {
-    /// Takes a raw user name as it stands in `DatabaseUser`, any Unicode.
+    /// Takes a raw user name as it is in `DatabaseUser`, any Unicode.
     ///
     /// # Errors
     ///
-    /// `InvalidUsername` for a name that no server could hold, or that is reserved: empty, over 63 bytes, with a
+    /// `InvalidUsername` for a name that no server could store, or that is reserved: empty, over 63 bytes, with a
     /// control character, the marker, one of Rolecall's own roles. What a kind of server reserves for itself,
-    /// [`Dialect::user_fault`](crate::Dialect::user_fault) tells.
+    /// [`Dialect::user_fault`](crate::Dialect::user_fault) checks.
     pub fn new(name: impl Into<String>) -> Result<Self, Refusal> {
         let name = name.into();
         let fault = if name.is_empty() {
@@ -31,7 +31,7 @@ impl AccountName {
         } else if name.len() > MAX_NAME_BYTES {
             Some(format!("it has {} bytes, and a server keeps at most {MAX_NAME_BYTES}", name.len()))
         } else if name.chars().any(char::is_control) {
-            Some("it holds a control character".to_owned())
+            Some("it contains a control character".to_owned())
         } else if name == MARKER || name.starts_with(OWN_ROLE_PREFIX) {
             Some("the name is Rolecall's own".to_owned())
         } else {

@@ -1,4 +1,4 @@
-//! The objects of one logical database, and what permission sets hold on them: one moment of the server.
+//! The objects of one logical database, and what permission sets may do with them: one moment of the server.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -20,7 +20,7 @@ pub struct CatalogQuery {
 
 /// The objects of one logical database. System schemas, and what is temporary, are not among them.
 ///
-/// Objects are numbered: `objects[i]` is the object that `LabelledObjects`, `ObjectPermissions`, [`Held`] and
+/// Objects are numbered: `objects[i]` is the object that `LabelledObjects`, `ObjectPermissions`, [`ObjectGrant`] and
 /// [`SetPlan`](crate::sets::SetPlan) call `i`. Several may be equal (a function that is overloaded); their ids differ.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
@@ -28,8 +28,9 @@ pub struct Catalog {
     pub database: String,
     /// The objects, by kind, schema and name.
     pub objects: Arc<[DbObject]>,
-    /// The server's own number of each object (PostgreSQL: its oid), which tells it from another one that gets its
-    /// name later. (MongoDB has none that matters: privileges are on names, whatever has them. The numbers only count.)
+    /// The server's own number of each object (PostgreSQL: its oid), which distinguishes it from another one that gets
+    /// its name later. (MongoDB has none that matters: privileges are on names, whatever has them. The numbers only
+    /// count.)
     pub ids: Vec<u32>,
     /// The schemas, among the objects, that everybody may use.
     pub open_schemas: HashSet<usize>,
@@ -40,7 +41,7 @@ pub struct Catalog {
     /// Objects whose access list is long, with its number of entries: see [`CROWDED`].
     pub crowded: BTreeMap<usize, u32>,
     /// The server announces changes of the objects by itself: [`Engine::watch_objects`](crate::Engine::watch_objects)
-    /// hears of them.
+    /// reports them.
     pub announced: bool,
     /// What is known of the sets asked for; one that does not exist is absent.
     pub sets: BTreeMap<String, SetState>,
@@ -53,12 +54,12 @@ pub const CROWDED: u32 = 1_500;
 /// A permission set as the server has it.
 #[derive(Clone, Debug, Default)]
 pub struct SetState {
-    /// What it stands for, when its record can be read.
+    /// Its record, when it can be read.
     pub record: Option<SetRecord>,
     /// It can connect to the database: by itself, or as everybody.
     pub connects: bool,
-    /// What it holds on the objects, by object and grantor.
-    pub held: Vec<Held>,
+    /// Its grants on the objects, by object and grantor.
+    pub grants: Vec<ObjectGrant>,
     /// It has something that no set has: rights on columns, on types, on the database beyond CONNECT; a membership,
     /// an attribute such as LOGIN.
     pub foreign_grants: bool,
@@ -66,7 +67,7 @@ pub struct SetState {
 
 /// What one grantor gave a set on one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct ObjectGrant {
     /// The object's number in the catalogue.
     pub object: usize,
     /// Who granted it, and alone can revoke it.

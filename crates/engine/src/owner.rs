@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Owner {
-    /// `metadata.uid` of the DatabaseAdmin. Whose an account is, [`Owner::claim`] tells.
+    /// `metadata.uid` of the DatabaseAdmin. [`Owner::claim`] decides whose an account is.
     pub uid: String,
     /// `namespace/name` of the DatabaseAdmin.
     #[serde(default)]
     pub admin: String,
-    /// The cluster's name; where it has none, [`UNNAMED_CLUSTER`](crate::UNNAMED_CLUSTER) and what tells it from others.
+    /// The cluster's name; where it has none, [`UNNAMED_CLUSTER`](crate::UNNAMED_CLUSTER) and what distinguishes it
+    /// from others.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cluster: String,
     /// Which of the account's passwords the server has: it is written in one transaction with the password, so that a

@@ -1,7 +1,7 @@
 //! From what an account should be and what it is to what has to change: pure, printable, comparable.
 //!
-//! Two properties hold and are tested: a plan that was applied leaves nothing to do
-//! (`plan(settled, apply(plan)) == Nothing`), and no plan ever names an account that does not carry the marker.
+//! Two properties are tested: a plan that was applied leaves nothing to do (`plan(settled, apply(plan)) == Nothing`),
+//! and no plan ever names an account that does not carry the marker.
 
 mod checks;
 mod display;
@@ -24,7 +24,7 @@ pub enum Plan {
     Nothing,
     /// Enable an account that has no live session: create it, or reset what is found of it.
     Activate(Activate),
-    /// Put a live account right without disturbing more than has to be.
+    /// Correct a live account, changing no more than necessary.
     Adjust(Adjust),
     /// End the access: no login, no backend, no membership; then drop where that is wanted.
     End(End),
@@ -68,7 +68,7 @@ pub struct Adjust {
     pub account: AccountName,
     /// Whose it is (`Owner::uid`).
     pub owner_uid: String,
-    /// Its record was lost, or tells of another password than the one that is stored now: it gets this one. Else it must
+    /// Its record was lost, or names another password than the one that is stored now: it gets this one. Else it must
     /// have that of `owner_uid`.
     pub record: Option<Owner>,
     /// Where the admin user connects when it has no default database.
@@ -97,8 +97,8 @@ pub struct End {
     pub account: AccountName,
     /// Whose it is (`Owner::uid`), or will be where it is taken over first.
     pub owner_uid: String,
-    /// It carries a predecessor's record: it gets ours before anything else, so that whatever happens then it is ended
-    /// as ours.
+    /// It carries a predecessor's record: it gets ours before anything else, so that it is ended as ours whatever
+    /// happens.
     pub take_over: Option<TakeOver>,
     /// Where the admin user connects when it has no default database.
     pub session_database: Option<String>,
@@ -153,8 +153,8 @@ pub fn settled(desired: &Desired) -> Desired {
     desired
 }
 
-/// Must the password be stored, as a look shows the account? It does not exist or is taken into use anew; somebody took
-/// its login, and may have taken the password with it; or its record tells of another password than the one that the
+/// Must the password be stored, for an account that was read like this? It does not exist or is enabled again; somebody
+/// took its login, and may have taken the password with it; or its record names another password than the one that the
 /// sessions have. (What is stored itself nobody but a superuser can read.)
 pub fn lacks_password(desired: &Desired, observed: &Observed) -> bool {
     let Want::Enabled(enabled) = &desired.want else { return false };
@@ -162,16 +162,16 @@ pub fn lacks_password(desired: &Desired, observed: &Observed) -> bool {
         return false;
     }
     let Some(account) = &observed.account else { return true };
-    !is_live(desired, enabled, observed) || !account.enabled || tells_of_another_password(desired, account)
+    !is_live(desired, enabled, observed) || !account.enabled || records_another_password(desired, account)
 }
 
-/// Is an account whose access should end one that we may end, or one that cannot be used? `was_enabled`: by us, as far
-/// as is known.
+/// Is an account whose access should end one that we may end, or one that cannot be used? `was_enabled`: by us, if that
+/// is known.
 ///
 /// # Errors
 ///
 /// `UserConflict` when it can be used and is left alone, though the access may be ours and is not gone: it carries our
-/// record, but somebody took its marker away; or we enabled it, but somebody took its record away; or nothing tells
+/// record, but somebody took its marker away; or we enabled it, but somebody took its record away; or it is not known
 /// whether the record is that of a predecessor.
 pub fn check_ended(desired: &Desired, observed: &Observed, was_enabled: bool) -> Result<(), Refusal> {
     let Some(account) = &observed.account else { return Ok(()) };
@@ -188,7 +188,7 @@ pub fn check_ended(desired: &Desired, observed: &Observed, was_enabled: bool) ->
     let dialect = observed.dialect;
     let message = if let Some(record) = unclear {
         format!(
-            "{} can still be used, but is left alone: its record names the DatabaseAdmin {} (uid {}), and nothing tells whether that was in this cluster; {}",
+            "{} can still be used, but is left alone: its record names the DatabaseAdmin {} (uid {}), and it is not known whether that was in this cluster; {}",
             desired.account,
             record.admin,
             record.uid,
@@ -215,7 +215,7 @@ pub fn check_ended(desired: &Desired, observed: &Observed, was_enabled: bool) ->
 ///
 /// # Errors
 ///
-/// `DatabaseNameNotFound` or `MissingConnect`, with the statement that mends it.
+/// `DatabaseNameNotFound` or `MissingConnect`, with the statement that fixes it.
 pub fn check_database(desired: &Desired, observed: &Observed, database: &str) -> Result<(), Refusal> {
     let Some(facts) = observed.databases.get(database) else {
         return Err(Refusal::new(
@@ -315,7 +315,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
     }
     let revoke = revocable(account, |role| !enabled.roles.contains_key(role) && !enabled.sets.contains(role));
     let grant = missing(account, enabled.roles.keys());
-    let outdated = verifier.is_some() && tells_of_another_password(desired, account);
+    let outdated = verifier.is_some() && records_another_password(desired, account);
     let adjust = Adjust {
         account: desired.account.clone(),
         owner_uid: desired.owner.uid.clone(),
@@ -367,7 +367,7 @@ fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
     })
 }
 
-/// Somebody dropped the account. Its access is over when nothing of it runs any more.
+/// Somebody dropped the account. Its access is over when none of its operations runs any more.
 fn plan_vanished(desired: &Desired, observed: &Observed) -> Plan {
     if observed.still_running == 0 {
         return Plan::Nothing;
@@ -385,7 +385,7 @@ fn plan_vanished(desired: &Desired, observed: &Observed) -> Plan {
 }
 
 /// Is the account one that a session of ours works with now? Not when somebody else has taken it over since: then it is
-/// found like any other, and started anew when it is idle.
+/// found like any other, and started again when it is idle.
 fn is_live(desired: &Desired, enabled: &Enabled, observed: &Observed) -> bool {
     let known = |account| is_ours(desired, account) || only_lacks_its_record(enabled, account);
     enabled.in_use && observed.account.as_ref().is_some_and(known)
@@ -394,8 +394,8 @@ fn is_live(desired: &Desired, enabled: &Enabled, observed: &Observed) -> bool {
 /// Is it, but for a record, what a session of ours works with? Then somebody took the record away.
 fn only_lacks_its_record(enabled: &Enabled, account: &Account) -> bool {
     let wanted = || enabled.roles.keys().chain(&enabled.sets).collect::<BTreeSet<_>>();
-    let held = || account.memberships.iter().map(|m| &m.role).collect::<BTreeSet<_>>();
-    account.owner.is_none() && account.managed && account.enabled && held() == wanted()
+    let has = || account.memberships.iter().map(|m| &m.role).collect::<BTreeSet<_>>();
+    account.owner.is_none() && account.managed && account.enabled && has() == wanted()
 }
 
 fn is_ours(desired: &Desired, account: &Account) -> bool {
@@ -411,7 +411,7 @@ fn predecessor<'a>(desired: &Desired, account: &'a Account) -> Option<&'a Owner>
     account.owner.as_ref().filter(|_| claim(desired, account) == Claim::Predecessors)
 }
 
-fn tells_of_another_password(desired: &Desired, account: &Account) -> bool {
+fn records_another_password(desired: &Desired, account: &Account) -> bool {
     let recorded = account.owner.as_ref().map_or(0, |owner| owner.password_generation);
     recorded != desired.owner.password_generation
 }
@@ -440,11 +440,11 @@ fn absent<'a>(
 }
 
 fn missing<'a>(account: &Account, wanted: impl IntoIterator<Item = &'a String>) -> Vec<String> {
-    let held: BTreeSet<&str> = account.memberships.iter().map(|m| m.role.as_str()).collect();
-    wanted.into_iter().filter(|role| !held.contains(role.as_str())).cloned().collect()
+    let has: BTreeSet<&str> = account.memberships.iter().map(|m| m.role.as_str()).collect();
+    wanted.into_iter().filter(|role| !has.contains(role.as_str())).cloned().collect()
 }
 
-/// Memberships in permission sets are told from those in database roles by the name.
+/// Memberships in permission sets are distinguished from those in database roles by the name.
 pub fn is_set(role: &str) -> bool {
     role.starts_with(OWN_ROLE_PREFIX)
 }

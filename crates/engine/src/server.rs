@@ -1,4 +1,4 @@
-//! What a server is, what it lacks, and which managed accounts it holds.
+//! What a server is, what it lacks, and which managed accounts it has.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub struct Needs {
 pub struct Preflight {
     /// The version as the server prints it, `17.10`.
     pub version: String,
-    /// What tells this server from any other, whatever its address (PostgreSQL: `system_identifier`).
+    /// What distinguishes this server from any other, whatever its address (PostgreSQL: `system_identifier`).
     pub identity: String,
     /// Where it is in its history.
     pub history: History,
@@ -36,7 +36,7 @@ pub struct Finding {
     pub reason: Reason,
     /// The object concerned: a role, a database.
     pub object: String,
-    /// One sentence with the exact statement that mends it.
+    /// One sentence with the exact statement that fixes it.
     pub message: String,
 }
 

@@ -115,9 +115,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_waits_too_long_is_told_so() {
+    async fn waiting_too_long_is_an_error() {
         let slots = Slots::new(1, 0, TIMEOUT);
-        let _held = slots.take(address).await.unwrap();
+        let _used = slots.take(address).await.unwrap();
         let error = slots.take(address).await.unwrap_err();
         assert_eq!((error.class, error.reason), (Class::Transient, Reason::ConnectionsBusy), "{error}");
         assert!(error.to_string().contains("db:5432"), "{error}");
@@ -127,7 +127,7 @@ mod tests {
     async fn one_is_kept_for_what_is_urgent() {
         let slots = Slots::new(3, 1, TIMEOUT);
         let kept = slots.keep(address).await.unwrap();
-        let _held = slots.take(address).await.unwrap();
+        let _used = slots.take(address).await.unwrap();
         assert!(slots.take(address).await.is_err());
         let first = urgent(slots.take(address)).await.unwrap();
         assert!(urgent(slots.take(address)).await.is_err(), "there are no more than three");
@@ -139,9 +139,9 @@ mod tests {
     async fn a_single_one_serves_all() {
         for (size, kept) in [(1, 0), (2, 1), (3, 2), (4, 3)] {
             let slots = Slots::new(size, kept, TIMEOUT);
-            let mut held = Vec::new();
+            let mut guards = Vec::new();
             for _ in 0..kept {
-                held.push(slots.keep(address).await.unwrap());
+                guards.push(slots.keep(address).await.unwrap());
             }
             assert!(slots.has_free(), "{size}");
             drop(urgent(slots.take(address)).await.unwrap());

@@ -2,14 +2,14 @@
 //!
 //! An account is the user `CN=<name>` in `$external`, with `teleport-auto-user: true` and our ownership record in its
 //! customData. It is disabled when it has no roles and may log in from nowhere. The admin user proves itself by a
-//! certificate as well, and needs the privileges that [`Engine::preflight`] looks for.
+//! certificate as well, and needs the privileges that [`Engine::preflight`] checks.
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
-//! | `transport` | how the server is reached: no word of accounts |
+//! | `transport` | how the server is reached; knows nothing of accounts |
 //! | `statements` | what is sent, as text |
 //! | `reads` | what is read |
-//! | `execution` | what is sent when, and what proves that an access has ended |
+//! | `execution` | what is sent when, and the proof that an access has ended |
 
 mod execution;
 mod reads;

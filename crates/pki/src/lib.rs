@@ -1,6 +1,6 @@
 //! Certificates, keys and TLS, as engines, operator and `kubectl rolecall` share them.
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
 //! | [`tls`] | how servers prove themselves, and what the PEM in Secrets must be |
 //! | [`credentials`] | client certificates and password verifiers for users |

@@ -1,19 +1,19 @@
-//! PEM texts of Secrets: what is taken from them, and what is put out again.
+//! PEM texts of Secrets: what is taken from them, and what is output.
 //!
 //! People put more into a Secret than its key is for: a private key behind the certificate, the text of
-//! `openssl x509 -text`, bag attributes. Only what was read as a certificate is ever put out as one, encoded anew.
+//! `openssl x509 -text`, bag attributes. Only what was read as a certificate is ever output as one, encoded again.
 
 use ::pem::{EncodeConfig, LineEnding, Pem};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// What is wrong with a certificate or a key, and what mends it.
+/// What is wrong with a certificate or a key, and how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// What is wrong.
     pub detail: String,
-    /// What mends it.
+    /// How to fix it.
     pub remedy: String,
 }
 
@@ -24,10 +24,10 @@ impl Fault {
     }
 }
 
-/// The certificates of a text, in their order; at least one. Everything else in it is passed over.
+/// The certificates of a text, in their order; at least one. Everything else in it is ignored.
 pub fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let text = text.trim_start_matches('\u{feff}');
-    // A damaged block of another kind (a key with the headers of its encryption) is none of our business here.
+    // A damaged block of another kind (a key with the headers of its encryption) does not matter here.
     let found: Vec<CertificateDer<'static>> =
         CertificateDer::pem_slice_iter(text.as_bytes()).filter_map(Result::ok).collect();
     let blocks = labels(text).filter(|label| *label == "CERTIFICATE").count();
@@ -65,7 +65,7 @@ fn encode(label: &str, der: &[u8]) -> String {
     ::pem::encode_config(&Pem::new(label, der), config)
 }
 
-/// The private key of a text, whatever stands before it (`BEGIN EC PARAMETERS` for example).
+/// The private key of a text, whatever is before it (`BEGIN EC PARAMETERS` for example).
 pub fn private_key(text: &str) -> Result<PrivateKeyDer<'static>, Fault> {
     let text = text.trim_start_matches('\u{feff}');
     if let Some(key) = PrivateKeyDer::pem_slice_iter(text.as_bytes()).find_map(Result::ok) {
@@ -94,18 +94,18 @@ fn no_certificate(text: &str) -> Fault {
         ("it is one of OpenSSL's own format", "write it as a plain one: openssl x509 -in OLD -out NEW")
     } else if labelled(&["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"]) {
         (
-            "it holds a certificate request, which no CA has signed yet",
+            "it contains a certificate request, which no CA has signed yet",
             "have it signed: openssl x509 -req -in REQUEST -CA ca.crt -CAkey ca.key -CAcreateserial -out tls.crt",
         )
     } else if labelled(&["PKCS7", "CMS", "PKCS #7 SIGNED DATA"]) {
-        ("it holds PKCS #7", "take the certificates out: openssl pkcs7 -in OLD -print_certs -out NEW")
+        ("it contains PKCS #7", "take the certificates out: openssl pkcs7 -in OLD -print_certs -out NEW")
     } else if labels(text).any(|label| label.ends_with("PRIVATE KEY")) {
         (
-            "it holds a private key instead",
-            "put the certificate there; only the key that is named for it may hold a private key",
+            "it contains a private key instead",
+            "put the certificate there; only the key that is named for it may contain a private key",
         )
     } else if labelled(&["PUBLIC KEY"]) {
-        ("it holds a public key alone", "put the certificate of that key there")
+        ("it contains only a public key", "put the certificate of that key there")
     } else {
         let (why, remedy) = no_pem(text);
         return Fault::new(format!("there is no certificate in it: {why}"), remedy);
@@ -128,11 +128,11 @@ fn no_key(text: &str) -> Fault {
             "put it in again as it was made; openssl pkey -in FILE -noout -text must be able to show it",
         )
     } else if labelled("CERTIFICATE") {
-        ("it holds a certificate instead", "put the key of the certificate there (tls.key, not tls.crt)")
+        ("it contains a certificate instead", "put the key of the certificate there (tls.key, not tls.crt)")
     } else if labelled("PUBLIC KEY") {
-        ("it holds the public key", "put the private key there")
+        ("it contains the public key", "put the private key there")
     } else if labelled("EC PARAMETERS") {
-        ("it holds the parameters of a curve and no key", "append the key to it, or make one anew")
+        ("it contains the parameters of a curve and no key", "append the key to it, or create a new one")
     } else {
         no_pem(text)
     };
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_before_a_key_does_not_matter() {
+    fn text_before_a_key_does_not_matter() {
         let (certificate, key) = made();
         let parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
         for before in [parameters, &certificate, "Bag Attributes\n    friendlyName: x\n"] {

@@ -156,7 +156,7 @@ fn the_issuer_is_the_name_of_the_ca_byte_for_byte() {
 }
 
 #[test]
-fn a_certificate_of_another_ca_is_told_from_ones_own() {
+fn a_certificate_of_another_ca_is_distinguished_from_our_own() {
     let (cert, key) = authority(|_| {});
     let ca = Ca::from_pem(&cert, &key, now()).unwrap();
     let (certificate, _) = issue(&ca, &alice(), now(), now() + HOUR).unwrap();

@@ -1,6 +1,6 @@
 //! What accounts cost: one after the other and 200 at once, beside none, 1,000 and 10,000 that are kept.
 //!
-//! `cargo bench -p rolecall-engine --bench accounts [-- <kept>...]` (on PostgreSQL 17; another one with
+//! `cargo bench -p rolecall-postgres --bench accounts [-- <kept>...]` (on PostgreSQL 17; another one with
 //! `ROLECALL_BENCH_POSTGRES=15`).
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
@@ -27,19 +27,19 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         for kept in numbers(&KEPT) {
-            Place::new(kept).await.measure().await;
+            Fixture::new(kept).await.measure().await;
         }
     });
 }
 
 /// A server with that many accounts which the admin user has created and disabled.
-struct Place {
+struct Fixture {
     pg: Postgres,
     engine: Engine,
     kept: usize,
 }
 
-impl Place {
+impl Fixture {
     async fn new(kept: usize) -> Self {
         let (pg, engine) = common::start().await;
         let setup = format!(
@@ -88,13 +88,13 @@ impl Place {
                 times[times.len() - 1]
             );
         }
-        self.crowd("start", (0..AT_ONCE).map(|i| started(&format!("crowd{i}"))).collect()).await;
-        self.crowd("end", (0..AT_ONCE).map(|i| ended(&format!("crowd{i}"), false)).collect()).await;
-        self.crowd("start again", (0..AT_ONCE).map(|i| started(&format!("crowd{i}"))).collect()).await;
-        self.crowd("end and drop", (0..AT_ONCE).map(|i| ended(&format!("crowd{i}"), true)).collect()).await;
+        self.at_once("start", (0..AT_ONCE).map(|i| started(&format!("many{i}"))).collect()).await;
+        self.at_once("end", (0..AT_ONCE).map(|i| ended(&format!("many{i}"), false)).collect()).await;
+        self.at_once("start again", (0..AT_ONCE).map(|i| started(&format!("many{i}"))).collect()).await;
+        self.at_once("end and drop", (0..AT_ONCE).map(|i| ended(&format!("many{i}"), true)).collect()).await;
     }
 
-    async fn crowd(&self, what: &str, desired: Vec<Desired>) {
+    async fn at_once(&self, what: &str, desired: Vec<Desired>) {
         let before = self.engine.stats();
         let begun = Instant::now();
         join_all(desired.iter().map(|desired| self.bring(desired))).await;

@@ -3,12 +3,12 @@
 //! The admin user needs LOGIN and CREATEROLE, on 16 and later also ADMIN OPTION on the roles that it hands out. It
 //! connects directly: behind a pooler the settings that protect its session would be lost, so nothing is started there.
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
-//! | `transport` | how the server is reached: no word of accounts |
+//! | `transport` | how the server is reached; knows nothing of accounts |
 //! | `statements` | what is sent, as text |
 //! | `reads` | what is read |
-//! | `execution` | what is sent when, and what proves that an access has ended |
+//! | `execution` | what is sent when, and the proof that an access has ended |
 //! | `quote` | names and texts as SQL, nowhere else |
 
 mod execution;

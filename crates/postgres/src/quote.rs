@@ -28,7 +28,7 @@ pub(super) fn numbers(ids: impl IntoIterator<Item = u32>) -> String {
     format!("'{{{}}}'::pg_catalog.oid[]", ids.join(","))
 }
 
-/// A DO statement. The delimiter is one that does not occur in the body, whatever names stand in it, and the line
+/// A DO statement. The delimiter is one that does not occur in the body, whatever names are in it, and the line
 /// breaks keep the body's end and the delimiter from making one together.
 pub(super) fn block(body: &str) -> String {
     let mut tag = "$rolecall$".to_owned();
@@ -38,7 +38,7 @@ pub(super) fn block(body: &str) -> String {
     format!("DO {tag}\n{body}\n{tag}")
 }
 
-/// Can a server hold this name? A longer one would be cut off and mean another object, and NUL ends a message.
+/// Can a server have this name? A longer one would be cut off and mean another object, and NUL ends a message.
 pub(super) fn is_possible(name: &str) -> bool {
     !name.is_empty() && name.len() <= rolecall_engine::account::MAX_NAME_BYTES && !name.contains('\0')
 }

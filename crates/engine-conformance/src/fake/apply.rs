@@ -114,13 +114,7 @@ impl ServerState {
         let user = self.users.get_mut(account.as_str()).filter(|user| user.managed && check(user));
         user.ok_or_else(|| {
             let what = format!("checking \"{account}\" under its lock");
-            refused(
-                Class::Transient,
-                Reason::AccountInUse,
-                what,
-                "RC001",
-                "it has changed since it was looked at",
-            )
+            refused(Class::Transient, Reason::AccountInUse, what, "RC001", "it has changed since it was read")
         })
     }
 

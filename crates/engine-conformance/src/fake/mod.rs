@@ -33,7 +33,7 @@ impl Fake {
         Self::default()
     }
 
-    /// The server itself, to look at and to change by hand. Do not hold it across an await.
+    /// The server itself, to inspect and to change by hand. Do not hold it across an await.
     pub fn state(&self) -> MutexGuard<'_, ServerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rolecall_engine::account::SetFacts;
-use rolecall_engine::objects::{Catalog, CatalogQuery, Held, ObjectClass, SetState};
+use rolecall_engine::objects::{Catalog, CatalogQuery, ObjectClass, ObjectGrant, SetState};
 use rolecall_engine::sets::{
     DesiredSet, MOST_NAMED, Missing, SetEntry, SetPlan, SyncedSet, Why, counts, plan_from,
 };
@@ -19,7 +19,7 @@ impl ServerState {
     pub fn add_object(&mut self, object: DbObject, grantable: bool) -> u32 {
         self.last_object += 1;
         let database = self.databases.entry(object.database.to_string()).or_default();
-        database.objects.insert(self.last_object, Object { object, grantable, held: BTreeMap::new() });
+        database.objects.insert(self.last_object, Object { object, grantable, granted: BTreeMap::new() });
         self.last_object
     }
 
@@ -56,15 +56,15 @@ impl ServerState {
         let database = self.databases.get(&catalog.database)?;
         let numbers: HashMap<u32, usize> = catalog.ids.iter().enumerate().map(|(i, id)| (*id, i)).collect();
         let grantor: Arc<str> = self.admin_user.as_str().into();
-        let held = database.objects.iter().filter_map(|(id, object)| {
-            let privileges = object.held.get(role).copied().filter(|privileges| !privileges.is_empty())?;
+        let granted = database.objects.iter().filter_map(|(id, object)| {
+            let privileges = object.granted.get(role).copied().filter(|privileges| !privileges.is_empty())?;
             let (object, grantor) = (*numbers.get(id)?, Arc::clone(&grantor));
-            Some(Held { object, grantor, privileges, grantable: PrivilegeSet::EMPTY })
+            Some(ObjectGrant { object, grantor, privileges, grantable: PrivilegeSet::EMPTY })
         });
         Some(SetState {
             record: set.record.clone(),
             connects: database.public || database.connect.contains(role),
-            held: held.collect(),
+            grants: granted.collect(),
             foreign_grants: !set.attributes.is_empty(),
         })
     }
@@ -116,16 +116,16 @@ impl ServerState {
         for group in &plan.revokes {
             for object in &group.objects {
                 if let Some(object) = self.object(catalog, *object) {
-                    let held = object.held.entry(desired.role.clone()).or_default();
-                    *held = held.difference(group.privileges);
+                    let granted = object.granted.entry(desired.role.clone()).or_default();
+                    *granted = granted.difference(group.privileges);
                 }
             }
         }
         for group in &plan.grants {
             for object in &group.objects {
                 if let Some(object) = self.object(catalog, *object).filter(|object| object.grantable) {
-                    let held = object.held.entry(desired.role.clone()).or_default();
-                    *held = held.union(group.privileges);
+                    let granted = object.granted.entry(desired.role.clone()).or_default();
+                    *granted = granted.union(group.privileges);
                 }
             }
         }
@@ -154,15 +154,14 @@ impl ServerState {
     }
 
     pub(super) fn set_entries(&self) -> Vec<SetEntry> {
-        let entries =
-            self.sets.iter().map(|(role, set)| SetEntry {
-                role: role.clone(),
-                record: set.record.clone(),
-                members: self.members(role),
-                executes: self.databases.values().flat_map(|database| database.objects.values()).any(
-                    |object| object.held.get(role).is_some_and(|held| held.contains(Privilege::Execute)),
-                ),
-            });
+        let entries = self.sets.iter().map(|(role, set)| SetEntry {
+            role: role.clone(),
+            record: set.record.clone(),
+            members: self.members(role),
+            executes: self.databases.values().flat_map(|database| database.objects.values()).any(|object| {
+                object.granted.get(role).is_some_and(|granted| granted.contains(Privilege::Execute))
+            }),
+        });
         entries.collect()
     }
 
@@ -184,7 +183,7 @@ impl ServerState {
         for database in self.databases.values_mut() {
             database.connect.remove(role);
             for object in database.objects.values_mut() {
-                object.held.remove(role);
+                object.granted.remove(role);
             }
         }
         Applied { dropped: true, ..Applied::default() }

@@ -1,4 +1,4 @@
-//! What the server in memory holds.
+//! The state of the server in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,7 +80,7 @@ pub struct User {
     pub password: Option<String>,
     /// Its open connections.
     pub backends: u32,
-    /// Logical databases in which it holds rights itself.
+    /// Logical databases in which it has rights of its own.
     pub rights: BTreeSet<String>,
     /// Why it cannot be dropped.
     pub blocks_drop: Option<String>,
@@ -94,7 +94,7 @@ pub struct Object {
     /// The admin user may grant it.
     pub grantable: bool,
     /// What permission sets may do with it.
-    pub held: BTreeMap<String, PrivilegeSet>,
+    pub granted: BTreeMap<String, PrivilegeSet>,
 }
 
 impl Default for ServerState {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use mongodb::bson::{Document, doc};
-use rolecall_engine_conformance::{Held, Objects, Sort};
+use rolecall_engine_conformance::{Objects, SetPrivileges, Sort};
 use rolecall_policy::{ObjectKind, Privilege};
 
 use super::mongo::{MongoServer, list};
@@ -27,7 +27,7 @@ impl Objects for MongoServer {
 
     async fn database(&self, base: &str) -> String {
         let database = unique(base);
-        // A database is there as long as it holds something. What views are kept in stays behind, and is no object.
+        // A database exists as long as it contains something. What views are kept in stays behind, and is no object.
         self.run(&database, doc! { "create": "v", "viewOn": "nothing", "pipeline": [] }).await;
         self.run(&database, doc! { "drop": "v" }).await;
         database
@@ -61,7 +61,7 @@ impl Objects for MongoServer {
         self.run(database, doc! { "revokePrivilegesFromRole": role(set), "privileges": privileges }).await;
     }
 
-    async fn held(&self, database: &str, set: &str) -> Held {
+    async fn privileges_of(&self, database: &str, set: &str) -> SetPrivileges {
         let answer = self.run(database, doc! { "listCollections": 1, "nameOnly": true }).await;
         let there: BTreeSet<&str> = list(answer.get_document("cursor").unwrap(), "firstBatch")
             .into_iter()
@@ -70,17 +70,17 @@ impl Objects for MongoServer {
         let (role, home) = set.split_once('@').unwrap();
         let ask = doc! { "rolesInfo": { "role": role, "db": home }, "showPrivileges": true };
         let answer = self.run(home, ask).await;
-        let mut held = Held::new();
+        let mut found = SetPrivileges::new();
         for privilege in list(&answer, "roles").iter().flat_map(|role| list(role, "privileges")) {
             let resource = privilege.get_document("resource").unwrap();
             let collection = resource.get_str("collection").unwrap();
             if resource.get_str("db").unwrap() == database && there.contains(collection) {
                 let actions = privilege.get_array("actions").unwrap().iter();
                 let privileges = actions.map(|action| Privilege::parse(action.as_str().unwrap()).unwrap());
-                held.extend(privileges.map(|privilege| (collection.to_owned(), privilege)));
+                found.extend(privileges.map(|privilege| (collection.to_owned(), privilege)));
             }
         }
-        held
+        found
     }
 
     async fn can(&self, user: &str, database: &str, object: &str, privilege: Privilege) -> bool {

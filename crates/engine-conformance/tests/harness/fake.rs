@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use rolecall_engine::Engine;
 use rolecall_engine::account::Leftover;
 use rolecall_engine_conformance::fake::{Database, Fake, Object, Role, ServerState};
-use rolecall_engine_conformance::{Harness, Held, Objects, Sort, State, Trace};
+use rolecall_engine_conformance::{Harness, Objects, SetPrivileges, Sort, State, Trace};
 use rolecall_policy::{DbObject, ObjectKind, Privilege, PrivilegeSet};
 
 use super::vectors::Server;
@@ -85,7 +85,7 @@ impl Harness for FakeServer {
         user.memberships.extend(state.memberships.iter().map(|role| (role.clone(), admin.clone())));
     }
 
-    async fn look(&self, user: &str) -> Option<State> {
+    async fn user_state(&self, user: &str) -> Option<State> {
         let server = self.fake.state();
         let user = server.users.get(user)?;
         Some(State {
@@ -180,24 +180,24 @@ impl Objects for FakeServer {
 
     async fn grant(&self, database: &str, object: &str, privilege: Privilege, set: &str) {
         let mut server = self.fake.state();
-        let held = named(&mut server, database, object).held.entry(set.to_owned()).or_default();
-        *held = held.union(PrivilegeSet::from_iter([privilege]));
+        let granted = named(&mut server, database, object).granted.entry(set.to_owned()).or_default();
+        *granted = granted.union(PrivilegeSet::from_iter([privilege]));
     }
 
     async fn revoke(&self, database: &str, object: &str, privilege: Privilege, set: &str) {
         let mut server = self.fake.state();
-        let held = named(&mut server, database, object).held.entry(set.to_owned()).or_default();
-        *held = held.difference(PrivilegeSet::from_iter([privilege]));
+        let granted = named(&mut server, database, object).granted.entry(set.to_owned()).or_default();
+        *granted = granted.difference(PrivilegeSet::from_iter([privilege]));
     }
 
-    async fn held(&self, database: &str, set: &str) -> Held {
+    async fn privileges_of(&self, database: &str, set: &str) -> SetPrivileges {
         let server = self.fake.state();
         let objects = server.databases[database].objects.values();
-        let held = objects.flat_map(|object| {
-            let privileges = object.held.get(set).copied().unwrap_or_default();
+        let granted = objects.flat_map(|object| {
+            let privileges = object.granted.get(set).copied().unwrap_or_default();
             privileges.iter().map(|one| (object.object.name.to_string(), one)).collect::<Vec<_>>()
         });
-        held.collect()
+        granted.collect()
     }
 
     async fn can(&self, user: &str, database: &str, object: &str, privilege: Privilege) -> bool {
@@ -206,7 +206,7 @@ impl Objects for FakeServer {
         let sets: Vec<String> = user.memberships.iter().map(|(role, _)| role.clone()).collect();
         let connects = sets.iter().any(|set| server.databases[database].connect.contains(set));
         let object = named(&mut server, database, object);
-        let mut held = sets.iter().filter_map(|set| object.held.get(set));
-        connects && held.any(|privileges| privileges.contains(privilege))
+        let mut granted = sets.iter().filter_map(|set| object.granted.get(set));
+        connects && granted.any(|privileges| privileges.contains(privilege))
     }
 }

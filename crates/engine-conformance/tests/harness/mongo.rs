@@ -238,11 +238,11 @@ impl Harness for MongoServer {
             custom.insert("rolecall", doc! { "uid": uid, "admin": admin, "cluster": cluster });
         }
         let roles: Vec<Document> = state.memberships.iter().map(|role| role_document(role)).collect();
-        let verb = if self.look(user).await.is_some() { "updateUser" } else { "createUser" };
+        let verb = if self.user_state(user).await.is_some() { "updateUser" } else { "createUser" };
         let open = doc! {
             verb: user_of(user), "customData": custom, "roles": roles, "authenticationRestrictions": [],
         };
-        let door = doc! { "updateUser": user_of(user), "authenticationRestrictions": [{ "clientSource": ["0.0.0.0"] }] };
+        let lock = doc! { "updateUser": user_of(user), "authenticationRestrictions": [{ "clientSource": ["0.0.0.0"] }] };
         if state.login || state.backends > 0 {
             self.run("$external", open).await;
         } else {
@@ -250,7 +250,7 @@ impl Harness for MongoServer {
             closed.insert("authenticationRestrictions", vec![doc! { "clientSource": ["0.0.0.0"] }]);
             self.run("$external", closed).await;
         }
-        let open = self.look(user).await.unwrap().backends;
+        let open = self.user_state(user).await.unwrap().backends;
         for _ in open..state.backends {
             assert!(self.log_in(user).await, "{user}");
             if !state.login {
@@ -258,11 +258,11 @@ impl Harness for MongoServer {
             }
         }
         if !state.login && state.backends > 0 {
-            self.run("$external", door).await;
+            self.run("$external", lock).await;
         }
     }
 
-    async fn look(&self, user: &str) -> Option<State> {
+    async fn user_state(&self, user: &str) -> Option<State> {
         let name = user_of(user);
         let found = self.document(user).await?;
         let custom = found.get_document("customData").cloned().unwrap_or_default();

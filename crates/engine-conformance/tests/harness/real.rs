@@ -32,7 +32,7 @@ pub(crate) struct RealServer {
 }
 
 const MARKER: &str = "teleport-auto-user";
-/// Where users hold rights of their own.
+/// Where users have rights of their own.
 const OTHER: &str = "other";
 
 impl RealServer {
@@ -179,7 +179,7 @@ impl Harness for RealServer {
 
     async fn put(&self, user: &str, state: &State) {
         let role = quote(user);
-        let exists = self.look(user).await.is_some();
+        let exists = self.user_state(user).await.is_some();
         let mut statements = String::new();
         if !exists {
             statements += &format!("create role {role};");
@@ -200,7 +200,7 @@ impl Harness for RealServer {
         } else {
             self.sql("postgres", &statements).await;
         }
-        let open = self.look(user).await.unwrap().backends;
+        let open = self.user_state(user).await.unwrap().backends;
         for _ in open..state.backends {
             let client = self.connect(user, "postgres").await.unwrap();
             self.keep(client);
@@ -210,7 +210,7 @@ impl Harness for RealServer {
         }
     }
 
-    async fn look(&self, user: &str) -> Option<State> {
+    async fn user_state(&self, user: &str) -> Option<State> {
         let query = format!(
             "select json_build_object(
                'managed', exists (select from pg_auth_members m join pg_roles g on g.oid = m.roleid

@@ -1,7 +1,7 @@
 //! Tables of a real PostgreSQL server.
 
 use async_trait::async_trait;
-use rolecall_engine_conformance::{Harness, Held, Objects, Sort};
+use rolecall_engine_conformance::{Harness, Objects, SetPrivileges, Sort};
 use rolecall_policy::{ObjectKind, Privilege};
 
 use super::real::{Admin, RealServer};
@@ -58,7 +58,7 @@ impl Objects for RealServer {
         self.as_admin(database, &statement).await;
     }
 
-    async fn held(&self, database: &str, set: &str) -> Held {
+    async fn privileges_of(&self, database: &str, set: &str) -> SetPrivileges {
         let query = format!(
             "select c.relname, a.privilege_type from pg_class c, aclexplode(c.relacl) a, pg_roles r
              where a.grantee = r.oid and r.rolname = {}",

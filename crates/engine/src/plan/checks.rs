@@ -12,7 +12,7 @@ pub(super) fn first_refusal(desired: &Desired, enabled: &Enabled, observed: &Obs
     CHECKS.iter().find_map(|check| check(desired, enabled, observed))
 }
 
-/// One reason not to enable an account. The first that applies is told.
+/// One reason not to enable an account. The first that applies is reported.
 type Check = fn(&Desired, &Enabled, &Observed) -> Option<Refusal>;
 
 const CHECKS: &[Check] = &[
@@ -92,7 +92,9 @@ fn used_by_somebody_else(desired: &Desired, enabled: &Enabled, observed: &Observ
     });
     let gone = account.owner.is_some().then(|| {
         let why = match claim {
-            Claim::Unclear => "it has the name of this one, and nothing tells whether it was in this cluster",
+            Claim::Unclear => {
+                "it has the name of this one, and it is not known whether it was in this cluster"
+            }
             _ => "it is none of this one's",
         };
         let close = observed.dialect.close_account(&desired.account);
@@ -116,13 +118,13 @@ fn leftover(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option
     if leftovers.is_empty() {
         return None;
     }
-    let told: Vec<String> =
+    let messages: Vec<String> =
         leftovers.iter().take(5).map(|leftover| leftover.message(&desired.account)).collect();
-    Some(Refusal::new(Reason::LeftoverMembership, told.join("; ")))
+    Some(Refusal::new(Reason::LeftoverMembership, messages.join("; ")))
 }
 
 fn roles(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
-    let held: BTreeSet<&str> = observed
+    let has: BTreeSet<&str> = observed
         .account
         .iter()
         .filter(|_| is_live(desired, enabled, observed))
@@ -131,7 +133,7 @@ fn roles(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Re
     enabled
         .roles
         .iter()
-        .filter(|(role, _)| !held.contains(role.as_str()))
+        .filter(|(role, _)| !has.contains(role.as_str()))
         .find_map(|(role, wanted)| role_refusal(desired, enabled, observed, role, wanted))
 }
 
@@ -193,13 +195,13 @@ fn role_refusal(
 }
 
 fn sets(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
-    let held: BTreeSet<&str> = observed
+    let has: BTreeSet<&str> = observed
         .account
         .iter()
         .filter(|_| is_live(desired, enabled, observed))
         .flat_map(|account| account.memberships.iter().map(|m| m.role.as_str()))
         .collect();
-    let lacking = enabled.sets.iter().filter(|set| !held.contains(set.as_str()));
+    let lacking = enabled.sets.iter().filter(|set| !has.contains(set.as_str()));
     lacking.into_iter().find_map(|set| set_refusal(desired, observed, set))
 }
 

@@ -1,13 +1,13 @@
-//! Counting what sets hold, for their outcomes.
+//! Counting the privileges of sets, for their outcomes.
 
 use std::collections::BTreeMap;
 
 use rolecall_policy::{DbObject, Privilege, PrivilegeSet};
 
 use super::{DesiredSet, MOST_NAMED, SyncedSet};
-use crate::objects::{Catalog, Held, SetState};
+use crate::objects::{Catalog, ObjectGrant, SetState};
 
-/// The outcome of a set that held what it should.
+/// The outcome of a set that had what it should.
 pub fn complete(desired: &DesiredSet, catalog: &Catalog, connects: bool) -> SyncedSet {
     SyncedSet {
         role: desired.role.clone(),
@@ -38,9 +38,9 @@ pub fn granted(
     counts
 }
 
-/// How many objects a set held something on that it holds no more.
+/// On how many objects a set lost privileges.
 pub fn revoked(before: &SetState, after: &SetState) -> BTreeMap<Privilege, usize> {
-    let objects = before.held.iter().map(|held| held.object + 1).max().unwrap_or(0);
+    let objects = before.grants.iter().map(|grant| grant.object + 1).max().unwrap_or(0);
     let (before, after) = (by_object(before, objects), by_object(after, objects));
     let mut counts = BTreeMap::new();
     for (before, after) in before.into_iter().zip(after) {
@@ -51,10 +51,10 @@ pub fn revoked(before: &SetState, after: &SetState) -> BTreeMap<Privilege, usize
     counts
 }
 
-/// What a set holds on each of the first objects.
+/// The privileges of a set on each of the first objects.
 fn by_object(state: &SetState, objects: usize) -> Vec<PrivilegeSet> {
     let mut by_object = vec![PrivilegeSet::EMPTY; objects];
-    for Held { object, privileges, .. } in &state.held {
+    for ObjectGrant { object, privileges, .. } in &state.grants {
         if let Some(has) = by_object.get_mut(*object) {
             *has = has.union(*privileges);
         }

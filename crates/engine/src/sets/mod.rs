@@ -2,7 +2,8 @@
 //!
 //! Objects are never granted to a user. They are granted to the role of a set, once, and the user becomes a member of
 //! it. Which set that is follows from the policy alone ([`set_role_name`]), not from the objects there are: a new table
-//! changes what the set holds, never who is in it. So an activation costs the same beside ten tables and beside 50,000.
+//! changes the privileges of the set, never its members. So an activation costs the same beside ten tables and beside
+//! 50,000.
 
 pub mod counts;
 mod name;
@@ -18,7 +19,7 @@ use rolecall_policy::{ObjectPermissions, PrivilegeSet};
 /// How many objects an outcome names; the others are counted.
 pub const MOST_NAMED: usize = 50;
 
-/// What a set should hold in its logical database.
+/// The privileges that a set should have in its logical database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredSet {
     /// Its role: [`Dialect::set_name`](crate::Dialect::set_name).

@@ -13,7 +13,7 @@ const DIGITS: usize = 40;
 /// How much of the permissions is written out in a record.
 const READABLE_BYTES: usize = 600;
 
-/// The role of the set that stands for these permissions in a logical database, for one DatabaseAdmin: `rolecall:` and
+/// The role of the set for these permissions in a logical database, for one DatabaseAdmin: `rolecall:` and
 /// a hash, 49 bytes.
 ///
 /// Equal permissions have equal names, in every process and version; so the canonical form must not change lightly.
@@ -28,8 +28,8 @@ pub fn set_role_name(admin_uid: &str, database: &str, permissions: &CanonicalPer
     name
 }
 
-/// What is kept with a set: whose it is, and what it stands for, for people. (PostgreSQL: the role's comment, which
-/// everybody can read; MongoDB: a privilege that gives nothing.)
+/// The record of a set: whose it is, and a description of its permissions. (PostgreSQL: the role's comment,
+/// which everybody can read; MongoDB: a privilege that gives nothing.)
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SetRecord {
@@ -44,7 +44,7 @@ pub struct SetRecord {
     /// The logical database.
     #[serde(default)]
     pub database: String,
-    /// What it stands for, cut short where it is long.
+    /// A description of its permissions, truncated where it is long.
     #[serde(default)]
     pub permissions: String,
 }
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_tells_apart_what_differs_and_never_changes() {
+    fn a_name_distinguishes_what_differs_and_never_changes() {
         let name = set_role_name("uid-1", "shop", &permissions(&["prod"], false));
         assert_eq!(name, "rolecall:941be85d85d257fdb645388405d9231662b0a20b");
         assert!(name.len() <= crate::name::MAX_NAME_BYTES);

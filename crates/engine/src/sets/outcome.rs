@@ -1,4 +1,4 @@
-//! What became of a set.
+//! The outcome of syncing a set.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use rolecall_policy::{DbObject, Privilege};
 use super::SetRecord;
 use crate::Error;
 
-/// What a set holds after it was synced: read back, not assumed.
+/// The privileges of a set after it was synced: read back, not assumed.
 #[derive(Clone, Debug, Default)]
 pub struct SyncedSet {
     /// Its role.
     pub role: String,
-    /// How many objects it holds each privilege on; privileges on none are left out.
+    /// How many objects it has each privilege on; privileges on none are left out.
     pub granted: BTreeMap<Privilege, usize>,
     /// How many objects it lost each privilege on. Whoever lost `EXECUTE` loses it for certain when its backends end.
     pub revoked: BTreeMap<Privilege, usize>,
@@ -20,7 +20,7 @@ pub struct SyncedSet {
     pub missing_objects: usize,
     /// The first of those, with what to do about it.
     pub missing: Vec<Missing>,
-    /// The first of what it holds and should not, because the admin user cannot take it away, or not now.
+    /// The first of what it has and should not, because the admin user cannot take it away, or not now.
     pub excess: Vec<Excess>,
     /// Objects that it concerns whose access list is long because of grants by others, with its number of entries.
     pub near_limit: Vec<(DbObject, u32)>,
@@ -30,7 +30,7 @@ pub struct SyncedSet {
     /// It can connect to its logical database.
     pub connects: bool,
     /// Why it was not synced at all: its role is not ours, or the server refused to make it, or did not do it this
-    /// time (its class tells).
+    /// time (see its class).
     pub failure: Option<Error>,
 }
 
@@ -40,13 +40,13 @@ impl SyncedSet {
         Self { role: role.to_owned(), failure: Some(error), ..Self::default() }
     }
 
-    /// It holds all that it should and nothing else.
+    /// It has all that it should and nothing else.
     pub fn is_complete(&self) -> bool {
         self.failure.is_none() && self.missing.is_empty() && self.excess.is_empty()
     }
 }
 
-/// Something that a set should hold and does not.
+/// Something that a set should have and does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// The object, as SQL: `TABLE app.orders`, `DATABASE shop`.
@@ -68,13 +68,13 @@ pub enum Why {
     SchemaClosed,
     /// The object's access list is full (SQLSTATE 54000): nobody can be granted anything on it.
     AccessListFull,
-    /// Another transaction holds the object.
+    /// Another transaction has locked the object.
     Busy,
     /// The server refused for another reason: SQLSTATE and text.
     Refused(String),
 }
 
-/// Something that a set holds and should not.
+/// Something that a set has and should not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Excess {
     /// The object.
@@ -85,7 +85,7 @@ pub struct Excess {
     pub grantor: String,
     /// The statement that takes them away, to be run as the grantor; or what to do.
     pub statement: String,
-    /// Another transaction holds the object: they are taken away when it has ended.
+    /// Another transaction has locked the object: they are revoked when it has ended.
     pub busy: bool,
     /// What the server said when they were to be taken away: SQLSTATE and text; empty where it said nothing.
     pub refused: String,
@@ -96,10 +96,10 @@ pub struct Excess {
 pub struct SetEntry {
     /// Its role.
     pub role: String,
-    /// Whose it is, in which logical database, and what it stands for; `None` where its record cannot be read.
+    /// Whose it is, in which logical database, and for which permissions; `None` where its record cannot be read.
     pub record: Option<SetRecord>,
     /// How many accounts are members of it.
     pub members: usize,
-    /// It holds rights on functions or procedures.
+    /// It has rights on functions or procedures.
     pub executes: bool,
 }

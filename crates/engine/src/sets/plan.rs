@@ -1,4 +1,4 @@
-//! From what a set should hold and what it holds to what has to change: pure, printable.
+//! From the privileges that a set should have and those it has to what has to change: pure, printable.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 use rolecall_policy::{ObjectKind, Privilege, PrivilegeSet};
 
 use super::DesiredSet;
-use crate::objects::{Catalog, Held, ObjectClass, SetState};
+use crate::objects::{Catalog, ObjectClass, ObjectGrant, SetState};
 
-/// Objects in one group, and so in one statement. More gain nothing, and hold row locks for longer.
+/// Objects in one group, and so in one statement. More would gain nothing, and hold row locks for longer.
 pub const MOST_OBJECTS: usize = 500;
 
-/// What has to change so that a set holds what it should.
+/// What has to change so that a set has what it should.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetPlan {
     /// Its role has to be made.
@@ -21,7 +21,7 @@ pub struct SetPlan {
     pub record: bool,
     /// CONNECT has to be granted.
     pub connect: bool,
-    /// What no set has has to be taken away: see [`SetState::foreign_grants`].
+    /// Something that no set has must be removed: see [`SetState::foreign_grants`].
     pub sweep: bool,
     /// What is taken away, first.
     pub revokes: Vec<RevokeGroup>,
@@ -62,7 +62,7 @@ impl SetPlan {
     }
 }
 
-/// The step from what a set holds to what it should hold.
+/// The step from what a set has to what it should have.
 ///
 /// Privileges that a desired set names are granted also where everybody has them, so that taking them from everybody takes
 /// nothing from the set. What a desired set needs without naming it, CONNECT and USAGE of the schemas, is granted where not
@@ -74,7 +74,7 @@ pub fn plan_set(desired: &DesiredSet, catalog: &Catalog) -> SetPlan {
 /// As [`plan_set`], from another state of the set than that in the catalogue.
 pub fn plan_from(desired: &DesiredSet, catalog: &Catalog, state: Option<&SetState>) -> SetPlan {
     let nothing = SetState::default();
-    let held = &state.unwrap_or(&nothing).held;
+    let grants = &state.unwrap_or(&nothing).grants;
     let (wanted, allowed) = expected(desired, catalog);
     let mut plan = SetPlan {
         create: state.is_none(),
@@ -86,7 +86,7 @@ pub fn plan_from(desired: &DesiredSet, catalog: &Catalog, state: Option<&SetStat
     let class = |object: usize| ObjectClass::of(catalog.objects[object].kind);
     let mut has = vec![PrivilegeSet::EMPTY; catalog.objects.len()];
     let mut revokes: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for Held { object, grantor, privileges, grantable } in held {
+    for ObjectGrant { object, grantor, privileges, grantable } in grants {
         let may = allowed[*object];
         let (kept, excess) = (privileges.intersection(may), privileges.difference(may));
         let option = grantable.intersection(may);
@@ -120,7 +120,7 @@ pub fn plan_from(desired: &DesiredSet, catalog: &Catalog, state: Option<&SetStat
     plan
 }
 
-/// What the set must hold on each object, and what it may.
+/// What the set must be granted on each object, and what it may.
 fn expected(desired: &DesiredSet, catalog: &Catalog) -> (Vec<PrivilegeSet>, Vec<PrivilegeSet>) {
     let usage = PrivilegeSet::from_iter([Privilege::Usage]);
     let mut wanted = vec![PrivilegeSet::EMPTY; catalog.objects.len()];
@@ -158,7 +158,7 @@ impl fmt::Display for SetPlan {
             (self.create, "create the role"),
             (self.record, "write its record"),
             (self.connect, "grant CONNECT"),
-            (self.sweep, "sweep what no set has"),
+            (self.sweep, "remove what no set has"),
         ] {
             if is {
                 writeln!(f, "{what}")?;

@@ -1,7 +1,7 @@
 //! Carrying out plans: which command when, and what follows from a failure.
 //!
 //! The server locks no user for us, and changes one without asking what it is. So a user is read right before each
-//! change, and right after it: what somebody else did in the milliseconds between is noticed and told.
+//! change, and right after it: what somebody else did in the milliseconds between is noticed and reported.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -91,17 +91,17 @@ impl Mongodb {
         }
     }
 
-    /// Lets a locked user in again that is still as it was found.
+    /// Unlocks a user that is still as it was found.
     ///
     /// A connection of an earlier session that has been idle since would have the new session's rights. The server
-    /// tells users apart by an id that it gives when they are made: where there may be such connections, the user is
-    /// made anew.
+    /// identifies users by an id that they get when they are created: where there may be such connections, the user is
+    /// created again.
     async fn enable(&self, closed: &User, roles: &BTreeSet<RoleName>, owner: &Owner) -> Result<(), Error> {
         let account = &closed.account;
         let hello = self.server.hello().await?;
         let query = MemberQuery { account: Some(account), after: None };
         let seen = self.server.ask_members(&hello, query, &self.away).await?;
-        // All that may have taken seconds.
+        // All this may have taken seconds.
         if self.user(account).await?.user.as_ref() != Some(closed) {
             return Err(changed(account, ""));
         }
@@ -130,7 +130,7 @@ impl Mongodb {
         made.map(drop).map_err(|error| about_name(error, account))
     }
 
-    /// Best effort: the caller looks at the account again in any case.
+    /// Best effort: the caller reads the account again in any case.
     async fn undo(&self, plan: &Activate) {
         let request = if plan.create {
             self.change().drop_user(&plan.account)
@@ -138,7 +138,7 @@ impl Mongodb {
             self.change().lock(&plan.account)
         };
         if let Err(error) = self.server.run(&request).await {
-            tracing::info!(account = plan.account.as_str(), %error, "what was begun could not be undone for certain");
+            tracing::info!(account = plan.account.as_str(), %error, "an incomplete change may not have been undone");
         }
     }
 
@@ -211,7 +211,7 @@ impl Mongodb {
         let read = self.user(account).await?;
         let gone = self.gone.of(account).or(read.at.filter(|_| again));
         if plan.drop && read.user.is_none() && (again || gone.is_some()) {
-            // An attempt before this one dropped it, or somebody else did and that was seen. What runs goes on.
+            // An earlier attempt dropped it, or somebody else did and that was seen. Its operations go on.
             self.until_idle(account, gone).await?;
             return Ok(dropped);
         }
@@ -280,7 +280,7 @@ impl Mongodb {
     }
 
     fn again(&self, error: &Error) {
-        tracing::info!(%error, "the server went away in between: looking again");
+        tracing::info!(%error, "the connection was lost in between: trying again");
         self.server.counters().retried();
     }
 }
@@ -291,13 +291,13 @@ fn owned(read: Read, account: &AccountName, uid: &str) -> Result<User, Error> {
     user.ok_or_else(|| changed(account, ""))
 }
 
-/// Adds what it means when the server does not like the user itself: all else in the command is of our own making.
+/// Explains an error where the server refuses the user's name: everything else in the command is known to be valid.
 fn about_name(error: Error, account: &AccountName) -> Error {
     if error.code != code::text(BAD_VALUE) {
         return error;
     }
     let remedy = format!(
-        "the server may take the subject {:?} for that of a member of its cluster (net.tls.clusterAuthX509): set another spec.username in the DatabaseUser, or tell members by what no user has",
+        "the server may take the subject {:?} for that of a member of its cluster (net.tls.clusterAuthX509): set another spec.username in the DatabaseUser, or identify members by what no user has",
         user_name(account)
     );
     Error { reason: Reason::InvalidUsername, remedy, ..error }
@@ -346,7 +346,7 @@ pub(crate) fn changed(account: &AccountName, code: &str) -> Error {
         reason: Reason::AccountInUse,
         attempted: format!("checking {:?}", account.as_str()),
         code: code.to_owned(),
-        detail: "it has changed since it was looked at".to_owned(),
+        detail: "it has changed since it was read".to_owned(),
         remedy: String::new(),
     }
 }

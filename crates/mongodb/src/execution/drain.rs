@@ -8,19 +8,19 @@
 //!
 //! Idle connections do not count: they have lost their rights, though a member shows them until their user tries.
 //!
-//! A member that cannot be asked is told apart by what the rest of the set knows. One that follows the primary is alive
+//! A member that cannot be asked is judged by what the rest of the set knows. One that follows the primary is alive
 //! and only we cannot reach it: what it runs is not known, so the end is not complete. One that does not follow either
-//! is down or cut off: what is done there sees no change from then on and makes none that lasts. It does not hold the
-//! end up, and is named. As it may come back at any time, that is found out anew for each end, a few seconds apart.
+//! is down or cut off: what is done there sees no change from then on and makes none that lasts. It does not delay the
+//! end, and is named. As it may come back at any time, that is checked again for each end, a few seconds apart.
 //!
 //! Hidden members cannot be seen with the admin user's privileges. They hear of the change like any other, and are not
-//! asked. But where the set counts who follows it counts them too: beside a hidden member that follows, one that is down
-//! cannot be told from one that is alive, and holds the end up until it answers or is taken out of the set.
+//! asked. But where the set counts who follows it counts them too: beside a hidden member that follows, one that is
+//! down cannot be distinguished from one that is alive, and delays the end until it answers or is removed from the set.
 //!
 //! An account that somebody dropped meanwhile is waited for in the same way, on the members that answer: there is no user
 //! any more by which to find out about the others.
 //!
-//! A member that lags holds the end up until it has made the change. The moment of the change is remembered meanwhile, as
+//! A member that lags delays the end until it has made the change. The moment of the change is remembered meanwhile, as
 //! one that is made again and again would stay out of such a member's reach.
 
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ const FIRST_LOOK: Duration = Duration::from_millis(5);
 const LONGEST_LOOK: Duration = Duration::from_millis(250);
 /// How long a member that is alive may take to follow.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(2);
-/// How far those that answer may lag where another is told to be away: they count among those that follow.
+/// How far those that answer may lag where another is judged to be away: they count among those that follow.
 const KEEPS_UP_WITHIN: Duration = Duration::from_secs(1);
 
 /// That an account was disabled, and when.
@@ -77,7 +77,7 @@ impl Mongodb {
         }
     }
 
-    /// Waits until nothing of a locked account runs any more. The members that are away are told.
+    /// Waits until nothing of a locked account runs any more. The members that are away are returned.
     pub(crate) async fn drain(&self, account: &AccountName, locked: Locked) -> Result<Vec<Leftover>, Error> {
         let seen = self.until_idle(account, locked.at).await?;
         self.check_members_that_are_away(account, &seen).await?;
@@ -167,7 +167,7 @@ impl Mongodb {
     ///
     /// # Errors
     ///
-    /// When one of them follows the primary, or that cannot be told.
+    /// When one of them follows the primary, or that is not known.
     async fn check_members_that_are_away(
         &self,
         account: &AccountName,
@@ -179,7 +179,8 @@ impl Mongodb {
             return Ok(());
         }
         if !self.all_keep_up(account, &seen.asked).await? {
-            let why = "they do not answer us, and while others lag it cannot be told whether they follow the primary";
+            let why =
+                "they do not answer us, and while others lag it is not known whether they follow the primary";
             return Err(unknown(account, &silent, why));
         }
         // Time has passed: it may be somebody else's by now.
@@ -244,7 +245,7 @@ fn still_running(
     refused: Option<Error>,
     admin_user: &str,
 ) -> Error {
-    let told: Vec<String> = running
+    let named: Vec<String> = running
         .iter()
         .take(LISTED)
         .map(|(member, operation)| {
@@ -273,7 +274,7 @@ fn still_running(
         reason: Reason::ServerRefused,
         attempted: format!("ending the access of {:?}", account.as_str()),
         code,
-        detail: format!("it can do nothing new, but still runs {}{more}", told.join(", ")),
+        detail: format!("it can do nothing new, but still runs {}{more}", named.join(", ")),
         remedy,
     }
 }

@@ -1,6 +1,6 @@
-//! What is sent when, and what proves that it is so.
+//! What is sent when, and the proof that it took effect.
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
 //! | `apply` | carrying out plans |
 //! | `drain`, `locks` | ending what runs on each member, and since when accounts are disabled |

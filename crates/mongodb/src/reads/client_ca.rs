@@ -67,7 +67,7 @@ impl Mongodb {
             }
         }
         match error {
-            // That it is away is told elsewhere; the others take it.
+            // That it is away is reported elsewhere; the others accept it.
             Some((at, why)) if members.len() == 1 => Err(Error {
                 class: Class::Unreachable,
                 reason: Reason::DatabaseUnreachable,
@@ -121,7 +121,7 @@ impl Mongodb {
         }
     }
 
-    /// The driver tells that a handshake failed, and not what the server showed: it is looked at here.
+    /// The driver says that a handshake failed, but not what the server showed: that is read here.
     pub(crate) async fn explain(&self, error: Error) -> Error {
         if error.reason != Reason::TlsFailed || error.class != Class::Unreachable {
             return error;
@@ -137,7 +137,7 @@ impl Mongodb {
             if let Ok(Err(failed)) = dialled
                 && let Some(said @ rustls::Error::InvalidCertificate(_)) = tls::said_by(&failed)
             {
-                let fault = self.server.told().tls_fault(said, host, Some(&client.verifier));
+                let fault = self.server.failure_context().tls_fault(said, host, Some(&client.verifier));
                 return Error { detail: fault.detail, remedy: fault.remedy, ..error };
             }
         }

@@ -1,4 +1,4 @@
-//! Where a replica set is in its history, and word of when that may have changed.
+//! Where a replica set is in its history, and notice of when that may have changed.
 
 use mongodb::bson::{Bson, Document};
 use rolecall_engine::{Error, History, HistoryWatch};
@@ -21,7 +21,7 @@ impl Mongodb {
     }
 }
 
-/// What a `hello` of the primary tells of it.
+/// What a `hello` of the primary says of it.
 pub(crate) fn history(hello: &Document) -> History {
     let term = hello.get_object_id("electionId").ok().map(|id| {
         // Its last eight bytes; those before say that it is a term.
@@ -53,14 +53,14 @@ mod tests {
     fn an_election_is_another_branch_and_a_restart_another_run() {
         let election = |hex: &str| ObjectId::parse_str(hex).unwrap();
         let process = ObjectId::new();
-        let told = history(&doc! {
+        let found = history(&doc! {
             "electionId": election("7fffffff0000000000000102"),
             "topologyVersion": { "processId": process, "counter": 6_i64 },
             "lastWrite": { "opTime": { "ts": Timestamp { time: 2, increment: 3 }, "t": 258_i64 } },
         });
         let expected =
             History { branch: "term 258".to_owned(), run: process.to_hex(), position: (2 << 32) + 3 };
-        assert_eq!(told, expected);
+        assert_eq!(found, expected);
         assert_eq!(history(&doc! { "isWritablePrimary": true }), History::default());
     }
 }

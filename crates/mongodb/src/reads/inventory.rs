@@ -9,7 +9,7 @@ use crate::Mongodb;
 use crate::reads::members::MemberQuery;
 use crate::statements::user::{LoginAccess, User, managed_users, users, users_info};
 
-/// The most users that one answer tells all about: an answer has at most 16 MiB.
+/// The most users that are read in full in one answer, which has at most 16 MiB.
 const AT_ONCE: usize = 1000;
 
 impl Mongodb {

@@ -24,10 +24,10 @@ const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// What a `hello` tells.
+/// What a `hello` says.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Hello {
-    /// The members that hold data, with the exception of hidden ones; `None` for a server without replica set, or one
+    /// The data-bearing members, except hidden ones; `None` for a server without replica set, or one
     /// that is dialled directly.
     pub(crate) members: Option<Vec<ServerAddress>>,
     /// The name of the replica set.
@@ -144,7 +144,7 @@ fn unsupported(why: &str) -> Error {
     Error {
         class: Class::Refused,
         reason: Reason::Unsupported,
-        attempted: "looking at the server".to_owned(),
+        attempted: "reading the state of the server".to_owned(),
         code: String::new(),
         detail: why.to_owned(),
         remedy: "use a replica set or a single server, and the addresses of its members".to_owned(),
@@ -156,7 +156,7 @@ impl Server {
         Ok(self.hello_and_answer().await?.0)
     }
 
-    /// What the primary tells, and all that it said.
+    /// What the primary says, and its whole answer.
     pub(crate) async fn hello_and_answer(&self) -> Result<(Hello, Document), Error> {
         let answer = self.run(&hello()).await?;
         self.speaks(&answer);
@@ -172,7 +172,7 @@ impl Server {
             Err(_) => Err(Error {
                 class: Class::Unreachable,
                 reason: Reason::DatabaseUnreachable,
-                attempted: format!("looking at the member {member}"),
+                attempted: format!("reading the state of the member {member}"),
                 code: String::new(),
                 detail: format!("it has not answered within {} s", MEMBER_TIMEOUT.as_secs()),
                 remedy: "check the member and the network between".to_owned(),
@@ -214,7 +214,7 @@ impl Server {
         Ok(())
     }
 
-    /// Looks at every member at once. Those that are known to be away are not waited for.
+    /// Asks every member at once. Those that are known to be away are not waited for.
     pub(crate) async fn ask_members(
         &self,
         hello: &Hello,
@@ -222,8 +222,8 @@ impl Server {
         away: &Away,
     ) -> Result<MembersSeen, Error> {
         let what = match query.account {
-            Some(account) => format!("looking at what {:?} runs", account.as_str()),
-            None => "looking at what accounts run".to_owned(),
+            Some(account) => format!("reading what {:?} runs", account.as_str()),
+            None => "reading what accounts run".to_owned(),
         };
         let request = operation::operations(what, query.account);
         let mut seen = MembersSeen::default();

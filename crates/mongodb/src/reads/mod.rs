@@ -1,6 +1,6 @@
 //! What is read of the server.
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
 //! | `observe`, `inventory` | accounts |
 //! | `members` | the members of a replica set, and what runs on each |
@@ -8,6 +8,7 @@
 //! | `powers` | what makes a database role powerful |
 //! | `history` | where the server is in its history |
 //! | `objects` | the collections of a logical database |
+//! | `sets` | permission sets, their records and members |
 
 pub(crate) mod client_ca;
 pub(crate) mod history;
@@ -18,3 +19,4 @@ pub(crate) mod observe;
 pub(crate) mod powers;
 pub(crate) mod preflight;
 pub(crate) mod privileges;
+pub(crate) mod sets;

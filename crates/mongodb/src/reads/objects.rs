@@ -42,7 +42,7 @@ impl Mongodb {
         let mut catalog = catalog(database, &found);
         catalog.sets = self.set_states(database, &query.sets, &numbers(&catalog)).await?;
         if !catalog.sets.is_empty() {
-            // What they hold is not believed before a majority has it.
+            // Their privileges are not trusted before a majority has them.
             let hello = self.server.hello().await?;
             let what = format!("reading the permission sets of the database {database:?}");
             self.server.until_confirmed(&what, hello.latest, &hello).await?;

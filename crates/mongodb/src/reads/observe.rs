@@ -20,7 +20,7 @@ use crate::transport::server::Request;
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What is told of a role that may have such actions and that the admin user may not look into.
+/// What is reported of a role that may have such actions and that the admin user may not read.
 const UNSEEN: &str = "privileges that the admin user may not see (grant it viewRole on admin)";
 
 /// A user, and the moment that it was read at.
@@ -91,7 +91,7 @@ impl Mongodb {
 
     /// What counts as connections of an account that is disabled: what it runs. A member that cannot be asked may run
     /// something, and one that has not heard of the end may let the user in: each counts as one, and ending the access
-    /// again tells more about it.
+    /// again says more about it.
     async fn backends_of_locked(
         &self,
         query: &Query,
@@ -103,7 +103,7 @@ impl Mongodb {
         let ours = user.is_of(&query.owner_uid);
         let known = self.locks.of(account);
         let after = known.or(read.at).filter(|_| ours);
-        let seen = self.look_after(account, after, known.is_none(), hello).await?;
+        let seen = self.check_after(account, after, known.is_none(), hello).await?;
         // That an access has ended is not said by what was found out a while ago.
         let is_away = |member: &&String| match query.to_end {
             true => self.away.is_certain(member),
@@ -118,11 +118,11 @@ impl Mongodb {
     /// Members that do not answer are not counted, as there is no user any more by which to find out about them.
     async fn remains(&self, account: &AccountName, read: &Read, hello: &Hello) -> Result<u32, Error> {
         let known = self.gone.of(account);
-        let seen = self.look_after(account, known.or(read.at), known.is_none(), hello).await?;
+        let seen = self.check_after(account, known.or(read.at), known.is_none(), hello).await?;
         let left =
             seen.backends(account, true).saturating_add(u32::try_from(seen.behind.len()).unwrap_or(u32::MAX));
         if left > 0 {
-            // A single server tells no time, and nobody follows it.
+            // A single server reports no time, and nobody follows it.
             let at = known.or(read.at).unwrap_or(Timestamp { time: 0, increment: 0 });
             self.gone.remember(account, at);
         } else {
@@ -131,9 +131,9 @@ impl Mongodb {
         Ok(left)
     }
 
-    /// Looks at what an account runs, and at which members have not made a change yet. They get a moment to make one that
+    /// Reads what an account runs, and which members have not made a change yet. They get a moment to make one that
     /// is as late as the account was read.
-    async fn look_after(
+    async fn check_after(
         &self,
         account: &AccountName,
         after: Option<Timestamp>,
@@ -151,8 +151,8 @@ impl Mongodb {
         Ok(seen)
     }
 
-    /// What the primary shows may be undone by a failover until a majority has it. It is not believed before, neither of
-    /// an access that has ended nor of a right that was given or taken.
+    /// What the primary shows may be undone by a failover until a majority has it. It is not trusted before, neither
+    /// for an access that has ended nor of a right that was given or taken.
     async fn wait_until_confirmed(
         &self,
         account: &AccountName,
@@ -163,8 +163,8 @@ impl Mongodb {
         self.server.until_confirmed(&what, at, hello).await
     }
 
-    /// Roles that are asked for. Where the admin user may not look at them they are taken to be there, and told as unseen
-    /// where it could make them: the server says so itself when one is not there, or is.
+    /// Roles that are asked for. Where the admin user may not read them they are assumed to exist, and reported as
+    /// unseen where it could make them: the server says so itself when one is not there, or is.
     async fn role_facts(&self, asked: &BTreeSet<String>) -> Result<BTreeMap<String, RoleFacts>, Error> {
         let names: Vec<(&String, RoleName)> =
             asked.iter().filter_map(|text| Some((text, RoleName::parse(text).ok()?))).collect();

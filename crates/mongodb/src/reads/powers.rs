@@ -56,28 +56,29 @@ const ACTIONS: &[&str] = &[
     "unlock",
 ];
 
-/// Actions that make users and roles where they are given on the collections that hold them.
+/// Actions that make users and roles where they are given on the collections that contain them.
 const WRITES: [&str; 3] = ["insert", "update", "remove"];
-/// The collections that hold users and roles, in the database `admin`.
+/// The collections of users and roles, in the database `admin`.
 const KEPT_IN: [&str; 2] = ["system.users", "system.roles"];
 
 /// What makes a role powerful, of a role as `rolesInfo` shows it with privileges.
 pub(crate) fn powers(role: &Document) -> Vec<String> {
     let privileges: Vec<&Document> =
         documents(role, "inheritedPrivileges").chain(documents(role, "privileges")).collect();
-    let mut held: BTreeSet<&str> = BTreeSet::new();
+    let mut granted: BTreeSet<&str> = BTreeSet::new();
     let mut writes: BTreeSet<&str> = BTreeSet::new();
     for privilege in privileges {
         let actions = privilege.get_array("actions").ok().into_iter().flatten().filter_map(Bson::as_str);
         let reaches_users = privilege.get_document("resource").is_ok_and(holds_users);
         for action in actions {
-            held.insert(action);
+            granted.insert(action);
             if reaches_users {
                 writes.insert(action);
             }
         }
     }
-    let actions = ACTIONS.iter().filter(|action| held.contains(*action)).map(|action| (*action).to_owned());
+    let actions =
+        ACTIONS.iter().filter(|action| granted.contains(*action)).map(|action| (*action).to_owned());
     let writes = WRITES.iter().filter(|action| writes.contains(*action));
     actions.chain(writes.map(|action| format!("{action} on the users and roles of the server"))).collect()
 }
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn power_over_users_and_the_server_is_told() {
+    fn power_over_users_and_the_server_is_recognized() {
         for action in ["changeCustomData", "setAuthenticationRestriction", "dropUser", "revokeRole"] {
             assert_eq!(of(doc! { "db": "$external", "collection": "" }, &["find", action]), [action]);
         }
@@ -115,7 +116,7 @@ mod tests {
 
     #[test]
     fn writing_users_and_roles_is_power_and_writing_data_is_none() {
-        let told = |action: &str| vec![format!("{action} on the users and roles of the server")];
+        let power = |action: &str| vec![format!("{action} on the users and roles of the server")];
         for resource in [
             doc! { "anyResource": true },
             doc! { "db": "admin", "collection": "system.users" },
@@ -123,7 +124,7 @@ mod tests {
             doc! { "db": "", "collection": "system.users" },
         ] {
             for action in WRITES {
-                assert_eq!(of(resource.clone(), &["find", action]), told(action), "{resource}");
+                assert_eq!(of(resource.clone(), &["find", action]), power(action), "{resource}");
             }
             assert!(of(resource, &["find", "listIndexes"]).is_empty());
         }

@@ -27,8 +27,8 @@ impl Mongodb {
         })
     }
 
-    /// Nothing that any user may read tells a replica set from all others, but the id that it gave to the admin user
-    /// when that was created: it is random, replicated, and everybody may read their own.
+    /// Nothing that any user may read distinguishes a replica set from all others, except the id that it gave to the
+    /// admin user when that was created: it is random, replicated, and everybody may read their own.
     async fn identity(&self) -> Result<String, Error> {
         let config = self.server.config();
         let user = doc! { "user": user_name_of(&config.admin_user), "db": EXTERNAL };

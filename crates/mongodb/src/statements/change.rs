@@ -147,7 +147,7 @@ mod tests {
         let data = custom_data(&owner, None);
         let roles: BTreeSet<RoleName> =
             ["readWrite@shop", "read@hr"].iter().map(|role| RoleName::parse(role).unwrap()).collect();
-        let told: Vec<String> = [
+        let commands: Vec<String> = [
             change.create(&account, &roles, data.clone()),
             change.create_locked(&account, data.clone()),
             change.enable(&account, &roles, data.clone()),
@@ -161,6 +161,6 @@ mod tests {
         .iter()
         .map(|request| format!("{} ({}):\n  {}", request.what, request.database, request.command))
         .collect();
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(commands.join("\n"));
     }
 }

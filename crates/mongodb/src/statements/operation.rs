@@ -17,7 +17,7 @@ pub(crate) struct Operation {
     pub(crate) opid: Bson,
     /// It runs at this moment.
     pub(crate) active: bool,
-    /// The name of its command. What else the command holds is the user's own matter.
+    /// The name of its command. The rest of the command is private to the user.
     pub(crate) command: String,
     /// The collection that it is about.
     pub(crate) namespace: String,
@@ -27,7 +27,7 @@ pub(crate) struct Operation {
 
 /// Lists the operations and connections of accounts: of this one, or of all.
 ///
-/// Sessions without connection are left out: what they hold open, a transaction or cursor, nobody can use any more.
+/// Sessions without connection are left out: what they keep open, a transaction or cursor, nobody can use any more.
 pub(crate) fn operations(what: impl Into<String>, account: Option<&AccountName>) -> Request {
     let mut filter = doc! { "db": EXTERNAL };
     if let Some(account) = account {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operations_are_told_without_what_they_ask_for() {
+    fn operations_are_described_without_their_contents() {
         let users = vec![doc! { "user": r"CN=a\,b", "db": EXTERNAL }, doc! { "user": "bob", "db": "admin" }];
         let entries = [
             doc! {
@@ -103,7 +103,7 @@ mod tests {
         ];
         let found = read(&entries);
         assert_eq!(found.keys().map(AccountName::as_str).collect::<Vec<_>>(), ["a,b"]);
-        let told: Vec<_> = found
+        let described: Vec<_> = found
             .into_values()
             .flatten()
             .map(|operation| {
@@ -111,7 +111,7 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            told,
+            described,
             [
                 (true, "find".to_owned(), "shop.orders".to_owned(), 3),
                 (false, String::new(), String::new(), 0),

@@ -30,11 +30,11 @@ pub(crate) enum LoginAccess {
     Restricted,
 }
 
-/// The first version of the protocol (MongoDB 5.2) that tells customData only where it is asked for. Older servers always
-/// tell it, and refuse the question.
+/// The first version of the protocol (MongoDB 5.2) that returns customData only where it is asked for. Older servers
+/// always return it, and refuse the option.
 const ASKS_FOR_CUSTOM_DATA: i32 = 15;
 
-/// Reads these users, those that exist. A query by names is the only one that tells restrictions.
+/// Reads these users, those that exist. A query by names is the only one that returns restrictions.
 pub(crate) fn users_info(
     what: impl Into<String>,
     accounts: &BTreeSet<AccountName>,
@@ -46,7 +46,7 @@ pub(crate) fn users_info(
     Request::new(what, EXTERNAL, with_custom_data(command, protocol))
 }
 
-/// Lists the managed users. It does not tell from where they may log in.
+/// Lists the managed users. It does not return from where they may log in.
 pub(crate) fn managed_users(protocol: i32) -> Request {
     let filter = doc! { format!("customData.{MARKER}"): true };
     let command = doc! { "usersInfo": 1, "filter": filter };
@@ -65,7 +65,7 @@ pub(crate) fn users(answer: &Document) -> BTreeMap<AccountName, User> {
     documents(answer, "users").filter_map(User::read).map(|user| (user.account.clone(), user)).collect()
 }
 
-/// customData with the marker and our record, whatever else it holds.
+/// customData with the marker and our record, whatever else is in it.
 pub(crate) fn custom_data(owner: &Owner, before: Option<&User>) -> Document {
     let mut data = before.map(|user| user.custom_data.clone()).unwrap_or_default();
     data.insert(MARKER, true);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_locked_out_is_told_from_who_is_only_restricted() {
+    fn locked_users_are_distinguished_from_restricted_ones() {
         assert_eq!(restricted(Bson::Array(vec![])), LoginAccess::Open);
         assert_eq!(restricted(nowhere()), LoginAccess::Locked);
         // As the server nests them.
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn older_servers_are_not_asked_for_what_they_tell_anyway() {
+    fn older_servers_are_not_asked_for_what_they_return_anyway() {
         let accounts = BTreeSet::from([AccountName::new("alice").unwrap()]);
         for (protocol, asked) in [(9, false), (13, false), (15, true), (17, true)] {
             for request in [users_info("reading", &accounts, protocol), managed_users(protocol)] {

@@ -12,21 +12,21 @@ const PORT: u16 = 27017;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     hosts: Vec<(String, u16)>,
-    /// The hosts are told by the SRV records of this one name.
+    /// The hosts are listed by the SRV records of this one name.
     srv: bool,
     replica_set: Option<String>,
     direct: bool,
 }
 
 impl Address {
-    /// Takes `m0:27017,m1:27017`, `mongodb://m0,m1/?replicaSet=rs0` or `mongodb+srv://db.example.org` apart.
+    /// Parses `m0:27017,m1:27017`, `mongodb://m0,m1/?replicaSet=rs0` or `mongodb+srv://db.example.org`.
     ///
     /// Of a URI's options `replicaSet` and `directConnection` count. `tls=true`, `authSource=$external` and
-    /// `authMechanism=MONGODB-X509` say what holds anyway; others that only tune a client are passed over.
+    /// `authMechanism=MONGODB-X509` say what is the case anyway; others that only tune a client are ignored.
     ///
     /// # Errors
     ///
-    /// `Invalid` where the text is no address, holds credentials, or an option that spec.tls or spec.auth decides.
+    /// `Invalid` where the text is no address, contains credentials, or an option that spec.tls or spec.auth decides.
     /// `Unsupported` for servers where users cannot be provisioned: MongoDB Atlas, Amazon DocumentDB, Azure Cosmos DB,
     /// load balancers. Nothing is tried to find that out.
     pub fn parse(text: &str) -> Result<Self, Error> {
@@ -38,7 +38,7 @@ impl Address {
         };
         if rest.contains('@') {
             // Not to be shown: it may be a password.
-            return Err(invalid("", "it holds a user name or a password"));
+            return Err(invalid("", "it contains a user name or a password"));
         }
         let (hosts, options) = match rest.split_once('?') {
             Some((hosts, options)) => (hosts, options),
@@ -93,12 +93,12 @@ impl Address {
         &self.hosts
     }
 
-    /// The hosts are told by SRV records.
+    /// The hosts are listed by SRV records.
     pub fn is_srv(&self) -> bool {
         self.srv
     }
 
-    /// A single member is dialled, and whatever else its replica set holds is not looked for.
+    /// A single member is dialled, and other members of its replica set are not discovered.
     pub fn is_direct(&self) -> bool {
         self.direct
     }
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn services_without_users_of_their_own_are_told_by_their_names() {
+    fn services_without_users_of_their_own_are_recognized_by_name() {
         for text in [
             "mongodb+srv://cluster0.ab1cd.mongodb.net",
             "mongodb://Cluster0-shard-00-00.ab1cd.MONGODB.net.:27017",

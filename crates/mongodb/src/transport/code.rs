@@ -1,4 +1,4 @@
-//! What MongoDB's error codes mean. Message texts are never looked at.
+//! What MongoDB's error codes mean. Message texts are never compared.
 
 use rolecall_engine::{Class, Reason};
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_tell_what_to_do() {
+    fn codes_decide_what_to_do() {
         for (code, class, reason) in [
             (11, Class::Transient, Reason::AccountInUse),
             (13, Class::Refused, Reason::MissingMongoPrivileges),

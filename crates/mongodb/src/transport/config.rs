@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_output_holds_no_secret() {
+    fn debug_output_contains_no_secret() {
         let certificate = ClientCertificate { cert_pem: "CERT".into(), key_pem: "hunter2".into() };
         let config = Config::new(Address::parse("m0").unwrap(), "adm", certificate);
         let shown = format!("{config:?}");

@@ -1,4 +1,4 @@
-//! What failures of the driver mean: told apart by kind and code, never by text.
+//! What failures of the driver mean: classified by kind and code, never by text.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use crate::transport::code;
 use crate::transport::config::Config;
 
-/// What the driver last saw when it looked at each member. A command only learns that there is no server for it, or
+/// What the driver last saw when it checked each member. A command only learns that there is no server for it, or
 /// nothing at all.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
@@ -53,7 +53,7 @@ impl Health {
         }
     }
 
-    /// The driver could not reach it when it looked last.
+    /// The driver could not reach it when it last checked.
     pub(crate) fn is_failing(&self, member: &ServerAddress) -> bool {
         self.failures().contains_key(&member.to_string())
     }
@@ -65,8 +65,8 @@ impl Health {
         tls.or_else(|| failures.values().next()).cloned()
     }
 
-    /// For how long this member has not answered the driver, which looks every few seconds; `None`: the primary. Nothing
-    /// is known of one that never answered.
+    /// For how long this member has not answered the driver, which checks every few seconds; `None`: the primary.
+    /// Nothing is known of one that never answered.
     pub(crate) fn silent_for(&self, member: Option<&ServerAddress>) -> Option<Duration> {
         let answers = self.answers();
         let member = member.map(ToString::to_string).or_else(|| answers.primary.clone())?;
@@ -107,7 +107,7 @@ impl Context<'_> {
         tls::handshake(error, server, Some(client), UnixTime::now())
     }
 
-    /// The first host, where the driver does not tell which.
+    /// The first host, where the driver does not say which.
     fn host(&self) -> String {
         self.config.address.hosts().first().map(|(host, _)| host.clone()).unwrap_or_default()
     }

@@ -1,6 +1,6 @@
 //! How commands reach the server and come back: nothing here knows of accounts.
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
 //! | `address`, `config`, `identity`, `files` | how the server is reached |
 //! | `server` | commands, and their answers |

@@ -27,12 +27,12 @@ use crate::transport::failure::{self, Health};
 use crate::transport::files::PrivateFile;
 use crate::transport::identity;
 
-/// The server keeps the time-outs of commands; this much later it is not believed to be there any more.
+/// The server keeps the time-outs of commands; this much later it is considered gone.
 const GRACE: Duration = Duration::from_secs(2);
-/// Where a command has no answer for so long, and the member answers the driver's own questions neither, it is not
-/// believed to be there any more.
+/// Where a command has no answer for so long, and the member does not answer the driver's checks either, it is
+/// considered gone.
 const SILENCE: Duration = Duration::from_secs(8);
-/// How often the driver looks at each member, and how long that may take by far.
+/// How often the driver checks each member, and how long that may take by far.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 const LATE_HEARTBEAT: Duration = Duration::from_secs(6);
 
@@ -101,7 +101,7 @@ impl Server {
         &self.counters
     }
 
-    /// The driver could not reach this member when it looked last.
+    /// The driver could not reach this member when it last checked.
     pub(crate) fn is_failing(&self, member: &ServerAddress) -> bool {
         self.health.is_failing(member)
     }
@@ -181,10 +181,10 @@ impl Server {
         let answer = self.heard(member, deadline, action).await;
         let answer = match answer {
             Err(waited) => return Err(self.silent(&request.what, waited)),
-            Ok(Err(error)) => return Err(failure::said(&request.what, &error, self.told())),
+            Ok(Err(error)) => return Err(failure::said(&request.what, &error, self.failure_context())),
             Ok(Ok(answer)) => answer,
         };
-        // A change that too few members have confirmed is told beside the answer.
+        // A change that too few members have confirmed is reported beside the answer.
         match answer.get_document("writeConcernError") {
             Ok(unconfirmed) => Err(failure::unconfirmed(&request.what, unconfirmed)),
             Err(_) => Ok(answer),
@@ -214,7 +214,9 @@ impl Server {
         let deadline = self.config.connect_timeout + self.config.command_timeout + GRACE;
         match self.heard(member, deadline, reading).await {
             Err(waited) => Err(self.silent(&request.what, waited)),
-            Ok(answer) => answer.map_err(|error| failure::said(&request.what, &error, self.told())),
+            Ok(answer) => {
+                answer.map_err(|error| failure::said(&request.what, &error, self.failure_context()))
+            }
         }
     }
 
@@ -234,7 +236,7 @@ impl Server {
         let connecting = tokio::time::timeout(self.config.connect_timeout, self.connect()).await;
         let new = match connecting {
             Err(_) => return Err(self.silent(what, self.config.connect_timeout)),
-            Ok(Err(error)) => return Err(failure::said(what, &error, self.told())),
+            Ok(Err(error)) => return Err(failure::said(what, &error, self.failure_context())),
             Ok(Ok(new)) => new,
         };
         *client = Some(new.clone());
@@ -251,7 +253,7 @@ impl Server {
         options.credential = Some(
             Credential::builder()
                 // Without the user's name, which the driver sends in a way that the server refuses: the certificate
-                // tells it, and whose that is has been checked.
+                // reports it, and whose that is has been checked.
                 .source(EXTERNAL.to_owned())
                 .mechanism(AuthMechanism::MongoDbX509)
                 .build(),
@@ -275,7 +277,7 @@ impl Server {
         let health = Arc::clone(&self.health);
         let primaries = Arc::clone(&self.primaries);
         options.sdam_event_handler = Some(EventHandler::callback(move |event| {
-            if tells_of_a_primary(&event) {
+            if announces_a_primary(&event) {
                 primaries.send_modify(|primaries| *primaries += 1);
             }
             health.note(event);
@@ -283,8 +285,8 @@ impl Server {
         Client::with_options(options)
     }
 
-    /// What failures are told by.
-    pub(crate) fn told(&self) -> failure::Context<'_> {
+    /// What failures are classified by.
+    pub(crate) fn failure_context(&self) -> failure::Context<'_> {
         failure::Context { health: &self.health, config: &self.config, chain: &self.chain }
     }
 
@@ -308,7 +310,7 @@ fn only(member: &ServerAddress) -> SelectionCriteria {
 
 /// A `hello`, which every member answers.
 pub(crate) fn hello() -> Request {
-    Request::new("looking at the replica set", "admin", doc! { "hello": 1 })
+    Request::new("reading the state of the replica set", "admin", doc! { "hello": 1 })
 }
 
 fn no_file(error: &io::Error) -> Error {
@@ -322,9 +324,9 @@ fn no_file(error: &io::Error) -> Error {
     }
 }
 
-/// Does this tell of a primary that was none before, as far as the driver knew? So it is after a broken connection too,
-/// when the server answers again.
-fn tells_of_a_primary(event: &SdamEvent) -> bool {
+/// Does this announce a primary that was none before, as far as the driver knew? So it is after a broken connection
+/// too, when the server answers again.
+fn announces_a_primary(event: &SdamEvent) -> bool {
     let writes = |server: &ServerDescription| {
         matches!(server.server_type(), ServerType::RsPrimary | ServerType::Standalone)
     };

@@ -1,4 +1,4 @@
-//! An engine on a real server, and what it takes to look at it with other eyes.
+//! An engine on a real server, and what it takes to inspect it without the engine.
 
 #![allow(dead_code, reason = "not every test uses all of it")]
 
@@ -54,7 +54,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Runs a command for this long on `shop.orders`, where something must be, and waits until some member runs it. It
-    /// comes to true at its own end.
+    /// returns true when it ends by itself.
     pub(crate) async fn run_for(&self, client: &Client, time: Duration) -> JoinHandle<bool> {
         let shop = client.database("shop");
         let filter = doc! { "$where": format!("sleep({}); return true", time.as_millis()) };
@@ -88,7 +88,7 @@ impl<'a> Bench<'a> {
         self.engine.apply(&plan).await
     }
 
-    /// Brings it about, trying again as an operator does: between two primaries, or where a member is slow. It counts how
+    /// Applies it, trying again as an operator does: between two primaries, or where a member is slow. It counts how
     /// often that failed.
     pub(crate) async fn reach(&self, desired: &Desired) -> (Applied, u64) {
         let deadline = Instant::now() + PATIENCE;

@@ -55,7 +55,7 @@ async fn certificates_of_a_ca_with_any_name_let_their_holders_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ca_that_the_server_does_not_trust_is_told_and_nothing_is_made() {
+async fn a_ca_that_the_server_does_not_trust_is_reported_and_nothing_is_created() {
     let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
     let check = async |authority: &Authority| {
         let ca = Ca::from_pem(authority.cert_pem(), &authority.key_pem().into(), now()).unwrap();
@@ -64,15 +64,15 @@ async fn a_ca_that_the_server_does_not_trust_is_told_and_nothing_is_made() {
     assert_eq!(check(bench.mongo.client_authority()).await, None);
     let finding = check(&Authority::new("Rolecall test client CA").unwrap()).await.unwrap();
     assert_eq!(finding.reason, Reason::ClientCaNotTrusted);
-    for told in ["net.tls.CAFile", "CN=Rolecall test client CA", "cannot log in"] {
-        assert!(finding.message.contains(told), "{}", finding.message);
+    for text in ["net.tls.CAFile", "CN=Rolecall test client CA", "cannot log in"] {
+        assert!(finding.message.contains(text), "{}", finding.message);
     }
     let users = bench.run("$external", doc! { "usersInfo": 1 }).await;
     assert!(!users.to_string().contains("nobody"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_certificate_is_told_with_what_mends_it() {
+async fn faults_of_a_certificate_are_reported_with_their_remedy() {
     let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
     let with = |cert: &str, key: &str| {
         let mut config = bench.config();

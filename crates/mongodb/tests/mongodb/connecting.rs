@@ -38,7 +38,7 @@ async fn a_server_under_another_name_is_not_trusted() {
     let bench = bench().await;
     let mut config = bench.config();
     let port = bench.mongo.ports()[0];
-    // Its certificate holds localhost and 127.0.0.1.
+    // Its certificate names localhost and 127.0.0.1.
     config.address = Address::parse(&format!("127.0.0.2:{port}")).unwrap();
     let error = refused(config).await;
     assert!(matches!(error.reason, Reason::TlsFailed | Reason::DatabaseUnreachable), "{error}");
@@ -56,7 +56,7 @@ async fn an_admin_user_that_does_not_exist_is_not_let_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_expired_certificate_of_the_admin_user_is_told() {
+async fn an_expired_certificate_of_the_admin_user_is_reported() {
     let bench = bench().await;
     let mut config = bench.config();
     config.certificate = identity(&bench.mongo.expired_client_cert(&bench.admin).unwrap());
@@ -66,7 +66,7 @@ async fn an_expired_certificate_of_the_admin_user_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_used_is_told_before_anything_is_dialled() {
+async fn what_cannot_be_used_is_reported_before_anything_is_dialled() {
     let bench = bench().await;
     let other = bench.mongo.client_cert("somebody-else").unwrap();
     let mut configs = Vec::new();
@@ -90,10 +90,10 @@ async fn what_cannot_be_used_is_told_before_anything_is_dialled() {
     let mut config = bench.config();
     config.tls.server_name = Some("other".to_owned());
     configs.push((config, Reason::TlsFailed, "VerifyFull"));
-    for (config, reason, told) in configs {
+    for (config, reason, text) in configs {
         let error = Mongodb::new(config).unwrap_err();
         assert_eq!((error.class, error.reason), (Class::Invalid, reason), "{error}");
-        assert!(error.to_string().contains(told), "{told}: {error}");
+        assert!(error.to_string().contains(text), "{text}: {error}");
     }
 }
 

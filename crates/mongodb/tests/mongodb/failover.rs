@@ -64,7 +64,7 @@ async fn accounts_start_and_end_through_failovers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_is_down_holds_no_end_up_and_is_named() {
+async fn a_member_that_is_down_delays_no_end_and_is_named() {
     let mongo = three().await;
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
     bench.reach(&wanted("alice", &["read@shop"])).await;
@@ -77,7 +77,7 @@ async fn a_member_that_is_down_holds_no_end_up_and_is_named() {
     assert_eq!(applied.leftovers, [Leftover::Unasked { member: mongo.address(down) }]);
     let plan = bench.settled(&ended("alice", false)).await;
     assert!(plan.is_nothing(), "{plan}");
-    // The next one need not find it out again, and starts are not held up either. Of several one is as fast as that; a
+    // The next one need not find it out again, and starts are not delayed either. Of several one is as fast as that; a
     // machine under load may take longer for any other.
     until("an account starts and ends without waiting for the member", async || {
         let begun = Instant::now();
@@ -113,7 +113,7 @@ async fn a_member_that_hangs_neither_hangs_an_end_nor_is_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_only_we_cannot_reach_holds_an_end_up() {
+async fn a_member_that_only_we_cannot_reach_delays_an_end() {
     let mongo = Mongo::builder().members(3).parameter("enableTestCommands", "1").start().await.unwrap();
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
     bench.reach(&wanted("alice", &["read@shop"])).await;
@@ -125,7 +125,7 @@ async fn a_member_that_only_we_cannot_reach_holds_an_end_up() {
     println!("{error}");
     assert_eq!(error.class, Class::Transient, "{error}");
     assert!(error.to_string().contains(&mongo.address(secondary)), "{error}");
-    // Whoever looks again does not take it for done either.
+    // A later read does not take it for done either.
     let plan = bench.settled(&ended("alice", false)).await;
     assert!(matches!(plan, Plan::End(_)), "{plan}");
     silence(&tester, "off").await;
@@ -171,7 +171,7 @@ async fn silence(member: &Client, mode: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_majority_nothing_is_believed() {
+async fn without_a_majority_nothing_is_trusted() {
     let mongo = three().await;
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
     bench.reach(&wanted("alice", &["read@shop"])).await;
@@ -184,10 +184,10 @@ async fn without_a_majority_nothing_is_believed() {
     let error = bench.bring(&ended("alice", false)).await.unwrap_err();
     assert!(matches!(error.class, Class::Transient | Class::Unreachable), "{error}");
     let observed = bench.engine.observe(&ended("alice", false).query()).await;
-    let believed = observed.is_ok_and(|observed| {
+    let trusted = observed.is_ok_and(|observed| {
         plan::plan(&ended("alice", false), &observed).is_ok_and(|plan| plan.is_nothing())
     });
-    assert!(!believed, "the end is not confirmed");
+    assert!(!trusted, "the end is not confirmed");
     for other in others {
         mongo.unpause(other).await;
     }
@@ -197,7 +197,7 @@ async fn without_a_majority_nothing_is_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_primary_shows_is_not_believed_before_a_majority_has_it() {
+async fn what_the_primary_shows_is_not_trusted_before_a_majority_has_it() {
     let mongo = Mongo::builder().members(3).parameter("enableTestCommands", "1").start().await.unwrap();
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
     bench.reach(&wanted("alice", &["read@shop"])).await;
@@ -234,7 +234,7 @@ async fn what_the_primary_shows_is_not_believed_before_a_majority_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_runs_on_a_secondary_holds_an_end_up_and_is_named() {
+async fn what_runs_on_a_secondary_delays_an_end_and_is_named() {
     let mongo = three().await;
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
     bench.run("shop", doc! { "insert": "orders", "documents": [{ "n": 1 }] }).await;

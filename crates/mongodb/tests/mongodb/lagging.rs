@@ -61,7 +61,7 @@ async fn no_end_is_complete_while_a_member_that_lags_lets_the_user_in() {
             assert!(secondary.lets_in(user).await, "{user} was kept out: the member does not lag");
         }
     }
-    // Whoever was started in between remembers nothing, and does not believe it either.
+    // An operator that was started in between remembers nothing, and does not trust it either.
     let other = Mongodb::new(bench.config()).unwrap();
     let observed = other.observe(&ended("alice", false).query()).await.unwrap();
     let plan = plan::plan(&ended("alice", false), &observed).unwrap();

@@ -75,7 +75,7 @@ async fn a_name_that_the_server_takes_for_another_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_the_server_refuses_for_a_user_is_told() {
+async fn a_name_that_the_server_refuses_for_a_user_is_reported() {
     let mongo = Mongo::builder().parameter("enableTestCommands", "1").start().await.unwrap();
     let bench = Bench::new(&mongo, MongoAdmin::documented()).await;
     // As servers from 7.0 on do with a subject by which the members of a cluster know each other.

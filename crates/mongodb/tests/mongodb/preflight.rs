@@ -43,7 +43,7 @@ async fn each_missing_privilege_is_named_with_the_command_that_gives_it() {
     let preflight = bench.engine.preflight(&needs).await.unwrap();
     let objects: Vec<&str> = preflight.findings.iter().map(|finding| &*finding.object).collect();
     assert_eq!(objects, ["$external", "every database", "the cluster", "read@hr", "readWrite@shop"]);
-    let told: Vec<&str> = preflight.findings.iter().map(|finding| &*finding.message).collect();
+    let messages: Vec<&str> = preflight.findings.iter().map(|finding| &*finding.message).collect();
     for privilege in [
         "createUser",
         "updateUser",
@@ -55,7 +55,7 @@ async fn each_missing_privilege_is_named_with_the_command_that_gives_it() {
         "inprog",
         "grantRole",
     ] {
-        assert!(told.iter().any(|message| message.contains(privilege)), "{privilege}: {told:#?}");
+        assert!(messages.iter().any(|message| message.contains(privilege)), "{privilege}: {messages:#?}");
     }
     for Finding { reason, message, .. } in &preflight.findings {
         assert_eq!(*reason, Reason::MissingMongoPrivileges, "{message}");
@@ -118,7 +118,7 @@ async fn built_in_roles_that_give_nothing_but_data_are_not_taken_for_powerful() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_of_ones_own_with_power_over_users_is_told() {
+async fn a_custom_role_with_power_over_users_is_recognized() {
     let seeing = MongoAdmin::documented().database("", &["viewRole"]);
     let bench = Bench::new(Mongo::shared().await.unwrap(), seeing).await;
     for (resource, action) in [
@@ -143,7 +143,7 @@ async fn a_role_of_ones_own_with_power_over_users_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_servers_are_told_apart_and_one_is_itself_through_each_member() {
+async fn two_servers_are_distinguished_and_one_has_the_same_identity_through_each_member() {
     let (one, other) = (Mongo::builder().members(2).start().await.unwrap(), Mongo::shared().await.unwrap());
     let [one, other] =
         [Bench::new(&one, MongoAdmin::documented()).await, Bench::new(other, MongoAdmin::documented()).await];

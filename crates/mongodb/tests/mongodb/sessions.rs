@@ -35,7 +35,7 @@ async fn an_open_connection_loses_everything_at_once_and_never_gets_it_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_runs_holds_an_end_up_until_it_is_over() {
+async fn a_running_command_delays_an_end_until_it_is_over() {
     let bench = Bench::new(Mongo::shared().await.unwrap(), MongoAdmin::documented()).await;
     let user = rolecall_testbed::unique("alice");
     bench.run("shop", doc! { "insert": "orders", "documents": [{ "n": 1 }] }).await;
@@ -57,7 +57,7 @@ async fn a_transaction_that_is_open_can_not_be_committed_after_the_end() {
     session.start_transaction().await.unwrap();
     let orders = client.database("shop").collection("transactions");
     orders.insert_one(doc! { "user": &user }).session(&mut session).await.unwrap();
-    // It runs nothing at this moment, so it holds nothing up.
+    // It runs nothing at this moment, so it delays nothing.
     bench.bring(&ended(&user, false)).await.unwrap();
     assert!(session.commit_transaction().await.is_err());
     let found = bench.run("shop", doc! { "count": "transactions", "query": { "user": &user } }).await;
@@ -98,7 +98,7 @@ async fn an_account_that_somebody_takes_while_it_is_drained_is_left_to_them() {
         bench.bring(&wanted(&user, &["read@shop"])).await.unwrap();
         let client = bench.log_in(&user).await.unwrap();
         let running = bench.run_for(&client, Duration::from_secs(2)).await;
-        // What is found of an earlier session is closed first, and that takes as long as its command.
+        // What is left of an earlier session is closed first, which takes as long as its command.
         let start = wanted(&user, &["readWrite@shop"]);
         let take = async {
             let locked = async || bench.user(&user).await.unwrap().to_string().contains("0.0.0.0");
@@ -119,7 +119,7 @@ async fn an_account_that_somebody_takes_while_it_is_drained_is_left_to_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_was_dropped_by_hand_has_not_ended_while_a_command_of_it_runs() {
-    // A single server tells no time by which members could be told apart.
+    // A single server reports no time by which members could be compared.
     let single = Mongo::builder().standalone().start().await.unwrap();
     tokio::join!(dropped_while_running(Mongo::shared().await.unwrap()), dropped_while_running(&single));
 }
@@ -150,8 +150,8 @@ async fn what_was_given_up_halfway_is_complete_or_put_right() {
     let user = rolecall_testbed::unique("alice");
     for step in 0..24_u64 {
         let start = wanted(&user, &["read@shop"]);
-        let patience = Duration::from_micros(500 * step);
-        let _ = tokio::time::timeout(patience, bench.bring(&start)).await;
+        let timeout = Duration::from_micros(500 * step);
+        let _ = tokio::time::timeout(timeout, bench.bring(&start)).await;
         if let Some(found) = bench.user(&user).await
             && !found.to_string().contains("0.0.0.0")
         {
@@ -159,8 +159,8 @@ async fn what_was_given_up_halfway_is_complete_or_put_right() {
             assert_eq!(found.get_array("roles").unwrap().len(), 1, "{found}");
             assert!(found.get_document("customData").unwrap().contains_key("rolecall"), "{found}");
         }
-        let _ = tokio::time::timeout(patience, bench.bring(&ended(&user, step % 2 == 0))).await;
-        // What was given up may be carried out a moment later still: whoever looks again puts that right, too.
+        let _ = tokio::time::timeout(timeout, bench.bring(&ended(&user, step % 2 == 0))).await;
+        // What was given up may be carried out a moment later still: the next read corrects that, too.
         until("the access has ended", async || {
             bench.bring(&ended(&user, step % 3 == 0)).await.is_ok()
                 && bench.settled(&ended(&user, false)).await.is_nothing()

@@ -5,7 +5,7 @@ use mongodb::bson::doc;
 use rolecall_engine::{Class, Engine as _};
 use rolecall_testbed::Mongo;
 
-use crate::shop::{Shop, holding, unique};
+use crate::shop::{Shop, grants, unique};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_that_make_the_same_set_at_once_agree() {
@@ -20,12 +20,12 @@ async fn two_that_make_the_same_set_at_once_agree() {
             let outcome = outcome.unwrap().remove(0);
             assert!(outcome.is_complete(), "{outcome:#?}");
         }
-        assert_eq!(shop.holds(&set).await, holding(&[("find", "orders"), ("find", "payments")]));
+        assert_eq!(shop.privileges_of(&set).await, grants(&[("find", "orders"), ("find", "payments")]));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_that_want_different_things_of_a_set_come_to_an_end() {
+async fn two_writers_that_want_different_things_of_a_set_terminate() {
     let shop = Shop::new(&["orders", "payments"]).await;
     let (other, set) = (shop.another(), shop.set());
     for _ in 0..10 {
@@ -35,7 +35,7 @@ async fn two_that_want_different_things_of_a_set_come_to_an_end() {
         let both = join(shop.engine.sync_sets(&first, &catalog), other.sync_sets(&second, &catalog)).await;
         for outcome in [both.0, both.1] {
             let outcome = outcome.unwrap().remove(0);
-            // Each is told when the other was stronger.
+            // Each gets an error when the other won.
             assert!(outcome.failure.is_none_or(|failure| failure.class == Class::Transient));
         }
     }
@@ -79,7 +79,7 @@ async fn sixteen_accounts_activate_while_sets_are_synced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_set_that_the_server_cannot_make_now_does_not_hold_the_others_up() {
+async fn a_set_that_the_server_cannot_create_now_does_not_delay_the_others() {
     let mongo = Mongo::builder().parameter("enableTestCommands", "1").start().await.unwrap();
     let shop = Shop::on(&mongo, &["orders"]).await;
     let (first, second) = (shop.set(), shop.set());
@@ -97,7 +97,7 @@ async fn a_set_that_the_server_cannot_make_now_does_not_hold_the_others_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_a_set_holds_is_not_believed_before_a_majority_has_it() {
+async fn the_privileges_of_a_set_are_not_trusted_before_a_majority_has_them() {
     let mongo = Mongo::builder().members(3).parameter("enableTestCommands", "1").start().await.unwrap();
     let shop = Shop::on(&mongo, &["orders"]).await;
     let set = shop.set();
@@ -155,10 +155,10 @@ async fn a_set_is_synced_across_a_failover() {
             }
         }
     }
-    assert_eq!(shop.holds(&set).await.len(), 4);
+    assert_eq!(shop.privileges_of(&set).await.len(), 4);
     // What was confirmed is on the next primary, too.
     let primary = mongo.primary().await.unwrap().unwrap();
     mongo.kill(primary).await;
-    assert_eq!(shop.holds(&set).await.len(), 4);
+    assert_eq!(shop.privileges_of(&set).await.len(), 4);
     shop.run(doc! { "ping": 1 }).await;
 }

@@ -1,9 +1,9 @@
-//! What somebody changes by hand is put right.
+//! Changes by hand are corrected.
 
 use mongodb::bson::{Document, doc};
 use rolecall_engine::{Engine as _, Reason};
 
-use crate::shop::{Shop, holding, unique};
+use crate::shop::{Shop, grants, unique};
 
 #[tokio::test]
 async fn whatever_was_added_by_hand_goes() {
@@ -22,7 +22,7 @@ async fn whatever_was_added_by_hand_goes() {
         shop.tamper(verb, &set, change.clone()).await;
         let outcome = shop.reach(&set, &[("FIND", "orders")]).await;
         assert!(outcome.failure.is_none(), "{change}");
-        assert_eq!(shop.holds(&set).await, holding(&[("find", "orders")]), "{change}");
+        assert_eq!(shop.privileges_of(&set).await, grants(&[("find", "orders")]), "{change}");
         assert_eq!(shop.role(&set).await.unwrap().get_array("roles").unwrap().len(), 0, "{change}");
     }
 }
@@ -32,25 +32,25 @@ async fn whatever_was_taken_by_hand_comes_back() {
     let shop = Shop::new(&["orders"]).await;
     let set = shop.set();
     let wanted = [("FIND, INSERT", "orders")];
-    let all = holding(&[("find", "orders"), ("insert", "orders")]);
+    let all = grants(&[("find", "orders"), ("insert", "orders")]);
     shop.reach(&set, &wanted).await;
     let less = doc! { "privileges": [shop.privilege("orders", "find")] };
     shop.tamper("revokePrivilegesFromRole", &set, less).await;
     shop.reach(&set, &wanted).await;
-    assert_eq!(shop.holds(&set).await, all);
+    assert_eq!(shop.privileges_of(&set).await, all);
     // With everything, its record too.
     shop.tamper("updateRole", &set, doc! { "privileges": [] }).await;
     assert_eq!(shop.read(&[&set]).await.sets[&set].record, None);
     shop.reach(&set, &wanted).await;
-    assert_eq!(shop.holds(&set).await, all);
+    assert_eq!(shop.privileges_of(&set).await, all);
     shop.tamper("dropRole", &set, doc! {}).await;
     assert_eq!(shop.role(&set).await, None);
     shop.reach(&set, &wanted).await;
-    assert_eq!(shop.holds(&set).await, all);
+    assert_eq!(shop.privileges_of(&set).await, all);
 }
 
 #[tokio::test]
-async fn a_set_that_was_dropped_after_the_look_comes_back() {
+async fn a_set_that_was_dropped_after_the_read_comes_back() {
     let shop = Shop::new(&["orders"]).await;
     let set = shop.set();
     shop.reach(&set, &[("FIND", "orders")]).await;
@@ -59,7 +59,7 @@ async fn a_set_that_was_dropped_after_the_look_comes_back() {
     shop.tamper("dropRole", &set, doc! {}).await;
     let outcome = shop.engine.sync_sets(&[desired], &catalog).await.unwrap().remove(0);
     assert!(outcome.is_complete(), "{outcome:#?}");
-    assert_eq!(shop.holds(&set).await, holding(&[("insert", "orders")]));
+    assert_eq!(shop.privileges_of(&set).await, grants(&[("insert", "orders")]));
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_set_of_another_admin_is_left_alone() {
     let failure = shop.sync(&set, &[("INSERT", "orders")]).await.failure.unwrap();
     assert_eq!(failure.reason, Reason::DbRoleNotGrantable);
     assert!(failure.remedy.contains("dropRole"), "{failure}");
-    assert_eq!(shop.holds(&set).await, holding(&[("find", "orders")]));
+    assert_eq!(shop.privileges_of(&set).await, grants(&[("find", "orders")]));
     let refused = shop.reason(&shop.member(&unique("alice"), &[&set])).await;
     assert_eq!(refused, Reason::DbRoleNotGrantable);
 }
@@ -86,5 +86,5 @@ async fn a_collection_that_was_dropped_leaves_nothing_for_the_next_of_its_name()
     shop.run(doc! { "drop": "payments" }).await;
     let outcome = shop.reach(&set, &[("FIND", "*")]).await;
     assert_eq!(outcome.granted.values().sum::<usize>(), 1);
-    assert_eq!(shop.holds(&set).await, holding(&[("find", "orders")]));
+    assert_eq!(shop.privileges_of(&set).await, grants(&[("find", "orders")]));
 }

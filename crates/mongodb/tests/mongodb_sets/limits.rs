@@ -1,13 +1,13 @@
-//! How much a set can hold.
+//! How many privileges a set can have.
 
 use std::time::Instant;
 
 use mongodb::bson::doc;
-use rolecall_engine::objects::{Held, SetState};
+use rolecall_engine::objects::{ObjectGrant, SetState};
 use rolecall_engine::{Catalog, Engine as _, Reason};
 use rolecall_policy::{DbObject, ObjectKind, Privilege, PrivilegeSet};
 
-use crate::shop::{Shop, holding, unique};
+use crate::shop::{Shop, grants, unique};
 
 /// As if the database had so many collections. A privilege can be given on one that is not there.
 fn many(shop: &Shop<'_>, count: u32) -> Catalog {
@@ -39,24 +39,24 @@ async fn a_set_of_too_many_collections_is_refused_and_the_others_are_made() {
 }
 
 #[tokio::test]
-async fn a_set_that_should_hold_too_much_loses_what_it_should_not_hold_all_the_same() {
+async fn a_set_that_should_have_too_much_still_loses_what_it_should_not_have() {
     let shop = Shop::new(&[]).await;
     let mut catalog = many(&shop, 30_000);
     let set = shop.set();
     let small = shop.desired(&set, &catalog, &[("FIND, REMOVE", "c000001")]);
     assert!(shop.engine.sync_sets(&[small], &catalog).await.unwrap()[0].is_complete());
     let privileges = [Privilege::Find, Privilege::Remove].into_iter().collect();
-    let held = Held { object: 1, grantor: "".into(), privileges, grantable: PrivilegeSet::EMPTY };
+    let grant = ObjectGrant { object: 1, grantor: "".into(), privileges, grantable: PrivilegeSet::EMPTY };
     let state =
-        SetState { record: Some(shop.record()), connects: true, held: vec![held], foreign_grants: false };
+        SetState { record: Some(shop.record()), connects: true, grants: vec![grant], foreign_grants: false };
     catalog.sets.insert(set.clone(), state);
     let large = shop.desired(&set, &catalog, &[("FIND", "*")]);
     let outcome = shop.engine.sync_sets(&[large], &catalog).await.unwrap().remove(0);
     assert_eq!(outcome.failure.map(|failure| failure.reason), Some(Reason::Unsupported));
-    assert_eq!(shop.holds(&set).await, holding(&[("find", "c000001")]));
+    assert_eq!(shop.privileges_of(&set).await, grants(&[("find", "c000001")]));
     // Where it has nothing too much, nothing is written.
     let privileges = [Privilege::Find].into_iter().collect();
-    catalog.sets.get_mut(&set).unwrap().held[0].privileges = privileges;
+    catalog.sets.get_mut(&set).unwrap().grants[0].privileges = privileges;
     let before = shop.engine.stats().statements;
     let large = shop.desired(&set, &catalog, &[("FIND", "*")]);
     let outcome = shop.engine.sync_sets(&[large], &catalog).await.unwrap().remove(0);
@@ -74,7 +74,7 @@ async fn a_set_of_ten_thousand_collections_is_made_read_and_used() {
     let outcome = shop.engine.sync_sets(std::slice::from_ref(&desired), &catalog).await.unwrap().remove(0);
     println!("synced in {:?}", started.elapsed());
     assert!(outcome.is_complete(), "{:?}", outcome.failure);
-    assert_eq!(shop.holds(&set).await.len(), 40_000);
+    assert_eq!(shop.privileges_of(&set).await.len(), 40_000);
     let started = Instant::now();
     catalog.sets = shop.read(&[&set]).await.sets;
     println!("read in {:?}", started.elapsed());

@@ -1,9 +1,9 @@
-//! What the admin user needs, and what it is told when it lacks some of it.
+//! What the admin user needs, and the error when it lacks some of it.
 
 use mongodb::bson::{Document, doc};
 use rolecall_engine::{Catalog, CatalogQuery, Class, DesiredSet, Engine as _, Error, Reason, SetRecord};
 
-use crate::shop::{Shop, holding, narrow, unique};
+use crate::shop::{Shop, grants, narrow, unique};
 
 const NEEDED: [&str; 5] = ["createRole", "dropRole", "grantRole", "listCollections", "viewRole"];
 
@@ -18,7 +18,7 @@ async fn whole_life(shop: &Shop<'_>) -> Result<(), Error> {
             return Err(failure);
         }
     }
-    assert_eq!(shop.holds(&set).await, holding(&[("insert", "orders")]));
+    assert_eq!(shop.privileges_of(&set).await, grants(&[("insert", "orders")]));
     let desired = shop.member(&user, &[&set]);
     shop.bring(&desired).await;
     assert!(shop.engine.list_sets().await?.iter().any(|entry| entry.role == set && entry.members == 1));
@@ -59,7 +59,7 @@ async fn what_is_documented_is_enough_and_each_part_is_needed_and_the_remedy_men
 }
 
 #[tokio::test]
-async fn a_set_that_may_not_be_read_any_more_holds_nothing_else_up() {
+async fn a_set_that_may_not_be_read_any_more_delays_nothing_else() {
     let shop = Shop::new(&["orders"]).await;
     let (here, crm, user) = (shop.set(), unique("crm"), unique("alice"));
     let there = format!("{}@{crm}", here.split_once('@').unwrap().0);
@@ -81,11 +81,11 @@ async fn a_set_that_may_not_be_read_any_more_holds_nothing_else_up() {
     let live = shop.member(&user, &[&there]).live();
     shop.bring(&live).await;
     assert!(find().await.is_err(), "the set was not taken");
-    // Who has not got it yet hears why, and what to do.
+    // For those who do not have it yet, the error says why, and what to do.
     let stopped = shop.member(&unique("bob"), &[&there]).bring(&shop.engine).await.unwrap_err();
     assert_eq!(stopped.reason(), Some(Reason::MissingMongoPrivileges), "{stopped}");
-    let told = stopped.to_string();
-    assert!(told.contains("viewRole") && told.contains("grantPrivilegesToRole"), "{told}");
+    let text = stopped.to_string();
+    assert!(text.contains("viewRole") && text.contains("grantPrivilegesToRole"), "{text}");
     shop.bring(&live.end(true)).await;
 }
 

@@ -14,7 +14,7 @@ async fn sets_are_listed_wherever_the_admin_user_sees_roles() {
     assert_eq!(entries.len(), 1, "only those of the database that it has rights on: {entries:?}");
     assert_eq!((entries[0].role.as_str(), entries[0].members), (set.as_str(), 1));
     assert_eq!(entries[0].record, Some(shop.record()));
-    // With the right on all databases, these are looked for.
+    // With the right on all databases, these are found.
     let all = narrow().database("", &["viewRole"]);
     shop.mongo.set_admin(&shop.admin, &all).await.unwrap();
     let entries = shop.engine.list_sets().await.unwrap();
@@ -38,6 +38,6 @@ async fn a_set_is_dropped_when_it_is_ours_and_nobody_has_it() {
     for other in ["read@shop", "rolecall:x", "rolecall:x@a b", ""] {
         assert!(drop(other, "us").await.kept_because.is_some(), "{other}");
     }
-    // Whoever still wants to be in it hears that it is gone.
+    // Starting as a member of it fails: it is gone.
     assert_eq!(shop.reason(&shop.member(&user, &[&set])).await, Reason::DbRoleNotFound);
 }

@@ -132,11 +132,11 @@ impl<'a> Shop<'a> {
         answer.get_array("roles").unwrap().first().map(|role| role.as_document().unwrap().clone())
     }
 
-    /// What a set may do by name: action and collection. What it may do elsewhere is told with the database, and the
+    /// What a set may do by name: action and collection. What it may do elsewhere is shown with the database, and the
     /// record of it is left out.
-    pub(crate) async fn holds(&self, set: &str) -> BTreeSet<(String, String)> {
+    pub(crate) async fn privileges_of(&self, set: &str) -> BTreeSet<(String, String)> {
         let role = self.role(set).await.unwrap();
-        let mut holds = BTreeSet::new();
+        let mut found = BTreeSet::new();
         for privilege in role.get_array("privileges").unwrap().iter().filter_map(Bson::as_document) {
             let resource = privilege.get_document("resource").unwrap();
             let place = match (resource.get_str("db"), resource.get_str("collection")) {
@@ -145,10 +145,10 @@ impl<'a> Shop<'a> {
                 _ => resource.to_string(),
             };
             for action in privilege.get_array("actions").unwrap() {
-                holds.insert((action.as_str().unwrap().to_owned(), place.clone()));
+                found.insert((action.as_str().unwrap().to_owned(), place.clone()));
             }
         }
-        holds
+        found
     }
 
     /// Changes the role of a set by hand.
@@ -172,14 +172,14 @@ impl<'a> Shop<'a> {
         desired
     }
 
-    /// Brings an account about.
+    /// Applies a desired account.
     pub(crate) async fn bring(&self, desired: &DesiredAccount) {
         if let Err(stopped) = desired.bring(&self.engine).await {
             panic!("{stopped}");
         }
     }
 
-    /// Why an account cannot be brought about.
+    /// Why a desired account cannot be applied.
     pub(crate) async fn reason(&self, desired: &DesiredAccount) -> Reason {
         desired.bring(&self.engine).await.unwrap_err().reason().unwrap()
     }
@@ -191,8 +191,8 @@ impl<'a> Shop<'a> {
     }
 }
 
-/// What to compare with [`Shop::holds`].
-pub(crate) fn holding(list: &[(&str, &str)]) -> BTreeSet<(String, String)> {
+/// What to compare with [`Shop::privileges_of`].
+pub(crate) fn grants(list: &[(&str, &str)]) -> BTreeSet<(String, String)> {
     list.iter().map(|(action, place)| ((*action).to_owned(), (*place).to_owned())).collect()
 }
 

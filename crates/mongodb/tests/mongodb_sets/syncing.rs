@@ -1,10 +1,10 @@
-//! What is wished comes to be, in one command.
+//! The desired set is created in one command.
 
 use mongodb::bson::{Document, doc};
 use rolecall_engine::{CatalogQuery, Engine as _};
 use rolecall_policy::{ObjectKind, Privilege};
 
-use crate::shop::{Shop, holding, narrow, unique};
+use crate::shop::{Shop, grants, narrow, unique};
 
 #[tokio::test]
 async fn collections_views_and_time_series_are_read_and_system_collections_are_not() {
@@ -31,7 +31,7 @@ async fn databases_of_the_server_itself_have_no_objects() {
 }
 
 #[tokio::test]
-async fn more_collections_than_one_answer_holds_are_read() {
+async fn more_collections_than_fit_one_answer_are_read() {
     let names: Vec<String> = (0..250).map(|i| format!("collection-with-a-rather-long-name-{i:04}")).collect();
     let shop = Shop::new(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let catalog = shop.read(&[]).await;
@@ -43,15 +43,15 @@ async fn more_collections_than_one_answer_holds_are_read() {
 }
 
 #[tokio::test]
-async fn a_member_can_do_what_its_set_holds_and_nothing_else() {
+async fn a_member_can_do_what_its_set_can_and_nothing_else() {
     let shop = Shop::new(&["orders", "payments"]).await;
     shop.run(doc! { "create": "by_day", "viewOn": "payments", "pipeline": [] }).await;
     let (set, user) = (shop.set(), unique("alice"));
     let outcome = shop.reach(&set, &[("FIND, INSERT", "orders"), ("FIND", "by_day")]).await;
     assert_eq!(outcome.granted, [(Privilege::Find, 2), (Privilege::Insert, 1)].into());
     assert_eq!(
-        shop.holds(&set).await,
-        holding(&[("find", "orders"), ("insert", "orders"), ("find", "by_day")])
+        shop.privileges_of(&set).await,
+        grants(&[("find", "orders"), ("insert", "orders"), ("find", "by_day")])
     );
     shop.bring(&shop.member(&user, &[&set])).await;
     let client = shop.log_in(&user).await;
@@ -77,7 +77,7 @@ async fn a_member_can_do_what_its_set_holds_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_set_that_differs_takes_one_change_and_one_look() {
+async fn a_set_that_differs_takes_one_change_and_one_read() {
     let shop = Shop::new(&["orders", "payments"]).await;
     let set = shop.set();
     let sent = || shop.engine.stats().statements;
@@ -103,15 +103,15 @@ async fn every_action_that_policy_knows_is_one_of_the_server() {
     let list = all.iter().map(|privilege| privilege.as_str()).collect::<Vec<_>>().join(", ");
     let set = shop.set();
     shop.reach(&set, &[(&list, "orders")]).await;
-    assert_eq!(shop.holds(&set).await.len(), all.len());
+    assert_eq!(shop.privileges_of(&set).await.len(), all.len());
 }
 
 #[tokio::test]
-async fn what_a_set_stands_for_can_be_read_from_its_role() {
+async fn the_permissions_of_a_set_can_be_read_from_its_role() {
     let shop = Shop::new(&["orders"]).await;
     let set = shop.set();
     shop.reach(&set, &[("FIND", "orders")]).await;
     assert_eq!(shop.read(&[&set]).await.sets[&set].record, Some(shop.record()));
-    let told = shop.role(&set).await.unwrap().to_string();
-    assert!(told.contains("shop/orders") && told.contains("FIND where env"), "{told}");
+    let text = shop.role(&set).await.unwrap().to_string();
+    assert!(text.contains("shop/orders") && text.contains("FIND where env"), "{text}");
 }

@@ -22,7 +22,7 @@ const CA_LINE: &str = "openssl req -new -x509 -days 3650 -key ca.key -subj /CN=c
 /// A CA that signs client certificates.
 pub struct Ca {
     pub(super) signer: Signer,
-    /// What a client has to send after its own certificate, and nothing else that stood beside it.
+    /// What a client has to send after its own certificate, and nothing else from the same text.
     pub(super) chain: Vec<CertificateDer<'static>>,
     certificate: CertificateDer<'static>,
     not_before: Timestamp,
@@ -30,8 +30,8 @@ pub struct Ca {
 }
 
 impl Ca {
-    /// Takes a CA from the PEM texts of its Secret: its own certificate first, and its key. What else stands in them is
-    /// passed over, and never put out.
+    /// Takes a CA from the PEM texts of its Secret: its own certificate first, and its key. Anything else in them is
+    /// ignored, and never output.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ impl Ca {
         self.not_after
     }
 
-    /// Tells this CA, with what is sent along, from others.
+    /// Distinguishes this CA, with its chain, from others.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.certificate.as_ref(), &self.chain).hash(&mut hasher);
@@ -106,19 +106,19 @@ fn fault_of(cert: &X509Certificate<'_>) -> Option<Fault> {
     if cert.version() == X509Version::V1 {
         return Some(Fault::new(
             "it is of X.509 version 1, which cannot say that it is that of a CA",
-            format!("make it anew: {CA_LINE}"),
+            format!("create it again: {CA_LINE}"),
         ));
     }
     if !cert.is_ca() {
         return Some(Fault::new(
             "it is not that of a CA (basicConstraints CA is not set)",
-            format!("put a CA's certificate and key there, or make it anew: {CA_LINE}"),
+            format!("put a CA's certificate and key there, or create it again: {CA_LINE}"),
         ));
     }
     if matches!(cert.key_usage(), Ok(Some(usage)) if !usage.value.key_cert_sign()) {
         return Some(Fault::new(
             "its key usage does not include signing certificates (keyCertSign)",
-            format!("make it anew: {CA_LINE}"),
+            format!("create it again: {CA_LINE}"),
         ));
     }
     if let Ok(Some(usage)) = cert.extended_key_usage()
@@ -126,23 +126,23 @@ fn fault_of(cert: &X509Certificate<'_>) -> Option<Fault> {
     {
         return Some(Fault::new(
             "its extended key usage does not include clients (clientAuth), so that servers refuse what it signs for them",
-            format!("make it anew without extended key usage: {CA_LINE}"),
+            format!("create it again without extended key usage: {CA_LINE}"),
         ));
     }
     let is_root = cert.subject().as_raw() == cert.issuer().as_raw();
     let weak = tls::weak_signature(cert).filter(|_| !is_root)?;
     Some(Fault::new(
         format!("it is signed with {weak}, which servers do not take any more"),
-        "have it signed anew with SHA-256: openssl x509 -req -sha256 ...",
+        "have it signed again with SHA-256: openssl x509 -req -sha256 ...",
     ))
 }
 
 fn out_of_date(cert: &X509Certificate<'_>, early: bool) -> Fault {
     let (from, to) = tls::validity(cert);
     let remedy = match early {
-        true => "check the clock of this machine; else wait, or make the certificate anew",
+        true => "check the clock of this machine; else wait, or create the certificate again",
         false => {
-            "renew it; with the same key (openssl x509 -in ca.crt -signkey ca.key -days 3650 -out ca.crt) the servers that trust it need its new certificate all the same"
+            "renew it; with the same key (openssl x509 -in ca.crt -signkey ca.key -days 3650 -out ca.crt) the servers that trust it still need its new certificate"
         }
     };
     let detail = if early { "is not valid yet" } else { "has expired" };
@@ -177,6 +177,6 @@ fn validity(cert: &X509Certificate<'_>) -> Result<(Timestamp, Timestamp), Error>
     let validity = cert.validity();
     let time = |at: x509_parser::time::ASN1Time| Timestamp::from_second(at.timestamp()).ok();
     let fault =
-        || Fault::new("its validity is beyond what can be expressed", format!("make it anew: {CA_LINE}"));
+        || Fault::new("its validity is beyond what can be expressed", format!("create it again: {CA_LINE}"));
     time(validity.not_before).zip(time(validity.not_after)).ok_or_else(|| certificate_fault(&fault()))
 }

@@ -14,7 +14,7 @@ pub use certificate::{CLOCK_SKEW, Certificate, answer, issue, throw_away};
 
 use crate::pem;
 
-/// The certificates of a text as PEM, and nothing else that stands in it; `None` where there is none.
+/// The certificates of a text as PEM, and nothing else in it; `None` where there is none.
 pub fn only_certificates(text: &str) -> Option<String> {
     pem::certificates(text).ok().map(|certificates| pem::encode_certificates(&certificates))
 }

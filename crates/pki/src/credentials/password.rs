@@ -26,7 +26,7 @@ pub fn generate() -> Result<SecretString, Error> {
 }
 
 /// The verifier that a PostgreSQL server stores instead of the password (`SCRAM-SHA-256$4096:...`). It is not good
-/// for a login, but lets the password be guessed: treat it as secret all the same.
+/// for a login, but lets the password be guessed: treat it as a secret anyway.
 pub fn verifier(password: &SecretString) -> SecretString {
     postgres_protocol::password::scram_sha_256(password.expose_secret().as_bytes()).into()
 }
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verifier_does_not_hold_the_password() {
+    fn a_verifier_does_not_contain_the_password() {
         let password = generate().unwrap();
         let verifier = verifier(&password);
         assert!(verifier.expose_secret().starts_with("SCRAM-SHA-256$4096:"));

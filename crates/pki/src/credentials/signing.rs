@@ -33,7 +33,7 @@ impl Signer {
         mut params: CertificateParams,
         key: &impl PublicKeyData,
     ) -> Result<CertificateDer<'static>, rcgen::Error> {
-        // What identifies a key that the CA does not name is for nobody to know.
+        // The CA names no key identifier, so none is written.
         params.use_authority_key_identifier_extension = self.key_identifier.is_some();
         let mut ca = CertificateParams::default();
         ca.distinguished_name = DistinguishedName::new();

@@ -73,7 +73,7 @@ pub(super) fn is_v1(certificate: &X509Certificate<'_>) -> bool {
     certificate.version() == X509Version::V1
 }
 
-/// That it has run out, or does not hold yet.
+/// That it has expired, or is not valid yet.
 pub(super) fn validity_fault(certificate: &X509Certificate<'_>, now: UnixTime) -> Option<CertificateError> {
     let at = |time: i64| UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(time).unwrap_or(0)));
     let validity = certificate.validity();

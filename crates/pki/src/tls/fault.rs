@@ -1,4 +1,4 @@
-//! Why two ends do not come together by TLS, and what mends it: for people, without the names of anybody's types.
+//! Why a TLS handshake fails, and how to fix it: for people, without the names of anybody's types.
 
 use std::net::IpAddr;
 
@@ -84,7 +84,7 @@ fn server_fault(error: &CertificateError, server: Server<'_>) -> Fault {
         || "the server's certificate".to_owned(),
         |leaf| format!("the server's certificate ({})", leaf.subject()),
     );
-    let renew = format!("issue the server's certificate anew: {}", issue(server.host));
+    let renew = format!("reissue the server's certificate: {}", issue(server.host));
     match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => match out_of(&chain, error) {
             Some(other) if !is_first(&chain, other) => Fault::new(
@@ -102,7 +102,7 @@ fn server_fault(error: &CertificateError, server: Server<'_>) -> Fault {
             let from = out_of(&chain, error).map(|one| format!(" before {}", facts::validity(one).0));
             Fault::new(
                 format!("{the} is not valid yet{}", from.unwrap_or_default()),
-                "check the clocks of this machine and of the one where it was issued; else wait, or issue it anew",
+                "check the clocks of this machine and of the one where it was issued; else wait, or reissue it",
             )
         }
         CertificateError::NotValidForName => wrong_name(&the, &[], leaf, server),
@@ -114,7 +114,7 @@ fn server_fault(error: &CertificateError, server: Server<'_>) -> Fault {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => Fault::new(
             format!("{the} is not for servers: its extended key usage lacks serverAuth"),
             format!(
-                "issue the server's certificate anew: {}",
+                "reissue the server's certificate: {}",
                 issue_with(server.host, "extendedKeyUsage=serverAuth\\n")
             ),
         ),
@@ -158,14 +158,14 @@ fn form_fault(error: &webpki::Error, the: &str, chain: &[X509Certificate<'_>], s
         }
         webpki::Error::CaUsedAsEndEntity => Fault::new(
             format!("{the} is that of a CA (CA:TRUE), as openssl req -x509 makes them by itself"),
-            format!("make it anew as that of a server: {}.{itself}", self_sign(host)),
+            format!("create it again as that of a server: {}.{itself}", self_sign(host)),
         ),
         webpki::Error::EndEntityUsedAsCa => Fault::new(
             format!("what has signed {the} is no CA: its basicConstraints say CA:FALSE, or nothing"),
-            "make that CA's certificate anew with CA:TRUE: openssl req -new -x509 -days 3650 -key root.key -subj /CN=root -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out root.crt",
+            "create that CA's certificate again with CA:TRUE: openssl req -new -x509 -days 3650 -key root.key -subj /CN=root -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign -out root.crt",
         ),
         webpki::Error::PathLenConstraintViolated => Fault::new(
-            format!("more CAs stand between {the} and the root than the root's pathlen allows"),
+            format!("there are more CAs between {the} and the root than the root's pathlen allows"),
             "sign the server's certificate with a CA that is nearer to the root",
         ),
         webpki::Error::NameConstraintViolation => Fault::new(
@@ -176,7 +176,7 @@ fn form_fault(error: &webpki::Error, the: &str, chain: &[X509Certificate<'_>], s
             format!(
                 "{the}, or that of a CA above it, breaks a rule of X.509 (openssl x509 -in FILE -noout -text shows what it says)"
             ),
-            format!("issue it anew: {}", issue(host)),
+            format!("reissue it: {}", issue(host)),
         ),
     }
 }
@@ -194,13 +194,13 @@ fn wrong_name(
         let has = match common.is_empty() {
             true => "it has no subjectAltName".to_owned(),
             false => format!(
-                "it has no subjectAltName; its common name {:?} alone is not looked at",
+                "it has no subjectAltName; its common name {:?} alone is not checked",
                 common.join(", ")
             ),
         };
         return Fault::new(
             format!("{the} is not made out to {host}: {has}"),
-            format!("issue the server's certificate anew: {}; or {}", issue(host), server.name_remedy),
+            format!("reissue the server's certificate: {}; or {}", issue(host), server.name_remedy),
         );
     }
     let names: Vec<String> = match leaf {
@@ -209,7 +209,7 @@ fn wrong_name(
     };
     Fault::new(
         format!("{the} is made out to {}, not to {host}", names.join(", ")),
-        format!("{}; or issue it anew: {}", server.name_remedy, issue(host)),
+        format!("{}; or reissue it: {}", server.name_remedy, issue(host)),
     )
 }
 
@@ -278,7 +278,7 @@ fn bad_signature(
     }
     Fault::new(
         format!("{the} is not signed by the CA given, but by another of the same name ({issuer})"),
-        "the CA was made anew with another key: correct the CA: put its certificate of today into the Secret that spec.tls.caSecretRef names, or issue the server's certificate anew",
+        "the CA was created again with another key: correct the CA: put its present certificate into the Secret that spec.tls.caSecretRef names, or reissue the server's certificate",
     )
 }
 
@@ -299,7 +299,7 @@ fn algorithm_fault(
     let (certificate, hash) = chain.iter().find_map(|one| Some((one, facts::weak_signature(one)?)))?;
     Some(Fault::new(
         format!("{} is signed with {hash}, which is not taken any more", name(certificate)),
-        "issue it anew with SHA-256: openssl x509 -req -sha256 ... (in OpenSSL's configuration: default_md = sha256)",
+        "reissue it with SHA-256: openssl x509 -req -sha256 ... (in OpenSSL's configuration: default_md = sha256)",
     ))
 }
 
@@ -317,9 +317,10 @@ fn alert_fault(alert: AlertDescription, client: Option<Client<'_>>, now: UnixTim
             let fault = refused_client(client, now);
             Fault::new(format!("{}; {said}", fault.detail), fault.remedy)
         }
-        _ if of_protocol => {
-            Fault::new(format!("this end and the server have no way of TLS in common: {said}"), OLD_TLS)
-        }
+        _ if of_protocol => Fault::new(
+            format!("the client and the server have no version or cipher of TLS in common: {said}"),
+            OLD_TLS,
+        ),
         _ if alert == AlertDescription::CertificateRequired => Fault::new(
             format!("the server wants a client certificate from everybody: {said}"),
             "use auth.x509, or let the server ask without demanding",
@@ -356,7 +357,7 @@ pub fn refused_client(client: Client<'_>, now: UnixTime) -> Fault {
             Some(CertificateError::NotValidYetContext { .. }) => {
                 return fault(
                     format!("{whole}is not valid before {}", facts::validity(certificate).0),
-                    "check the clocks; else wait, or issue it anew".to_owned(),
+                    "check the clocks; else wait, or reissue it".to_owned(),
                 );
             }
             Some(_) => {
@@ -370,7 +371,7 @@ pub fn refused_client(client: Client<'_>, now: UnixTime) -> Fault {
     {
         return fault(
             "is not for clients: its extended key usage lacks clientAuth".to_owned(),
-            format!("issue it anew: {ISSUE_CLIENT}"),
+            format!("reissue it: {ISSUE_CLIENT}"),
         );
     }
     if let Ok(Some(usage)) = leaf.key_usage()
@@ -378,7 +379,7 @@ pub fn refused_client(client: Client<'_>, now: UnixTime) -> Fault {
     {
         return fault(
             "must not sign: its key usage lacks digitalSignature".to_owned(),
-            format!("issue it anew: {ISSUE_CLIENT}"),
+            format!("reissue it: {ISSUE_CLIENT}"),
         );
     }
     if let Some(why) = chain.iter().find_map(|one| facts::key_fault(one.public_key())) {
@@ -389,7 +390,7 @@ pub fn refused_client(client: Client<'_>, now: UnixTime) -> Fault {
     if let Some(hash) = signed.filter_map(facts::weak_signature).next() {
         return fault(
             format!("is signed with {hash}, which is not taken any more"),
-            "issue it anew with SHA-256: openssl x509 -req -sha256 ...".to_owned(),
+            "reissue it with SHA-256: openssl x509 -req -sha256 ...".to_owned(),
         );
     }
     let issuer = chain.last().map(|last| last.issuer().to_string()).unwrap_or_default();

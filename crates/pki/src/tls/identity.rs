@@ -48,7 +48,7 @@ impl Identity {
     }
 }
 
-/// A key that the TLS library does not take, though it is one; `why`, where its certificate tells.
+/// A key that the TLS library does not take, though it is one; `why`, where its certificate says why.
 pub fn unusable_key(why: Option<String>) -> Fault {
     let why = why.unwrap_or_else(|| "it is none of RSA with 2048 bits or more, ECDSA and Ed25519".to_owned());
     Fault::new(why, NEW_KEY)
@@ -57,7 +57,7 @@ pub fn unusable_key(why: Option<String>) -> Fault {
 /// That a key does not belong to the first certificate of a chain.
 pub fn match_fault(chain: &[CertificateDer<'_>], key: &SubjectPublicKeyInfoDer<'_>) -> Option<Fault> {
     let (_, key) = SubjectPublicKeyInfo::from_der(key).ok()?;
-    // The key alone: what stands beside it may be written in several ways.
+    // The key alone: the rest can be encoded in several ways.
     let is_of = |der: &CertificateDer<'_>| {
         X509Certificate::from_der(der)
             .is_ok_and(|(_, one)| one.public_key().subject_public_key.data == key.subject_public_key.data)

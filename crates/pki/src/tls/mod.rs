@@ -48,11 +48,11 @@ pub enum TlsMode {
     Disable,
 }
 
-/// The CAs of a text, as PEM and without anything else that stands in it, so that it can be handed on.
+/// The CAs of a text, as PEM and without anything else in it, so that it can be passed on.
 ///
 /// # Errors
 ///
-/// `Invalid` where it holds no certificate, or a damaged one.
+/// `Invalid` where it contains no certificate, or a damaged one.
 pub fn authorities(text: &str) -> Result<String, Error> {
     let certificates = pem::certificates(text).map_err(|fault| invalid(CA, fault))?;
     Ok(pem::encode_certificates(&certificates))
@@ -120,14 +120,14 @@ pub fn always(identity: &Identity) -> Arc<dyn ResolvesClientCert> {
 ///
 /// # Errors
 ///
-/// `Invalid` where it holds no CA certificate, or one that cannot be used.
+/// `Invalid` where it contains no CA certificate, or one that cannot be used.
 pub fn roots(ca_pem: &str) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Error> {
     let certificates = pem::certificates(ca_pem).map_err(|fault| invalid(CA, fault))?;
     let mut roots = RootCertStore::empty();
     for (index, der) in certificates.iter().enumerate() {
         roots.add(der.clone()).map_err(|_| {
             let detail = format!("certificate number {} in it is not encoded as X.509 demands", index + 1);
-            invalid(CA, Fault::new(detail, "issue it anew, or leave it out"))
+            invalid(CA, Fault::new(detail, "reissue it, or leave it out"))
         })?;
     }
     Ok((roots, certificates))
@@ -154,7 +154,7 @@ pub fn invalid_admin_certificate(detail: impl Into<String>, remedy: impl Into<St
     invalid(ADMIN_CERTIFICATE, Fault::new(detail, remedy))
 }
 
-/// What a `spec.tls` or `spec.auth` asks for cannot be had.
+/// `spec.tls` or `spec.auth` asks for something that is not available.
 pub fn unusable(field: &str, detail: impl Into<String>) -> Error {
     Error {
         class: Class::Invalid,
@@ -166,7 +166,7 @@ pub fn unusable(field: &str, detail: impl Into<String>) -> Error {
     }
 }
 
-/// A fault in what a Secret holds.
+/// A fault in the contents of a Secret.
 fn invalid(what: &str, fault: Fault) -> Error {
     Error { reason: Reason::SecretInvalid, remedy: fault.remedy, ..unusable(what, fault.detail) }
 }

@@ -1,4 +1,5 @@
-//! Handshakes of our own: to see whether a server takes the client certificates of a CA, or what it shows itself.
+//! Handshakes beside the driver: to see whether a server takes the client certificates of a CA, or what it shows
+//! itself.
 
 use std::io;
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use super::facts;
 
 /// Verifies the chain by webpki; beyond that a certificate that is itself among those trusted, as libpq does.
 ///
-/// Such a certificate proves who the server is by its key alone. webpki looks at its form all the same, and refuses
+/// Such a certificate proves who the server is by its key alone. webpki checks its form anyway, and refuses
 /// version 1 and CA:TRUE, which is what PostgreSQL's own manual leads to.
 #[derive(Debug)]
 pub struct Verifier {
@@ -74,7 +74,7 @@ impl Verifier {
             Ok(leaf) if has_names(&parsed) => leaf
                 .verify_is_valid_for_subject_name(name)
                 .map_err(|_| not_for(name, facts::names(&parsed).collect())),
-            // Of version 1, or without alternative names: libpq looks at the common name.
+            // Of version 1, or without alternative names: libpq checks the common name.
             _ => {
                 let common: Vec<String> = facts::common_names(&parsed).collect();
                 let host = name.to_str();
@@ -96,7 +96,7 @@ fn has_names(certificate: &X509Certificate<'_>) -> bool {
     })
 }
 
-/// Does a common name stand for this host? The first label may be an asterisk.
+/// Does a common name match this host? The first label may be an asterisk.
 fn is_name_of(common: &str, host: &str) -> bool {
     let below = common.strip_prefix("*.").zip(host.split_once('.'));
     let is_below = |(domain, (label, rest)): (&str, (&str, &str))| {
@@ -122,7 +122,7 @@ impl ServerCertVerifier for Verifier {
             self.chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         let error = match verified {
             Ok(verified) => return Ok(verified),
-            // The name is looked at last, so whoever fails by it has passed everything else.
+            // The name is checked last, so a certificate that fails by it has passed everything else.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if self.any_name => return Ok(ServerCertVerified::assertion()),
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_common_name_stands_for_its_host_or_for_the_hosts_below() {
+    fn a_common_name_matches_its_host_or_the_hosts_below() {
         for (common, host, is) in [
             ("db.shop.svc", "DB.shop.svc", true),
             ("*.shop.svc", "db.shop.svc", true),

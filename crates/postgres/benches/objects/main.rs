@@ -2,23 +2,23 @@
 //! each table, which is what a simple provisioner sends for each user, and bare GRANTs of many tables to one role.
 //! Then 2,000 users on one table.
 //!
-//! `cargo bench -p rolecall-engine --bench objects [-- <tables>... [users=<number>]]` (on PostgreSQL 17; another one with
-//! `ROLECALL_BENCH_POSTGRES=15`).
+//! `cargo bench -p rolecall-postgres --bench objects [-- <tables>... [users=<number>]]` (on PostgreSQL 17; another one
+//! with `ROLECALL_BENCH_POSTGRES=15`).
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a benchmark")]
 
 #[path = "../common/mod.rs"]
 mod common;
 
-mod crowd;
 mod figures;
-mod place;
+mod fixture;
+mod many_users;
 
 use rolecall_engine::Engine as _;
 
 use common::{ADMIN, least, median, numbers, owner, timed};
 use figures::{Column, print, thousands};
-use place::Place;
+use fixture::Fixture;
 
 const SIZES: [usize; 3] = [10, 1_000, 50_000];
 const USERS: usize = 2_000;
@@ -36,54 +36,54 @@ fn main() {
         let users = users.unwrap_or(USERS);
         if users > 0 {
             eprintln!("many users on one table");
-            crowd::measure(users).await;
+            many_users::measure(users).await;
         }
     });
 }
 
 async fn measure(tables: usize) -> Column {
     eprintln!("{} tables: making them", thousands(tables));
-    let place = Place::new(tables).await;
+    let fixture = Fixture::new(tables).await;
     let mut column = Column::new(tables);
     eprintln!("{} tables: granting each by itself", thousands(tables));
-    let naive = place.naive_floor(tables, "naive").await;
+    let naive = fixture.naive_floor(tables, "naive").await;
     // Each in turn, and the least of each: other work on the machine only adds.
     let (mut bares, mut reads, mut labels, mut firsts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut set = String::new();
     for round in 1..=ROUNDS {
         eprintln!("{} tables: round {round} of {ROUNDS}", thousands(tables));
-        bares.push(place.bare_floor(tables, &format!("bare{round}")).await);
-        place.vacuum().await;
+        bares.push(fixture.bare_floor(tables, &format!("bare{round}")).await);
+        fixture.vacuum().await;
         set = format!("rolecall:measured{round}");
-        let (read, catalog) = timed(place.read(&set)).await;
-        let (label, desired) = timed(async { place.desired(&set, &catalog) }).await;
+        let (read, catalog) = timed(fixture.read(&set)).await;
+        let (label, desired) = timed(async { fixture.desired(&set, &catalog) }).await;
         reads.push(read);
         labels.push(label);
-        firsts.push(timed(place.sync(&desired, &catalog)).await.0);
+        firsts.push(timed(fixture.sync(&desired, &catalog)).await.0);
     }
     let set = set.as_str();
     let (bare, read, label, first) = (least(&bares), least(&reads), least(&labels), least(&firsts));
-    place.vacuum().await;
-    let mut stands = Vec::new();
+    fixture.vacuum().await;
+    let mut unchanged = Vec::new();
     for _ in 0..ROUNDS {
-        stands.push(timed(place.look(set)).await.0);
+        unchanged.push(timed(fixture.reconcile(set)).await.0);
     }
     let mut starts = Vec::new();
     for _ in 0..20 {
-        starts.push(timed(place.start("alice", set)).await.0);
-        place.end("alice").await;
+        starts.push(timed(fixture.start("alice", set)).await.0);
+        fixture.end("alice").await;
     }
     let mut added = Vec::new();
     for round in 1..=ROUNDS {
         let fresh = format!("app.fresh{round}");
-        place
+        fixture
             .sql(&format!(
                 "create table {fresh} (id int); grant select on {fresh} to {ADMIN} with grant option"
             ))
             .await;
-        added.push(timed(place.look(set)).await.0);
+        added.push(timed(fixture.reconcile(set)).await.0);
     }
-    let (dropped, applied) = timed(place.engine.drop_set(set, &owner().uid)).await;
+    let (dropped, applied) = timed(fixture.engine.drop_set(set, &owner().uid)).await;
     assert!(applied.unwrap().dropped);
     let start = median(starts);
     column.time("floor: one GRANT for each table, to one user", naive, "");
@@ -94,11 +94,11 @@ async fn measure(tables: usize) -> Column {
     column.ratio("  in bare GRANTs", first, bare, "1.5 beside 50,000");
     column.ratio("  with reading and labelling, in bare GRANTs", read + label + first, bare, "");
     column.ratio("  with reading and labelling, in single GRANTs", read + label + first, naive, "");
-    column.time("start of an account whose set stands", start, "the same beside any number");
+    column.time("start of an account whose set exists", start, "the same beside any number");
     column.ratio("  in single GRANTs", start, naive, "");
-    column.time("a look that finds nothing to change", least(&stands), "");
-    column.time("one table more, from the look to the grant", least(&added), "");
-    column.ratio("  in looks that find nothing", least(&added), least(&stands), "");
+    column.time("a reconcile that finds nothing to change", least(&unchanged), "");
+    column.time("one table more, from reading to granting", least(&added), "");
+    column.ratio("  in reconciles that find nothing", least(&added), least(&unchanged), "");
     column.time("dropping the set", dropped, "");
     column
 }

@@ -75,7 +75,7 @@ impl Postgres {
         Guard::managed(account).owned_by(from_uid).check(&mut message);
         role::record(&mut message, account, owner);
         match self.server.run(place, &message).await {
-            // An attempt before this one did it.
+            // An earlier attempt did it.
             Err(error) if error.is_of_changed_account() => {
                 let mut message = Message::new();
                 Guard::managed(account).owned_by(&owner.uid).check(&mut message);
@@ -102,7 +102,7 @@ impl Postgres {
             self.server.run(&place, &message).await?;
         }
         match self.try_adjust(&place, plan).await {
-            // What cannot be given keeps nothing from being taken away.
+            // Grants that fail must not prevent revocations.
             Err(error) if error.class == Class::Refused && !plan.revoke.is_empty() => {
                 self.try_adjust(&place, &adjust::taking_away(plan)).await?;
                 Err(error)
@@ -117,7 +117,7 @@ impl Postgres {
         let send = async |cascade: bool| {
             let message = adjust::message(plan, dialect, cascade);
             match self.server.run_unless_locked(place, &message).await {
-                // Losing a role must not depend on the user's leave.
+                // Losing a role must not depend on the user's cooperation.
                 Err(error) if error.code == LOCK_NOT_AVAILABLE && !plan.revoke.is_empty() => {
                     self.run_ending_backends(place, &plan.account, &guard, &message).await
                 }
@@ -207,7 +207,11 @@ impl Postgres {
                 let reset = self.try_strip(place, plan, Part::Stored).await;
                 let not_reset = reset.err().map(|error| error.to_string());
                 if let Some(why) = &not_reset {
-                    tracing::warn!(account = plan.account.as_str(), why, "what is stored for it stays");
+                    tracing::warn!(
+                        account = plan.account.as_str(),
+                        why,
+                        "settings and limits stored for it remain"
+                    );
                 }
                 (revoked?, not_reset)
             }
@@ -215,7 +219,7 @@ impl Postgres {
         };
         let confirmed = match reply {
             reply if reply.unconfirmed => false,
-            // Of what it warned cannot be told: it may have been the end of the wait for the standby.
+            // The warning is not identified: it may be that the wait for the standby was cancelled.
             reply if reply.warned => {
                 !standby::is_doubtful(&self.server.run(place, &end::confirm(plan)).await?)
             }
@@ -250,7 +254,7 @@ impl Postgres {
     }
 
     /// Takes away what the account itself was granted, in each database where the admin user can. Best effort: what
-    /// is left shows as a dependency, and only a drop minds.
+    /// is left shows as a dependency, and only prevents a drop.
     async fn revoke_rights(&self, place: &Place, account: &AccountName, connect_too: bool) {
         let attempt = async {
             let dialect = self.server.dialect(place).await?;
@@ -258,13 +262,13 @@ impl Postgres {
             for database in rights::databases(&self.dependencies(place, account).await?) {
                 let place = database.map_or_else(|| place.clone(), Place::Exactly);
                 if let Err(error) = self.server.run(&place, &message).await {
-                    tracing::info!(account = account.as_str(), %error, "rights of the account itself stay");
+                    tracing::info!(account = account.as_str(), %error, "rights granted to the account itself remain");
                 }
             }
             Ok::<_, Error>(())
         };
         if let Err(error) = attempt.await {
-            tracing::info!(account = account.as_str(), %error, "rights of the account itself stay");
+            tracing::info!(account = account.as_str(), %error, "rights granted to the account itself remain");
         }
     }
 
@@ -288,7 +292,7 @@ impl Postgres {
 
     async fn why_kept(&self, place: &Place, account: &AccountName, error: &Error) -> String {
         match self.what_depends_on(place, account.as_str()).await {
-            Some(told) => format!("{error}: {told}"),
+            Some(dependents) => format!("{error}: {dependents}"),
             None => error.to_string(),
         }
     }
@@ -296,7 +300,7 @@ impl Postgres {
     /// What depends on a role, for people, with the names of some of it where the admin user can connect.
     pub(crate) async fn what_depends_on(&self, place: &Place, role: &str) -> Option<String> {
         let mut dependencies = self.dependencies_of(place, role).await.ok()?;
-        // What it owns is told first: nothing but a person can decide about that.
+        // What it owns comes first: only a person can decide about that.
         dependencies.sort_by_key(|one| one.kind != "o");
         let mut left = MOST_NAMED;
         for one in dependencies.iter_mut().take(MOST_NAMED) {
@@ -310,14 +314,14 @@ impl Postgres {
                     one.names = reply.rows().iter().filter_map(|row| row.get(0).map(str::to_owned)).collect();
                     left -= one.names.len();
                 }
-                Err(error) => tracing::debug!(role, %error, "what depends on it stays without names"),
+                Err(error) => tracing::debug!(role, %error, "what depends on it cannot be named"),
             }
         }
         (!dependencies.is_empty()).then(|| rights::described(&dependencies))
     }
 }
 
-/// What became of what an account had.
+/// Whether what an account had was taken away.
 struct Stripped {
     /// A synchronous standby knows that it is gone, or there is none.
     confirmed: bool,
@@ -325,7 +329,7 @@ struct Stripped {
     not_reset: Option<String>,
 }
 
-/// The query that tells all about an account and nothing else.
+/// The query that reads all about an account and nothing else.
 fn query(account: &AccountName, owner_uid: &str, session_database: Option<&str>) -> Query {
     Query {
         account: account.clone(),

@@ -16,7 +16,7 @@ pub(crate) struct Confirmations {
 }
 
 impl Confirmations {
-    /// Has the end of this account been confirmed, as far as is known here? Of one that was ended by an operator before
+    /// Is the end of this account known to be confirmed? Of one that was ended by an operator before
     /// this one nothing is known until anything has been.
     pub(crate) fn has_confirmed(&self, account: &AccountName) -> bool {
         self.confirmed.load(Relaxed) && !self.entries().contains(account)
@@ -32,7 +32,7 @@ impl Confirmations {
         }
     }
 
-    /// The account is in use again: its end is no matter any more.
+    /// The account is in use again: its end does not matter any more.
     pub(crate) fn forget(&self, account: &AccountName) {
         self.entries().remove(account);
     }

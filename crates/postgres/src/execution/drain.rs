@@ -22,11 +22,11 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two readings: at first a backend is gone within a millisecond or two.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
-/// A login that takes longer than this may never come to an end by itself: more than one call waits for it.
+/// A login that takes longer than this may never finish: more than one call waits for it.
 const LONGEST_LOGIN: Duration = Duration::from_secs(6);
-/// What is remembered of an end that nobody has tried again for so long is forgotten.
+/// An end that nobody has tried again for so long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(24 * 60 * 60);
-/// For so long it is remembered that nobody is on the way in any more: until whoever ended the access has read again.
+/// How long it is remembered that no login is under way any more: until whoever ended the access has read again.
 const DRAINED: Duration = Duration::from_secs(60);
 
 /// The account that is disabled, and the owner that its record must name.
@@ -47,15 +47,15 @@ impl EndTarget<'_> {
 
 /// The logins that were under way when accounts were disabled, kept until they are decided.
 ///
-/// Not state of an account, but of a wait: whoever comes later meets a closed target, so a new look must not count
-/// them. Otherwise somebody who keeps opening connections (no login is needed for that) could hold up every end for
-/// ever. Forgetting an entry costs no more than another wait.
+/// Not state of an account, but of a wait: whoever comes later meets a closed target, so a new call must not count
+/// them. Otherwise somebody who keeps opening connections (no login is needed for that) could delay every end
+/// forever. Forgetting an entry costs no more than another wait.
 #[derive(Debug, Default)]
 pub(crate) struct Draining(Mutex<HashMap<AccountName, Wait>>);
 
 #[derive(Debug)]
 struct Wait {
-    /// When it began; once nothing is waited for any more, when that was seen.
+    /// When it began; once the wait is over, when that was seen.
     since: Instant,
     logins: BTreeSet<String>,
 }
@@ -71,7 +71,7 @@ impl Draining {
         self.entries().get(account).is_some_and(|wait| !wait.logins.is_empty())
     }
 
-    /// How many are left of the logins under way: of those found now that were so the first time.
+    /// How many of the first logins under way are still among those found now.
     fn remaining(&self, account: &AccountName, starting: &BTreeSet<String>) -> u32 {
         let mut entries = self.entries();
         entries.retain(|_, wait| {
@@ -89,7 +89,7 @@ impl Draining {
         u32::try_from(wait.logins.len()).unwrap_or(u32::MAX)
     }
 
-    /// The logins that an end of this account has waited for all too long.
+    /// The logins that an end of this account has waited for too long.
     fn stuck(&self, account: &AccountName) -> BTreeSet<String> {
         let entries = self.entries();
         let wait = entries.get(account).filter(|wait| wait.since.elapsed() > LONGEST_LOGIN);
@@ -171,7 +171,7 @@ impl Postgres {
         let was_open = row.and_then(|row| row.get(0)) != Some("f");
         let backends = row.and_then(|row| row.get(1)) != Some("0");
         if was_open {
-            // Who is on the way in now is not who was when the account was disabled the last time.
+            // The logins under way are not those of the last time that the account was disabled.
             self.draining.forget(target.account);
         }
         if backends && let Err(error) = self.terminate(target.place, target.account, &guard).await {
@@ -193,7 +193,7 @@ impl Postgres {
             if account.enabled {
                 return Err(reopened(target.account));
             }
-            // Within a reading the logins are read first: one that is through by then is a backend.
+            // Within a reading the logins are read first: one that has succeeded by then is a backend.
             let starting = self.draining.remaining(target.account, &reading.starting);
             if account.backends == 0 && starting == 0 {
                 return Ok(reading);
@@ -215,8 +215,8 @@ impl Postgres {
         }
     }
 
-    /// Ends those of these logins that are the account's, and waits no longer for those that are somebody else's, where it
-    /// can be told.
+    /// Ends those of these logins that are the account's, and stops waiting for those that are known to be somebody
+    /// else's.
     async fn end_logins(&self, target: &EndTarget<'_>, stuck: &BTreeSet<String>) -> Result<(), Error> {
         let dialect = self.server.dialect(target.place).await?;
         let message = logins::end(&target.guard().closed(), target.account, stuck, dialect);
@@ -263,8 +263,8 @@ impl Postgres {
         Ok(())
     }
 
-    /// Sends a message that needs the account's row while its user may hold it; nobody else does for long. So while
-    /// the message waits, the user's backends are ended.
+    /// Sends a message that needs the account's row while its user may have it locked; nobody else does for long. So
+    /// while the message waits, the user's backends are ended.
     pub(crate) async fn run_ending_backends(
         &self,
         place: &Place,
@@ -281,7 +281,7 @@ impl Postgres {
             tokio::select! {
                 biased;
                 result = &mut sent => return result,
-                // Where that fails, the message comes to its own end.
+                // Where that fails, the message ends by itself.
                 _ = ended => {}
             }
         }

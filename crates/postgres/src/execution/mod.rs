@@ -1,9 +1,9 @@
-//! What is sent when, and what proves that it is so.
+//! What is sent when, and the proof that it took effect.
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
 //! | `apply` | carrying out plans |
-//! | `drain` | disabling an account, and waiting until nobody is left inside or on the way in |
+//! | `drain` | disabling an account, and waiting until no connection and no login under way is left |
 //! | `confirmations` | what a synchronous standby has confirmed |
 //! | `sets` | permission sets: synced, listed, dropped |
 

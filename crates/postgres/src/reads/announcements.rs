@@ -1,7 +1,8 @@
-//! Changes of objects, as the server announces them: event triggers of the platform engineer's notify a channel.
+//! Changes of objects, as the server announces them: event triggers that the platform engineer installs notify a
+//! channel.
 //!
-//! Only a superuser can create event triggers, so the admin user does not: `deploy/postgresql/announce_objects.sql` does.
-//! Everybody can notify the channel. So a message says no more than that a look may be worth it.
+//! Only a superuser can create event triggers, so the admin user does not: `deploy/postgresql/announce_objects.sql`
+//! does. Everybody can notify the channel. So a message is only a hint that something may have changed.
 
 use futures::StreamExt;
 use rolecall_engine::{Changes, Error};

@@ -1,7 +1,7 @@
 //! Calls that want to read at the same time share a message.
 //!
 //! The first becomes the leader and reads for itself. Whoever comes while it reads waits; the next leader takes all
-//! who wait along. Nobody waits for company: alone, a call costs what it would without this.
+//! who wait along. No call waits for others to join: alone, it costs what it would without batching.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::reads::observe::{self, Question, Reading};
 use crate::transport::server::{Place, Server};
 
-/// More in one message gain nothing, and make everybody wait for the last.
+/// More in one message would gain nothing, and make all callers wait for the last.
 const MOST: usize = 1000;
 
 #[derive(Debug, Default)]
@@ -80,7 +80,7 @@ impl Batcher {
                 biased;
                 result = &mut answered => match result {
                     Ok(result) => return result,
-                    // The leader was dropped with the question in hand: ask again.
+                    // The leader was dropped before it answered: ask again.
                     Err(_) => continue 'asking,
                 },
                 leader = batch.leader.lock() => leader,
@@ -124,7 +124,7 @@ async fn answer_all(server: &Server, place: &Place, batch: Vec<Waiting>) {
                 let _ = one.answer.send(Ok(reading));
             }
         }
-        // One name that the server cannot digest must not be everybody's failure.
+        // One name that the server cannot process must not fail all the others.
         Err(error) if error.class == Class::Refused && batch.len() > 1 => {
             for one in batch {
                 let result = read(server, place, std::slice::from_ref(&one.question)).await;

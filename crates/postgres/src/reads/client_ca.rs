@@ -1,7 +1,7 @@
 //! Does the server take client certificates of the CA for users?
 //!
 //! That shows in the TLS handshake, before anybody logs in: nothing is asked of the server beyond it, so that no user
-//! needs to exist and nothing stands in its log.
+//! needs to exist and nothing is logged there.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use crate::Postgres;
 use crate::transport::config::Config;
 use crate::transport::tls::trusting;
 
-/// The request for TLS: its length, and the number that stands for it.
+/// The request for TLS: its length, and the number that means it.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
 impl Postgres {
@@ -73,7 +73,7 @@ async fn shake(config: &Config, client: rustls::ClientConfig) -> io::Result<()> 
     }
     let name = config.tls.server_name.as_ref().unwrap_or(&config.host);
     let mut stream = tls::dial(stream, name, client).await?;
-    // A server that has refused it may be gone by now; its alert is there all the same.
+    // A server that has refused it may be gone by now; its alert can still be read.
     let _ = stream.shutdown().await;
     match stream.read(&mut [0; 64]).await {
         // It closes without close_notify.

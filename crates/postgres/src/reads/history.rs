@@ -1,4 +1,4 @@
-//! Where a server is in its history, and word of when that may have changed.
+//! Where a server is in its history, and notice of when that may have changed.
 
 use std::sync::PoisonError;
 
@@ -13,7 +13,7 @@ use crate::transport::server::Place;
 /// What a server says of itself.
 #[derive(Debug, Deserialize)]
 pub(crate) struct HistoryRow {
-    /// The timeline as the names of WAL files begin; none while the server is in recovery, or does not tell.
+    /// The timeline as the names of WAL files begin; none while the server is in recovery, or does not say.
     timeline: Option<String>,
     run: Option<String>,
     position: Option<String>,
@@ -77,7 +77,7 @@ impl Postgres {
         let mut kept = kept;
         let Here { history, primary } = match &kept {
             Some(connection) => {
-                // It is idle all the time, and that is how it should be.
+                // It is idle all the time, as intended.
                 let mut idle = Message::new();
                 idle.push("letting a connection be idle", "SET idle_session_timeout = 0");
                 self.server.send_on(connection, &idle).await?;
@@ -106,7 +106,7 @@ impl Postgres {
         let lost = Box::pin(async move {
             let own = async {
                 match &mut kept {
-                    // It hears of nothing but its end.
+                    // It is used for nothing but to notice its end.
                     Some(connection) => while connection.announced().await.is_some() {},
                     None => std::future::pending().await,
                 }

@@ -1,12 +1,14 @@
 //! What is read of the server.
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
 //! | `observe`, `batcher` | accounts, and how reads at the same time share a message |
 //! | `inventory` | all managed accounts |
 //! | `preflight`, `client_ca` | what the server lacks |
 //! | `history` | where the server is in its history |
 //! | `objects`, `announcements` | the objects of a logical database, and that they have changed |
+//! | `privileges` | what the admin user may grant, and what a permission set can do |
+//! | `sets` | permission sets, their records and members |
 
 pub(crate) mod announcements;
 pub(crate) mod batcher;
@@ -16,6 +18,8 @@ pub(crate) mod inventory;
 pub(crate) mod objects;
 pub(crate) mod observe;
 pub(crate) mod preflight;
+pub(crate) mod privileges;
+pub(crate) mod sets;
 
 use crate::statements::{guard, rights};
 use crate::transport::version::Dialect;

@@ -17,7 +17,7 @@ use crate::transport::version::Dialect;
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
     pub(crate) query: Query,
-    /// Also look for logins under way, and take nothing from a snapshot: what the end of an access is proved by.
+    /// Also read logins under way, and take nothing from a snapshot: what the end of an access is proved by.
     pub(crate) to_verify: bool,
 }
 
@@ -27,14 +27,14 @@ pub(crate) struct Reading {
     pub(crate) observed: Observed,
     /// Logins under way: anybody's, as it is not known yet whose they are. Only where it was asked for.
     pub(crate) starting: BTreeSet<String>,
-    /// The account itself holds rights on objects. Only where it was asked for.
+    /// The account itself has rights on objects. Only where it was asked for.
     pub(crate) holds_rights: bool,
     /// Commits wait for standbys.
     pub(crate) synchronous: bool,
 }
 
 /// Logins under way hold a virtual transaction before they show in pg_stat_activity. They must be read first: one
-/// that is through by the time of the second look shows there.
+/// that has succeeded by the time of the second read shows there.
 const STARTING: &str =
     "PREPARE rolecall_starting AS SELECT l.pid || ' ' || l.virtualtransaction FROM pg_catalog.pg_locks l
 WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS NOT NULL
@@ -170,7 +170,7 @@ SELECT pg_catalog.json_build_object(
 }
 
 /// An expression: may the admin user (the alias `me`) grant the role of the alias `r`? From 16 on that is a matter of
-/// ADMIN OPTION. A direct grant is looked for first, as the function goes through all memberships of the admin user,
+/// ADMIN OPTION. A direct grant is checked first, as the function goes through all memberships of the admin user,
 /// which on 16+ is a member of every role that it created.
 pub(crate) fn grantable(dialect: Dialect) -> &'static str {
     if dialect.has_grantors() {
@@ -183,7 +183,7 @@ pub(crate) fn grantable(dialect: Dialect) -> &'static str {
     }
 }
 
-/// Takes an answer apart, one reading for each question.
+/// Parses an answer into one reading for each question.
 pub(crate) fn readings(questions: &[Question], reply: &Reply) -> Result<Vec<Reading>, Error> {
     let all: All = parse(reply, || what(questions))?;
     // The logins under way are the first statement's rows, where they were asked for.

@@ -151,7 +151,7 @@ impl Postgres {
     }
 }
 
-/// The order in which findings are told.
+/// The order in which findings are reported.
 fn rank(reason: Reason) -> usize {
     const ORDER: [Reason; 7] = [
         Reason::PoolerInBetween,

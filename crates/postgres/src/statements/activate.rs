@@ -10,7 +10,7 @@ use crate::statements::{membership, rights, role};
 use crate::transport::message::{Message, Needs};
 use crate::transport::version::Dialect;
 
-/// The activation. With `strict`, it fails (`RC002`) where the account itself holds rights on objects; with `cascade`
+/// The activation. With `strict`, it fails (`RC002`) where the account itself has rights on objects; with `cascade`
 /// it takes away what the account passed on as well.
 pub(crate) fn message(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Message {
     let message = if plan.create { create(plan, dialect) } else { reset(plan, dialect, strict, cascade) };

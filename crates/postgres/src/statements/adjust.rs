@@ -1,4 +1,4 @@
-//! Putting a live account right.
+//! Correcting a live account.
 
 use rolecall_engine::plan::Adjust;
 use secrecy::ExposeSecret;

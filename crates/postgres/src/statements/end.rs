@@ -1,4 +1,4 @@
-//! Ending an access: the login first, then the backends, then what the account had, then a reading whether it is so.
+//! Ending an access: the login first, then the backends, then what the account had, then a read-back.
 //!
 //! The login is taken without waiting for a synchronous standby. What the account had is taken away by a change that does
 //! wait: it proves that the standby knows of both.
@@ -14,7 +14,7 @@ use crate::transport::message::{Message, Needs};
 use crate::transport::standby;
 use crate::transport::version::Dialect;
 
-/// How long taking the login waits for the account's row, which its user can hold for as long as it likes. Short at
+/// How long taking the login waits for the account's row, which its user can lock for as long as it likes. Short at
 /// first, so that the user's backends are ended soon.
 pub(crate) const LONG_LOCK_TIMEOUT_MS: u32 = 3000;
 pub(crate) const SHORT_LOCK_TIMEOUT_MS: u32 = 300;
@@ -69,7 +69,7 @@ pub(crate) fn terminate(guard: &Guard<'_>, account: &AccountName, dialect: Diale
         // An admin user with NOINHERIT has the account's rights only so.
         message.push(&what, format!("SET LOCAL ROLE {name}"));
     }
-    // The function stands in the list of columns: in WHERE it might be called for rows that another condition would
+    // The function is in the list of columns: in WHERE it might be called for rows that another condition would
     // have left out.
     message.ask(
         &what,

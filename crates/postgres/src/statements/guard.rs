@@ -78,7 +78,7 @@ impl<'a> Guard<'a> {
     }
 }
 
-/// A regular expression for the record of one owner. The comment may be no JSON at all, and 15 cannot tell.
+/// A regular expression for the record of one owner. The comment may be no JSON at all, which 15 cannot check.
 pub(crate) fn record_of(uid: &str) -> String {
     let json = serde_json::to_string(uid).unwrap_or_default();
     let escaped: String =

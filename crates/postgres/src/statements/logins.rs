@@ -1,9 +1,9 @@
-//! Logins under way that come to no end: whose they are, and ending those of an account.
+//! Logins under way that do not finish: whose they are, and ending those of an account.
 //!
-//! Whoever owns a logical database can hold it against every login, for as long as it likes. Such a login has no name in
-//! `pg_stat_activity` yet, so an end would have to wait for anybody's. But it has locked its database, or waits for that,
-//! and this comes after its role is known: so whoever has the rights of the account, and of nobody else, may end it if it
-//! is the account's, and is refused if it is not.
+//! Whoever owns a logical database can lock it against every login, for as long as it likes. Such a login has no name
+//! in `pg_stat_activity` yet, so an end would have to wait for anybody's. But it has locked its database, or waits for
+//! that, and this comes after its role is known: so whoever has the rights of the account, and of nobody else, may end
+//! it if it is the account's, and is refused if it is not.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ use crate::transport::message::{Message, Needs};
 use crate::transport::sqlstate::INSUFFICIENT_PRIVILEGE;
 use crate::transport::version::Dialect;
 
-/// Ends those of these logins that are the account's. Answers those that are somebody else's, as JSON; those of which it
-/// cannot be told yet are neither.
+/// Ends those of these logins that are the account's. Answers those that are somebody else's, as JSON; those of which
+/// it is not known yet are neither.
 pub(crate) fn end(
     guard: &Guard<'_>,
     account: &AccountName,

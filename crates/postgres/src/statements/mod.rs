@@ -1,6 +1,6 @@
 //! What is sent, as text. Nothing here sends anything.
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
 //! | `activate`, `adjust`, `end` | the messages of the plans |
 //! | `role`, `membership` | statements that several messages have in common |

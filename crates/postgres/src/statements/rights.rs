@@ -1,8 +1,8 @@
 //! Rights on objects that somebody granted to an account itself, rather than to a role it is a member of.
 //!
-//! They outlive every session, and they stand in the way of a drop. The server knows of them across all databases
+//! They outlive every session, and they prevent a drop. The server knows of them across all databases
 //! (`pg_shdepend`), but takes them away only in the database of the object, and only as whoever granted them. So this
-//! is done where the admin user may, and never as part of what closes an access. CONNECT on a database is let be while
+//! is done where the admin user may, and never as part of what closes an access. CONNECT on a database is kept while
 //! the account stays: somebody gave it so that the sessions can work.
 
 use std::collections::BTreeSet;
@@ -23,16 +23,16 @@ pub(crate) struct Dependency {
     /// As in `pg_shdepend`: `o` owner, `a` rights, `r` policy.
     pub(crate) kind: String,
     pub(crate) count: u64,
-    /// Some of the objects, where they could be looked at: kind and name, `table hr.employees`.
+    /// Some of the objects, where they could be read: kind and name, `table hr.employees`.
     #[serde(default)]
     pub(crate) names: Vec<String>,
 }
 
-/// True where the account of the alias `u` holds rights on something but CONNECT on databases. (From 16 on the server
-/// counts memberships as rights as well.)
+/// True where the account of the alias `u` has rights on something other than CONNECT on databases. (From 16 on the
+/// server counts memberships as rights as well.)
 ///
-/// Where permission sets hold many objects, nearly all of `pg_shdepend` belongs to a few roles, and the planner takes that
-/// for the share of any role: it would rather read all of it. Counting a range of one makes it use the index.
+/// Where permission sets have many grants, nearly all of `pg_shdepend` belongs to a few roles, and the planner takes
+/// that for the share of any role: it would rather read all of it. Counting a range of one makes it use the index.
 pub(crate) const HOLDS_ANY: &str = "0 < (SELECT pg_catalog.count(*) FROM pg_catalog.pg_shdepend s
     WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid BETWEEN u.oid AND u.oid AND s.deptype = 'a'
       AND s.classid <> 'pg_catalog.pg_auth_members'::pg_catalog.regclass
@@ -40,11 +40,11 @@ pub(crate) const HOLDS_ANY: &str = "0 < (SELECT pg_catalog.count(*) FROM pg_cata
         SELECT FROM pg_catalog.pg_database d CROSS JOIN LATERAL pg_catalog.aclexplode(d.datacl) a
         WHERE d.oid = s.objid AND a.grantee = u.oid AND a.privilege_type <> 'CONNECT')))";
 
-/// Fails with `RC002` where the account holds such rights.
+/// Fails with `RC002` where the account has such rights.
 pub(crate) fn refuse_any(message: &mut Message, account: &AccountName) {
     message.push_needing(
         Needs::Truth(HOLDS_RIGHTS),
-        format!("looking for rights of {} itself", identifier(account.as_str())),
+        format!("checking for rights of {} itself", identifier(account.as_str())),
         format!("EXECUTE rolecall_holds_no_rights ({})", literal(account.as_str())),
     );
 }
@@ -102,17 +102,17 @@ pub(crate) fn databases(dependencies: &[Dependency]) -> BTreeSet<Option<String>>
     dependencies.iter().filter(|d| d.kind == "a" || d.kind == "i").map(|d| d.database.clone()).collect()
 }
 
-/// Takes away what the account holds in the database where this runs, and on the server as a whole. What the admin
-/// user may not take away is passed over.
+/// Revokes what the account was granted in the database where this runs, and on the server as a whole. What the admin
+/// user may not take away is skipped.
 pub(crate) fn revoke(account: &AccountName, dialect: Dialect, connect_too: bool) -> Message {
     let on_database = if connect_too { "true" } else { "a.privilege_type <> 'CONNECT'" };
     revoke_from(account.as_str(), dialect, on_database, "true")
 }
 
-/// As [`revoke`], from any role: of databases what one condition holds for (aliases `d`, the database, and `a`, what is
-/// granted), of other things what the other does (the alias `s`, the dependency).
+/// As [`revoke`], from any role: of databases what one condition is true for (aliases `d`, the database, and `a`, what
+/// is granted), of other things what the other does (the alias `s`, the dependency).
 ///
-/// The privileges are named: for ALL the server might look for the grants of another grantor, whose rights the admin
+/// The privileges are named: for ALL the server might choose the grants of another grantor, whose rights the admin
 /// user has as well.
 pub(crate) fn revoke_from(role: &str, dialect: Dialect, on_database: &str, which: &str) -> Message {
     let (name, select) = (literal(role), grants_to(role, dialect, on_database, which));
@@ -226,7 +226,7 @@ pub(crate) fn described(dependencies: &[Dependency]) -> String {
         .map(|one| {
             let what = match one.kind.as_str() {
                 "o" => "it owns",
-                "a" => "it holds rights on",
+                "a" => "it has rights on",
                 "r" => "it is named in policies of",
                 _ => "it is referred to by",
             };

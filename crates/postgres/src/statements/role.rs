@@ -6,7 +6,7 @@ use crate::quote::{block, identifier, literal};
 use crate::transport::message::{Message, Needs};
 
 /// Creates the roles that are missing, in a short transaction of their own: on 16+ whoever grants a role locks it.
-/// One that somebody else creates at this moment is as good.
+/// One that somebody else creates at the same moment serves as well.
 pub(crate) fn create_roles(roles: &[String]) -> Option<Message> {
     if roles.is_empty() {
         return None;

@@ -25,7 +25,7 @@ impl Backends {
     /// Asks a connection for its backend.
     pub(crate) const QUERY: &'static str = "SELECT pg_catalog.pg_backend_pid()";
 
-    /// Takes note of a backend, from the answer to [`Backends::QUERY`].
+    /// Records a backend, from the answer to [`Backends::QUERY`].
     pub(crate) fn note(self: &Arc<Self>, answer: &str) -> Option<Backend> {
         let process = answer.parse().ok()?;
         let mut state = self.locked();

@@ -39,7 +39,7 @@ pub struct Config {
     pub lock_timeout: Duration,
     /// How long a connection that nobody uses stays open.
     pub idle_timeout: Duration,
-    /// Transactions are read-only: what would write fails with SQLSTATE 25006. For whoever only looks.
+    /// Transactions are read-only: what would write fails with SQLSTATE 25006. For callers that only read.
     pub read_only: bool,
 }
 
@@ -97,7 +97,7 @@ impl fmt::Debug for Auth {
     }
 }
 
-/// Takes `host:port` apart: `orders-db.shop.svc:5432`, `10.0.0.1:5432`, `[::1]:5432`. Without a port: 5432.
+/// Parses `host:port`: `orders-db.shop.svc:5432`, `10.0.0.1:5432`, `[::1]:5432`. Without a port: 5432.
 ///
 /// # Errors
 ///
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_output_holds_no_secret() {
+    fn debug_output_contains_no_secret() {
         let auth = Auth::X509 { cert_pem: "CERT".into(), key_pem: "hunter2".into() };
         let shown = format!("{:?}", Config::new("db", 5432, "adm", auth));
         assert!(!shown.contains("hunter2") && !shown.contains("CERT"), "{shown}");

@@ -1,4 +1,4 @@
-//! One message on one connection: sent, waited for, and what an answer that stays away means.
+//! One message on one connection: sent, waited for, and what a missing answer means.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::transport::message::{Message, Reply};
 use crate::transport::pool::Pool;
 use crate::transport::sqlstate;
 
-/// Where a connection that worked has been silent for so long, and the server answers nobody else either, it is not
-/// believed to be there any more.
+/// Where a connection that worked has been silent for so long, and the server answers nobody else either, it is
+/// considered gone.
 pub(crate) const SILENCE: Duration = Duration::from_secs(8);
-/// For so long of that time the server is asked.
+/// The part of that time in which the server is asked.
 pub(crate) const ANSWER: Duration = Duration::from_secs(3);
 
-/// What came back of a message.
+/// The answer to a message.
 pub(crate) struct Answer {
     /// The number of the statement that failed.
     pub(crate) statement: usize,

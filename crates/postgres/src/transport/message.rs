@@ -6,7 +6,7 @@ use tokio_postgres::SimpleQueryRow;
 
 use crate::quote::literal;
 
-/// One simple-query message: one round trip and, where it holds no BEGIN, one transaction, of which an error leaves
+/// One simple-query message: one round trip and, where it contains no BEGIN, one transaction, of which an error leaves
 /// nothing behind.
 #[derive(Clone, Default)]
 pub(crate) struct Message {
@@ -41,7 +41,7 @@ pub(crate) enum Needs {
     Role(String),
     /// Nothing in particular; it stores a password verifier.
     Verifier,
-    /// Division by zero: what the statement checks is not so. This is the code to tell it by.
+    /// Division by zero: what the statement checks is not so. It is reported with this code.
     Truth(&'static str),
 }
 
@@ -99,7 +99,7 @@ impl Message {
         self
     }
 
-    /// May an answer that stays away be a commit that waits for a standby?
+    /// May a missing answer be a commit that waits for a standby?
     pub(crate) fn is_replicated(&self) -> bool {
         self.replicated
     }
@@ -133,7 +133,7 @@ impl Message {
         statement.map(|statement| statement.needs.clone()).unwrap_or_default()
     }
 
-    /// The text that is sent. It may hold a password verifier: not for logs.
+    /// The text that is sent. It may contain a password verifier: not for logs.
     pub(crate) fn sql(&self) -> String {
         let mut text = String::new();
         for statement in &self.statements {

@@ -1,6 +1,6 @@
 //! How messages reach the server and come back: nothing here knows of accounts.
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
 //! | `config`, `platform`, `version` | what is known of the server |
 //! | `tls`, `connect`, `session`, `pool`, `pooler`, `progress` | connections: opened, made what they have to be, kept |

@@ -19,7 +19,7 @@ pub enum Platform {
 pub const RDS_IAM: &str = "rds_iam";
 
 impl Platform {
-    /// Tells the platform of a PostgreSQL server from its host name.
+    /// Determines the platform of a PostgreSQL server by its host name.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_name_tells() {
+    fn the_platform_follows_from_the_host_name() {
         for (host, platform) in [
             ("orders-db.shop.svc", Platform::SelfHosted),
             ("10.0.0.1", Platform::SelfHosted),

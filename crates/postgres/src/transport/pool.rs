@@ -16,7 +16,7 @@ use tokio_postgres::CancelToken;
 use crate::transport::backends::Backends;
 use crate::transport::connect::{Connection, Connector, NotOpened};
 
-/// How long a database that could not be connected to is passed over where another one does as well.
+/// How long a database that could not be connected to is skipped where another one will do.
 const AVOIDED_FOR: Duration = Duration::from_secs(30);
 /// With fewer connections than this, all of them are for work.
 const FEWEST_WITH_SENTINEL: usize = 3;
@@ -24,7 +24,7 @@ const FEWEST_WITH_SENTINEL: usize = 3;
 const FALL_BACK: [&str; 2] = ["postgres", "template1"];
 /// How many databases are tried.
 const MOST_TRIED: usize = 6;
-/// In how many of them a login may come to no end: it takes all the time that there is for one.
+/// In how many of them a login may time out: it takes all the time that there is for one.
 const MOST_WAITED_FOR: usize = 2;
 
 #[derive(Debug)]
@@ -264,7 +264,7 @@ impl Pool {
         drop(idle);
     }
 
-    /// Closes the idle connections to one database, and goes there no more where another one does as well.
+    /// Closes the idle connections to one database, and avoids it where another one will do.
     pub(crate) fn close_idle_in(&self, database: &str) {
         let mut state = self.state();
         state.idle.retain(|idle| idle.database != database);
@@ -286,7 +286,7 @@ impl Pool {
         }
     }
 
-    /// Where to go: this database first, those that did not do of late last.
+    /// The databases to try: this one first, those that failed recently last.
     fn candidates(&self, database: &str) -> Vec<String> {
         let mut state = self.state();
         state.avoided.retain(|_, since| since.elapsed() < AVOIDED_FOR);
@@ -297,7 +297,7 @@ impl Pool {
         all.into_iter().take(MOST_TRIED).map(str::to_owned).collect()
     }
 
-    /// Passes a database over for a while, where another one does as well.
+    /// Skips a database for a while, where another one will do.
     pub(crate) fn avoid(&self, database: &str) {
         self.state().avoided.insert(database.to_owned(), Instant::now());
     }
@@ -364,8 +364,8 @@ impl Drop for Lease {
             if let Some(connection) = &self.connection {
                 connection.abandon();
             }
-            // Nobody waits for it any more, and what it holds locked is in the way: of a commit that waits for a
-            // standby the server notices by itself neither that nor any time-out.
+            // Nobody waits for it any more, and its locks are in the way: of a commit that waits for a
+            // standby the server notices neither that nor any time-out.
             self.cancel();
         }
         if let Some(connection) = self.connection.take()
@@ -384,7 +384,7 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// What no other database does better.
+/// A failure that every other database would share.
 fn here(error: Error) -> NotOpened {
     NotOpened { error, elsewhere: false }
 }

@@ -1,15 +1,15 @@
 //! Signs that something between here and the server keeps connections of its own.
 //!
-//! Behind a pooler a session is not what it was made: settings of the startup packet are dropped, and in transaction mode
-//! each message may meet another session. What ends an access goes through all the same, as each message then brings along
-//! what it needs; nothing is started.
+//! Behind a pooler a session is not what it was made: settings of the startup packet are dropped, and in transaction
+//! mode each message may meet another session. Statements that end an access still go through, as each message then
+//! brings along what it needs; nothing is started.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rolecall_engine::{Finding, Reason};
 
-/// How long a sign counts that was seen in passing: another client held the session that was meant.
+/// How long a sign counts that was seen in passing: another client had the session that was meant.
 const KEPT: Duration = Duration::from_secs(15 * 60);
 
 /// What to do about it.
@@ -34,12 +34,12 @@ impl Signs {
         self.seen().login = sign;
     }
 
-    /// What a message met.
+    /// What a message was answered.
     pub(crate) fn note(&self, sign: String) {
         self.seen().meanwhile = Some((Instant::now(), sign));
     }
 
-    /// What is to be told.
+    /// What to report.
     pub(crate) fn finding(&self, address: &str) -> Option<Finding> {
         let mut seen = self.seen();
         seen.meanwhile.take_if(|(since, _)| since.elapsed() > KEPT);
@@ -47,7 +47,7 @@ impl Signs {
         Some(Finding {
             reason: Reason::PoolerInBetween,
             object: address.to_owned(),
-            message: format!("a connection pooler stands before the server ({sign}): {REMEDY}"),
+            message: format!("a connection pooler is between the operator and the server ({sign}): {REMEDY}"),
         })
     }
 
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_last_login_shows_holds_and_what_was_met_is_kept() {
+    fn the_last_login_decides_and_what_was_seen_since_is_kept() {
         let signs = Signs::default();
         assert!(signs.finding("db:5432").is_none());
         signs.at_login(Some("no settings".to_owned()));

@@ -1,4 +1,4 @@
-//! How far a login has come.
+//! The progress of a login.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 
-/// Has TLS been agreed on? What is not answered after that may concern the logical database alone.
+/// Has the TLS handshake succeeded? A missing answer after that may concern the logical database alone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress(Arc<AtomicBool>);
 
@@ -15,13 +15,13 @@ impl Progress {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The same TLS, which takes note.
+    /// The same TLS, which records its success.
     pub(crate) fn watch<T>(&self, tls: T) -> Watched<T> {
         Watched { tls, progress: self.clone() }
     }
 }
 
-/// TLS that takes note when it has been agreed on.
+/// TLS that records when the handshake has succeeded.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched<T> {
     tls: T,

@@ -27,7 +27,7 @@ pub(crate) struct Setting {
     value: String,
 }
 
-/// Asks for the parameters. Those that the server does not know are left out.
+/// Reads the parameters. Those that the server does not know are left out.
 pub(crate) fn settings() -> Message {
     let names: Vec<String> = CREDCHECK.iter().map(|(name, _)| crate::quote::literal(name)).collect();
     Message::one(
@@ -63,7 +63,7 @@ pub(crate) fn remedy(needs: &Needs, settings: &[Setting]) -> String {
             "a rule of an extension that checks roles and passwords is in the way ({known}: see shared_preload_libraries): relax it"
         );
     }
-    let told: Vec<String> =
+    let broken: Vec<String> =
         rules.iter().map(|setting| format!("{} = {}", setting.name, shown(&setting.value))).collect();
     let statements: Vec<String> = rules
         .iter()
@@ -80,7 +80,7 @@ pub(crate) fn remedy(needs: &Needs, settings: &[Setting]) -> String {
     };
     format!(
         "the extension credcheck refuses it, by its rule {}{why}: run {}; SELECT pg_reload_conf()",
-        told.join(", "),
+        broken.join(", "),
         statements.join("; ")
     )
 }
@@ -117,31 +117,31 @@ mod tests {
     }
 
     #[test]
-    fn the_rule_is_told_that_such_a_statement_can_break() {
+    fn the_rule_that_such_a_statement_can_break_is_named() {
         let all = set(&[
             ("encrypted_password_allowed", "off"),
             ("password_valid_max", "365"),
             ("username_min_length", "1"),
         ]);
-        let told = remedy(&Needs::Verifier, &all);
-        assert!(told.contains("credcheck.encrypted_password_allowed = off"), "{told}");
-        assert!(told.contains("ALTER SYSTEM SET credcheck.encrypted_password_allowed = on;"), "{told}");
-        assert!(!told.contains("valid_max"), "{told}");
-        let told = remedy(&Needs::CreateRole, &all);
-        assert!(told.contains("credcheck.password_valid_max = 365") && !told.contains("encrypted"), "{told}");
-        let told = remedy(&Needs::Role(String::new()), &all);
-        assert!(told.contains("ALTER SYSTEM SET credcheck.password_valid_max = 0;"), "{told}");
+        let text = remedy(&Needs::Verifier, &all);
+        assert!(text.contains("credcheck.encrypted_password_allowed = off"), "{text}");
+        assert!(text.contains("ALTER SYSTEM SET credcheck.encrypted_password_allowed = on;"), "{text}");
+        assert!(!text.contains("valid_max"), "{text}");
+        let text = remedy(&Needs::CreateRole, &all);
+        assert!(text.contains("credcheck.password_valid_max = 365") && !text.contains("encrypted"), "{text}");
+        let text = remedy(&Needs::Role(String::new()), &all);
+        assert!(text.contains("ALTER SYSTEM SET credcheck.password_valid_max = 0;"), "{text}");
         let names = set(&[("username_min_length", "8"), ("username_not_contain", ":,@")]);
-        let told = remedy(&Needs::CreateRole, &names);
-        assert!(told.contains("username_min_length = 8, credcheck.username_not_contain = ':,@'"), "{told}");
-        assert!(told.contains("ALTER SYSTEM SET credcheck.username_not_contain = '';"), "{told}");
+        let text = remedy(&Needs::CreateRole, &names);
+        assert!(text.contains("username_min_length = 8, credcheck.username_not_contain = ':,@'"), "{text}");
+        assert!(text.contains("ALTER SYSTEM SET credcheck.username_not_contain = '';"), "{text}");
     }
 
     #[test]
     fn what_is_not_known_is_not_made_up() {
-        let told = remedy(&Needs::Verifier, &[]);
-        assert!(told.contains("shared_preload_libraries") && !told.contains("ALTER SYSTEM"), "{told}");
-        let told = remedy(&Needs::Verifier, &set(&[("encrypted_password_allowed", "on")]));
-        assert!(told.contains("not credcheck") && !told.contains("ALTER SYSTEM"), "{told}");
+        let text = remedy(&Needs::Verifier, &[]);
+        assert!(text.contains("shared_preload_libraries") && !text.contains("ALTER SYSTEM"), "{text}");
+        let text = remedy(&Needs::Verifier, &set(&[("encrypted_password_allowed", "on")]));
+        assert!(text.contains("not credcheck") && !text.contains("ALTER SYSTEM"), "{text}");
     }
 }

@@ -30,7 +30,7 @@ const ATTEMPTS: u32 = 6;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(8);
 /// How often a message turns to another logical database.
 const MOST_TURNS: usize = 2;
-/// The server keeps the time-outs of statements; this much later it is not believed to be there any more.
+/// The server keeps the time-outs of statements; this much later it is considered gone.
 const GRACE: Duration = Duration::from_secs(10);
 /// The same where the server has turned out to be busy instead.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -198,7 +198,7 @@ impl Server {
         drop(lease);
         match result {
             Err(failure) if failure.error.class == Class::Unreachable => {
-                // Whatever ended this connection has ended the others, too.
+                // Whatever closed this connection has closed the others, too.
                 self.pool.close_idle();
                 self.pool.note_broken();
                 if !reused || begun.elapsed() >= SILENCE {
@@ -220,8 +220,8 @@ impl Server {
         self.send(&mut lease, message, BUSY_TIMEOUT).await
     }
 
-    /// Ends the backends that were given up within a statement, and waits for them: a server that hung carries it out when
-    /// it goes on, and nothing that is read before is the last word.
+    /// Ends the backends that were given up within a statement, and waits for them: a server that hung carries it out
+    /// when it goes on, and nothing that is read before that is final.
     async fn end_abandoned(&self, lease: &mut Lease) -> Result<(), Failure> {
         let backends = self.pool.backends();
         let begun = Instant::now();
@@ -407,14 +407,14 @@ impl Server {
     }
 }
 
-/// What a message checks is not so any more.
+/// A check within a message has failed.
 fn changed(code: &str, error: Error) -> Error {
     let (class, reason) = sqlstate::meaning(code);
     Error {
         class,
         reason,
         code: code.to_owned(),
-        detail: "it has changed since it was looked at".to_owned(),
+        detail: "it has changed since it was read".to_owned(),
         ..error
     }
 }

@@ -13,7 +13,7 @@ use crate::transport::backends::Backends;
 use crate::transport::config::Config;
 use crate::transport::version::Dialect;
 
-/// Tells a session that got our startup packet from one that somebody else opened.
+/// Distinguishes a session that got our startup packet from one that somebody else opened.
 pub(crate) const MARK: &str = "rolecall.connection";
 
 /// The statements to prepare on each connection to a server of this version, by name.
@@ -87,8 +87,8 @@ impl Startup {
     }
 }
 
-/// The first message of a session: sets what is pinned, makes nothing of what else is stored, prepares what is too large
-/// to be planned each time, and tells whose session it is.
+/// The first message of a session: sets what is pinned, resets what else is stored, prepares what is too
+/// large to be planned each time, and reads whose session it is.
 pub(crate) fn settle(config: &Config, dialect: Dialect, prepared: Prepared) -> Vec<String> {
     let mut statements = assignments(config, dialect, "SET");
     statements.push(UNSTORED.to_owned());
@@ -196,8 +196,8 @@ fn settings(config: &Config) -> Vec<Setting> {
     .into()
 }
 
-/// Could a login event trigger that does not find its own have failed so? What the server says of its own accord about
-/// a login: connection, authentication, resources, state, operator, system.
+/// May this SQLSTATE come from a login event trigger that does not find its tables or functions? Not where it is of a
+/// class that the server itself uses for logins: connection, authentication, resources, state, operator, system.
 fn may_be_of_a_trigger(code: &str) -> bool {
     !code.is_empty()
         && !["08", "28", "3D", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
@@ -207,7 +207,7 @@ fn milliseconds(time: Duration) -> String {
     time.as_millis().to_string()
 }
 
-/// As the server takes `options` apart: at spaces, with a backslash before what is meant.
+/// As the server parses `options`: split at spaces, with a backslash as the escape character.
 fn escaped(value: &str) -> String {
     let escape = |c: char| [(c == '\\' || c.is_whitespace()).then_some('\\'), Some(c)];
     value.chars().flat_map(escape).flatten().collect()

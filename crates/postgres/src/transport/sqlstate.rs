@@ -1,15 +1,15 @@
-//! What a SQLSTATE means. Message texts are never looked at: servers speak other languages.
+//! What a SQLSTATE means. Message texts are never compared: servers speak other languages.
 
 use rolecall_engine::{Class, Reason};
 
 /// Of our own: under the lock the account is not what it was when the plan was made.
 pub(crate) const CHANGED: &str = "RC001";
-/// Of our own: the account itself holds rights on objects.
+/// Of our own: the account itself has rights on objects.
 pub(crate) const HOLDS_RIGHTS: &str = "RC002";
 /// Of our own: a role with the name of a permission set does not carry our record.
 pub(crate) const NOT_OURS: &str = "RC003";
 
-/// How our own checks fail: plain SQL has no other way, and PL/pgSQL would be compiled anew each time.
+/// How our own checks fail: plain SQL has no other way, and PL/pgSQL would be compiled each time.
 pub(crate) const DIVISION_BY_ZERO: &str = "22012";
 
 pub(crate) const INSUFFICIENT_PRIVILEGE: &str = "42501";
@@ -61,7 +61,7 @@ pub(crate) fn is_of_a_rule(code: &str) -> bool {
     matches!(code, "28000" | "28P01" | "22023")
 }
 
-/// What a SQLSTATE means where the server ends a connection with it, or does not let one come about.
+/// What a SQLSTATE means where the server ends a connection with it, or refuses a new one.
 pub(crate) fn meaning_of_login(code: &str) -> (Class, Reason) {
     match code {
         "28000" | "28P01" => (Class::Unreachable, Reason::LoginFailed),
@@ -75,7 +75,7 @@ pub fn meaning(code: &str) -> (Class, Reason) {
         _ if is_retried(code) => (Class::Transient, Reason::ServerRefused),
         CHANGED | HOLDS_RIGHTS => (Class::Transient, Reason::AccountInUse),
         NOT_OURS => (Class::Refused, Reason::DbRoleNotGrantable),
-        // Somebody created it meanwhile; the next look sees it.
+        // Somebody created it meanwhile; the next read shows it.
         "42710" => (Class::Transient, Reason::ServerRefused),
         // Cancelled by a time-out of ours, out of resources, or the transaction is already dead.
         "57014" | "25P02" | "25P03" | "25P04" => (Class::Transient, Reason::ServerRefused),
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_that_another_database_may_not_share_is_told() {
+    fn a_refusal_that_may_concern_one_database_is_recognized() {
         for code in ["3D000", "55000", "42501", "53300", "58P01", "42P01", "P0001", "28000", "57P05", "08P01"]
         {
             assert!(may_be_about_the_database(code, true), "{code}");

@@ -1,12 +1,12 @@
 //! Commits that wait for a synchronous standby.
 //!
-//! With a synchronous standby lost a commit waits for ever: no time-out of the server ends that, its locks stay, and
-//! nobody sees the change meanwhile. A wait that is cancelled is a success all the same: the change is made on this
+//! With a synchronous standby lost a commit waits forever: no time-out of the server ends that, its locks stay, and
+//! nobody sees the change meanwhile. A wait that is cancelled still succeeds: the change is made on this
 //! server, and a failover to a standby that lacks it takes it back.
 //!
 //! So a login is closed without waiting (`synchronous_commit = local`: it survives a crash of this server). That an
-//! access has ended is told only once a later change has been confirmed: standbys confirm in the order of the log, so
-//! that one proves everything before it.
+//! access has ended is reported only once a later change has been confirmed: standbys confirm in the order of the log,
+//! so that one proves everything before it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -45,7 +45,7 @@ WHERE a.usename = CURRENT_USER AND a.application_name = 'rolecall' AND a.wait_ev
     message
 }
 
-/// Ends backends of ours that were given up within a statement; tells those that are still there.
+/// Ends backends of ours that were given up within a statement; returns those that are still there.
 pub(crate) fn terminate(abandoned: &BTreeSet<i32>) -> Message {
     let list: Vec<String> = abandoned.iter().map(i32::to_string).collect();
     Message::one(

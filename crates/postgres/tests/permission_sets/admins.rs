@@ -20,7 +20,7 @@ async fn an_admin_without_any_right_makes_a_set_that_lacks_everything() {
 }
 
 #[tokio::test]
-async fn an_admin_without_createrole_is_told_so() {
+async fn an_admin_without_createrole_is_reported() {
     let shop = Shop::new(PgVersion::V17, Rights::MemberOfOwner, OBJECTS).await;
     shop.sql(&format!("alter role {} nocreaterole", shop.bench.admin)).await;
     let outcome = shop.sync(&shop.set(), &[("SELECT", "app.t1")]).await;

@@ -9,25 +9,25 @@ use rolecall_testbed::PgVersion;
 use tokio_postgres::Client;
 
 use crate::common::unique;
-use crate::shop::{Rights, Shop, holding};
+use crate::shop::{Rights, Shop, grants};
 
 const OBJECTS: &str =
     "create table app.t1 (id int); create table app.t2 (id int); create table app.t3 (id int);";
 
 /// Somebody whose transaction changes a table and does not end.
-async fn holding_up(shop: &Shop, table: &str) -> Client {
+async fn lock_table(shop: &Shop, table: &str) -> Client {
     let client = shop.bench.pg.superuser(&shop.database).await.unwrap();
     client.batch_execute(&format!("begin; alter table {table} add column held int")).await.unwrap();
     client
 }
 
 #[tokio::test]
-async fn a_table_that_is_being_changed_holds_up_neither_other_tables_nor_other_sets() {
+async fn a_table_that_is_being_changed_delays_neither_other_tables_nor_other_sets() {
     for version in PgVersion::ALL {
         let shop = Shop::new(version, Rights::MemberOfOwner, OBJECTS).await;
         let sets = [shop.set(), shop.set()];
         let names: Vec<&str> = sets.iter().map(String::as_str).collect();
-        let blocker = holding_up(&shop, "app.t2").await;
+        let blocker = lock_table(&shop, "app.t2").await;
         let catalog = shop.read(&names).await;
         let desired =
             names.iter().map(|set| shop.desired(set, &catalog, &[("SELECT", "*")])).collect::<Vec<_>>();
@@ -49,16 +49,16 @@ async fn a_table_that_is_being_changed_holds_up_neither_other_tables_nor_other_s
 }
 
 #[tokio::test]
-async fn what_cannot_be_taken_away_at_the_moment_is_told_and_taken_later() {
+async fn what_cannot_be_revoked_now_is_reported_and_revoked_later() {
     let shop = Shop::new(PgVersion::V17, Rights::MemberOfOwner, OBJECTS).await;
     let set = shop.set();
     shop.reach(&set, &[("SELECT", "*")]).await;
-    let blocker = holding_up(&shop, "app.t2").await;
+    let blocker = lock_table(&shop, "app.t2").await;
     let outcome = shop.sync(&set, &[("SELECT", "app.t1")]).await;
     assert!(outcome.busy && !outcome.is_complete(), "{outcome:#?}");
-    let told: Vec<_> = outcome.excess.iter().map(|excess| (excess.object.as_str(), excess.busy)).collect();
-    assert_eq!(told, [("TABLE app.t2", true)]);
-    // It stays as long as one of its objects is held.
+    let busy: Vec<_> = outcome.excess.iter().map(|excess| (excess.object.as_str(), excess.busy)).collect();
+    assert_eq!(busy, [("TABLE app.t2", true)]);
+    // It remains as long as one of its objects is locked.
     assert!(shop.bench.engine.drop_set(&set, "uid-1").await.is_err());
     blocker.batch_execute("rollback").await.unwrap();
     shop.reach(&set, &[("SELECT", "app.t1")]).await;
@@ -88,8 +88,9 @@ async fn many_objects_that_the_server_refuses_keep_nothing_from_the_others() {
     assert_eq!(outcome.missing_objects, 40);
     assert!(outcome.missing.iter().all(|missing| missing.why == Why::AccessListFull), "{outcome:#?}");
     assert!(!outcome.busy, "only a person can help");
-    let held = shop.holds(&set).await.iter().filter(|(privilege, _)| privilege == "SELECT").count();
-    assert_eq!(held, 50);
+    let granted =
+        shop.privileges_of(&set).await.iter().filter(|(privilege, _)| privilege == "SELECT").count();
+    assert_eq!(granted, 50);
 }
 
 #[tokio::test]
@@ -113,7 +114,7 @@ async fn without_its_schema_nothing_counts_as_granted() {
 }
 
 #[tokio::test]
-async fn what_is_missing_on_an_object_is_told_beside_what_is_too_much_on_it() {
+async fn missing_and_excess_privileges_of_one_object_are_both_reported() {
     let shop = Shop::new(PgVersion::V17, Rights::None, OBJECTS).await;
     let (set, admin) = (shop.set(), shop.bench.admin.clone());
     shop.sql(&format!("grant usage on schema app to {admin} with grant option")).await;
@@ -130,11 +131,11 @@ async fn what_is_missing_on_an_object_is_told_beside_what_is_too_much_on_it() {
 }
 
 #[tokio::test]
-async fn a_set_that_stands_for_nothing_yet_does_not_fail_for_lack_of_connect() {
+async fn an_empty_set_does_not_fail_for_lack_of_connect() {
     let shop = Shop::new(PgVersion::V17, Rights::None, OBJECTS).await;
     let (set, admin) = (shop.set(), shop.bench.admin.clone());
     shop.sql(&format!("revoke grant option for connect on database {} from {admin}", shop.database)).await;
     let outcome = shop.sync(&set, &[]).await;
     assert!(outcome.is_complete() && !outcome.connects, "{outcome:#?}");
-    assert_eq!(shop.holds(&set).await, holding(&[]));
+    assert_eq!(shop.privileges_of(&set).await, grants(&[]));
 }

@@ -48,10 +48,10 @@ async fn sixteen_accounts_activate_while_sets_are_synced_and_a_dba_grants() {
                         let _ = client.batch_execute(&revoke).await;
                     }
                 }
-                let held = format!(
+                let counted = format!(
                     "select count(*)::text from pg_class, aclexplode(relacl) a where a.grantee = '{other}_kept'::regrole"
                 );
-                assert_eq!(shop.value(&held).await, kept.len().to_string(), "{version:?}");
+                assert_eq!(shop.value(&counted).await, kept.len().to_string(), "{version:?}");
                 kept.len()
             })
         };
@@ -95,8 +95,9 @@ async fn sixteen_accounts_activate_while_sets_are_synced_and_a_dba_grants() {
         assert!(dba.await.unwrap() > 0);
         for set in &sets {
             shop.reach(set, &[("SELECT", "*")]).await;
-            let held = shop.holds(set).await.iter().filter(|(privilege, _)| privilege == "SELECT").count();
-            assert_eq!(held, 200, "{version:?}");
+            let granted =
+                shop.privileges_of(set).await.iter().filter(|(privilege, _)| privilege == "SELECT").count();
+            assert_eq!(granted, 200, "{version:?}");
         }
         let deadlocks =
             format!("select deadlocks::text from pg_stat_database where datname = '{}'", shop.database);
@@ -144,7 +145,8 @@ async fn tables_come_and_go_while_a_set_is_synced() {
         done.store(true, Ordering::Relaxed);
         assert!(others.await.unwrap() > 0);
         shop.reach(&set, &[("SELECT", "*")]).await;
-        let held = shop.holds(&set).await.iter().filter(|(privilege, _)| privilege == "SELECT").count();
-        assert_eq!(held, 50, "{version:?}");
+        let granted =
+            shop.privileges_of(&set).await.iter().filter(|(privilege, _)| privilege == "SELECT").count();
+        assert_eq!(granted, 50, "{version:?}");
     }
 }

@@ -5,7 +5,7 @@ use rolecall_policy::Privilege;
 use rolecall_testbed::PgVersion;
 
 use crate::common::unique;
-use crate::shop::{RIGHTS, Rights, Shop, holding};
+use crate::shop::{RIGHTS, Rights, Shop, grants};
 
 const OBJECTS: &str = "create table app.t1 (id int, name text); create table app.t2 (id int);
     create function app.f() returns int language sql as 'select 1'; create type app.e as enum ('a')";
@@ -18,7 +18,7 @@ async fn what_was_granted_or_taken_by_hand_is_put_right() {
             let shop = Shop::new(version, rights, OBJECTS).await;
             let set = shop.set();
             shop.reach(&set, &WANTED).await;
-            let expected = shop.holds(&set).await;
+            let expected = shop.privileges_of(&set).await;
             let admin = if rights == Rights::Grants { shop.bench.admin.clone() } else { shop.owner.clone() };
             for by_hand in [
                 format!("revoke select on app.t1 from \"{set}\""),
@@ -35,7 +35,7 @@ async fn what_was_granted_or_taken_by_hand_is_put_right() {
                 shop.sql(&format!("set role {by}; {by_hand}")).await;
                 assert!(!plan_now(&shop, &set).await.is_nothing(), "{by_hand}");
                 shop.reach(&set, &WANTED).await;
-                assert_eq!(shop.holds(&set).await, expected, "{version:?} {rights:?}: {by_hand}");
+                assert_eq!(shop.privileges_of(&set).await, expected, "{version:?} {rights:?}: {by_hand}");
             }
         }
     }
@@ -47,7 +47,7 @@ async fn plan_now(shop: &Shop, set: &str) -> rolecall_engine::sets::SetPlan {
 }
 
 #[tokio::test]
-async fn what_another_grantor_gave_is_taken_away_where_the_admin_may_and_told_where_not() {
+async fn grants_of_another_grantor_are_revoked_where_the_admin_may_and_reported_where_not() {
     for version in PgVersion::ALL {
         for rights in RIGHTS {
             let shop = Shop::new(version, rights, OBJECTS).await;
@@ -59,7 +59,7 @@ async fn what_another_grantor_gave_is_taken_away_where_the_admin_may_and_told_wh
             ))
             .await;
             let outcome = shop.sync(&set, &WANTED).await;
-            let kept = shop.holds(&set).await.contains(&("UPDATE".to_owned(), "app.t1".to_owned()));
+            let kept = shop.privileges_of(&set).await.contains(&("UPDATE".to_owned(), "app.t1".to_owned()));
             // On 15 CREATEROLE alone does not make the admin a member of the other; a superuser is one of all.
             assert_eq!(kept, rights != Rights::Superuser, "{version:?} {rights:?}: {outcome:#?}");
             if kept {
@@ -101,7 +101,7 @@ async fn what_no_set_has_is_swept_away() {
         let shop = Shop::new(version, Rights::Superuser, OBJECTS).await;
         let (set, reader, elsewhere) = (shop.set(), unique("reader"), unique("elsewhere"));
         shop.reach(&set, &WANTED).await;
-        let expected = shop.holds(&set).await;
+        let expected = shop.privileges_of(&set).await;
         shop.bench.sql(&format!("create role {reader}")).await;
         shop.bench.sql(&format!("create database {elsewhere}")).await;
         shop.bench
@@ -123,7 +123,7 @@ async fn what_no_set_has_is_swept_away() {
             shop.sql(&by_hand).await;
             assert!(plan_now(&shop, &set).await.sweep, "{by_hand}");
             shop.reach(&set, &WANTED).await;
-            assert_eq!(shop.holds(&set).await, expected, "{version:?}: {by_hand}");
+            assert_eq!(shop.privileges_of(&set).await, expected, "{version:?}: {by_hand}");
         }
         let can = format!("select has_table_privilege('{set}', 't', 'select')::text");
         assert_eq!(shop.bench.pg.value(&elsewhere, &can).await.unwrap().unwrap(), "false");
@@ -160,12 +160,12 @@ async fn what_is_none_of_ours_stays() {
         };
         assert_eq!(written_out(&before), written_out(&after), "{version:?}");
         assert_eq!(shop.value("select count(*)::text from pg_class, aclexplode(relacl) a join pg_roles r on r.oid = a.grantee where r.rolname like 'rolecall:%' and relnamespace = 'app'::regnamespace").await, "0");
-        assert_eq!(shop.holds(&set).await, holding(&[("CONNECT", "database")]));
+        assert_eq!(shop.privileges_of(&set).await, grants(&[("CONNECT", "database")]));
     }
 }
 
 #[tokio::test]
-async fn what_the_admin_cannot_sweep_away_is_told_with_the_very_statement_that_does() {
+async fn what_the_admin_cannot_remove_is_reported_with_the_statement_that_does() {
     for version in PgVersion::ALL {
         let shop = Shop::new(version, Rights::Grants, OBJECTS).await;
         let (set, reader, dba) = (shop.set(), unique("reader"), unique("dba"));
@@ -180,7 +180,7 @@ async fn what_the_admin_cannot_sweep_away_is_told_with_the_very_statement_that_d
             shop.database
         ))
         .await;
-        let mut told = 0;
+        let mut reported = 0;
         for (place, by_hand) in [
             (&shop.database, format!("alter role \"{set}\" replication bypassrls")),
             (&shop.database, format!("grant {reader} to \"{set}\"")),
@@ -207,7 +207,7 @@ async fn what_the_admin_cannot_sweep_away_is_told_with_the_very_statement_that_d
             for _ in 0..3 {
                 let outcome = shop.sync(&set, &WANTED).await;
                 // Some of it the admin user may take away by itself, on some versions.
-                told += outcome.excess.len();
+                reported += outcome.excess.len();
                 for excess in &outcome.excess {
                     shop.bench.pg.sql(place, &excess.statement).await.unwrap_or_else(|error| {
                         panic!("{version}: {by_hand}: {}: {error}", excess.statement)
@@ -217,6 +217,6 @@ async fn what_the_admin_cannot_sweep_away_is_told_with_the_very_statement_that_d
             let outcome = shop.sync(&set, &WANTED).await;
             assert!(outcome.is_complete(), "{version}: {by_hand}: {outcome:#?}");
         }
-        assert!(told >= 8, "{version}: only {told} were told");
+        assert!(reported >= 8, "{version}: only {reported} were reported");
     }
 }

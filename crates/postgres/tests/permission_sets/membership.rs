@@ -102,7 +102,7 @@ async fn only_sets_of_our_own_are_handed_out() {
 }
 
 #[tokio::test]
-async fn a_set_that_the_admin_may_not_grant_is_told_with_the_statement() {
+async fn a_set_that_the_admin_may_not_grant_is_reported_with_the_statement() {
     let shop = Shop::new(PgVersion::V16, Rights::Grants, OBJECTS).await;
     let set = shop.set();
     let json = serde_json_of(&shop);
@@ -121,7 +121,7 @@ fn serde_json_of(shop: &Shop) -> String {
 }
 
 #[tokio::test]
-async fn a_plan_with_sets_leaves_nothing_to_do_and_tells_sets_from_roles() {
+async fn a_plan_with_sets_leaves_nothing_to_do_and_distinguishes_sets_from_roles() {
     let _ = Postgres::shared(PgVersion::V17).await.unwrap();
     let shop = Shop::new(PgVersion::V17, Rights::MemberOfOwner, OBJECTS).await;
     let (set, user, role) = (shop.set(), unique("alice"), shop.bench.role("reader").await);

@@ -78,7 +78,7 @@ async fn any_name_is_read_and_granted() {
         let set = shop.set();
         let outcome = shop.reach(&set, &[("SELECT, EXECUTE, USAGE", "*")]).await;
         let overloaded =
-            shop.holds(&set).await.iter().filter(|(_, name)| name.starts_with("app.over(")).count();
+            shop.privileges_of(&set).await.iter().filter(|(_, name)| name.starts_with("app.over(")).count();
         assert_eq!(overloaded, 5, "{version:?}");
         assert_eq!(outcome.granted[&rolecall_policy::Privilege::Execute], 5 + names.len());
     }
@@ -96,9 +96,9 @@ async fn what_belongs_to_an_extension_is_granted_and_taken_like_anything_else() 
         let set = shop.set();
         let wanted = [("SELECT", "app.ext"), ("EXECUTE", "app.hstore_to_json")];
         shop.reach(&set, &wanted).await;
-        let held = shop.holds(&set).await;
+        let granted = shop.privileges_of(&set).await;
         for one in [("SELECT", "app.ext"), ("EXECUTE", "app.hstore_to_json(app.hstore)")] {
-            assert!(held.contains(&(one.0.to_owned(), one.1.to_owned())), "{version:?}: {held:?}");
+            assert!(granted.contains(&(one.0.to_owned(), one.1.to_owned())), "{version:?}: {granted:?}");
         }
         // What a dump of the extension would restore is not touched.
         let initial = "select count(*)::text from pg_init_privs, aclexplode(initprivs) a where a.grantee in (select oid from pg_roles where rolname like 'rolecall:%')";
@@ -117,12 +117,12 @@ async fn ten_thousand_schemas_are_read_and_granted() {
     let wanted: Vec<String> = (1..=20).map(|i| format!("s{}.t", i * 500)).collect();
     let wanted: Vec<(&str, &str)> = wanted.iter().map(|name| ("SELECT", name.as_str())).collect();
     shop.reach(&set, &wanted).await;
-    let held = shop.holds(&set).await;
-    assert_eq!(held.iter().filter(|(privilege, _)| privilege == "USAGE").count(), 20);
+    let granted = shop.privileges_of(&set).await;
+    assert_eq!(granted.iter().filter(|(privilege, _)| privilege == "USAGE").count(), 20);
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there_or_closed_is_told() {
+async fn a_database_that_does_not_exist_or_is_closed_is_reported() {
     let shop = Shop::new(PgVersion::V17, Rights::None, "").await;
     let mut query = shop.query(&[]);
     query.database = "no such database".to_owned();
@@ -141,13 +141,13 @@ async fn maintain_is_a_privilege_from_17_on() {
         let shop = Shop::new(version, Rights::MemberOfOwner, "create table app.t (id int)").await;
         let set = shop.set();
         shop.reach(&set, &[("SELECT, MAINTAIN", "app.t")]).await;
-        let maintains = shop.holds(&set).await.contains(&("MAINTAIN".to_owned(), "app.t".to_owned()));
+        let maintains = shop.privileges_of(&set).await.contains(&("MAINTAIN".to_owned(), "app.t".to_owned()));
         assert_eq!(maintains, version.major() >= 17, "{version:?}");
     }
 }
 
 #[tokio::test]
-async fn procedures_that_differ_only_in_what_they_give_back_are_told_apart() {
+async fn procedures_that_differ_only_in_their_results_are_distinguished() {
     for version in PgVersion::ALL {
         let shop = Shop::new(version, Rights::MemberOfOwner, "").await;
         shop.make(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use rolecall_engine::Catalog;
-use rolecall_engine::objects::{Held, SetState};
+use rolecall_engine::objects::{ObjectGrant, SetState};
 use rolecall_engine::sets::{DesiredSet, MOST_OBJECTS, SetRecord, plan_set};
 use rolecall_policy::{DbObject, ObjectKind, Privilege, PrivilegeSet};
 
@@ -38,8 +38,8 @@ fn desired(wanted: Vec<(usize, PrivilegeSet)>) -> DesiredSet {
     DesiredSet { role: "rolecall:x".to_owned(), record: SetRecord::default(), wanted }
 }
 
-fn held(object: usize, grantor: &str, privileges: &[Privilege], grantable: &[Privilege]) -> Held {
-    Held { object, grantor: grantor.into(), privileges: set(privileges), grantable: set(grantable) }
+fn grant(object: usize, grantor: &str, privileges: &[Privilege], grantable: &[Privilege]) -> ObjectGrant {
+    ObjectGrant { object, grantor: grantor.into(), privileges: set(privileges), grantable: set(grantable) }
 }
 
 #[test]
@@ -74,12 +74,12 @@ fn what_is_too_much_goes_grantor_by_grantor() {
     let state = SetState {
         record: Some(SetRecord::default()),
         connects: true,
-        held: vec![
-            held(0, "owner", &[Select, Insert], &[Select]),
-            held(0, "dba", &[Insert], &[]),
-            held(1, "owner", &[Select], &[]),
-            held(6, "owner", &[Usage, Create], &[]),
-            held(7, "owner", &[Usage], &[]),
+        grants: vec![
+            grant(0, "owner", &[Select, Insert], &[Select]),
+            grant(0, "dba", &[Insert], &[]),
+            grant(1, "owner", &[Select], &[]),
+            grant(6, "owner", &[Usage, Create], &[]),
+            grant(7, "owner", &[Usage], &[]),
         ],
         foreign_grants: false,
     };
@@ -118,23 +118,25 @@ fn carried_out(desired: &DesiredSet, catalog: &mut Catalog) {
     let plan = plan_set(desired, catalog);
     let state = catalog.sets.entry(desired.role.clone()).or_default();
     for group in &plan.revokes {
-        for held in
-            state.held.iter_mut().filter(|h| group.objects.contains(&h.object) && h.grantor == group.grantor)
+        for grant in state
+            .grants
+            .iter_mut()
+            .filter(|h| group.objects.contains(&h.object) && h.grantor == group.grantor)
         {
-            held.grantable = held.grantable.difference(group.privileges);
+            grant.grantable = grant.grantable.difference(group.privileges);
             if !group.option_only {
-                held.privileges = held.privileges.difference(group.privileges);
+                grant.privileges = grant.privileges.difference(group.privileges);
             }
         }
     }
     for group in &plan.grants {
-        let grants = group.objects.iter().map(|object| Held {
+        let grants = group.objects.iter().map(|object| ObjectGrant {
             object: *object,
             grantor: Arc::from("admin"),
             privileges: group.privileges,
             grantable: PrivilegeSet::EMPTY,
         });
-        state.held.extend(grants);
+        state.grants.extend(grants);
     }
     (state.record, state.connects, state.foreign_grants) = (Some(desired.record.clone()), true, false);
 }
@@ -158,12 +160,12 @@ proptest::proptest! {
             catalog.open_schemas = HashSet::from([6, 7]);
         }
         let desired = desired(wanted.into_iter().map(|(object, bits)| (object, of(bits))).collect());
-        let held = found.into_iter().map(|(object, bits, option, owner)| {
+        let grants = found.into_iter().map(|(object, bits, option, owner)| {
             let privileges = of(bits).intersection(PrivilegeSet::of_kind(catalog.objects[object].kind));
             let grantor = if owner { "owner" } else { "dba" };
-            Held { object, grantor: grantor.into(), privileges, grantable: privileges.intersection(of(option)) }
+            ObjectGrant { object, grantor: grantor.into(), privileges, grantable: privileges.intersection(of(option)) }
         }).collect();
-        catalog.sets.insert(desired.role.clone(), SetState { held, foreign_grants: true, ..SetState::default() });
+        catalog.sets.insert(desired.role.clone(), SetState { grants, foreign_grants: true, ..SetState::default() });
         carried_out(&desired, &mut catalog);
         let left = plan_set(&desired, &catalog);
         proptest::prop_assert!(left.is_nothing(), "{}", left);

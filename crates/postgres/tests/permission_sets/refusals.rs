@@ -20,7 +20,7 @@ async fn watched(shop: &Shop, command: &str, body: &str) {
 }
 
 #[tokio::test]
-async fn the_words_of_an_event_trigger_that_is_in_the_way_are_told() {
+async fn the_message_of_an_event_trigger_that_is_in_the_way_is_reported() {
     for version in PgVersion::ALL {
         for rights in [Rights::Grants, Rights::MemberOfOwner] {
             for (body, code, said) in [
@@ -34,9 +34,9 @@ async fn the_words_of_an_event_trigger_that_is_in_the_way_are_told() {
                 let outcome = shop.sync(&shop.set(), &[("SELECT", "app.t1"), ("EXECUTE", "app.f")]).await;
                 assert!(!outcome.missing.is_empty() && outcome.granted.is_empty(), "{version}: {outcome:#?}");
                 for missing in &outcome.missing {
-                    let Why::Refused(told) = &missing.why else { panic!("{version} {code}: {missing:?}") };
+                    let Why::Refused(text) = &missing.why else { panic!("{version} {code}: {missing:?}") };
                     for expected in [said, code, "on_change"] {
-                        assert!(told.contains(expected), "{version}: {told}");
+                        assert!(text.contains(expected), "{version}: {text}");
                     }
                     assert!(!missing.statement.contains("GRANT "), "{version}: {missing:?}");
                     assert!(missing.statement.contains("event trigger"), "{version}: {missing:?}");
@@ -47,7 +47,7 @@ async fn the_words_of_an_event_trigger_that_is_in_the_way_are_told() {
 }
 
 #[tokio::test]
-async fn the_words_of_what_keeps_a_right_from_being_taken_away_are_told() {
+async fn the_message_of_what_keeps_a_right_from_being_revoked_is_reported() {
     for version in [PgVersion::V15, PgVersion::V18] {
         let shop = Shop::new(version, Rights::Grants, OBJECTS).await;
         let set = shop.set();

@@ -10,7 +10,7 @@ use crate::shop::{RIGHTS, Shop};
 const OBJECTS: &str = "create table app.t1 (id int, name text); create sequence app.s; create function app.f() returns int language sql as 'select 1'";
 
 #[tokio::test]
-async fn a_set_without_members_goes_with_all_that_it_holds() {
+async fn a_set_without_members_is_dropped_with_all_its_privileges() {
     for version in PgVersion::ALL {
         for rights in RIGHTS {
             let shop = Shop::new(version, rights, OBJECTS).await;

@@ -33,7 +33,7 @@ pub(crate) struct Shop {
 }
 
 /// A set as it reads.
-pub(crate) type Holding = BTreeSet<(String, String)>;
+pub(crate) type Privileges = BTreeSet<(String, String)>;
 
 impl Shop {
     /// With the objects that these statements make, in the schema `app` of the owner unless they say otherwise.
@@ -151,7 +151,7 @@ impl Shop {
     }
 
     /// What a set is granted by name: privilege and object.
-    pub(crate) async fn holds(&self, set: &str) -> Holding {
+    pub(crate) async fn privileges_of(&self, set: &str) -> Privileges {
         let rows = self
             .sql(&format!(
                 "select x.privilege_type, x.name from (
@@ -168,7 +168,7 @@ impl Shop {
     }
 }
 
-/// A holding to compare with.
-pub(crate) fn holding(list: &[(&str, &str)]) -> Holding {
+/// Privileges to compare with.
+pub(crate) fn grants(list: &[(&str, &str)]) -> Privileges {
     list.iter().map(|(privilege, name)| ((*privilege).to_owned(), (*name).to_owned())).collect()
 }

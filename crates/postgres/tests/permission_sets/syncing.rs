@@ -1,11 +1,11 @@
-//! Sets come to hold what they should, whoever the admin user is.
+//! Sets get the privileges that they should have, whoever the admin user is.
 
 use rolecall_engine::sets::Why;
 use rolecall_engine::{Engine as _, Reason};
 use rolecall_policy::Privilege;
 use rolecall_testbed::PgVersion;
 
-use crate::shop::{RIGHTS, Rights, Shop, holding};
+use crate::shop::{RIGHTS, Rights, Shop, grants};
 
 const OBJECTS: &str = "create table app.t1 (id int, name text); create table app.t2 (id int);
     create table app.parts (id int) partition by range (id); create table app.part1 partition of app.parts for values from (0) to (9);
@@ -15,7 +15,7 @@ const OBJECTS: &str = "create table app.t1 (id int, name text); create table app
     revoke execute on all routines in schema app from public;";
 
 #[tokio::test]
-async fn a_set_holds_what_it_should_and_nothing_else() {
+async fn a_set_has_what_it_should_and_nothing_else() {
     for version in PgVersion::ALL {
         for rights in RIGHTS {
             let shop = Shop::new(version, rights, OBJECTS).await;
@@ -43,22 +43,22 @@ async fn a_set_holds_what_it_should_and_nothing_else() {
                 ("EXECUTE", "app.f(integer)"),
                 ("EXECUTE", "app.f(text,integer[])"),
             ];
-            assert_eq!(shop.holds(&set).await, holding(&expected), "{version:?} {rights:?}");
+            assert_eq!(shop.privileges_of(&set).await, grants(&expected), "{version:?} {rights:?}");
             // The policy changes.
             let outcome = shop.reach(&set, &[("SELECT", "app.t1"), ("SELECT", "app.parts")]).await;
             assert_eq!(outcome.revoked[&Privilege::Execute], 2);
             let expected =
                 [("CONNECT", "database"), ("USAGE", "app"), ("SELECT", "app.t1"), ("SELECT", "app.parts")];
-            assert_eq!(shop.holds(&set).await, holding(&expected), "{version:?} {rights:?}");
+            assert_eq!(shop.privileges_of(&set).await, grants(&expected), "{version:?} {rights:?}");
             // Nothing any more, but that a session can connect.
             shop.reach(&set, &[]).await;
-            assert_eq!(shop.holds(&set).await, holding(&[("CONNECT", "database")]));
+            assert_eq!(shop.privileges_of(&set).await, grants(&[("CONNECT", "database")]));
         }
     }
 }
 
 #[tokio::test]
-async fn a_set_that_stands_costs_no_round_trip_and_a_new_table_few() {
+async fn an_unchanged_set_costs_no_round_trip_and_a_new_table_few() {
     let shop = Shop::new(PgVersion::V17, Rights::MemberOfOwner, OBJECTS).await;
     let set = shop.set();
     shop.reach(&set, &[("SELECT", "*")]).await;
@@ -113,10 +113,10 @@ async fn what_cannot_be_granted_is_left_out_and_named() {
             ("SELECT", "closed.t"),
         ];
         let outcome = shop.sync(&set, &wanted).await;
-        let told: Vec<String> =
+        let reported: Vec<String> =
             outcome.missing.iter().map(|one| one.statement.replace(&admin, "ADMIN")).collect();
         assert_eq!(
-            told,
+            reported,
             [
                 "GRANT USAGE ON SCHEMA closed TO \"ADMIN\" WITH GRANT OPTION",
                 "GRANT SELECT ON TABLE app.\"My \"\"own\"\" t.able\" TO \"ADMIN\" WITH GRANT OPTION",
@@ -128,8 +128,8 @@ async fn what_cannot_be_granted_is_left_out_and_named() {
         assert_eq!((outcome.missing_objects, outcome.granted[&Privilege::Select]), (4, 2));
         assert!(outcome.missing.iter().all(|one| matches!(one.why, Why::NotGrantable | Why::SchemaClosed)));
         assert_eq!(
-            shop.holds(&set).await,
-            holding(&[("CONNECT", "database"), ("USAGE", "app"), ("SELECT", "app.t1"), ("SELECT", "app.t2")])
+            shop.privileges_of(&set).await,
+            grants(&[("CONNECT", "database"), ("USAGE", "app"), ("SELECT", "app.t1"), ("SELECT", "app.t2")])
         );
         // Each statement mends what it says.
         for missing in &outcome.missing {
@@ -140,7 +140,7 @@ async fn what_cannot_be_granted_is_left_out_and_named() {
 }
 
 #[tokio::test]
-async fn a_database_that_the_admin_cannot_open_to_a_set_is_told() {
+async fn a_database_that_the_admin_cannot_open_to_a_set_is_reported() {
     let shop = Shop::new(PgVersion::V17, Rights::MemberOfOwner, OBJECTS).await;
     let admin = shop.bench.admin.clone();
     shop.sql(&format!("revoke {} from {admin}; grant usage on schema app to {admin} with grant option; grant select on app.t1 to {admin} with grant option; revoke grant option for connect on database {} from {admin}", shop.owner, shop.database)).await;
@@ -162,10 +162,10 @@ async fn an_object_that_is_dropped_or_replaced_between_reading_and_granting_is_p
     let outcome = shop.bench.engine.sync_sets(&[desired], &catalog).await.unwrap().remove(0);
     assert!(outcome.is_complete(), "{outcome:#?}");
     assert_eq!(outcome.granted[&Privilege::Select], 6);
-    let held = shop.holds(&set).await;
-    let has = |name: &str| held.contains(&("SELECT".to_owned(), name.to_owned()));
+    let granted = shop.privileges_of(&set).await;
+    let has = |name: &str| granted.contains(&("SELECT".to_owned(), name.to_owned()));
     // What was t2 is called t1 now; what is called t2 now was never decided about.
-    assert!(has("app.t1") && !has("app.t2"), "{held:?}");
+    assert!(has("app.t1") && !has("app.t2"), "{granted:?}");
 }
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn a_role_of_that_name_that_is_not_ours_is_left_alone() {
         .await;
     let outcome = shop.sync(&set, &[("SELECT", "app.t1")]).await;
     assert_eq!(outcome.failure.unwrap().reason, Reason::DbRoleNotGrantable);
-    assert!(shop.holds(&set).await.is_empty());
+    assert!(shop.privileges_of(&set).await.is_empty());
 }
 
 #[tokio::test]

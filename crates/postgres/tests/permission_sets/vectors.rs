@@ -66,13 +66,13 @@ async fn permissions_become_grants_of_a_set() {
         }
         let set = shop.set();
         shop.reach(&set, &borrowed(&wanted)).await;
-        let held = shop.holds(&set).await;
+        let granted = shop.privileges_of(&set).await;
         for grant in expect["grants"].as_array().unwrap() {
             let (schema, name) = (text(&grant[2]), text(&grant[3]));
             let schema = if schema == "public" { String::new() } else { format!("{schema}.") };
             let call = if text(&grant[1]) == "PROCEDURE" { "()" } else { "" };
             let one = (text(&grant[0]).to_owned(), format!("{schema}{name}{call}"));
-            assert!(held.contains(&one), "{id}: {one:?} in {held:?}");
+            assert!(granted.contains(&one), "{id}: {one:?} in {granted:?}");
         }
         for schema in expect["schemaUsage"].as_array().unwrap() {
             let usage = format!("select has_schema_privilege('{set}', '{}', 'USAGE')::text", text(schema));

@@ -46,7 +46,7 @@ fn is_for_people(error: &Error) {
     assert!(!error.remedy.is_empty(), "{text}");
 }
 
-/// A server with this certificate, and what its admin user is told with these authorities and this way to verify.
+/// A server with this certificate, and the error for its admin user with these CAs and this mode of verification.
 struct Shop {
     pg: Postgres,
     admin: Certificate,
@@ -109,7 +109,7 @@ async fn certificates_of_a_ca_with_any_name_let_their_holders_in() {
 }
 
 #[tokio::test]
-async fn a_ca_that_the_server_does_not_trust_is_told_and_nobody_logs_in_for_that() {
+async fn a_ca_that_the_server_does_not_trust_is_reported_without_a_login() {
     for version in PgVersion::ALL {
         let bench = Bench::new(version).await;
         let authority = bench.pg.client_authority();
@@ -135,7 +135,7 @@ async fn a_ca_that_the_server_does_not_trust_is_told_and_nobody_logs_in_for_that
 }
 
 #[tokio::test]
-async fn a_server_that_asks_for_no_client_certificate_is_told() {
+async fn a_server_that_asks_for_no_client_certificate_is_reported() {
     let builder = Postgres::builder(PgVersion::V17).setting("ssl_ca_file", "");
     let pg = builder.hba("hostssl all all all scram-sha-256").start().await.unwrap();
     pg.create_password_user("by-password", "secret", "createrole").await.unwrap();
@@ -182,7 +182,7 @@ async fn a_certificate_that_is_trusted_itself_is_taken_whatever_its_form() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_servers_certificate_is_told_with_what_mends_it() {
+async fn faults_of_a_servers_certificate_are_reported_with_their_remedy() {
     let key = file!("server.key");
     let root = Some(file!("root.crt"));
     let signed_by_it = Authority::new("dates").unwrap();

@@ -105,7 +105,7 @@ async fn the_servers_certificate_is_verified() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_the_server_does_not_take_is_told_from_a_network_that_is_down() {
+async fn a_rejected_certificate_is_distinguished_from_a_network_that_is_down() {
     for version in PgVersion::ALL {
         let bench = Bench::new(version).await;
         let expired = bench.pg.expired_client_cert(&bench.admin).unwrap();
@@ -185,7 +185,7 @@ async fn the_admin_user_works_in_its_default_database() {
 }
 
 #[tokio::test]
-async fn a_default_database_that_is_gone_is_named_but_ends_are_not_held_up() {
+async fn a_default_database_that_is_gone_is_named_but_does_not_delay_ends() {
     let bench = Bench::new(PgVersion::V17).await;
     let user = unique("alice");
     bench.reach(&enabled(&user, &[])).await;
@@ -241,12 +241,12 @@ async fn a_database_that_worked_before_does_for_what_has_none() {
 }
 
 #[tokio::test]
-async fn an_engine_that_only_looks_can_write_nothing() {
+async fn a_read_only_engine_can_write_nothing() {
     let bench = Bench::new(PgVersion::V17).await;
-    let looking = Engine::new(Config { read_only: true, ..bench.config() }).unwrap();
-    looking.inventory().await.unwrap();
+    let reading = Engine::new(Config { read_only: true, ..bench.config() }).unwrap();
+    reading.inventory().await.unwrap();
     let user = unique("alice");
-    let failed = apply(&looking, &enabled(&user, &[])).await.unwrap_err();
+    let failed = apply(&reading, &enabled(&user, &[])).await.unwrap_err();
     assert!(format!("{failed:?}").contains("25006"), "{failed:?}");
     assert_eq!(
         bench.value(&format!("select count(*)::text from pg_roles where rolname = '{user}'")).await,

@@ -1,4 +1,4 @@
-//! Ends while somebody is inside, or on the way in, or holds the door.
+//! Ends while somebody is connected, or logging in, or keeps logins hanging.
 
 use std::time::{Duration, Instant};
 
@@ -13,15 +13,15 @@ async fn ok(client: &Client, statements: &str) {
 }
 
 /// Keeps everybody out of a new logical database, after they were let in by their role.
-async fn hold_up(bench: &Bench) -> (String, Client) {
-    let database = unique("held");
+async fn block_logins(bench: &Bench) -> (String, Client) {
+    let database = unique("locked");
     bench.sql(&format!("create database {database}")).await;
     let holder = bench.pg.superuser("postgres").await.unwrap();
     ok(&holder, &format!("begin; alter database {database} rename to {database}_renamed")).await;
     (database, holder)
 }
 
-/// Begins a login that does not come to its end, and waits until it is on its way.
+/// Begins a login that does not finish, and waits until it is under way.
 async fn begin_login(
     bench: &Bench,
     user: &str,
@@ -46,7 +46,7 @@ async fn a_login_on_its_way_is_waited_for_and_ended() {
         let bench = Bench::new(version).await;
         let user = unique("late");
         bench.reach(&enabled(&user, &[])).await;
-        let (database, holder) = hold_up(&bench).await;
+        let (database, holder) = block_logins(&bench).await;
         let login = begin_login(&bench, &user, &database).await;
 
         let ending = ended(&user, true);
@@ -70,7 +70,7 @@ async fn an_end_does_not_succeed_while_a_login_is_on_its_way_and_newcomers_do_no
     let bench = Bench::new(PgVersion::V17).await;
     let user = unique("late");
     bench.reach(&enabled(&user, &[])).await;
-    let (database, holder) = hold_up(&bench).await;
+    let (database, holder) = block_logins(&bench).await;
     let login = begin_login(&bench, &user, &database).await;
 
     let ending = ended(&user, false);
@@ -79,16 +79,16 @@ async fn an_end_does_not_succeed_while_a_login_is_on_its_way_and_newcomers_do_no
     let error = bench.engine.apply(&plan).await.unwrap_err();
     assert_eq!(error.class, Class::Transient, "{error}");
     assert!(error.detail.contains("1 logins under way"), "{error}");
-    assert!(!bench.observe(&ending).await.account.unwrap().enabled, "the door is closed all the same");
-    // It is not over for whoever looks again, nor for an operator that was started since.
+    assert!(!bench.observe(&ending).await.account.unwrap().enabled, "it may not log in meanwhile");
+    // It is not over in a later read either, nor for an operator that was started since.
     for engine in [&bench.engine, &bench.another()] {
         let observed = engine.observe(&ending.query()).await.unwrap();
         let plan = plan::plan(&ending, &observed).unwrap();
         assert!(matches!(plan, Plan::End(_)), "{plan}");
     }
 
-    // The first login is through; another user's, begun later, is on its way for as long as one likes.
-    let (other_database, other_holder) = hold_up(&bench).await;
+    // The first login is through; another user's, begun later, stays under way.
+    let (other_database, other_holder) = block_logins(&bench).await;
     let other = unique("other");
     bench.reach(&enabled(&other, &[])).await;
     let other_login = begin_login(&bench, &other, &other_database).await;
@@ -102,7 +102,7 @@ async fn an_end_does_not_succeed_while_a_login_is_on_its_way_and_newcomers_do_no
 }
 
 #[tokio::test]
-async fn a_user_who_holds_the_door_is_put_out() {
+async fn a_user_whose_logins_hang_is_disconnected() {
     for version in PgVersion::ALL {
         let bench = Bench::new(version).await;
         let user = unique("holder");
@@ -117,13 +117,13 @@ async fn a_user_who_holds_the_door_is_put_out() {
 }
 
 #[tokio::test]
-async fn a_user_who_keeps_coming_back_to_hold_the_door_is_put_out() {
+async fn a_user_who_keeps_starting_hanging_logins_is_disconnected() {
     let bench = Bench::new(PgVersion::V17).await;
     let user = unique("stubborn");
     bench.reach(&enabled(&user, &[])).await;
     let trouble = (0..4).map(async |_| {
         let mut times = 0;
-        // Until the door is closed.
+        // Until the login is taken.
         while let Ok(client) = bench.login(&user).await {
             let _ = rows(&client, &format!("begin; alter role {user} password 'mine'; select pg_sleep(60)"))
                 .await;
@@ -140,7 +140,7 @@ async fn a_user_who_keeps_coming_back_to_hold_the_door_is_put_out() {
 }
 
 #[tokio::test]
-async fn a_user_cannot_keep_a_role_by_holding_its_own_row() {
+async fn a_user_cannot_keep_a_role_by_locking_its_own_row() {
     for version in PgVersion::ALL {
         let bench = Bench::new(version).await;
         let (user, role) = (unique("holder"), bench.role("lost").await);

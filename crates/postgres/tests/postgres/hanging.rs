@@ -9,7 +9,7 @@ use rolecall_testbed::{PgVersion, Postgres, rows};
 use crate::common::{Bench, enabled, ended, unique};
 
 #[tokio::test]
-async fn a_server_that_hangs_is_told_within_ten_seconds_though_its_connection_worked() {
+async fn a_server_that_hangs_is_reported_within_ten_seconds_though_its_connection_worked() {
     let pg: &Postgres = Box::leak(Box::new(Postgres::start(PgVersion::V17).await.unwrap()));
     let bench = Bench::on(pg, "createrole").await;
     let user = unique("alice");

@@ -52,7 +52,7 @@ impl Shop {
         let desired = self.here(ended(&self.user, false));
         let mut result = apply(engine, &desired).await;
         for _ in 0..3 {
-            // Logins that are on their way, of other tests too, are waited for.
+            // Logins under way, of other tests too, are waited for.
             if matches!(&result, Err(Failure::Error(error)) if error.class == Class::Transient) {
                 result = apply(engine, &desired).await;
             }
@@ -232,7 +232,7 @@ async fn an_owner_who_locks_the_catalogues_of_its_database_does_not_stop_an_end(
 }
 
 #[tokio::test]
-async fn a_database_that_is_held_against_every_login_does_not_stop_an_end() {
+async fn a_database_that_is_locked_against_every_login_does_not_stop_an_end() {
     for version in [PgVersion::V15, PgVersion::V16, PgVersion::V18] {
         // Its own server: other tests would wait as well.
         let pg: &Postgres = Box::leak(Box::new(Postgres::start(version).await.unwrap()));
@@ -240,8 +240,8 @@ async fn a_database_that_is_held_against_every_login_does_not_stop_an_end() {
         let stranger = unique("stranger");
         shop.bench.sql(&format!("create role {stranger} login; alter role {} createdb", shop.owner)).await;
         let owner = shop.bench.login(&shop.owner).await.unwrap();
-        let hold = format!("begin; alter database {0} rename to {0}x", shop.database);
-        rows(&owner, &hold).await.unwrap();
+        let lock = format!("begin; alter database {0} rename to {0}x", shop.database);
+        rows(&owner, &lock).await.unwrap();
         // One login of the account that would get in after the end, and one of somebody else.
         let logins: Vec<_> = [shop.user.clone(), stranger]
             .into_iter()
@@ -257,7 +257,7 @@ async fn a_database_that_is_held_against_every_login_does_not_stop_an_end() {
         while shop.bench.value(hanging).await != "2" {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        shop.end("held").await;
+        shop.end("locked").await;
         rows(&owner, "rollback").await.unwrap();
         let [own, other] = futures::future::join_all(logins).await.try_into().unwrap();
         let code = own.unwrap().unwrap().unwrap_err();
@@ -276,11 +276,12 @@ async fn whoever_the_admin_user_is_made_nobody_else_is_to_be_given_rights() {
         let engine = shop.bench.another();
         for _ in 0..2 {
             let preflight = engine.preflight(&needs).await.unwrap();
-            let told: Vec<&str> = preflight.findings.iter().map(|finding| finding.message.as_str()).collect();
-            assert!(told.iter().all(|message| !message.contains(&shop.owner)), "{version}: {told:?}");
+            let messages: Vec<&str> =
+                preflight.findings.iter().map(|finding| finding.message.as_str()).collect();
+            assert!(messages.iter().all(|message| !message.contains(&shop.owner)), "{version}: {messages:?}");
             let lacking =
                 preflight.findings.iter().find(|finding| finding.reason == Reason::MissingAdminOption);
-            assert_eq!(lacking.is_some(), version.major() >= 16, "{version}: {told:?}");
+            assert_eq!(lacking.is_some(), version.major() >= 16, "{version}: {messages:?}");
             if let Some(lacking) = lacking {
                 assert!(
                     lacking.message.contains(&format!("TO \"{}\"", shop.bench.admin)),
@@ -295,7 +296,7 @@ async fn whoever_the_admin_user_is_made_nobody_else_is_to_be_given_rights() {
 }
 
 #[tokio::test]
-async fn an_admin_user_that_nobody_lets_in_is_told_by_its_name() {
+async fn an_admin_user_that_cannot_log_in_is_named() {
     let pg: &Postgres = Box::leak(Box::new(Postgres::start(PgVersion::V17).await.unwrap()));
     let bench = Bench::on(pg, "createrole").await;
     bench.sql(&format!("alter role {} connection limit 0", bench.admin)).await;

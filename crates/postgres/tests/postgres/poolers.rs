@@ -1,4 +1,4 @@
-//! A connection pooler before the server: it is noticed, and what ends an access goes through all the same.
+//! A connection pooler in front of the server: it is noticed, and statements that end an access still go through.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl Front {
         Engine::new(config).unwrap()
     }
 
-    async fn told(&self, engine: &Engine) -> Finding {
+    async fn finding(&self, engine: &Engine) -> Finding {
         let preflight = engine.preflight(&Needs::default()).await.unwrap();
         assert_eq!(preflight.findings[0].reason, Reason::PoolerInBetween, "{:?}", preflight.findings);
         assert!(preflight.findings[0].message.contains("uri"), "{:?}", preflight.findings);
@@ -44,20 +44,20 @@ impl Front {
 }
 
 #[tokio::test]
-async fn a_pooler_is_told_whatever_it_does_with_our_settings() {
+async fn a_pooler_is_reported_whatever_it_does_with_our_settings() {
     for mode in [PoolMode::Transaction, PoolMode::Session] {
         for settings in [IGNORING, ""] {
             let front = Front::new(PgVersion::V17, mode, settings).await;
-            front.told(&front.engine()).await;
+            front.finding(&front.engine()).await;
             let direct = front.bench.engine.preflight(&Needs::default()).await.unwrap();
-            let told = direct.findings.iter().find(|finding| finding.reason == Reason::PoolerInBetween);
-            assert!(told.is_none(), "{told:?}");
+            let finding = direct.findings.iter().find(|finding| finding.reason == Reason::PoolerInBetween);
+            assert!(finding.is_none(), "{finding:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn an_access_ends_through_a_pooler_whose_connections_others_hold() {
+async fn an_access_ends_through_a_pooler_whose_connections_others_use() {
     for version in PgVersion::ALL {
         for settings in [IGNORING, ""] {
             let front = Front::new(version, PoolMode::Transaction, settings).await;
@@ -67,7 +67,7 @@ async fn an_access_ends_through_a_pooler_whose_connections_others_hold() {
             }
             let (one, two) = (front.engine(), front.engine());
             one.inventory().await.unwrap();
-            // The connection on which all was prepared is held by somebody else from now on.
+            // The connection on which all was prepared is used by somebody else from now on.
             let other = front
                 .bench
                 .pg
@@ -81,7 +81,7 @@ async fn an_access_ends_through_a_pooler_whose_connections_others_hold() {
             assert!(rows(&inside, "select 1").await.is_err(), "{version}");
             rows(&other, "commit").await.unwrap();
             assert!(apply(&two, &ended(&dropped, true)).await.unwrap().dropped, "{version}");
-            front.told(&one).await;
+            front.finding(&one).await;
         }
     }
 }

@@ -128,10 +128,10 @@ async fn a_server_that_hangs_is_given_up_and_costs_no_connection() {
     apply(&engine, &enabled(&user, &[])).await.unwrap();
     pg.pause().await;
     let query = enabled(&user, &[]).query();
-    // Callers who lose patience leave nothing behind that others wait for.
+    // Callers that time out leave nothing behind that others wait for.
     for _ in 0..6 {
-        let patience = Duration::from_millis(200);
-        assert!(tokio::time::timeout(patience, engine.observe(&query)).await.is_err());
+        let timeout = Duration::from_millis(200);
+        assert!(tokio::time::timeout(timeout, engine.observe(&query)).await.is_err());
     }
     pg.unpause().await;
     apply(&engine, &ended(&user, true)).await.unwrap();
@@ -191,7 +191,7 @@ async fn a_reader_who_leaves_does_not_take_others_along() {
 }
 
 #[tokio::test]
-async fn who_waits_too_long_for_a_connection_is_told_so() {
+async fn waiting_too_long_for_a_connection_is_an_error() {
     let pg: &Postgres = Box::leak(Box::new(Postgres::start(PgVersion::V17).await.unwrap()));
     let bench = Bench::on(pg, "createrole").await;
     let config = Config {

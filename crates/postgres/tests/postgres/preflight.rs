@@ -1,4 +1,4 @@
-//! What a preflight finds missing, with the statement that mends it.
+//! What a preflight finds missing, with the statement that fixes it.
 
 use rolecall_engine::{Engine as _, Finding, Needs, Reason};
 use rolecall_postgres::Postgres as Engine;
@@ -16,7 +16,7 @@ fn statement(finding: &Finding) -> &str {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_mended_by_the_statement_that_is_told() {
+async fn the_reported_statement_fixes_what_is_missing() {
     for version in PgVersion::ALL {
         // Here nobody has made the marker yet.
         let pg = Postgres::start(version).await.unwrap();
@@ -105,7 +105,7 @@ async fn a_marker_that_somebody_has_dropped_is_made_again() {
 }
 
 #[tokio::test]
-async fn without_createrole_nothing_starts_and_the_reason_is_told() {
+async fn without_createrole_nothing_starts_and_the_reason_is_reported() {
     for version in PgVersion::ALL {
         let bench = Bench::new(version).await;
         bench.sql(&format!("alter role {} nocreaterole", bench.admin)).await;
@@ -158,7 +158,7 @@ async fn admin_users_that_hand_the_marker_out_are_no_accounts() {
 }
 
 #[tokio::test]
-async fn a_server_tells_who_it_is() {
+async fn a_server_identifies_itself() {
     let bench = Bench::new(PgVersion::V17).await;
     let identity = bench.engine.preflight(&Needs::default()).await.unwrap().identity;
     assert_eq!(identity, bench.value("select system_identifier from pg_control_system()").await);

@@ -1,4 +1,4 @@
-//! Extensions that check statements about roles and passwords, as credcheck does. A proxy stands in for them: it answers
+//! Extensions that check statements about roles and passwords, as credcheck does. A proxy simulates them: it answers
 //! such a statement with their SQLSTATE, and all of its message with it.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ struct Ruled {
 }
 
 impl Ruled {
-    /// Statements that hold one of these texts are refused, once [`Ruled::refuse`] says so.
+    /// Statements that contain one of these texts are refused, once [`Ruled::refuse`] says so.
     async fn start(settings: &[(&str, &str)]) -> Self {
         let hba = "host all all 127.0.0.1/32 scram-sha-256\nhost all all ::1/128 scram-sha-256";
         let mut builder = Postgres::builder(PgVersion::V17).setting("ssl", "off").hba(hba);
@@ -138,9 +138,9 @@ async fn a_password_that_is_refused_names_the_rule_and_is_no_failed_login() {
         (error.class, error.reason, error.code.as_str()),
         (Class::Refused, Reason::ServerRefused, "28000")
     );
-    let told = error.to_string();
-    assert!(told.contains("das geht so nicht"), "{told}");
-    assert!(told.contains("ALTER SYSTEM SET credcheck.encrypted_password_allowed = on"), "{told}");
+    let text = error.to_string();
+    assert!(text.contains("das geht so nicht"), "{text}");
+    assert!(text.contains("ALTER SYSTEM SET credcheck.encrypted_password_allowed = on"), "{text}");
     ruled.refuse(&[]).await;
     apply(&ruled.engine, &with_password(enabled(&user, &["reader"]))).await.unwrap();
 }
@@ -180,7 +180,7 @@ async fn what_may_not_be_reset_keeps_no_membership_and_no_connection() {
         assert_eq!(ruled.roles_of(&user).await, "", "{refused}");
         let login = format!("select rolcanlogin from pg_roles where rolname = '{user}'");
         assert_eq!(ruled.value(&login).await, "f", "{refused}");
-        // It cannot start as it is, which is told.
+        // It cannot start as it is, which is reported.
         let error = ruled.fails(&enabled(&user, &["reader"])).await;
         assert_eq!(
             (error.class, error.reason),

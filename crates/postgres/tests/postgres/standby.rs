@@ -88,10 +88,10 @@ async fn an_end_closes_what_it_can_at_once_and_waits_for_the_standby() {
         assert!(error.to_string().contains("waits for the standby"), "{error}");
         assert!(error.remedy.contains("synchronous_standby_names"), "{error}");
         assert!(rows(&inside, "select 1").await.is_err(), "{version}: somebody is inside");
-        assert!(bench.login(&user).await.is_err(), "{version}: the door is open");
+        assert!(bench.login(&user).await.is_err(), "{version}: it can log in");
         assert_eq!(waiting(&bench).await, "0", "{version}");
 
-        // It has not ended for whoever looks again, nor for an operator that was started since.
+        // It has not ended in a later read either, nor for an operator that was started since.
         for engine in [&bench.engine, &bench.another()] {
             let observed = engine.observe(&ending.query()).await.unwrap();
             let plan = plan::plan(&ending, &observed).unwrap();
@@ -159,7 +159,7 @@ async fn what_is_abandoned_is_cancelled() {
 }
 
 #[tokio::test]
-async fn what_an_operator_left_behind_that_is_gone_holds_up_no_end() {
+async fn what_an_earlier_operator_left_behind_delays_no_end() {
     for version in [PgVersion::V15, PgVersion::V17] {
         let bench = bench(version).await;
         let user = unique("alice");

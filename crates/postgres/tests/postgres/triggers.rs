@@ -70,7 +70,7 @@ async fn what_a_login_trigger_sets_does_not_last() {
 }
 
 #[tokio::test]
-async fn a_login_trigger_that_refuses_the_admin_user_is_told_and_stops_no_end() {
+async fn a_login_trigger_that_refuses_the_admin_user_is_reported_and_stops_no_end() {
     for version in versions() {
         let bench = Bench::new(version).await;
         for (raised, code) in [
@@ -84,9 +84,9 @@ async fn a_login_trigger_that_refuses_the_admin_user_is_told_and_stops_no_end() 
             let config = Config { default_database: Some(database.clone()), ..bench.config() };
             let error = Engine::new(config).unwrap().preflight(&Needs::default()).await.unwrap_err();
             assert_eq!(error.code, code, "{error}");
-            let told = error.to_string();
-            assert!(told.contains("not in office hours") && told.contains("on_login"), "{told}");
-            assert!(error.remedy.contains("event trigger") && !error.remedy.contains("GRANT"), "{told}");
+            let text = error.to_string();
+            assert!(text.contains("not in office hours") && text.contains("on_login"), "{text}");
+            assert!(error.remedy.contains("event trigger") && !error.remedy.contains("GRANT"), "{text}");
             let user = unique("alice");
             let mut desired = enabled(&user, &[]);
             desired.session_database = Some(database.clone());

@@ -36,7 +36,7 @@ async fn an_end_survives_a_crash_right_after() {
 }
 
 #[tokio::test]
-async fn an_account_that_was_made_superuser_is_told_with_what_to_do() {
+async fn an_account_that_was_made_superuser_is_reported_with_what_to_do() {
     for version in PgVersion::ALL {
         let bench = Bench::new(version).await;
         let user = unique("root");
@@ -53,7 +53,7 @@ async fn an_account_that_was_made_superuser_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn settings_that_only_a_superuser_can_clear_hold_nothing_up() {
+async fn settings_that_only_a_superuser_can_clear_delay_nothing() {
     for version in PgVersion::ALL {
         let bench = Bench::new(version).await;
         let user = unique("alice");
@@ -124,7 +124,7 @@ async fn an_account_of_another_admin_user_is_taken_over() {
                 panic!("{version}: it worked")
             };
             assert_eq!((error.class, error.reason), (Class::Refused, Reason::MissingAdminOption), "{error}");
-            // The statement that is told is enough, and the other admin user stays what it is.
+            // The reported statement is enough, and the other admin user is unchanged.
             let (_, statement) = error.remedy.split_once("run ").unwrap();
             ours.sql(statement).await;
         }
@@ -148,7 +148,7 @@ async fn why_an_account_is_kept_names_what_and_where() {
     bench.sql(&format!("create table {table} (); grant select on {table} to {user}")).await;
     let why = bench.reach(&ended(&user, true)).await.kept_because.unwrap();
     assert!(why.contains(&format!("it owns 2 objects in the database \"{database}\"")), "{why}");
-    assert!(why.contains("it holds rights on 1 object in the database \"postgres\""), "{why}");
+    assert!(why.contains("it has rights on 1 object in the database \"postgres\""), "{why}");
     assert!(why.contains("2BP01"), "{why}");
 }
 
@@ -185,7 +185,7 @@ async fn what_an_account_owns_is_named_up_to_ten_and_counted_beyond() {
             format!(
                 r#"it owns 2 objects in the database "{shop}" (function app.f(integer), table app."Odd one")"#
             ),
-            // Nobody can look into it.
+            // Nobody can read it.
             format!(r#"it owns 1 object in the database "{closed}","#),
             format!(r#"it owns 12 objects in the database "postgres" (table {here}.t1, table {here}.t10, "#),
             " and 4 more)".to_owned(),
@@ -304,7 +304,7 @@ async fn a_session_costs_a_known_number_of_round_trips() {
             (after.round_trips - read.round_trips, after.statements - read.statements)
         };
         assert_eq!(step(&enabled(&user, &[&role])).await, (1, 4), "create");
-        // The door, what it had, the look.
+        // Login, grants, read-back.
         let (round_trips, statements) = step(&ended(&user, false)).await;
         assert!(round_trips == 3 && statements <= 12, "{version}: end: {round_trips}, {statements}");
         let (round_trips, statements) = step(&enabled(&user, &[&role])).await;

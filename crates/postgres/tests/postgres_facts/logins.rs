@@ -1,8 +1,8 @@
-//! What becomes of those who are inside, or on their way in, when a login is taken away.
+//! What happens to open connections and logins under way when a login is taken away.
 
 use std::time::{Duration, Instant};
 
-use crate::{Client, Ground, code, facts, ok, one, unique};
+use crate::{Client, Fixture, code, facts, ok, one, unique};
 
 facts![
     an_open_session_outlives_its_login,
@@ -15,19 +15,19 @@ facts![
     a_time_limit_is_for_passwords_only,
 ];
 
-async fn an_open_session_outlives_its_login(g: &Ground) {
-    let (admin, user) = (g.admin().await, g.user().await);
-    let client = g.login(&user).await;
+async fn an_open_session_outlives_its_login(f: &Fixture) {
+    let (admin, user) = (f.admin().await, f.user().await);
+    let client = f.login(&user).await;
     ok(&admin, &format!("alter role {user} nologin")).await;
     assert_eq!(code(&client, "select 1").await, "");
-    let refused = g.bench.login(&user).await.unwrap_err();
+    let refused = f.bench.login(&user).await.unwrap_err();
     assert_eq!(refused.sqlstate(), Some("28000"));
 }
 
-async fn a_role_that_a_session_has_become_outlives_its_revocation(g: &Ground) {
-    let (admin, user, role) = (g.admin().await, g.user().await, g.role().await);
+async fn a_role_that_a_session_has_become_outlives_its_revocation(f: &Fixture) {
+    let (admin, user, role) = (f.admin().await, f.user().await, f.role().await);
     ok(&admin, &format!("grant {role} to {user}")).await;
-    let (inside, outside) = (g.login(&user).await, g.login(&user).await);
+    let (inside, outside) = (f.login(&user).await, f.login(&user).await);
     ok(&inside, &format!("set role {role}")).await;
     ok(&admin, &format!("revoke {role} from {user}")).await;
     assert_eq!(one(&inside, "select current_user").await, role);
@@ -35,19 +35,19 @@ async fn a_role_that_a_session_has_become_outlives_its_revocation(g: &Ground) {
 }
 
 /// Keeps everybody out of a logical database, after they were let in by their role.
-pub(crate) async fn hold_up(g: &Ground) -> (String, Client) {
-    let database = unique("held");
-    g.sql(&format!("create database {database}")).await;
-    let holder = g.superuser().await;
+pub(crate) async fn block_logins(f: &Fixture) -> (String, Client) {
+    let database = unique("locked");
+    f.sql(&format!("create database {database}")).await;
+    let holder = f.superuser().await;
     ok(&holder, &format!("begin; alter database {database} rename to {database}_renamed")).await;
     (database, holder)
 }
 
-async fn a_login_on_its_way_is_announced_before_it_shows(g: &Ground) {
-    let (admin, user) = (g.admin().await, g.user().await);
-    let (database, holder) = hold_up(g).await;
-    let certificate = g.bench.pg.client_cert(&user).unwrap();
-    let pg = g.bench.pg;
+async fn a_login_on_its_way_is_announced_before_it_shows(f: &Fixture) {
+    let (admin, user) = (f.admin().await, f.user().await);
+    let (database, holder) = block_logins(f).await;
+    let certificate = f.bench.pg.client_cert(&user).unwrap();
+    let pg = f.bench.pg;
     let name = database.clone();
     let login = tokio::spawn(async move { pg.connect(&name, &certificate).await });
     // 18 has a row for it, which says nothing of whom or where.
@@ -70,20 +70,20 @@ async fn a_login_on_its_way_is_announced_before_it_shows(g: &Ground) {
     assert_eq!(one(&admin, &count).await, "1");
 }
 
-async fn activity_is_frozen_within_a_transaction(g: &Ground) {
-    let (admin, user) = (g.admin().await, g.user().await);
+async fn activity_is_frozen_within_a_transaction(f: &Fixture) {
+    let (admin, user) = (f.admin().await, f.user().await);
     let count = format!("select count(*) from pg_stat_activity where usename = '{user}'");
     ok(&admin, "begin").await;
     assert_eq!(one(&admin, &count).await, "0");
-    let _client = g.login(&user).await;
+    let _client = f.login(&user).await;
     assert_eq!(one(&admin, &count).await, "0");
     ok(&admin, "select pg_stat_clear_snapshot()").await;
     assert_eq!(one(&admin, &count).await, "1");
 }
 
-async fn without_membership_backends_are_counted_but_not_ended(g: &Ground) {
-    let (admin, user) = (g.admin().await, g.user().await);
-    let client = g.login(&user).await;
+async fn without_membership_backends_are_counted_but_not_ended(f: &Fixture) {
+    let (admin, user) = (f.admin().await, f.user().await);
+    let client = f.login(&user).await;
     ok(&client, "select 'secret'").await;
     let row = ok(
         &admin,
@@ -99,12 +99,12 @@ async fn without_membership_backends_are_counted_but_not_ended(g: &Ground) {
     assert_eq!(code(&admin, &statement).await, "42501");
 }
 
-async fn membership_ends_backends_also_without_inherit(g: &Ground) {
-    let (admin, user) = (g.admin().await, g.user().await);
-    g.sql(&format!("alter role {} noinherit", g.bench.admin)).await;
-    let _client = g.login(&user).await;
+async fn membership_ends_backends_also_without_inherit(f: &Fixture) {
+    let (admin, user) = (f.admin().await, f.user().await);
+    f.sql(&format!("alter role {} noinherit", f.bench.admin)).await;
+    let _client = f.login(&user).await;
     let end = format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{user}'");
-    if g.has_grantors() {
+    if f.has_grantors() {
         // The default of INHERIT is that of the member.
         ok(&admin, &format!("begin; grant {user} to current_user")).await;
         assert_eq!(code(&admin, &end).await, "42501");
@@ -118,22 +118,22 @@ async fn membership_ends_backends_also_without_inherit(g: &Ground) {
     }
     assert_eq!(one(&admin, &end).await, "t");
     ok(&admin, "rollback").await;
-    assert_eq!(one(&admin, "select current_user").await, g.bench.admin);
+    assert_eq!(one(&admin, "select current_user").await, f.bench.admin);
 }
 
-async fn a_dropped_user_can_still_be_inside_and_out_of_reach(g: &Ground) {
-    let (admin, user) = (g.admin().await, g.user().await);
-    let client = g.login(&user).await;
+async fn a_dropped_user_can_still_be_inside_and_out_of_reach(f: &Fixture) {
+    let (admin, user) = (f.admin().await, f.user().await);
+    let client = f.login(&user).await;
     let pid = one(&client, "select pg_backend_pid()").await;
     assert_eq!(code(&admin, &format!("drop role {user}")).await, "");
     assert_eq!(code(&client, "select 1").await, "");
     assert_eq!(code(&admin, &format!("select pg_terminate_backend({pid})")).await, "42501");
 }
 
-async fn a_time_limit_is_for_passwords_only(g: &Ground) {
-    let (admin, user) = (g.admin().await, g.user().await);
+async fn a_time_limit_is_for_passwords_only(f: &Fixture) {
+    let (admin, user) = (f.admin().await, f.user().await);
     ok(&admin, &format!("alter role {user} valid until '2020-01-01'")).await;
-    assert!(g.bench.login(&user).await.is_ok());
+    assert!(f.bench.login(&user).await.is_ok());
     ok(&admin, &format!("alter role {user} valid until 'infinity' connection limit -1")).await;
     let limits = format!("select rolvaliduntil::text, rolconnlimit from pg_roles where rolname = '{user}'");
     assert_eq!(ok(&admin, &limits).await[0], [Some("infinity".to_owned()), Some("-1".to_owned())]);

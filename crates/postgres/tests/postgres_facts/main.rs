@@ -20,31 +20,31 @@ use rolecall_testbed::{PgVersion, rows};
 macro_rules! facts {
     ($($fact:ident),* $(,)?) => {
         $(mod $fact {
-            use crate::{Ground, PgVersion};
+            use crate::{Fixture, PgVersion};
 
             #[tokio::test]
             async fn v15() {
-                super::$fact(&Ground::new(PgVersion::V15).await).await;
+                super::$fact(&Fixture::new(PgVersion::V15).await).await;
             }
 
             #[tokio::test]
             async fn v16() {
-                super::$fact(&Ground::new(PgVersion::V16).await).await;
+                super::$fact(&Fixture::new(PgVersion::V16).await).await;
             }
 
             #[tokio::test]
             async fn v17() {
-                super::$fact(&Ground::new(PgVersion::V17).await).await;
+                super::$fact(&Fixture::new(PgVersion::V17).await).await;
             }
 
             #[tokio::test]
             async fn v18() {
-                super::$fact(&Ground::new(PgVersion::V18).await).await;
+                super::$fact(&Fixture::new(PgVersion::V18).await).await;
             }
 
             #[tokio::test]
             async fn v19() {
-                super::$fact(&Ground::new(PgVersion::V19).await).await;
+                super::$fact(&Fixture::new(PgVersion::V19).await).await;
             }
         })*
     };
@@ -52,12 +52,12 @@ macro_rules! facts {
 pub(crate) use facts;
 
 /// A server, an admin user with CREATEROLE on it, and names that nobody else uses.
-struct Ground {
+struct Fixture {
     bench: Bench,
     major: u16,
 }
 
-impl Ground {
+impl Fixture {
     async fn new(version: PgVersion) -> Self {
         Self { bench: Bench::new(version).await, major: version.major() }
     }

@@ -2,7 +2,7 @@
 
 use rolecall_engine::{AccountName, Engine, Query};
 
-use crate::{Ground, code, facts, ok, one, quote, unique};
+use crate::{Fixture, code, facts, ok, one, quote, unique};
 
 facts![
     settings_of_the_role_and_the_database_do_not_reach_it,
@@ -12,11 +12,11 @@ facts![
     public_is_a_grantee_by_name,
 ];
 
-async fn settings_of_the_role_and_the_database_do_not_reach_it(g: &Ground) {
-    let (database, admin) = (unique("set"), &g.bench.admin);
-    g.sql(&format!("create database {database}")).await;
+async fn settings_of_the_role_and_the_database_do_not_reach_it(f: &Fixture) {
+    let (database, admin) = (unique("set"), &f.bench.admin);
+    f.sql(&format!("create database {database}")).await;
     // An operator for names in a schema of somebody's own, which would be found first.
-    let pg = g.bench.pg;
+    let pg = f.bench.pg;
     pg.sql(
         &database,
         "create function public.never(name, name) returns bool language sql as 'select false';
@@ -25,10 +25,10 @@ async fn settings_of_the_role_and_the_database_do_not_reach_it(g: &Ground) {
     )
     .await
     .ok();
-    if g.major < 19 {
-        g.sql(&format!("alter role {admin} set standard_conforming_strings = off")).await;
+    if f.major < 19 {
+        f.sql(&format!("alter role {admin} set standard_conforming_strings = off")).await;
     }
-    g.sql(&format!(
+    f.sql(&format!(
         "alter database {database} set search_path = public, pg_catalog;
          alter database {database} set synchronous_commit = off;
          alter role {admin} set synchronous_commit = off;
@@ -47,26 +47,26 @@ async fn settings_of_the_role_and_the_database_do_not_reach_it(g: &Ground) {
         databases: [database.clone()].into(),
         to_end: false,
     };
-    let observed = g.bench.engine.observe(&query).await.unwrap();
+    let observed = f.bench.engine.observe(&query).await.unwrap();
     assert!(
         observed.account.is_some() && observed.roles.len() == 1 && observed.databases.len() == 1,
         "{observed:?}"
     );
     // And it writes: the marker is made, and an account, in a session that the role's settings would have spoiled.
-    g.bench.engine.preflight(&Default::default()).await.unwrap();
-    let mut config = g.bench.config();
+    f.bench.engine.preflight(&Default::default()).await.unwrap();
+    let mut config = f.bench.config();
     config.default_database = Some(database.clone());
     let engine = rolecall_postgres::Postgres::new(config).unwrap();
     let user = unique("us\\er'");
     crate::common::apply(&engine, &crate::common::enabled(&user, &[])).await.unwrap();
     assert_eq!(
-        g.value(&format!("select count(*) from pg_roles where rolname = {}", crate::literal(&user))).await,
+        f.value(&format!("select count(*) from pg_roles where rolname = {}", crate::literal(&user))).await,
         "1"
     );
 }
 
-async fn a_prepared_statement_is_called_within_a_message(g: &Ground) {
-    let admin = g.admin().await;
+async fn a_prepared_statement_is_called_within_a_message(f: &Fixture) {
+    let admin = f.admin().await;
     ok(&admin, "prepare checked (int) as select 1 / $1").await;
     assert_eq!(code(&admin, "select 1; execute checked (1)").await, "");
     let role = unique("role");
@@ -75,20 +75,20 @@ async fn a_prepared_statement_is_called_within_a_message(g: &Ground) {
     assert_eq!(code(&admin, "execute checked (1)").await, "");
 }
 
-async fn a_literal_with_a_backslash_means_itself(g: &Ground) {
-    let admin = g.admin().await;
+async fn a_literal_with_a_backslash_means_itself(f: &Fixture) {
+    let admin = f.admin().await;
     // From 19 on it cannot be turned off.
     let off = code(&admin, "set standard_conforming_strings = off").await;
-    assert_eq!(off, if g.major >= 19 { "0A000" } else { "" });
-    for conforming in ["on", "off"].into_iter().filter(|conforming| g.major < 19 || *conforming == "on") {
+    assert_eq!(off, if f.major >= 19 { "0A000" } else { "" });
+    for conforming in ["on", "off"].into_iter().filter(|conforming| f.major < 19 || *conforming == "on") {
         let text =
             one(&admin, &format!("set standard_conforming_strings = {conforming}; select E'a\\\\''b'")).await;
         assert_eq!(text, "a\\'b");
     }
 }
 
-async fn names_are_cut_off_at_63_bytes(g: &Ground) {
-    let (admin, base) = (g.admin().await, unique("long"));
+async fn names_are_cut_off_at_63_bytes(f: &Fixture) {
+    let (admin, base) = (f.admin().await, unique("long"));
     let longest = format!("{base}{}", "x".repeat(63 - base.len()));
     ok(&admin, &format!("create role {longest}y")).await;
     assert_eq!(
@@ -103,8 +103,8 @@ async fn names_are_cut_off_at_63_bytes(g: &Ground) {
     assert_eq!(code(&admin, &format!("drop role {}", quote(&format!("{longest}z")))).await, "");
 }
 
-async fn public_is_a_grantee_by_name(g: &Ground) {
-    let admin = g.admin().await;
+async fn public_is_a_grantee_by_name(f: &Fixture) {
+    let admin = f.admin().await;
     let query =
         "select has_database_privilege('public', oid, 'connect') from pg_database where datname = 'postgres'";
     assert_eq!(one(&admin, query).await, "t");

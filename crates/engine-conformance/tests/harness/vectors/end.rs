@@ -53,7 +53,7 @@ pub(super) async fn end(server: &dyn Server, input: EndInput, expect: EndExpect)
         // Whatever the server says, the account is kept.
         server.leave(&user, &Trace::OwnedObject).await;
     }
-    let before = server.look(&user).await.unwrap_or_default();
+    let before = server.user_state(&user).await.unwrap_or_default();
     let drop = match input.mode.as_str() {
         "Keep" => false,
         "BestEffortDrop" => true,
@@ -81,7 +81,7 @@ pub(super) async fn end(server: &dyn Server, input: EndInput, expect: EndExpect)
     if let Some(account) = &expect.account {
         names.account(&user, account).await?;
     }
-    let after = server.look(&user).await;
+    let after = server.user_state(&user).await;
     if let Some(exists) = expect.account_exists {
         same("accountExists", &after.is_some(), &exists)?;
     }

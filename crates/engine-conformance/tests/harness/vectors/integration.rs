@@ -83,7 +83,7 @@ pub(super) async fn integration(
         if server.engine().apply(&Plan::Activate(plan)).await.is_ok() {
             return Err("it was carried out".to_owned());
         }
-        let login = server.look(&user).await.is_some_and(|state| state.login);
+        let login = server.user_state(&user).await.is_some_and(|state| state.login);
         same("accountLogin", &Some(login), &expect.account_login)?;
         return Ok(Done::Checked);
     }
@@ -91,8 +91,8 @@ pub(super) async fn integration(
     match input.parallel_sessions {
         None => drop(desired.bring(server.engine()).await.map_err(|stopped| stopped.to_string())?),
         Some(sessions) => {
-            // The operator has one task for an account. The engine bears two: who comes second may close what the
-            // first has opened, but the account is whole in the end.
+            // The operator has one task for an account. The engine tolerates two: the second may close what the
+            // first has opened, but the account is complete in the end.
             let outcomes =
                 futures::future::join_all((0..sessions).map(|_| bring(server.engine(), &desired.0))).await;
             same("one has started", &outcomes.iter().any(Result::is_ok), &true)?;
@@ -101,7 +101,7 @@ pub(super) async fn integration(
     }
     let phases = expect.session.iter().chain(expect.sessions.iter().flatten());
     same("phases", &phases.map(|session| session.phase.as_str()).all(|phase| phase == "Active"), &true)?;
-    let seen = server.look(&user).await.ok_or("the account is gone")?;
+    let seen = server.user_state(&user).await.ok_or("the account is gone")?;
     if let Some(memberships) = &expect.memberships {
         same("memberships", &names.back(&seen.memberships), memberships)?;
     }

@@ -246,7 +246,7 @@ impl<'a> Names<'a> {
     }
 
     async fn account(&self, user: &str, expected: &AccountOutcome) -> Result<(), String> {
-        let seen = self.server.look(user).await;
+        let seen = self.server.user_state(user).await;
         same("accountExists", &seen.is_some(), &(expected.phase != "Dropped"))?;
         let Some(seen) = seen else { return Ok(()) };
         in_phase(&seen, &expected.phase)?;

@@ -159,7 +159,7 @@ async fn lifecycle(server: &MongoServer, input: &Input, expect: &Expect) -> Outc
     let after = server.document(&user).await;
     match expect.commands.as_deref() {
         Some([]) => same("the user", &after, &before)?,
-        // Told by the id, which a user gets when it is made.
+        // Recognized by the id, which a user gets when it is created.
         Some([only]) if only == "updateUser" => same("the id", &id(&after), &id(&before))?,
         Some([only]) if only == "createUser" => same("new", &(before.is_none() && after.is_some()), &true)?,
         Some([only]) if only == "dropUser" => same("gone", &(before.is_some() && after.is_none()), &true)?,
@@ -187,7 +187,7 @@ async fn account(server: &MongoServer, name: &str, here: &str, expected: &Accoun
     let found = server.document(here).await;
     same("exists", &found.is_some(), &(expected.phase != "Dropped"))?;
     let Some(found) = found else { return Ok(()) };
-    let state = server.look(here).await.ok_or("it is gone")?;
+    let state = server.user_state(here).await.ok_or("it is gone")?;
     in_phase(&state, &expected.phase)?;
     let called =
         |name: &str| AccountName::new(name).map(|account| user_name(&account)).map_err(|e| e.to_string());

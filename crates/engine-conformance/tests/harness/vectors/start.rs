@@ -48,7 +48,7 @@ pub(super) async fn activate(server: &dyn Server, input: ActivateInput, expect: 
     };
     let live = !input.live_sessions.is_empty();
     names.put(&user, &input.before, live).await;
-    let before = server.look(&user).await;
+    let before = server.user_state(&user).await;
 
     let reason = match DesiredAccount::start(&user, &server.database()) {
         Err(_) => Some("InvalidUsername".to_owned()),
@@ -70,7 +70,7 @@ pub(super) async fn activate(server: &dyn Server, input: ActivateInput, expect: 
     };
     same("reason", &reason, &expect.session.reason)?;
     same("phase", &reason.is_none(), &(expect.session.phase == "Active"))?;
-    let after = server.look(&user).await;
+    let after = server.user_state(&user).await;
     if let Some(changed) = expect.changed {
         same("changed", &(before != after), &changed)?;
     }

@@ -10,7 +10,7 @@ pub use role::{RoleName, database_fault};
 /// Where users that prove themselves by a certificate are kept.
 pub const EXTERNAL: &str = "$external";
 
-/// The key of customData that holds our ownership record, beside the marker.
+/// The key of customData under which our ownership record is, beside the marker.
 pub const RECORD: &str = "rolecall";
 
 /// The address that no client comes from.

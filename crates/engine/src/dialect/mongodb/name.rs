@@ -1,15 +1,15 @@
 //! Names of users: MongoDB calls the holder of a certificate by the certificate's subject, as RFC 2253 text.
 //!
-//! Certificates of ours hold nothing but a CN in their subject. A name that is not rendered exactly as the server
+//! The subject of our certificates is a CN and nothing else. A name that is not rendered exactly as the server
 //! renders it belongs to a user who can never log in.
 //!
-//! Before MongoDB 7.0 no name of ours is taken for a member of the server's cluster: members know each other by an O, OU
-//! or DC in their subjects. From 7.0 on `net.tls.clusterAuthX509` can tell them by a CN. The server makes no user of such
-//! a subject, but lets whoever holds its certificate in as a member where the cluster's CA has signed it.
+//! Before MongoDB 7.0 no name of ours is taken for a member of the server's cluster: members know each other by an O,
+//! OU or DC in their subjects. From 7.0 on `net.tls.clusterAuthX509` can identify them by a CN. The server makes no
+//! user of such a subject, but lets whoever holds its certificate in as a member where the cluster's CA has signed it.
 
 use crate::AccountName;
 
-/// Characters that are escaped wherever they stand.
+/// Characters that are escaped at any position.
 const SPECIAL: [char; 7] = [',', '+', '"', '\\', '<', '>', ';'];
 
 /// The user of an account, in `$external`: `CN=alice`, `CN=a\,b`, `CN=\C3\A4`.
@@ -27,13 +27,13 @@ pub fn account_name(user: &str) -> Option<AccountName> {
 /// Why no certificate can make somebody the user of this name.
 ///
 /// The server prepares a certificate's subject as RFC 4013 (SASLprep) says before it looks the user up: it refuses the
-/// connection where the text holds what Unicode 3.2 does not know, and turns compatible characters into each other. Who
-/// is called `o\u{fb00}ice` would be let in as `office`, who may be somebody else.
+/// connection where the text contains what Unicode 3.2 does not know, and turns compatible characters into each other.
+/// Who is called `o\u{fb00}ice` would be let in as `office`, who may be somebody else.
 pub fn name_fault(name: &str) -> Option<String> {
     match stringprep::saslprep(name) {
         Ok(prepared) if prepared == name => None,
         Ok(prepared) => Some(format!("MongoDB would take it for {prepared:?}")),
-        Err(_) => Some("MongoDB lets nobody in whose certificate holds such characters".to_owned()),
+        Err(_) => Some("MongoDB accepts no certificate with such characters".to_owned()),
     }
 }
 

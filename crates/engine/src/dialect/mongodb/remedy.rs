@@ -45,7 +45,7 @@ pub fn forget_user(account: &AccountName) -> String {
     format!("db.getSiblingDB({}).updateUser({user}, {{\"customData\": {{}}}})", json!(EXTERNAL))
 }
 
-/// Gives a user marker and record again. What else stood in its customData is for a person to keep.
+/// Gives a user marker and record again. Anything else in its customData must be kept by hand.
 pub fn own_user(account: &AccountName, owner: &Owner) -> String {
     let user = json!(user_name_of(account.as_str()));
     let Owner { uid, admin, cluster, .. } = owner;
@@ -71,7 +71,7 @@ pub fn give(privileges: &[(Value, &[&str])], admin_user: &str, admin_role: Optio
         Some(role) => run("admin", &json!({"grantPrivilegesToRole": role, "privileges": privileges})),
         None => {
             let user = user_name_of(admin_user);
-            // The name tells what the role gives, so that two such commands do not meet.
+            // The name depends on the privileges, so that two such commands do not conflict.
             let role = format!("rolecall-{}", actions(&privileges));
             let create = json!({"createRole": role, "privileges": privileges, "roles": []});
             let grant = json!({"grantRolesToUser": user, "roles": [{"role": role, "db": "admin"}]});

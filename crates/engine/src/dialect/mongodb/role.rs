@@ -48,7 +48,7 @@ pub struct RoleName {
 }
 
 impl RoleName {
-    /// Takes `role@database` apart at the first `@`.
+    /// Parses `role@database`, split at the first `@`.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl RoleName {
             return Err("the part before the @ is empty");
         }
         if role.contains('\0') {
-            return Err("it holds a NUL");
+            return Err("it contains a NUL");
         }
         if let Some(fault) = database_fault(database) {
             return Err(fault);
@@ -67,7 +67,7 @@ impl RoleName {
         Ok(Self { database: database.to_owned(), role: role.to_owned() })
     }
 
-    /// Can it be one that somebody made with rights beyond a single logical database? Only roles of `admin` can have such
+    /// Can it be a custom role with rights beyond a single logical database? Only roles of `admin` can have such
     /// rights.
     pub fn may_reach_far(&self) -> bool {
         self.database == "admin" && !OF_ADMIN.contains(&self.role.as_str()) && !self.is_powerful()
@@ -87,8 +87,8 @@ impl RoleName {
 }
 
 impl fmt::Display for RoleName {
-    /// `role@database`. A role whose own name holds an `@`, which [`RoleName::parse`] never gives, is told in a way that
-    /// no wanted role is told in, so that the two are never taken for each other.
+    /// `role@database`. A role whose own name contains an `@`, which [`RoleName::parse`] never returns, is written in a
+    /// way that no wanted role is written in, so that the two are never confused.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.role.contains('@') {
             write!(f, "@{:?}@{}", self.role, self.database)
@@ -105,7 +105,7 @@ pub fn database_fault(database: &str) -> Option<&'static str> {
     } else if database.len() > MAX_DATABASE_BYTES {
         Some("the name of the database has over 63 bytes")
     } else if database.contains(['/', '\\', '.', ' ', '"', '$', '\0']) {
-        Some("the name of the database holds one of / \\ . \" $, a space or NUL")
+        Some("the name of the database contains one of / \\ . \" $, a space or NUL")
     } else {
         None
     }

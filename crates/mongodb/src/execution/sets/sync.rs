@@ -1,14 +1,14 @@
-//! Making sets hold what they should: one command for a set that differs, and a reading of what came of it.
+//! Giving sets the privileges that they should have: one command for a set that differs, then a read of the result.
 
 use mongodb::bson::{Document, doc};
 use rolecall_engine::dialect::mongodb::{RoleName, remedy};
-use rolecall_engine::objects::Catalog;
+use rolecall_engine::objects::{Catalog, SetState};
 use rolecall_engine::sets::{DesiredSet, SyncedSet, counts, plan_from};
 use rolecall_engine::{Class, Error, Reason};
 
-use super::held;
-use super::{Mongodb, SetState};
+use crate::Mongodb;
 use crate::reads::objects::Numbers;
+use crate::statements::set;
 use crate::transport::code::{self, ROLE_EXISTS, ROLE_NOT_FOUND};
 
 /// How often a set is written when somebody else keeps changing it.
@@ -25,7 +25,7 @@ impl Mongodb {
         for desired in desired {
             let outcome = match self.sync_one(desired, catalog, &numbers).await {
                 Err(error) if error.class == Class::Unreachable => return Err(error),
-                // The others are not held up by one.
+                // One failure does not delay the others.
                 result => result.unwrap_or_else(|error| SyncedSet::failed(&desired.role, error)),
             };
             outcomes.push(outcome);
@@ -44,14 +44,14 @@ impl Mongodb {
         let differs = |state: Option<&SetState>| !plan_from(desired, catalog, state).is_nothing();
         let mut state = found.cloned();
         if differs(found) {
-            let privileges = match held::wanted(desired, catalog) {
+            let privileges = match set::wanted(desired, catalog) {
                 Ok(privileges) => privileges,
                 Err(error) => {
-                    // More cannot be given. What it has too much goes all the same.
+                    // More cannot be granted. What it has in excess is still revoked.
                     let plan = plan_from(desired, catalog, found);
                     let has_too_much = plan.record || plan.sweep || !plan.revokes.is_empty();
                     if let Some(state) = found.filter(|_| has_too_much) {
-                        let less = held::narrowed(desired, catalog, state);
+                        let less = set::narrowed(desired, catalog, state);
                         self.write_set(desired, &name, Some(state), &less).await?;
                     }
                     return Err(error);
@@ -100,7 +100,7 @@ impl Mongodb {
     }
 }
 
-/// Somebody else's record is in it. One that lost its record is put right: only ours has the name.
+/// Somebody else's record is in it. One that lost its record is corrected: the name is ours.
 fn is_foreign(state: &SetState, desired: &DesiredSet) -> bool {
     state.record.as_ref().is_some_and(|record| record.uid != desired.record.uid)
 }

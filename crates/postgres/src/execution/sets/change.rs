@@ -1,8 +1,8 @@
-//! Granting and revoking: many objects in a statement, each statement a transaction of its own.
+//! Granting and revoking: many objects in a statement, each statement a separate transaction.
 //!
-//! Objects are told by their numbers, and named by the server at the moment of the change: what was dropped since is
-//! passed over, and what got its name is not touched. Where the server does not do a statement, its objects are gone
-//! through one by one, so that each that can be changed is; one that another transaction holds is tried a few times.
+//! Objects are identified by their numbers, and named by the server at the moment of the change: what was dropped since
+//! is skipped, and what got its name is not touched. Where the server refuses a statement, its objects are changed one
+//! by one, so that each that can be changed is; one that another transaction has locked is tried a few times.
 //!
 //! A statement locks the rows of its objects one after the other (from 17 on to the end of the transaction), always in the
 //! order of their numbers, so that two of ours never wait for each other. One of somebody else's on many objects may be in
@@ -14,8 +14,9 @@ use std::time::Duration;
 use rolecall_engine::objects::ObjectClass;
 use rolecall_engine::{Class, Error};
 
-use super::{Id, Postgres, name_of, relation_of};
+use crate::Postgres;
 use crate::quote::{block, identifier, literal, numbers};
+use crate::reads::objects::{ObjectId, Table};
 use crate::reads::observe::parse;
 use crate::transport::message::{Message, Reply};
 use crate::transport::server::{Place, jittered};
@@ -25,10 +26,10 @@ use crate::transport::version::Dialect;
 /// How long a statement waits for a lock, in milliseconds: less than the server's usual `deadlock_timeout`, so that of two
 /// that wait for each other ours gives way.
 const WAIT: u32 = 500;
-/// The same for each object by itself, and for each after so many of them were waited for in vain.
+/// The same for a single object, and for each after waiting for so many of them had failed.
 const WAIT_SINGLY: (u32, u32) = (250, 10);
 const MOST_WAITED_FOR: u32 = 4;
-/// The pauses before objects that another transaction held are tried again.
+/// The pauses before objects that another transaction has locked are tried again.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(400)];
 /// How often a statement is sent again because an object went away while it ran.
@@ -38,8 +39,8 @@ const MOST_GONE: usize = 5;
 #[derive(Clone, Debug)]
 pub(super) struct Change<'a> {
     pub(super) class: ObjectClass,
-    /// The catalogue in which the objects stand.
-    pub(super) table: super::Table,
+    /// The catalogue that the objects are in.
+    pub(super) table: Table,
     /// `SELECT, UPDATE`. Named one by one: for ALL the server might act for another grantor.
     pub(super) privileges: String,
     pub(super) set: &'a str,
@@ -58,13 +59,13 @@ pub(super) enum Verb<'a> {
 }
 
 /// Objects for which something was not done, each with what the server said.
-pub(super) type Refused = BTreeMap<Id, Error>;
+pub(super) type Refused = BTreeMap<ObjectId, Error>;
 
 impl Postgres {
     /// Makes a change on these objects. Answers those for which the server refused it.
     ///
-    /// `busy`: objects that another transaction holds. Those that are in it already are passed over, so that nobody waits
-    /// twice for one; those that were waited for in vain are added.
+    /// `busy`: objects that another transaction has locked. Those that are in it already are skipped, so that nobody
+    /// waits twice for one; those for which the wait failed are added.
     ///
     /// # Errors
     ///
@@ -97,23 +98,23 @@ impl Postgres {
         loop {
             let message = change.singly(dialect, &waiting);
             let reply = self.server.run(place, &message).await?;
-            let mut held = Refused::new();
+            let mut locked = Refused::new();
             for (id, error) in refusals(&reply, message.attempted(1))? {
                 match error.code.as_str() {
                     UNDEFINED_OBJECT => return Err(error),
-                    code if is_retried(code) => drop(held.insert((change.table, id), error)),
+                    code if is_retried(code) => drop(locked.insert((change.table, id), error)),
                     // Also where the object seems to be gone: an event trigger that does not find its own says the same.
                     _ => drop(refused.insert((change.table, id), error)),
                 }
             }
-            if held.is_empty() {
+            if locked.is_empty() {
                 return Ok(refused);
             }
             let Some(pause) = pauses.next() else {
-                busy.append(&mut held);
+                busy.append(&mut locked);
                 return Ok(refused);
             };
-            waiting = held.into_keys().map(|(_, id)| id).collect();
+            waiting = locked.into_keys().map(|(_, id)| id).collect();
             tokio::time::sleep(jittered(pause)).await;
         }
     }
@@ -149,7 +150,7 @@ impl Change<'_> {
     /// All objects in one statement.
     fn together(&self, dialect: Dialect, ids: &[u32]) -> Message {
         let Sql { before, after, become_grantor } = self.sql(dialect);
-        let (relation, name) = (relation_of(self.table), name_of(self.table));
+        let (relation, name) = (self.table.relation(), self.table.object_name());
         let body = format!(
             "DECLARE
   list pg_catalog.text;
@@ -169,10 +170,10 @@ END",
         message
     }
 
-    /// Each object in a statement of its own. The answer tells for which that failed, with SQLSTATE and text.
+    /// Each object in a separate statement. The answer says for which that failed, with SQLSTATE and text.
     fn singly(&self, dialect: Dialect, ids: &[u32]) -> Message {
         let Sql { before, after, become_grantor } = self.sql(dialect);
-        let (relation, name) = (relation_of(self.table), name_of(self.table));
+        let (relation, name) = (self.table.relation(), self.table.object_name());
         let (wait, short) = WAIT_SINGLY;
         let body = format!(
             "DECLARE

@@ -3,8 +3,8 @@
 use rolecall_engine::Error;
 use rolecall_engine::sets::Excess;
 
-use super::Postgres;
 use super::role::making_plain;
+use crate::Postgres;
 use crate::quote::{identifier, literal};
 use crate::reads::objects::is_foreign_grant;
 use crate::statements::rights;
@@ -67,11 +67,11 @@ impl Postgres {
             match self.grants(&Place::Exactly(other.clone()), &listing, &there).await {
                 Ok(found) => foreign_grants.extend(found),
                 Err(error) => {
-                    tracing::debug!(set, %error, "what it holds elsewhere stays without names");
+                    tracing::debug!(set, %error, "its rights in another database cannot be listed");
                     let admin = identifier(&self.server.config().admin_user);
                     foreign_grants.push(Excess {
                         object: format!("{} objects{there}", one.count),
-                        privileges: "rights that cannot be looked at".to_owned(),
+                        privileges: "rights that cannot be read".to_owned(),
                         grantor: String::new(),
                         statement: format!("GRANT CONNECT ON DATABASE {} TO {admin}", identifier(&other)),
                         ..Excess::default()

@@ -1,4 +1,4 @@
-//! What became of a set, for people: what is missing or too much, and the statement that mends it.
+//! The outcome of a set in words: what is missing or too much, and the statement that fixes it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,10 +7,10 @@ use rolecall_engine::sets::{DesiredSet, Excess, MOST_NAMED, Missing, SetPlan, Sy
 use rolecall_engine::{Class, Error, Reason};
 use rolecall_policy::{ObjectKind, Privilege, PrivilegeSet};
 
-use super::ask::Answer;
 use super::change::Refused;
-use super::{Id, id_of};
 use crate::quote::{identifier, identifiers};
+use crate::reads::objects::{ObjectId, object_id};
+use crate::reads::privileges::Answer;
 
 /// An object's row is full (`program_limit_exceeded`).
 const ROW_FULL: &str = "54000";
@@ -23,8 +23,8 @@ pub(super) struct Evidence<'a> {
     pub(super) found: &'a SetState,
     pub(super) state: &'a SetState,
     pub(super) left: &'a SetPlan,
-    pub(super) effective: &'a BTreeMap<Id, Answer>,
-    pub(super) ungrantable: &'a BTreeMap<Id, Answer>,
+    pub(super) effective: &'a BTreeMap<ObjectId, Answer>,
+    pub(super) ungrantable: &'a BTreeMap<ObjectId, Answer>,
     pub(super) refused: &'a Refused,
     pub(super) unrevoked: &'a Refused,
     pub(super) busy: &'a Refused,
@@ -38,7 +38,7 @@ pub(super) fn outcome(evidence: &Evidence<'_>) -> SyncedSet {
     let mut lacking: HashMap<usize, PrivilegeSet> = HashMap::new();
     for group in &evidence.left.grants {
         for object in &group.objects {
-            let Some(answer) = evidence.effective.get(&id_of(evidence.catalog, *object)) else {
+            let Some(answer) = evidence.effective.get(&object_id(evidence.catalog, *object)) else {
                 // It was dropped meanwhile.
                 lacking.insert(*object, PrivilegeSet::ALL);
                 continue;
@@ -64,7 +64,7 @@ pub(super) fn outcome(evidence: &Evidence<'_>) -> SyncedSet {
     });
     outcome.revoked = counts::revoked(evidence.found, evidence.state);
     outcome.excess = evidence.excess();
-    // A set that stands for nothing yet may leave it to the roles of its members whether they can connect.
+    // An empty set may leave it to the roles of its members whether they can connect.
     if !evidence.state.connects && !evidence.desired.wanted.is_empty() {
         outcome.missing.insert(0, evidence.no_connect());
     }
@@ -72,11 +72,11 @@ pub(super) fn outcome(evidence: &Evidence<'_>) -> SyncedSet {
     outcome.busy = lacking
         .keys()
         .chain(too_much)
-        .any(|object| evidence.busy.contains_key(&id_of(evidence.catalog, *object)));
+        .any(|object| evidence.busy.contains_key(&object_id(evidence.catalog, *object)));
     outcome
 }
 
-/// What to do where the admin user has the right, and the server refuses all the same.
+/// What to do where the admin user has the right, and the server still refuses.
 const NOTHING_LACKING: &str = "the admin user has the right to grant it, so an event trigger or an extension is in the way: let the function of the event trigger name what it uses by schema, or give it a search_path (ALTER FUNCTION ... SET search_path)";
 
 /// What the server said, for people.
@@ -84,10 +84,10 @@ fn said(error: &Error) -> String {
     format!("{} (SQLSTATE {})", error.detail, error.code)
 }
 
-/// What to do about an object that another transaction holds.
+/// What to do about an object that another transaction has locked.
 fn until_free(error: &Error) -> String {
     format!(
-        "another transaction holds it (SQLSTATE {}); it is tried again, and succeeds when that has ended",
+        "another transaction has locked it (SQLSTATE {}); it is tried again, and succeeds when that has ended",
         error.code
     )
 }
@@ -119,7 +119,7 @@ impl<'a> Evidence<'a> {
         privileges: PrivilegeSet,
         answer: &Answer,
     ) -> Missing {
-        let id = id_of(self.catalog, object);
+        let id = object_id(self.catalog, object);
         let (name, admin) = (&answer.name, identifier(self.admin));
         let grant = format!("GRANT {privileges} ON {class} {name} TO {admin} WITH GRANT OPTION");
         let refused = self.busy.get(&id).or_else(|| self.refused.get(&id));
@@ -171,7 +171,7 @@ impl<'a> Evidence<'a> {
             let (class, privileges, grantor) = (group.class, group.privileges, &group.grantor);
             let option = if group.option_only { "GRANT OPTION FOR " } else { "" };
             for object in &group.objects {
-                let id = id_of(self.catalog, *object);
+                let id = object_id(self.catalog, *object);
                 let Some(answer) = self.effective.get(&id) else { continue };
                 let revoke =
                     format!("REVOKE {option}{privileges} ON {class} {} FROM {set} CASCADE", answer.name);

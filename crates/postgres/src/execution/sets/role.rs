@@ -2,7 +2,7 @@
 
 use rolecall_engine::{Class, DesiredSet, Error, Reason};
 
-use super::Postgres;
+use crate::Postgres;
 use crate::quote::{block, identifier, literal};
 use crate::reads::objects::is_foreign_grant;
 use crate::statements::guard::record_of;
@@ -14,8 +14,8 @@ use crate::transport::sqlstate::NOT_OURS;
 use crate::transport::version::Dialect;
 
 impl Postgres {
-    /// Makes the role of a set, or finds it, and records what it stands for. One that carries no record of ours is
-    /// left alone. True where it is new, so that it holds nothing yet.
+    /// Makes the role of a set, or finds it, and writes its record. One that carries no record of ours is
+    /// left alone. True where it is new, so that it has no grants yet.
     pub(super) async fn make_set(&self, place: &Place, desired: &DesiredSet) -> Result<bool, Error> {
         match self.server.run(place, &make(desired)).await {
             Err(error) if error.code == NOT_OURS => {
@@ -40,7 +40,7 @@ impl Postgres {
         set: &str,
         database: &str,
     ) -> Result<(), Error> {
-        tracing::warn!(set, database, "a permission set has what it never should: taking it away");
+        tracing::warn!(set, database, "a permission set has what no set should have: removing it");
         self.server.run(place, &plain(set, dialect)).await?;
         let own = literal(database);
         let on_database = format!("d.datname <> {own} OR a.privilege_type <> 'CONNECT'");
@@ -54,7 +54,7 @@ impl Postgres {
             }
             let message = rights::revoke_from(set, dialect, &on_database, "true");
             if let Err(error) = self.server.run(&Place::Exactly(other), &message).await {
-                tracing::info!(set, %error, "rights of a permission set in another database stay");
+                tracing::info!(set, %error, "rights of a permission set in another database remain");
             }
         }
         Ok(())
@@ -90,7 +90,7 @@ fn make(desired: &DesiredSet) -> Message {
     let json = serde_json::to_string(&desired.record).unwrap_or_default();
     message.push_needing(
         Needs::AdminOption(role.clone()),
-        format!("recording what {role} stands for"),
+        format!("writing the record of {role}"),
         format!("COMMENT ON ROLE {role} IS {}", literal(json)),
     );
     message

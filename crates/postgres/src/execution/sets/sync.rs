@@ -1,4 +1,4 @@
-//! Making sets hold what they should: what is sent when.
+//! Giving sets the privileges that they should have: what is sent when.
 //!
 //! Nothing is taken for done because it was sent. After the changes the set is read back and the plan is made again:
 //! what it would still grant is missing, what it would still revoke is too much.
@@ -10,11 +10,12 @@ use rolecall_engine::sets::{DesiredSet, GrantGroup, RevokeGroup, SetPlan, Synced
 use rolecall_engine::{Class, Error};
 use rolecall_policy::PrivilegeSet;
 
-use super::ask::{Answer, Questions, Who};
 use super::change::{Change, Refused, Verb};
-use super::{Id, Postgres, id_of, outcome, table_of};
+use super::outcome;
+use crate::Postgres;
 use crate::quote::{identifier, is_possible};
-use crate::reads::objects::{Index, Only, held, index, state_of};
+use crate::reads::objects::{Index, ObjectId, Only, Table, grants, index, object_id, state_of};
+use crate::reads::privileges::{Answer, Questions, Who};
 use crate::transport::message::Message;
 use crate::transport::server::Place;
 use crate::transport::version::Dialect;
@@ -29,11 +30,11 @@ struct Work<'a> {
     desired: &'a DesiredSet,
     state: SetState,
     /// What the admin user may not grant.
-    ungrantable: BTreeMap<Id, Answer>,
+    ungrantable: BTreeMap<ObjectId, Answer>,
     refused: Refused,
     /// What the server did not take away.
     unrevoked: Refused,
-    /// Objects that other transactions hold, for all sets of this look.
+    /// Objects that other transactions have locked, for all sets of this call.
     busy: &'a mut Refused,
     /// Something was granted and has not been read back.
     unread: bool,
@@ -104,7 +105,7 @@ impl Postgres {
             let record = Some(desired.record.clone());
             work.state = SetState { record, connects: catalog.open, ..SetState::default() };
         } else if plan.create || plan.sweep {
-            // A set may have come to be since the catalogue was read, and sweeping takes more than was planned.
+            // A set may have been created since the catalogue was read, and sweeping takes more than was planned.
             work.read_back(&Only::Everything).await?;
         }
         if is_new || plan.create || plan.sweep {
@@ -145,7 +146,8 @@ impl Work<'_> {
 
     /// Carries out a plan and reads back what it touched.
     async fn carry_out(&mut self, plan: &SetPlan) -> Result<(), Error> {
-        self.ungrantable = self.engine.ask(self.place, Who::Admin, &self.questions(&plan.grants)).await?;
+        self.ungrantable =
+            self.engine.read_privileges(self.place, Who::Admin, &self.questions(&plan.grants)).await?;
         for group in &plan.revokes {
             self.revoke(group).await?;
         }
@@ -167,7 +169,7 @@ impl Work<'_> {
         for ((class, privileges), ids) in &grantable {
             let change = Change {
                 class: *class,
-                table: table_of(*class),
+                table: Table::of_class(*class),
                 privileges: privileges.to_string(),
                 set: &self.desired.role,
                 verb: Verb::Grant,
@@ -177,14 +179,16 @@ impl Work<'_> {
                 self.refused.extend(refused);
             }
         }
-        let granted =
-            grantable.iter().flat_map(|((class, _), ids)| ids.iter().map(|id| (table_of(*class), *id)));
-        let revoked = touched_before.iter().flat_map(|group| &group.objects).map(|o| id_of(self.catalog, *o));
-        let touched: Vec<Id> = granted.chain(revoked).collect::<BTreeSet<_>>().into_iter().collect();
+        let granted = grantable
+            .iter()
+            .flat_map(|((class, _), ids)| ids.iter().map(|id| (Table::of_class(*class), *id)));
+        let revoked =
+            touched_before.iter().flat_map(|group| &group.objects).map(|o| object_id(self.catalog, *o));
+        let touched: Vec<ObjectId> = granted.chain(revoked).collect::<BTreeSet<_>>().into_iter().collect();
         if touched.is_empty() && !self.unread {
             return Ok(());
         }
-        // Looking at each of many objects costs more than looking at all.
+        // Reading each of many objects costs more than reading all.
         let only = if touched.len() > self.catalog.objects.len() / 4 {
             Only::Everything
         } else {
@@ -198,7 +202,7 @@ impl Work<'_> {
         let mut grantable = Questions::new();
         for group in groups {
             for object in &group.objects {
-                let id = id_of(self.catalog, *object);
+                let id = object_id(self.catalog, *object);
                 let lacking = match self.ungrantable.get(&id) {
                     Some(answer) if answer.closed => PrivilegeSet::ALL,
                     Some(answer) => answer.lacking,
@@ -218,13 +222,13 @@ impl Work<'_> {
         let verb = Verb::Revoke { grantor: &group.grantor, option_only: group.option_only };
         let change = Change {
             class: group.class,
-            table: table_of(group.class),
+            table: Table::of_class(group.class),
             privileges: group.privileges.to_string(),
             set: &self.desired.role,
             verb,
         };
         let ids: Vec<u32> = group.objects.iter().map(|object| self.catalog.ids[*object]).collect();
-        // What is refused is still held when that is read back, and is told then.
+        // What is refused is still there when the set is read back, and is reported then.
         let refused = self.engine.change(self.place, self.dialect, &change, &ids, self.busy).await?;
         self.unrevoked.extend(refused);
         Ok(())
@@ -256,7 +260,7 @@ impl Work<'_> {
     }
 
     /// What the set can do in effect with the objects that a plan still concerns, and how they are called now.
-    async fn effective(&self, left: &SetPlan) -> Result<BTreeMap<Id, Answer>, Error> {
+    async fn effective(&self, left: &SetPlan) -> Result<BTreeMap<ObjectId, Answer>, Error> {
         let mut questions = self.questions(&left.grants);
         for group in
             left.revokes.iter().filter(|group| !left.grants.iter().any(|g| g.objects == group.objects))
@@ -264,21 +268,21 @@ impl Work<'_> {
             let ids = group.objects.iter().map(|object| self.catalog.ids[*object]);
             questions.entry((group.class, group.privileges)).or_default().extend(ids);
         }
-        self.engine.ask(self.place, Who::Set(&self.desired.role), &questions).await
+        self.engine.read_privileges(self.place, Who::Set(&self.desired.role), &questions).await
     }
 
-    /// Reads the set again: all of it, or what it holds on some objects.
+    /// Reads the set again: all of it, or its grants on some objects.
     async fn read_back(&mut self, only: &Only<'_>) -> Result<(), Error> {
         let role = self.desired.role.as_str();
-        let what = format!("reading back what {} holds", identifier(role));
-        let statement = held([role].into_iter(), self.dialect, only);
+        let what = format!("reading back the grants of {}", identifier(role));
+        let statement = grants([role].into_iter(), self.dialect, only);
         let reply = self.engine.server.run(self.place, &Message::one(what, statement)).await?;
         let mut state = state_of(reply.rows(), self.index).pop().map(|set| set.state).unwrap_or_default();
         if let Only::These(these) = only {
             let touched: BTreeSet<usize> =
                 these.iter().filter_map(|id| self.index.get(id).copied()).collect();
-            let before = std::mem::take(&mut self.state.held).into_iter();
-            state.held.extend(before.filter(|held| !touched.contains(&held.object)));
+            let before = std::mem::take(&mut self.state.grants).into_iter();
+            state.grants.extend(before.filter(|grant| !touched.contains(&grant.object)));
             state.foreign_grants = self.state.foreign_grants;
         }
         (self.state, self.unread) = (state, false);

@@ -1,4 +1,4 @@
-//! The statement that reads a catalogue. All its columns are text; the first tells what a row is.
+//! The statement that reads a catalogue. All its columns are text; the first says what a row is.
 
 use rolecall_engine::OWN_ROLE_PREFIX;
 use rolecall_engine::objects::CROWDED;
@@ -8,12 +8,12 @@ use crate::quote::{literal, names, numbers};
 use crate::reads::announcements::are_installed;
 use crate::transport::version::Dialect;
 
-/// Which objects to look at for what sets hold on them.
+/// Which objects to read the grants of sets on.
 #[derive(Clone, Debug)]
 pub(crate) enum Only<'a> {
     /// All of them.
     Everything,
-    /// These. Whether a set has what no set has is not told then.
+    /// These. Whether a set has what no set has is not read then.
     These(&'a [(Table, u32)]),
 }
 
@@ -49,14 +49,14 @@ SELECT 'e', NULL, NULL, NULL, NULL, NULL WHERE {announced}"
     )
 }
 
-/// What sets hold: `h`, numbers, catalogue, set, grantor, privileges (`SELECT,UPDATE*`: the latter can be passed on).
+/// Grants of sets: `h`, numbers, catalogue, set, grantor, privileges (`SELECT,UPDATE*`: the latter can be passed on).
 ///
-/// Thousands of objects have the same access list, as the same grants were made on them: each list is taken apart once.
+/// Thousands of objects have the same access list, as the same grants were made on them: each list is parsed once.
 ///
 /// The sets themselves: `s`, name, record, whether it connects, whether it has what no set has.
-pub(crate) fn held<'a>(sets: impl Iterator<Item = &'a str>, dialect: Dialect, only: &Only<'_>) -> String {
+pub(crate) fn grants<'a>(sets: impl Iterator<Item = &'a str>, dialect: Dialect, only: &Only<'_>) -> String {
     let sets = names(sets);
-    let held = |table: Table| {
+    let grants_on = |table: Table| {
         let (relation, list, letter) = match table {
             Table::Class => ("pg_class", "relacl", 'c'),
             Table::Proc => ("pg_proc", "proacl", 'p'),
@@ -82,8 +82,8 @@ CROSS JOIN LATERAL (SELECT a.grantee, a.grantor,
 JOIN pg_catalog.pg_roles s ON s.oid = h.grantee LEFT JOIN pg_catalog.pg_roles g ON g.oid = h.grantor"
         )
     };
-    let [classes, procs, namespaces] = [Table::Class, Table::Proc, Table::Namespace].map(held);
-    // That is a matter of all that it holds.
+    let [classes, procs, namespaces] = [Table::Class, Table::Proc, Table::Namespace].map(grants_on);
+    // That depends on everything the set has.
     let foreign_grants = match only {
         Only::Everything => foreign_grants(dialect),
         Only::These(_) => "false".to_owned(),

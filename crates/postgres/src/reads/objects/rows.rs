@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use rolecall_engine::objects::{Catalog, Held, SetState};
+use rolecall_engine::objects::{Catalog, ObjectGrant, SetState};
 use rolecall_policy::{DbObject, ObjectKind, Privilege, PrivilegeSet};
 use tokio_postgres::SimpleQueryRow;
 
@@ -59,11 +59,11 @@ pub(super) fn catalog(database: &str, dialect: Dialect, rows: &[SimpleQueryRow])
     catalog
 }
 
-/// The sets that the rows tell of. What they hold on objects that are not in the index is left out: those came to be
+/// The sets in the rows. Their grants on objects that are not in the index are left out: those were created
 /// after it was made.
 pub(crate) fn state_of(rows: &[SimpleQueryRow], index: &Index) -> Vec<SetRow> {
     let mut names = Names::default();
-    let mut held: HashMap<&str, Vec<Held>> = HashMap::new();
+    let mut grants: HashMap<&str, Vec<ObjectGrant>> = HashMap::new();
     for row in rows.iter().filter(|row| row.get(0) == Some("h")) {
         let table = match row.get(2) {
             Some("c") => Table::Class,
@@ -74,9 +74,13 @@ pub(crate) fn state_of(rows: &[SimpleQueryRow], index: &Index) -> Vec<SetRow> {
             let (privileges, grantable) = privileges(list);
             let grantor = names.of(grantor);
             let objects = numbers(row, 1).filter_map(|id| index.get(&(table, id)).copied());
-            let all =
-                objects.map(|object| Held { object, grantor: Arc::clone(&grantor), privileges, grantable });
-            held.entry(set).or_default().extend(all);
+            let all = objects.map(|object| ObjectGrant {
+                object,
+                grantor: Arc::clone(&grantor),
+                privileges,
+                grantable,
+            });
+            grants.entry(set).or_default().extend(all);
         }
     }
     let sets = rows.iter().filter(|row| row.get(0) == Some("s"));
@@ -85,7 +89,7 @@ pub(crate) fn state_of(rows: &[SimpleQueryRow], index: &Index) -> Vec<SetRow> {
         let state = SetState {
             record: row.get(2).and_then(|comment| serde_json::from_str(comment).ok()),
             connects: row.get(3) == Some("true"),
-            held: held.remove(role).unwrap_or_default(),
+            grants: grants.remove(role).unwrap_or_default(),
             foreign_grants: row.get(4) == Some("true"),
         };
         Some(SetRow { role: role.to_owned(), state })
@@ -110,7 +114,7 @@ fn object(row: &SimpleQueryRow, database: &Arc<str>, names: &mut Names) -> Optio
     (!object.is_system()).then_some(Found { object, id: number(row, 1)?, crowded })
 }
 
-/// `SELECT,UPDATE*`. What no privilege of ours is called is left out.
+/// `SELECT,UPDATE*`. Names that are no privileges here are left out.
 fn privileges(list: &str) -> (PrivilegeSet, PrivilegeSet) {
     let one = |text: &str| Privilege::parse(text.trim_end_matches('*'));
     let all = list.split(',').filter_map(one).collect();
@@ -147,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_passed_on_is_told() {
+    fn grant_options_are_read() {
         let set = |list: &[Privilege]| list.iter().copied().collect::<PrivilegeSet>();
         assert_eq!(
             privileges("SELECT,UPDATE*,SOMETHING NEW"),

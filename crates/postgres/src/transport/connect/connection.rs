@@ -38,16 +38,16 @@ impl Connection {
 
     /// The question of what session this is.
     pub(crate) fn question(&self) -> Message {
-        Message::one("looking whose session it is", session::identity(&self.config, self.version.dialect))
+        Message::one("checking whose session it is", session::identity(&self.config, self.version.dialect))
     }
 
-    /// What of the answer to that question is not what it was when the session began.
+    /// What has changed in that answer since the session began.
     pub(crate) fn differs(&self, answer: &SimpleQueryRow) -> Option<String> {
         let now = columns(answer);
         if now.first() != self.identity.first() {
-            return Some("two messages met two sessions".to_owned());
+            return Some("two messages reached two different sessions".to_owned());
         }
-        (now != self.identity).then(|| "settings of the session do not stay what they were".to_owned())
+        (now != self.identity).then(|| "settings of the session have changed".to_owned())
     }
 }
 

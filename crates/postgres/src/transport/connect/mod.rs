@@ -1,6 +1,6 @@
 //! One connection: how it is opened.
 //!
-//! | module | holds |
+//! | module | contains |
 //! |---|---|
 //! | `connection` | a connection that is open |
 //! | `refusal` | what a failure to open one means |
@@ -36,7 +36,7 @@ use crate::transport::sqlstate;
 use crate::transport::tls::Tls;
 use crate::transport::version::{Dialect, Version};
 
-/// How long a connection that nobody wants any more may take to end in order.
+/// How long a connection that is not needed any more may take to close properly.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// How long the server is asked to cancel a statement, and whether it is there at all.
 const ASKING: Duration = Duration::from_secs(3);
@@ -55,7 +55,7 @@ pub(crate) struct Connector {
     backends: Arc<Backends>,
     signs: Signs,
     known: Mutex<Known>,
-    /// Counts the connections that broke: those that came to an end and that nobody here had closed.
+    /// Counts the connections that broke: those that ended and were not closed here.
     broken: Arc<watch::Sender<u64>>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Connector {
 #[derive(Debug, Default)]
 struct Known {
     dialect: Option<Dialect>,
-    /// Databases with a login event trigger that does not find its own where the search path is pinned.
+    /// Databases with a login event trigger that fails with a pinned search path.
     triggered: HashSet<String>,
 }
 
@@ -83,7 +83,7 @@ impl From<NotOpened> for Error {
 
 /// An open connection. It closes when this is dropped.
 pub(crate) struct Connection {
-    /// Dropped with the connection, and before it: tells its task that nobody wants it any more.
+    /// Dropped with the connection, and before it: signals its task that it is no longer needed.
     _alive: oneshot::Sender<()>,
     pub(crate) client: Client,
     pub(crate) version: Version,
@@ -173,7 +173,7 @@ impl Connector {
         progress: &Progress,
     ) -> Result<Connection, NotOpened> {
         let everywhere = |error| NotOpened { error, elsewhere: false };
-        // Looked up each time: after a failover the name means another address.
+        // Resolved each time: after a failover the name means another address.
         let host = (self.config.host.as_str(), self.config.port);
         let addresses: Vec<SocketAddr> = tokio::net::lookup_host(host)
             .await
@@ -226,7 +226,7 @@ impl Connector {
         }
     }
 
-    /// Asks the server to cancel what it does for a connection. Best effort: nothing tells whether it did.
+    /// Asks the server to cancel what it does for a connection. Best effort: it is not known whether it did.
     pub(crate) async fn cancel(&self, token: CancelToken) {
         let asking = async {
             match &self.tls {
@@ -350,7 +350,7 @@ impl Connector {
         Ok(connection)
     }
 
-    /// Makes the session what it has to be, whatever is stored for it, and looks whose it is.
+    /// Makes the session what it has to be, whatever is stored for it, and checks whose it is.
     async fn settle(&self, connection: &mut Connection, database: &str, mark: &str) -> Result<(), Error> {
         let statements = session::settle(&self.config, connection.version.dialect, self.prepared);
         self.counters.sent(statements.len());

@@ -22,14 +22,14 @@ use crate::common::{self, ADMIN, timed};
 const IN_ONE: usize = 500;
 
 /// A server with a database of that many tables, on which the admin user has SELECT WITH GRANT OPTION.
-pub(crate) struct Place {
+pub(crate) struct Fixture {
     pub(crate) pg: Postgres,
     pub(crate) engine: Engine,
     rules: ImportRules,
     entries: PermissionEntries,
 }
 
-impl Place {
+impl Fixture {
     pub(crate) async fn new(tables: usize) -> Self {
         let (pg, engine) = common::start().await;
         pg.sql("postgres", "create database shop").await.unwrap();
@@ -41,10 +41,10 @@ impl Place {
              if i % 1000 = 0 then commit; end if; end loop; end $$"
         );
         pg.sql("shop", &create).await.unwrap();
-        let place = Self { pg, engine, rules: rules(), entries: entries() };
-        place.grant(tables, "postgres", ADMIN, " with grant option", IN_ONE).await;
-        place.vacuum().await;
-        place
+        let fixture = Self { pg, engine, rules: rules(), entries: entries() };
+        fixture.grant(tables, "postgres", ADMIN, " with grant option", IN_ONE).await;
+        fixture.vacuum().await;
+        fixture
     }
 
     /// Bare GRANTs on so many tables in each statement, as one of these users.
@@ -64,7 +64,7 @@ impl Place {
         timed(grants).await.0
     }
 
-    /// What somebody pays who grants each table by itself.
+    /// What it costs to grant each table separately.
     pub(crate) async fn naive_floor(&self, tables: usize, role: &str) -> Duration {
         self.role(role).await;
         self.grant(tables, ADMIN, role, "", 1).await
@@ -86,7 +86,7 @@ impl Place {
         self.engine.read_objects(&query).await.unwrap()
     }
 
-    /// Labels the objects by import rules, and computes what the set should hold.
+    /// Labels the objects by import rules, and computes the desired set.
     pub(crate) fn desired(&self, set: &str, catalog: &Catalog) -> DesiredSet {
         let labelled = Arc::new(label_objects(&self.rules, &database(), Arc::clone(&catalog.objects)));
         let permissions = compute_permissions(&self.entries, &labelled, Some("shop"));
@@ -99,8 +99,8 @@ impl Place {
         assert!(outcomes.iter().all(|outcome| outcome.is_complete()), "{outcomes:#?}");
     }
 
-    /// A look from start to end.
-    pub(crate) async fn look(&self, set: &str) {
+    /// Reads, labels and syncs: what one reconcile costs.
+    pub(crate) async fn reconcile(&self, set: &str) {
         let catalog = self.read(set).await;
         self.sync(&self.desired(set, &catalog), &catalog).await;
     }

@@ -9,7 +9,7 @@ use rolecall_engine::dialect::mongodb::remedy;
 use rolecall_engine::{Error, Reason};
 use serde_json::json;
 
-use super::Mongodb;
+use crate::Mongodb;
 use crate::transport::code::{self, UNAUTHORIZED};
 use crate::transport::server::Request;
 

@@ -1,7 +1,7 @@
-//! Asking the server what somebody may do, before and after granting.
+//! Effective privileges: what the admin user may grant, and what a permission set can do.
 //!
-//! A grant of what one may not grant fails for all objects of the statement, or is left out with a warning that nobody
-//! reads. So it is asked first. Afterwards it is asked what is in effect, however it came to be.
+//! Granting something that one may not grant fails for all objects of the statement, or is skipped with a warning. So
+//! this is read before granting; afterwards the effective privileges are read, whatever grant they come from.
 
 use std::collections::BTreeMap;
 
@@ -9,30 +9,31 @@ use rolecall_engine::Error;
 use rolecall_engine::objects::ObjectClass;
 use rolecall_policy::{Privilege, PrivilegeSet};
 
-use super::{Id, Postgres, name_of, relation_of, table_of};
+use crate::Postgres;
 use crate::quote::{literal, numbers};
+use crate::reads::objects::{ObjectId, Table};
 use crate::transport::message::Message;
 use crate::transport::server::Place;
 
 /// Objects of one class with the privileges that are asked about.
-pub(super) type Questions = BTreeMap<(ObjectClass, PrivilegeSet), Vec<u32>>;
+pub(crate) type Questions = BTreeMap<(ObjectClass, PrivilegeSet), Vec<u32>>;
 
 /// What somebody may do with an object.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// The object, as SQL.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The schema, as SQL; empty for a schema.
-    pub(super) schema: String,
+    pub(crate) schema: String,
     /// Privileges among those asked about that are lacking.
-    pub(super) lacking: PrivilegeSet,
+    pub(crate) lacking: PrivilegeSet,
     /// The admin user may not use the schema, so that it cannot even name the object.
-    pub(super) closed: bool,
+    pub(crate) closed: bool,
 }
 
 /// Who is asked about.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Who<'a> {
+pub(crate) enum Who<'a> {
     /// The admin user, and whether it may grant. Objects of which all may be granted are left out.
     Admin,
     /// A set, and what it can do: as itself or as everybody. An object that is not there any more is left out.
@@ -40,14 +41,14 @@ pub(super) enum Who<'a> {
 }
 
 impl Postgres {
-    /// The answers by object.
-    pub(super) async fn ask(
+    /// Reads the privileges in question, by object.
+    pub(crate) async fn read_privileges(
         &self,
         place: &Place,
         who: Who<'_>,
         questions: &Questions,
-    ) -> Result<BTreeMap<Id, Answer>, Error> {
-        let mut answers: BTreeMap<Id, Answer> = BTreeMap::new();
+    ) -> Result<BTreeMap<ObjectId, Answer>, Error> {
+        let mut answers: BTreeMap<ObjectId, Answer> = BTreeMap::new();
         if questions.is_empty() {
             return Ok(answers);
         }
@@ -71,7 +72,7 @@ impl Postgres {
                 let lacking: PrivilegeSet = text(3).split(',').filter_map(Privilege::parse).collect();
                 let closed = row.get(4) == Some("t");
                 // An object may be asked about more than once, each time about other privileges.
-                let answer = answers.entry((table_of(*class), id)).or_insert_with(|| Answer {
+                let answer = answers.entry((Table::of_class(*class), id)).or_insert_with(|| Answer {
                     name: text(1),
                     schema: text(2),
                     ..Answer::default()
@@ -87,8 +88,8 @@ impl Postgres {
 /// What may be done with an object follows from its owner and its access list, which thousands of objects have in common:
 /// one of each such group is asked about. Answers are by object.
 fn statement(who: Who<'_>, class: ObjectClass, privileges: PrivilegeSet, ids: &[u32]) -> String {
-    let table = table_of(class);
-    let (relation, name, ids) = (relation_of(table), name_of(table), numbers(ids.iter().copied()));
+    let table = Table::of_class(class);
+    let (relation, name, ids) = (table.relation(), table.object_name(), numbers(ids.iter().copied()));
     let (grantee, option, all) = match who {
         Who::Admin => (String::new(), " WITH GRANT OPTION", " WHERE g.lacking <> '' OR g.closed"),
         Who::Set(set) => (format!("{}::pg_catalog.name, ", literal(set)), "", ""),
@@ -106,7 +107,7 @@ fn statement(who: Who<'_>, class: ObjectClass, privileges: PrivilegeSet, ids: &[
         })
         .collect();
     let lacking = lacking.join(", ");
-    // has_sequence_privilege fails for what is no sequence; a number may have been given anew.
+    // has_sequence_privilege fails for what is no sequence; a number may have been reused.
     let (schema, alike, among) = match class {
         ObjectClass::Schema => ("NULL::pg_catalog.oid", "o.nspowner, o.nspacl", ""),
         ObjectClass::Routine => ("o.pronamespace", "o.pronamespace, o.proowner, o.proacl", ""),

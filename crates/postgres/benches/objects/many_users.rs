@@ -4,43 +4,43 @@ use std::time::Duration;
 
 use crate::common::{ADMIN, median, timed};
 use crate::figures::thousands;
-use crate::place::Place;
+use crate::fixture::Fixture;
 
 /// How many of the first and the last are shown by themselves.
 const SHOWN: usize = 50;
 
 /// Lets users in by way of a set, and others one by one, as long as the server lets that happen.
 pub(crate) async fn measure(users: usize) {
-    let place = Place::new(1).await;
-    let set = "rolecall:crowd";
-    place.look(set).await;
-    let before = entries(&place).await;
+    let fixture = Fixture::new(1).await;
+    let set = "rolecall:shared";
+    fixture.reconcile(set).await;
+    let before = entries(&fixture).await;
     let mut times = Vec::with_capacity(users);
     for user in 0..users {
-        times.push(timed(place.start(&format!("user{user}"), set)).await.0);
+        times.push(timed(fixture.start(&format!("user{user}"), set)).await.0);
         if user % 500 == 499 {
             eprintln!("  {} accounts started", thousands(user + 1));
         }
     }
-    let after = entries(&place).await;
+    let after = entries(&fixture).await;
     let shown = SHOWN.min(users);
     let (first, last) = (median(times[..shown].to_vec()), median(times[users - shown..].to_vec()));
     println!();
     println!("{} users on one table", thousands(users));
     println!(
         "  members of a set: entries in its access list {before} before, {after} after; one start takes {} at first, {} at last",
-        told(first),
-        told(last)
+        milliseconds(first),
+        milliseconds(last)
     );
-    place.sql("do $$ begin for i in 1..4000 loop execute 'create role naive' || i; end loop; end $$").await;
-    let client = place.pg.superuser("shop").await.unwrap();
+    fixture.sql("do $$ begin for i in 1..4000 loop execute 'create role naive' || i; end loop; end $$").await;
+    let client = fixture.pg.superuser("shop").await.unwrap();
     client.batch_execute(&format!("set session authorization {ADMIN}")).await.unwrap();
     for user in 1..=4000 {
         if let Err(error) = client.batch_execute(&format!("grant select on app.t1 to naive{user}")).await {
             let code = error.code().map_or("?", |code| code.code()).to_owned();
             println!(
                 "  granted to each: {} entries, and then nobody can be granted anything on it any more (SQLSTATE {code})",
-                thousands(entries(&place).await)
+                thousands(entries(&fixture).await)
             );
             return;
         }
@@ -48,11 +48,11 @@ pub(crate) async fn measure(users: usize) {
     println!("  granted to each: 4,000 fit");
 }
 
-async fn entries(place: &Place) -> usize {
+async fn entries(fixture: &Fixture) -> usize {
     let query = "select coalesce(cardinality(relacl), 0)::text from pg_class where oid = 'app.t1'::regclass";
-    place.pg.value("shop", query).await.unwrap().unwrap_or_default().parse().unwrap()
+    fixture.pg.value("shop", query).await.unwrap().unwrap_or_default().parse().unwrap()
 }
 
-fn told(time: Duration) -> String {
+fn milliseconds(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
