@@ -32,7 +32,7 @@ pub(super) fn state(outcome: &SyncedSet) -> SetState {
     }
 }
 
-/// The privileges that a set lacks or has too many, in one message with the statements that fix it.
+/// The missing and the excess privileges of a set, in one message with the statements that fix it.
 fn incomplete(outcome: &SyncedSet) -> Option<Blocker> {
     let mut lines: Vec<String> = outcome
         .missing
