@@ -6,9 +6,9 @@
 //!
 //! - Where the new permissions give all that the old ones gave, the account stays in the old set: nothing that it gives
 //!   was taken away.
-//! - Otherwise it stays for [`GRACE`] at most. Most sets are ready in a small fraction of that, as what a live session waits
-//!   for has priority over everything else; so what was taken away usually goes with the change, and before it only
-//!   where the change takes long.
+//! - Otherwise it stays for [`GRACE`] at most. Most sets are ready in a small fraction of that, as what a live session
+//!   waits for has priority over everything else; so what was taken away usually goes with the change, and before it
+//!   only where the change takes long.
 //! - Where the new set cannot be created, or nobody may be a member of it now, the account leaves at once.
 //! - It stays in no set that is not replaced by another one: a session that ends, or gets no permissions any more,
 //!   loses its set at once.
