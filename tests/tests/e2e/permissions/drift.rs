@@ -109,7 +109,7 @@ async fn a_table_that_somebody_is_changing_holds_up_no_session_on_others() -> Re
     let session = incomplete(&world, "alice-orders", "MissingObjectPrivileges").await?;
     assert_eq!(counts(&session), [("SELECT", 1)].into());
     let told = &permissions_complete(&session).context("a condition")?.message;
-    assert!(told.contains("hr.scratchpad") && told.contains("another transaction holds it"), "{told}");
+    assert!(told.contains("hr.scratchpad") && told.contains("another transaction has locked it"), "{told}");
     may(&world.login("alice-orders").await?, &["select * from hr.employees"]).await?;
     blocker.batch_execute("rollback").await?;
     complete(&world, "alice-orders").await?;
