@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use rolecall_testbed::{Certificate, Postgres};
 use tokio_postgres::Client;
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 use crate::world::{ALICE, World};
 
 /// The role that marks an account as managed.
@@ -65,14 +65,14 @@ impl World {
     /// Waits until the account of `alice` is as `wanted` says.
     ///
     /// # Errors
-    /// When it does not become so within [`PATIENCE`].
+    /// When it does not become so within [`TIMEOUT`].
     pub async fn account_until(
         &self,
         what: &str,
         wanted: impl Fn(Option<&Account>) -> bool,
     ) -> Result<Option<Account>> {
         let client = self.pg.superuser("postgres").await?;
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
         loop {
             let account = read(&client, ALICE).await?;
             if wanted(account.as_ref()) {

@@ -69,7 +69,7 @@ pub async fn operator_config() -> Result<Config> {
 /// How somebody finds the API server.
 ///
 /// # Errors
-/// When the cluster does not start, or nobody is called so.
+/// When the cluster does not start, or there is no such user.
 pub async fn config_of(identity: &Identity) -> Result<Config> {
     config(&cluster().await?.kubeconfig_for(identity).await?).await
 }

@@ -1,4 +1,4 @@
-//! What stands in front of several servers, as a load balancer that follows the primary: it can be turned to another one.
+//! A forwarder in front of several servers, like a load balancer that follows the primary: it can be switched to another one.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

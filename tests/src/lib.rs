@@ -18,7 +18,7 @@
 //! # }
 //! ```
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
 //! | [`cluster`] | the cluster of the test binary, and who speaks to it |
 //! | [`scene`] | what every test starts with: a namespace, its objects, its operators |
@@ -28,8 +28,8 @@
 //! | [`objects`] | making, changing, reading objects, and waiting for them |
 //! | [`accounts`] | what the database shows; logging in as a user |
 //! | [`operator`] | the operator in this process: it can be stopped and crashed |
-//! | [`forwarder`] | what stands in front of several database servers: it can be turned to another one |
-//! | [`network`] | what stands between an operator and the API server: it can be cut |
+//! | [`forwarder`] | a forwarder in front of several database servers: it can be switched to another one |
+//! | [`network`] | the network between an operator and the API server: it can be cut |
 //! | [`process`] | the real program: it can be killed |
 //! | [`log`] | what an operator wrote |
 //!
@@ -61,4 +61,4 @@ pub use world::{Credentials, World, WorldBuilder};
 use std::time::Duration;
 
 /// How long a test waits for something that should take a moment: long enough for a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);

@@ -35,7 +35,7 @@ impl Log {
     /// Waits until it holds `text`.
     ///
     /// # Errors
-    /// When it does not within [`PATIENCE`](crate::PATIENCE).
+    /// When it does not within [`TIMEOUT`](crate::TIMEOUT).
     pub async fn wait_for(&self, text: &str) -> anyhow::Result<()> {
         let mut grew = self.grew.subscribe();
         let found = async {
@@ -44,7 +44,7 @@ impl Log {
                 let _ = grew.changed().await;
             }
         };
-        tokio::time::timeout(crate::PATIENCE, found)
+        tokio::time::timeout(crate::TIMEOUT, found)
             .await
             .map_err(|_| anyhow::anyhow!("the operator did not write {text:?}. Its log:\n{}", self.text()))
     }
@@ -52,7 +52,7 @@ impl Log {
     /// Waits for the line that says where the operator serves HTTP.
     ///
     /// # Errors
-    /// When it does not come within [`PATIENCE`](crate::PATIENCE).
+    /// When it does not come within [`TIMEOUT`](crate::TIMEOUT).
     pub async fn address(&self) -> anyhow::Result<SocketAddr> {
         const HOST: &str = "127.0.0.1:";
         self.wait_for(HOST).await?;

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster;
 
-/// What stands between two programs; whoever connects to it reaches the API server, while it is whole.
+/// A network between two programs: connections to it reach the API server until it is cut.
 ///
 /// It forwards bytes and knows nothing of them, so that TLS goes through as it is.
 #[derive(Debug)]
@@ -64,14 +64,14 @@ impl Network {
         self.link.send_replace(Link::Cut);
     }
 
-    /// Nothing arrives any more, and nobody is told. Connections of now and of meanwhile stay so for good, as those of a
+    /// Nothing arrives any more, without an error. Connections from now until it is restored stay dead, like those of a
     /// node that is gone.
     pub fn silence(&self) {
         self.link.send_replace(Link::Silent);
     }
 
     /// New connections come about again.
-    pub fn mend(&self) {
+    pub fn restore(&self) {
         self.link.send_replace(Link::Whole);
     }
 }

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 use crate::scene::Scene;
 
 /// A kind that a test reads.
@@ -179,9 +179,9 @@ impl Scene {
     /// Waits until an object is as `wanted` says; `what` completes "it did not become ...".
     ///
     /// # Errors
-    /// When it does not within [`PATIENCE`]: with the object and the operators' logs.
+    /// When it does not within [`TIMEOUT`]: with the object and the operators' logs.
     pub async fn until<K: Kind>(&self, name: &str, what: &str, wanted: impl Fn(&K) -> bool) -> Result<K> {
-        self.until_within(PATIENCE, name, what, wanted).await
+        self.until_within(TIMEOUT, name, what, wanted).await
     }
 
     /// As [`Scene::until`], with another deadline.
@@ -205,9 +205,9 @@ impl Scene {
     /// Asks again and again until the answer is yes: for what cannot be watched, as catalogues, rights and metrics.
     ///
     /// # Errors
-    /// When it still is not after [`PATIENCE`]; what asking fails with.
+    /// When it still is not after [`TIMEOUT`]; what asking fails with.
     pub async fn eventually(&self, what: &str, mut is_so: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
         while !is_so().await? {
             ensure!(
                 tokio::time::Instant::now() < deadline,
@@ -222,10 +222,10 @@ impl Scene {
     /// Waits until an object does not exist.
     ///
     /// # Errors
-    /// When it still does after [`PATIENCE`].
+    /// When it still does after [`TIMEOUT`].
     pub async fn gone<K: Kind>(&self, name: &str) -> Result<()> {
         let condition = |object: Option<&K>| object.is_none();
-        match tokio::time::timeout(PATIENCE, await_condition(self.api::<K>(), name, condition)).await {
+        match tokio::time::timeout(TIMEOUT, await_condition(self.api::<K>(), name, condition)).await {
             Ok(found) => Ok(found.map(drop)?),
             Err(_) => Err(self.disappointment::<K>(name, "go").await),
         }
@@ -310,7 +310,7 @@ impl Scene {
     /// When none comes.
     pub async fn event(&self, about: &str, reason: &str) -> Result<String> {
         use k8s_openapi::api::events::v1::Event;
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
         loop {
             let events: Vec<Event> = self.list().await?;
             let found = events.into_iter().find(|event| {
@@ -323,7 +323,7 @@ impl Scene {
             if tokio::time::Instant::now() > deadline {
                 bail!("there is no event {reason} about {about}\n-- log --\n{}", self.log());
             }
-            // Events are written after the fact, so that nothing else tells when one is there.
+            // Events are written after the fact, so nothing else shows when one is there.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -34,7 +34,7 @@ impl Operator {
     /// Starts an operator with the rights of its service account.
     ///
     /// # Errors
-    /// When it cannot be started. That it ends by itself later is told by [`Operator::stop`].
+    /// When it cannot be started. [`Operator::stop`] reports that it ended by itself later.
     pub async fn start(flags: &[String], filter: &str) -> Result<Self> {
         Self::start_with(cluster::operator_config().await?, flags, filter)
     }
@@ -99,7 +99,7 @@ impl Operator {
     /// Waits for its end, which it should not come to by itself.
     ///
     /// # Errors
-    /// What the operator ended with, or that it goes on.
+    /// What the operator ended with, or that it still runs.
     pub async fn ended(mut self) -> Result<()> {
         let ends = async {
             while self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
@@ -107,9 +107,9 @@ impl Operator {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(crate::PATIENCE, ends)
+        tokio::time::timeout(crate::TIMEOUT, ends)
             .await
-            .with_context(|| format!("the operator goes on. Its log:\n{}", self.log.text()))?;
+            .with_context(|| format!("the operator still runs. Its log:\n{}", self.log.text()))?;
         self.join().await
     }
 
@@ -148,7 +148,7 @@ impl Drop for Operator {
 /// The operator's flags, without what the caller's environment says of them.
 fn parse(flags: &[String]) -> Result<Args> {
     let command = Args::command().mut_args(|argument| match argument.get_env() {
-        // A variable that nobody sets: a flag cannot do without one again.
+        // A variable that is never set: clap cannot remove one from a flag.
         Some(_) => argument.env("ROLECALL_UNSET"),
         None => argument,
     });
@@ -159,7 +159,7 @@ fn parse(flags: &[String]) -> Result<Args> {
 /// Answer to an HTTP request: status line and headers, then the body.
 ///
 /// # Errors
-/// When nobody answers.
+/// When there is no answer.
 pub async fn get(address: SocketAddr, path: &str) -> Result<String> {
     ask(address, path, "").await
 }

@@ -77,9 +77,9 @@ impl Process {
     /// # Errors
     /// When it does not end in time.
     pub async fn ended(&mut self) -> Result<ExitStatus> {
-        tokio::time::timeout(crate::PATIENCE, self.child.wait())
+        tokio::time::timeout(crate::TIMEOUT, self.child.wait())
             .await
-            .with_context(|| format!("the operator goes on. Its log:\n{}", self.log.text()))?
+            .with_context(|| format!("the operator still runs. Its log:\n{}", self.log.text()))?
             .context("waiting for the operator")
     }
 }
@@ -115,7 +115,7 @@ async fn program() -> Result<&'static PathBuf> {
 
 /// A program, built from the sources as they are: an old one beside the tests would test nothing.
 async fn build(package: &str, program: &str) -> Result<PathBuf> {
-    // target/PROFILE/deps/TEST: the program stands beside `deps`.
+    // target/PROFILE/deps/TEST: the program is next to `deps`.
     let test = std::env::current_exe()?;
     let directory = test.parent().and_then(|deps| deps.parent()).context("the target directory")?;
     let release = directory.ends_with("release");

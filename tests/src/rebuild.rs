@@ -9,12 +9,12 @@ use crate::objects::Kind;
 use crate::scene::Scene;
 
 impl Scene {
-    /// Removes every object by force: nothing on the server is touched, whoever runs.
+    /// Removes every object by force: nothing on the server is touched, even if an operator runs.
     ///
     /// # Errors
     /// What the API server answered.
     pub async fn lose_objects(&self) -> Result<()> {
-        // Whoever still runs must not see one without what it rests on.
+        // An operator that still runs must not see an object without those that it depends on.
         self.lose::<DatabaseSession>().await?;
         self.lose::<DatabaseAdmin>().await?;
         self.lose::<DatabaseUser>().await?;

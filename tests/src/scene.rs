@@ -228,7 +228,7 @@ impl std::fmt::Debug for Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        // A worker that panicked is started again, so that nothing but the log tells.
+        // A worker that panicked is started again, so only the log shows it.
         let panicked = self.log().contains("a worker died");
         assert!(!panicked || std::thread::panicking(), "a reconciler panicked:\n{}", self.log());
     }

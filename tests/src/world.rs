@@ -11,7 +11,7 @@ use crate::scene::{self, Manifests, Scene, Trust};
 
 /// The admin user on every server.
 pub const ADMIN_USER: &str = "teleport-admin";
-/// The database user name of the DatabaseUser `alice`; it needs quoting wherever it stands.
+/// The database user name of the DatabaseUser `alice`; it always needs quoting.
 pub const ALICE: &str = "alice@example.com";
 
 /// How users prove themselves to the server of a world.

@@ -21,7 +21,7 @@ use crate::{CaSecretRef, DatabaseAdminStatus, GoDuration, SecretKeyRef, SecretRe
     namespaced,
     status = "DatabaseAdminStatus",
     derive = "PartialEq",
-    doc = "A DatabaseAdmin is one database server and the admin user that Rolecall provisions database users \
+    doc = "A DatabaseAdmin is a database server and the admin user that Rolecall provisions database users \
            with. Sessions name it in spec.database.",
     printcolumn(name = "PROTOCOL", type_ = "string", json_path = ".spec.protocol"),
     printcolumn(name = "URI", type_ = "string", json_path = ".spec.uri"),
@@ -55,14 +55,14 @@ use crate::{CaSecretRef, DatabaseAdminStatus, GoDuration, SecretKeyRef, SecretRe
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseAdminSpec {
-    /// What the server speaks: `postgres`, `redshift` or `mongodb`. Immutable.
+    /// Protocol of the server: `postgres`, `redshift` or `mongodb`. Immutable.
     ///
-    /// `redshift` is accepted and answers with the reason `Unsupported`.
+    /// `redshift` is accepted, but the DatabaseAdmin is not Ready (`Unsupported`).
     #[x_kube(validation = rules::SAME_PROTOCOL)]
     pub protocol: Protocol,
 
-    /// Where the server runs: `SelfHosted`, `RDS` (Aurora included) or `Redshift`. Absent: told from the host
-    /// name in `uri`.
+    /// Where the server runs: `SelfHosted`, `RDS` (Aurora included) or `Redshift`. Absent: derived from the
+    /// host name in `uri`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::of::<Platform>")]
     pub platform: Option<Platform>,
@@ -75,7 +75,7 @@ pub struct DatabaseAdminSpec {
     pub uri: String,
 
     /// Labels that ProvisioningRoles and DbObjectImportRules select by, merged over `metadata.labels` and
-    /// free of Kubernetes' limits on label values. Example: `{team: "Payments & Orders"}`.
+    /// not subject to Kubernetes' limits on label values. Example: `{team: "Payments & Orders"}`.
     #[serde(default, skip_serializing_if = "schema::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     pub labels: BTreeMap<String, String>,
@@ -88,12 +88,12 @@ pub struct DatabaseAdminSpec {
     #[serde(default, skip_serializing_if = "schema::is_default")]
     pub tls: Tls,
 
-    /// How the admin user proves itself: exactly one of `x509`, `password` and `awsIam`.
+    /// How the admin user authenticates: exactly one of `x509`, `password` and `awsIam`.
     #[x_kube(validation = rules::EXACTLY_ONE)]
     pub auth: Auth,
 
-    /// How the provisioned users prove themselves: at most one of `x509`, `password` and `awsIam`. Absent:
-    /// Rolecall hands out no credentials; the users have their own way in, for example a client certificate.
+    /// How the provisioned users authenticate: at most one of `x509`, `password` and `awsIam`. Absent:
+    /// Rolecall issues no credentials; the users have their own, for example a client certificate.
     #[serde(default, skip_serializing_if = "schema::is_default")]
     #[x_kube(validation = rules::AT_MOST_ONE)]
     pub user_credentials: UserCredentials,
@@ -104,19 +104,19 @@ pub struct DatabaseAdminSpec {
     #[serde(default)]
     pub missing_db_roles: MissingDbRoles,
 
-    /// Patterns of the only database roles that any ProvisioningRole can give on this server: `*` stands for
-    /// any run of characters, `^...$` is a regular expression. Default: `["*"]`.
+    /// Patterns of the database roles that may be granted on this server, whatever ProvisioningRoles say: `*`
+    /// matches any run of characters, `^...$` is a regular expression. Default: `["*"]`.
     ///
-    /// Never given, whatever stands here: the admin user, the marker role, permission sets, managed accounts.
+    /// Never granted, whatever the patterns: the admin user, the marker role, permission sets, managed accounts.
     /// Roles with LOGIN, SUPERUSER, CREATEROLE, REPLICATION or BYPASSRLS and the roles pg_* and rds_* are
-    /// only given where they are named literally.
+    /// granted only if they are named literally.
     #[serde(default = "any")]
     #[schemars(schema_with = "schema::texts")]
     pub grantable_db_roles: Vec<String>,
 
-    /// Users that Rolecall created here and that no live session explains. `Disable` (default): they are
-    /// disabled. `Report`: they are only counted and named, in the condition `OrphanedAccounts`, an event and
-    /// their DatabaseUsers. They are looked for once a minute.
+    /// Users that Rolecall created here and that have no live session, but can be used. `Disable` (default):
+    /// they are disabled. `Report`: they are only counted and named, in the condition `OrphanedAccounts`, an
+    /// event and their DatabaseUsers. The check runs at each resync.
     #[serde(default)]
     pub orphans: Orphans,
 
@@ -127,7 +127,7 @@ pub struct DatabaseAdminSpec {
     pub object_sync: GoDuration,
 
     /// `true`: touch nothing on this server, for example during a blue/green deployment. Sessions wait with
-    /// `DatabaseSuspended`; endings wait too, so that access stays as it is until this is `false` again
+    /// `DatabaseSuspended`; ending access waits too, so access stays as it is until this is `false` again
     /// (default).
     #[serde(default)]
     pub suspend: bool,
@@ -138,11 +138,11 @@ pub struct DatabaseAdminSpec {
     pub deletion: Deletion,
 }
 
-/// What a server speaks.
+/// The protocol of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
-    /// PostgreSQL and what is wire compatible.
+    /// PostgreSQL and compatible servers.
     Postgres,
     /// Amazon Redshift.
     Redshift,
@@ -153,7 +153,7 @@ pub enum Protocol {
 /// Where a server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Platform {
-    /// Run by its owner.
+    /// Run by yourself.
     SelfHosted,
     /// Amazon RDS and Aurora.
     #[serde(rename = "RDS")]
@@ -166,8 +166,8 @@ pub enum Platform {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdminUser {
-    /// Name of the admin user; on MongoDB without the `CN=` that the server puts before it. Absent: the label `teleport.dev/db-admin`; where that is missing too, nothing
-    /// is provisioned (`MissingAdminUser`).
+    /// Name of the admin user; on MongoDB without the leading `CN=`. Absent: the label `teleport.dev/db-admin`;
+    /// if that is missing too, nothing is provisioned (`MissingAdminUser`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::database_name")]
     pub name: Option<String>,
@@ -188,7 +188,7 @@ pub struct Tls {
     #[serde(default)]
     pub mode: TlsMode,
 
-    /// Certificate authorities that the server's certificate is checked against, in PEM. Absent: the system's
+    /// Certificate authorities to verify the server's certificate with, in PEM. Absent: the system's
     /// roots. On RDS put the bundle of its region here. Example: `{name: orders-ca, key: ca.crt}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretKeyRef>,
@@ -211,7 +211,7 @@ pub enum TlsMode {
     Disable,
 }
 
-/// How the admin user proves itself: exactly one is set.
+/// How the admin user authenticates: exactly one is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Auth {
@@ -225,7 +225,7 @@ pub struct Auth {
 
     /// A token made from the operator's ambient AWS credentials (IRSA, Pod Identity).
     ///
-    /// Not in effect yet: Ready is False with the reason `Unsupported`.
+    /// Not implemented yet: Ready is False with the reason `Unsupported`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aws_iam: Option<AdminAwsIam>,
 }
@@ -257,7 +257,7 @@ pub struct AdminAwsIam {
     pub region: Option<String>,
 }
 
-/// How the provisioned users prove themselves: at most one is set.
+/// How the provisioned users authenticate: at most one is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserCredentials {
@@ -271,7 +271,7 @@ pub struct UserCredentials {
 
     /// The user brings an AWS IAM token; the account gets `rds_iam`. Write `awsIam: {}`.
     ///
-    /// Not in effect yet: sessions are Rejected with the reason `Unsupported`.
+    /// Not implemented yet: sessions are Rejected with the reason `Unsupported`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aws_iam: Option<UserAwsIam>,
 }
@@ -282,11 +282,11 @@ pub struct UserCredentials {
 pub struct UserX509 {
     /// A Secret with the certificate authority that signs the users' certificates, for example of type
     /// `kubernetes.io/tls` (`tls.crt`, `tls.key`); the server must trust it for client certificates, which is
-    /// tried at each look. When the Secret changes, live sessions get new certificates.
+    /// checked at each resync. When the Secret changes, live sessions get new certificates.
     pub ca_secret_ref: CaSecretRef,
 
-    /// How long a certificate lives at most, as a duration such as `1h` (default). It never outlives its
-    /// session, and is renewed at two thirds of its life while the session lives.
+    /// Longest lifetime of a certificate, as a duration such as `1h` (default). It never outlives its
+    /// session, and is renewed after two thirds of its lifetime while the session is live.
     #[serde(default = "one_hour")]
     #[schemars(schema_with = "schema::positive_duration")]
     pub ttl: GoDuration,
@@ -310,7 +310,7 @@ pub enum MissingDbRoles {
     Create,
 }
 
-/// What happens to users that no live session explains.
+/// What happens to users that can be used without a live session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Orphans {
     /// They are disabled.

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// What Rolecall found out about a server.
+/// What Rolecall observed on a server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseAdminStatus {
@@ -23,7 +23,7 @@ pub struct DatabaseAdminStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 
-    /// What tells this server from any other, whatever its address (PostgreSQL: the system identifier).
+    /// Identifies this server, whatever its address (PostgreSQL: the system identifier).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_identity: Option<String>,
 
@@ -32,8 +32,7 @@ pub struct DatabaseAdminStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_history: Option<String>,
 
-    /// Where Rolecall works on this server: the last `uri` and admin user name that were put to use. They
-    /// differ from the spec only while `Stalled` says `LiveAccounts`.
+    /// The last `uri` and admin user name that Rolecall used. They differ from the spec only while `Stalled` says `LiveAccounts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Endpoint>,
 
@@ -41,12 +40,12 @@ pub struct DatabaseAdminStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accounts: Option<AccountCounts>,
 
-    /// Objects that object permissions know, in the logical databases where sessions use them.
+    /// Objects with labels, in the logical databases where sessions use object permissions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objects: Option<ObjectCounts>,
 }
 
-/// Where Rolecall works on a server.
+/// The address and admin user that Rolecall uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
@@ -68,7 +67,7 @@ pub struct AccountCounts {
     /// Accounts that exist without login, kept for later sessions.
     #[serde(default)]
     pub disabled: u32,
-    /// Accounts that Rolecall created and that no live session explains.
+    /// Accounts that Rolecall created and that can be used without a live session.
     #[serde(default)]
     pub orphaned: u32,
 }

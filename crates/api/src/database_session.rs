@@ -1,4 +1,4 @@
-//! `DatabaseSession`: one time-boxed access.
+//! `DatabaseSession`: time-boxed access.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use crate::{CreateDbUserMode, GoDuration, SecretRef, rules, schema};
     namespaced,
     status = "DatabaseSessionStatus",
     derive = "PartialEq",
-    doc = "A DatabaseSession is one access of a user to a logical database: creating it starts the access, \
+    doc = "A DatabaseSession is a user's access to a logical database: creating it starts the access, \
            deleting it or its ttl ends it. With a ttl it is timed: once ended it never comes back. Without, it \
            is standing: desired state that is restored whenever policy allows.",
     printcolumn(name = "USER", type_ = "string", json_path = ".spec.user"),
@@ -56,23 +56,23 @@ pub struct DatabaseSessionSpec {
     pub database: String,
 
     /// The logical database on that server, for example `horizon`. Required for `postgres` and `redshift`
-    /// (`DatabaseNameRequired` where it is missing); for `mongodb` only object permissions need it.
+    /// (`DatabaseNameRequired` if it is missing); for `mongodb` only object permissions need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::database_name")]
     #[x_kube(validation = rules::SAME_VALUE)]
     pub database_name: Option<String>,
 
-    /// Only these of the database roles that policy allows. Absent or empty: all of them. A role that policy
+    /// The subset of the allowed database roles to grant. Absent or empty: all of them. A role that policy
     /// does not allow keeps the session from starting (`AccessDenied`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::texts")]
     #[x_kube(validation = rules::SAME_VALUE)]
     pub db_roles: Vec<String>,
 
-    /// How long the session lives from its start, as a duration such as `1h`. The only field that may change,
-    /// but it may neither appear nor disappear. A ttl longer than the `maxSessionTtl` of the user's roles
-    /// keeps the session from starting (`TtlTooLong`); one that becomes longer while the session lives is cut
-    /// to it. Absent: until the object is deleted, or `maxSessionTtl` where a role sets one.
+    /// How long the session lasts from its start, as a duration such as `1h`. Only this field may change,
+    /// but it may not be added or removed. A ttl longer than the `maxSessionTtl` of the user's roles
+    /// keeps the session from starting (`TtlTooLong`); one that becomes longer while the session is live is cut
+    /// to it. Absent: until the object is deleted, or `maxSessionTtl` if a role sets one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::positive_duration")]
     pub ttl: Option<GoDuration>,
@@ -83,8 +83,8 @@ pub struct DatabaseSessionSpec {
     #[x_kube(validation = rules::SAME_VALUE)]
     pub reason: Option<String>,
 
-    /// A PEM certificate request, base64 encoded on one line (`base64 -w0 request.pem`). The answer appears
-    /// in `status.certificate`; the key stays with its owner and no Secret is made. Only where the
+    /// A PEM certificate request, base64 encoded on one line (`base64 -w0 request.pem`). The certificate
+    /// appears in `status.certificate`; the key stays with its owner and no Secret is created. Only if the
     /// DatabaseAdmin's `userCredentials` is `x509`. Only the public key is taken from the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16384))]
@@ -96,8 +96,8 @@ pub struct DatabaseSessionSpec {
     pub certificate_request: Option<String>,
 
     /// How long a timed session may wait for its start, as a duration such as `1m` (used when absent):
-    /// Rejected with the last reason when it is not Active by then. `0s`: it must start at the first try. A
-    /// session without an end waits for ever; there this field has no effect.
+    /// Rejected with the last reason if it is not Active by then. `0s`: it must start at the first attempt. Has
+    /// no effect on sessions without an end, which wait forever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::non_negative_duration")]
     #[x_kube(validation = rules::SAME_VALUE)]
@@ -111,7 +111,7 @@ pub struct DatabaseSessionSpec {
     pub retain_after_end: GoDuration,
 }
 
-/// Where a session stands.
+/// State of a session.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseSessionStatus {
@@ -119,14 +119,14 @@ pub struct DatabaseSessionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// `Pending`: not started; the reason of Ready says what is in the way. `Active`: the user has access.
+    /// `Pending`: not started; the reason of Ready says what blocks it. `Active`: the user has access.
     /// `Ending`: access is being taken away. `Ended`: the database showed the access gone. `Rejected`: it
     /// never started and never will.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::of::<SessionPhase>", extend("default" = "Pending"))]
     pub phase: Option<SessionPhase>,
 
-    /// `Ready`; `PermissionsComplete` (False: some object permissions could not be given, each named);
+    /// `Ready`; `PermissionsComplete` (False: some object permissions could not be granted, each named);
     /// `Reconciling` and `Stalled` while they apply.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -136,12 +136,12 @@ pub struct DatabaseSessionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
 
-    /// Database roles that the user is a member of through this session.
+    /// Database roles that the user has through this session.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub db_roles: Vec<String>,
 
-    /// What becomes of the account when its last session ends: `Keep` or `BestEffortDrop`, as policy said
-    /// last.
+    /// What happens to the account when its last session ends: `Keep` or `BestEffortDrop`, according to the
+    /// latest policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::of::<CreateDbUserMode>")]
     pub mode: Option<CreateDbUserMode>,
@@ -158,7 +158,7 @@ pub struct DatabaseSessionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
 
-    /// Since when access has been waiting for its end. Only while the phase is `Ending`.
+    /// When access was first due to end. Only while the phase is `Ending`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ending_since: Option<Time>,
 
@@ -167,7 +167,7 @@ pub struct DatabaseSessionStatus {
     pub ended_at: Option<Time>,
 
     /// Why the session ended. `Deleted`: the object was deleted. `Expired`: its ttl ran out. `AccessRevoked`:
-    /// policy does not allow it any more. `UserSuspended`: the DatabaseUser was suspended. `DatabaseRemoved`:
+    /// policy no longer allows it. `UserSuspended`: the DatabaseUser was suspended. `DatabaseRemoved`:
     /// the DatabaseAdmin was deleted. `Abandoned`: the server did not answer until the teardown deadline; the
     /// account may still be enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -220,7 +220,7 @@ pub struct Connection {
     pub ca_bundle: Option<ByteString>,
 }
 
-/// Where a session stands.
+/// State of a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum SessionPhase {
     /// Not started.

@@ -6,10 +6,10 @@ pub const GROUP: &str = "rolecall.dev";
 /// The API version of all kinds.
 pub const VERSION: &str = "v1alpha1";
 
-/// Finalizer of a [`DatabaseSession`](crate::DatabaseSession): held until the database shows the access gone.
+/// Finalizer of a [`DatabaseSession`](crate::DatabaseSession): kept until the database shows the access gone.
 pub const ACCOUNT_FINALIZER: &str = "rolecall.dev/account";
 
-/// Finalizer of a [`DatabaseAdmin`](crate::DatabaseAdmin): held until its accounts are torn down.
+/// Finalizer of a [`DatabaseAdmin`](crate::DatabaseAdmin): kept until its accounts are torn down.
 pub const TEARDOWN_FINALIZER: &str = "rolecall.dev/teardown";
 
 /// Annotation of a session and its Secret: the database user name that the access runs under.

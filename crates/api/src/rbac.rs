@@ -46,14 +46,19 @@ fn operator() -> Vec<Rule> {
         Rule::new("Every decision follows from these.", GROUP, ours(""), READ),
         Rule::new("Conditions and counts.", GROUP, ours("/status"), &["patch"]),
         Rule::new(
-            "Finalizers, which hold an object until the database shows its access gone.",
+            "Finalizers, which keep an object until the database shows its access gone.",
             GROUP,
             vec!["databaseadmins".into(), "databasesessions".into()],
             &["patch"],
         ),
-        Rule::new("Sessions go after retainAfterEnd.", GROUP, vec!["databasesessions".into()], &["delete"]),
         Rule::new(
-            "A session's Secret is owned by the session, which therefore cannot go before it.",
+            "Sessions are deleted after retainAfterEnd.",
+            GROUP,
+            vec!["databasesessions".into()],
+            &["delete"],
+        ),
+        Rule::new(
+            "A session's Secret is owned by the session, which therefore cannot be deleted before it.",
             GROUP,
             vec!["databasesessions/finalizers".into()],
             &["update"],
@@ -75,22 +80,22 @@ fn operator() -> Vec<Rule> {
 
 fn leader_election() -> Vec<Rule> {
     let leases = || vec!["leases".to_owned()];
-    let why = "The Lease that says which replica works. Needed in the namespace of --leader-election-namespace only.";
+    let why = "The Lease that says which replica leads. Needed in the namespace of --leader-election-namespace only.";
     vec![
         Rule { name: FIELD_MANAGER, ..Rule::new(why, LEASES, leases(), &["get", "update"]) },
-        Rule::new("What does not exist yet cannot be told apart by its name.", LEASES, leases(), &["create"]),
+        Rule::new("Rules for create cannot be limited to a name.", LEASES, leases(), &["create"]),
     ]
 }
 
 fn view() -> Vec<Rule> {
     let why =
-        "Whoever may view a namespace sees who has access to its databases; no credentials are in these.";
+        "Anyone who may view a namespace sees who has access to its databases; these contain no credentials.";
     vec![Rule::new(why, GROUP, plurals(), READ)]
 }
 
 fn edit() -> Vec<Rule> {
     let why =
-        "Whoever may edit a namespace reads its Secrets anyway, and with them is admin of its databases.";
+        "Anyone who may edit a namespace can read its Secrets, and so is admin of its databases anyway.";
     vec![Rule::new(why, GROUP, plurals(), &["create", "update", "patch", "delete", "deletecollection"])]
 }
 

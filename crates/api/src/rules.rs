@@ -26,7 +26,7 @@ macro_rules! one_template {
 }
 
 const ONE_TEMPLATE_MESSAGE: &str =
-    "must hold at most one template {{...}} and no braces beside it, for example team-{{external.team}}";
+    "must contain at most one template {{...}} and no other braces, for example team-{{external.team}}";
 
 /// For a text that may hold a trait template.
 pub(crate) const ONE_TEMPLATE: Rule = (one_template!("self"), ONE_TEMPLATE_MESSAGE);
@@ -38,7 +38,7 @@ pub(crate) const KEYS_ONE_TEMPLATE: Rule =
 /// For a text that may hold a template of an object.
 pub(crate) const ONE_OBJECT_TEMPLATE: Rule = (
     r"self.matches('^[^{}]*([{]{2}\\s*obj[.](protocol|database(_service_name)?|object_kind|schema|name)\\s*[}]{2}[^{}]*)?$')",
-    "must hold no braces but those of one template {{obj.VARIABLE}}, where VARIABLE is protocol, \
+    "must contain no braces except those of one template {{obj.VARIABLE}}, where VARIABLE is protocol, \
      database_service_name, object_kind, database, schema or name",
 );
 
@@ -53,7 +53,7 @@ pub(crate) const NO_BLANK_KEY: Rule = (r"self.all(key, key.matches('\\S'))", "mu
 
 /// For a list of privileges.
 pub(crate) const SOME_PRIVILEGE: Rule =
-    ("size(self) > 0", "must name one privilege at least, for example SELECT; or take the whole entry away");
+    ("size(self) > 0", "must name at least one privilege, for example SELECT; otherwise remove the entry");
 
 /// For a privilege: one that some kind of object in some engine has. Blanks around it and case do not matter.
 pub(crate) const KNOWN_PRIVILEGE: Rule = (
@@ -69,24 +69,22 @@ pub(crate) const KNOWN_PRIVILEGE: Rule = (
 );
 
 /// For a privilege that a role allows.
-pub(crate) const NO_PRIVILEGE_WILDCARD: Rule = (
-    "self.trim() != '*'",
-    "must name a privilege; * stands in deny only, where it takes every privilege away",
-);
+pub(crate) const NO_PRIVILEGE_WILDCARD: Rule =
+    ("self.trim() != '*'", "must name a privilege; * is only for deny, where it takes away every privilege");
 
 /// For a database role that a role allows.
 pub(crate) const NO_ROLE_WILDCARD: Rule =
-    ("self != '*'", "must name a database role; * stands in deny only, where it takes every role away");
+    ("self != '*'", "must name a database role; * is only for deny, where it takes away every role");
 
 /// For the name of something in a database.
 pub(crate) const SHORT_NAME: Rule = (
     "size(bytes(self)) <= 63",
-    "must not be longer than 63 bytes, the limit of database servers; letters beyond ASCII take several",
+    "must not be longer than 63 bytes, the limit of database servers; characters beyond ASCII take several",
 );
 
 /// For the name of something in a database.
 pub(crate) const NO_CONTROL_CHARACTERS: Rule =
-    (r"!self.matches('\\p{Cc}')", "must not hold control characters");
+    (r"!self.matches('\\p{Cc}')", "must not contain control characters");
 
 /// What comes before the comparison of a duration: `duration()` fails on what Go cannot read, without a good
 /// answer.
@@ -111,7 +109,7 @@ pub(crate) const NOT_NEGATIVE: Rule = (
 /// DbObjectImportRule: `mappings`.
 pub(crate) const SOME_MAPPING: Rule = (
     "size(self.databaseLabels) == 0 || (has(self.mappings) && size(self.mappings) > 0)",
-    "must hold one mapping at least; to import nothing, write databaseLabels: {}",
+    "must contain at least one mapping; to import nothing, write databaseLabels: {}",
 );
 
 /// DatabaseAdmin: answers first where a URI stands in place of host and port.
@@ -126,7 +124,7 @@ pub(crate) const URI_HOST_AND_PORT: Rule = (
      || self.uri.matches('^([0-9A-Za-z._-]+|\\\\[[0-9A-Fa-f:]+\\\\]):\
      ([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$')",
     "must be host:port with a port from 1 to 65535, for example orders-db.shop.svc:5432; \
-     an IPv6 address stands in brackets: [fd00::5]:5432",
+     put an IPv6 address in brackets: [fd00::5]:5432",
 );
 
 /// DatabaseAdmin.
@@ -148,19 +146,19 @@ pub(crate) const URI_MONGODB: Rule = (
 /// DatabaseAdmin.
 pub(crate) const URI_NO_CREDENTIALS: Rule = (
     "self.protocol != 'mongodb' || !self.uri.contains('://') || !self.uri.contains('@')",
-    "must not hold a user name or password: name the user in adminUser.name, its credentials in auth",
+    "must not contain a user name or password: put the user into adminUser.name and its credentials into auth",
 );
 
 /// DatabaseAdmin.
 pub(crate) const PLATFORM_RDS: Rule = (
     "!has(self.platform) || self.platform != 'RDS' || self.protocol == 'postgres'",
-    "must not be RDS with this protocol; leave it out and it is told from the host name",
+    "must not be RDS with this protocol; if left out it is derived from the host name",
 );
 
 /// DatabaseAdmin.
 pub(crate) const PLATFORM_REDSHIFT: Rule = (
     "!has(self.platform) || (self.platform == 'Redshift') == (self.protocol == 'redshift')",
-    "must be Redshift with protocol redshift and with no other; leave it out and it is told from the host name",
+    "must be Redshift with protocol redshift and only then; if left out it is derived from the host name",
 );
 
 /// DatabaseAdmin.
@@ -181,22 +179,22 @@ pub(crate) const TLS_FOR_USERS: Rule = (
 pub(crate) const MONGODB_TLS: Rule = (
     "self.protocol != 'mongodb' || !has(self.tls) \
      || (self.tls.mode != 'VerifyCa' && !has(self.tls.serverName))",
-    "must have mode VerifyFull and no serverName with protocol mongodb; write the names that the servers' certificates \
-     carry into uri",
+    "must have mode VerifyFull and no serverName with protocol mongodb; put the names in the servers' certificates \
+     into uri",
 );
 
 /// DatabaseAdmin.
 pub(crate) const MONGODB_USERS: Rule = (
     "self.protocol != 'mongodb' || !has(self.userCredentials) \
      || !(has(self.userCredentials.password) || has(self.userCredentials.awsIam))",
-    "must not hold password or awsIam with protocol mongodb, whose users log in with client certificates; use x509, \
-     or leave it out where users have certificates of their own",
+    "must not contain password or awsIam with protocol mongodb, whose users log in with client certificates; use x509, \
+     or leave it out if users have certificates of their own",
 );
 
 /// DatabaseAdmin.
 pub(crate) const MONGODB_ADMIN: Rule = (
     "self.protocol != 'mongodb' || !has(self.auth.password)",
-    "must not hold password with protocol mongodb, where the admin user logs in with a client certificate; use x509",
+    "must not contain password with protocol mongodb, where the admin user logs in with a client certificate; use x509",
 );
 
 /// DatabaseAdmin: `protocol`.
@@ -205,13 +203,13 @@ pub(crate) const SAME_PROTOCOL: Rule = ("self == oldSelf", "is immutable; create
 /// DatabaseAdmin: `auth`.
 pub(crate) const EXACTLY_ONE: Rule = (
     "[has(self.x509), has(self.password), has(self.awsIam)].filter(is_set, is_set).size() == 1",
-    "must hold exactly one of x509, password and awsIam",
+    "must contain exactly one of x509, password and awsIam",
 );
 
 /// DatabaseAdmin: `userCredentials`.
 pub(crate) const AT_MOST_ONE: Rule = (
     "[has(self.x509), has(self.password), has(self.awsIam)].filter(is_set, is_set).size() <= 1",
-    "must hold at most one of x509, password and awsIam",
+    "must contain at most one of x509, password and awsIam",
 );
 
 /// DatabaseUser: a name that is absent is as unchangeable as one that is there.
@@ -230,7 +228,7 @@ pub(crate) const SAME_ORIGIN_CLUSTER: Rule = (
 /// DatabaseUser: as its name in Kubernetes is its name in the databases where no other is given.
 pub(crate) const USERNAME_OR_SHORT_NAME: Rule = (
     "has(self.spec.username) || size(self.metadata.name) <= 63",
-    "must be written where metadata.name is longer than 63 bytes, the limit of database servers",
+    "must be set if metadata.name is longer than 63 bytes, the limit of database servers",
 );
 
 /// DatabaseSession: every field but `ttl`.
@@ -242,7 +240,7 @@ pub(crate) const SAME_FIELDS: Rule = (
      && has(self.ttl) == has(oldSelf.ttl) && has(self.reason) == has(oldSelf.reason) \
      && has(self.certificateRequest) == has(oldSelf.certificateRequest) \
      && has(self.startDeadline) == has(oldSelf.startDeadline)",
-    "is immutable: no field may appear or disappear, and only the value of ttl may change; \
+    "is immutable: no field may be added or removed, and only the value of ttl may change; \
      create another DatabaseSession",
 );
 

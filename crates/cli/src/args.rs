@@ -30,11 +30,11 @@ pub struct Cli {
     pub command: Command,
 }
 
-// Paragraphs stand on one line each: they are wrapped at words to the terminal's width, and a line break of our own
-// would stand in the middle of a line.
+// Each paragraph is one line: they are wrapped to the terminal's width, and a line break of our own would end up in the
+// middle of a line.
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 done; 1 error, with a message on standard error; 2 the answer is no, where that was asked for \
+Exit status: 0 done; 1 error, with a message on standard error; 2 the answer is no, if that was requested \
 (explain --exit-code, convert --strict). connect ends with the status of the client program.";
 
 /// Flags of every command.
@@ -107,6 +107,14 @@ pub struct Source {
     #[arg(short, long = "filename", value_name = "FILE")]
     pub files: Vec<PathBuf>,
 
+    /// The name of the cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+}
+
+/// What several commands need to know about the cluster.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Cluster {
     /// This cluster's name, as the operator's --cluster-name: users whose originCluster is another one are called
     /// remote-<username>-<originCluster> in databases.
     #[arg(
@@ -132,7 +140,7 @@ pub struct ExplainArgs {
     #[arg(short, long)]
     pub database: String,
 
-    /// The logical database. Left out: what holds for any that the user may reach. Also: --db-name.
+    /// The logical database. Left out: what applies to any that the user may reach. Also: --db-name.
     #[arg(long, alias = "db-name", value_name = "NAME")]
     pub database_name: Option<String>,
 
@@ -250,7 +258,7 @@ pub struct EndArgs {
     #[arg(long)]
     pub no_wait: bool,
 
-    /// How long to wait, as a duration such as 90s; longer is an error, and the ending goes on.
+    /// How long to wait, as a duration such as 90s; longer is an error, and the session keeps ending.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     pub timeout: std::time::Duration,
 }
@@ -342,16 +350,9 @@ pub struct ConnectArgs {
     #[arg(last = true, value_name = "ARGS")]
     pub client_args: Vec<std::ffi::OsString>,
 
-    /// This cluster's name, as the operator's --cluster-name.
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "ROLECALL_CLUSTER_NAME",
-        hide_env_values = true,
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub cluster_name: String,
+    /// The name of the cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
 }
 
 const CONNECT_EXAMPLES: &str = "\

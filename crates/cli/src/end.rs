@@ -17,7 +17,7 @@ use crate::output::{self, Output};
 ///
 /// # Errors
 ///
-/// A session that does not exist, or whose end takes longer than the patience; the others are ended nevertheless.
+/// A session that does not exist, or whose end takes longer than the timeout; the others are ended all the same.
 pub async fn run(global: &Global, args: &EndArgs) -> anyhow::Result<Exit> {
     let cluster = Cluster::connect(global).await?;
     let cluster = &cluster;
@@ -62,7 +62,7 @@ async fn end(cluster: &Cluster, name: &str, args: &EndArgs) -> anyhow::Result<Da
                 Some(format!(" ({}: {})", ready.reason, ready.message))
             });
             Err(anyhow!(
-                "the session {name} is not ended after {}{}; its ending goes on",
+                "the session {name} has not ended after {}{}; it is still ending",
                 rolecall_policy::format_duration(args.timeout),
                 why.unwrap_or_default()
             ))

@@ -3,7 +3,7 @@
 //! The same functions decide here as in the operator (`rolecall-resolve`, `rolecall-policy`). Every command gathers
 //! its input ([`input`]), makes a view of it without I/O, and prints the view as a table, JSON or YAML ([`output`]).
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
 //! | [`args`] | flags and help |
 //! | [`input`] | manifests, files of objects, the API server |

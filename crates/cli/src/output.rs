@@ -18,7 +18,7 @@ pub enum Output {
     Yaml,
 }
 
-/// A view in the form asked for. Every form ends with a line break.
+/// A view in the requested form. Every form ends with a line break.
 ///
 /// # Errors
 ///

@@ -56,7 +56,7 @@ pub async fn run(global: &Global, args: &SessionsArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Says so where nothing was found because the name is wrong. Whoever may not read these objects is told nothing.
+/// Says so if nothing was found because the name is wrong; says nothing to a user who may not read these objects.
 async fn tell_wrong_names(cluster: &Cluster, args: &SessionsArgs) {
     let objects = Namespace {
         name: Some(cluster.namespace_name().to_owned()),
@@ -82,7 +82,7 @@ async fn tell_wrong_names(cluster: &Cluster, args: &SessionsArgs) {
     }
 }
 
-/// The sessions asked for, by namespace and name.
+/// The requested sessions, by namespace and name.
 pub fn select(mut sessions: Vec<DatabaseSession>, args: &SessionsArgs) -> SessionList {
     sessions.retain(|session| {
         (args.all || is_live(session))

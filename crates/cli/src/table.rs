@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr;
 
-/// How a cell looks on a terminal that has colours.
+/// The style of a cell on a terminal with colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Style {
     /// As it comes.

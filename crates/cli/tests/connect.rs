@@ -16,7 +16,7 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Bench {
     cluster: &'static Cluster,
@@ -102,7 +102,7 @@ impl Bench {
 
     /// Waits for the session, and gives it this status.
     async fn answer(&self, status: Value) -> Value {
-        let found = timeout(PATIENCE, async {
+        let found = timeout(TIMEOUT, async {
             loop {
                 if let Some(session) = self.sessions().await.into_iter().next() {
                     return session;
@@ -158,8 +158,8 @@ fn nothing_that_the_caller_has_set_plays_a_part() {
         .envs(callers)
         .output()
         .expect("it starts");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && stderr.contains("1 passed"), "{stderr}");
 }
 
 #[tokio::test]
@@ -185,16 +185,15 @@ async fn psql_runs_in_a_session_that_ends_with_it() {
     ];
     let child = bench.connect(&args).spawn().expect("the program starts");
     let session = bench.answer(active()).await;
-    let output =
-        timeout(PATIENCE, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "{told}");
+    let output = timeout(TIMEOUT, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
         "PGDATABASE=horizon\nPGHOST=orders-db.example\nPGHOSTADDR=127.0.0.1\nPGPORT=15432\nPGSSLCERT=FILE\n\
          PGSSLKEY=FILE\nPGSSLMODE=verify-full\nPGSSLROOTCERT=FILE\nPGUSER=alice@example.com\n\
          CERTIFICATEAUTHORITIES\n600 regular file\n-----BEGIN PRIVATE KEY-----\n-c select 1\n",
-        "{told}"
+        "{stderr}"
     );
     let spec = &session["spec"];
     assert_eq!(spec["user"], "alice");
@@ -217,16 +216,15 @@ async fn mongosh_runs_in_a_session_with_key_and_certificate_in_one_file() {
     let bench = Bench::with_program("mongosh", "mongosh", script).await;
     let child = bench.connect_to("events", &["--", "--eval", "1"]).spawn().expect("the program starts");
     let session = bench.answer(active()).await;
-    let output =
-        timeout(PATIENCE, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "{told}");
+    let output = timeout(TIMEOUT, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
         "mongodb://m0.example:27017,m1.example:27017/?tls=true&authMechanism=MONGODB-X509&authSource=%24external\
          &replicaSet=rs0\n--tlsCertificateKeyFile\nFILE\n--tlsCAFile\nFILE\n--eval\n1\n600\n600\n\
          CERTIFICATE\n-----BEGIN PRIVATE KEY-----\nAUTHORITIES",
-        "{told}"
+        "{stderr}"
     );
     assert_eq!(session["spec"]["databaseName"], Value::Null);
     assert_eq!(bench.sessions().await, Vec::<Value>::new());
@@ -248,8 +246,8 @@ async fn a_client_program_that_is_missing_is_named_before_there_is_a_session() {
         .output()
         .await
         .expect("the program starts");
-    let told = String::from_utf8_lossy(&refused.stderr);
-    assert!(told.starts_with("error: --address does not work with MongoDB"), "{told}");
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert!(stderr.starts_with("error: --address does not work with MongoDB"), "{stderr}");
     assert_eq!(bench.sessions().await, Vec::<Value>::new());
 }
 
@@ -260,14 +258,13 @@ async fn a_session_that_does_not_start_says_why() {
     let ready = json!({"type": "Ready", "status": "False", "reason": "AccessDenied", "message": "no role allows it",
                        "lastTransitionTime": "2024-01-01T00:00:00Z"});
     bench.answer(json!({"phase": "Rejected", "conditions": [ready]})).await;
-    let output =
-        timeout(PATIENCE, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
+    let output = timeout(TIMEOUT, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
     assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
-        told.starts_with("error: the session alice-orders-")
-            && told.ends_with("does not start: AccessDenied: no role allows it\n"),
-        "{told}"
+        stderr.starts_with("error: the session alice-orders-")
+            && stderr.ends_with("does not start: AccessDenied: no role allows it\n"),
+        "{stderr}"
     );
     assert!(output.stdout.is_empty());
     assert_eq!(bench.sessions().await, Vec::<Value>::new());
@@ -282,7 +279,7 @@ async fn an_interruption_leaves_nothing_behind() {
         if phase == "running" {
             bench.answer(active()).await;
             let runs = bench.bin.path().join("runs");
-            let running = timeout(PATIENCE, async {
+            let running = timeout(TIMEOUT, async {
                 while !runs.exists() {
                     sleep(Duration::from_millis(50)).await
                 }
@@ -296,7 +293,7 @@ async fn an_interruption_leaves_nothing_behind() {
         }
         kill_process(pid, signal).expect("it is there");
         let output =
-            timeout(PATIENCE, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
+            timeout(TIMEOUT, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
         assert_eq!(
             output.status.code(),
             Some(status),
@@ -315,7 +312,7 @@ async fn killing_it_leaves_no_key_in_any_file() {
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw).expect("it runs");
     bench.answer(active()).await;
     let runs = bench.bin.path().join("runs");
-    let running = timeout(PATIENCE, async {
+    let running = timeout(TIMEOUT, async {
         while !runs.exists() {
             sleep(Duration::from_millis(50)).await
         }
@@ -324,7 +321,7 @@ async fn killing_it_leaves_no_key_in_any_file() {
     // psql lives on until its own end.
     let sleeping = children(pid);
     kill_process(pid, Signal::KILL).expect("it is there");
-    timeout(PATIENCE, child.wait()).await.expect("it ends in time").expect("it ends");
+    timeout(TIMEOUT, child.wait()).await.expect("it ends in time").expect("it ends");
     for pid in sleeping {
         let _ = kill_process(pid, Signal::KILL);
     }
@@ -351,14 +348,14 @@ async fn what_it_waits_for_is_shown_and_not_waited_for_where_that_is_useless() {
         |conditions: Value| json!({"phase": "Pending", "observedGeneration": 1, "conditions": conditions});
     let started = std::time::Instant::now();
     let mut child = bench.connect(&["--timeout", "10m"]).spawn().expect("the program starts");
-    let mut told = tokio::io::BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let mut stderr = tokio::io::BufReader::new(child.stderr.take().expect("it is piped")).lines();
     let mut line = async || {
-        let line = timeout(PATIENCE, told.next_line()).await.expect("it is told in time");
+        let line = timeout(TIMEOUT, stderr.next_line()).await.expect("it is stderr in time");
         line.expect("it is text").unwrap_or_default()
     };
     let first = line().await;
     assert!(first.starts_with("waiting for the session alice-orders-"), "{first}");
-    assert!(first.contains(": no operator has looked at it yet"), "{first}");
+    assert!(first.contains(": no operator has processed it yet"), "{first}");
     bench.answer(pending(json!([condition("Ready", "False"), condition("Reconciling", "True")]))).await;
     let second = line().await;
     assert!(second.ends_with(": DatabaseUnreachable: no route to it"), "{second}");
@@ -366,7 +363,7 @@ async fn what_it_waits_for_is_shown_and_not_waited_for_where_that_is_useless() {
     let last = line().await;
     assert!(last.starts_with("error: the session alice-orders-"), "{last}");
     assert!(last.ends_with(" does not start: DatabaseUnreachable: no route to it"), "{last}");
-    let status = timeout(PATIENCE, child.wait()).await.expect("it ends in time").expect("it ends");
+    let status = timeout(TIMEOUT, child.wait()).await.expect("it ends in time").expect("it ends");
     assert_eq!(status.code(), Some(1));
     assert!(started.elapsed() < Duration::from_secs(300));
     assert_eq!(bench.sessions().await, Vec::<Value>::new());
@@ -393,8 +390,7 @@ async fn the_right_to_read_secrets_is_not_needed() {
     assert!(String::from_utf8_lossy(&nobody.stderr).contains("\"somebody\" cannot get"), "{nobody:?}");
     let child = person(&args).spawn().expect("the program starts");
     bench.answer(active()).await;
-    let output =
-        timeout(PATIENCE, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
+    let output = timeout(TIMEOUT, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
         "AUTHORITIES",
@@ -408,13 +404,9 @@ async fn the_right_to_read_secrets_is_not_needed() {
     let mut untold = active();
     untold["connection"]["caBundle"] = Value::Null;
     bench.answer(untold).await;
-    let output =
-        timeout(PATIENCE, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        told.contains("name a file with the authorities with --ca-file") && output.stdout.is_empty(),
-        "{told}"
-    );
+    let output = timeout(TIMEOUT, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("give a file with them by --ca-file") && output.stdout.is_empty(), "{stderr}");
     assert_eq!(bench.sessions().await, Vec::<Value>::new());
 }
 
@@ -438,15 +430,15 @@ async fn what_cannot_work_creates_nothing() {
     ] {
         let refused = bench.connect_to("orders", &[&["--db-name", "horizon"], args].concat());
         let refused = { refused }.output().await.expect("the program starts");
-        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(told.starts_with(expected), "{told}");
+        let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(stderr.starts_with(expected), "{stderr}");
     }
     for (database, expected) in [
         (
             "order",
             "error: there is no DatabaseAdmin \"order\" in namespace refused; there are events, orders\n",
         ),
-        ("dbu/alice", "error: \"dbu/alice\" names a DatabaseUser, and a DatabaseAdmin is asked for here\n"),
+        ("dbu/alice", "error: \"dbu/alice\" names a DatabaseUser, but a DatabaseAdmin is expected here\n"),
     ] {
         let refused = bench.connect_to(database, &[]).output().await.expect("the program starts");
         assert_eq!(String::from_utf8_lossy(&refused.stderr), expected);

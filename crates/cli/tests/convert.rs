@@ -92,10 +92,10 @@ fn every_example_converts_to_manifests_that_are_read_again() {
         let name = entry.file_name().into_string().expect("fixtures have plain names");
         let (yaml, report) = convert(&name);
         namespace(&[&name], "");
-        let told =
+        let lines =
             |findings: &[convert::Finding]| findings.iter().map(|f| f.to_string() + "\n").collect::<String>();
         let snapshot =
-            format!("{yaml}\nNOTES\n{}\nNOT CARRIED OVER\n{}", told(&report.notes), told(&report.lost));
+            format!("{yaml}\nNOTES\n{}\nNOT CARRIED OVER\n{}", lines(&report.notes), lines(&report.lost));
         insta::assert_snapshot!(name.trim_end_matches(".yaml"), snapshot);
     }
 }
@@ -342,9 +342,9 @@ mod ways_to_write {
             let text = format!(
                 "{{kind: role, version: v7, metadata: {{name: r}}, spec: {{options: {{create_db_user_mode: {written}}}}}}}"
             );
-            let told = convert_text(&text, "r.yaml").expect_err("refused").to_string();
-            assert!(told.starts_with("r.yaml, document 1: spec.options.create_db_user_mode: "), "{told}");
-            assert!(told.contains("off, keep or best_effort_drop"), "{told}");
+            let lines = convert_text(&text, "r.yaml").expect_err("refused").to_string();
+            assert!(lines.starts_with("r.yaml, document 1: spec.options.create_db_user_mode: "), "{lines}");
+            assert!(lines.contains("off, keep or best_effort_drop"), "{lines}");
         }
     }
 
@@ -412,12 +412,12 @@ mod ways_to_write {
 {teleport: {nodename: x}, db_service: {enabled: yes, resources: [{labels: {a: b}}], databases: [{name: m, protocol: mongodb, uri: 'mongodb://m:27017', static_labels: {env: dev}}]}}
 ";
         let (yaml, report) = convert_text(text, "all.yaml").expect("converts");
-        let told =
+        let lines =
             |findings: &[convert::Finding]| findings.iter().map(|f| f.to_string() + "\n").collect::<String>();
         insta::assert_snapshot!(format!(
             "{yaml}\nNOTES\n{}\nNOT CARRIED OVER\n{}",
-            told(&report.notes),
-            told(&report.lost)
+            lines(&report.notes),
+            lines(&report.lost)
         ));
     }
 
@@ -426,7 +426,7 @@ mod ways_to_write {
         for (text, expected) in [
             ("a: [", "f.yaml is not YAML that can be read"),
             ("", "there is nothing to convert: the files hold no documents"),
-            ("hello", "f.yaml, document 1: here stands a text where a mapping is expected"),
+            ("hello", "f.yaml, document 1: expected a mapping, found a text"),
             (
                 "{spec: {}}",
                 "f.yaml, document 1: no kind is written; Teleport's are db, role, db_object_import_rule and user",
@@ -441,24 +441,24 @@ mod ways_to_write {
             ),
             (
                 "{kind: role, metadata: {name: r}}\n---\n{kind: role, metadata: {name: s}, spec: {allow: {db_names: [a, 1]}}}",
-                "f.yaml, document 2 (line 3): spec.allow.db_names[1]: here stands a number where a text is expected",
+                "f.yaml, document 2 (line 3): spec.allow.db_names[1]: expected a text, found a number",
             ),
             (
                 "{kind: role, metadata: {name: r}, spec: {allow: {db_labels: {env: off}}}}",
-                "f.yaml, document 1: spec.allow.db_labels[\"env\"]: here stands true or false (YAML reads unquoted on, off, \
-                 yes and no as such) where a text is expected",
+                "f.yaml, document 1: spec.allow.db_labels[\"env\"]: expected a text, found true or false (YAML \
+                 reads unquoted on, off, yes and no as such)",
             ),
             (
                 "{kind: db_object_import_rule, metadata: {name: r}, spec: {priority: high}}",
-                "f.yaml, document 1: spec.priority: here stands a text where a whole number is expected",
+                "f.yaml, document 1: spec.priority: expected a whole number, found a text",
             ),
             (
                 "{kind: role, metadata: {name: [r]}}",
-                "f.yaml, document 1: metadata.name: here stands a list where a text is expected",
+                "f.yaml, document 1: metadata.name: expected a text, found a list",
             ),
         ] {
-            let told = convert_text(text, "f.yaml").expect_err(text).to_string();
-            assert!(told.starts_with(expected), "{told}");
+            let lines = convert_text(text, "f.yaml").expect_err(text).to_string();
+            assert!(lines.starts_with(expected), "{lines}");
         }
     }
 
@@ -481,12 +481,12 @@ items:
 - {apiVersion: resources.teleport.dev/v1, kind: TeleportBotV1, metadata: {name: bot}, spec: {}}
 ";
         let (yaml, report) = convert_text(text, "all.yaml").expect("converts");
-        let told =
+        let lines =
             |findings: &[convert::Finding]| findings.iter().map(|f| f.to_string() + "\n").collect::<String>();
         insta::assert_snapshot!(format!(
             "{yaml}\nNOTES\n{}\nNOT CARRIED OVER\n{}",
-            told(&report.notes),
-            told(&report.lost)
+            lines(&report.notes),
+            lines(&report.lost)
         ));
         assert_eq!(report.refused, []);
         // They say what Teleport's own documents say.
@@ -552,8 +552,8 @@ items:
             ),
         ] {
             let (_, report) = convert_text(&text, "r.yaml").expect("converts");
-            let told: Vec<String> = report.refused.iter().map(ToString::to_string).collect();
-            assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?}");
+            let lines: Vec<String> = report.refused.iter().map(ToString::to_string).collect();
+            assert!(lines.len() == 1 && lines[0].starts_with(expected), "{lines:?}");
         }
     }
 
@@ -568,8 +568,8 @@ items:
             );
             let (yaml, report) = convert_text(&text, "d.yaml").expect("converts");
             assert!(yaml.contains("awsIam"), "{yaml}");
-            let told = report.lost.iter().filter(|finding| finding.text.contains("awsIam")).count();
-            assert_eq!(told, 1, "{:?}", report.lost);
+            let lines = report.lost.iter().filter(|finding| finding.text.contains("awsIam")).count();
+            assert_eq!(lines, 1, "{:?}", report.lost);
             let redshift =
                 report.lost.iter().any(|finding| finding.text.starts_with("redshift is not supported"));
             assert_eq!(redshift, protocol == "redshift");

@@ -123,10 +123,10 @@ async fn the_caller_is_the_user_where_none_is_named() {
     );
     let stranger = who("stranger", &[]).await;
     assert_eq!(stranger.status.code(), Some(1));
-    let told = text(&stranger.stderr);
+    let message = text(&stranger.stderr);
     assert!(
-        told.starts_with("error: listing ") && told.contains("\"stranger\" cannot list resource"),
-        "{told}"
+        message.starts_with("error: listing ") && message.contains("\"stranger\" cannot list resource"),
+        "{message}"
     );
 }
 
@@ -178,10 +178,10 @@ async fn sessions_are_listed_and_ended() {
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(text(&ended.stdout), "session one ended\n");
     // The one that ends meanwhile is there or not.
-    let told = text(&ended.stderr).replace("there are one, over", "there are over");
+    let message = text(&ended.stderr).replace("there are one, over", "there are over");
     assert_eq!(
-        told,
-        "error: the session stuck is not ended after 2s (Pending: Waiting for the operator); its ending goes on\n\
+        message,
+        "error: the session stuck has not ended after 2s (Pending: Waiting for the operator); it is still ending\n\
          error: there is no DatabaseSession \"gone\" in namespace live; there are over, stuck\n"
     );
     let unstick = r#"{"metadata": {"finalizers": null}}"#;
@@ -265,12 +265,12 @@ async fn an_api_server_that_is_not_there_is_named() {
     for args in [&["ls", "--user", "a"][..], &["sessions"], &["end", "a"], &["connect", "a", "--user", "a"]] {
         let output = run(&path, args).await;
         assert_eq!(output.status.code(), Some(1));
-        let told = text(&output.stderr);
+        let message = text(&output.stderr);
         assert!(
-            told.contains(&format!("the API server at https://127.0.0.1:{port} does not answer: ")),
-            "{told}"
+            message.contains(&format!("the API server at https://127.0.0.1:{port} does not answer: ")),
+            "{message}"
         );
-        assert!(told.contains("Connection refused"), "{told}");
+        assert!(message.contains("Connection refused"), "{message}");
     }
     let output = run(&path, &["sessions", "--context", "b"]).await;
     assert!(text(&output.stderr).contains("there is no context \"b\" in the kubeconfig"), "{output:?}");
@@ -303,27 +303,28 @@ async fn sessions_are_named_as_kubectl_names_them_and_wrong_names_are_told_with_
     let session = "{apiVersion: rolecall.dev/v1alpha1, kind: DatabaseSession, metadata: {name: one, namespace: names}, \
                    spec: {user: alice, database: orders, databaseName: horizon}}";
     cluster.apply(session).await.expect("it is made");
-    let told = async |args: &[&str]| {
+    let message = async |args: &[&str]| {
         let output = run(&cluster.kubeconfig(), &[args, &["-n", "names"]].concat()).await;
         text(&output.stdout) + &text(&output.stderr)
     };
-    let end = async |name: &str| told(&["end", name]).await;
+    let end = async |name: &str| message(&["end", name]).await;
     let missing = "error: there is no DatabaseSession \"on\" in namespace names; there are one\n";
     assert_eq!(end("on").await, missing);
     assert_eq!(end("dbs/on").await, missing);
     assert_eq!(
         end("dba/one").await,
-        "error: \"dba/one\" names a DatabaseAdmin, and a DatabaseSession is asked for here\n"
+        "error: \"dba/one\" names a DatabaseAdmin, but a DatabaseSession is expected here\n"
     );
-    let found = told(&["sessions", "--user", "databaseuser/alice", "--database", "dba/orders"]).await;
+    let found = message(&["sessions", "--user", "databaseuser/alice", "--database", "dba/orders"]).await;
     assert!(found.contains("one "), "{found}");
-    let wrong = told(&["sessions", "--user", "alic"]).await;
+    let wrong = message(&["sessions", "--user", "alic"]).await;
     assert!(
         wrong.starts_with("note: there is no DatabaseUser \"alic\" in namespace names; there are alice"),
         "{wrong}"
     );
-    let ended = told(&["end", "databasesession.rolecall.dev/one"]).await;
+    let ended = message(&["end", "databasesession.rolecall.dev/one"]).await;
     assert_eq!(ended, "session one ended\n");
-    let explained = told(&["explain", "-u", "dbu/alice", "-d", "dba/orders", "--db-name", "horizon"]).await;
+    let explained =
+        message(&["explain", "-u", "dbu/alice", "-d", "dba/orders", "--db-name", "horizon"]).await;
     assert!(explained.contains("horizon"), "{explained}");
 }

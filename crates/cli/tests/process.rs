@@ -155,10 +155,10 @@ fn files_that_cannot_be_read_are_named() {
         for command in [&["convert", "-f"][..], &["ls", "--user", "a", "-f"]] {
             let output = run(&[command, &[path(name).as_str()]].concat());
             assert_eq!(output.status.code(), Some(1));
-            let told = stderr(&output);
+            let message = stderr(&output);
             assert!(
-                told.starts_with("error: ") && told.contains(expected) && told.contains(&path(name)),
-                "{told}"
+                message.starts_with("error: ") && message.contains(expected) && message.contains(&path(name)),
+                "{message}"
             );
         }
     }

@@ -50,7 +50,7 @@ fn whole(
 }
 
 /// Time that this thread has been on a processor: other programs that run meanwhile do not count. Wall time where
-/// the system does not tell.
+/// the system does not report it.
 fn on_cpu() -> Duration {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
@@ -144,7 +144,7 @@ fn memory(_: &mut Criterion) {
                 names / OBJECTS
             );
         }
-        _ => println!("memory: this system does not tell"),
+        _ => println!("memory: not available on this system"),
     }
     drop(kept);
 }

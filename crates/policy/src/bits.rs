@@ -35,7 +35,7 @@ impl Bits {
         self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a &= b);
     }
 
-    /// Keeps what `selected` holds among the numbers that `mentioned` holds; others stay as they are.
+    /// Of the numbers in `mentioned`, keeps those in `selected`; others stay as they are.
     pub(crate) fn restrict(&mut self, mentioned: &Self, selected: &Self) {
         for (word, (mentioned, selected)) in self.0.iter_mut().zip(mentioned.0.iter().zip(&selected.0)) {
             *word &= !mentioned | selected;

@@ -74,7 +74,7 @@ impl BoundRole {
         Matched { allow: allowed, deny: denied, deny_lists: denied || !deny.has_selector() }
     }
 
-    /// Where a place in the role stands and what is written there.
+    /// A place in the role, and what is written there.
     pub(crate) fn origin(&self, path: String, text: impl Into<String>) -> Origin {
         Origin { role: self.role.name().to_owned(), path, text: text.into() }
     }
@@ -122,7 +122,7 @@ impl BoundRole {
         parts.join(", ")
     }
 
-    /// Adds the label keys that its selectors look at; false where it may look at any.
+    /// Adds the label keys that its selectors use; false if it may use any.
     pub(crate) fn add_label_keys(&self, keys: &mut BTreeSet<String>) -> bool {
         for bound in [&self.allow, &self.deny] {
             keys.extend(bound.labels.keys().iter().map(|key| key.key.to_string()));

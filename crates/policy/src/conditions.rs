@@ -46,7 +46,7 @@ impl Conditions {
             if effect == Effect::Allow && entry == "*" {
                 faults.add(
                     format_args!("allow.dbRoles[{i}]"),
-                    "* stands for every database role only in deny.dbRoles: name the roles",
+                    "* means every database role only in deny.dbRoles: name the roles",
                 );
             }
         }

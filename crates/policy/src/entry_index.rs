@@ -29,7 +29,7 @@ struct KeyIndex {
 
 /// What is the same for all objects of a class.
 pub(crate) struct ClassIndex {
-    /// The entries that select as far as the class tells.
+    /// The entries that may select, according to the class.
     selected: Bits,
     /// The keys whose values depend on the object's name and still matter.
     by_name: Vec<usize>,

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::one_line::OneLine;
 
-/// One fault of a role or an import rule: where it stands and what it is.
+/// One fault of a role or an import rule: where and what it is.
 ///
-/// All faults of an object are reported together, so that its author mends them in one go. The texts are fit
+/// All faults of an object are reported together, so that its author can fix them in one go. The texts are fit
 /// for a condition's message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {

@@ -20,7 +20,7 @@ use crate::spec::Labels;
 
 /// The privileges that a user gets on the objects of a server, or of one logical database in it.
 ///
-/// An object costs four bytes here; why it gets what it gets is worked out when it is asked for.
+/// An object costs four bytes here; why it gets what it gets is worked out on demand.
 #[derive(Debug)]
 pub struct ObjectPermissions {
     objects: Arc<LabelledObjects>,
@@ -224,7 +224,7 @@ impl std::fmt::Display for PrivilegeOrigin {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EntryMatch {
-    /// Where the entry stands.
+    /// Where the entry is.
     pub entry: Origin,
     /// The labels that it selected by; empty where it selects every object.
     pub by: Vec<LabelMatch>,

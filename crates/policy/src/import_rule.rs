@@ -17,7 +17,7 @@ pub struct ImportRule {
     name: String,
     priority: i64,
     selector: Selector,
-    /// It cannot be told which databases the rule means.
+    /// It is unknown which databases the rule applies to.
     selector_faulty: bool,
     mappings: Vec<Mapping>,
     faults: Vec<Fault>,
@@ -65,7 +65,7 @@ impl ImportRule {
         Self { name: name.to_owned(), priority: spec.priority, selector, selector_faulty, mappings, faults }
     }
 
-    /// The rule that holds where a namespace has none: every object, labelled with what it is.
+    /// The rule that applies if a namespace has none: every object, labelled with what it is.
     pub fn import_all_objects() -> Arc<Self> {
         static RULE: LazyLock<Arc<ImportRule>> =
             LazyLock::new(|| Arc::new(ImportRule::read("import_all_objects", &import_all_objects())));
@@ -87,7 +87,7 @@ impl ImportRule {
         &self.faults
     }
 
-    /// Whether the rule selects the database, as far as that can be told.
+    /// Whether the rule selects the database, as far as that is known.
     pub fn applies_to(&self, database: &Database) -> bool {
         self.selector.matches(&database.labels)
     }
@@ -134,7 +134,7 @@ impl ImportRules {
         Self(rules)
     }
 
-    /// The rules of a namespace: where there is none the built-in [`ImportRule::import_all_objects`] holds.
+    /// The rules of a namespace: if there is none, the built-in [`ImportRule::import_all_objects`] applies.
     pub fn of_namespace(rules: impl IntoIterator<Item = Arc<ImportRule>>) -> Self {
         let rules = Self::new(rules);
         if rules.0.is_empty() { Self(vec![ImportRule::import_all_objects()]) } else { rules }

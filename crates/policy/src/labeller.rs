@@ -111,7 +111,7 @@ impl<'a> Labeller<'a> {
     }
 
     /// What the mappings give together; `None` where that is nothing to import: no mapping, or one whose labels
-    /// cannot be told.
+    /// is unknown.
     fn build_shape(&self) -> Option<Shape> {
         let mappings: Vec<u32> = self.hits.iter().map(|mapping| mapping as u32).collect();
         if mappings.is_empty() || mappings.iter().any(|mapping| self.mappings[*mapping as usize].spoilt) {

@@ -5,7 +5,7 @@
 //! mapping, the label and pattern that gave it or took it away.
 //!
 //! 1. [`Role::compile`] and [`ImportRule::read`] compile what is stored, once. Everything that is wrong with an object
-//!    is told together, as [`Fault`]s with the path of the field. [`Roles`] and [`ImportRules`] hold what a namespace
+//!    is reported together, as [`Fault`]s with the path of the field. [`Roles`] and [`ImportRules`] hold what a namespace
 //!    has, with what is not valid.
 //! 2. [`User::resolve`] joins a user with its roles and expands trait templates. Where a role is missing or not valid,
 //!    every decision about the user says so: what that role would deny is not known.

@@ -17,7 +17,7 @@ pub(crate) struct Mapping {
     pub(crate) databases: Scope,
     pub(crate) schemas: Scope,
     pub(crate) labels: Vec<(Arc<str>, Arc<LabelTemplate>)>,
-    /// A template is malformed, so that it cannot be told which labels matching objects should have.
+    /// A template is malformed, so the labels of matching objects are unknown.
     pub(crate) spoilt: bool,
 }
 

@@ -14,7 +14,7 @@ pub struct Origin {
     pub role: String,
     /// The field in its spec, for example `allow.dbRoles[1]` or `deny.dbLabels`.
     pub path: String,
-    /// What stands there, as written.
+    /// What is written there.
     pub text: String,
 }
 

@@ -12,7 +12,7 @@ use crate::regex_prefix::prefixes;
 /// A pattern.
 ///
 /// Text that begins with `^` and ends with `$` is a regular expression, taken as it is: `^a|b$` means "begins
-/// with a, or ends with b". Everything else is a glob for the whole value, in which `*` stands for any run of
+/// with a, or ends with b". Everything else is a glob for the whole value, in which `*` matches any run of
 /// characters but line ends, and every other character for itself.
 #[derive(Clone, Debug)]
 pub struct Pattern {
@@ -64,7 +64,7 @@ pub enum PatternError {
 pub(crate) enum RegexSize {
     /// For nearly all.
     Small = 64 << 10,
-    /// For expressions of which many can stand in one text.
+    /// For expressions of which many can occur in one text.
     Medium = 256 << 10,
     /// For long repetitions of large classes, such as `\w{1,63}`.
     Large = 8 << 20,
@@ -96,7 +96,7 @@ impl Pattern {
         Ok(Self { text: text.into(), matcher })
     }
 
-    /// Compiles a pattern that stands at `path`. Faults are noted, also where one object has too many regular
+    /// Compiles a pattern at `path`. Faults are recorded, also where one object has too many regular
     /// expressions.
     pub(crate) fn read(text: &str, path: impl fmt::Display, faults: &mut Faults) -> Option<Self> {
         let pattern = match Self::new(text) {

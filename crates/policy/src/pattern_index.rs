@@ -87,7 +87,7 @@ impl PatternIndex {
             loose: Vec::new(),
             set: None,
         };
-        // The same pattern often stands in many places.
+        // The same pattern often occurs in many places.
         let mut known: HashMap<&str, usize> = HashMap::new();
         let mut unanchored = Vec::new();
         for (owner, pattern) in patterns {

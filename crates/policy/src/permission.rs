@@ -35,7 +35,7 @@ fn serialize_shared<S: Serializer>(
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PermissionEntry {
-    /// Where it stands.
+    /// Where it is.
     pub origin: Origin,
     /// As written.
     pub spec: PermissionSpec,
@@ -66,7 +66,7 @@ impl PermissionEntry {
             match (text.trim(), effect) {
                 ("*", Effect::Deny) => privileges = PrivilegeSet::ALL,
                 ("*", Effect::Allow) => {
-                    faults.add(path, "* stands for every privilege only in deny: name them")
+                    faults.add(path, "* means every privilege only in deny: name them")
                 }
                 ("", _) => faults.add(path, "is empty: name a privilege, such as SELECT"),
                 (name, _) => match Privilege::parse(name) {

@@ -229,7 +229,7 @@ impl PrivilegeSet {
         self.0 == 0
     }
 
-    /// How many privileges it holds.
+    /// How many privileges it has.
     pub fn len(self) -> usize {
         self.0.count_ones() as usize
     }

@@ -16,7 +16,7 @@ use crate::user::User;
 /// Why nothing can be provisioned as asked.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// The mode that holds nevertheless.
+    /// The mode that applies all the same.
     pub mode: Mode,
     /// Why not.
     pub denial: Denial,

@@ -40,7 +40,7 @@ pub enum DatabaseNames {
 /// Which of many databases a user may reach, in the order in which they are given.
 ///
 /// It agrees with what [`decide_access`](crate::decide_access) says about each database and logical database.
-/// Databases that look alike to the user's roles share one answer.
+/// Databases that the user's roles cannot distinguish share one answer.
 pub fn list_reach<'a>(user: &User, databases: impl IntoIterator<Item = &'a Database>) -> Vec<Arc<Reach>> {
     let mut by_labels: HashMap<Seen<'a>, Arc<Reach>> = HashMap::new();
     let mut by_match: HashMap<(Vec<Matched>, bool), Arc<Reach>> = HashMap::new();
@@ -69,9 +69,9 @@ struct Seen<'a> {
 
 #[derive(PartialEq, Eq, Hash)]
 enum SeenLabels<'a> {
-    /// Values of the keys that some role looks at.
+    /// Values of the keys that some role uses.
     Some(Vec<Option<&'a str>>),
-    /// Some role may look at any label.
+    /// Some role may use any label.
     All(&'a Labels),
 }
 

@@ -54,7 +54,7 @@ impl fmt::Display for LabelMatch {
 }
 
 impl Selector {
-    /// Compiles a selector that stands at `path`. Patterns that cannot be compiled go into `faults`, and what
+    /// Compiles a selector at `path`. Patterns that cannot be compiled go into `faults`, and what
     /// is left is the selector without them.
     pub fn read(spec: &SelectorSpec, path: &str, faults: &mut Faults) -> Self {
         let mut keys = Vec::with_capacity(spec.len());

@@ -10,7 +10,7 @@ use crate::template_parser;
 
 /// One entry of a templated field.
 ///
-/// Either a literal, taken as it is, or text around exactly one `{{…}}`. What stands inside is a trait
+/// Either a literal, taken as it is, or text around exactly one `{{…}}`. Inside is a trait
 /// (`internal.x`, `external.x`, `external["x"]`), a string, `email.local(…)` or
 /// `regexp.replace(…, "expression", "replacement")`; it can be nested. There is one result per value of the
 /// trait, and results that are empty are dropped.
@@ -50,7 +50,7 @@ impl Template {
         }
     }
 
-    /// What the template stands for with these traits: each value once, in the traits' order. None where a
+    /// What the template expands to with these traits: each value once, in the traits' order. None where a
     /// trait is missing or where a value is no e-mail address.
     ///
     /// # Errors

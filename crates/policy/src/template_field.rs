@@ -40,7 +40,7 @@ impl TemplateList {
         Self(entries.iter().take(count).enumerate().map(|entry| read(entry, faults)).collect())
     }
 
-    /// What each entry stands for: its position and its values.
+    /// What each entry expands to: its position and its values.
     pub(crate) fn expand(
         &self,
         traits: &Traits,

@@ -176,7 +176,7 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// What stands for a character after a backslash, as in Go.
+/// The meaning of a character after a backslash, as in Go.
 fn escape(chars: &mut Chars<'_>) -> Option<char> {
     let digits = match chars.next()? {
         c @ ('\\' | '"') => return Some(c),

@@ -36,7 +36,7 @@ impl User {
                 None => missing = missing.or(Some(name)),
             }
         }
-        // What does not exist is told first: it is the likelier mistake.
+        // What does not exist is reported first: it is the likelier mistake.
         let unresolved = match (missing, invalid) {
             (Some(name), _) => {
                 let message = format!("role {name} of user {} does not exist", spec.username);

@@ -64,7 +64,7 @@ pub fn grantable(admin: &DatabaseAdmin, role: &str) -> Result<Option<bool>, Faul
     Ok(None)
 }
 
-/// How the server proves itself. `ca_pem`: what `spec.tls.caSecretRef` holds, where it is set.
+/// How the server is verified. `ca_pem`: the content of `spec.tls.caSecretRef`, if set.
 pub(crate) fn tls(admin: &DatabaseAdmin, ca_pem: Option<String>) -> Tls {
     let spec = &admin.spec.tls;
     let mode = match spec.mode {

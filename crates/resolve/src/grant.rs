@@ -83,7 +83,7 @@ impl Blocked {
 ///
 /// # Errors
 ///
-/// Why not, in the order: the user is suspended, its roles cannot be told, no logical database is named where one is
+/// Why not, in this order: the user is suspended, its roles are unknown, no logical database is named where one is
 /// needed, access, mode, request, `grantableDbRoles`.
 pub fn decide(
     user: &DatabaseUser,
@@ -104,7 +104,7 @@ pub fn decide(
         return Err(Blocked::permanent(
             reasons::DATABASE_NAME_REQUIRED,
             format!(
-                "spec.databaseName names the logical database on {:?}; create the session anew with it",
+                "spec.databaseName names the logical database on {:?}; recreate the session with it",
                 database.name
             ),
         ));

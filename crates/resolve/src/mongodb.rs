@@ -7,7 +7,7 @@ use rolecall_mongodb::{Address, ClientCertificate, Config};
 use crate::admin::tls;
 use crate::{Blocked, admin_user};
 
-/// How to reach the server of a DatabaseAdmin with protocol mongodb. `ca_pem`: what `spec.tls.caSecretRef` holds, where
+/// How to reach the server of a DatabaseAdmin with protocol mongodb. `ca_pem`: the content of `spec.tls.caSecretRef`, where
 /// it is set.
 ///
 /// # Errors

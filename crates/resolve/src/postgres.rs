@@ -7,7 +7,7 @@ use rolecall_postgres::{Auth, Config, Platform, parse_address};
 use crate::admin::tls;
 use crate::{Blocked, admin_user};
 
-/// How to reach the server of a DatabaseAdmin with protocol postgres. `ca_pem`: what `spec.tls.caSecretRef` holds,
+/// How to reach the server of a DatabaseAdmin with protocol postgres. `ca_pem`: the content of `spec.tls.caSecretRef`,
 /// where it is set.
 ///
 /// # Errors
@@ -33,9 +33,9 @@ pub fn postgres_config(admin: &DatabaseAdmin, auth: Auth, ca_pem: Option<String>
 /// Why users cannot be provisioned there, or why the address cannot be read.
 pub fn postgres_platform(admin: &DatabaseAdmin) -> Result<Platform, String> {
     let (host, _) = parse_address(&admin.spec.uri).map_err(|error| error.to_string())?;
-    let told = Platform::of_host(&host).map_err(|refusal| refusal.message)?;
+    let derived = Platform::of_host(&host).map_err(|refusal| refusal.message)?;
     match admin.spec.platform {
-        None => Ok(told),
+        None => Ok(derived),
         Some(rolecall_api::Platform::SelfHosted) => Ok(Platform::SelfHosted),
         Some(rolecall_api::Platform::Rds) => Ok(Platform::Rds),
         Some(rolecall_api::Platform::Redshift) => Err("platform Redshift needs protocol redshift".to_owned()),

@@ -5,14 +5,14 @@ use rolecall_engine::{AccountName, Dialect};
 
 use crate::{Blocked, admin_user, database_username};
 
-/// Who holds a database user name.
+/// Who owns a database user name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// The user asked about.
     Own,
     /// An older user.
     Taken(Blocked),
-    /// Several users have the name, and the objects do not tell which one is the oldest, as in manifests.
+    /// Several users have the name, and the objects do not show which one is the oldest, as in manifests.
     Unclear(String),
 }
 
@@ -33,7 +33,7 @@ pub fn username_fault(username: &str, admin: &DatabaseAdmin) -> Option<Blocked> 
     Some(Blocked::permanent(reasons::INVALID_USERNAME, message))
 }
 
-/// Of several users of a namespace with one database user name the oldest holds it.
+/// Of several users of a namespace with one database user name the oldest owns it.
 pub fn username_holder(user: &DatabaseUser, users: &[DatabaseUser], this_cluster: &str) -> Claim {
     let username = database_username(user, this_cluster);
     let age =
@@ -49,7 +49,7 @@ pub fn username_holder(user: &DatabaseUser, users: &[DatabaseUser], this_cluster
     let Some(own) = age(user) else {
         let others: Vec<String> = others.map(name).collect();
         return Claim::Unclear(format!(
-            "the DatabaseUsers {} and {} have the same database user name {username:?}; the oldest in the cluster holds it",
+            "the DatabaseUsers {} and {} have the same database user name {username:?}; the oldest in the cluster owns it",
             name(user),
             others.join(", ")
         ));
@@ -61,12 +61,12 @@ pub fn username_holder(user: &DatabaseUser, users: &[DatabaseUser], this_cluster
     }
 }
 
-/// An older DatabaseUser holds the name.
+/// An older DatabaseUser owns the name.
 pub fn username_taken(username: &str, holder: &str) -> Blocked {
     Blocked::new(
         reasons::USERNAME_TAKEN,
         format!(
-            "the older DatabaseUser {holder:?} has the database user name {username:?} too; create this one anew with \
+            "the older DatabaseUser {holder:?} has the database user name {username:?} too; recreate this one with \
              another spec.username"
         ),
     )

@@ -11,7 +11,7 @@ use crate::process::{Program, Spec};
 use crate::scratch::Scratch;
 use crate::{components, ports};
 
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(5);
 
 /// For how long a client keeps a connection of the pooler to the server.
@@ -76,7 +76,7 @@ impl PgBouncer {
             account,
             end_signal: "TERM",
         })?;
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             if !program.is_running() {
                 return Err(program.failure("ended while starting"));

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use crate::error::{Error, Result};
 
-/// Below the range that Linux gives to outgoing connections, so that none of those takes the port between our look
+/// Below the range that Linux gives to outgoing connections, so that none of those takes the port between our check
 /// and the server's bind.
 const RANGE: std::ops::Range<u16> = 12_000..32_000;
 
@@ -34,7 +34,7 @@ fn free_on_ipv6(port: u16) -> bool {
     }
 }
 
-/// Different in every process and at every call, which is all that is asked of it.
+/// Different in every process and at every call; it need not be more.
 fn random() -> u16 {
     use std::hash::{BuildHasher, RandomState};
     let bits = RandomState::new().hash_one(std::process::id());

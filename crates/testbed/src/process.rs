@@ -103,8 +103,8 @@ impl Program {
     }
 
     /// Sends `signal` to the program (with `tree`: and all its descendants) and waits until they have ended; kills
-    /// what is left after `patience`.
-    pub(crate) async fn end(self, signal: Signal, whole_tree: bool, patience: Duration) {
+    /// what is left after `timeout`.
+    pub(crate) async fn end(self, signal: Signal, whole_tree: bool, timeout: Duration) {
         let members = tree(self.pid.as_raw_nonzero().get());
         self.signal_tree(Signal::CONT);
         if whole_tree {
@@ -112,7 +112,7 @@ impl Program {
         } else {
             self.signal(signal);
         }
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         while members.iter().any(|pid| is_running(*pid)) && Instant::now() < deadline {
             tokio::time::sleep(POLL).await;
         }
@@ -123,7 +123,7 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         drop(self.supervisor.stdin.take());
-        // The supervisor ends within its patience; there is nobody to tell if it did not.
+        // The supervisor ends in time; if it did not, nothing could be done about it.
         let _ = self.supervisor.wait();
     }
 }

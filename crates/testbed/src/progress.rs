@@ -38,7 +38,7 @@ struct State {
 }
 
 impl Progress {
-    /// Starts to tell about `label`, for example "building etcd".
+    /// Starts to show `label`, for example "building etcd".
     pub fn start(label: impl Into<String>) -> Self {
         let shared = Arc::new(Shared {
             label: label.into(),
@@ -73,7 +73,7 @@ impl Progress {
 }
 
 impl Drop for Progress {
-    /// Stops the animation; an error is told by whoever returns it.
+    /// Stops the animation; the caller reports an error.
     fn drop(&mut self) {
         self.end();
     }

@@ -9,7 +9,7 @@ mod shell;
 mod stage;
 mod tour;
 
-use std::any::Any;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -18,6 +18,7 @@ use rolecall_testbed::{Mongo, Postgres};
 use rolecall_xtask::operator;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use chapters::Story;
 use stage::Stage;
 
 /// Options of the demo.
@@ -37,13 +38,16 @@ pub(crate) struct Args {
 /// # Errors
 /// When something cannot be built or started, a step does not show what it should, or somebody interrupts.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let mongodb = args.mongodb;
-    let prepared = tokio::task::spawn_blocking(move || stage::prepare(mongodb)).await;
+    if args.mongodb { run_on::<Mongo>(&args).await } else { run_on::<Postgres>(&args).await }
+}
+
+async fn run_on<S: Story>(args: &Args) -> anyhow::Result<()> {
+    let prepared = tokio::task::spawn_blocking(chapters::prepare::<S>).await;
     let binary = prepared.context("preparing the components")??;
     // From here on, an interrupt stops the servers in order. Before, there are none.
     let mut stop = Stop::new()?;
     tokio::select! {
-        done = play(binary, &args) => match done? {
+        done = play::<S>(binary, args) => match done? {
             Some(_stage) => stop.wait().await,
             None => return Ok(()),
         },
@@ -53,35 +57,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Plays once. What is left running is returned.
-async fn play(binary: std::path::PathBuf, args: &Args) -> anyhow::Result<Option<Box<dyn Any + Send>>> {
+/// Plays once, says what happened and how to continue by hand. Returns what is left running.
+async fn play<S: Story>(binary: PathBuf, args: &Args) -> anyhow::Result<Option<Stage<S>>> {
     let started = Instant::now();
-    if args.mongodb {
-        let mut stage = Stage::mongodb(binary).await?;
-        let told = mongodb::tell(&mut stage).await;
-        let summary = "- A DatabaseSession made a database user with what policy gives and a certificate that ends with the session.\n\
-             - Deleting it took the rights away at once, also from the open connection, and waited for what still ran.\n\
-             - The account stays, locked and without roles, because the role says `createDbUserMode: Keep`.";
-        return finish(stage, told, started, args, summary, mongodb_lines);
-    }
-    let mut stage = Stage::postgres(binary).await?;
-    let told = postgres::tell(&mut stage).await;
-    let summary = "- A DatabaseSession made a database user with what policy gives and a certificate that ends with the session.\n\
-         - Deleting it closed the login, took all rights away, ended the open connection and read that back.\n\
-         - The account stays, disabled, because the role says `createDbUserMode: Keep`: what it owns is kept.";
-    finish(stage, told, started, args, summary, postgres_lines)
-}
-
-/// Says what happened, and how to go on by hand.
-fn finish<S: Send + 'static>(
-    stage: Stage<S>,
-    told: anyhow::Result<()>,
-    started: Instant,
-    args: &Args,
-    summary: &str,
-    lines: impl Fn(&Stage<S>) -> Vec<String>,
-) -> anyhow::Result<Option<Box<dyn Any + Send>>> {
-    if let Err(error) = told {
+    let mut stage = S::start(binary).await?;
+    if let Err(error) = S::play(&mut stage).await {
         if let Some(operator) = &stage.operator {
             eprintln!("\nThe end of the operator's log:\n{}", operator::tail(operator.log(), 25));
         }
@@ -92,37 +72,18 @@ fn finish<S: Send + 'static>(
         "All of it in {}, on real components. What happened:",
         duration(started.elapsed())
     ));
-    tour.say(summary);
+    tour.say(S::SUMMARY);
     if !args.keep {
         tour.headline("Play on");
         let mongodb = if args.mongodb { " --mongodb" } else { "" };
         tour.say(&format!("cargo xtask demo{mongodb} --keep      the same, and leaves everything running"));
         return Ok(None);
     }
-    play_on(&stage, &lines(&stage));
-    Ok(Some(Box::new(stage)))
+    play_on(&stage, &S::lines(&stage));
+    Ok(Some(stage))
 }
 
-fn postgres_lines(stage: &Stage<Postgres>) -> Vec<String> {
-    vec![
-        format!("export ALICE=\"{}\"", stage.shell.variable(psql::ALICE)),
-        format!("export SUPERUSER=\"{}\"", stage.shell.variable(psql::SUPERUSER)),
-        format!("{}   # a new key and certificate each time", postgres::SAVE),
-        "psql \"$ALICE\"".to_owned(),
-    ]
-}
-
-fn mongodb_lines(stage: &Stage<Mongo>) -> Vec<String> {
-    let superuser = mongosh::Who::Superuser.variable();
-    vec![
-        format!("export {superuser}=\"{}\"", stage.shell.variable(superuser)),
-        format!("{}   # a new key and certificate each time", mongodb::SAVE),
-        mongodb::CONNECT.to_owned(),
-        "mongosh \"$ALICE\"".to_owned(),
-    ]
-}
-
-/// How to go on by hand. `lines` are those of the database.
+/// How to continue by hand. `lines` are those of the database.
 fn play_on<S>(stage: &Stage<S>, lines: &[String]) {
     let tour = &stage.tour;
     let kubectl = stage.cluster.kubectl_path();

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Taking the lead and listing everything takes a second; a loaded machine may need much longer.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(20);
 
 /// The namespace of the operator in `deploy`.
@@ -144,7 +144,7 @@ impl Operator {
     }
 
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(address) = address(&std::fs::read_to_string(&self.log).unwrap_or_default()) {
                 self.address = address;
@@ -166,7 +166,7 @@ impl Operator {
 impl Drop for Operator {
     fn drop(&mut self) {
         drop(self.supervisor.stdin.take());
-        // The supervisor ends within its patience; there is nobody to tell if it did not.
+        // The supervisor ends in time; if it did not, nothing could be done about it.
         let _ = self.supervisor.wait();
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// Starts a cluster, PostgreSQL servers and a MongoDB replica set, and tells how to reach them.
+    /// Starts a cluster, PostgreSQL servers and a MongoDB replica set, and prints how to reach them.
     Up(Wanted),
     /// Stops what `up` started and removes its data.
     Down,
@@ -65,7 +65,7 @@ impl Wanted {
     }
 }
 
-/// What the holder tells about itself once everything is up.
+/// What the background process reports about itself once everything is up.
 #[derive(Serialize, Deserialize)]
 struct State {
     pid: i32,
@@ -204,10 +204,10 @@ fn status(place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts everything, tells about it, and waits for the signal to end.
+/// Starts everything, reports it, and waits for the signal to end.
 async fn hold(place: &Place, wanted: &Wanted) -> anyhow::Result<()> {
     let lock = place.lock()?;
-    // Whoever asks for the state holds the lock for a moment, so one failure says little.
+    // Reading the state locks it for a moment, so one failure means little.
     let mut tries = 0;
     while lock.try_lock().is_err() {
         tries += 1;

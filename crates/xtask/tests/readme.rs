@@ -1,4 +1,4 @@
-//! What the README says is so: its manifests are accepted by a real API server, its tables name what there is.
+//! The README and the docs are true: manifests are accepted by a real API server, tables and links name what exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -62,8 +62,8 @@ async fn the_commands_for_certificates_secrets_and_the_kubeconfig_work() -> role
             .env("KUBECONFIG", cluster.kubeconfig())
             .output()
             .expect("there is a shell");
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{script}\n{told}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{script}\n{stderr}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     run(&block("openssl req"));
@@ -115,22 +115,44 @@ fn every_flag_of_the_operator_is_in_the_table() {
 
 #[test]
 fn the_map_names_every_crate_and_no_other() {
-    let told: BTreeSet<String> = README
+    let named: BTreeSet<String> = README
         .lines()
         .filter_map(|line| Some(line.strip_prefix("| [crates/")?.split_once(']')?.0.to_owned()))
         .collect();
-    let there: BTreeSet<String> = fs::read_dir(root().join("crates"))
-        .expect("there are crates")
-        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
-        .collect();
-    assert_eq!(told, there);
+    assert_eq!(named, crates());
+}
+
+#[test]
+fn the_architecture_names_every_crate() {
+    let text = fs::read_to_string(root().join("docs/architecture.md")).expect("it can be read");
+    for name in crates() {
+        let names = [format!("**{name}**"), format!("  {name}[\"")];
+        assert!(names.iter().any(|name| text.contains(name)), "docs/architecture.md does not name {name}");
+    }
 }
 
 #[test]
 fn every_link_into_the_tree_leads_somewhere() {
-    for target in README.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())) {
-        if !target.starts_with("http") && !target.starts_with('#') {
-            assert!(root().join(&target).exists(), "{target} does not exist");
+    let docs = fs::read_dir(root().join("docs")).expect("there are docs");
+    let docs = docs.map(|entry| entry.expect("it can be read").path());
+    for file in
+        docs.chain([root().join("README.md")]).filter(|path| path.extension().is_some_and(|end| end == "md"))
+    {
+        let text = fs::read_to_string(&file).expect("it can be read");
+        for target in
+            text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
+        {
+            let path = target.split('#').next().unwrap_or_default();
+            if !path.starts_with("http") && !path.is_empty() {
+                let linked = file.parent().expect("a directory").join(path);
+                assert!(linked.exists(), "{}: {target} does not exist", file.display());
+            }
         }
     }
+}
+
+/// The names of the directories in `crates`.
+fn crates() -> BTreeSet<String> {
+    let entries = fs::read_dir(root().join("crates")).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect()
 }

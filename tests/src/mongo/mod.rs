@@ -18,7 +18,7 @@ use serde_json::json;
 pub use account::MongoAccount;
 pub use login::{AUTHENTICATION_FAILED, Login, UNAUTHORIZED, code, login_code, login_with};
 
-use crate::PATIENCE;
+use crate::TIMEOUT;
 use crate::operator::FILTER;
 use crate::scene::{self, Manifests, Scene, Trust};
 
@@ -193,7 +193,7 @@ impl MongoWorld {
         self.server.mongo()
     }
 
-    /// A role of the logical database, as it stands in dbRoles.
+    /// A role of the logical database, as written in dbRoles.
     pub fn role_name(&self, role: &str) -> String {
         format!("{role}@{}", self.app)
     }
@@ -234,13 +234,13 @@ impl MongoWorld {
     /// Waits until the account of `alice` is as `wanted` says.
     ///
     /// # Errors
-    /// When it does not become so within [`PATIENCE`].
+    /// When it does not become so within [`TIMEOUT`].
     pub async fn account_until(
         &self,
         what: &str,
         wanted: impl Fn(Option<&MongoAccount>) -> bool,
     ) -> Result<Option<MongoAccount>> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
         loop {
             let account = self.account().await?;
             if wanted(account.as_ref()) {

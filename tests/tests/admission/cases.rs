@@ -1,6 +1,7 @@
 //! The cases: one file per kind beside this one.
 
 use anyhow::Result;
+use rolecall_tests::objects::merged;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -74,19 +75,4 @@ impl Cases {
             accepted.chain(case.refused.iter().map(|patch| (patch, false))).map(move |(p, v)| request(p, v))
         })
     }
-}
-
-/// JSON merge patch (RFC 7396).
-fn merged(target: &Value, patch: &Value) -> Value {
-    let Value::Object(changes) = patch else { return patch.clone() };
-    let mut result = target.as_object().cloned().unwrap_or_default();
-    for (key, change) in changes {
-        if change.is_null() {
-            result.remove(key);
-        } else {
-            let old = result.get(key).unwrap_or(&Value::Null);
-            result.insert(key.clone(), merged(old, change));
-        }
-    }
-    Value::Object(result)
 }

@@ -144,7 +144,7 @@ async fn what_policy_takes_is_taken_though_what_it_gives_cannot_be_given() -> Re
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_is_told_on_live_sessions() -> Result<()> {
+async fn what_the_server_refuses_is_reported_on_live_sessions() -> Result<()> {
     let world = World::start().await?;
     world.role("reader", json!({"allow": {"dbRoles": ["reader", "writer"]}})).await?;
     world.session("alice-orders", json!({})).await?;

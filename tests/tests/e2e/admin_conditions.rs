@@ -1,4 +1,4 @@
-//! What a DatabaseAdmin says of its server. The statement in a message is run as it stands there.
+//! What a DatabaseAdmin says about its server. The statement in a message is run as printed.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -124,7 +124,7 @@ async fn databases_that_are_open_to_everybody_are_a_warning_that_its_statements_
 }
 
 #[tokio::test]
-async fn a_replica_is_told() -> Result<()> {
+async fn a_replica_is_reported() -> Result<()> {
     let world = World::builder().without_operator().start().await?;
     world.pg.stop().await;
     let signal = world.pg.socket_dir().join("data/standby.signal");

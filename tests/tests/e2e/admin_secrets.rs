@@ -189,7 +189,7 @@ pub(crate) fn to(other: &Postgres) -> Value {
     }})
 }
 
-/// Ends the operator's connections, so that it has to prove itself anew.
+/// Ends the operator's connections, so that it has to log in again.
 async fn disconnect(world: &World) -> Result<()> {
     let all =
         format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{ADMIN_USER}'");

@@ -10,17 +10,17 @@ use rolecall_api::names::FIELD_MANAGER;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser};
 use rolecall_testbed::{Cluster, Identity};
 use rolecall_tests::operator::FILTER;
-use rolecall_tests::{Operator, PATIENCE, World, cluster};
+use rolecall_tests::{Operator, TIMEOUT, World, cluster};
 use serde_json::json;
 
-/// Whoever has written an object, by the name that it said.
+/// Who has written an object, by user agent.
 fn writers(metadata: &ObjectMeta) -> Vec<&str> {
     let entries = metadata.managed_fields.iter().flatten();
     entries.filter_map(|entry| entry.manager.as_deref()).collect()
 }
 
 #[tokio::test]
-async fn every_write_is_told_as_the_operators() -> Result<()> {
+async fn every_write_is_reported_as_the_operators() -> Result<()> {
     let world = World::start().await?;
     world.session("alice-orders", json!({"ttl": "3s"})).await?;
     world.active("alice-orders").await?;
@@ -43,20 +43,20 @@ async fn every_write_is_told_as_the_operators() -> Result<()> {
 }
 
 #[tokio::test]
-async fn kinds_that_are_not_installed_are_told_with_what_installs_them() -> Result<()> {
+async fn kinds_that_are_not_installed_are_reported_with_what_installs_them() -> Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let empty = Cluster::builder().controllers(&[]).start().await?;
     let config = cluster::config(&empty.kubeconfig_for(&Identity::Admin).await?).await?;
     let flags = ["--leader-elect=false", "--listen=127.0.0.1:0"].map(str::to_owned);
     let operator = Operator::start_with(config, &flags, FILTER)?;
     operator.log().wait_for("the CustomResourceDefinitions are not installed: kubectl apply").await?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     // Each kind is found out by itself.
     while !operator.get("/readyz").await?.contains("DatabaseAdmin (not installed)") {
         ensure!(Instant::now() < deadline, "{}", operator.get("/readyz").await?);
     }
     assert!(!operator.log().text().contains("page not found"), "{}", operator.log().text());
-    // It goes on by itself once they are.
+    // It continues by itself once they are.
     empty.apply(&rolecall_api::crds_yaml()?).await?;
     operator.ready().await?;
     operator.stop().await

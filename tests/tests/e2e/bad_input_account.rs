@@ -24,10 +24,10 @@ async fn an_unmanaged_user_of_the_same_name_is_never_touched() -> Result<()> {
     world.start_operator().await?;
     world.session("alice-orders", json!({})).await?;
     session_tells(&world, "alice-orders", "UserConflict", "rename or drop that user").await?;
-    let told = |user: &DatabaseUser| {
+    let reported = |user: &DatabaseUser| {
         user.status.iter().flat_map(|s| &s.accounts).any(|account| account.phase == AccountPhase::Conflict)
     };
-    world.until("alice", "told of the conflict", told).await?;
+    world.until("alice", "reporting the conflict", reported).await?;
     world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
     assert_eq!(row_of(&world, ALICE).await?, before);
     nothing_secret_is_shown(&world).await
@@ -89,11 +89,11 @@ async fn a_membership_that_the_admin_cannot_revoke_holds_no_end_back_but_the_nex
     world.delete_and_wait::<DatabaseSession>("first").await?;
     let account = world.account().await?.unwrap_or_default();
     assert!(!account.login && account.backends == 0, "{account:?}");
-    let told = |user: &DatabaseUser| {
+    let reported = |user: &DatabaseUser| {
         let mut messages = user.status.iter().flat_map(|s| &s.accounts).filter_map(|a| a.message.as_deref());
         messages.any(|message| message.contains("writer") && message.contains("REVOKE"))
     };
-    world.until("alice", "told of the membership", told).await?;
+    world.until("alice", "reporting the membership", reported).await?;
 
     world.session("second", json!({})).await?;
     let session = session_tells(&world, "second", "LeftoverMembership", "granted by \"postgres\"").await?;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::checks::{nothing_secret_is_shown, session_tells, statement};
 
 #[tokio::test]
-async fn a_database_role_that_does_not_exist_is_told_with_the_statement_that_makes_it() -> Result<()> {
+async fn a_database_role_that_does_not_exist_is_reported_with_the_statement_that_makes_it() -> Result<()> {
     let world = World::start().await?;
     world.role("reader", json!({"allow": {"dbRoles": ["reader", "of \"many\" names"]}})).await?;
     world.session("alice-orders", json!({})).await?;
@@ -27,7 +27,7 @@ async fn a_database_role_that_does_not_exist_is_told_with_the_statement_that_mak
 }
 
 #[tokio::test]
-async fn a_logical_database_that_does_not_exist_is_told() -> Result<()> {
+async fn a_logical_database_that_does_not_exist_is_reported() -> Result<()> {
     let world = World::start().await?;
     world.session("alice-orders", json!({"databaseName": "warehouse"})).await?;
     session_tells(&world, "alice-orders", "DatabaseNameNotFound", "create it").await?;

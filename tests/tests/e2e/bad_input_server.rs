@@ -17,19 +17,19 @@ async fn world_with(change: Value) -> Result<World> {
 }
 
 #[tokio::test]
-async fn a_wrong_port_is_told() -> Result<()> {
+async fn a_wrong_port_is_reported() -> Result<()> {
     let world = world_with(json!({"spec": {"uri": "localhost:1"}})).await?;
     nothing_starts(&world, "DatabaseUnreachable", "check the address").await
 }
 
 #[tokio::test]
-async fn a_host_name_that_does_not_exist_is_told() -> Result<()> {
+async fn a_host_name_that_does_not_exist_is_reported() -> Result<()> {
     let world = world_with(json!({"spec": {"uri": "orders-db.invalid:5432"}})).await?;
     nothing_starts(&world, "DatabaseUnreachable", "cannot be resolved").await
 }
 
 #[tokio::test]
-async fn a_wrong_ca_is_told() -> Result<()> {
+async fn a_wrong_ca_is_reported() -> Result<()> {
     let world = World::builder().start().await?;
     let wrong = json!({"ca.crt": world.pg.client_authority().cert_pem()});
     secret(&world, "wrong-ca", wrong).await?;
@@ -38,13 +38,13 @@ async fn a_wrong_ca_is_told() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_server_certificate_made_out_to_another_name_is_told() -> Result<()> {
+async fn a_server_certificate_made_out_to_another_name_is_reported() -> Result<()> {
     let world = world_with(json!({"spec": {"tls": {"serverName": "orders-db.shop.svc"}}})).await?;
     nothing_starts(&world, "TlsFailed", "set tls.serverName").await
 }
 
 #[tokio::test]
-async fn an_expired_client_certificate_is_told() -> Result<()> {
+async fn an_expired_client_certificate_is_reported() -> Result<()> {
     let world = world_with(with_certificate("expired")).await?;
     let expired = world.pg.expired_client_cert(ADMIN_USER)?;
     world.tls_secret("expired", &expired.cert_pem, &expired.key_pem).await?;
@@ -52,7 +52,7 @@ async fn an_expired_client_certificate_is_told() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_client_certificate_of_somebody_else_is_told() -> Result<()> {
+async fn the_client_certificate_of_somebody_else_is_reported() -> Result<()> {
     let world = world_with(with_certificate("swapped")).await?;
     let swapped = world.pg.client_cert("somebody-else")?;
     world.tls_secret("swapped", &swapped.cert_pem, &swapped.key_pem).await?;
@@ -60,7 +60,7 @@ async fn the_client_certificate_of_somebody_else_is_told() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_client_certificate_that_the_server_does_not_trust_is_told() -> Result<()> {
+async fn a_client_certificate_that_the_server_does_not_trust_is_reported() -> Result<()> {
     let world = world_with(with_certificate("foreign")).await?;
     let foreign = rolecall_testbed::Authority::new("another CA")?.client(ADMIN_USER)?;
     world.tls_secret("foreign", &foreign.cert_pem, &foreign.key_pem).await?;
@@ -68,7 +68,7 @@ async fn a_client_certificate_that_the_server_does_not_trust_is_told() -> Result
 }
 
 #[tokio::test]
-async fn a_certificate_with_the_key_of_another_is_told() -> Result<()> {
+async fn a_certificate_with_the_key_of_another_is_reported() -> Result<()> {
     let world = world_with(with_certificate("mixed")).await?;
     let (one, other) = (world.pg.client_cert(ADMIN_USER)?, world.pg.client_cert(ADMIN_USER)?);
     world.tls_secret("mixed", &one.cert_pem, &other.key_pem).await?;
@@ -76,7 +76,7 @@ async fn a_certificate_with_the_key_of_another_is_told() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_missing_secret_is_told_and_found_once_it_is_there() -> Result<()> {
+async fn a_missing_secret_is_reported_and_found_once_it_is_there() -> Result<()> {
     let world = world_with(with_certificate("to-come")).await?;
     nothing_starts(&world, "SecretNotFound", "there is no Secret \"to-come\"").await?;
 
@@ -86,20 +86,20 @@ async fn a_missing_secret_is_told_and_found_once_it_is_there() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_missing_key_in_a_secret_is_told() -> Result<()> {
+async fn a_missing_key_in_a_secret_is_reported() -> Result<()> {
     let world = world_with(json!({"spec": {"tls": {"caSecretRef": {"key": "root.pem"}}}})).await?;
     nothing_starts(&world, "SecretNotFound", "has no key \"root.pem\"").await
 }
 
 #[tokio::test]
-async fn a_secret_that_holds_no_pem_is_told_and_not_shown() -> Result<()> {
+async fn a_secret_that_holds_no_pem_is_reported_and_not_shown() -> Result<()> {
     let world = world_with(with_certificate("garbage")).await?;
     world.tls_secret("garbage", "no certificate at all", "a-password-pasted-by-mistake").await?;
     nothing_starts(&world, "SecretInvalid", "PEM").await
 }
 
 #[tokio::test]
-async fn a_wrong_admin_password_is_told_and_not_shown() -> Result<()> {
+async fn a_wrong_admin_password_is_reported_and_not_shown() -> Result<()> {
     let world = World::builder().without_objects().start().await?;
     world.pg.create_password_user("by-password", "correct horse battery", "createrole").await?;
     secret(&world, "admin-password", json!({"password": "incorrect horse battery"})).await?;

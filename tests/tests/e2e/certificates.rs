@@ -27,7 +27,7 @@ async fn careless() -> Result<World> {
     Ok(world)
 }
 
-/// No line of the key stands in it.
+/// No line of the key is in it.
 fn holds_no_key(text: &str) -> Result<()> {
     for line in KEY.lines().filter(|line| line.len() > 15 && !line.starts_with("-----")) {
         ensure!(!text.contains(line), "it holds the CA's key:\n{text}");
@@ -130,7 +130,7 @@ async fn a_ca_that_was_renewed_waits_for_the_server_and_then_serves_live_session
     };
     world.until::<Secret>("first", "of the new CA", changed).await?;
     let anew = |session: &DatabaseSession| answer(session).is_some() && answer(session) != answered;
-    world.until::<DatabaseSession>("with-request", "answered anew", anew).await?;
+    world.until::<DatabaseSession>("with-request", "answered again", anew).await?;
     // The old one is gone for good.
     world.pg.set_client_cas(renewed.cert_pem()).await?;
     let logs_in = async || Ok(world.login("first").await.is_ok() && world.login("second").await.is_ok());
@@ -154,19 +154,19 @@ async fn a_live_session_says_that_the_server_does_not_take_its_certificate_any_m
     world.pg.set_client_cas(other.cert_pem()).await?;
     look_again(&world).await?;
     admin_tells(&world, "ClientCaNotTrusted", "ssl_ca_file").await?;
-    let told = |session: &DatabaseSession| {
+    let reported = |session: &DatabaseSession| {
         phase(session) == SessionPhase::Active
             && reason_of(session) == "ClientCaNotTrusted"
             && message_of(session).contains("ssl_ca_file")
     };
-    world.until("alice-orders", "told of it", told).await?;
+    world.until("alice-orders", "reporting it", reported).await?;
     let admin: DatabaseAdmin = world.get("orders").await?;
     ensure!(condition(&admin, conditions::REACHABLE)?.status == "True");
     ensure!(condition(&admin, conditions::CAPABLE)?.reason == "ClientCaNotTrusted");
 
     world.pg.set_client_cas(trusted).await?;
     world.active("alice-orders").await?;
-    // And it ends though nobody could log in.
+    // And it ends although no user could log in.
     world.pg.set_client_cas(other.cert_pem()).await?;
     look_again(&world).await?;
     admin_tells(&world, "ClientCaNotTrusted", "ssl_ca_file").await?;
@@ -192,7 +192,7 @@ async fn the_keys_of_the_cas_secret_can_be_named() -> Result<()> {
     ensure!(message_of(&admin).contains("ca.crt, ca.key"), "{}", message_of(&admin));
     world.admin(named(json!({"certificateKey": "ca.crt"}))).await?;
     let lacks_key = |admin: &DatabaseAdmin| message_of(admin).contains("caSecretRef.privateKeyKey");
-    world.until("orders", "told that the other key is to be named, too", lacks_key).await?;
+    world.until("orders", "reporting that the other key has to be named, too", lacks_key).await?;
     world.admin(named(json!({"certificateKey": "ca.crt", "privateKeyKey": "ca.key"}))).await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;

@@ -69,7 +69,7 @@ pub(crate) async fn capable(world: &World, status: &str, reason: &str) -> Result
     Ok(condition(&admin, conditions::CAPABLE)?.message.clone())
 }
 
-/// The statement that a message tells people to run, as they would copy it.
+/// The statement in a message, as people would copy it.
 pub(crate) fn statement(message: &str) -> Result<&str> {
     let (_, rest) = message.split_once("run ").with_context(|| format!("no statement in {message:?}"))?;
     let ends = ["\n", ", or "].iter().filter_map(|end| rest.find(end));
@@ -102,7 +102,7 @@ pub(crate) async fn secret(world: &World, name: &str, data: Value) -> Result<()>
     world.apply(manifest).await.map(drop)
 }
 
-/// Everything that the catalogue holds about a role, to see that nobody touched it.
+/// Everything that the catalog has about a role, to see that it was not touched.
 pub(crate) async fn row_of(world: &World, name: &str) -> Result<String> {
     let query = format!(
         "select row_to_json(r)::text || coalesce(shobj_description(r.oid, 'pg_authid'), '-') || coalesce((select
@@ -113,7 +113,7 @@ pub(crate) async fn row_of(world: &World, name: &str) -> Result<String> {
     world.pg.value("postgres", &query).await?.with_context(|| format!("there is no role {name}"))
 }
 
-/// No key and no password of any Secret of the namespace stands in an object, an event, or the operators' logs.
+/// No key and no password of any Secret of the namespace is in an object, an event, or the operators' logs.
 pub(crate) async fn nothing_secret_is_shown(world: &World) -> Result<()> {
     let mut shown = world.log();
     shown += &serde_json::to_string(&world.list::<DatabaseAdmin>().await?)?;

@@ -17,7 +17,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 /// How long a client may take: a virtual machine starts, and everything else runs beside it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn libpq_logs_in_by_the_uri_and_three_variables() -> Result<()> {
@@ -104,7 +104,7 @@ rules:
     path.push(std::env::var_os("PATH").unwrap_or_default());
     command.env_remove("ROLECALL_USER").env("PATH", path).env("TMPDIR", folder.path());
     command.args(["connect", "orders", "-n", &world.namespace]).args(more);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await??;
+    let output = tokio::time::timeout(TIMEOUT, command.output()).await??;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let left = std::fs::read_dir(folder.path())?.count();
     ensure!(left == 2, "something lies beside the two programs");
@@ -129,26 +129,26 @@ async fn logs_in(world: &Scene, client: Client, name: &str) -> Result<()> {
     world.session("alice-app", json!({"ttl": "10m"})).await?;
     world.active("alice-app").await?;
     let folder = mount(world, "alice-app").await?;
-    let told = run(&client, folder.path()).await?;
-    ensure!(told == Ok(name.to_owned()), "{client:?}: {told:?}");
+    let answer = run(&client, folder.path()).await?;
+    ensure!(answer == Ok(name.to_owned()), "{client:?}: {answer:?}");
 
     let another = world.secret("orders-client-ca").await?["tls.crt"].clone();
     write(&folder.path().join("ca.crt"), another.as_bytes())?;
     let refused = run(&client, folder.path()).await?;
-    let told = refused.err().context("the server's certificate is not checked")?;
-    ensure!(told.to_lowercase().contains("certificate") || told.contains("PKIX"), "{client:?}: {told}");
+    let answer = refused.err().context("the server's certificate is not checked")?;
+    ensure!(answer.to_lowercase().contains("certificate") || answer.contains("PKIX"), "{client:?}: {answer}");
     world.delete_and_wait::<DatabaseSession>("alice-app").await
 }
 
 /// What the client printed, or what it said it failed by.
 async fn run(client: &Client, folder: &Path) -> Result<std::result::Result<String, String>> {
     let mut command = tokio::process::Command::from(client.command(folder));
-    let output = tokio::time::timeout(PATIENCE, command.kill_on_drop(true).output()).await??;
+    let output = tokio::time::timeout(TIMEOUT, command.kill_on_drop(true).output()).await??;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     Ok(if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) })
 }
 
-/// The Secret as files that nobody else can read, in the layout of the kubelet.
+/// The Secret as files that no other user can read, in the layout of the kubelet.
 async fn mount(world: &Scene, name: &str) -> Result<TempDir> {
     let secret: Secret = world.get(name).await?;
     let folder = TempDir::new()?;

@@ -129,7 +129,7 @@ async fn a_certificate_request_is_answered_in_the_status_and_its_key_stays_with_
 }
 
 #[tokio::test]
-async fn who_signed_the_server_certificate_is_told_to_those_who_read_no_secrets() -> Result<()> {
+async fn who_signed_the_server_certificate_is_reported_to_those_who_read_no_secrets() -> Result<()> {
     let world = World::start().await?;
     // Somebody keeps certificate and key in one file, with a remark in front.
     let authority = world.pg.client_authority();

@@ -177,7 +177,7 @@ async fn a_crash_in_the_middle_of_a_teardown_loses_nothing() -> Result<()> {
     }
     world.delete::<DatabaseAdmin>("orders").await?;
     world
-        .until("one", "looked at", |session: &DatabaseSession| phase(session) != SessionPhase::Active)
+        .until("one", "processed", |session: &DatabaseSession| phase(session) != SessionPhase::Active)
         .await?;
     if let Some(operator) = world.operator.take() {
         Operator::crash(operator).await;

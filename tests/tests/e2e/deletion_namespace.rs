@@ -11,7 +11,7 @@ use rolecall_tests::World;
 use serde_json::json;
 
 /// Kubernetes itself takes five seconds and more.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_namespace_goes_in_one_go_and_so_do_the_accesses_in_it() -> Result<()> {
@@ -67,7 +67,7 @@ pub(crate) async fn is_deleted(world: &World) -> Result<()> {
     let namespaces: Api<Namespace> = Api::all(world.client.clone());
     let gone =
         await_condition(namespaces.clone(), &world.namespace, |found: Option<&Namespace>| found.is_none());
-    if tokio::time::timeout(PATIENCE, gone).await.is_err() {
+    if tokio::time::timeout(TIMEOUT, gone).await.is_err() {
         let left = namespaces.get(&world.namespace).await?;
         anyhow::bail!("the namespace stays: {:?}\n-- log --\n{}", left.status, world.log());
     }

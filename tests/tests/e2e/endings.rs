@@ -132,7 +132,7 @@ async fn a_prepared_transaction_holds_no_end_back_and_blocks_the_next_start() ->
 }
 
 #[tokio::test]
-async fn a_membership_that_only_another_can_revoke_holds_no_end_back_and_is_told_of() -> Result<()> {
+async fn a_membership_that_only_another_can_revoke_holds_no_end_back_and_is_reported_of() -> Result<()> {
     let world = World::builder().version(PgVersion::V17).start().await?;
     world.session("alice-orders", json!({"ttl": "1h"})).await?;
     world.active("alice-orders").await?;
@@ -150,7 +150,7 @@ async fn a_membership_that_only_another_can_revoke_holds_no_end_back_and_is_told
             message.contains("REVOKE \"writer\"") && message.contains("GRANTED BY \"postgres\"")
         })
     };
-    world.until("alice", "told of the membership", told).await?;
+    world.until("alice", "reporting the membership", told).await?;
 
     world.session("again", json!({})).await?;
     let waiting = world.pending("again", "LeftoverMembership").await?;

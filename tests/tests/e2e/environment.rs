@@ -1,4 +1,4 @@
-//! Tests say the same whoever runs them, and where.
+//! Tests have the same result for every user, in every place.
 
 use std::process::Command;
 
@@ -36,8 +36,8 @@ fn nothing_that_the_caller_has_set_plays_a_part() -> Result<()> {
         "process::sigterm_ends_it_in_order_and_leaves_accesses_as_they_are",
     ];
     let output = Command::new(std::env::current_exe()?).arg("--exact").args(tests).envs(CALLERS).output()?;
-    let told = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
-    ensure!(told.contains("2 passed"), "{told}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(stdout.contains("2 passed"), "{stdout}");
     Ok(())
 }

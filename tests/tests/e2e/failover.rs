@@ -9,7 +9,7 @@ use rolecall_testbed::{Postgres, rows};
 use rolecall_tests::accounts::{account_on, login_on};
 use rolecall_tests::objects::message_of;
 use rolecall_tests::world::ALICE;
-use rolecall_tests::{Account, Credentials, Forwarder, PATIENCE, World};
+use rolecall_tests::{Account, Credentials, Forwarder, TIMEOUT, World};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -68,7 +68,7 @@ impl Pair {
 
     /// Waits until that is so on the new primary, and tells how long after the first connection to it.
     async fn until(&self, what: &str, is_so: impl AsyncFn() -> Result<bool>) -> Result<Duration> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while !is_so().await? {
             ensure!(Instant::now() < deadline, "{what} did not come about:\n{}", self.world.log());
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -18,7 +18,7 @@ fn is_silent(admin: &DatabaseAdmin) -> bool {
 }
 
 #[tokio::test]
-async fn an_end_that_waits_for_a_server_that_hangs_is_told() -> Result<()> {
+async fn an_end_that_waits_for_a_server_that_hangs_is_reported() -> Result<()> {
     let world = World::start().await?;
     world.user("bob", json!({})).await?;
     world.session("alice-orders", json!({})).await?;

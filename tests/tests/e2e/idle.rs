@@ -12,7 +12,7 @@ use rolecall_tests::World;
 use rolecall_tests::objects::Kind;
 use serde_json::json;
 
-/// Shorter than the interval at which a server is looked at by itself.
+/// Shorter than the resync interval.
 const QUIET: Duration = Duration::from_secs(20);
 /// Longer than anything that follows a change by a while.
 const SETTLED: Duration = Duration::from_secs(5);

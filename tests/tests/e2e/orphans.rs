@@ -1,4 +1,4 @@
-//! What is told of accounts that can be used though no session accounts for them.
+//! What is reported about accounts that can be used without a session.
 
 use anyhow::{Context, Result};
 use rolecall_api::{AccountPhase, AccountStatus, DatabaseAdmin, DatabaseSession, DatabaseUser, conditions};
@@ -15,28 +15,29 @@ async fn forgotten(admin: serde_json::Value, mode: &str) -> Result<World> {
     world.role("reader", json!({"options": {"createDbUserMode": mode}})).await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
-    let enabled = |user: &DatabaseUser| told(user).is_some_and(|told| told.phase == AccountPhase::Enabled);
-    world.until("alice", "told as enabled", enabled).await?;
+    let enabled =
+        |user: &DatabaseUser| account(user).is_some_and(|account| account.phase == AccountPhase::Enabled);
+    world.until("alice", "reported as enabled", enabled).await?;
     world.crash_operator().await;
     world.lose::<DatabaseSession>().await?;
     world.start_operator().await?;
     Ok(world)
 }
 
-fn told(user: &DatabaseUser) -> Option<&AccountStatus> {
+fn account(user: &DatabaseUser) -> Option<&AccountStatus> {
     user.status.iter().flat_map(|status| &status.accounts).next()
 }
 
-async fn told_as(world: &World, phase: AccountPhase) -> Result<AccountStatus> {
-    let is_so = |user: &DatabaseUser| told(user).is_some_and(|told| told.phase == phase);
-    let user = world.until("alice", &format!("told as {phase:?}"), is_so).await?;
-    told(&user).cloned().context("an account")
+async fn reported_as(world: &World, phase: AccountPhase) -> Result<AccountStatus> {
+    let is_so = |user: &DatabaseUser| account(user).is_some_and(|account| account.phase == phase);
+    let user = world.until("alice", &format!("reported as {phase:?}"), is_so).await?;
+    account(&user).cloned().context("an account")
 }
 
 #[tokio::test]
-async fn an_orphan_that_was_ended_is_told_as_disabled() -> Result<()> {
+async fn an_orphan_that_was_ended_is_reported_as_disabled() -> Result<()> {
     let world = forgotten(json!({}), "Keep").await?;
-    let account = told_as(&world, AccountPhase::Disabled).await?;
+    let account = reported_as(&world, AccountPhase::Disabled).await?;
     assert_eq!((account.sessions, account.db_roles.len()), (0, 0));
     assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
     Ok(())
@@ -45,7 +46,7 @@ async fn an_orphan_that_was_ended_is_told_as_disabled() -> Result<()> {
 #[tokio::test]
 async fn an_orphan_goes_as_its_mode_says() -> Result<()> {
     let world = forgotten(json!({}), "BestEffortDrop").await?;
-    told_as(&world, AccountPhase::Dropped).await?;
+    reported_as(&world, AccountPhase::Dropped).await?;
     assert!(world.account().await?.is_none());
     Ok(())
 }
@@ -54,7 +55,7 @@ async fn an_orphan_goes_as_its_mode_says() -> Result<()> {
 async fn an_orphan_that_is_only_reported_is_named_everywhere_with_what_closes_it() -> Result<()> {
     let world = forgotten(json!({"spec": {"orphans": "Report"}}), "Keep").await?;
     let statement = format!("run ALTER ROLE \"{ALICE}\" NOLOGIN");
-    let account = told_as(&world, AccountPhase::Orphaned).await?;
+    let account = reported_as(&world, AccountPhase::Orphaned).await?;
     assert_eq!(account.db_roles, ["reader"]);
     let message = account.message.context("a message")?;
     assert!(message.contains(&statement), "{message}");
@@ -67,17 +68,17 @@ async fn an_orphan_that_is_only_reported_is_named_everywhere_with_what_closes_it
 
     let (_, sql) = message.split_once("run ").context("a statement")?;
     world.pg.sql("postgres", sql).await?;
-    told_as(&world, AccountPhase::Disabled).await?;
+    reported_as(&world, AccountPhase::Disabled).await?;
     let calm = |admin: &DatabaseAdmin| condition(admin, conditions::ORPHANED_ACCOUNTS).is_err();
-    world.until("orders", "naming nobody", calm).await.map(drop)
+    world.until("orders", "naming no account", calm).await.map(drop)
 }
 
 #[tokio::test]
 async fn an_orphan_that_was_reported_is_ended_when_that_is_said() -> Result<()> {
     let world = forgotten(json!({"spec": {"orphans": "Report"}}), "Keep").await?;
-    told_as(&world, AccountPhase::Orphaned).await?;
+    reported_as(&world, AccountPhase::Orphaned).await?;
     world.admin(json!({})).await?;
-    told_as(&world, AccountPhase::Disabled).await?;
+    reported_as(&world, AccountPhase::Disabled).await?;
     world.account_until("disabled", |account| account.is_some_and(Account::is_disabled)).await.map(drop)
 }
 
@@ -95,21 +96,22 @@ async fn an_orphan_that_cannot_be_ended_is_named_with_what_the_server_said() -> 
         condition(admin, conditions::ORPHANED_ACCOUNTS).is_ok_and(|named| named.message.contains("42501"))
     };
     world.until("orders", "naming it", named).await?;
-    assert_eq!(told_as(&world, AccountPhase::Orphaned).await?.username, ALICE);
+    assert_eq!(reported_as(&world, AccountPhase::Orphaned).await?.username, ALICE);
     world.pg.sql("postgres", &format!("grant \"{ALICE}\" to \"teleport-admin\" with admin option")).await?;
-    told_as(&world, AccountPhase::Disabled).await.map(drop)
+    reported_as(&world, AccountPhase::Disabled).await.map(drop)
 }
 
 #[tokio::test]
-async fn an_account_that_somebody_dropped_meanwhile_is_told_as_dropped() -> Result<()> {
+async fn an_account_that_somebody_dropped_meanwhile_is_reported_as_dropped() -> Result<()> {
     let mut world = World::start().await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
-    let enabled = |user: &DatabaseUser| told(user).is_some_and(|told| told.phase == AccountPhase::Enabled);
-    world.until("alice", "told as enabled", enabled).await?;
+    let enabled =
+        |user: &DatabaseUser| account(user).is_some_and(|account| account.phase == AccountPhase::Enabled);
+    world.until("alice", "reported as enabled", enabled).await?;
     world.crash_operator().await;
     world.lose::<DatabaseSession>().await?;
     world.pg.sql("postgres", &format!("drop role \"{ALICE}\"")).await?;
     world.start_operator().await?;
-    told_as(&world, AccountPhase::Dropped).await.map(drop)
+    reported_as(&world, AccountPhase::Dropped).await.map(drop)
 }

@@ -30,7 +30,7 @@ async fn a_ttl_that_runs_out_while_the_api_server_is_silent_counts() -> Result<(
     world.active("alice-orders").await?;
     network.silence();
     world.account_until("disabled", |account| account.is_some_and(Account::is_disabled)).await?;
-    network.mend();
+    network.restore();
     world.ended("alice-orders", EndReason::Expired).await?;
     world.gone::<Secret>("alice-orders").await
 }
@@ -44,10 +44,10 @@ async fn the_audit_log_tells_of_an_end_before_the_object_does() -> Result<()> {
     world.account_until("disabled", |account| account.is_some_and(Account::is_disabled)).await?;
     let log = world.operator.as_ref().context("an operator")?.log().clone();
     log.wait_for("access=\"ending\"").await?;
-    // Here it could end for good: nobody would write the line again if the object told it already.
+    // Here it could be killed: the line would never be written if the object's status said it already.
     world.crash_operator().await;
     assert_eq!(phase(&world.get("alice-orders").await?), SessionPhase::Active);
-    network.mend();
+    network.restore();
     world.start_operator().await?;
     world.ended("alice-orders", EndReason::Expired).await?;
     let ended = world.log().matches("access=\"ended\"").count();
@@ -71,7 +71,7 @@ async fn no_access_starts_that_the_api_server_has_not_heard_of() -> Result<()> {
     let log = world.operator.as_ref().context("an operator")?.log();
     log.wait_for("a session could not be marked").await?;
     assert!(!world.account().await?.is_some_and(|account| account.login));
-    network.mend();
+    network.restore();
     world.active("alice-orders").await?;
     assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
     Ok(())
@@ -86,7 +86,7 @@ async fn what_was_changed_while_the_api_server_was_away_is_done_when_it_is_back(
     world.delete::<DatabaseSession>("before").await?;
     world.user("bob", json!({})).await?;
     world.session("meanwhile", json!({"user": "bob"})).await?;
-    network.mend();
+    network.restore();
     world.gone::<DatabaseSession>("before").await?;
     assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
     world.active("meanwhile").await?;
@@ -132,7 +132,7 @@ async fn an_account_that_is_to_be_retained_stays_though_its_database_admin_was_r
     let is_seen = |admin: &DatabaseAdmin| {
         admin.status.as_ref().is_some_and(|status| status.observed_generation == admin.metadata.generation)
     };
-    world.until("orders", "looked at", is_seen).await?;
+    world.until("orders", "processed", is_seen).await?;
     remove_by_force(&world, &network).await?;
     world.ended("alice-orders", EndReason::Abandoned).await?;
     assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
@@ -144,6 +144,6 @@ async fn remove_by_force(world: &World, network: &Network) -> Result<()> {
     network.cut();
     world.patch::<DatabaseAdmin>("orders", json!({"metadata": {"finalizers": null}})).await?;
     world.delete_and_wait::<DatabaseAdmin>("orders").await?;
-    network.mend();
+    network.restore();
     Ok(())
 }

@@ -28,7 +28,7 @@ async fn an_account_that_somebody_stripped_is_enabled_again_with_its_password() 
         let works = async || Ok(world.login_with(&secret).await.is_ok());
         world.eventually(&format!("the password works again after {by_hand}"), works).await?;
     }
-    assert_eq!(world.secret("alice-orders").await?, secret, "whoever has read it need not read it again");
+    assert_eq!(world.secret("alice-orders").await?, secret, "the Secret need not be read again");
     assert!(world.event("alice-orders", "PasswordRestored").await?.contains("stored again"));
     nothing_secret_is_shown(&world).await
 }

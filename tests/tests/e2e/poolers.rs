@@ -12,7 +12,7 @@ use crate::checks::{admin_ready, admin_tells, capable, session_tells};
 const IGNORING: &str = "ignore_startup_parameters = options, extra_float_digits";
 
 #[tokio::test]
-async fn a_pooler_is_told_nothing_starts_behind_it_and_accesses_end() -> Result<()> {
+async fn a_pooler_is_reported_nothing_starts_behind_it_and_accesses_end() -> Result<()> {
     let hba = format!("{}{}", PgBouncer::server_hba(), Postgres::default_hba());
     for settings in [IGNORING, ""] {
         let world = World::builder().hba(&hba).start().await?;

@@ -60,7 +60,7 @@ async fn it_serves_probes_and_metrics() -> Result<()> {
     let verified = format!("rolecall_server_verified_timestamp_seconds{{{server}}} ");
     let verified = metrics.lines().find_map(|line| line.strip_prefix(&verified)).context(verified.clone())?;
     assert!(verified.parse::<i64>()? > 1_700_000_000, "{verified}");
-    assert!(!metrics.contains("alice"), "metrics name nobody");
+    assert!(!metrics.contains("alice"), "metrics contain no names");
     Ok(())
 }
 
@@ -121,8 +121,8 @@ async fn the_audit_log_is_written_though_nothing_else_is_logged() -> Result<()> 
     let text = process.log().text();
     let lines = text.lines().map(serde_json::from_str::<serde_json::Value>).collect::<Result<Vec<_>, _>>()?;
     let lines: Vec<_> = lines.into_iter().filter(|line| line["target"] == "audit").collect();
-    let told = |access: &str| lines.iter().find(|line| line["access"] == access).cloned();
-    let active = told("active").with_context(|| text.clone())?;
+    let line = |access: &str| lines.iter().find(|line| line["access"] == access).cloned();
+    let active = line("active").with_context(|| text.clone())?;
     for (field, wanted) in [
         ("session", "alice-orders"),
         ("namespace", world.namespace.as_str()),
@@ -136,7 +136,7 @@ async fn the_audit_log_is_written_though_nothing_else_is_logged() -> Result<()> 
     ] {
         assert_eq!(active[field], wanted, "{field}: {active}");
     }
-    assert_eq!(told("ended").with_context(|| text.clone())?["reason"], "Deleted");
+    assert_eq!(line("ended").with_context(|| text.clone())?["reason"], "Deleted");
     assert!(!text.contains("rolecall_operator: ready"), "{text}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Objects that were lost without a teardown and made anew from the same manifests: what the ones before left on the
+//! Objects that were lost without a teardown and recreated from the same manifests: what the ones before left on the
 //! server is ended and taken over.
 
 use anyhow::{Context, Result};
@@ -36,8 +36,8 @@ async fn what_was_left_is_ended_though_nobody_asks_for_it() -> Result<()> {
     world.account_until("disabled", |account| account.is_some_and(Account::is_disabled)).await?;
     assert!(rows(&client, "select 1").await.is_err(), "the connection is ended");
     assert!(world.event("orders", "OrphanEnded").await?.contains(ALICE));
-    let told = |user: &DatabaseUser| phase_of(user) == Some(AccountPhase::Disabled);
-    world.until("alice", "told as disabled", told).await?;
+    let reported = |user: &DatabaseUser| phase_of(user) == Some(AccountPhase::Disabled);
+    world.until("alice", "reported as disabled", reported).await?;
     let counted = |admin: &DatabaseAdmin| {
         admin
             .status
@@ -80,7 +80,7 @@ async fn a_named_cluster_knows_its_own_as_well() -> Result<()> {
 }
 
 #[tokio::test]
-async fn where_nothing_tells_whose_it_is_the_statement_is_told_and_helps() -> Result<()> {
+async fn an_account_of_unknown_owner_is_reported_with_a_statement_that_helps() -> Result<()> {
     let (mut world, client) = lost(World::builder().flag("--resync-interval=1s")).await?;
     world.make_objects().await?;
     let older = format!(
@@ -95,8 +95,8 @@ async fn where_nothing_tells_whose_it_is_the_statement_is_told_and_helps() -> Re
             && counts.is_some_and(|counts| counts.orphaned == 1)
     };
     world.until("orders", "naming it", named).await?;
-    let told = |user: &DatabaseUser| phase_of(user) == Some(AccountPhase::Orphaned);
-    world.until("alice", "told as orphaned", told).await?;
+    let reported = |user: &DatabaseUser| phase_of(user) == Some(AccountPhase::Orphaned);
+    world.until("alice", "reported as orphaned", reported).await?;
     rows(&client, "select 1").await.context("it is not touched")?;
 
     world.session("alice-orders", json!({})).await?;
@@ -107,7 +107,7 @@ async fn where_nothing_tells_whose_it_is_the_statement_is_told_and_helps() -> Re
     assert!(rows(&client, "select 1").await.is_err());
     look_again(&world).await?;
     let calm = |admin: &DatabaseAdmin| condition(admin, conditions::ORPHANED_ACCOUNTS).is_err();
-    world.until("orders", "naming nobody", calm).await.map(drop)
+    world.until("orders", "naming no account", calm).await.map(drop)
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn a_teardown_ends_what_one_before_left() -> Result<()> {
     Ok(())
 }
 
-/// A server that was restored, or a DatabaseAdmin that was renamed: the records name one that is no more.
+/// A server that was restored, or a DatabaseAdmin that was renamed: the records name one that no longer exists.
 #[tokio::test]
 async fn what_one_of_another_name_left_is_named_and_not_touched() -> Result<()> {
     let (mut world, client) = lost(World::builder()).await?;
@@ -197,5 +197,5 @@ async fn what_came_with_a_copy_of_a_server_is_named_there() -> Result<()> {
     let (_, statement) = message.split_once("run ").context("a statement")?;
     other.sql("postgres", statement).await?;
     let calm = |admin: &DatabaseAdmin| condition(admin, conditions::ORPHANED_ACCOUNTS).is_err();
-    world.until("copy", "naming nobody", calm).await.map(drop)
+    world.until("copy", "naming no account", calm).await.map(drop)
 }

@@ -131,7 +131,7 @@ async fn a_status_that_is_refused_keeps_no_other_from_being_written() -> Result<
 }
 
 #[tokio::test]
-async fn a_secret_that_is_in_the_way_of_a_new_password_is_told_until_it_is_gone() -> Result<()> {
+async fn a_secret_that_is_in_the_way_of_a_new_password_is_reported_until_it_is_gone() -> Result<()> {
     let world = World::builder().credentials(Credentials::Password).start().await?;
     for name in ["stays", "goes"] {
         world.session(name, json!({})).await?;

@@ -21,7 +21,7 @@ async fn a_restart_disturbs_no_live_session() -> Result<()> {
         let client = world.login("alice-orders").await?;
         world.stop_operator().await?;
         world.start_operator().await?;
-        // Something for it to do, after which it has looked at the account.
+        // Something for it to do, after which it has processed the account.
         world.session("second", json!({})).await?;
         world.active("second").await?;
         rows(&client, "select 1").await.context("the connection lives on")?;
@@ -49,7 +49,10 @@ async fn memberships_that_drifted_while_it_was_down_are_mended() -> Result<()> {
     let mended =
         |account: Option<&Account>| account.is_some_and(|account| account.is_enabled_with(&["reader"]));
     world.account_until("mended", mended).await?;
-    assert!(client.query_one("select 1", &[]).await.is_err(), "whoever might hold the role is ended");
+    assert!(
+        client.query_one("select 1", &[]).await.is_err(),
+        "every connection that might have the role is terminated"
+    );
     world.login("alice-orders").await?;
     Ok(())
 }
@@ -98,7 +101,7 @@ async fn what_ended_while_it_was_down_is_ended_at_the_start() -> Result<()> {
     world.delete::<ProvisioningRole>("revoked").await?;
     world.patch::<DatabaseUser>("suspended", json!({"spec": {"suspend": true}})).await?;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    rows(&client, "select 1").await.context("nobody is there to end it")?;
+    rows(&client, "select 1").await.context("no operator runs to end it")?;
     assert!(world.find::<DatabaseSession>("deleted").await?.is_some(), "the finalizer holds it");
 
     world.start_operator().await?;

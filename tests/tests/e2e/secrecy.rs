@@ -1,4 +1,4 @@
-//! Nothing secret is ever told: not in logs, events, statuses or metrics.
+//! Nothing secret is ever published: not in logs, events, statuses or metrics.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use serde_json::json;
 pub(crate) const EVERYTHING: &str = "debug,rolecall_operator=trace,rolecall_engine=trace,rolecall_postgres=trace,rolecall_mongodb=trace,rolecall_pki=trace,rolecall_api=trace,kube=trace";
 
 #[tokio::test]
-async fn keys_are_never_told() -> Result<()> {
+async fn keys_are_never_published() -> Result<()> {
     let world = World::builder().log_filter(EVERYTHING).start().await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
@@ -36,11 +36,11 @@ async fn keys_are_never_told() -> Result<()> {
     secrets.push(canary.to_owned());
 
     world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
-    assert_untold(&world, ALICE, &secrets).await
+    assert_not_published(&world, ALICE, &secrets).await
 }
 
 #[tokio::test]
-async fn passwords_and_their_verifiers_are_never_told() -> Result<()> {
+async fn passwords_and_their_verifiers_are_never_published() -> Result<()> {
     const ADMIN_PASSWORD: &str = "canary-of-the-admin";
     let hba = "hostssl all all all scram-sha-256";
     let world = World::builder()
@@ -85,7 +85,7 @@ async fn passwords_and_their_verifiers_are_never_told() -> Result<()> {
     let mut secrets = passwords.to_vec();
     secrets.push(verifier);
     secrets.push("SCRAM-SHA-256$".to_owned());
-    assert_untold(&world, ALICE, &secrets).await
+    assert_not_published(&world, ALICE, &secrets).await
 }
 
 /// The lines between the markers: any of them gives the key away.
@@ -93,8 +93,8 @@ pub(crate) fn private_lines(pem: &str) -> Vec<String> {
     pem.lines().filter(|line| !line.starts_with("-----") && line.len() > 8).map(str::to_owned).collect()
 }
 
-/// Nothing that can be read holds any of these. The log is one that tells what happened to the user.
-pub(crate) async fn assert_untold(world: &Scene, user: &str, secrets: &[String]) -> Result<()> {
+/// Nothing that can be read contains any of these. The log does say what happened to the user.
+pub(crate) async fn assert_not_published(world: &Scene, user: &str, secrets: &[String]) -> Result<()> {
     assert!(!secrets.is_empty() && secrets.iter().all(|secret| secret.len() > 8));
     let mut places = BTreeMap::from([("log".to_owned(), world.log())]);
     let operator = world.operator.as_ref().context("an operator")?;
@@ -107,7 +107,7 @@ pub(crate) async fn assert_untold(world: &Scene, user: &str, secrets: &[String])
     for secret in world.list::<Secret>().await? {
         places.insert(format!("Secret {}", secret.name_any()), serde_json::to_string(&secret.metadata)?);
     }
-    assert!(places["log"].contains(user), "the log tells what happened");
+    assert!(places["log"].contains(user), "the log says what happened");
     for (place, text) in &places {
         for secret in secrets {
             assert!(!text.contains(secret.as_str()), "{place} holds a secret");

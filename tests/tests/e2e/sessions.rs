@@ -152,7 +152,7 @@ async fn a_timed_session_that_cannot_start_is_rejected_at_its_start_deadline() -
     let wait = world.until_within(
         Duration::from_secs(2),
         "alice-orders",
-        "looked at again",
+        "processed again",
         |session: &DatabaseSession| phase(session) != SessionPhase::Rejected,
     );
     assert!(wait.await.is_err());

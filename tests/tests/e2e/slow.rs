@@ -7,7 +7,7 @@ use rolecall_tests::{Account, World};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_look_that_is_given_up_is_told_on_the_object() -> Result<()> {
+async fn a_look_that_is_given_up_is_reported_on_the_object() -> Result<()> {
     let world = World::builder().flag("--reconcile-timeout=2s").start().await?;
     for user in ["bob", "carol"] {
         world.user(user, json!({})).await?;

@@ -13,7 +13,7 @@ use serde_json::json;
 #[tokio::test]
 async fn a_user_lists_its_accounts() -> Result<()> {
     let world = World::start().await?;
-    let fresh = world.until("alice", "looked at", |user: &DatabaseUser| is_ready(user)).await?;
+    let fresh = world.until("alice", "processed", |user: &DatabaseUser| is_ready(user)).await?;
     let status = fresh.status.context("a status")?;
     assert!(status.accounts.is_empty() && status.observed_generation == fresh.metadata.generation);
     assert!(conditions::is_true(&status.conditions, conditions::ROLES_RESOLVED));

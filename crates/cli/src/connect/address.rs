@@ -1,4 +1,4 @@
-//! Where to connect, looked up before there is a session.
+//! Where to connect, resolved before there is a session.
 
 use std::net::SocketAddr;
 
@@ -60,8 +60,8 @@ mod tests {
             "postgres://h:1",
             "u@h:1",
         ] {
-            let told = format!("{:#}", resolve(text).await.expect_err(text));
-            assert!(told.to_lowercase().contains("host:port"), "{told}");
+            let message = format!("{:#}", resolve(text).await.expect_err(text));
+            assert!(message.to_lowercase().contains("host:port"), "{message}");
         }
     }
 }

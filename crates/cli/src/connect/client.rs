@@ -17,8 +17,8 @@ use super::signals::Signals;
 use crate::Exit;
 use crate::output;
 
-/// How often to look whether the certificate was renewed or the session has ended.
-const LOOK: Duration = Duration::from_secs(15);
+/// How often to check whether the certificate was renewed or the session has ended.
+const POLL: Duration = Duration::from_secs(15);
 
 /// A client program.
 #[derive(Debug)]
@@ -58,22 +58,22 @@ pub(super) async fn run(
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("starting {}", command.as_std().get_program().display()))?;
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    look.tick().await;
+    let mut check = interval(POLL);
+    check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    check.tick().await;
     let mut ended = false;
     loop {
         tokio::select! {
             status = child.wait() => return Ok(exit(status.with_context(|| format!("waiting for {name}"))?)),
             () = signals.ending() => child.start_kill().with_context(|| format!("stopping {name}"))?,
-            _ = look.tick(), if !ended => match session.look(identity).await {
+            _ = check.tick(), if !ended => match session.refresh(identity).await {
                 Ok(None) => {}
                 Ok(Some(why)) => {
                     ended = true;
                     output::say(format_args!("the session {} is over: {why}", session.name()));
                 }
-                // The next look may have more luck; an open connection does not depend on it.
-                Err(error) => output::say(format_args!("warning: looking at the session: {error:#}")),
+                // The next check may succeed; an open connection does not depend on it.
+                Err(error) => output::say(format_args!("warning: checking the session: {error:#}")),
             },
         }
     }

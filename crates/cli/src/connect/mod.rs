@@ -125,7 +125,7 @@ fn check(admin: &DatabaseAdmin, args: &ConnectArgs) -> anyhow::Result<Shell> {
 async fn user(cluster: &Cluster, args: &ConnectArgs) -> anyhow::Result<String> {
     let users = Namespace {
         name: Some(cluster.namespace_name().to_owned()),
-        cluster_name: args.cluster_name.clone(),
+        cluster_name: args.cluster.cluster_name.clone(),
         users: list(cluster.api()).await?,
         ..Namespace::default()
     };
@@ -143,12 +143,12 @@ fn put_authorities(
     admin: &DatabaseAdmin,
     access: &Access,
 ) -> anyhow::Result<()> {
-    let told = access.connection.ca_bundle.as_ref().map(|bundle| bundle.0.as_slice());
-    match of_file.as_deref().or(told) {
+    let reported = access.connection.ca_bundle.as_ref().map(|bundle| bundle.0.as_slice());
+    match of_file.as_deref().or(reported) {
         Some(authorities) => identity.put_authorities(authorities),
         // The system's authorities did not sign what authorities of one's own were named for.
         None if admin.spec.tls.ca_secret_ref.is_some() => bail!(
-            "the session does not tell who signed the server's certificate; name a file with the authorities with --ca-file"
+            "the session does not contain the CAs of the server's certificate; give a file with them by --ca-file"
         ),
         None => Ok(()),
     }

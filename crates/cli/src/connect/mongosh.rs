@@ -70,14 +70,14 @@ mod tests {
     #[test]
     fn the_shell_gets_every_host_and_the_files() {
         let address = Address::parse("mongodb://m0,m1/?replicaSet=rs0").expect("it is an address");
-        let told = arguments(&address, Some("sh op"), "/d/tls.pem".into(), Some("/d/ca.crt".into()));
+        let given = arguments(&address, Some("sh op"), "/d/tls.pem".into(), Some("/d/ca.crt".into()));
         let uri = "mongodb://m0:27017,m1:27017/sh%20op?tls=true&authMechanism=MONGODB-X509&authSource=%24external\
                    &replicaSet=rs0";
-        assert_eq!(told, [uri, "--tlsCertificateKeyFile", "/d/tls.pem", "--tlsCAFile", "/d/ca.crt"]);
+        assert_eq!(given, [uri, "--tlsCertificateKeyFile", "/d/tls.pem", "--tlsCAFile", "/d/ca.crt"]);
         // Without authorities of one's own the shell trusts those of the system.
         let address = Address::parse("m0:1").expect("it is an address");
-        let told = arguments(&address, None, "/d/tls.pem".into(), None);
+        let given = arguments(&address, None, "/d/tls.pem".into(), None);
         let uri = "mongodb://m0:1/?tls=true&authMechanism=MONGODB-X509&authSource=%24external";
-        assert_eq!(told, [uri, "--tlsCertificateKeyFile", "/d/tls.pem"]);
+        assert_eq!(given, [uri, "--tlsCertificateKeyFile", "/d/tls.pem"]);
     }
 }

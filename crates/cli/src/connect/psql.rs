@@ -86,10 +86,10 @@ pub fn environment(
         ("PGSSLMODE", if verify_name { "verify-full" } else { "verify-ca" }.into()),
         ("PGSSLCERT", certificate),
         ("PGSSLKEY", key),
-        // The word stands for those of the system.
+        // The word means the system's.
         ("PGSSLROOTCERT", authorities.unwrap_or_else(|| "system".into())),
     ];
-    // An empty one would be looked up: it stands for "as PGHOST says" only where it is not there.
+    // An empty one would be resolved; only a missing one means "as PGHOST says".
     variables.extend(target.address.map(|address| ("PGHOSTADDR", address.to_string().into())));
     variables
 }

@@ -15,15 +15,15 @@ use crate::args::ConnectArgs;
 use crate::input::plain;
 use crate::output;
 
-/// How often a session that starts is looked at.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often a starting session is checked.
+const POLL: Duration = Duration::from_millis(200);
 
 /// What is in the way for less than this is not shown.
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
-/// What is said of a session that no operator has looked at.
+/// The message for a session that no operator has processed.
 const UNSEEN: &str =
-    "no operator has looked at it yet (is rolecall-operator running, and does it watch this namespace?)";
+    "no operator has processed it yet (is rolecall-operator running, and does it watch this namespace?)";
 
 /// Longest name that leaves room for what the API server adds.
 const MAX_PREFIX: usize = 200;
@@ -83,30 +83,30 @@ impl Session {
     }
 
     /// Waits until the session is Active, and puts its certificate into place. What it waits for is shown meanwhile.
-    pub(super) async fn start(&self, identity: &mut Identity, patience: Duration) -> anyhow::Result<Access> {
-        let deadline = Instant::now() + patience;
+    pub(super) async fn start(&self, identity: &mut Identity, timeout: Duration) -> anyhow::Result<Access> {
+        let deadline = Instant::now() + timeout;
         let mut shown = String::new();
         let mut since = Instant::now();
         let status = loop {
             // By reading it and not by a watch, which takes more rights.
             match self.api.get_opt(&self.name).await {
                 Ok(None) => bail!("the session {} does not start: somebody deleted it", self.name),
-                Ok(Some(session)) => match standing(&session) {
-                    Standing::Started => break session.status.unwrap_or_default(),
-                    Standing::Hopeless(why) => bail!("the session {} does not start: {why}", self.name),
-                    Standing::Waiting(why) => {
+                Ok(Some(session)) => match progress(&session) {
+                    Progress::Started => break session.status.unwrap_or_default(),
+                    Progress::Hopeless(why) => bail!("the session {} does not start: {why}", self.name),
+                    Progress::Waiting(why) => {
                         if Instant::now() >= deadline {
-                            let patience = GoDuration::from(patience);
-                            bail!("the session {} does not start within {patience}: {why}", self.name);
+                            let timeout = GoDuration::from(timeout);
+                            bail!("the session {} does not start within {timeout}: {why}", self.name);
                         }
-                        // What is over in a moment is not worth a line.
+                        // A short wait is not worth a line.
                         if why != shown && since.elapsed() >= SHOWN_AFTER {
                             output::say(format_args!("waiting for the session {}: {why}", self.name));
                             shown = why;
                         }
                     }
                 },
-                // One that is no answer may be followed by one.
+                // A request that failed for now may succeed later.
                 Err(error) if may_pass(&error) && Instant::now() < deadline => {
                     let why = format!("{:#}", plain(error));
                     if why != shown {
@@ -119,7 +119,7 @@ impl Session {
                     return Err(plain(error)).with_context(|| format!("starting the session {}", self.name));
                 }
             }
-            sleep(LOOK).await;
+            sleep(POLL).await;
         };
         let certificate = status.certificate.context("the session is Active and has no certificate")?;
         identity.put_certificate(&certificate.0)?;
@@ -128,8 +128,8 @@ impl Session {
         Ok(Access { username: status.username.unwrap_or_default(), connection })
     }
 
-    /// Takes over a renewed certificate. Answers what ended the session, where something did.
-    pub(super) async fn look(&self, identity: &mut Identity) -> anyhow::Result<Option<String>> {
+    /// Stores a renewed certificate. Returns why the session is over, if it is.
+    pub(super) async fn refresh(&self, identity: &mut Identity) -> anyhow::Result<Option<String>> {
         let Some(session) = self.api.get_opt(&self.name).await.map_err(plain)? else {
             return Ok(Some("it was deleted".to_owned()));
         };
@@ -158,44 +158,44 @@ impl Session {
     }
 }
 
-/// How far a session is on its way to its start.
+/// How far a starting session has come.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
-    /// It has what it is to have.
+enum Progress {
+    /// It is Active, with its certificate.
     Started,
-    /// It waits, for this.
+    /// It waits for this.
     Waiting(String),
-    /// It never will, or not before somebody does something about it: for this.
+    /// It never will start, or not before somebody acts, for this reason.
     Hopeless(String),
 }
 
-fn standing(session: &DatabaseSession) -> Standing {
-    let Some(status) = &session.status else { return Standing::Waiting(UNSEEN.to_owned()) };
-    let told = |condition: &Condition| format!("{}: {}", condition.reason, condition.message);
+fn progress(session: &DatabaseSession) -> Progress {
+    let Some(status) = &session.status else { return Progress::Waiting(UNSEEN.to_owned()) };
+    let describe = |condition: &Condition| format!("{}: {}", condition.reason, condition.message);
     let ready = conditions::find(&status.conditions, conditions::READY);
     let why = match ready {
         // As the API server makes it.
         Some(ready) if status.observed_generation.is_none() && ready.status == conditions::UNKNOWN => {
             UNSEEN.to_owned()
         }
-        Some(ready) => told(ready),
+        Some(ready) => describe(ready),
         None => "nothing is said about it".to_owned(),
     };
     match status.phase {
-        Some(SessionPhase::Active) if status.certificate.is_some() => return Standing::Started,
+        Some(SessionPhase::Active) if status.certificate.is_some() => return Progress::Started,
         Some(SessionPhase::Ending | SessionPhase::Ended | SessionPhase::Rejected) => {
-            return Standing::Hopeless(why);
+            return Progress::Hopeless(why);
         }
         _ => {}
     }
     let stalled = conditions::find(&status.conditions, conditions::STALLED);
     match stalled.filter(|stalled| stalled.status == conditions::TRUE) {
-        Some(stalled) => Standing::Hopeless(ready.map_or_else(|| told(stalled), told)),
-        None => Standing::Waiting(why),
+        Some(stalled) => Progress::Hopeless(ready.map_or_else(|| describe(stalled), describe)),
+        None => Progress::Waiting(why),
     }
 }
 
-/// Whether the next try may have more luck.
+/// Whether the next attempt may succeed.
 fn may_pass(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.code == 429 || status.code >= 500,
@@ -209,11 +209,11 @@ mod tests {
 
     use super::*;
 
-    fn at(status: Value) -> Standing {
+    fn at(status: Value) -> Progress {
         let spec = json!({"user": "alice", "database": "orders"});
         let session = json!({"apiVersion": "rolecall.dev/v1alpha1", "kind": "DatabaseSession", "metadata": {},
                              "spec": spec, "status": status});
-        standing(&serde_json::from_value(session).expect("it is a session"))
+        progress(&serde_json::from_value(session).expect("it is a session"))
     }
 
     fn condition(type_: &str, status: &str, reason: &str) -> Value {
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn it_is_waited_for_as_long_as_that_is_of_use() {
         let fresh = json!({"phase": "Pending", "conditions": [condition("Ready", "Unknown", "Pending")]});
-        assert_eq!(at(fresh), Standing::Waiting(UNSEEN.to_owned()));
+        assert_eq!(at(fresh), Progress::Waiting(UNSEEN.to_owned()));
         let ready = condition("Ready", "False", "DatabaseUnreachable");
         let with = |more: Value, phase: &str| {
             at(json!({"phase": phase, "observedGeneration": 1, "conditions": [ready, more]}))
@@ -232,14 +232,14 @@ mod tests {
         let why = "DatabaseUnreachable: m".to_owned();
         let reconciling = condition("Reconciling", "True", "DatabaseUnreachable");
         let stalled = condition("Stalled", "True", "DatabaseUnreachable");
-        assert_eq!(with(reconciling.clone(), "Pending"), Standing::Waiting(why.clone()));
-        assert_eq!(with(condition("Stalled", "False", "X"), "Pending"), Standing::Waiting(why.clone()));
-        assert_eq!(with(stalled, "Pending"), Standing::Hopeless(why.clone()));
+        assert_eq!(with(reconciling.clone(), "Pending"), Progress::Waiting(why.clone()));
+        assert_eq!(with(condition("Stalled", "False", "X"), "Pending"), Progress::Waiting(why.clone()));
+        assert_eq!(with(stalled, "Pending"), Progress::Hopeless(why.clone()));
         for phase in ["Ending", "Ended", "Rejected"] {
-            assert_eq!(with(reconciling.clone(), phase), Standing::Hopeless(why.clone()), "{phase}");
+            assert_eq!(with(reconciling.clone(), phase), Progress::Hopeless(why.clone()), "{phase}");
         }
         // The certificate comes with the phase, or right after it.
-        assert_eq!(with(reconciling, "Active"), Standing::Waiting(why));
-        assert_eq!(at(json!({"phase": "Active", "certificate": "QQ=="})), Standing::Started);
+        assert_eq!(with(reconciling, "Active"), Progress::Waiting(why));
+        assert_eq!(at(json!({"phase": "Active", "certificate": "QQ=="})), Progress::Started);
     }
 }

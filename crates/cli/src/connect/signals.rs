@@ -3,7 +3,7 @@
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a caller sends to stop a program. While this lives none of them ends the process by itself.
+/// The signals that stop a program. While this exists none of them ends the process.
 #[derive(Debug)]
 pub(super) struct Signals {
     interrupt: Signal,

@@ -38,7 +38,7 @@ impl Definitions {
         Ok(Self { schemas, rules: Rules::new()? })
     }
 
-    /// What would keep the object out. Objects of other kinds are not looked at.
+    /// What the API server would refuse. Objects of other kinds are not checked.
     pub(super) fn refusals(&mut self, object: &Value) -> Vec<Refusal> {
         let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
         let Some(schema) = self.schemas.get(kind) else { return Vec::new() };
@@ -146,7 +146,7 @@ impl Rules {
         Ok(Self { env: Arc::new(env), compiled: HashMap::new() })
     }
 
-    /// Whether a rule holds for a value; an error where that cannot be told here, and the API server will.
+    /// Whether a rule holds for a value; an error if only the API server can tell.
     fn hold(&mut self, rule: &str, value: &Value) -> Result<bool, String> {
         // It is about a change, and this object is new.
         if rule.contains("oldSelf") {
@@ -205,9 +205,12 @@ mod tests {
             refusals(&role(json!({"dbLabels": {"env": ["x".repeat(300)]}}))),
             ["spec.allow.dbLabels[\"env\"][0]: it has 300 characters, and at most 256 are taken"]
         );
-        let told = refusals(&role(json!({"dbNames": ["{{a}}{{b}}"], "dbRoles": ["*"]})));
-        assert!(told[0].starts_with("spec.allow.dbNames[0]: must hold at most one template"), "{told:?}");
-        assert!(told[1].starts_with("spec.allow.dbRoles[0]: must name a database role"), "{told:?}");
+        let messages = refusals(&role(json!({"dbNames": ["{{a}}{{b}}"], "dbRoles": ["*"]})));
+        assert!(
+            messages[0].starts_with("spec.allow.dbNames[0]: must contain at most one template"),
+            "{messages:?}"
+        );
+        assert!(messages[1].starts_with("spec.allow.dbRoles[0]: must name a database role"), "{messages:?}");
         assert_eq!(
             refusals(&role(json!({"dbNames": ["a"], "dbLabels": {"*": ["*"]}}))),
             Vec::<String>::new()
@@ -224,8 +227,8 @@ mod tests {
         }
         let user =
             json!({"kind": "DatabaseUser", "metadata": {"name": "u"}, "spec": {"username": "é".repeat(40)}});
-        let told = refusals(&user);
-        assert!(told.len() == 1 && told[0].contains("63 bytes"), "{told:?}");
+        let messages = refusals(&user);
+        assert!(messages.len() == 1 && messages[0].contains("63 bytes"), "{messages:?}");
     }
 
     /// Every rule can be told here for some value of the right type, so that none is passed over.
@@ -257,8 +260,8 @@ mod tests {
                 "array" => json!([]),
                 _ => spec.clone(),
             };
-            let told = definitions.rules.hold(&rule, &value);
-            assert!(told.is_ok(), "{rule}: {told:?}");
+            let messages = definitions.rules.hold(&rule, &value);
+            assert!(messages.is_ok(), "{rule}: {messages:?}");
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn is_group(api_version: &str) -> bool {
     api_version.split_once('/').is_some_and(|(group, _)| group == GROUP)
 }
 
-/// The resource that an object of this `apiVersion` and `kind` stands for; `None`: it is no object of theirs, or of a
+/// The resource that an object of this `apiVersion` and `kind` represents; `None`: it is no object of theirs, or of a
 /// kind without an equal.
 pub(super) fn read(api_version: Option<&str>, kind: Option<&str>) -> Option<Custom> {
     let (group, version) = api_version?.split_once('/')?;
@@ -30,7 +30,7 @@ pub(super) fn read(api_version: Option<&str>, kind: Option<&str>) -> Option<Cust
     if group != GROUP {
         return None;
     }
-    // The version stands behind the name (TeleportRoleV7, v1), or in place of the group's (TeleportRole, v6).
+    // The version follows the name (TeleportRoleV7, v1), or replaces the group's (TeleportRole, v6).
     let digits = name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
     let (name, version) = match name.split_at(digits) {
         (name, number) if !number.is_empty() && name.ends_with('V') => {
@@ -72,7 +72,7 @@ fn push(document: &Document, all: &mut Vec<Document>) {
                 push(&Document { place: document.place.clone(), value }, all);
             }
         }
-        // A list without items holds nothing.
+        // A list without items is empty.
         None | Some(Value::Null) if is_list => {}
         _ => all.push(document.clone()),
     }

@@ -208,10 +208,7 @@ fn tls(
             Value::Number(number) if number.as_u64() == Some(0) => TlsMode::VerifyFull,
             Value::Number(number) if number.as_u64() == Some(1) => TlsMode::VerifyCa,
             _ => {
-                reporter.lost(
-                    field.path,
-                    "a server whose certificate nobody checks is not trusted; VerifyFull is written",
-                );
+                reporter.lost(field.path, "an unverified server is not trusted; VerifyFull is used instead");
                 TlsMode::VerifyFull
             }
         },

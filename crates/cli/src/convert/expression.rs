@@ -145,7 +145,7 @@ impl Parser {
         while self.accept(sign) {
             parts.push(truth(part(self)?)?);
         }
-        // In parentheses, so that it can stand anywhere.
+        // In parentheses, so that it can be used anywhere.
         Ok((format!("({})", parts.join(&format!(" {sign} "))), Kind::Truth))
     }
 

@@ -19,9 +19,9 @@ pub(super) struct Fields<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Field<'a> {
     place: &'a Place,
-    /// Where it stands, from the document's root.
+    /// Its path from the document's root.
     pub(super) path: String,
-    /// What stands there.
+    /// Its value.
     pub(super) value: &'a Value,
 }
 
@@ -134,7 +134,7 @@ impl<'a> Field<'a> {
         entries.into_iter().map(entry).collect()
     }
 
-    /// Says what should stand here.
+    /// Fails with what is expected here.
     pub(super) fn refuse<T>(&self, expected: &str) -> anyhow::Result<T> {
         let found = match self.value {
             Value::Null => "nothing",
@@ -145,7 +145,7 @@ impl<'a> Field<'a> {
             Value::Object(_) => "a mapping",
         };
         let field = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
-        bail!("{}: {field}here stands {found} where {expected} is expected", self.place)
+        bail!("{}: {field}expected {expected}, found {found}", self.place)
     }
 }
 

@@ -70,7 +70,7 @@ fn database_labels(field: Option<Field<'_>>, reporter: &mut Reporter<'_>) -> any
             continue;
         };
         if selector.insert(name.clone(), values).is_some() {
-            reporter.lost(path, format!("the label {name} stands there twice; the later values count"));
+            reporter.lost(path, format!("the label {name} is there twice; the later values are used"));
         }
     }
     Ok(if none { Selector::new() } else { selector })

@@ -1,7 +1,7 @@
 //! Teleport's YAML to Rolecall's kinds.
 //!
 //! What cannot be carried over is listed with the reason. A label expression that cannot be carried over selects no
-//! database in allow and every database in deny, so that nothing opens by itself.
+//! database in allow and every database in deny, so that a conversion never grants more.
 
 mod admission;
 mod agent;
@@ -83,7 +83,7 @@ pub fn run(global: &Global, args: &ConvertArgs) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 ///
-/// What Teleport would not take either, and what holds nothing of Teleport's.
+/// What Teleport would not accept either, and files that contain nothing of Teleport's.
 pub fn convert(documents: &[Document]) -> anyhow::Result<(Vec<Object>, Report)> {
     let mut report = Report::default();
     let mut names = Names::default();

@@ -97,7 +97,7 @@ fn options(
     };
     for guard in GUARDS {
         if let Some(field) = fields.take(guard).filter(|field| !is_off(field.value)) {
-            reporter.lost(field.path, "Rolecall does not check it; the role holds without it");
+            reporter.lost(field.path, "Rolecall does not check it; the role applies without it");
         }
     }
     other.extend(fields.rest().into_iter().filter(|field| !is_off(field.value)).map(|field| field.path));
@@ -202,7 +202,7 @@ fn templates(
         } else if let Err(error) = Template::parse(&text) {
             reporter.lost(&field.path, format!("{text:?} has no effect in Teleport and none here: {error}"));
         } else if text == "*" && side == Side::Allow && field.path.contains("db_roles") {
-            reporter.lost(&field.path, "* stands for every database role in deny only; name the roles");
+            reporter.lost(&field.path, "* means every database role only in deny; name the roles");
         } else {
             entries.push(text);
         }
@@ -223,7 +223,7 @@ fn permission(
         let text = field.text()?;
         let everything = text.trim() == "*";
         if everything && side == Side::Allow {
-            reporter.lost(&field.path, "* stands for every privilege in deny only; name the privileges");
+            reporter.lost(&field.path, "* means every privilege only in deny; name the privileges");
         } else if everything || Privilege::parse(&text).is_some() {
             permissions.push(text);
         } else {

@@ -18,7 +18,7 @@ use super::view::{
 use super::{API_VERSION, roles};
 use crate::input::Namespace;
 
-/// What is asked.
+/// The question.
 #[derive(Debug)]
 pub struct Question<'a> {
     /// The DatabaseUser, by name or by its name in databases.
@@ -70,7 +70,7 @@ pub fn answer(namespace: &Namespace, question: Question<'_>) -> anyhow::Result<E
 
     let mut decision = decision(&resolved, &database, &question, question.requested);
     if !question.requested.is_empty() && !decision.is_allowed() {
-        // Where only the request is denied, what could have been asked for is the answer to "what then?".
+        // If only the request is denied, show what could have been requested.
         let unasked = self::decision(&resolved, &database, &question, &[]);
         decision =
             if unasked.is_allowed() { Decision { denial: decision.denial, ..unasked } } else { decision };
@@ -132,7 +132,7 @@ fn decision(user: &User, database: &Database, question: &Question<'_>, requested
     let denied = |denial| Decision { denial: Some(denial), ..Decision::default() };
     let reach = list_reach(user, [database]).into_iter().next();
     if let Some(denial) = reach.as_ref().and_then(|reach| reach.denial.clone()) {
-        // One name stands for all that are not listed: it is denied by whatever denies them.
+        // One name represents all that are not listed: it is denied by whatever denies them.
         let detailed = decide_access(user, database, Some(UNLISTED), requested).denial;
         return denied(match detailed {
             Some(detailed) if !detailed.denied_by.is_empty() => {
@@ -147,7 +147,7 @@ fn decision(user: &User, database: &Database, question: &Question<'_>, requested
     }
 }
 
-/// No logical database is called so: the name holds what none can.
+/// No logical database has this name: it contains a character that none can.
 const UNLISTED: &str = "\0";
 
 /// All that keeps a session from starting, in the operator's order.
@@ -183,7 +183,7 @@ fn blocked(
         blocked.extend(decide(user));
     }
     match decide(&awake) {
-        // Nobody asked for one logical database: what any of them would say.
+        // No logical database was given: what any of them would say.
         Some(reason)
             if reason.reason == reasons::DATABASE_NAME_REQUIRED && question.database_name.is_none() =>
         {

@@ -71,7 +71,7 @@ async fn postgres(
     Ok(Postgres::new(config)?)
 }
 
-/// Nothing that is asked of it writes.
+/// Nothing that it is used for writes.
 async fn mongodb(cluster: &Cluster, admin: &DatabaseAdmin, address: Option<&str>) -> anyhow::Result<Mongodb> {
     mongosh::check(address)?;
     let because = |blocked: Blocked| because(admin, &blocked);
@@ -103,7 +103,7 @@ async fn secret_of(cluster: &Cluster, name: &str, field: &str) -> anyhow::Result
     cluster.api::<Secret>().get(name).await.map_err(plain).with_context(|| {
         format!(
             "--live connects as the admin user, which takes the Secret {name:?} ({field}), and you could not read it; \
-             --objects FILE tells permissions without it"
+             --objects FILE shows permissions without it"
         )
     })
 }

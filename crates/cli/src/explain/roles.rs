@@ -1,4 +1,4 @@
-//! What each role of a user says by itself: it answers "why not" where all of them together say no.
+//! What each role of a user says on its own: it answers "why not" when all of them together say no.
 
 use rolecall_policy::spec::{RoleConditions, Traits, UserSpec};
 use rolecall_policy::{Database, Expression, Pattern, Protocol, Role, Roles, User, check_access, list_reach};
@@ -69,7 +69,7 @@ fn selects(role: &Role, user: &UserSpec, database: &Database) -> (bool, Vec<Stri
         return (false, missing);
     }
     // The same check that lets a session in, with everything but labels and expression taken away: of a server whose
-    // protocol needs no logical database no name is looked at, and nothing is denied by a role that only allows.
+    // protocol needs no logical database no name is checked, and nothing is denied by a role that only allows.
     let mut spec = rolecall_policy::spec::RoleSpec::default();
     spec.allow.db_labels = expanded.db_labels;
     spec.allow.db_labels_expression = expanded.db_labels_expression;

@@ -109,7 +109,7 @@ fn db_roles(explanation: &Explanation) -> Table {
     }
     for withheld in &explanation.withheld_db_roles {
         let why = match withheld.taken_by.as_slice() {
-            [] => format!("not asked for; {}", origins(&withheld.given_by)),
+            [] => format!("not requested; {}", origins(&withheld.given_by)),
             taken => format!("taken by {}; given by {}", origins(taken), origins(&withheld.given_by)),
         };
         table.row([(&withheld.name).into(), Cell::yes(false), why.into()]);
@@ -219,7 +219,7 @@ fn privilege_why(privilege: &PrivilegeOrigin) -> String {
     let taken = matches(&privilege.taken_by);
     match (given.is_empty(), taken.is_empty()) {
         (true, true) => String::new(),
-        (true, false) => format!("taken by {taken}; given by nobody"),
+        (true, false) => format!("taken by {taken}; given by none"),
         (false, true) => given,
         (false, false) => format!("taken by {taken}; given by {given}"),
     }

@@ -51,7 +51,7 @@ pub struct Explanation {
     pub withheld_db_roles: Vec<WithheldRole>,
     /// The entries of `dbPermissions` in force.
     pub permission_entries: PermissionEntries,
-    /// Labels and permissions of the objects that were named, or that the server has; `null` where none were asked for.
+    /// Labels and permissions of the objects that were named, or that the server has; `null` if none were requested.
     pub objects: Option<ObjectsView>,
     /// What else a reader should know.
     pub notices: Vec<String>,
@@ -107,7 +107,7 @@ pub struct BlockedView {
     pub message: String,
 }
 
-/// A role that the user names, by itself.
+/// A role of the user, on its own.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleView {

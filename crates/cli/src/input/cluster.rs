@@ -130,7 +130,7 @@ where
     if let Some(found) = found {
         return Ok(found);
     }
-    // Whoever may not list them is told of the missing one all the same.
+    // A user who may not list them still learns of the missing one.
     let known = list(api).await.map(|objects| {
         let names = objects.iter().map(ResourceExt::name_any).collect();
         format!("; {}", listed(name, names))

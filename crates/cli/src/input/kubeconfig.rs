@@ -72,7 +72,7 @@ fn merge(paths: &[PathBuf]) -> anyhow::Result<Option<(Kubeconfig, String)>> {
             }
         });
     }
-    // An empty one says nothing, and kubectl goes on in the Pod then.
+    // An empty one counts as none, and kubectl then uses the Pod's.
     Ok(merged.filter(|(kubeconfig, _)| !kubeconfig.clusters.is_empty() || !kubeconfig.contexts.is_empty()))
 }
 
@@ -120,30 +120,30 @@ mod tests {
         assert!(!origin.contains("missing") && !origin.contains("gone"), "{origin}");
         assert!(merge(&[path("missing")]).expect("it is no error").is_none());
         std::fs::write(path("one"), "contexts: 1").expect("it is written");
-        let told = merge(&[path("one")]).map(drop).expect_err("refused");
-        assert!(told.to_string().ends_with("/one"), "{told}");
+        let error = merge(&[path("one")]).map(drop).expect_err("refused");
+        assert!(error.to_string().ends_with("/one"), "{error}");
     }
 
     #[test]
     fn names_that_are_not_there_are_told_with_those_that_are() {
         let kubeconfig = Kubeconfig::from_yaml(ONE).expect("it is one");
-        let told = |global: Global, kubeconfig: &Kubeconfig| {
+        let error = |global: Global, kubeconfig: &Kubeconfig| {
             check_names(&global, kubeconfig, "k").map_err(|error| error.to_string())
         };
         let context = Some("x".to_owned());
         assert_eq!(
-            told(Global { context, ..Global::default() }, &kubeconfig),
+            error(Global { context, ..Global::default() }, &kubeconfig),
             Err("there is no context \"x\" in the kubeconfig k; there are a".to_owned())
         );
         let cluster = Some("x".to_owned());
         assert_eq!(
-            told(Global { cluster, ..Global::default() }, &kubeconfig),
+            error(Global { cluster, ..Global::default() }, &kubeconfig),
             Err("there is no cluster \"x\" in the kubeconfig k; there are a".to_owned())
         );
-        assert_eq!(told(Global::default(), &kubeconfig), Ok(()));
+        assert_eq!(error(Global::default(), &kubeconfig), Ok(()));
         let none = Kubeconfig { current_context: None, ..kubeconfig };
         assert_eq!(
-            told(Global::default(), &none),
+            error(Global::default(), &none),
             Err("the kubeconfig k has no current-context; name one with --context: there are a".to_owned())
         );
     }

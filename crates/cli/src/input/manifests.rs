@@ -14,13 +14,13 @@ use super::yaml::{self, Document};
 
 /// The objects in these files, and what a reader should know about the reading.
 ///
-/// Objects of other kinds are left out. Those without a namespace belong to the one asked for; those of other
+/// Objects of other kinds are left out. Those without a namespace belong to the requested one; those of other
 /// namespaces are left out.
 ///
 /// # Errors
 ///
-/// A file that cannot be read, an object that is not what its kind says, one that stands twice, several namespaces
-/// where none is asked for.
+/// A file that cannot be read, an object that does not fit its kind, one that occurs twice, several namespaces
+/// if none is requested.
 pub fn read(paths: &[PathBuf], namespace: Option<&str>) -> anyhow::Result<(Namespace, Vec<String>)> {
     collect(yaml::documents(paths)?, namespace)
 }
@@ -147,7 +147,7 @@ fn push<K: DeserializeOwned + Resource<DynamicType = ()>>(
     };
     let key = (kind, object.namespace(), name);
     if let Some(first) = seen.get(&key) {
-        bail!("{}: {} {:?} stands in {first} already", document.place, key.0, key.2);
+        bail!("{}: {} {:?} is already in {first}", document.place, key.0, key.2);
     }
     seen.insert(key, document.place.to_string());
     objects.push(object);
@@ -218,11 +218,11 @@ mod tests {
                 &format!(
                     "{ROLE}metadata: {{name: r}}\nspec: {{}}\n---\n{ROLE}metadata: {{name: r}}\nspec: {{}}"
                 ),
-                "f.yaml, document 2 (line 6): ProvisioningRole \"r\" stands in f.yaml, document 1 already",
+                "f.yaml, document 2 (line 6): ProvisioningRole \"r\" is already in f.yaml, document 1",
             ),
         ] {
-            let told = refused(text);
-            assert_eq!(told, expected);
+            let message = refused(text);
+            assert_eq!(message, expected);
         }
     }
 

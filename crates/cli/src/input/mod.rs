@@ -18,7 +18,7 @@ pub use yaml::{Document, Place, documents, kustomizations, parse as parse_docume
 
 use crate::args::{Global, Source};
 
-/// The objects of the namespace asked for: from manifests where files are named, else from the API server.
+/// The objects of the requested namespace: from manifests if files are given, otherwise from the API server.
 ///
 /// # Errors
 ///
@@ -33,6 +33,6 @@ pub async fn gather(global: &Global, source: &Source) -> anyhow::Result<Namespac
         }
         namespace
     };
-    namespace.cluster_name.clone_from(&source.cluster_name);
+    namespace.cluster_name.clone_from(&source.cluster.cluster_name);
     Ok(namespace)
 }

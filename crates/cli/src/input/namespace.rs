@@ -6,7 +6,7 @@ use rolecall_api::{DatabaseAdmin, DatabaseUser, DbObjectImportRule, Provisioning
 use rolecall_policy::{ImportRule, ImportRules, Roles};
 use rolecall_resolve::{compile_role, database_username, rule_spec};
 
-/// What a namespace holds, from whatever source. Objects that are being deleted are left out: they count as gone.
+/// The objects of a namespace, from any source. Objects that are being deleted are left out: they count as gone.
 #[derive(Clone, Debug, Default)]
 pub struct Namespace {
     /// Its name; `None` where manifests name none.
@@ -135,8 +135,8 @@ mod tests {
     fn of_many_names_the_most_alike_are_told() {
         let names: Vec<String> = (0..40).map(|number| format!("database-{number:02}")).collect();
         let names = [names, vec!["orders".to_owned()]].concat();
-        let told = listed("order", names);
-        assert!(told.starts_with("there are orders, ") && told.ends_with(" and 31 more"), "{told}");
+        let message = listed("order", names);
+        assert!(message.starts_with("there are orders, ") && message.ends_with(" and 31 more"), "{message}");
         assert_eq!(listed("x", vec!["b".to_owned(), "a".to_owned()]), "there are b, a");
         assert_eq!(listed("x", Vec::new()), "there are none");
     }

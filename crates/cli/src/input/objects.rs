@@ -2,7 +2,7 @@
 //!
 //! Three forms:
 //! - YAML or JSON: a list of `{kind, database, schema, name}`, or several documents, one object each;
-//! - CSV: lines `kind,database,schema,name`, with or without a line of these headings; a field may stand in double
+//! - CSV: lines `kind,database,schema,name`, with or without a line of these headings; a field may be in double
 //!   quotes, in which two double quotes are one;
 //! - what a MongoDB database has: `{kind: collection, database, name}` without a schema.
 
@@ -145,10 +145,10 @@ mod tests {
         ] {
             assert_eq!(parse(text, "f").expect_err("refused").to_string(), expected);
         }
-        let told = parse("- {kind: tabel, database: app, name: t}", "f").expect_err("refused").to_string();
+        let message = parse("- {kind: tabel, database: app, name: t}", "f").expect_err("refused").to_string();
         assert!(
-            told.starts_with("f, object 1: kind: unknown variant `tabel`, expected one of `table`"),
-            "{told}"
+            message.starts_with("f, object 1: kind: unknown variant `tabel`, expected one of `table`"),
+            "{message}"
         );
     }
 

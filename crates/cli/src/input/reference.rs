@@ -15,7 +15,7 @@ pub fn name_of<K: Resource<DynamicType = ()>>(text: &str) -> anyhow::Result<Stri
     match kind_called(kind) {
         Some(found) if found.kind == K::kind(&()) => Ok(name.to_owned()),
         Some(found) => {
-            bail!("{text:?} names a {}, and a {} is asked for here", found.kind, K::kind(&()))
+            bail!("{text:?} names a {}, but a {} is expected here", found.kind, K::kind(&()))
         }
         None => bail!("{kind:?} in {text:?} is no kind; write the {}'s name alone", K::kind(&())),
     }
@@ -84,7 +84,7 @@ mod tests {
         }
         assert_eq!(
             name_of::<DatabaseSession>("dba/orders").expect_err("refused").to_string(),
-            "\"dba/orders\" names a DatabaseAdmin, and a DatabaseSession is asked for here"
+            "\"dba/orders\" names a DatabaseAdmin, but a DatabaseSession is expected here"
         );
         assert_eq!(
             name_of::<DatabaseAdmin>("pod/orders").expect_err("refused").to_string(),

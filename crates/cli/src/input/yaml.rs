@@ -19,13 +19,13 @@ const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "K
 /// One document of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// Where it stands.
+    /// Where it is.
     pub place: Place,
     /// What it says.
     pub value: Value,
 }
 
-/// Where a document stands.
+/// Where a document is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file as it was named.
@@ -75,7 +75,7 @@ pub fn kustomizations(paths: &[PathBuf]) -> Vec<String> {
     paths.iter().filter_map(note).collect()
 }
 
-/// The documents in a text. A YAML or JSON list at the top stands for its items.
+/// The documents in a text. A YAML or JSON list at the top is read as its items.
 ///
 /// # Errors
 ///
@@ -163,7 +163,7 @@ pub fn typed<T: DeserializeOwned>(document: &Document) -> anyhow::Result<T> {
     }
 }
 
-/// Tells how to mend what YAML made of an unquoted word.
+/// Explains how to quote a word that YAML read as something else.
 fn mend(error: &str) -> String {
     if error.contains("expected a string")
         && (error.contains("boolean") || error.contains("integer") || error.contains("floating"))

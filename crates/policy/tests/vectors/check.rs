@@ -52,7 +52,7 @@ impl Actual {
     }
 }
 
-/// A kind of object as it stands in a case; `None`: one that policy knows nothing of, so that nothing ever
+/// A kind of object as written in a case; `None`: one that policy knows nothing of, so that nothing ever
 /// matches it or applies to it.
 pub(crate) fn known_kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ObjectKind>, D::Error> {
     let text = String::deserialize(deserializer)?;

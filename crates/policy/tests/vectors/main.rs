@@ -1,7 +1,7 @@
 //! Conformance: every case of the vectors that concern policy.
 //!
 //! Reads `<kind>.json` files from `tests/vectors`, or from the directory that `ROLECALL_VECTORS` names. Runs all
-//! cases before it fails, and tells each failing id and a count per kind.
+//! cases before it fails, and prints each failing id and a count per kind.
 #![allow(clippy::panic)]
 
 mod access;

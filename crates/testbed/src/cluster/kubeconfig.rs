@@ -1,4 +1,4 @@
-//! Kubeconfigs for whoever a test wants to be.
+//! Kubeconfigs for any user that a test needs.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

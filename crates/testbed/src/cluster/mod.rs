@@ -144,7 +144,7 @@ impl Cluster {
         Self::builder().start().await
     }
 
-    /// One cluster for all tests of the process, started by whoever asks first. Give each test its own namespace.
+    /// One cluster for all tests of the process, started on first use. Give each test its own namespace.
     ///
     /// # Errors
     /// When the cluster does not start; the next call tries again.
@@ -218,7 +218,7 @@ impl Cluster {
     /// Kills the API server; etcd and the controller manager stay.
     pub async fn kill_api_server(&self) {
         if let Some(program) = self.apiserver.lock().await.take() {
-            program.end(Signal::KILL, false, programs::STOP_PATIENCE).await;
+            program.end(Signal::KILL, false, programs::STOP_TIMEOUT).await;
         }
     }
 

@@ -12,8 +12,8 @@ use crate::ports;
 use crate::process::{Program, Spec};
 
 /// A start takes two seconds; a loaded machine may need much longer.
-const START_PATIENCE: Duration = Duration::from_secs(120);
-pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 
 impl Cluster {
@@ -56,7 +56,7 @@ impl Cluster {
             "--initial-cluster=testbed=http://localhost:2380".to_owned(),
         ];
         let etcd = self.start_program("etcd", &self.etcd_binary, args)?;
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         while UnixStream::connect(&socket).is_err() {
             wait(&etcd, deadline).await?;
         }
@@ -83,7 +83,7 @@ impl Cluster {
         ];
         args.extend(self.apiserver_flags.iter().cloned());
         let apiserver = self.start_program("kube-apiserver", &self.kubernetes.apiserver(), args)?;
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         // Ready, and the namespace that it makes for itself right after is there.
         for path in ["/readyz", "/api/v1/namespaces/default"] {
             while !probe::is_ok(self.port, &self.authority, &self.admin, path).await? {

@@ -66,7 +66,7 @@ impl Client {
             .arg(folder)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            // Some look for files in the home directory.
+            // Some read files in the home directory.
             .env("HOME", folder)
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null());
@@ -102,7 +102,7 @@ pub fn pymongo() -> Result<Client> {
     python_client("mongodb.py")
 }
 
-/// Writes programs `psql` and `mongosh` into a folder that stand for those: they log in as these do, with the same
+/// Writes programs `psql` and `mongosh` into a folder that replace them: they log in as these do, with the same
 /// library or one that reads the same files, and print the name that the server knows them by.
 ///
 /// # Errors
@@ -243,9 +243,9 @@ fn run(command: &mut Command, program: &'static str, remedy: &'static str) -> Re
     if output.status.success() {
         return Ok(());
     }
-    let told =
+    let stderr =
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    Err(failed(name, told))
+    Err(failed(name, stderr))
 }
 
 fn write(files: &[(&str, &str)], dir: &Path) -> Result<()> {

@@ -55,7 +55,7 @@ pub(super) fn promtool() -> Result<PathBuf> {
     Ok(dir.join("usr/bin/promtool"))
 }
 
-/// Which release it is, not what it looks like today: a second run must not ask the package archive.
+/// The release, not its current state: a second run must not need the package archive.
 fn release() -> String {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     release.lines().filter(|line| line.starts_with("ID=") || line.starts_with("VERSION_ID=")).collect()

@@ -106,14 +106,14 @@ pub(super) fn build(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(unusable)?;
-    let mut told = String::new();
+    let mut output = String::new();
     let mut compiled = 0;
     if let Some(stderr) = child.stderr.take() {
         // `-v` names each package on its own line as it is compiled; what else comes is an error.
         for line in BufReader::new(stderr).lines().map_while(std::result::Result::ok) {
             if line.contains(' ') {
-                told.push_str(&line);
-                told.push('\n');
+                output.push_str(&line);
+                output.push('\n');
             } else {
                 compiled += 1;
                 progress.detail(format!("{compiled} of at most {total} packages"));
@@ -122,7 +122,7 @@ pub(super) fn build(
     }
     let status = child.wait().map_err(Error::io("waiting for", Path::new("go")))?;
     if !status.success() {
-        return Err(Error::Build { component: name.to_owned(), detail: told });
+        return Err(Error::Build { component: name.to_owned(), detail: output });
     }
     progress.done();
     Ok(())
@@ -181,7 +181,7 @@ fn unusable(error: std::io::Error) -> Error {
     Error::io("running", Path::new("go"))(error)
 }
 
-/// What Kubernetes' own build writes into its programs, so that `kubectl version` tells the truth.
+/// What Kubernetes' own build writes into its programs, so that `kubectl version` is correct.
 fn version_flags(version: &str) -> String {
     let mut parts = version.trim_start_matches('v').split('.');
     let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());

@@ -42,8 +42,8 @@ fn fetch(dir: &Path, libraries: &Path) -> Result<()> {
         .output()
         .map_err(Error::io("running", &program))?;
     if !runs.status.success() {
-        let told = String::from_utf8_lossy(&runs.stderr);
-        return Err(failed(format!("mongod does not run (apt-get install libcurl4 liblzma5): {told}")));
+        let stderr = String::from_utf8_lossy(&runs.stderr);
+        return Err(failed(format!("mongod does not run (apt-get install libcurl4 liblzma5): {stderr}")));
     }
     progress.done();
     Ok(())

@@ -25,7 +25,7 @@ const KEYRING: &str = "usr/share/keyrings/debian-archive-keyring.gpg";
 /// Libraries that only the just-in-time compiler, plperl or installers need.
 const LEFT_OUT: [&str; 4] = ["libllvm", "libperl", "libc-", "libdebian-installer"];
 
-/// Runs a program with the unpacked loader and libraries. The program goes on believing that it is this file, from which
+/// Runs a program with the unpacked loader and libraries. The program still takes itself for this file, from which
 /// it finds the others.
 const WRAPPER: &str = "#!/bin/sh
 root=${0%/usr/lib/postgresql/*}

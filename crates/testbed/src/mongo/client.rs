@@ -15,7 +15,7 @@ use crate::certificates::Certificate;
 use crate::error::{Error, Result};
 
 /// Long enough for a loaded machine and an election, short enough for a test.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Within that time one member of those that are left is primary.
 const ELECTION: Duration = Duration::from_secs(30);
 
@@ -44,7 +44,7 @@ impl Mongo {
     /// Runs a command as the superuser and returns the answer.
     ///
     /// # Errors
-    /// When the server refuses; [`Error::mongo_code`] tells why.
+    /// When the server refuses; [`Error::mongo_code`] says why.
     pub async fn run(&self, database: &str, command: Document) -> Result<Document> {
         let client = self.superuser().await?;
         let answer = run_on(&client, database, command).await;
@@ -156,8 +156,8 @@ impl Mongo {
             .tls(Tls::Enabled(tls))
             .credential(credential(&who))
             .app_name("testbed".to_owned())
-            .connect_timeout(PATIENCE)
-            .server_selection_timeout(PATIENCE)
+            .connect_timeout(TIMEOUT)
+            .server_selection_timeout(TIMEOUT)
             .build();
         let client = Client::with_options(options).map_err(Error::mongo("connecting"))?;
         // The driver connects with the first command only.

@@ -14,13 +14,13 @@ use crate::ports;
 use crate::process::{Program, Spec};
 
 /// A start takes half a second; a loaded machine with many servers may need much longer.
-const START_PATIENCE: Duration = Duration::from_secs(60);
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
 
 /// The number of the log message "Waiting for connections".
 const LISTENING: &str = "\"id\":23016,";
-/// The number of the log message "Failed to set up listener", which tells of a port that is taken.
+/// The number of the log message "Failed to set up listener", which means that the port is taken.
 const NOT_LISTENING: &str = "\"id\":20568,";
 
 /// One member of a deployment.
@@ -63,7 +63,7 @@ impl Member {
     /// Ends the process with `signal` and waits for it.
     pub(super) async fn end(&self, signal: Signal) {
         if let Some(program) = self.program.lock().await.take() {
-            program.end(signal, true, STOP_PATIENCE).await;
+            program.end(signal, true, STOP_TIMEOUT).await;
         }
     }
 
@@ -107,7 +107,7 @@ impl Member {
             // Nobody needs the data.
             end_signal: "KILL",
         })?;
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             if read(&log).get(written..).is_some_and(|new| new.contains(LISTENING)) {
                 return Ok(program);

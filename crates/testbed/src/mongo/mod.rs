@@ -60,7 +60,7 @@ impl Mongo {
         Self::builder().start().await
     }
 
-    /// One replica set of one member for all tests of the process, started by whoever asks first.
+    /// One replica set of one member for all tests of the process, started on first use.
     ///
     /// Users belong to the whole server: tests that share it must not use the same names.
     ///

@@ -10,7 +10,7 @@ use super::{Mongo, ROOT};
 use crate::error::{Error, Result};
 
 /// An election takes a second or two; a loaded machine may need much longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 impl Mongo {
@@ -125,7 +125,7 @@ impl Mongo {
 
     /// Asks until there is an answer.
     async fn until<T>(&self, problem: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(answer) = ask().await? {
                 return Ok(answer);

@@ -18,7 +18,7 @@ impl Postgres {
     /// Several statements in one text run in one transaction, as in psql's `-c`.
     ///
     /// # Errors
-    /// When the server refuses; [`Error::sqlstate`] tells why.
+    /// When the server refuses; [`Error::sqlstate`] says why.
     pub async fn sql(&self, database: &str, statements: &str) -> Result<Vec<Vec<Option<String>>>> {
         let client = self.superuser(database).await?;
         rows(&client, statements).await
@@ -116,7 +116,7 @@ impl Postgres {
 /// Runs statements on a connection and returns the rows of all of them, as text.
 ///
 /// # Errors
-/// When the server refuses; [`Error::sqlstate`] tells why.
+/// When the server refuses; [`Error::sqlstate`] says why.
 pub async fn rows(client: &Client, statements: &str) -> Result<Vec<Vec<Option<String>>>> {
     let messages = client.simple_query(statements).await.map_err(|source| refused(statements, source))?;
     let text = |row: &tokio_postgres::SimpleQueryRow| {

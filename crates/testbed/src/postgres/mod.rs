@@ -27,8 +27,8 @@ use crate::process::{Program, Spec};
 use crate::scratch::Scratch;
 
 /// A start takes a fraction of a second; a loaded machine with many servers may need much longer.
-const START_PATIENCE: Duration = Duration::from_secs(60);
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
 
 /// A running PostgreSQL server. It stops, and its data is removed, when this value is dropped or the process dies.
@@ -71,7 +71,7 @@ impl Postgres {
         Self::builder(version).start().await
     }
 
-    /// One server of this version for all tests of the process, started by whoever asks first.
+    /// One server of this version for all tests of the process, started on first use.
     ///
     /// Roles belong to the whole server: tests that share it must not use the same names.
     ///
@@ -173,14 +173,14 @@ impl Postgres {
     /// Stops the server in order: sessions are ended, data is kept (PostgreSQL's fast shutdown).
     pub async fn stop(&self) {
         if let Some(program) = self.program.lock().await.take() {
-            program.end(Signal::INT, false, STOP_PATIENCE).await;
+            program.end(Signal::INT, false, STOP_TIMEOUT).await;
         }
     }
 
     /// Kills the server and its backends at once, as a crash would. Committed data is kept.
     pub async fn kill(&self) {
         if let Some(program) = self.program.lock().await.take() {
-            program.end(Signal::KILL, true, STOP_PATIENCE).await;
+            program.end(Signal::KILL, true, STOP_TIMEOUT).await;
         }
     }
 
@@ -260,7 +260,7 @@ impl Postgres {
             // Immediate shutdown: nobody needs the data, but shared memory is given back.
             end_signal: "QUIT",
         })?;
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             // The server writes its state into the last line of this file.
             let state = fs::read_to_string(&pid_file).unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::ports;
 use crate::scratch::{Scratch, copy_tree};
 
 /// Replication takes milliseconds; a loaded machine may need much longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
 impl Postgres {
@@ -71,10 +71,10 @@ impl Postgres {
         self.until("caught up with its primary", &query).await
     }
 
-    /// Cuts this standby off: it hears no more of its primary, which does not wait for it.
+    /// Cuts this standby off from its primary, which does not wait for it.
     ///
     /// # Errors
-    /// When it goes on following.
+    /// When it keeps following.
     pub async fn cut_off(&self) -> Result<()> {
         self.set("primary_conninfo", "")?;
         self.sql("postgres", "select pg_reload_conf()").await?;
@@ -92,7 +92,7 @@ impl Postgres {
 
     /// Waits until a query answers with true.
     async fn until(&self, what: &str, query: &str) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while self.value("postgres", query).await?.as_deref() != Some("t") {
             if Instant::now() > deadline {
                 return Err(Error::Build {

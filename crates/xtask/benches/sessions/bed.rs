@@ -75,7 +75,7 @@ impl Bed {
         Ok(Self { operator, cluster, engine, server, floor_server, client, _dir: dir })
     }
 
-    /// Drops what the sessions left behind, so that every round makes its accounts anew.
+    /// Drops what the sessions left behind, so that every round creates its accounts again.
     pub(crate) async fn forget_accounts(&self, side: Side) -> anyhow::Result<()> {
         let server = match side {
             Side::Operator => &self.server,

@@ -128,7 +128,7 @@ impl Template {
         })
     }
 
-    /// The event that tells of the end, which the operator sends after it.
+    /// The event about the end, which the operator sends after it.
     async fn learn_event(&mut self, bed: &Bed) -> anyhow::Result<()> {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         let events = Api::<Event>::namespaced(bed.client.clone(), Side::Operator.namespace());

@@ -1,6 +1,6 @@
 //! `cargo xtask bench sessions`: what a session costs, beside a bare client that does the same.
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
 //! | `bed` | the servers, the operator, the objects that every round needs |
 //! | `phase` | one measured phase: many sessions start, or end, and a watch says when |
@@ -85,7 +85,7 @@ async fn main() -> anyhow::Result<()> {
     let progress = Progress::start("measuring");
     for round in 0..args.rounds {
         for size in &args.sizes {
-            // Whoever goes first in one round goes second in the next.
+            // Who goes first in one round goes second in the next.
             let sides =
                 if round % 2 == 0 { [Side::Operator, Side::Floor] } else { [Side::Floor, Side::Operator] };
             for side in sides {

@@ -16,7 +16,7 @@ use crate::bed::{self, Bed};
 use crate::floor::Floor;
 
 /// A phase that takes longer has failed.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Who does the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,8 +91,8 @@ pub(crate) async fn at_once(
         anyhow::Ok(done)
     };
     let (sent, done) =
-        tokio::time::timeout(PATIENCE, async { tokio::try_join!(sent, waited) }).await.with_context(
-            || format!("{kind:?} of {count} sessions took longer than {} s", PATIENCE.as_secs()),
+        tokio::time::timeout(TIMEOUT, async { tokio::try_join!(sent, waited) }).await.with_context(
+            || format!("{kind:?} of {count} sessions took longer than {} s", TIMEOUT.as_secs()),
         )??;
     let each = sent.iter().filter_map(|(name, sent)| Some(done.get(name)?.duration_since(*sent))).collect();
     let last = done.values().max().copied().unwrap_or(begun);
@@ -121,15 +121,15 @@ pub(crate) async fn one_by_one(
             }
         };
         let both = async { tokio::try_join!(act(bed, floor, side, kind, index), wanted) };
-        let ((), at) = tokio::time::timeout(PATIENCE, both).await.with_context(|| {
-            format!("{kind:?} of one session took longer than {} s", PATIENCE.as_secs())
-        })??;
+        let ((), at) = tokio::time::timeout(TIMEOUT, both)
+            .await
+            .with_context(|| format!("{kind:?} of one session took longer than {} s", TIMEOUT.as_secs()))??;
         each.push(at.duration_since(sent));
     }
     Ok(Timings { each, wall: begun.elapsed() })
 }
 
-/// Everything that our client does for one session: the operator's are only asked for.
+/// Everything that our client does for one session: in the operator's rounds it only creates and deletes it.
 async fn act(bed: &Bed, floor: &Floor, side: Side, kind: Kind, index: usize) -> anyhow::Result<()> {
     let sessions: Api<DatabaseSession> = Api::namespaced(bed.client.clone(), side.namespace());
     match kind {
@@ -150,7 +150,7 @@ async fn act(bed: &Bed, floor: &Floor, side: Side, kind: Kind, index: usize) -> 
     Ok(())
 }
 
-/// What the API server tells of sessions that became Active, or are gone, from now on.
+/// Watch events about sessions that became Active, or are gone, from now on.
 async fn watch(
     bed: &Bed,
     side: Side,

@@ -1,23 +1,97 @@
 //! The steps that are the same on every database server.
 
-use std::time::Instant;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rolecall_testbed::progress::duration;
+use rolecall_testbed::{KubernetesVersion, components};
+use rolecall_xtask::operator::{self, Profile};
 
-use super::stage::Stage;
+use super::shell::Answer;
+use super::stage::{Database, SUPERUSER, Stage, USERNAME};
+
+/// A tour on one kind of database server.
+pub(super) trait Story: Database {
+    /// What happened, said at the end.
+    const SUMMARY: &'static str;
+
+    /// Builds or fetches the server, where that was not done before.
+    ///
+    /// # Errors
+    /// When it cannot be built; the message says what to install where that is the reason.
+    fn prepare() -> rolecall_testbed::Result<()>;
+
+    /// Starts the servers and writes the files that the tour uses.
+    ///
+    /// # Errors
+    /// When one does not start.
+    async fn start(binary: PathBuf) -> anyhow::Result<Stage<Self>>;
+
+    /// Runs the tour.
+    ///
+    /// # Errors
+    /// When a step does not show what it should.
+    async fn play(stage: &mut Stage<Self>) -> anyhow::Result<()>;
+
+    /// Lines to continue with by hand.
+    fn lines(stage: &Stage<Self>) -> Vec<String>;
+}
+
+/// Builds or fetches what is missing, with progress: minutes on a new machine, nothing the next time.
+///
+/// # Errors
+/// As [`Story::prepare`].
+pub(super) fn prepare<S: Story>() -> anyhow::Result<PathBuf> {
+    S::prepare()?;
+    components::etcd()?;
+    components::Kubernetes::prepare(KubernetesVersion::NEWEST)?;
+    operator::build(Profile::Dev)
+}
 
 /// Waits until objects are ready. It takes a moment; a machine under load may need much longer.
 pub(super) const READY: &str = "kubectl wait --for=condition=Ready --timeout=300s";
 
-/// How the objects of a directory of samples are called.
+/// The names of the objects in a directory of samples.
 #[derive(Debug)]
 pub(super) struct Samples {
     pub(super) database: &'static str,
     pub(super) role: &'static str,
     pub(super) session: &'static str,
+    /// The keys of the session's Secret that make a connection.
+    pub(super) keys: &'static str,
 }
 
-impl<S> Stage<S> {
+impl Samples {
+    /// A line that writes the files of the session's Secret into the demo's directory.
+    pub(super) fn save(&self) -> String {
+        let Self { session, keys, .. } = self;
+        format!(
+            "umask 077; for key in {keys}; do\n  \
+             kubectl get secret {session} -o go-template=\"{{{{index .data \\\"$key\\\" | base64decode}}}}\" > $DEMO/$key\n\
+             done"
+        )
+    }
+}
+
+impl<S: Database> Stage<S> {
+    /// The servers; `server` with its article.
+    ///
+    /// # Errors
+    /// As [`Stage::run`].
+    pub(super) async fn show_servers(&mut self, server: &str) -> anyhow::Result<()> {
+        self.tour.step(&format!("A Kubernetes API server and {server}"));
+        self.tour.command(&format!("export KUBECONFIG={}", self.shell.variable("KUBECONFIG")));
+        self.run("kubectl version", &["Server Version"]).await?;
+        self.tour.command(&format!("export SUPERUSER=\"{}\"", self.shell.variable(SUPERUSER)));
+        if !self.has_client() {
+            self.tour.say(&format!(
+                "({} is not installed on this machine: a small client of the demo takes its place)",
+                S::CLIENT
+            ));
+        }
+        Ok(())
+    }
+
     /// The kinds, and the rights of the operator.
     ///
     /// # Errors
@@ -108,18 +182,54 @@ impl<S> Stage<S> {
         Ok(())
     }
 
+    /// The Secret of the session, and its files in the demo's directory.
+    ///
+    /// # Errors
+    /// As [`Stage::run`].
+    pub(super) async fn save_secret(&self, samples: &Samples, expected: &[&str]) -> anyhow::Result<()> {
+        let session = samples.session;
+        self.run(&format!("kubectl describe secret {session} | sed -n '/^Type/,$p'"), expected).await?;
+        self.run(&samples.save(), &[]).await?;
+        Ok(())
+    }
+
+    /// Ends the session while a query of alice runs; `running` waits until it does. Returns what the query answered,
+    /// and how long the deletion took.
+    ///
+    /// # Errors
+    /// As [`Stage::run`].
+    pub(super) async fn end_session(
+        &self,
+        samples: &Samples,
+        query: &S::Query,
+        running: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<(Answer, Duration)> {
+        self.tour.command(&format!("{query} &"));
+        let delete = format!("kubectl delete dbs {}", samples.session);
+        let end = async {
+            running.await?;
+            self.tour.command(&delete);
+            let started = Instant::now();
+            let answer = self.shell.run(&delete).await?;
+            anyhow::Ok((answer, started.elapsed()))
+        };
+        let (interrupted, (answer, took)) = tokio::try_join!(self.ask(query), end)?;
+        self.judge(&delete, answer, true, &["deleted"])?;
+        Ok((interrupted, took))
+    }
+
     /// What the DatabaseUser says of an account that is disabled.
     ///
     /// # Errors
     /// As [`Stage::run`].
-    pub(super) async fn show_disabled(&self, name: &str) -> anyhow::Result<()> {
+    pub(super) async fn show_disabled(&self, samples: &Samples) -> anyhow::Result<()> {
         self.run(
             "kubectl wait --for=jsonpath='{.status.accounts[0].phase}'=Disabled --timeout=300s dbu/alice",
             &[],
         )
         .await?;
         let accounts = "kubectl get dbu alice -o jsonpath='{range .status.accounts[*]}{.database} {.username} {.phase}{\"\\n\"}{end}'";
-        self.run(accounts, &[&format!("{name} alice@example.com Disabled")]).await?;
+        self.run(accounts, &[&format!("{} {USERNAME} Disabled", samples.database)]).await?;
         Ok(())
     }
 }

@@ -1,69 +1,70 @@
 //! Commands by the machine's own mongosh. Where there is none, by a small client that answers in its form.
 
+use std::fmt;
+
 use anyhow::Context;
 use mongodb::Client;
 use mongodb::bson::Document;
 use mongodb::error::ErrorKind;
+use rolecall_testbed::Mongo;
 
 use super::shell::{Answer, Shell};
+use super::stage::{ALICE, Database, SUPERUSER};
 
-/// Who asks: the shell variable with the connection string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
-    /// The superuser.
-    Superuser,
-    /// The user of the session, with the certificate in the demo's directory.
-    Alice,
+/// A command, the logical database that it is for, and who sends it.
+#[derive(Clone, Debug)]
+pub(super) struct Query {
+    /// The shell variable with the sender's connection string.
+    variable: &'static str,
+    database: &'static str,
+    command: Document,
 }
 
-impl Who {
-    pub(super) fn variable(self) -> &'static str {
-        match self {
-            Self::Superuser => "SUPERUSER",
-            Self::Alice => "ALICE",
-        }
+/// A command of the superuser.
+pub(super) fn superuser(database: &'static str, command: Document) -> Query {
+    Query { variable: SUPERUSER, database, command }
+}
+
+/// A command of the session's user, with the certificate in the demo's directory.
+pub(super) fn alice(database: &'static str, command: Document) -> Query {
+    Query { variable: ALICE, database, command }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { variable, database, command } = self;
+        let run = format!("db.getSiblingDB(\"{database}\").runCommand({command})");
+        write!(f, "mongosh \"${variable}\" --quiet --eval 'EJSON.stringify({run})'")
     }
 }
 
-/// The line for mongosh.
-pub(super) fn line(who: Who, database: &str, command: &Document) -> String {
-    let variable = who.variable();
-    let run = format!("db.getSiblingDB(\"{database}\").runCommand({command})");
-    format!("mongosh \"${variable}\" --quiet --eval 'EJSON.stringify({run})'")
-}
+impl Database for Mongo {
+    const CLIENT: &'static str = "mongosh";
+    type Query = Query;
 
-/// Asks with mongosh where it is installed, else with the built-in client.
-pub(super) async fn ask(
-    shell: &Shell,
-    installed: bool,
-    who: Who,
-    database: &str,
-    command: &Document,
-) -> anyhow::Result<Answer> {
-    if installed {
-        return shell.run(&line(who, database, command)).await;
+    async fn ask(&self, shell: &Shell, query: &Query) -> anyhow::Result<Answer> {
+        let answer = async {
+            let client = Client::with_uri_str(shell.variable(query.variable)).await?;
+            client.database(query.database).run_command(query.command.clone()).await
+        };
+        Ok(match answer.await {
+            Ok(mut answer) => {
+                // Only drivers need these.
+                answer.remove("$clusterTime");
+                answer.remove("operationTime");
+                let text = serde_json::to_string(&answer).context("reading the answer")?;
+                Answer { ok: true, text: format!("{text}\n") }
+            }
+            Err(error) => {
+                let text = match &*error.kind {
+                    ErrorKind::Command(refused) => refused.message.clone(),
+                    ErrorKind::Authentication { message, .. } => message.clone(),
+                    kind => kind.to_string(),
+                };
+                Answer { ok: false, text: format!("MongoServerError: {text}\n") }
+            }
+        })
     }
-    let answer = async {
-        let client = Client::with_uri_str(shell.variable(who.variable())).await?;
-        client.database(database).run_command(command.clone()).await
-    };
-    Ok(match answer.await {
-        Ok(mut answer) => {
-            // What concerns drivers alone.
-            answer.remove("$clusterTime");
-            answer.remove("operationTime");
-            let text = serde_json::to_string(&answer).context("reading the answer")?;
-            Answer { ok: true, text: format!("{text}\n") }
-        }
-        Err(error) => {
-            let text = match &*error.kind {
-                ErrorKind::Command(refused) => refused.message.clone(),
-                ErrorKind::Authentication { message, .. } => message.clone(),
-                kind => kind.to_string(),
-            };
-            Answer { ok: false, text: format!("MongoServerError: {text}\n") }
-        }
-    })
 }
 
 #[cfg(test)]
@@ -76,7 +77,7 @@ mod tests {
     fn a_command_is_shown_as_mongosh_takes_it() {
         let command = doc! { "find": "orders", "filter": { "n": { "$gt": 1 } }, "tags": ["a"] };
         assert_eq!(
-            line(Who::Alice, "horizon", &command),
+            alice("horizon", command).to_string(),
             "mongosh \"$ALICE\" --quiet --eval 'EJSON.stringify(db.getSiblingDB(\"horizon\").runCommand(\
              { \"find\": \"orders\", \"filter\": { \"n\": { \"$gt\": 1 } }, \"tags\": [\"a\"] }))'"
         );

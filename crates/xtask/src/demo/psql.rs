@@ -1,6 +1,6 @@
 //! SQL by the machine's own psql. Where there is none, by a small client that answers in psql's form.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::path::Path;
 
 use anyhow::Context;
@@ -8,66 +8,79 @@ use rolecall_testbed::{Certificate, Postgres};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::shell::{Answer, Shell};
+use super::stage::{ALICE, Database, SUPERUSER, USERNAME};
 
-/// The shell variable with the superuser's connection string.
-pub(super) const SUPERUSER: &str = "SUPERUSER";
-/// The shell variable with the connection string of alice.
-pub(super) const ALICE: &str = "ALICE";
+/// Statements, and who sends them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Query {
+    who: Who,
+    sql: Sql,
+}
 
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
-    /// The database's superuser, in this logical database.
+#[derive(Clone, Copy, Debug)]
+enum Who {
+    /// The superuser, in this logical database.
     Superuser(&'static str),
     /// The user of the session, with the certificate in the demo's directory.
     Alice,
 }
 
-/// What is asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Sql<'a> {
-    /// Statements.
-    Text(&'a str),
-    /// A file of statements, by its path from the workspace's root.
-    File(&'a str),
+enum Sql {
+    Text(&'static str),
+    /// A file, by its path from the workspace's root.
+    File(&'static str),
 }
 
-/// The line for psql.
-pub(super) fn line(who: Who, sql: Sql<'_>) -> String {
-    let connection = match who {
-        Who::Superuser(database) => format!("\"${SUPERUSER} dbname={database}\""),
-        Who::Alice => format!("\"${ALICE}\""),
-    };
-    match sql {
-        Sql::Text(text) => format!("psql {connection} -c \"{text}\""),
-        Sql::File(path) => format!("psql {connection} -q -f {path}"),
+/// A statement of the superuser in a logical database.
+pub(super) fn superuser(database: &'static str, text: &'static str) -> Query {
+    Query { who: Who::Superuser(database), sql: Sql::Text(text) }
+}
+
+/// A file of statements, by its path from the workspace's root, by the superuser in a logical database.
+pub(super) fn superuser_file(database: &'static str, path: &'static str) -> Query {
+    Query { who: Who::Superuser(database), sql: Sql::File(path) }
+}
+
+/// A statement of the session's user.
+pub(super) fn alice(text: &'static str) -> Query {
+    Query { who: Who::Alice, sql: Sql::Text(text) }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.who {
+            Who::Superuser(database) => write!(f, "psql \"${SUPERUSER} dbname={database}\"")?,
+            Who::Alice => write!(f, "psql \"${ALICE}\"")?,
+        }
+        match self.sql {
+            Sql::Text(text) => write!(f, " -c \"{text}\""),
+            Sql::File(path) => write!(f, " -q -f {path}"),
+        }
     }
 }
 
-/// Asks with psql where it is installed, else with the built-in client.
-pub(super) async fn ask(
-    shell: &Shell,
-    installed: bool,
-    postgres: &Postgres,
-    who: Who,
-    sql: Sql<'_>,
-) -> anyhow::Result<Answer> {
-    if installed {
-        return shell.run(&line(who, sql)).await;
+impl Database for Postgres {
+    const CLIENT: &'static str = "psql";
+    type Query = Query;
+
+    async fn ask(&self, shell: &Shell, query: &Query) -> anyhow::Result<Answer> {
+        let connected = match query.who {
+            Who::Superuser(database) => self.superuser(database).await,
+            Who::Alice => self.connect("horizon", &certificate(Path::new(shell.variable("DEMO")))?).await,
+        };
+        let client = match connected {
+            Ok(client) => client,
+            Err(error) => return Ok(Answer { ok: false, text: format!("psql: error: {error}\n") }),
+        };
+        Ok(match query.sql {
+            Sql::Text(text) => send(&client, text, false).await,
+            Sql::File(path) => {
+                let text = std::fs::read_to_string(crate::root().join(path));
+                send(&client, &text.with_context(|| format!("reading {path}"))?, true).await
+            }
+        })
     }
-    let connected = match who {
-        Who::Superuser(database) => postgres.superuser(database).await,
-        Who::Alice => postgres.connect("horizon", &certificate(Path::new(shell.variable("DEMO")))?).await,
-    };
-    let client = match connected {
-        Ok(client) => client,
-        Err(error) => return Ok(Answer { ok: false, text: format!("psql: error: {error}\n") }),
-    };
-    let (text, quiet) = match sql {
-        Sql::Text(text) => (text.to_owned(), false),
-        Sql::File(path) => (std::fs::read_to_string(crate::root().join(path)).context("reading SQL")?, true),
-    };
-    Ok(query(&client, &text, quiet).await)
 }
 
 fn certificate(dir: &Path) -> anyhow::Result<Certificate> {
@@ -76,13 +89,13 @@ fn certificate(dir: &Path) -> anyhow::Result<Certificate> {
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
     };
     Ok(Certificate {
-        common_name: super::postgres::USERNAME.to_owned(),
+        common_name: USERNAME.to_owned(),
         cert_pem: read("tls.crt")?,
         key_pem: read("tls.key")?,
     })
 }
 
-async fn query(client: &Client, text: &str, quiet: bool) -> Answer {
+async fn send(client: &Client, text: &str, quiet: bool) -> Answer {
     let messages = match client.simple_query(text).await {
         Ok(messages) => messages,
         Err(error) => {
@@ -148,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_look_like_those_of_psql() {
+    fn tables_are_drawn_as_psql_draws_them() {
         let rows = [vec!["name".to_owned(), "n".to_owned()], vec!["Harbour Cafe".to_owned(), "2".to_owned()]];
         assert_eq!(render(&rows), "     name     | n\n--------------+---\n Harbour Cafe | 2\n(1 row)\n");
     }

@@ -1,36 +1,45 @@
-//! What the demo plays on: a cluster, a database server, the operator, and a directory for files.
+//! What the demo runs on: a cluster, a database server, the operator, and a directory for files.
 
+use std::fmt::Display;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use mongodb::bson::{Document, doc};
-use rolecall_testbed::progress::Progress;
-use rolecall_testbed::{
-    Authority, Certificate, Cluster, KubernetesVersion, Mongo, PgVersion, Postgres, components,
-};
-use rolecall_xtask::operator::{self, Operator, Profile};
+use rolecall_testbed::{Authority, Certificate, Cluster};
+use rolecall_xtask::operator::{self, Operator};
 use tempfile::TempDir;
 
-use super::mongosh;
-use super::psql::{self, Sql, Who};
 use super::shell::{Answer, Shell};
 use super::tour::Tour;
 
-/// TLS and a client certificate, whoever comes over the network.
-const HBA: &str = "\
-hostssl all all 0.0.0.0/0 cert
-hostssl all all ::/0 cert
-";
-
-/// How long something is waited for that takes a moment: long enough for a machine under load.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Limit for what usually takes a moment: long enough for a machine under load.
+const TIMEOUT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(50);
 
 /// The admin user of `deploy/samples`.
 pub(super) const ADMIN: &str = "teleport-admin";
+/// The database user of the sample DatabaseUser.
+pub(super) const USERNAME: &str = "alice@example.com";
+/// The shell variable with the superuser's connection string.
+pub(super) const SUPERUSER: &str = "SUPERUSER";
+/// The shell variable with alice's connection string.
+pub(super) const ALICE: &str = "ALICE";
+
+/// A database server, queried by its own client program.
+pub(super) trait Database: Sized + 'static {
+    /// The client program.
+    const CLIENT: &'static str;
+    /// A query, and who sends it; its text is the shell line for the client program.
+    type Query: Display;
+
+    /// Sends a query by the built-in client, for a machine without the client program.
+    ///
+    /// # Errors
+    /// When the query cannot be sent. A refusal by the server is an answer.
+    async fn ask(&self, shell: &Shell, query: &Self::Query) -> anyhow::Result<Answer>;
+}
 
 /// Everything that runs, in the order in which it is stopped.
 #[derive(Debug)]
@@ -47,220 +56,86 @@ pub(super) struct Stage<S> {
     dir: TempDir,
 }
 
-/// Builds or fetches what is missing, with progress: minutes on a new machine, nothing the next time.
-///
-/// # Errors
-/// When something cannot be built; the message says what to install where that is the reason.
-pub(super) fn prepare(mongodb: bool) -> anyhow::Result<PathBuf> {
-    if mongodb {
-        components::mongodb()?;
-    } else {
-        components::postgres(PgVersion::V17)?;
-    }
-    components::etcd()?;
-    components::Kubernetes::prepare(KubernetesVersion::NEWEST)?;
-    operator::build(Profile::Dev)
+/// The certificates that an administrator would have at hand.
+pub(super) struct Trust<'a> {
+    /// Signs the certificates of users.
+    pub(super) users: &'a Authority,
+    /// The admin user's certificate.
+    pub(super) admin: Certificate,
+    /// Who signed the server's certificate, in PEM.
+    pub(super) server_ca: &'a str,
 }
 
-/// What proves the parties of a server to each other.
-struct Trust<'a> {
-    users: &'a Authority,
-    admin: Certificate,
-    server_ca: &'a str,
-}
-
-impl Stage<Postgres> {
-    /// Starts the servers and writes the files that the tour uses.
+impl<S: Database> Stage<S> {
+    /// Sets up the directory and the shell.
     ///
     /// # Errors
-    /// When one does not start.
-    pub(super) async fn postgres(binary: PathBuf) -> anyhow::Result<Self> {
-        let progress =
-            Progress::start("starting etcd, kube-apiserver, kube-controller-manager and PostgreSQL 17");
-        let server = Postgres::builder(PgVersion::V17).hba(HBA).start().await?;
-        let cluster = Cluster::start().await?;
-        progress.done();
-        let mut stage = Self::set(binary, cluster, server, "psql").await?;
-        let pg = &stage.server;
-        let superuser = format!("host={} port={} user=postgres", pg.socket_dir().display(), pg.port());
-        let trust = Trust {
-            users: pg.client_authority(),
-            admin: pg.client_cert(ADMIN)?,
-            server_ca: pg.server_ca_pem(),
-        };
-        stage.write_certificates(&trust)?;
-        stage.write_manifests("deploy/samples", "orders-db.shop.svc:5432", &pg.address())?;
-        stage.shell.export(psql::SUPERUSER, &superuser);
-        Ok(stage)
-    }
-
-    /// Shows a psql line, runs it, shows its answer, and returns it.
-    ///
-    /// # Errors
-    /// As [`Stage::run`].
-    pub(super) async fn psql(&self, who: Who, sql: Sql<'_>, expected: &[&str]) -> anyhow::Result<String> {
-        let line = psql::line(who, sql);
-        self.tour.command(&line);
-        let answer = psql::ask(&self.shell, self.has_client, &self.server, who, sql).await?;
-        self.judge(&line, answer, true, expected)
-    }
-
-    /// As [`Stage::psql`], for what the server has to refuse.
-    ///
-    /// # Errors
-    /// As [`Stage::run_refused`].
-    pub(super) async fn psql_refused(
-        &self,
-        who: Who,
-        sql: Sql<'_>,
-        expected: &[&str],
-    ) -> anyhow::Result<String> {
-        let line = psql::line(who, sql);
-        self.tour.command(&line);
-        let answer = psql::ask(&self.shell, self.has_client, &self.server, who, sql).await?;
-        self.judge(&line, answer, false, expected)
-    }
-
-    /// A statement that runs while other things happen; nothing of it is shown.
-    ///
-    /// # Errors
-    /// When it cannot be sent.
-    pub(super) async fn psql_aside(&self, who: Who, text: &str) -> anyhow::Result<Answer> {
-        psql::ask(&self.shell, self.has_client, &self.server, who, Sql::Text(text)).await
-    }
-
-    /// Waits until a query of the superuser answers with `wanted`.
-    ///
-    /// # Errors
-    /// When it does not in time.
-    pub(super) async fn wait_for_value(&self, query: &str, wanted: &str) -> anyhow::Result<()> {
-        let started = Instant::now();
-        while self.server.value("postgres", query).await?.as_deref() != Some(wanted) {
-            if started.elapsed() > PATIENCE {
-                bail!("waited in vain for {wanted} from: {query}");
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(())
-    }
-}
-
-impl Stage<Mongo> {
-    /// Starts the servers and writes the files that the tour uses.
-    ///
-    /// # Errors
-    /// When one does not start.
-    pub(super) async fn mongodb(binary: PathBuf) -> anyhow::Result<Self> {
-        const ADDRESS: &str = "mongodb://events-0.shop.svc:27017,events-1.shop.svc:27017,events-2.shop.svc:27017/?replicaSet=events";
-        let progress = Progress::start("starting etcd, kube-apiserver, kube-controller-manager and MongoDB");
-        let server = Mongo::start().await?;
-        let cluster = Cluster::start().await?;
-        progress.done();
-        let mut stage = Self::set(binary, cluster, server, "mongosh").await?;
-        let mongo = &stage.server;
-        let trust = Trust {
-            users: mongo.client_authority(),
-            admin: mongo.client_cert(ADMIN)?,
-            server_ca: mongo.server_ca_pem(),
-        };
-        stage.write_certificates(&trust)?;
-        stage.write_manifests("deploy/samples/mongodb", ADDRESS, &mongo.uri())?;
-        let superuser = format!(
-            "{}&tls=true&authMechanism=MONGODB-X509&authSource=%24external&tlsCertificateKeyFile={dir}/root.pem\
-             &tlsCAFile={dir}/servers.crt",
-            mongo.uri(),
-            dir = mongo.dir().display()
-        );
-        stage.shell.export(mongosh::Who::Superuser.variable(), &superuser);
-        Ok(stage)
-    }
-
-    /// Shows a mongosh line, runs it, shows its answer, and returns it.
-    ///
-    /// # Errors
-    /// As [`Stage::run`].
-    pub(super) async fn mongosh(
-        &self,
-        who: mongosh::Who,
-        database: &str,
-        command: Document,
-        expected: &[&str],
-    ) -> anyhow::Result<String> {
-        self.ask(who, database, &command, true, expected).await
-    }
-
-    /// As [`Stage::mongosh`], for what the server has to refuse.
-    ///
-    /// # Errors
-    /// As [`Stage::run_refused`].
-    pub(super) async fn mongosh_refused(
-        &self,
-        who: mongosh::Who,
-        database: &str,
-        command: Document,
-        expected: &[&str],
-    ) -> anyhow::Result<String> {
-        self.ask(who, database, &command, false, expected).await
-    }
-
-    /// A command that runs while other things happen; nothing of it is shown.
-    ///
-    /// # Errors
-    /// When it cannot be sent.
-    pub(super) async fn mongosh_aside(
-        &self,
-        who: mongosh::Who,
-        database: &str,
-        command: &Document,
-    ) -> anyhow::Result<Answer> {
-        mongosh::ask(&self.shell, self.has_client, who, database, command).await
-    }
-
-    /// Waits until a query runs on that collection of `horizon`.
-    ///
-    /// # Errors
-    /// When none does in time.
-    pub(super) async fn until_running(&self, collection: &str) -> anyhow::Result<()> {
-        let seen = doc! {
-            "currentOp": 1, "ns": format!("horizon.{collection}"), "active": true,
-            "command.filter.$where": { "$exists": true },
-        };
-        let started = Instant::now();
-        while self.server.run("admin", seen.clone()).await?.get_array("inprog")?.is_empty() {
-            if started.elapsed() > PATIENCE {
-                bail!("waited in vain for a query on {collection}");
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(())
-    }
-
-    async fn ask(
-        &self,
-        who: mongosh::Who,
-        database: &str,
-        command: &Document,
-        ok: bool,
-        expected: &[&str],
-    ) -> anyhow::Result<String> {
-        let line = mongosh::line(who, database, command);
-        self.tour.command(&line);
-        let answer = mongosh::ask(&self.shell, self.has_client, who, database, command).await?;
-        self.judge(&line, answer, ok, expected)
-    }
-}
-
-impl<S> Stage<S> {
-    /// The directory, the shell, and what the server is asked with: `client`, where the machine has it.
-    async fn set(binary: PathBuf, cluster: Cluster, server: S, client: &str) -> anyhow::Result<Self> {
+    /// When the directory cannot be made.
+    pub(super) async fn new(binary: PathBuf, cluster: Cluster, server: S) -> anyhow::Result<Self> {
         let dir =
             tempfile::Builder::new().prefix("rolecall-demo-").tempdir().context("making a directory")?;
         let kubectl = cluster.kubectl_path();
         let mut shell = Shell::new(dir.path(), kubectl.parent().unwrap_or(Path::new("/")));
         shell.export("KUBECONFIG", &cluster.kubeconfig().display().to_string());
         shell.export("DEMO", &dir.path().display().to_string());
-        let has_client = shell.has(client).await;
+        let has_client = shell.has(S::CLIENT).await;
         Ok(Self { operator: None, cluster, server, shell, tour: Tour::new(), has_client, binary, dir })
+    }
+
+    /// Shows a query, sends it, shows its answer, and returns it.
+    ///
+    /// # Errors
+    /// As [`Stage::run`].
+    pub(super) async fn query(&self, query: S::Query, expected: &[&str]) -> anyhow::Result<String> {
+        self.check_query(&query, true, expected).await
+    }
+
+    /// As [`Stage::query`], for a query that the server has to refuse.
+    ///
+    /// # Errors
+    /// As [`Stage::run_refused`].
+    pub(super) async fn query_refused(&self, query: S::Query, expected: &[&str]) -> anyhow::Result<String> {
+        self.check_query(&query, false, expected).await
+    }
+
+    async fn check_query(&self, query: &S::Query, ok: bool, expected: &[&str]) -> anyhow::Result<String> {
+        let line = query.to_string();
+        self.tour.command(&line);
+        let answer = self.ask(query).await?;
+        self.judge(&line, answer, ok, expected)
+    }
+
+    /// Sends a query without showing anything.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub(super) async fn ask(&self, query: &S::Query) -> anyhow::Result<Answer> {
+        if self.has_client {
+            self.shell.run(&query.to_string()).await
+        } else {
+            self.server.ask(&self.shell, query).await
+        }
+    }
+}
+
+impl<S> Stage<S> {
+    /// Waits until `seen` says yes.
+    ///
+    /// # Errors
+    /// When it does not in time, with `what` it waited for.
+    pub(super) async fn until(
+        &self,
+        what: &str,
+        seen: impl AsyncFn() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while !seen().await? {
+            if started.elapsed() > TIMEOUT {
+                bail!("step {}: waited in vain for {what}", self.tour.at());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
     }
 
     /// Whether the machine has the server's client program.
@@ -309,7 +184,7 @@ impl<S> Stage<S> {
         loop {
             let answer = self.shell.run(line).await?;
             let complete = answer.ok && expected.iter().all(|text| answer.text.contains(*text));
-            if complete || started.elapsed() > PATIENCE {
+            if complete || started.elapsed() > TIMEOUT {
                 return self.judge(line, answer, true, expected);
             }
             tokio::time::sleep(POLL).await;
@@ -346,8 +221,11 @@ impl<S> Stage<S> {
         Ok(answer.text)
     }
 
-    /// The certificates that an administrator would have at hand.
-    fn write_certificates(&self, trust: &Trust<'_>) -> anyhow::Result<()> {
+    /// Writes the certificates.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub(super) fn write_certificates(&self, trust: &Trust<'_>) -> anyhow::Result<()> {
         let files = [
             ("server-ca.crt", trust.server_ca),
             ("client-ca.crt", trust.users.cert_pem()),
@@ -361,8 +239,11 @@ impl<S> Stage<S> {
         Ok(())
     }
 
-    /// The samples of a directory, with the address of our server in place of theirs.
-    fn write_manifests(&self, samples: &str, theirs: &str, ours: &str) -> anyhow::Result<()> {
+    /// Writes the samples of a directory, with the address of our server in place of theirs.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written, or the samples do not name that address.
+    pub(super) fn write_manifests(&self, samples: &str, theirs: &str, ours: &str) -> anyhow::Result<()> {
         for name in [
             "database_admin.yaml",
             "provisioning_role.yaml",

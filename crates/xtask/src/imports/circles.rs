@@ -28,16 +28,6 @@ struct Link {
     path: String,
 }
 
-impl Circle {
-    /// Whether all of it lies in a module, or below it.
-    pub(super) fn is_below(&self, module: &str) -> bool {
-        let names: Vec<&str> = module.split("::").filter(|name| !name.is_empty()).collect();
-        self.modules
-            .iter()
-            .all(|path| path.iter().map(String::as_str).take(names.len()).eq(names.iter().copied()))
-    }
-}
-
 impl fmt::Display for Circle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} files use each other in a circle, for example", self.modules.len())?;

@@ -145,7 +145,7 @@ impl Crate {
         }
     }
 
-    /// What a name stands for in a module, followed by more names.
+    /// What a name refers to in a module, followed by more names.
     fn named<'a>(
         &'a self,
         at: Place,

@@ -26,7 +26,7 @@ pub(super) struct Module {
     pub(super) of_file: Id,
     /// The file.
     pub(super) file: PathBuf,
-    /// What a name stands for here; a name may stand for several things, for example a type and a function.
+    /// What a name refers to here; a name may refer to several things, for example a type and a function.
     pub(super) names: HashMap<String, Vec<Meaning>>,
     /// The paths before `::*` in imports.
     pub(super) globs: Vec<Vec<String>>,
@@ -34,7 +34,7 @@ pub(super) struct Module {
     pub(super) mentions: Vec<Mention>,
 }
 
-/// What a name stands for in a module.
+/// What a name refers to in a module.
 pub(super) enum Meaning {
     /// A module below.
     Module(Id),

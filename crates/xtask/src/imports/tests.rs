@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use super::borders;
 use super::circles;
 use super::crates::Crate;
 
@@ -167,15 +168,62 @@ fn a_file_that_is_missing_or_no_rust_is_named() {
     assert!(load("fn {").starts_with("parsing lib.rs"));
 }
 
+/// What is wrong with a package of this name that depends on another one of ours.
+fn border_faults(name: &str, on: &str, kind: Option<&str>) -> Vec<String> {
+    let package = |name: &str, dependencies: serde_json::Value| {
+        serde_json::from_value(serde_json::json!({
+            "name": name, "version": "0.1.0", "id": name, "dependencies": dependencies, "targets": [], "features": {},
+            "manifest_path": "/Cargo.toml",
+        }))
+        .unwrap()
+    };
+    let dependency = serde_json::json!({
+        "name": on, "req": "*", "kind": kind, "optional": false, "uses_default_features": true, "features": [],
+    });
+    borders::faults(&[package(name, serde_json::json!([dependency])), package(on, serde_json::json!([]))])
+}
+
 #[test]
-fn a_circle_is_allowed_below_a_module_only_when_all_of_it_lies_there() {
-    let parsed = parse(&[
-        ("lib.rs", "mod a;"),
-        ("a.rs", "mod x; mod y;"),
-        ("a/x.rs", "use super::y::Y; pub struct X;"),
-        ("a/y.rs", "use super::x::X; pub struct Y;"),
-    ]);
-    let circle = circles::find(&parsed).remove(0);
-    assert!(circle.is_below("") && circle.is_below("a"));
-    assert!(!circle.is_below("b") && !circle.is_below("a::x"));
+fn a_dependency_across_a_border_is_named() {
+    for (name, on, kind, fault) in [
+        ("rolecall-policy", "rolecall-api", None, "depends on rolecall-api, which it must not know"),
+        (
+            "rolecall-postgres",
+            "rolecall-mongodb",
+            None,
+            "depends on rolecall-mongodb, which it must not know",
+        ),
+        (
+            "rolecall-resolve",
+            "rolecall-operator",
+            None,
+            "depends on rolecall-operator, which it must not know",
+        ),
+        (
+            "rolecall-api",
+            "rolecall-cli",
+            Some("dev"),
+            "tests depend on rolecall-cli, which they must not know",
+        ),
+        (
+            "rolecall-operator",
+            "rolecall-engine-conformance",
+            None,
+            "depends on rolecall-engine-conformance, which only its tests may use",
+        ),
+    ] {
+        assert_eq!(border_faults(name, on, kind), [format!("{name} {fault}")]);
+    }
+    for (name, on, kind) in [
+        ("rolecall-engine", "rolecall-policy", None),
+        ("rolecall-operator", "rolecall-engine-conformance", Some("dev")),
+    ] {
+        assert_eq!(border_faults(name, on, kind), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_package_without_a_border_is_named() {
+    let faults = border_faults("rolecall-new", "rolecall-engine", None);
+    assert!(faults.len() == 1 && faults[0].starts_with("rolecall-new: "), "{faults:?}");
 }

@@ -1,4 +1,4 @@
-//! DatabaseAdmins: what is told of them, what they lack, where they lead, and their end.
+//! DatabaseAdmins: what is reported about them, what they lack, where they lead, and their end.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Secret;
@@ -74,24 +74,24 @@ async fn privileges_that_are_missing_are_named_each_with_its_command() -> Result
 #[tokio::test]
 async fn services_without_users_of_their_own_are_unsupported() -> Result<()> {
     let world = MongoWorld::start().await?;
-    for (name, change, told) in [
+    for (name, change, expected) in [
         ("atlas", json!({"uri": "mongodb+srv://cluster0.ab1cd.mongodb.net"}), "Atlas"),
         ("documentdb", json!({"uri": "docs.cluster-ab1.eu-west-1.docdb.amazonaws.com:27017"}), "DocumentDB"),
     ] {
         another(&world, name, change).await?;
         world.session(name, json!({"database": name})).await?;
         let session = world.rejected(name, "Unsupported").await?;
-        assert!(message_of(&session).contains(told), "{}", message_of(&session));
+        assert!(message_of(&session).contains(expected), "{}", message_of(&session));
         let admin = world
             .until::<DatabaseAdmin>(name, "Unsupported", |admin| reason_of(admin) == "Unsupported")
             .await?;
-        assert!(message_of(&admin).contains(told), "{}", message_of(&admin));
+        assert!(message_of(&admin).contains(expected), "{}", message_of(&admin));
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_and_an_admin_user_that_is_not_let_in_are_told() -> Result<()> {
+async fn a_server_that_is_not_there_and_an_admin_user_that_is_not_let_in_are_reported() -> Result<()> {
     let world = MongoWorld::start().await?;
     another(&world, "nowhere", json!({"uri": "localhost:1"})).await?;
     let nobody = world.mongo().client_cert("nobody")?;

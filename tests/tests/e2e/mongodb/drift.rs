@@ -100,8 +100,8 @@ async fn an_access_whose_marker_somebody_took_is_not_over_while_it_can_be_used()
     without.remove(MARKER);
     let external = world.root.database("$external");
     external.run_command(doc! { "updateUser": user(&world)?, "customData": without }).await?;
-    let told = |session: &DatabaseSession| reason_of(session) == "UserConflict" && !is_ready(session);
-    world.until("alice-orders", "in conflict", told).await?;
+    let message = |session: &DatabaseSession| reason_of(session) == "UserConflict" && !is_ready(session);
+    world.until("alice-orders", "in conflict", message).await?;
 
     world.delete::<DatabaseSession>("alice-orders").await?;
     let session = world.phase("alice-orders", SessionPhase::Ending, "UserConflict").await?;

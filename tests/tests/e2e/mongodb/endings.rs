@@ -70,7 +70,7 @@ async fn an_admin_user_that_may_kill_ends_the_command() -> Result<()> {
     let client = world.login("alice-orders").await?;
     let command = running(&world, &client, Duration::from_secs(600)).await?;
     world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
-    let killed = tokio::time::timeout(rolecall_tests::PATIENCE, command).await.context("it is killed")??;
+    let killed = tokio::time::timeout(rolecall_tests::TIMEOUT, command).await.context("it is killed")??;
     assert!(killed.is_err());
     is_over(&world, &client).await
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 const SOON: Duration = Duration::from_secs(15);
 
 #[tokio::test]
-async fn an_end_that_waits_for_a_server_that_hangs_is_told() -> Result<()> {
+async fn an_end_that_waits_for_a_server_that_hangs_is_reported() -> Result<()> {
     let world = MongoWorld::builder().members(1).start().await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;

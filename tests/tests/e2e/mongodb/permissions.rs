@@ -130,7 +130,7 @@ async fn a_database_tells_that_its_admin_user_lacks_what_permission_sets_need() 
 }
 
 #[tokio::test]
-async fn what_is_told_beforehand_is_what_the_status_of_a_session_says() -> Result<()> {
+async fn what_is_check_explanation_is_what_the_status_of_a_session_says() -> Result<()> {
     let world = MongoWorld::builder().object_permissions().start().await?;
     world.root.database(&world.app).create_collection("people").await?;
     let permissions = json!([
@@ -145,8 +145,8 @@ async fn what_is_told_beforehand_is_what_the_status_of_a_session_says() -> Resul
     let form = ["--live", "-o", "json", "-n", &world.namespace];
     let output = kubectl_rolecall(&root, &[&question[..], &form].concat()).await?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let told: Value = serde_json::from_slice(&output.stdout)?;
-    assert_eq!(told["objects"]["counts"], json!(counts(&session)));
+    let explained: Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(explained["objects"]["counts"], json!(counts(&session)));
     assert_eq!(counts(&session), [("FIND".to_owned(), 2), ("INSERT".to_owned(), 1)].into());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Objects that were lost without a teardown and made anew from the same manifests.
+//! Objects that were lost without a teardown and recreated from the same manifests.
 
 use anyhow::Result;
 use rolecall_api::{AccountPhase, DatabaseAdmin, DatabaseUser, conditions};
@@ -24,11 +24,11 @@ async fn what_was_left_is_ended_and_taken_over() -> Result<()> {
     world.make_objects().await?;
     world.start_operator().await?;
     world.account_until("disabled", |account| account.is_some_and(MongoAccount::is_disabled)).await?;
-    let told = |user: &DatabaseUser| {
+    let reported = |user: &DatabaseUser| {
         let mut accounts = user.status.iter().flat_map(|status| &status.accounts);
         accounts.any(|account| account.phase == AccountPhase::Disabled)
     };
-    world.until("alice", "told as disabled", told).await?;
+    world.until("alice", "reported as disabled", reported).await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
     world.login("alice-orders").await.map(drop)
@@ -57,9 +57,9 @@ async fn an_orphan_that_is_only_reported_is_named_with_what_closes_it() -> Resul
             .is_ok_and(|named| named.message.contains("db.getSiblingDB(\"$external\").updateUser("))
     };
     world.until("orders", "naming it", named).await?;
-    let told = |user: &DatabaseUser| {
+    let reported = |user: &DatabaseUser| {
         let mut accounts = user.status.iter().flat_map(|status| &status.accounts);
         accounts.any(|account| account.phase == AccountPhase::Orphaned)
     };
-    world.until("alice", "told as orphaned", told).await.map(drop)
+    world.until("alice", "reported as orphaned", reported).await.map(drop)
 }

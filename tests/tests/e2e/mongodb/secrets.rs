@@ -10,7 +10,7 @@ use rolecall_tests::{MongoWorld, mongo};
 use serde_json::json;
 
 use super::is_over;
-use crate::secrecy::{EVERYTHING, assert_untold, private_lines};
+use crate::secrecy::{EVERYTHING, assert_not_published, private_lines};
 
 #[tokio::test]
 async fn the_secret_holds_a_uri_and_one_pem_that_clients_take_as_they_are() -> Result<()> {
@@ -74,7 +74,7 @@ async fn the_one_pem_is_renewed_with_certificate_and_key() -> Result<()> {
 }
 
 #[tokio::test]
-async fn keys_are_never_told() -> Result<()> {
+async fn keys_are_never_published() -> Result<()> {
     let world = MongoWorld::builder().log_filter(EVERYTHING).start().await?;
     world.session("alice-orders", json!({})).await?;
     world.active("alice-orders").await?;
@@ -93,7 +93,7 @@ async fn keys_are_never_told() -> Result<()> {
     secrets.push(canary.to_owned());
     world.login("alice-orders").await?;
     world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
-    assert_untold(&world, &world.alice, &secrets).await
+    assert_not_published(&world, &world.alice, &secrets).await
 }
 
 #[tokio::test]

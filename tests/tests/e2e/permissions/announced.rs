@@ -34,7 +34,7 @@ async fn metrics(world: &World) -> Result<String> {
     world.operator.as_ref().context("an operator")?.get("/metrics").await
 }
 
-/// How often objects were looked at.
+/// How often objects were read.
 async fn looks(world: &World) -> Result<u64> {
     let metrics = metrics(world).await?;
     let name = "rolecall_reconcile_total{kind=\"permission_sets\",result=\"success\"} ";
@@ -78,7 +78,7 @@ async fn many_changes_cause_few_looks() -> Result<()> {
     let client = world.pg.superuser("app").await?;
     for table in 0..150 {
         client.batch_execute(&format!("create table hr.burst{table} (id int)")).await?;
-        // Whoever may connect can notify as well.
+        // Every user who may connect can also notify.
         alice.batch_execute("notify rolecall_objects, 'in vain'").await?;
     }
     may_soon(&world, &alice, "select * from hr.burst149").await?;

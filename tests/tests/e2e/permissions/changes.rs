@@ -72,7 +72,7 @@ async fn what_policy_took_away_does_not_wait_long_for_what_it_gives_instead() ->
     let world = world().await?;
     allow(&world, select_in("hr")).await?;
     let alice = alice(&world).await?;
-    // Somebody grants on the same table and does not come to an end: nobody else can meanwhile.
+    // An unfinished transaction grants on the same table: no other grant can succeed meanwhile.
     let blocker = world.pg.superuser("app").await?;
     blocker.batch_execute("begin; grant select on sales.deals to reader").await?;
     allow(&world, select_in("sales")).await?;
@@ -94,7 +94,7 @@ async fn a_start_that_waits_for_its_set_is_given_up_at_its_deadline() -> Result<
     let rejected = |session: &DatabaseSession| phase(session) == SessionPhase::Rejected;
     let session = world.until("alice-orders", "Rejected", rejected).await?;
     let ready = conditions::find(session.conditions(), conditions::READY).context("Ready")?;
-    assert_ne!(ready.reason, "StartDeadlineExceeded", "the last reason is told: {}", ready.message);
+    assert_ne!(ready.reason, "StartDeadlineExceeded", "the last reason is reported: {}", ready.message);
     assert!(world.account().await?.is_none_or(|account| account.is_disabled()));
     blocker.batch_execute("rollback").await?;
     Ok(())
@@ -195,7 +195,7 @@ async fn a_restart_takes_nothing_away_and_grants_nothing_anew() -> Result<()> {
     let granted = world.pg.sql("postgres", memberships).await?;
     world.stop_operator().await?;
     world.start_operator().await?;
-    // Something for it to do, after which it has looked at the account and the objects.
+    // Something for it to do, after which it has processed the account and the objects.
     world.session("second", json!({})).await?;
     complete(&world, "second").await?;
     complete(&world, "alice-orders").await?;

@@ -63,8 +63,8 @@ async fn a_database_that_the_admin_user_cannot_open_keeps_the_session_waiting() 
     let session = world.pending("alice-orders", "MissingConnect").await?;
     assert!(message_of(&session).contains("GRANT CONNECT ON DATABASE"), "{}", message_of(&session));
     assert!(world.account().await?.is_none_or(|account| !account.login));
-    let mend = format!(r#"grant connect on database app to "{ADMIN_USER}" with grant option"#);
-    world.pg.sql("app", &mend).await?;
+    let fix = format!(r#"grant connect on database app to "{ADMIN_USER}" with grant option"#);
+    world.pg.sql("app", &fix).await?;
     complete(&world, "alice-orders").await?;
     may(&world.login("alice-orders").await?, &["select * from hr.employees"]).await?;
     let capable = |admin: &DatabaseAdmin| conditions::is_true(admin.conditions(), conditions::CAPABLE);

@@ -88,7 +88,7 @@ async fn a_set_that_somebody_dropped_is_missed_by_the_next_who_wants_it() -> Res
 }
 
 #[tokio::test]
-async fn that_objects_cannot_be_looked_at_any_more_is_told() -> Result<()> {
+async fn objects_that_can_no_longer_be_read_are_reported() -> Result<()> {
     let world = world_that_looks_often().await?;
     allow(&world, select_in("hr")).await?;
     alice(&world).await?;
@@ -108,8 +108,11 @@ async fn a_table_that_somebody_is_changing_holds_up_no_session_on_others() -> Re
     world.session("alice-orders", json!({})).await?;
     let session = incomplete(&world, "alice-orders", "MissingObjectPrivileges").await?;
     assert_eq!(counts(&session), [("SELECT", 1)].into());
-    let told = &permissions_complete(&session).context("a condition")?.message;
-    assert!(told.contains("hr.scratchpad") && told.contains("another transaction has locked it"), "{told}");
+    let message = &permissions_complete(&session).context("a condition")?.message;
+    assert!(
+        message.contains("hr.scratchpad") && message.contains("another transaction has locked it"),
+        "{message}"
+    );
     may(&world.login("alice-orders").await?, &["select * from hr.employees"]).await?;
     blocker.batch_execute("rollback").await?;
     complete(&world, "alice-orders").await?;

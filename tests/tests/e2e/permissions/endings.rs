@@ -28,7 +28,7 @@ async fn ends(version: PgVersion, statements: &str) -> Result<()> {
 
 #[tokio::test]
 async fn whoever_took_on_the_role_of_the_set_loses_it() -> Result<()> {
-    // From 16 on nobody can.
+    // From 16 on no user can.
     ends(PgVersion::V15, r#"set role "SET"; select * from hr.employees"#).await
 }
 
@@ -99,7 +99,7 @@ async fn sets_that_nobody_uses_are_dropped_after_a_while() -> Result<()> {
     may(&world.login("bob-orders").await?, &["select * from hr.employees"]).await?;
     world.delete_and_wait::<DatabaseSession>("bob-orders").await?;
     no_sets(&world).await?;
-    // What comes after finds its set made anew.
+    // The next session finds its set recreated.
     may(&alice(&world).await?, &["select * from hr.employees"]).await
 }
 

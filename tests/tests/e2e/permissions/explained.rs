@@ -1,4 +1,4 @@
-//! `kubectl rolecall explain --live` tells beforehand what a session gets.
+//! `kubectl rolecall explain --live` shows in advance what a session gets.
 
 use anyhow::Result;
 use rolecall_testbed::{Identity, PgVersion};
@@ -13,13 +13,13 @@ const FUNCTION: &str = r#"create function hr.one() returns int language sql as '
     grant execute on function hr.one() to "teleport-admin" with grant option"#;
 
 #[tokio::test]
-async fn what_is_told_beforehand_is_what_the_status_of_a_session_says_and_nothing_is_written() -> Result<()> {
+async fn explain_live_shows_what_the_status_of_a_session_says_and_writes_nothing() -> Result<()> {
     let versions = [PgVersion::V15, PgVersion::V18];
-    futures::future::try_join_all(versions.map(told_beforehand)).await?;
+    futures::future::try_join_all(versions.map(check_explanation)).await?;
     Ok(())
 }
 
-async fn told_beforehand(version: PgVersion) -> Result<()> {
+async fn check_explanation(version: PgVersion) -> Result<()> {
     // Nothing else takes transaction numbers.
     let mut world = world_of(World::builder().version(version).setting("autovacuum", "off")).await?;
     world.pg.sql("app", FUNCTION).await?;
@@ -36,11 +36,11 @@ async fn told_beforehand(version: PgVersion) -> Result<()> {
 
     let auditor = auditor(&world, "secrets").await?;
     let before = state(&world).await?;
-    let told = explain(&world, &auditor, &[]).await?;
+    let explained = explain(&world, &auditor, &[]).await?;
     assert_eq!(state(&world).await?, before, "{version:?}: something was written");
-    assert_eq!(told["objects"]["source"], "Server");
-    assert_eq!(told["objects"]["counts"], json!(counts(&session)), "{version:?}");
-    let items = told["objects"]["items"].as_array().context("a list")?;
+    assert_eq!(explained["objects"]["source"], "Server");
+    assert_eq!(explained["objects"]["counts"], json!(counts(&session)), "{version:?}");
+    let items = explained["objects"]["items"].as_array().context("a list")?;
     let item = |name: &str| items.iter().find(|item| item["name"] == name).cloned().unwrap_or_default();
     let employees = item("employees");
     let mut privileges = employees["privileges"].as_array().context("a list")?.iter();
@@ -57,12 +57,12 @@ async fn told_beforehand(version: PgVersion) -> Result<()> {
     let elsewhere = format!("{}:1", world.pg.host());
     world.admin(json!({"spec": {"uri": elsewhere}})).await?;
     let through = explain(&world, &auditor, &["--address", &world.pg.address()]).await?;
-    assert_eq!(through["objects"], told["objects"]);
+    assert_eq!(through["objects"], explained["objects"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn who_may_not_read_the_secret_is_told_so_and_what_works_without() -> Result<()> {
+async fn without_the_right_to_read_the_secret_the_error_says_so_and_what_works_without() -> Result<()> {
     let world = World::builder().without_operator().start().await?;
     let auditor = auditor(&world, "configmaps").await?;
     let output = run(&world, &auditor, &[]).await?;

@@ -132,7 +132,7 @@ async fn database_roles_and_object_permissions_work_together() -> Result<()> {
     assert_eq!(
         session.status.map(|status| status.db_roles),
         Some(vec!["reader".to_owned()]),
-        "sets are not told as roles"
+        "sets are not reported as roles"
     );
     Ok(())
 }

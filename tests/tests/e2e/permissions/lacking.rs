@@ -1,4 +1,4 @@
-//! What the admin user may not grant is left out and named, with the statement that mends it.
+//! What the admin user may not grant is left out and named, with the statement that fixes it.
 
 use anyhow::Result;
 use rolecall_api::DatabaseAdmin;
@@ -72,7 +72,7 @@ async fn a_database_tells_that_its_admin_user_lacks_object_privileges() -> Resul
 }
 
 #[tokio::test]
-async fn an_access_list_that_is_nearly_full_is_told_by_the_database() -> Result<()> {
+async fn an_access_list_that_is_nearly_full_is_reported_by_the_database_admin() -> Result<()> {
     let world = world().await?;
     let crowd = "do $$ begin for i in 1..1550 loop
             execute format('create role crowd%s', i); execute format('grant select on hr.employees to crowd%s', i);
@@ -89,8 +89,8 @@ async fn an_access_list_that_is_nearly_full_is_told_by_the_database() -> Result<
     assert!(is_ready(&admin), "it is a warning");
     let operator = world.operator.as_ref().context("an operator")?;
     let line = format!("rolecall_crowded_access_lists{{database_admin=\"{}/orders\"}} 1", world.namespace);
-    let told = async || Ok(operator.get("/metrics").await?.lines().any(|found| found == line));
-    world.eventually(&line, told).await
+    let shown = async || Ok(operator.get("/metrics").await?.lines().any(|found| found == line));
+    world.eventually(&line, shown).await
 }
 
 /// The statement that a line of a message ends with.

@@ -10,7 +10,7 @@ mod granting;
 mod kinds;
 mod lacking;
 mod sharing;
-mod told;
+mod statuses;
 mod untouched;
 mod vector;
 mod versions;

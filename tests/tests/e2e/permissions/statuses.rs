@@ -1,4 +1,4 @@
-//! What the statuses tell of objects.
+//! What the statuses say about objects.
 
 use anyhow::Result;
 use rolecall_api::{DatabaseAdmin, DbObjectImportRule, ObjectCounts};
