@@ -379,7 +379,7 @@ impl Cluster {
             let mut evidence = self.evidence();
             evidence.excuse(host, USERS[user]);
             if !is_looked_after {
-                evidence.let_go.insert((host, USERS[user].to_owned()));
+                evidence.released.insert((host, USERS[user].to_owned()));
             }
         }
     }
