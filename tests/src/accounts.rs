@@ -8,7 +8,7 @@ use rolecall_testbed::{Certificate, Postgres};
 use tokio_postgres::Client;
 
 use crate::TIMEOUT;
-use crate::world::{ALICE, World};
+use crate::test_env::{ALICE, TestEnv};
 
 /// The role that marks an account as managed.
 pub const MARKER: &str = "teleport-auto-user";
@@ -45,7 +45,7 @@ impl Account {
     }
 }
 
-impl World {
+impl TestEnv {
     /// The account of `alice`; `None` where there is no such user.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    /// Logs in on the session's logical database with what its Secret holds.
+    /// Logs in on the session's logical database with the contents of its Secret.
     ///
     /// # Errors
     /// When there is no Secret or the server refuses.
@@ -95,19 +95,19 @@ impl World {
         self.login_with(&secret).await
     }
 
-    /// Logs in with what a Secret held.
+    /// Logs in with the contents of a Secret.
     ///
     /// # Errors
-    /// When the server refuses, or it holds neither a certificate nor a password.
+    /// When the server refuses, or the Secret has neither a certificate nor a password.
     pub async fn login_with(&self, secret: &BTreeMap<String, String>) -> Result<Client> {
         login_on(&self.pg, secret).await
     }
 }
 
-/// Logs in on a server with what a Secret held, whichever server the Secret names.
+/// Logs in on a server with the contents of a Secret, whichever server the Secret names.
 ///
 /// # Errors
-/// When the server refuses, or it holds neither a certificate nor a password.
+/// When the server refuses, or the Secret has neither a certificate nor a password.
 pub async fn login_on(pg: &Postgres, secret: &BTreeMap<String, String>) -> Result<Client> {
     let value = |key: &str| secret.get(key).cloned().with_context(|| format!("the Secret has no {key}"));
     let (database, username) = (value("database")?, value("username")?);

@@ -1,4 +1,4 @@
-//! The cluster of the test binary, and who speaks to it.
+//! The cluster of the test binary, and its clients.
 
 use std::sync::OnceLock;
 
@@ -19,7 +19,7 @@ pub fn use_kubernetes(version: KubernetesVersion) {
 /// The cluster with everything of `deploy/` installed, started by the first test that asks.
 ///
 /// # Errors
-/// When a component is missing or what `deploy/` holds is refused.
+/// When a component is missing or something in `deploy/` is refused.
 pub async fn cluster() -> Result<&'static Cluster> {
     static INSTALLED: OnceCell<&Cluster> = OnceCell::const_new();
     let install = || async {
@@ -37,7 +37,7 @@ pub async fn cluster() -> Result<&'static Cluster> {
     INSTALLED.get_or_try_init(install).await.copied()
 }
 
-/// A client with every right: the test's own hands.
+/// A client with every right, for the test itself.
 ///
 /// # Errors
 /// When the cluster does not start.
@@ -58,7 +58,7 @@ pub async fn operator_kubeconfig() -> Result<&'static str> {
     TEXT.get_or_try_init(make).await.map(String::as_str)
 }
 
-/// How the operator finds the API server.
+/// How the operator reaches the API server.
 ///
 /// # Errors
 /// When the cluster does not start.
@@ -66,7 +66,7 @@ pub async fn operator_config() -> Result<Config> {
     config(operator_kubeconfig().await?).await
 }
 
-/// How somebody finds the API server.
+/// How a user reaches the API server.
 ///
 /// # Errors
 /// When the cluster does not start, or there is no such user.
@@ -74,10 +74,10 @@ pub async fn config_of(identity: &Identity) -> Result<Config> {
     config(&cluster().await?.kubeconfig_for(identity).await?).await
 }
 
-/// How the API server that a kubeconfig names is found.
+/// How to reach the API server that a kubeconfig names.
 ///
 /// # Errors
-/// When it is no kubeconfig.
+/// When it is not a kubeconfig.
 pub async fn config(kubeconfig: &str) -> Result<Config> {
     let kubeconfig = Kubeconfig::from_yaml(kubeconfig)?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;

@@ -1,4 +1,5 @@
-//! A forwarder in front of several servers, like a load balancer that follows the primary: it can be switched to another one.
+//! A forwarder in front of several servers, like a load balancer that follows the primary: it can be switched to
+//! another one.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,18 +46,18 @@ impl Forwarder {
         format!("localhost:{}", self.port)
     }
 
-    /// Leads nowhere: every connection ends, and new ones do too.
+    /// Leads nowhere: every connection ends, new ones too.
     pub fn cut(&self) {
         self.target.send_replace(None);
     }
 
-    /// Leads to another port from now on. Connections to the one before end.
+    /// Leads to another port from now on. Connections to the previous one end.
     pub fn lead_to(&self, port: u16) {
         *self.first.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.target.send_replace(Some(port));
     }
 
-    /// When the first connection came about since it was turned.
+    /// When the first connection was made since it was switched.
     pub fn first_connection(&self) -> Option<Instant> {
         *self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }

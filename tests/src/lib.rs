@@ -1,18 +1,18 @@
 //! Rolecall from end to end, on a real API server and real PostgreSQL servers.
 //!
-//! A test starts with a [`World`]: a namespace of its own in the one cluster of the test binary, a PostgreSQL server
-//! of its own, a DatabaseAdmin `orders`, a ProvisioningRole `reader`, a DatabaseUser `alice`, and an operator.
+//! A test starts with a [`TestEnv`]: its own namespace in the one cluster of the test binary, its own PostgreSQL
+//! server, a DatabaseAdmin `orders`, a ProvisioningRole `reader`, a DatabaseUser `alice`, and an operator.
 //!
 //! ```no_run
-//! use rolecall_tests::World;
+//! use rolecall_tests::TestEnv;
 //! use serde_json::json;
 //!
 //! # async fn example() -> anyhow::Result<()> {
-//! let world = World::start().await?;
-//! world.session("alice-orders", json!({"ttl": "1h"})).await?;
-//! world.active("alice-orders").await?;
-//! let client = world.login("alice-orders").await?;
-//! assert!(world.account().await?.is_some_and(|account| account.login));
+//! let env = TestEnv::start().await?;
+//! env.session("alice-orders", json!({"ttl": "1h"})).await?;
+//! env.active("alice-orders").await?;
+//! let client = env.login("alice-orders").await?;
+//! assert!(env.account().await?.is_some_and(|account| account.login));
 //! # drop(client);
 //! # Ok(())
 //! # }
@@ -20,9 +20,9 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`cluster`] | the cluster of the test binary, and who speaks to it |
-//! | [`scene`] | what every test starts with: a namespace, its objects, its operators |
-//! | [`world`] | that, with a PostgreSQL server |
+//! | [`cluster`] | the cluster of the test binary, and its clients |
+//! | [`base_env`] | what every test starts with: a namespace, its objects, its operators |
+//! | [`test_env`] | that, with a PostgreSQL server |
 //! | [`mongo`] | that, with a MongoDB server |
 //! | [`rebuild`] | objects that are lost without a teardown
 //! | [`objects`] | making, changing, reading objects, and waiting for them |
@@ -37,6 +37,7 @@
 //! of the test wrote.
 
 pub mod accounts;
+pub mod base_env;
 pub mod cluster;
 pub mod forwarder;
 pub mod log;
@@ -46,17 +47,16 @@ pub mod objects;
 pub mod operator;
 pub mod process;
 pub mod rebuild;
-pub mod scene;
-pub mod world;
+pub mod test_env;
 
 pub use accounts::Account;
+pub use base_env::BaseEnv;
 pub use forwarder::Forwarder;
-pub use mongo::{MongoAccount, MongoWorld};
+pub use mongo::{MongoAccount, MongoTestEnv};
 pub use network::Network;
 pub use operator::Operator;
 pub use process::Process;
-pub use scene::Scene;
-pub use world::{Credentials, World, WorldBuilder};
+pub use test_env::{Credentials, TestEnv, TestEnvBuilder};
 
 use std::time::Duration;
 

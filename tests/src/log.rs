@@ -32,7 +32,7 @@ impl Log {
         self.grew.send_replace(());
     }
 
-    /// Waits until it holds `text`.
+    /// Waits until it contains `text`.
     ///
     /// # Errors
     /// When it does not within [`TIMEOUT`](crate::TIMEOUT).

@@ -49,7 +49,7 @@ impl Network {
         Ok(Self { address, link, _task: AbortOnDropHandle::new(task) })
     }
 
-    /// How an operator finds the API server through it.
+    /// How an operator reaches the API server through it.
     ///
     /// # Errors
     /// When there is no cluster.
@@ -59,7 +59,7 @@ impl Network {
         Ok(config)
     }
 
-    /// Every connection ends, and no new one comes about.
+    /// Every connection ends, and no new one is made.
     pub fn cut(&self) {
         self.link.send_replace(Link::Cut);
     }
@@ -70,7 +70,7 @@ impl Network {
         self.link.send_replace(Link::Silent);
     }
 
-    /// New connections come about again.
+    /// New connections are made again.
     pub fn restore(&self) {
         self.link.send_replace(Link::Whole);
     }

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::TIMEOUT;
-use crate::scene::Scene;
+use crate::base_env::BaseEnv;
 
 /// A kind that a test reads.
 pub trait Kind:
@@ -45,13 +45,13 @@ impl<K> Kind for K where
 {
 }
 
-impl Scene {
-    /// Objects of a kind in this world's namespace.
+impl BaseEnv {
+    /// Objects of a kind in this environment's namespace.
     pub fn api<K: Kind>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Applies one manifest in this world's namespace, as `kubectl apply --server-side` does.
+    /// Applies one manifest in this environment's namespace, as `kubectl apply --server-side` does.
     ///
     /// # Errors
     /// What the API server answered.
@@ -105,7 +105,7 @@ impl Scene {
         self.apply_kind("DatabaseUser", name, merged(&json!({"roles": ["reader"]}), &spec)).await
     }
 
-    /// Applies a DatabaseSession. By default it is standing, of `alice` on the first logical database of `orders`.
+    /// Applies a DatabaseSession. By default it has no ttl and is of `alice` on the first logical database of `orders`.
     ///
     /// # Errors
     /// What the API server answered.
@@ -184,21 +184,21 @@ impl Scene {
         self.until_within(TIMEOUT, name, what, wanted).await
     }
 
-    /// As [`Scene::until`], with another deadline.
+    /// As [`BaseEnv::until`], with another deadline.
     ///
     /// # Errors
-    /// As [`Scene::until`].
+    /// As [`BaseEnv::until`].
     pub async fn until_within<K: Kind>(
         &self,
-        patience: Duration,
+        timeout: Duration,
         name: &str,
         what: &str,
         wanted: impl Fn(&K) -> bool,
     ) -> Result<K> {
         let condition = |object: Option<&K>| object.is_some_and(&wanted);
-        match tokio::time::timeout(patience, await_condition(self.api::<K>(), name, condition)).await {
+        match tokio::time::timeout(timeout, await_condition(self.api::<K>(), name, condition)).await {
             Ok(found) => found?.context("the object is there"),
-            Err(_) => Err(self.disappointment::<K>(name, &format!("become {what}")).await),
+            Err(_) => Err(self.timed_out::<K>(name, &format!("become {what}")).await),
         }
     }
 
@@ -211,7 +211,7 @@ impl Scene {
         while !is_so().await? {
             ensure!(
                 tokio::time::Instant::now() < deadline,
-                "it did not come to that: {what}\n-- log --\n{}",
+                "this did not happen: {what}\n-- log --\n{}",
                 self.log()
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -227,11 +227,11 @@ impl Scene {
         let condition = |object: Option<&K>| object.is_none();
         match tokio::time::timeout(TIMEOUT, await_condition(self.api::<K>(), name, condition)).await {
             Ok(found) => Ok(found.map(drop)?),
-            Err(_) => Err(self.disappointment::<K>(name, "go").await),
+            Err(_) => Err(self.timed_out::<K>(name, "go").await),
         }
     }
 
-    async fn disappointment<K: Kind>(&self, name: &str, what: &str) -> anyhow::Error {
+    async fn timed_out<K: Kind>(&self, name: &str, what: &str) -> anyhow::Error {
         let mut object = self.find::<K>(name).await.ok().flatten();
         if let Some(object) = &mut object {
             object.managed_fields_mut().clear();
@@ -246,7 +246,7 @@ impl Scene {
     /// Waits until a session is Active and Ready.
     ///
     /// # Errors
-    /// When it does not come to that.
+    /// When it does not within [`TIMEOUT`].
     pub async fn active(&self, name: &str) -> Result<DatabaseSession> {
         self.until(name, "Active", |session| phase(session) == SessionPhase::Active && is_ready(session))
             .await
@@ -255,7 +255,7 @@ impl Scene {
     /// Waits until a session is in this phase with this reason of Ready.
     ///
     /// # Errors
-    /// When it does not come to that.
+    /// When it does not within [`TIMEOUT`].
     pub async fn phase(&self, name: &str, wanted: SessionPhase, reason: &str) -> Result<DatabaseSession> {
         let what = format!("{wanted:?} with the reason {reason}");
         self.until(name, &what, |session| phase(session) == wanted && reason_of(session) == reason).await
@@ -264,7 +264,7 @@ impl Scene {
     /// Waits until a session is Pending with this reason.
     ///
     /// # Errors
-    /// When it does not come to that.
+    /// When it does not within [`TIMEOUT`].
     pub async fn pending(&self, name: &str, reason: &str) -> Result<DatabaseSession> {
         self.phase(name, SessionPhase::Pending, reason).await
     }
@@ -272,7 +272,7 @@ impl Scene {
     /// Waits until a session is Rejected with this reason.
     ///
     /// # Errors
-    /// When it does not come to that.
+    /// When it does not within [`TIMEOUT`].
     pub async fn rejected(&self, name: &str, reason: &str) -> Result<DatabaseSession> {
         self.phase(name, SessionPhase::Rejected, reason).await
     }
@@ -280,7 +280,7 @@ impl Scene {
     /// Waits until a session is Ended with this reason.
     ///
     /// # Errors
-    /// When it does not come to that.
+    /// When it does not within [`TIMEOUT`].
     pub async fn ended(&self, name: &str, reason: EndReason) -> Result<DatabaseSession> {
         let what = format!("Ended as {reason:?}");
         let wanted = |session: &DatabaseSession| {
@@ -297,7 +297,7 @@ impl Scene {
     pub async fn secret(&self, name: &str) -> Result<std::collections::BTreeMap<String, String>> {
         let secret: Secret = self.get(name).await?;
         let data = secret.data.unwrap_or_default();
-        // One key holds DER, which is no text.
+        // One key is DER, which is not text.
         Ok(data
             .into_iter()
             .map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned()))

@@ -1,4 +1,4 @@
-//! The operator in this process, on threads of its own, so that it can end in order or at once.
+//! The operator in this process, on its own threads, so that it can be stopped or crashed.
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -90,13 +90,13 @@ impl Operator {
         self.join().await
     }
 
-    /// Ends it at once, wherever it is.
+    /// Ends it at once, whatever it is doing.
     pub async fn crash(mut self) {
         self.crash.cancel();
         let _ = self.join().await;
     }
 
-    /// Waits for its end, which it should not come to by itself.
+    /// Waits until it has ended, without stopping it.
     ///
     /// # Errors
     /// What the operator ended with, or that it still runs.

@@ -5,10 +5,10 @@ use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, ProvisioningRole};
 use serde_json::json;
 
+use crate::base_env::BaseEnv;
 use crate::objects::Kind;
-use crate::scene::Scene;
 
-impl Scene {
+impl BaseEnv {
     /// Removes every object by force: nothing on the server is touched, even if an operator runs.
     ///
     /// # Errors

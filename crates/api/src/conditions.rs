@@ -14,7 +14,7 @@ pub const REACHABLE: &str = "Reachable";
 pub const CAPABLE: &str = "Capable";
 /// DatabaseAdmin: objects whose access list is nearly full; present (True) only while there are some.
 pub const ACCESS_LISTS_CROWDED: &str = "AccessListsCrowded";
-/// DatabaseAdmin: accounts that can be used though no session accounts for them, and that are not ended by themselves;
+/// DatabaseAdmin: accounts that can be used though no session accounts for them, and that are not ended automatically;
 /// present (True) only while there are some.
 pub const ORPHANED_ACCOUNTS: &str = "OrphanedAccounts";
 /// DatabaseSession: every object permission that was decided has been given.
@@ -24,20 +24,20 @@ pub const VALID: &str = "Valid";
 /// DatabaseUser: every role that the user names exists and is valid.
 pub const ROLES_RESOLVED: &str = "RolesResolved";
 
-/// `status` of a condition that holds.
+/// `status` of a condition that is true.
 pub const TRUE: &str = "True";
-/// `status` of a condition that does not hold.
+/// `status` of a condition that is false.
 pub const FALSE: &str = "False";
-/// `status` of a condition that cannot be told.
+/// `status` of a condition that is not known.
 pub const UNKNOWN: &str = "Unknown";
 
 /// The longest message of a condition, in bytes, as for Kubernetes' own conditions.
 pub const MAX_MESSAGE: usize = 32_768;
 
 /// Takes the transition times of `old` over into `new`, for every condition whose `status` is the same. Of Reconciling
-/// the reason must be the same as well: who waits for something else has begun to wait anew.
+/// the reason must be the same as well: an object that waits for something else has started to wait again.
 ///
-/// Conditions that are only in `old` are gone: a report is built whole, and needs no removal.
+/// Conditions that are only in `old` are gone: `new` is complete, so nothing has to be removed.
 #[must_use]
 pub fn merge_transition_times(old: &[Condition], mut new: Vec<Condition>) -> Vec<Condition> {
     for condition in &mut new {

@@ -41,7 +41,7 @@ fn finish(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd
 }
 
-/// Status of an object that no operator has seen yet: never current for whoever waits for Ready.
+/// Status of an object that no operator has seen yet: never current for a client that waits for Ready.
 fn pending() -> JSON {
     JSON(json!({
         "conditions": [{

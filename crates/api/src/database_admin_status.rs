@@ -32,7 +32,8 @@ pub struct DatabaseAdminStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_history: Option<String>,
 
-    /// The last `uri` and admin user name that Rolecall used. They differ from the spec only while `Stalled` says `LiveAccounts`.
+    /// The last `uri` and admin user name that Rolecall used. They differ from the spec only while `Stalled` says
+    /// `LiveAccounts`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Endpoint>,
 

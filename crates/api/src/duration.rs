@@ -36,7 +36,7 @@ pub enum ParseError {
 ///
 /// # Errors
 ///
-/// When the text is no Go duration, is negative, or is longer than Go can hold (292 years).
+/// When the text is no Go duration, is negative, or is longer than Go can represent (292 years).
 pub fn parse(text: &str) -> Result<Duration, ParseError> {
     let unsigned = match text.strip_prefix('-') {
         Some(rest) if parse_unsigned(rest)? > 0 => return Err(ParseError::Negative),
@@ -61,7 +61,7 @@ const UNITS: [(&str, u64); 8] = [
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// What Go can hold: the largest signed 64-bit number of nanoseconds.
+/// The longest that Go can represent: the largest signed 64-bit number of nanoseconds.
 const MAX_NANOS: u64 = i64::MAX as u64;
 
 fn parse_unsigned(text: &str) -> Result<u64, ParseError> {

@@ -15,8 +15,8 @@ pub const TEARDOWN_FINALIZER: &str = "rolecall.dev/teardown";
 /// Annotation of a session and its Secret: the database user name that the access runs under.
 pub const USERNAME_ANNOTATION: &str = "rolecall.dev/username";
 
-/// Annotation of the Secret of a session with a password: the number of that password, which grows with each change. The
-/// account's ownership record has it too.
+/// Annotation of the Secret of a session with a password: the number of that password, which grows with each change.
+/// The account's ownership record has it too.
 pub const PASSWORD_GENERATION_ANNOTATION: &str = "rolecall.dev/password-generation";
 
 /// Label of a DatabaseAdmin that names the admin user where `spec.adminUser.name` does not.

@@ -3,7 +3,7 @@
 /// A reason, what it means, and what to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// The constant that stands in conditions and events.
+    /// The constant that is used in conditions and events.
     pub name: &'static str,
     /// What it means.
     pub meaning: &'static str,

@@ -5,12 +5,12 @@
 /// A rule: expression and message.
 pub(crate) type Rule = (&'static str, &'static str);
 
-/// A rule that reports at another field than the one where it stands.
+/// A rule that reports another field than the one that it is written at.
 pub(crate) fn at(field: &str, (rule, message): Rule) -> kube::core::Rule {
     kube::core::Rule::new(rule).message(message).field_path(field)
 }
 
-/// Whether a text holds no template, or one and no other braces, which is all that the syntax allows.
+/// Whether a text contains no template, or one and no other braces, which is all that the syntax allows.
 macro_rules! one_template {
     ($text:literal) => {
         concat!(
@@ -28,14 +28,14 @@ macro_rules! one_template {
 const ONE_TEMPLATE_MESSAGE: &str =
     "must contain at most one template {{...}} and no other braces, for example team-{{external.team}}";
 
-/// For a text that may hold a trait template.
+/// For a text that may contain a trait template.
 pub(crate) const ONE_TEMPLATE: Rule = (one_template!("self"), ONE_TEMPLATE_MESSAGE);
 
-/// [`ONE_TEMPLATE`] for the keys of a map, which have no schema of their own.
+/// [`ONE_TEMPLATE`] for the keys of a map, which have no schema.
 pub(crate) const KEYS_ONE_TEMPLATE: Rule =
     (concat!("self.all(key, ", one_template!("key"), ")"), ONE_TEMPLATE_MESSAGE);
 
-/// For a text that may hold a template of an object.
+/// For a text that may contain a template of an object.
 pub(crate) const ONE_OBJECT_TEMPLATE: Rule = (
     r"self.matches('^[^{}]*([{]{2}\\s*obj[.](protocol|database(_service_name)?|object_kind|schema|name)\\s*[}]{2}[^{}]*)?$')",
     "must contain no braces except those of one template {{obj.VARIABLE}}, where VARIABLE is protocol, \
@@ -112,7 +112,7 @@ pub(crate) const SOME_MAPPING: Rule = (
     "must contain at least one mapping; to import nothing, write databaseLabels: {}",
 );
 
-/// DatabaseAdmin: answers first where a URI stands in place of host and port.
+/// DatabaseAdmin: reported first if there is a URI in place of host and port.
 pub(crate) const URI_NO_SCHEME: Rule = (
     "self.protocol == 'mongodb' || !self.uri.contains('://')",
     "must be host:port without a scheme, for example orders-db.shop.svc:5432",

@@ -1,6 +1,6 @@
 //! Pieces of schema that several fields share.
 //!
-//! Everything is bounded, and a rule stands on the smallest value that it speaks about: the API server
+//! Everything is bounded, and a rule is written at the smallest value that it concerns: the API server
 //! multiplies a rule's cost by how often its value can occur, and refuses a definition that could cost too
 //! much.
 
@@ -23,7 +23,7 @@ const MAX_NAME: usize = 63;
 const MAX_OBJECT_LABELS: usize = 32;
 const MAX_OBJECT_LABEL: usize = 100;
 
-/// Where the API server looks for rules.
+/// The key under which the API server expects rules.
 const RULES: &str = "x-kubernetes-validations";
 
 /// A type's own schema, for an `Option` of it: the derive would put the type's description over the field's.
@@ -65,7 +65,7 @@ pub(crate) fn selector(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A label selector whose keys and patterns may hold trait templates.
+/// A label selector whose keys and patterns may contain trait templates.
 pub(crate) fn templated_selector(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -89,7 +89,7 @@ pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "maxProperties": MAX_KEYS, "additionalProperties": text(&[])})
 }
 
-/// Labels that objects get: key to value, which may hold a template.
+/// Labels that objects get: key to value, which may contain a template.
 pub(crate) fn object_labels(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
@@ -108,7 +108,7 @@ pub(crate) fn texts(_: &mut SchemaGenerator) -> Schema {
     list(non_empty_text(&[]))
 }
 
-/// A list of names or patterns that may hold trait templates.
+/// A list of names or patterns that may contain trait templates.
 pub(crate) fn templates(_: &mut SchemaGenerator) -> Schema {
     list(non_empty_text(&[rules::ONE_TEMPLATE]))
 }

@@ -70,7 +70,7 @@ fn check(path: &str, schema: &JSONSchemaProps, faults: &mut Vec<String>) {
 }
 
 #[test]
-fn reasons_are_constants_that_stand_once_in_the_table() {
+fn reasons_are_constants_and_unique_in_the_table() {
     let names: BTreeSet<&str> = reasons::ALL.iter().map(|reason| reason.name).collect();
     assert_eq!(names.len(), reasons::ALL.len());
     for reason in reasons::ALL {

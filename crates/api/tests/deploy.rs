@@ -34,7 +34,7 @@ fn kustomize_installs_every_definition_and_every_access_rule() {
 }
 
 #[test]
-fn samples_hold_nothing_that_the_kinds_do_not_know() -> Result {
+fn samples_have_no_unknown_fields() -> Result {
     for directory in ["", "mongodb/"] {
         same_after_reading::<DatabaseAdmin>(&format!("{directory}database_admin"))?;
         same_after_reading::<ProvisioningRole>(&format!("{directory}provisioning_role"))?;

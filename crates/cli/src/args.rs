@@ -85,7 +85,7 @@ impl Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Tell what a user may do on a database, what gave it, and what took the rest away.
+    /// Show what a user may do on a database, what gave it, and what took the rest away.
     Explain(ExplainArgs),
     /// List the databases that a user reaches; with -v the database roles allowed on each.
     Ls(LsArgs),
@@ -148,13 +148,13 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "ROLE", value_delimiter = ',')]
     pub db_roles: Vec<String>,
 
-    /// Objects of the server, for which to tell labels and permissions: a YAML or JSON list of
+    /// Objects of the server, for which to show labels and permissions: a YAML or JSON list of
     /// {kind, database, schema, name}, or CSV lines kind,database,schema,name; - for standard input. kind is table,
     /// view, materialized_view, foreign_table, sequence, function, procedure, schema or collection.
     #[arg(long, value_name = "FILE")]
     pub objects: Option<PathBuf>,
 
-    /// Tell labels and permissions of the objects that the logical database has now. They are read from the server as
+    /// Show labels and permissions of the objects that the logical database has now. They are read from the server as
     /// its admin user, read-only; for that you must be allowed to read the Secrets that the DatabaseAdmin names in
     /// spec.auth and spec.tls.
     #[arg(long, requires = "database_name", conflicts_with_all = ["objects", "files"])]
@@ -337,12 +337,12 @@ pub struct ConnectArgs {
     pub address: Option<String>,
 
     /// The authorities that the server's certificate is checked against, in PEM. Default: those that the session's
-    /// status tells, which are the DatabaseAdmin's, else those of the system (psql 16 and later).
+    /// status lists, which are the DatabaseAdmin's, else those of the system (psql 16 and later).
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 
-    /// How long to wait for the session to start, as a duration such as 90s. Where waiting is of no use it is not waited
-    /// for.
+    /// How long to wait for the session to start, as a duration such as 90s. Where waiting is of no use it is not
+    /// waited for.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     pub timeout: std::time::Duration,
 

@@ -17,7 +17,7 @@ use crate::output::{self, Output};
 ///
 /// # Errors
 ///
-/// A session that does not exist, or whose end takes longer than the timeout; the others are ended all the same.
+/// A session that does not exist, or whose end takes longer than the timeout; the others are ended nevertheless.
 pub async fn run(global: &Global, args: &EndArgs) -> anyhow::Result<Exit> {
     let cluster = Cluster::connect(global).await?;
     let cluster = &cluster;

@@ -35,11 +35,11 @@ use args::{Cli, Command};
 /// What a command ends with; see `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// It did what it was asked.
+    /// It succeeded.
     Done,
-    /// It did, and what it found is a "no" that the caller wants to see in the exit status.
+    /// It succeeded with a negative answer that the caller wants to see in the exit status.
     Refused,
-    /// It ran another program, which ended with this status.
+    /// It ran another program, which exited with this status.
     Other(u8),
 }
 
@@ -50,7 +50,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(answer) => {
-            // A closed pipe is nobody's fault.
+            // A closed pipe is not an error.
             let _ = answer.print();
             return ExitCode::from(u8::from(answer.use_stderr()));
         }

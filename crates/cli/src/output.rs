@@ -39,7 +39,7 @@ pub fn render<V: Serialize>(
     }
 }
 
-/// Writes to standard output. That nobody reads on is no error.
+/// Writes to standard output. A closed pipe is not an error.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Writes a line to standard error, as well as that goes.
+/// Writes a line to standard error, if that is possible.
 pub fn say(line: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }

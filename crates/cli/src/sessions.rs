@@ -41,7 +41,7 @@ pub async fn run(global: &Global, args: &SessionsArgs) -> anyhow::Result<Exit> {
     output::print(&render(&list, global.output(), || table(&list, args.all_namespaces, now, colour))?)?;
     if list.items.is_empty() {
         if !args.all_namespaces {
-            tell_wrong_names(&cluster, args).await;
+            warn_of_wrong_names(&cluster, args).await;
         }
         if global.output() != Output::Table {
             return Ok(Exit::Done);
@@ -57,7 +57,7 @@ pub async fn run(global: &Global, args: &SessionsArgs) -> anyhow::Result<Exit> {
 }
 
 /// Says so if nothing was found because the name is wrong; says nothing to a user who may not read these objects.
-async fn tell_wrong_names(cluster: &Cluster, args: &SessionsArgs) {
+async fn warn_of_wrong_names(cluster: &Cluster, args: &SessionsArgs) {
     let objects = Namespace {
         name: Some(cluster.namespace_name().to_owned()),
         users: crate::input::list(cluster.api()).await.unwrap_or_default(),

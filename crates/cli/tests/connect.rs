@@ -401,9 +401,9 @@ async fn the_right_to_read_secrets_is_not_needed() {
 
     // Without authorities the server would not be checked against those that it should be.
     let child = person(&args).spawn().expect("the program starts");
-    let mut untold = active();
-    untold["connection"]["caBundle"] = Value::Null;
-    bench.answer(untold).await;
+    let mut without_bundle = active();
+    without_bundle["connection"]["caBundle"] = Value::Null;
+    bench.answer(without_bundle).await;
     let output = timeout(TIMEOUT, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("give a file with them by --ca-file") && output.stdout.is_empty(), "{stderr}");

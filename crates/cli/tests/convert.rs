@@ -425,7 +425,7 @@ mod ways_to_write {
     fn faults_name_document_and_field() {
         for (text, expected) in [
             ("a: [", "f.yaml is not YAML that can be read"),
-            ("", "there is nothing to convert: the files hold no documents"),
+            ("", "there is nothing to convert: the files contain no documents"),
             ("hello", "f.yaml, document 1: expected a mapping, found a text"),
             (
                 "{spec: {}}",
@@ -523,7 +523,7 @@ items:
     }
 
     #[test]
-    fn what_the_cluster_would_refuse_is_told() {
+    fn what_the_cluster_would_refuse_is_reported() {
         let many: Vec<String> = (0..300).map(|number| format!("db{number}")).collect();
         let long = "x".repeat(300);
         for (text, expected) in [
@@ -558,7 +558,7 @@ items:
     }
 
     #[test]
-    fn what_takes_aws_is_told() {
+    fn what_needs_aws_is_reported() {
         for (uri, protocol) in [
             ("x.eu-west-1.rds.amazonaws.com:5432", "postgres"),
             ("c.abc.us-east-1.redshift.amazonaws.com:5439", "redshift"),

@@ -133,7 +133,7 @@ fn names_that_clash_and_names_that_are_too_long() {
 }
 
 #[test]
-fn who_is_not_there_is_told_with_those_who_are() {
+fn a_missing_user_is_reported_with_the_existing_ones() {
     let ask = |user, database| {
         let question = Question { user, database, database_name: None, requested: &[], objects: None };
         explain::answer(&namespace(), question).expect_err("not there").to_string()

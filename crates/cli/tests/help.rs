@@ -29,7 +29,7 @@ fn help_fits_the_terminal_and_breaks_at_words_only() {
             assert!(line.chars().count() <= 80, "{line}");
         }
         // A paragraph that was broken by hand has a short line in its middle when it is broken again: the words then
-        // stand in other lines than they could.
+        // end up on other lines than they could.
         let paragraphs = |text: &str| {
             let ours =
                 text.split("\n\n").filter(|paragraph| !paragraph.starts_with([' ', '\n'])).map(str::to_owned);

@@ -243,13 +243,13 @@ async fn what_is_converted_is_admitted_and_read_as_it_was_written() {
 }
 
 #[tokio::test]
-async fn a_cluster_without_our_kinds_is_told_what_to_install() {
+async fn on_a_cluster_without_our_kinds_the_error_says_what_to_install() {
     let (_, before) = cluster().await;
     assert!(before.contains("install them: rolecall-operator crds | kubectl apply -f -"), "{before}");
 }
 
 #[tokio::test]
-async fn an_api_server_that_is_not_there_is_named() {
+async fn an_unreachable_api_server_is_named() {
     let directory = tempfile::tempdir().expect("a directory can be made");
     let path = directory.path().join("config");
     // A port that nobody listens on, as it was free a moment ago.
@@ -297,7 +297,7 @@ async fn a_list_of_kubeconfigs_may_name_files_that_are_not_there() {
 }
 
 #[tokio::test]
-async fn sessions_are_named_as_kubectl_names_them_and_wrong_names_are_told_with_the_right_ones() {
+async fn sessions_are_named_as_kubectl_names_them_and_wrong_names_are_reported_with_the_right_ones() {
     let (cluster, _) = cluster().await;
     namespace(cluster, "names").await;
     let session = "{apiVersion: rolecall.dev/v1alpha1, kind: DatabaseSession, metadata: {name: one, namespace: names}, \

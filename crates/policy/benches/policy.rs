@@ -102,7 +102,7 @@ fn reach(c: &mut Criterion) {
     let mut group = c.benchmark_group("reach");
     group.sample_size(20);
     group.bench_function("10k databases", |b| measure(b, || list_reach(&user, &databases)));
-    // Every database looks different to the roles: nothing can be shared.
+    // The labels of every database differ: nothing can be shared.
     let distinct: Vec<_> = (0..10_000).map(scene::distinct_database).collect();
     group.bench_function("10k databases, all different", |b| measure(b, || list_reach(&user, &distinct)));
     group.finish();

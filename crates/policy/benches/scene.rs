@@ -154,7 +154,7 @@ pub(crate) fn database(i: usize) -> Database {
     }
 }
 
-/// A database that looks to the roles like no other.
+/// A database whose labels differ from those of every other.
 pub(crate) fn distinct_database(i: usize) -> Database {
     let mut database = database(i);
     database.labels.insert("team".to_owned(), format!("team-{i}"));

@@ -46,7 +46,7 @@ pub fn decide_access(
 
 /// Whether the user may connect, mode and database roles aside.
 ///
-/// First every role's deny: one whose deny selects the database, or whose `deny.dbNames` holds the logical
+/// First every role's deny: one whose deny selects the database, or whose `deny.dbNames` covers the logical
 /// database on whatever server, closes it. Then some single role must allow it: labels, expression and logical
 /// database together. Returns the roles that do.
 ///
@@ -74,7 +74,7 @@ pub fn check_access(
         if matched.deny {
             denied_by.extend(role.deny_origins(&database.labels, user.traits()));
         }
-        let names = role.deny.names.iter().filter(|item| holds(item, database_name));
+        let names = role.deny.names.iter().filter(|item| covers(item, database_name));
         denied_by.extend(names.map(|item| role.entry_origin(Effect::Deny, ListField::Names, item.entry)));
     }
     if !denied_by.is_empty() {
@@ -103,7 +103,7 @@ pub fn check_access(
 }
 
 /// Whether an entry of `dbNames` covers the logical database. Names are exact. Without one only `*` does.
-pub(crate) fn holds(item: &Item, database_name: Option<&str>) -> bool {
+pub(crate) fn covers(item: &Item, database_name: Option<&str>) -> bool {
     item.value == "*" || database_name.is_some_and(|name| item.value == name)
 }
 
@@ -117,9 +117,9 @@ fn allows(
         return None;
     }
     let mut text = role.allow_text(&database.labels);
-    // Without a logical database there is no name to look up.
+    // Without a logical database there is no name to find.
     if let Some(name) = database_name {
-        let item = role.allow.names.iter().find(|item| holds(item, database_name))?;
+        let item = role.allow.names.iter().find(|item| covers(item, database_name))?;
         let entry = role.entry_origin(Effect::Allow, ListField::Names, item.entry);
         text.push_str(&format!("; {name} in {}: {}", entry.path, entry.text));
     }
@@ -140,6 +140,6 @@ fn nearly(user: &User, matched: &[Matched]) -> String {
     if names.is_empty() {
         String::new()
     } else {
-        format!(" (allow.dbNames of {} does not hold it)", names.join(", "))
+        format!(" (allow.dbNames of {} does not include it)", names.join(", "))
     }
 }

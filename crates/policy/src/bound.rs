@@ -170,7 +170,7 @@ impl Bound {
 
 fn items(list: &TemplateList, effect: Effect, traits: &Traits) -> Vec<Item> {
     let values = list.expand(traits).flat_map(|(entry, values)| {
-        // A value that has grown beyond all use gives nothing, and denies everything.
+        // A value that has grown too large gives nothing, and denies everything.
         let values = values.unwrap_or_else(|_| match effect {
             Effect::Allow => Vec::new(),
             Effect::Deny => vec!["*".to_owned()],

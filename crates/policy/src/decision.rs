@@ -171,7 +171,7 @@ impl fmt::Display for GivenRole {
     }
 }
 
-/// A database role that is given by some role and yet not to be had.
+/// A database role that some role gives and that the user does not get.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WithheldRole {

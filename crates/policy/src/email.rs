@@ -2,7 +2,7 @@
 
 /// The local part of one RFC 5322 address, with or without a display name: `alice` of `Alice <alice@x.org>`.
 ///
-/// `None` where the text is no single address or where the local part is empty. Comments are skipped; quotes
+/// `None` where the text is not a single address or where the local part is empty. Comments are skipped; quotes
 /// around a local part are not part of it.
 pub(crate) fn local_part(text: &str) -> Option<String> {
     let bare = Scanner { rest: text }.bare_address();

@@ -20,8 +20,8 @@ pub use eval::Failure;
 /// Longest expression that is read.
 const MAX_SOURCE: usize = 2048;
 
-/// How deep parentheses, brackets and calls may nest. Every level costs the parser some 200 KiB of stack where it
-/// is not optimised.
+/// How deep parentheses, brackets and calls may nest. Every level costs an unoptimised parser some 200 KiB
+/// of stack.
 const MAX_NESTING: u16 = 24;
 
 /// Stack for the parser; only what is used is ever backed by memory.
@@ -49,7 +49,7 @@ impl Expression {
     /// # Errors
     ///
     /// One message per fault: syntax, unknown variables and functions, wrong numbers of arguments, operands that
-    /// never fit their operator, a result that is no truth value, an expression that is too large.
+    /// never fit their operator, a result that is not a truth value, an expression that is too large.
     pub fn compile(source: &str) -> Result<Self, Vec<String>> {
         if source.len() > MAX_SOURCE {
             return Err(vec![format!("the expression is longer than {MAX_SOURCE} bytes")]);
@@ -58,7 +58,7 @@ impl Expression {
         Ok(Self { source: source.into(), root })
     }
 
-    /// Whether the expression holds. Labels that are missing read as `""`, traits that are missing as `[]`.
+    /// Whether the expression is true. Labels that are missing read as `""`, traits that are missing as `[]`.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl fmt::Debug for Expression {
 }
 
 fn parse(source: &str) -> Result<cel::IdedExpr, Vec<String>> {
-    // Without macros: `exists` and its like stay the calls that they are written as.
+    // Without macros: `exists` and the like stay calls, as written.
     let environment = cel::Env::default().with_optional_support(false);
     let parser = environment.parser().max_recursion_depth(MAX_NESTING).error_recovery_limit(4);
     parser.parse(source).map_err(|errors| {

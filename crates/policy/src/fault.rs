@@ -26,7 +26,7 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Collects the faults of one object while it is read, and counts what may only be in it so many times.
+/// Collects the faults of one object while it is read, and counts what may occur in it only so many times.
 #[derive(Debug, Default)]
 pub struct Faults {
     found: Vec<Fault>,
@@ -53,7 +53,7 @@ impl Faults {
         Self::default()
     }
 
-    /// Notes a fault at `path`, once. Beyond a hundred none is noted: nobody reads on.
+    /// Records a fault at `path`, once. Beyond a hundred none is recorded: nobody reads more.
     pub fn add(&mut self, path: impl fmt::Display, message: impl fmt::Display) {
         const MOST: usize = 100;
         let fault = Fault { path: path.to_string(), message: message.to_string() };

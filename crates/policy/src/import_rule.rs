@@ -29,8 +29,8 @@ impl ImportRule {
     /// # Errors
     ///
     /// All faults of the rule, each with the path of its field: no `databaseLabels` (`{}` selects none, on
-    /// purpose), no mappings where it selects some, a selector's key `*` with other values than `["*"]`, patterns that are no regular
-    /// expressions, malformed templates and unknown variables, labels without a key.
+    /// purpose), no mappings where it selects some, a selector's key `*` with other values than `["*"]`, patterns that
+    /// are no regular expressions, malformed templates and unknown variables, labels without a key.
     pub fn compile(name: &str, spec: &ImportRuleSpec) -> Result<Self, Vec<Fault>> {
         let rule = Self::read(name, spec);
         if rule.faults.is_empty() { Ok(rule) } else { Err(rule.faults) }
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_rule_is_valid_and_holds_where_there_is_none() {
+    fn the_built_in_rule_is_valid_and_applies_where_there_is_none() {
         assert!(ImportRule::import_all_objects().faults().is_empty());
         let names = |rules: ImportRules| -> Vec<String> {
             rules.applicable(&database("x")).iter().map(|rule| rule.name().to_owned()).collect()

@@ -114,7 +114,7 @@ impl<'a> Labeller<'a> {
     /// is unknown.
     fn build_shape(&self) -> Option<Shape> {
         let mappings: Vec<u32> = self.hits.iter().map(|mapping| mapping as u32).collect();
-        if mappings.is_empty() || mappings.iter().any(|mapping| self.mappings[*mapping as usize].spoilt) {
+        if mappings.is_empty() || mappings.iter().any(|mapping| self.mappings[*mapping as usize].faulty) {
             return None;
         }
         let mut labels: Vec<Option<ShapeLabel>> = self.keys.iter().map(|_| None).collect();

@@ -18,8 +18,8 @@ use crate::spec::Labels;
 /// Objects and their labels, in the order in which the objects were given.
 ///
 /// An object that no rule imports has no labels and never gets a permission. Labels are not stored per object:
-/// all objects that the same mappings match share what the mappings say, and values are made when they are
-/// looked at. An object costs four bytes here.
+/// all objects that the same mappings match share what the mappings say, and values are computed when they are
+/// read. An object costs four bytes here.
 #[derive(Debug)]
 pub struct LabelledObjects {
     objects: Arc<[DbObject]>,

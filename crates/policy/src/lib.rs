@@ -5,8 +5,8 @@
 //! mapping, the label and pattern that gave it or took it away.
 //!
 //! 1. [`Role::compile`] and [`ImportRule::read`] compile what is stored, once. Everything that is wrong with an object
-//!    is reported together, as [`Fault`]s with the path of the field. [`Roles`] and [`ImportRules`] hold what a namespace
-//!    has, with what is not valid.
+//!    is reported together, as [`Fault`]s with the path of the field. [`Roles`] and [`ImportRules`] contain those of a
+//!    namespace, including the invalid ones.
 //! 2. [`User::resolve`] joins a user with its roles and expands trait templates. Where a role is missing or not valid,
 //!    every decision about the user says so: what that role would deny is not known.
 //! 3. [`decide_access`] decides about a database: may the user connect, how is it provisioned, which database roles
@@ -55,7 +55,7 @@
 //!     "blue_reader given by role hr-reader allow.dbRoles[0] = {{external.team}}_reader"
 //! );
 //!
-//! // Without a rule of its own a namespace imports every object and labels it with what it is.
+//! // Without its own rule a namespace imports every object and labels it with what it is.
 //! let rules = ImportRules::of_namespace([]);
 //! let objects = [DbObject::new(ObjectKind::Table, "app", "hr", "salaries")];
 //! let labelled = Arc::new(label_objects(&rules, &orders, objects.into()));
@@ -66,8 +66,8 @@
 //! ```
 //!
 //! What people write cannot make a decision hang or grow: regular expressions run in linear time and are bounded in
-//! size, label expressions have a budget of steps, and what is written is bounded in length and number. What a trait
-//! or an expression spoils does not allow, and denies.
+//! size, label expressions have a budget of steps, and what is written is bounded in length and number. If a trait
+//! or an expression fails, an allow does not apply and a deny does.
 
 mod access;
 mod bits;

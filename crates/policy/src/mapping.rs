@@ -18,7 +18,7 @@ pub(crate) struct Mapping {
     pub(crate) schemas: Scope,
     pub(crate) labels: Vec<(Arc<str>, Arc<LabelTemplate>)>,
     /// A template is malformed, so the labels of matching objects are unknown.
-    pub(crate) spoilt: bool,
+    pub(crate) faulty: bool,
 }
 
 /// Names that a mapping is restricted to.
@@ -53,7 +53,7 @@ impl Mapping {
             Scope::read(&spec.scope.database_names, &format!("{path}.scope.databaseNames"), faults);
         let schemas = Scope::read(&spec.scope.schema_names, &format!("{path}.scope.schemaNames"), faults);
         let mut labels = Vec::with_capacity(spec.add_labels.len());
-        let mut spoilt = false;
+        let mut faulty = false;
         let labels_path = format!("{path}.addLabels");
         let count = limits::entries(spec.add_labels.len(), &labels_path, faults);
         for (key, value) in spec.add_labels.iter().take(count) {
@@ -65,11 +65,11 @@ impl Mapping {
                 Ok(template) => labels.push((key.as_str().into(), Arc::new(template))),
                 Err(error) => {
                     faults.add(&path, error);
-                    spoilt = true;
+                    faulty = true;
                 }
             }
         }
-        Self { names, databases, schemas, labels, spoilt }
+        Self { names, databases, schemas, labels, faulty }
     }
 
     /// The patterns of names for a kind of object.

@@ -44,7 +44,7 @@ pub(crate) struct PatternRegex {
 /// Why a pattern cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// The text is no regular expression of the `regex` crate, or one that is too large when compiled.
+    /// The text is not a regular expression of the `regex` crate, or one that is too large when compiled.
     #[error("{text} is not a regular expression: {why}")]
     Regex {
         /// The pattern.

@@ -164,8 +164,8 @@ impl PermissionEntries {
 }
 
 impl CanonicalPermissions {
-    /// Does this give all that `other` gives, whatever the objects and their labels are? Told from the entries one by
-    /// one, so that a "no" may be wrong, and a "yes" never is.
+    /// Does this give all that `other` gives, whatever the objects and their labels are? Decided entry by
+    /// entry, so that a "no" may be wrong, and a "yes" never is.
     pub fn covers(&self, other: &Self) -> bool {
         is_each_within(&other.allow, &self.allow) && is_each_within(&self.deny, &other.deny)
     }
@@ -187,7 +187,7 @@ fn covered_by<'a>(
 
 /// Does the one selector select whatever the other does?
 fn selects_all_of(wide: &SelectorSpec, narrow: &SelectorSpec) -> bool {
-    // The wildcard key has rules of its own.
+    // The wildcard key has special rules.
     if wide.contains_key("*") || narrow.contains_key("*") {
         return wide == narrow || is_everything(wide);
     }

@@ -16,7 +16,7 @@ use crate::user::User;
 /// Why nothing can be provisioned as asked.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// The mode that applies all the same.
+    /// The mode, which applies nevertheless.
     pub mode: Mode,
     /// Why not.
     pub denial: Denial,
@@ -25,7 +25,7 @@ pub struct Refusal {
 /// What the user gets on the database, supposing that it may connect.
 ///
 /// Roles contribute that provision users and whose allow selects the database. The strongest of their modes
-/// holds. Database roles are those that they give, without the ones that any role's `deny.dbRoles` in force takes
+/// applies. Database roles are those that they give, without the ones that any role's `deny.dbRoles` in force takes
 /// away (`*`: all). Deny lists are in force where their role's deny has no selector or selects the database,
 /// whether or not that role provisions. Without a contributing role there is nothing, and `requested` is
 /// ignored.

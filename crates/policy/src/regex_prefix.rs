@@ -3,7 +3,7 @@
 use regex_syntax::hir::literal::Extractor;
 use regex_syntax::hir::{Hir, Look};
 
-/// Literal bytes of which one is at the beginning of every value that the expression matches. Empty where
+/// Literal bytes, one of which is at the beginning of every value that the expression matches. Empty where
 /// there is no such set, or a large one.
 pub(crate) fn prefixes(regex: &str) -> Vec<Box<[u8]>> {
     let Ok(hir) = regex_syntax::parse(regex) else { return Vec::new() };

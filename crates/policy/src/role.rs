@@ -110,7 +110,7 @@ mod tests {
     use crate::spec::{PermissionSpec, RoleConditions};
 
     #[test]
-    fn all_faults_are_told_with_their_paths() {
+    fn all_faults_are_reported_with_their_paths() {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let permission = |privileges: &[&str]| PermissionSpec {
             matching: [("*".to_owned(), texts(&["x"]))].into(),

@@ -140,8 +140,8 @@ pub(crate) fn is_everything(spec: &SelectorSpec) -> bool {
     spec.get("*").is_some_and(|values| matches!(values.as_slice(), [value] if value == "*"))
 }
 
-/// A key `*` looks like "any key", which it only means together with the value `*`: what else is written there
-/// is a fault wherever selectors are written.
+/// A key `*` looks like "any key", which it means only together with the value `*`: anything else
+/// is a fault in every selector.
 pub(crate) fn check_wildcard_key(spec: &SelectorSpec, path: &str, faults: &mut Faults) {
     if spec.contains_key("*") && !is_everything(spec) {
         faults.add(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::label_template::LabelTemplate;
 use crate::object::{DbObject, ObjectKind};
 
-/// Stands for no class and no shape.
+/// The number of no class and no shape.
 pub(crate) const NOT_IMPORTED: u32 = u32::MAX;
 
 /// The labels that a set of mappings gives, before values are filled in.

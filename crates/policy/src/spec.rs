@@ -1,6 +1,6 @@
 //! What people write: plain structs with the field names of the custom resources.
 //!
-//! They carry no rules of their own. [`Role::compile`](crate::Role::compile) and
+//! They check nothing themselves. [`Role::compile`](crate::Role::compile) and
 //! [`ImportRule::compile`](crate::ImportRule::compile) say what is wrong with them.
 
 use std::collections::BTreeMap;

@@ -28,7 +28,7 @@ impl Template {
     ///
     /// # Errors
     ///
-    /// Braces that are not one pair of `{{` and `}}`, a variable that is no trait, an unknown function or a wrong
+    /// Braces that are not one pair of `{{` and `}}`, a variable that is not a trait, an unknown function or a wrong
     /// argument of one, a regular expression that cannot be compiled.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         check_text(text).map_err(TemplateError)?;
@@ -51,7 +51,7 @@ impl Template {
     }
 
     /// What the template expands to with these traits: each value once, in the traits' order. None where a
-    /// trait is missing or where a value is no e-mail address.
+    /// trait is missing or where a value is not an e-mail address.
     ///
     /// # Errors
     ///

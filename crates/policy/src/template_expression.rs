@@ -1,4 +1,4 @@
-//! What is inside the braces of a trait template, and what it comes to.
+//! What is inside the braces of a trait template, and its evaluation.
 
 use regex::Regex;
 
@@ -25,7 +25,7 @@ pub(crate) enum Expression {
 #[error("{0}")]
 pub struct TemplateError(pub(crate) String);
 
-/// A value grew beyond all use: only an expression that was made for it does so.
+/// A value grew too large: only an expression that was written for that does so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a value is longer than {MAX_REPLACED} bytes")]
 pub struct TooLarge;
@@ -34,14 +34,14 @@ pub struct TooLarge;
 const MAX_REPLACED: usize = 4096;
 
 impl Expression {
-    /// The values with these traits, of which one may come several times.
+    /// The values with these traits; one may occur several times.
     pub(crate) fn values(&self, traits: &Traits) -> Result<Vec<String>, TooLarge> {
         match self {
             Self::Text(text) => Ok(vec![text.clone()]),
             Self::Trait(name) => Ok(traits.get(name).cloned().unwrap_or_default()),
             Self::Nothing => Ok(Vec::new()),
             Self::EmailLocal(input) => {
-                // One value that is no address spoils the entry, rather than leave it half expanded.
+                // One value that is not an address makes the entry invalid, rather than leaving it half expanded.
                 let values = input.values(traits)?;
                 Ok(values
                     .iter()

@@ -92,7 +92,7 @@ fn an_expression_that_fails_does_not_allow_and_denies() {
 }
 
 #[test]
-fn mongodb_without_a_logical_database_looks_only_at_a_denied_star() {
+fn mongodb_without_a_logical_database_checks_only_a_denied_star() {
     let mongo = database(Protocol::Mongodb, "prod");
     let role = json!({"options": {"createDbUser": true}, "allow": {"dbLabels": {"*": ["*"]}}});
     let decide = |deny: Value, name| {
@@ -126,7 +126,7 @@ fn a_role_that_is_named_twice_counts_once() {
 }
 
 #[test]
-fn the_strongest_mode_and_the_smallest_session_length_hold() {
+fn the_strongest_mode_and_the_smallest_session_length_apply() {
     let role = |mode: &str, ttl: &str| {
         let mut role = everything(json!({}));
         role["options"] = json!({"createDbUserMode": mode, "maxSessionTtl": ttl});
@@ -143,7 +143,7 @@ fn the_strongest_mode_and_the_smallest_session_length_hold() {
 }
 
 #[test]
-fn access_without_provisioning_is_told_apart() {
+fn access_without_provisioning_has_its_own_reason() {
     let mut role = everything(json!({"dbRoles": ["reader"]}));
     role["options"] = json!({});
     let decision = decide(&[("r", role)], "prod");
@@ -270,7 +270,7 @@ fn an_invalid_import_rule_withholds_object_permissions() {
 }
 
 #[test]
-fn reach_tells_logical_databases_and_roles() {
+fn reach_lists_logical_databases_and_roles() {
     let wide = everything(json!({"dbRoles": ["reader"]}));
     let narrow = json!({"options": {"createDbUser": true}, "allow": {"dbLabels": {"env": ["dev"]}, "dbNames": ["a", "b"]}});
     let guard = json!({"deny": {"dbNames": ["b"]}});
@@ -278,7 +278,7 @@ fn reach_tells_logical_databases_and_roles() {
     let some = user(&[("narrow", narrow), ("guard", guard)], json!({}));
     let databases = [database(Protocol::Postgres, "prod"), database(Protocol::Postgres, "dev")];
     let reach = list_reach(&all, &databases);
-    assert!(Arc::ptr_eq(&reach[0], &reach[1]), "databases that look alike share one answer");
+    assert!(Arc::ptr_eq(&reach[0], &reach[1]), "databases with the same labels share one answer");
     assert_eq!(reach[0].database_names, DatabaseNames::AllExcept(vec!["b".to_owned()]));
     assert_eq!(reach[0].db_roles, ["reader"]);
     let reach = list_reach(&some, &databases);

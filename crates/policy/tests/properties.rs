@@ -1,4 +1,4 @@
-//! What holds for every input.
+//! Properties of every input.
 #![allow(clippy::expect_used, reason = "a test says what went wrong")]
 
 mod arbitrary;
@@ -271,7 +271,7 @@ proptest! {
 
     #[test]
     fn nothing_panics(mut case in case(), texts in prop::collection::vec(nonsense(), 40)) {
-        arbitrary::spoil(&mut case, &texts);
+        arbitrary::corrupt(&mut case, &texts);
         let user = user(&case);
         let _ = decide_access(&user, &case.database, Some(&case.database_name), &case.requested);
         let _ = list_reach(&user, [&case.database]);

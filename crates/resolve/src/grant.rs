@@ -78,7 +78,7 @@ impl Blocked {
 
 /// Decides what a user gets on a database.
 ///
-/// `username` is the database user name, remote form included; `roles` holds at least the roles that the user names
+/// `username` is the database user name, remote form included; `roles` contains at least the roles that the user names
 /// and that exist; `requested` is the session's `dbRoles`.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! A DatabaseAdmin as the engine for MongoDB sees it, but for what its Secrets hold.
+//! A DatabaseAdmin as the engine for MongoDB sees it, without the contents of its Secrets.
 
 use rolecall_api::DatabaseAdmin;
 pub use rolecall_mongodb::Address as MongodbAddress;
@@ -7,8 +7,8 @@ use rolecall_mongodb::{Address, ClientCertificate, Config};
 use crate::admin::tls;
 use crate::{Blocked, admin_user};
 
-/// How to reach the server of a DatabaseAdmin with protocol mongodb. `ca_pem`: the content of `spec.tls.caSecretRef`, where
-/// it is set.
+/// How to reach the server of a DatabaseAdmin with protocol mongodb. `ca_pem`: the content of `spec.tls.caSecretRef`,
+/// where it is set.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! A DatabaseAdmin as the engine for PostgreSQL sees it, but for what its Secrets hold.
+//! A DatabaseAdmin as the engine for PostgreSQL sees it, without the contents of its Secrets.
 
 use rolecall_api::{DatabaseAdmin, reasons};
 pub use rolecall_postgres::parse_address as parse_postgres_address;

@@ -1,10 +1,10 @@
-//! What an admin user proves itself with.
+//! How an admin user authenticates.
 
 use rolecall_api::{DatabaseAdmin, reasons};
 
 use crate::Blocked;
 
-/// What the admin user proves itself with.
+/// How the admin user authenticates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminProof<'a> {
     /// The certificate and key in a Secret of type `kubernetes.io/tls`.
@@ -31,11 +31,11 @@ impl AdminProof<'_> {
     }
 }
 
-/// What the admin user proves itself with.
+/// How the admin user authenticates.
 ///
 /// # Errors
 ///
-/// The DatabaseAdmin names none that is supported.
+/// The DatabaseAdmin names no supported way.
 pub fn admin_proof(admin: &DatabaseAdmin) -> Result<AdminProof<'_>, Blocked> {
     let auth = &admin.spec.auth;
     if let Some(x509) = &auth.x509 {
@@ -47,7 +47,7 @@ pub fn admin_proof(admin: &DatabaseAdmin) -> Result<AdminProof<'_>, Blocked> {
         }
         None => Err(Blocked::new(
             reasons::UNSUPPORTED,
-            "spec.auth names no way for the admin user to prove itself; use x509 or password",
+            "spec.auth names no way for the admin user to log in; use x509 or password",
         )),
     }
 }

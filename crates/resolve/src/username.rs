@@ -16,8 +16,8 @@ pub enum Claim {
     Unclear(String),
 }
 
-/// Why this name cannot be a user's on the server: it is its admin user's, or none that such a server takes. What holds
-/// for every server, [`AccountName`] sees to.
+/// Why this name cannot be a user's on the server: it is its admin user's, or none that such a server takes.
+/// [`AccountName`] checks what applies to every server.
 pub fn username_fault(username: &str, admin: &DatabaseAdmin) -> Option<Blocked> {
     let fault = if admin_user(admin).name.as_deref() == Some(username) {
         "is the admin user of the DatabaseAdmin".to_owned()

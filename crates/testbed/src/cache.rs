@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::progress;
 
-/// The directory that holds every built component.
+/// The directory of all built components.
 ///
 /// `ROLECALL_CACHE_DIR` when set. Otherwise `$XDG_CACHE_HOME/rolecall` or `~/.cache/rolecall`; for root
 /// `/var/cache/rolecall`, because servers that refuse to run as root must read it too and root's home is often closed.

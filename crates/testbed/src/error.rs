@@ -14,7 +14,7 @@ pub enum Error {
     /// A program of the developer's machine is missing.
     #[error("{program} is needed to {purpose} and was not found. {remedy}")]
     Missing {
-        /// What was looked for on the PATH.
+        /// The program that is missing from the PATH.
         program: &'static str,
         /// What it would have been used for.
         purpose: String,

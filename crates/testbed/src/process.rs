@@ -63,7 +63,7 @@ impl Program {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            // Ctrl-C in a terminal goes to the whole group; the supervisor has to outlive it.
+            // Ctrl-C in a terminal is sent to the whole group; the supervisor has to outlive it.
             .process_group(0);
         spec.account.apply(&mut command);
         let mut supervisor = command.spawn().map_err(Error::io("starting", spec.program))?;
@@ -139,7 +139,7 @@ fn failure(name: &str, problem: &str, log: &Path) -> Error {
     Error::Start { program: name.to_owned(), problem: problem.to_owned(), log: tail(log) }
 }
 
-/// Whether a process exists and is no zombie.
+/// Whether a process exists and is not a zombie.
 fn is_running(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         // The name in parentheses may hold anything; the state follows the last one.

@@ -1,4 +1,4 @@
-//! Tells a person what takes so long: one moving line on a terminal, a line now and then elsewhere.
+//! Shows what takes so long: one moving line on a terminal, a line now and then elsewhere.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

@@ -43,7 +43,7 @@ impl Scratch {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C in a terminal goes to the whole group; the sweeper has to outlive it.
+            // Ctrl-C in a terminal is sent to the whole group; the sweeper has to outlive it.
             .process_group(0)
             .spawn()
             .map_err(Error::io("starting the sweeper of", &path))?;
@@ -63,7 +63,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         drop(self.sweeper.stdin.take());
-        // A directory that stays behind is no reason to panic in a destructor.
+        // A directory that stays behind is not a reason to panic in a destructor.
         let _ = self.sweeper.wait();
     }
 }

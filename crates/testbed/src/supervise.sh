@@ -5,7 +5,7 @@
 #
 # Arguments: the signal that asks the program to end, tenths of a second until it is killed, its log file, and the
 # program with its arguments. Writes the program's process id to standard output.
-signal=$1 patience=$2 log=$3
+signal=$1 timeout=$2 log=$3
 shift 3
 
 # When the parent dies while the program is paused, the kernel hangs up on the whole process group.
@@ -35,7 +35,7 @@ while read -r _; do :; done
 kill -s CONT $(tree "$pid")
 kill -s "$signal" "$pid"
 ticks=0
-while running && [ "$ticks" -lt "$((patience * 5))" ]; do
+while running && [ "$ticks" -lt "$((timeout * 5))" ]; do
     sleep 0.02
     ticks=$((ticks + 1))
 done

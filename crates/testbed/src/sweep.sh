@@ -1,4 +1,4 @@
-# Removes a directory once the parent, who holds the write end of our standard input, is gone or lets go.
+# Removes a directory once the parent, which holds the write end of our standard input, is gone or closes it.
 # Servers in it may still be ending, so the removal is tried until nothing is left.
 while read -r _; do :; done
 tries=0

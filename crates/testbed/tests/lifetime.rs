@@ -10,12 +10,12 @@ use rolecall_testbed::{Mongo, PgVersion, Postgres, Result};
 /// Set for the child process that holds a server and is then killed.
 const HOLDER: &str = "ROLECALL_TESTBED_HOLDER";
 
-/// Not a test of its own: what `a_killed_owner_leaves_nothing_behind` runs in another process.
+/// Not really a test: what `a_killed_owner_leaves_nothing_behind` runs in another process.
 #[tokio::test]
 async fn holder() -> Result<()> {
     if std::env::var_os(HOLDER).is_some() {
         let pg = Postgres::start(PgVersion::V17).await?;
-        // A backend of its own, and one frozen: both have to go as well.
+        // A second backend, and a frozen one: both have to go as well.
         let _client = pg.superuser("postgres").await?;
         pg.pause().await;
         let mongo = Mongo::start().await?;

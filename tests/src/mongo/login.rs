@@ -1,4 +1,4 @@
-//! Logging in with what a Secret holds.
+//! Logging in with the contents of a Secret.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -28,7 +28,7 @@ impl Deref for Login {
     }
 }
 
-/// Logs in as any client does that was handed a Secret: by its URI, with `tls.pem` and `ca.crt` in files.
+/// Logs in as any client does that has the Secret: by its URI, with `tls.pem` and `ca.crt` in files.
 ///
 /// # Errors
 /// When the server refuses, or something is missing in the Secret.

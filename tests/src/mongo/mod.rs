@@ -1,7 +1,7 @@
-//! A [`Scene`] with a MongoDB server; what the server shows of an account; logging in as a user.
+//! A [`BaseEnv`] with a MongoDB server; what the server shows of an account; logging in as a user.
 //!
-//! One server serves all tests of a binary, which takes a moment to start and much memory; so each world has names of
-//! its own on it.
+//! One server serves all tests of a binary, which takes a moment to start and much memory; so each environment has its
+//! own names on it.
 
 mod account;
 mod login;
@@ -19,15 +19,15 @@ pub use account::MongoAccount;
 pub use login::{AUTHENTICATION_FAILED, Login, UNAUTHORIZED, code, login_code, login_with};
 
 use crate::TIMEOUT;
+use crate::base_env::{self, BaseEnv, Manifests, Trust};
 use crate::operator::FILTER;
-use crate::scene::{self, Manifests, Scene, Trust};
 
-/// A [`Scene`] with logical databases, roles and an admin user of the test's own on a MongoDB server.
+/// A [`BaseEnv`] with logical databases, roles and an admin user of the test's own on a MongoDB server.
 ///
 /// `reader` and `writer` are roles of the logical database `app`, which has the collection `orders` with one document.
-pub struct MongoWorld {
+pub struct MongoTestEnv {
     // Declared first: the operator ends before its servers do.
-    scene: Scene,
+    base: BaseEnv,
     /// A client of the superuser.
     pub root: Client,
     /// The logical database of sessions.
@@ -46,9 +46,9 @@ enum Server {
     Own(Box<Mongo>),
 }
 
-/// A world that is about to be made.
+/// A test environment that is about to be made.
 #[derive(Clone, Debug)]
-pub struct MongoWorldBuilder {
+pub struct MongoTestEnvBuilder {
     privileges: Option<MongoAdmin>,
     members: Option<usize>,
     user_credentials: bool,
@@ -58,7 +58,7 @@ pub struct MongoWorldBuilder {
     filter: String,
 }
 
-impl MongoWorldBuilder {
+impl MongoTestEnvBuilder {
     /// Other privileges for the admin user than those that the README asks for.
     pub fn privileges(self, privileges: MongoAdmin) -> Self {
         Self { privileges: Some(privileges), ..self }
@@ -69,22 +69,22 @@ impl MongoWorldBuilder {
         Self { object_permissions: true, ..self }
     }
 
-    /// A replica set of its own, with so many members.
+    /// Its own replica set, with so many members.
     pub fn members(self, members: usize) -> Self {
         Self { members: Some(members), ..self }
     }
 
-    /// Users have certificates of their own.
+    /// Users bring their own certificates.
     pub fn without_user_credentials(self) -> Self {
         Self { user_credentials: false, ..self }
     }
 
-    /// Another beginning of alice's database user name.
+    /// Another prefix of alice's database user name.
     pub fn alice(self, name: &str) -> Self {
         Self { alice: Some(name.to_owned()), ..self }
     }
 
-    /// A flag for every operator of this world.
+    /// A flag for every operator of this environment.
     pub fn flag(mut self, flag: &str) -> Self {
         self.flags.push(flag.to_owned());
         self
@@ -99,8 +99,8 @@ impl MongoWorldBuilder {
     ///
     /// # Errors
     /// When a component does not start or an object is refused.
-    pub async fn start(self) -> Result<MongoWorld> {
-        let namespace = scene::namespace().await?;
+    pub async fn start(self) -> Result<MongoTestEnv> {
+        let namespace = base_env::namespace().await?;
         let server = match self.members {
             None => Server::Shared(Mongo::shared().await?),
             Some(members) => Server::Own(Box::new(Mongo::builder().members(members).start().await?)),
@@ -134,25 +134,25 @@ impl MongoWorldBuilder {
         };
         let trust =
             Trust { admin: &admin, users: mongo.client_authority(), server_ca: mongo.server_ca_pem() };
-        let scene = Scene::new(namespace, manifests, trust, &self.flags, &self.filter).await?;
-        let mut world = MongoWorld { scene, root, app, admin_user, alice, server };
-        world.make_objects().await?;
-        world.start_operator().await?;
-        Ok(world)
+        let base = BaseEnv::new(namespace, manifests, trust, &self.flags, &self.filter).await?;
+        let mut env = MongoTestEnv { base, root, app, admin_user, alice, server };
+        env.make_objects().await?;
+        env.start_operator().await?;
+        Ok(env)
     }
 }
 
-impl Deref for MongoWorld {
-    type Target = Scene;
+impl Deref for MongoTestEnv {
+    type Target = BaseEnv;
 
-    fn deref(&self) -> &Scene {
-        &self.scene
+    fn deref(&self) -> &BaseEnv {
+        &self.base
     }
 }
 
-impl DerefMut for MongoWorld {
-    fn deref_mut(&mut self) -> &mut Scene {
-        &mut self.scene
+impl DerefMut for MongoTestEnv {
+    fn deref_mut(&mut self) -> &mut BaseEnv {
+        &mut self.base
     }
 }
 
@@ -165,19 +165,19 @@ impl Server {
     }
 }
 
-impl MongoWorld {
-    /// A world as most tests want it: the server of the binary, an admin user with the documented privileges, all
-    /// objects but sessions, an operator.
+impl MongoTestEnv {
+    /// A test environment as most tests want it: the server of the binary, an admin user with the documented
+    /// privileges, all objects but sessions, an operator.
     ///
     /// # Errors
-    /// As [`MongoWorldBuilder::start`].
+    /// As [`MongoTestEnvBuilder::start`].
     pub async fn start() -> Result<Self> {
         Self::builder().start().await
     }
 
-    /// A world with settings of its own.
-    pub fn builder() -> MongoWorldBuilder {
-        MongoWorldBuilder {
+    /// A test environment with other settings.
+    pub fn builder() -> MongoTestEnvBuilder {
+        MongoTestEnvBuilder {
             privileges: None,
             members: None,
             user_credentials: true,
@@ -265,7 +265,7 @@ impl MongoWorld {
         Ok(())
     }
 
-    /// Logs in with what the Secret of a session holds, by its own URI.
+    /// Logs in with the contents of a session's Secret, by its URI.
     ///
     /// # Errors
     /// When there is no Secret or the server refuses.
@@ -299,9 +299,9 @@ async fn read(root: &Client, username: &str) -> Result<Option<MongoAccount>> {
     Ok(users.first().and_then(|user| user.as_document()).map(MongoAccount::of))
 }
 
-impl std::fmt::Debug for MongoWorld {
+impl std::fmt::Debug for MongoTestEnv {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MongoWorld").field("namespace", &self.namespace).finish_non_exhaustive()
+        f.debug_struct("MongoTestEnv").field("namespace", &self.namespace).finish_non_exhaustive()
     }
 }
 

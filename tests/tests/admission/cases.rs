@@ -21,7 +21,7 @@ pub(crate) struct Cases {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Case {
-    /// The field where the rule stands; `[]` for the entries of a list and the values of a map.
+    /// The field of the rule; `[]` for the entries of a list and the values of a map.
     pub(crate) at: String,
     /// What the refusal says, so that no other rule of the field can be meant.
     pub(crate) says: String,
@@ -55,7 +55,7 @@ pub(crate) fn all() -> Result<Vec<Cases>> {
 }
 
 impl Cases {
-    /// The requests of these cases, each with an object name of its own.
+    /// The requests of these cases, each with its own object name.
     pub(crate) fn requests(&self) -> impl Iterator<Item = Request<'_>> {
         let base = merged(
             &self.base,

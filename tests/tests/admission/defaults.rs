@@ -1,4 +1,4 @@
-//! What a stored object looks like, what is printed of it, and who may touch it.
+//! What is stored and printed of an object, and who may change it.
 
 use anyhow::{Context, Result};
 use k8s_openapi::ByteString;
@@ -56,7 +56,7 @@ async fn a_new_object_is_pending_and_applying_it_again_changes_nothing() -> Resu
 }
 
 #[tokio::test]
-async fn defaults_stand_in_the_object() -> Result<()> {
+async fn defaults_are_stored_in_the_object() -> Result<()> {
     let client = client_in("defaults").await?;
     for (kind, spec, stored) in [
         (
@@ -167,7 +167,7 @@ async fn every_kind_prints_whether_it_is_ready_and_why_not() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_operator_may_do_its_work_and_no_more() -> Result<()> {
+async fn the_operator_may_do_its_work_and_nothing_more() -> Result<()> {
     let cluster = crate::cluster().await?;
     for (verb, what, allowed) in [
         ("watch", "databasesessions.rolecall.dev", true),

@@ -6,7 +6,7 @@ use kube::core::ApiResource;
 use kube::{Api, Client, CustomResourceExt};
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
 
-/// Objects of a kind in a namespace, whatever they hold.
+/// Objects of a kind in a namespace, as untyped values.
 pub(crate) fn api(client: &Client, kind: &str, namespace: &str) -> Result<Api<DynamicObject>> {
     let kinds: [ApiResource; 5] = [
         DatabaseAdmin::api_resource(),

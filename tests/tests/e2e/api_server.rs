@@ -10,7 +10,7 @@ use rolecall_api::names::FIELD_MANAGER;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser};
 use rolecall_testbed::{Cluster, Identity};
 use rolecall_tests::operator::FILTER;
-use rolecall_tests::{Operator, TIMEOUT, World, cluster};
+use rolecall_tests::{Operator, TIMEOUT, TestEnv, cluster};
 use serde_json::json;
 
 /// Who has written an object, by user agent.
@@ -21,18 +21,18 @@ fn writers(metadata: &ObjectMeta) -> Vec<&str> {
 
 #[tokio::test]
 async fn every_write_is_reported_as_the_operators() -> Result<()> {
-    let world = World::start().await?;
-    world.session("alice-orders", json!({"ttl": "3s"})).await?;
-    world.active("alice-orders").await?;
+    let env = TestEnv::start().await?;
+    env.session("alice-orders", json!({"ttl": "3s"})).await?;
+    env.active("alice-orders").await?;
     let mut written = vec![
-        world.get::<DatabaseSession>("alice-orders").await?.metadata,
-        world.get::<Secret>("alice-orders").await?.metadata,
-        world.get::<DatabaseAdmin>("orders").await?.metadata,
-        world.get::<DatabaseUser>("alice").await?.metadata,
+        env.get::<DatabaseSession>("alice-orders").await?.metadata,
+        env.get::<Secret>("alice-orders").await?.metadata,
+        env.get::<DatabaseAdmin>("orders").await?.metadata,
+        env.get::<DatabaseUser>("alice").await?.metadata,
     ];
     // An event names no manager by itself: the API server takes the program's name from its User-Agent.
-    world.event("alice-orders", "Expired").await?;
-    written.extend(world.list::<Event>().await?.into_iter().map(|event| event.metadata));
+    env.event("alice-orders", "Expired").await?;
+    written.extend(env.list::<Event>().await?.into_iter().map(|event| event.metadata));
     for metadata in written {
         let others: Vec<&str> =
             writers(&metadata).into_iter().filter(|name| ![FIELD_MANAGER, "tests"].contains(name)).collect();
@@ -51,12 +51,12 @@ async fn kinds_that_are_not_installed_are_reported_with_what_installs_them() -> 
     let operator = Operator::start_with(config, &flags, FILTER)?;
     operator.log().wait_for("the CustomResourceDefinitions are not installed: kubectl apply").await?;
     let deadline = Instant::now() + TIMEOUT;
-    // Each kind is found out by itself.
+    // Each kind is checked separately.
     while !operator.get("/readyz").await?.contains("DatabaseAdmin (not installed)") {
         ensure!(Instant::now() < deadline, "{}", operator.get("/readyz").await?);
     }
     assert!(!operator.log().text().contains("page not found"), "{}", operator.log().text());
-    // It continues by itself once they are.
+    // It continues automatically once they are.
     empty.apply(&rolecall_api::crds_yaml()?).await?;
     operator.ready().await?;
     operator.stop().await

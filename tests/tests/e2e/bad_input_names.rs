@@ -1,16 +1,16 @@
-//! Names that need care wherever they stand: in SQL, in certificates, in connection strings, in messages.
+//! Names that need care everywhere: in SQL, in certificates, in connection strings, in messages.
 
 use anyhow::Result;
 use futures::future::try_join_all;
 use rolecall_api::{DatabaseSession, SessionPhase};
-use rolecall_tests::World;
+use rolecall_tests::TestEnv;
 use rolecall_tests::objects::{message_of, phase};
-use rolecall_tests::world::ADMIN_USER;
+use rolecall_tests::test_env::ADMIN_USER;
 use serde_json::json;
 
 use crate::checks::{admin_ready, row_of};
 
-/// Legal, and each the end of some tool.
+/// Legal, and each breaks some tool.
 const ODD: [&str; 14] = [
     r#"o"brien"#,
     "o'brien",
@@ -30,75 +30,75 @@ const ODD: [&str; 14] = [
 
 #[tokio::test]
 async fn users_with_odd_names_log_in_and_are_gone_afterwards() -> Result<()> {
-    let world = World::start().await?;
+    let env = TestEnv::start().await?;
     let longest = "ü".repeat(31) + "x";
     let names: Vec<&str> = ODD.into_iter().chain([longest.as_str()]).collect();
-    try_join_all(names.iter().enumerate().map(|(index, name)| access(&world, index, name))).await?;
-    assert!(world.pg.value("postgres", "select 1 from pg_roles where rolname = 'reader'").await?.is_some());
+    try_join_all(names.iter().enumerate().map(|(index, name)| access(&env, index, name))).await?;
+    assert!(env.pg.value("postgres", "select 1 from pg_roles where rolname = 'reader'").await?.is_some());
     Ok(())
 }
 
-/// One access from its start to its end.
-async fn access(world: &World, index: usize, name: &str) -> Result<()> {
+/// One access from start to end.
+async fn access(env: &TestEnv, index: usize, name: &str) -> Result<()> {
     let object = format!("user-{index}");
-    world.user(&object, json!({"username": name})).await?;
-    world.session(&object, json!({"user": object})).await?;
-    world.active(&object).await?;
-    let secret = world.secret(&object).await?;
+    env.user(&object, json!({"username": name})).await?;
+    env.session(&object, json!({"user": object})).await?;
+    env.active(&object).await?;
+    let secret = env.secret(&object).await?;
     assert_eq!(secret["username"], name);
-    let client = world.login_with(&secret).await?;
+    let client = env.login_with(&secret).await?;
     let row = client.query_one("select session_user::text, note from orders", &[]).await?;
     assert_eq!(row.get::<_, String>(0), name);
 
-    world.delete_and_wait::<DatabaseSession>(&object).await?;
-    assert!(world.account_of(name).await?.is_some_and(|account| account.is_disabled()), "{name}");
+    env.delete_and_wait::<DatabaseSession>(&object).await?;
+    assert!(env.account_of(name).await?.is_some_and(|account| account.is_disabled()), "{name}");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_name_of_64_bytes_is_refused() -> Result<()> {
-    let world = World::builder().without_operator().start().await?;
-    let refused = world.user("long", json!({"username": "x".repeat(64)})).await;
+    let env = TestEnv::builder().without_operator().start().await?;
+    let refused = env.user("long", json!({"username": "x".repeat(64)})).await;
     assert!(refused.is_err_and(|error| format!("{error:#}").contains("63 bytes")));
     Ok(())
 }
 
 #[tokio::test]
 async fn a_remote_name_that_becomes_too_long_is_rejected_and_hits_nobody() -> Result<()> {
-    let world = World::builder().flag("--cluster-name=here").start().await?;
+    let env = TestEnv::builder().flag("--cluster-name=here").start().await?;
     let name = "x".repeat(50);
-    // What a server would cut it down to.
+    // What a server would truncate it to.
     let cut: String = format!("remote-{name}-elsewhere").chars().take(63).collect();
-    world.pg.sql("postgres", &format!("create role \"{cut}\" login")).await?;
-    let before = row_of(&world, &cut).await?;
+    env.pg.sql("postgres", &format!("create role \"{cut}\" login")).await?;
+    let before = row_of(&env, &cut).await?;
 
-    world.user("remote", json!({"username": name, "originCluster": "elsewhere"})).await?;
-    world.session("remote", json!({"user": "remote"})).await?;
-    let session = world.rejected("remote", "InvalidUsername").await?;
+    env.user("remote", json!({"username": name, "originCluster": "elsewhere"})).await?;
+    env.session("remote", json!({"user": "remote"})).await?;
+    let session = env.rejected("remote", "InvalidUsername").await?;
     assert!(message_of(&session).contains("set another spec.username"), "{}", message_of(&session));
-    world.event("remote", "InvalidUsername").await?;
-    assert_eq!(row_of(&world, &cut).await?, before);
+    env.event("remote", "InvalidUsername").await?;
+    assert_eq!(row_of(&env, &cut).await?, before);
     Ok(())
 }
 
 #[tokio::test]
 async fn reserved_names_and_the_admin_user_are_rejected_at_once() -> Result<()> {
-    let world = World::start().await?;
-    admin_ready(&world).await?;
-    let before = row_of(&world, ADMIN_USER).await?;
+    let env = TestEnv::start().await?;
+    admin_ready(&env).await?;
+    let before = row_of(&env, ADMIN_USER).await?;
     let names = ["pg_monitor", "public", "none", "teleport-auto-user", "rolecall:abc", ADMIN_USER];
     for (index, name) in names.iter().enumerate() {
         let object = format!("user-{index}");
-        world.user(&object, json!({"username": name})).await?;
-        world.session(&object, json!({"user": object})).await?;
+        env.user(&object, json!({"username": name})).await?;
+        env.session(&object, json!({"user": object})).await?;
     }
     for index in 0..names.len() {
         let object = format!("user-{index}");
         let session =
-            world.until(&object, "Rejected", |session| phase(session) == SessionPhase::Rejected).await?;
+            env.until(&object, "Rejected", |session| phase(session) == SessionPhase::Rejected).await?;
         assert!(message_of(&session).contains("spec.username"), "{}", message_of(&session));
-        world.event(&object, "InvalidUsername").await?;
+        env.event(&object, "InvalidUsername").await?;
     }
-    assert_eq!(row_of(&world, ADMIN_USER).await?, before);
+    assert_eq!(row_of(&env, ADMIN_USER).await?, before);
     Ok(())
 }

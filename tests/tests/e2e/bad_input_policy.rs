@@ -1,61 +1,61 @@
-//! Roles and logical databases that are not there, or not to be had: the message holds what mends it.
+//! Roles and logical databases that do not exist or cannot be granted: the message says what fixes it.
 
 use anyhow::Result;
-use rolecall_tests::World;
+use rolecall_tests::TestEnv;
 use rolecall_tests::objects::message_of;
-use rolecall_tests::world::ADMIN_USER;
+use rolecall_tests::test_env::ADMIN_USER;
 use serde_json::json;
 
-use crate::checks::{nothing_secret_is_shown, session_tells, statement};
+use crate::checks::{nothing_secret_is_shown, session_reports, statement};
 
 #[tokio::test]
 async fn a_database_role_that_does_not_exist_is_reported_with_the_statement_that_makes_it() -> Result<()> {
-    let world = World::start().await?;
-    world.role("reader", json!({"allow": {"dbRoles": ["reader", "of \"many\" names"]}})).await?;
-    world.session("alice-orders", json!({})).await?;
-    let session = session_tells(&world, "alice-orders", "DbRoleNotFound", "CREATE ROLE").await?;
-    assert!(world.account().await?.is_none(), "a part of the account was made");
-    nothing_secret_is_shown(&world).await?;
+    let env = TestEnv::start().await?;
+    env.role("reader", json!({"allow": {"dbRoles": ["reader", "of \"many\" names"]}})).await?;
+    env.session("alice-orders", json!({})).await?;
+    let session = session_reports(&env, "alice-orders", "DbRoleNotFound", "CREATE ROLE").await?;
+    assert!(env.account().await?.is_none(), "a part of the account was made");
+    nothing_secret_is_shown(&env).await?;
 
     // As the admin user would, so that it may grant the role.
-    let client = world.pg.connect("postgres", &world.pg.client_cert(ADMIN_USER)?).await?;
+    let client = env.pg.connect("postgres", &env.pg.client_cert(ADMIN_USER)?).await?;
     client.batch_execute(statement(message_of(&session))?).await?;
-    world.active("alice-orders").await?;
-    let account = world.account().await?.unwrap_or_default();
+    env.active("alice-orders").await?;
+    let account = env.account().await?.unwrap_or_default();
     assert!(account.is_enabled_with(&["of \"many\" names", "reader"]), "{account:?}");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_logical_database_that_does_not_exist_is_reported() -> Result<()> {
-    let world = World::start().await?;
-    world.session("alice-orders", json!({"databaseName": "warehouse"})).await?;
-    session_tells(&world, "alice-orders", "DatabaseNameNotFound", "create it").await?;
-    assert!(world.account().await?.is_none(), "a part of the account was made");
+    let env = TestEnv::start().await?;
+    env.session("alice-orders", json!({"databaseName": "warehouse"})).await?;
+    session_reports(&env, "alice-orders", "DatabaseNameNotFound", "create it").await?;
+    assert!(env.account().await?.is_none(), "a part of the account was made");
 
-    world.pg.sql("postgres", "create database warehouse").await?;
-    world.active("alice-orders").await.map(drop)
+    env.pg.sql("postgres", "create database warehouse").await?;
+    env.active("alice-orders").await.map(drop)
 }
 
 #[tokio::test]
 async fn one_session_that_cannot_start_does_not_keep_the_other_of_its_account_from_starting() -> Result<()> {
-    let world = World::start().await?;
-    world.session("nowhere", json!({"databaseName": "warehouse"})).await?;
-    world.session("somewhere", json!({})).await?;
-    world.active("somewhere").await?;
-    world.pending("nowhere", "DatabaseNameNotFound").await?;
-    world.login("somewhere").await.map(drop)
+    let env = TestEnv::start().await?;
+    env.session("nowhere", json!({"databaseName": "warehouse"})).await?;
+    env.session("somewhere", json!({})).await?;
+    env.active("somewhere").await?;
+    env.pending("nowhere", "DatabaseNameNotFound").await?;
+    env.login("somewhere").await.map(drop)
 }
 
 #[tokio::test]
 async fn objects_may_be_applied_in_any_order() -> Result<()> {
-    let world = World::builder().without_objects().start().await?;
-    world.session("alice-orders", json!({})).await?;
-    world.pending("alice-orders", "UserNotFound").await?;
-    world.user("alice", json!({"username": rolecall_tests::world::ALICE})).await?;
-    world.pending("alice-orders", "DatabaseNotFound").await?;
-    world.admin(json!({})).await?;
-    world.pending("alice-orders", "RoleNotFound").await?;
-    world.role("reader", json!({})).await?;
-    world.active("alice-orders").await.map(drop)
+    let env = TestEnv::builder().without_objects().start().await?;
+    env.session("alice-orders", json!({})).await?;
+    env.pending("alice-orders", "UserNotFound").await?;
+    env.user("alice", json!({"username": rolecall_tests::test_env::ALICE})).await?;
+    env.pending("alice-orders", "DatabaseNotFound").await?;
+    env.admin(json!({})).await?;
+    env.pending("alice-orders", "RoleNotFound").await?;
+    env.role("reader", json!({})).await?;
+    env.active("alice-orders").await.map(drop)
 }

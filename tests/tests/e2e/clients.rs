@@ -1,4 +1,4 @@
-//! Clients of other people log in by a session's Secret, mounted as the kubelet does, and check who answers.
+//! Third-party clients log in by a session's Secret, mounted as the kubelet does, and check who answers.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -9,10 +9,10 @@ use k8s_openapi::api::core::v1::Secret;
 use rolecall_api::DatabaseSession;
 use rolecall_testbed::Identity;
 use rolecall_testbed::components::clients::{self, Client};
+use rolecall_tests::base_env::BaseEnv;
 use rolecall_tests::process::kubectl_rolecall_command;
-use rolecall_tests::scene::Scene;
-use rolecall_tests::world::ALICE;
-use rolecall_tests::{Credentials, MongoWorld, World};
+use rolecall_tests::test_env::ALICE;
+use rolecall_tests::{Credentials, MongoTestEnv, TestEnv};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -41,37 +41,38 @@ async fn pgjdbc_logs_in_by_what_readers_of_service_bindings_make_and_the_key_in_
 
 #[tokio::test]
 async fn a_password_in_the_uri_is_enough_and_readers_of_service_bindings_verify_the_server() -> Result<()> {
-    let world = World::builder().credentials(Credentials::Password).start().await?;
+    let env = TestEnv::builder().credentials(Credentials::Password).start().await?;
     for client in [clients::libpq, clients::node, clients::go, clients::jdbc] {
-        logs_in(&world, prepare(client).await?, ALICE).await?;
+        logs_in(&env, prepare(client).await?, ALICE).await?;
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn pymongo_logs_in_by_the_uri_and_two_files() -> Result<()> {
-    let world = MongoWorld::start().await?;
-    let name = format!("CN={}", world.alice);
-    logs_in(&world, prepare(clients::pymongo).await?, &name).await
+    let env = MongoTestEnv::start().await?;
+    let name = format!("CN={}", env.alice);
+    logs_in(&env, prepare(clients::pymongo).await?, &name).await
 }
 
 #[tokio::test]
-async fn connect_logs_in_for_whoever_may_not_read_secrets() -> Result<()> {
-    let world = World::start().await?;
-    assert_eq!(connect(&world, &["--database-name", "app"]).await?, format!("{ALICE}\n{ALICE}\n"));
+async fn connect_logs_in_for_users_who_may_not_read_secrets() -> Result<()> {
+    let env = TestEnv::start().await?;
+    assert_eq!(connect(&env, &["--database-name", "app"]).await?, format!("{ALICE}\n{ALICE}\n"));
     Ok(())
 }
 
 #[tokio::test]
-async fn connect_logs_in_on_mongodb_for_whoever_may_not_read_secrets() -> Result<()> {
-    let world = MongoWorld::builder().alice("alice").start().await?;
-    assert_eq!(connect(&world, &["--user", "alice"]).await?, format!("CN={}\n", world.alice));
+async fn connect_logs_in_on_mongodb_for_users_who_may_not_read_secrets() -> Result<()> {
+    let env = MongoTestEnv::builder().alice("alice").start().await?;
+    assert_eq!(connect(&env, &["--user", "alice"]).await?, format!("CN={}\n", env.alice));
     Ok(())
 }
 
-/// What the client program of `connect` prints that somebody runs with the rights of the README. It leaves nothing behind.
-async fn connect(world: &Scene, more: &[&str]) -> Result<String> {
-    let group = format!("people-of-{}", world.namespace);
+/// What the client program of `connect` prints that somebody runs with the rights of the README. It leaves nothing
+/// behind.
+async fn connect(env: &BaseEnv, more: &[&str]) -> Result<String> {
+    let group = format!("people-of-{}", env.namespace);
     let rights = "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
@@ -80,16 +81,15 @@ rules:
 - {apiGroups: [rolecall.dev], resources: [databaseadmins, provisioningroles, databaseusers, dbobjectimportrules],
    verbs: [get, list]}
 - {apiGroups: [rolecall.dev], resources: [databasesessions], verbs: [get, list, watch, create, delete]}";
-    world.apply_yaml(rights).await?;
-    world
-        .apply(json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": {"name": "rolecall-people"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "rolecall-people"},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}],
-        }))
-        .await?;
+    env.apply_yaml(rights).await?;
+    env.apply(json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "rolecall-people"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "rolecall-people"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}],
+    }))
+    .await?;
     let folder = TempDir::new()?;
     let programs = folder.path().to_owned();
     tokio::task::spawn_blocking(move || clients::shells(&programs)).await??;
@@ -103,20 +103,20 @@ rules:
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
     command.env_remove("ROLECALL_USER").env("PATH", path).env("TMPDIR", folder.path());
-    command.args(["connect", "orders", "-n", &world.namespace]).args(more);
+    command.args(["connect", "orders", "-n", &env.namespace]).args(more);
     let output = tokio::time::timeout(TIMEOUT, command.output()).await??;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let left = std::fs::read_dir(folder.path())?.count();
     ensure!(left == 2, "something lies beside the two programs");
-    for session in world.list::<DatabaseSession>().await? {
-        world.gone::<DatabaseSession>(session.metadata.name.as_deref().unwrap_or_default()).await?;
+    for session in env.list::<DatabaseSession>().await? {
+        env.gone::<DatabaseSession>(session.metadata.name.as_deref().unwrap_or_default()).await?;
     }
     Ok(String::from_utf8(output.stdout)?)
 }
 
 async fn by_certificate(client: fn() -> rolecall_testbed::Result<Client>) -> Result<()> {
-    let world = World::start().await?;
-    logs_in(&world, prepare(client).await?, ALICE).await
+    let env = TestEnv::start().await?;
+    logs_in(&env, prepare(client).await?, ALICE).await
 }
 
 /// Fetches or builds a client, which blocks, unless it is there.
@@ -125,19 +125,19 @@ async fn prepare(client: fn() -> rolecall_testbed::Result<Client>) -> Result<Cli
 }
 
 /// The client logs in as the session's user, and does not where another authority signed the server's certificate.
-async fn logs_in(world: &Scene, client: Client, name: &str) -> Result<()> {
-    world.session("alice-app", json!({"ttl": "10m"})).await?;
-    world.active("alice-app").await?;
-    let folder = mount(world, "alice-app").await?;
+async fn logs_in(env: &BaseEnv, client: Client, name: &str) -> Result<()> {
+    env.session("alice-app", json!({"ttl": "10m"})).await?;
+    env.active("alice-app").await?;
+    let folder = mount(env, "alice-app").await?;
     let answer = run(&client, folder.path()).await?;
     ensure!(answer == Ok(name.to_owned()), "{client:?}: {answer:?}");
 
-    let another = world.secret("orders-client-ca").await?["tls.crt"].clone();
+    let another = env.secret("orders-client-ca").await?["tls.crt"].clone();
     write(&folder.path().join("ca.crt"), another.as_bytes())?;
     let refused = run(&client, folder.path()).await?;
     let answer = refused.err().context("the server's certificate is not checked")?;
     ensure!(answer.to_lowercase().contains("certificate") || answer.contains("PKIX"), "{client:?}: {answer}");
-    world.delete_and_wait::<DatabaseSession>("alice-app").await
+    env.delete_and_wait::<DatabaseSession>("alice-app").await
 }
 
 /// What the client printed, or what it said it failed by.
@@ -149,8 +149,8 @@ async fn run(client: &Client, folder: &Path) -> Result<std::result::Result<Strin
 }
 
 /// The Secret as files that no other user can read, in the layout of the kubelet.
-async fn mount(world: &Scene, name: &str) -> Result<TempDir> {
-    let secret: Secret = world.get(name).await?;
+async fn mount(env: &BaseEnv, name: &str) -> Result<TempDir> {
+    let secret: Secret = env.get(name).await?;
     let folder = TempDir::new()?;
     let data = folder.path().join("..2024_01_01");
     std::fs::create_dir(&data)?;

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
-/// What a caller may have set for work of their own.
+/// What a caller may have set for other work.
 const CALLERS: [(&str, &str); 20] = [
     ("HTTP_PROXY", "http://127.0.0.1:9"),
     ("HTTPS_PROXY", "http://127.0.0.1:9"),
@@ -30,7 +30,7 @@ const CALLERS: [(&str, &str); 20] = [
 
 #[test]
 fn nothing_that_the_caller_has_set_plays_a_part() -> Result<()> {
-    // An operator in this process, one of its own, and kubectl.
+    // An operator in this process, one as a process, and kubectl.
     let tests = [
         "sessions::a_session_gives_access_until_it_is_deleted",
         "process::sigterm_ends_it_in_order_and_leaves_accesses_as_they_are",

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
-use rolecall_tests::World;
+use rolecall_tests::TestEnv;
 use rolecall_tests::objects::Kind;
 use serde_json::json;
 
@@ -19,33 +19,33 @@ const SETTLED: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn an_idle_operator_writes_nothing_and_asks_the_database_nothing() -> Result<()> {
-    let world = World::start().await?;
-    world.role("broken", json!({"allow": {"dbLabelsExpression": "labels["}})).await?;
-    world.user("bob", json!({"roles": ["broken"]})).await?;
-    world.session("live", json!({})).await?;
-    world.session("timed", json!({"ttl": "1h"})).await?;
-    world.session("ended", json!({"ttl": "1s"})).await?;
-    world.session("waits", json!({"user": "bob"})).await?;
-    world.session("deleted", json!({"databaseName": "app2"})).await?;
-    world.active("live").await?;
-    world.active("timed").await?;
-    world.active("deleted").await?;
-    world.pending("waits", "RoleInvalid").await?;
-    world.delete_and_wait::<DatabaseSession>("deleted").await?;
-    world.ended("ended", rolecall_api::EndReason::Expired).await?;
+    let env = TestEnv::start().await?;
+    env.role("broken", json!({"allow": {"dbLabelsExpression": "labels["}})).await?;
+    env.user("bob", json!({"roles": ["broken"]})).await?;
+    env.session("live", json!({})).await?;
+    env.session("timed", json!({"ttl": "1h"})).await?;
+    env.session("ended", json!({"ttl": "1s"})).await?;
+    env.session("waits", json!({"user": "bob"})).await?;
+    env.session("deleted", json!({"databaseName": "app2"})).await?;
+    env.active("live").await?;
+    env.active("timed").await?;
+    env.active("deleted").await?;
+    env.pending("waits", "RoleInvalid").await?;
+    env.delete_and_wait::<DatabaseSession>("deleted").await?;
+    env.ended("ended", rolecall_api::EndReason::Expired).await?;
     tokio::time::sleep(SETTLED).await;
 
-    let (objects, work) = (versions(&world).await?, work(&world).await?);
+    let (objects, work) = (versions(&env).await?, work(&env).await?);
     tokio::time::sleep(QUIET).await;
-    assert_eq!(versions(&world).await?, objects);
-    assert_eq!(self::work(&world).await?, work, "looks and statements");
+    assert_eq!(versions(&env).await?, objects);
+    assert_eq!(self::work(&env).await?, work, "reconciles and statements");
     Ok(())
 }
 
 /// Resource versions of everything in the namespace that the operator could write.
-async fn versions(world: &World) -> Result<BTreeMap<String, String>> {
-    async fn of<K: Kind>(world: &World, into: &mut BTreeMap<String, String>) -> Result<()> {
-        for object in world.list::<K>().await? {
+async fn versions(env: &TestEnv) -> Result<BTreeMap<String, String>> {
+    async fn of<K: Kind>(env: &TestEnv, into: &mut BTreeMap<String, String>) -> Result<()> {
+        for object in env.list::<K>().await? {
             into.insert(
                 format!("{} {}", K::kind(&()), object.name_any()),
                 object.resource_version().unwrap_or_default(),
@@ -54,19 +54,19 @@ async fn versions(world: &World) -> Result<BTreeMap<String, String>> {
         Ok(())
     }
     let mut found = BTreeMap::new();
-    of::<DatabaseAdmin>(world, &mut found).await?;
-    of::<DatabaseSession>(world, &mut found).await?;
-    of::<DatabaseUser>(world, &mut found).await?;
-    of::<DbObjectImportRule>(world, &mut found).await?;
-    of::<ProvisioningRole>(world, &mut found).await?;
-    of::<Secret>(world, &mut found).await?;
-    of::<Event>(world, &mut found).await?;
+    of::<DatabaseAdmin>(env, &mut found).await?;
+    of::<DatabaseSession>(env, &mut found).await?;
+    of::<DatabaseUser>(env, &mut found).await?;
+    of::<DbObjectImportRule>(env, &mut found).await?;
+    of::<ProvisioningRole>(env, &mut found).await?;
+    of::<Secret>(env, &mut found).await?;
+    of::<Event>(env, &mut found).await?;
     Ok(found)
 }
 
 /// What the operator counts of its own work.
-async fn work(world: &World) -> Result<Vec<String>> {
-    let metrics = world.operator.as_ref().context("an operator")?.get("/metrics").await?;
+async fn work(env: &TestEnv) -> Result<Vec<String>> {
+    let metrics = env.operator.as_ref().context("an operator")?.get("/metrics").await?;
     let counts =
         ["rolecall_reconcile_total", "rolecall_server_statements_total", "rolecall_server_round_trips_total"];
     let found: Vec<String> = metrics

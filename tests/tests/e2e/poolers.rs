@@ -3,11 +3,11 @@
 use anyhow::Result;
 use rolecall_api::DatabaseSession;
 use rolecall_testbed::{PgBouncer, PoolMode, Postgres, rows};
-use rolecall_tests::World;
-use rolecall_tests::world::{ADMIN_USER, ALICE};
+use rolecall_tests::TestEnv;
+use rolecall_tests::test_env::{ADMIN_USER, ALICE};
 use serde_json::json;
 
-use crate::checks::{admin_ready, admin_tells, capable, session_tells};
+use crate::checks::{admin_ready, admin_reports, capable, session_reports};
 
 const IGNORING: &str = "ignore_startup_parameters = options, extra_float_digits";
 
@@ -15,32 +15,32 @@ const IGNORING: &str = "ignore_startup_parameters = options, extra_float_digits"
 async fn a_pooler_is_reported_nothing_starts_behind_it_and_accesses_end() -> Result<()> {
     let hba = format!("{}{}", PgBouncer::server_hba(), Postgres::default_hba());
     for settings in [IGNORING, ""] {
-        let world = World::builder().hba(&hba).start().await?;
-        world.session("alice-orders", json!({})).await?;
-        world.active("alice-orders").await?;
-        let client = world.login("alice-orders").await?;
+        let env = TestEnv::builder().hba(&hba).start().await?;
+        env.session("alice-orders", json!({})).await?;
+        env.active("alice-orders").await?;
+        let client = env.login("alice-orders").await?;
 
         // The name of the server becomes that of a pooler.
         let users = [ADMIN_USER, ALICE];
-        let pooler = PgBouncer::start(&world.pg, PoolMode::Transaction, &users, settings).await?;
+        let pooler = PgBouncer::start(&env.pg, PoolMode::Transaction, &users, settings).await?;
         let address = format!("127.0.0.1:{}", pooler.port());
-        world.admin(json!({"spec": {"uri": address}})).await?;
-        admin_tells(&world, "PoolerInBetween", "let uri name the server itself").await?;
-        capable(&world, "False", "PoolerInBetween").await?;
-        world.session("alice-again", json!({})).await?;
-        session_tells(&world, "alice-again", "PoolerInBetween", "let uri name the server itself").await?;
+        env.admin(json!({"spec": {"uri": address}})).await?;
+        admin_reports(&env, "PoolerInBetween", "let uri name the server itself").await?;
+        capable(&env, "False", "PoolerInBetween").await?;
+        env.session("alice-again", json!({})).await?;
+        session_reports(&env, "alice-again", "PoolerInBetween", "let uri name the server itself").await?;
 
         // The connection that the operator had is somebody else's by now.
-        let admin = world.pg.client_cert(ADMIN_USER)?;
-        let other = world.pg.connect_through(pooler.port(), "postgres", &admin).await?;
+        let admin = env.pg.client_cert(ADMIN_USER)?;
+        let other = env.pg.connect_through(pooler.port(), "postgres", &admin).await?;
         rows(&other, "begin; select 1").await?;
-        world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+        env.delete_and_wait::<DatabaseSession>("alice-orders").await?;
         assert!(client.simple_query("select 1").await.is_err());
-        assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+        assert!(env.account().await?.is_some_and(|account| account.is_disabled()));
 
-        world.admin(json!({"spec": {"uri": world.pg.address()}})).await?;
-        admin_ready(&world).await?;
-        world.active("alice-again").await?;
+        env.admin(json!({"spec": {"uri": env.pg.address()}})).await?;
+        admin_ready(&env).await?;
+        env.active("alice-again").await?;
     }
     Ok(())
 }

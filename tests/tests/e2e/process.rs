@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use rolecall_api::DatabaseSession;
 use rolecall_testbed::rows;
-use rolecall_tests::World;
+use rolecall_tests::TestEnv;
 use rolecall_tests::operator::get;
 use rustix::process::Signal;
 use serde_json::json;
 
 #[tokio::test]
 async fn it_serves_probes_and_metrics() -> Result<()> {
-    let world = World::start().await?;
-    world.session("alice-orders", json!({})).await?;
-    world.active("alice-orders").await?;
-    let operator = world.operator.as_ref().context("an operator")?;
+    let env = TestEnv::start().await?;
+    env.session("alice-orders", json!({})).await?;
+    env.active("alice-orders").await?;
+    let operator = env.operator.as_ref().context("an operator")?;
     for path in ["/livez", "/readyz"] {
         let answer = operator.get(path).await?;
         assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
@@ -24,7 +24,7 @@ async fn it_serves_probes_and_metrics() -> Result<()> {
     // Counted when the status is written, which may be after somebody has seen it.
     let change = "rolecall_session_transitions_total{phase=\"Active\"} 1";
     let counted = async || Ok(operator.get("/metrics").await?.lines().any(|found| found == change));
-    world.eventually(change, counted).await?;
+    env.eventually(change, counted).await?;
     let metrics = operator.get("/metrics").await?;
     assert!(
         metrics.contains("content-type: text/plain; version=0.0.4") && !metrics.contains("# EOF"),
@@ -35,7 +35,7 @@ async fn it_serves_probes_and_metrics() -> Result<()> {
         open.contains("content-type: application/openmetrics-text") && open.ends_with("# EOF\n"),
         "{open}"
     );
-    let server = format!("database_admin=\"{}/orders\"", world.namespace);
+    let server = format!("database_admin=\"{}/orders\"", env.namespace);
     for line in [
         "rolecall_sessions{phase=\"Active\"} 1".to_owned(),
         format!("rolecall_server_reachable{{{server}}} 1"),
@@ -66,34 +66,32 @@ async fn it_serves_probes_and_metrics() -> Result<()> {
 
 #[tokio::test]
 async fn a_database_that_is_down_makes_it_neither_dead_nor_unready() -> Result<()> {
-    let world = World::start().await?;
-    world.session("alice-orders", json!({})).await?;
-    world.active("alice-orders").await?;
-    world.pg.stop().await;
-    world.session("second", json!({})).await?;
-    world.pending("second", "DatabaseUnreachable").await?;
-    let operator = world.operator.as_ref().context("an operator")?;
+    let env = TestEnv::start().await?;
+    env.session("alice-orders", json!({})).await?;
+    env.active("alice-orders").await?;
+    env.pg.stop().await;
+    env.session("second", json!({})).await?;
+    env.pending("second", "DatabaseUnreachable").await?;
+    let operator = env.operator.as_ref().context("an operator")?;
     assert!(operator.get("/livez").await?.starts_with("HTTP/1.1 200"));
     assert!(operator.get("/readyz").await?.starts_with("HTTP/1.1 200"));
     let metrics = operator.get("/metrics").await?;
     assert!(
-        metrics.contains(&format!(
-            "rolecall_server_reachable{{database_admin=\"{}/orders\"}} 0",
-            world.namespace
-        ))
+        metrics
+            .contains(&format!("rolecall_server_reachable{{database_admin=\"{}/orders\"}} 0", env.namespace))
     );
-    world.pg.start_again().await?;
-    world.active("second").await?;
+    env.pg.start_again().await?;
+    env.active("second").await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn sigterm_ends_it_in_order_and_leaves_accesses_as_they_are() -> Result<()> {
-    let world = World::builder().without_operator().start().await?;
-    let mut process = world.process(&["--log-format=json"]).await?;
-    world.session("alice-orders", json!({})).await?;
-    world.active("alice-orders").await?;
-    let client = world.login("alice-orders").await?;
+    let env = TestEnv::builder().without_operator().start().await?;
+    let mut process = env.process(&["--log-format=json"]).await?;
+    env.session("alice-orders", json!({})).await?;
+    env.active("alice-orders").await?;
+    let client = env.login("alice-orders").await?;
     let address = process.log().address().await?;
     assert!(get(address, "/readyz").await?.starts_with("HTTP/1.1 200"));
 
@@ -103,20 +101,20 @@ async fn sigterm_ends_it_in_order_and_leaves_accesses_as_they_are() -> Result<()
     assert!(status.success(), "{status}\n{}", process.log().text());
     assert!(begun.elapsed() < Duration::from_secs(9), "it took {:?}", begun.elapsed());
     rows(&client, "select 1").await.context("access stays")?;
-    assert!(world.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
+    assert!(env.account().await?.is_some_and(|account| account.is_enabled_with(&["reader"])));
     let admins = "select count(*) from pg_stat_activity where usename = 'teleport-admin'";
-    assert_eq!(world.pg.value("postgres", admins).await?.as_deref(), Some("0"), "its connections are closed");
+    assert_eq!(env.pg.value("postgres", admins).await?.as_deref(), Some("0"), "its connections are closed");
     Ok(())
 }
 
 #[tokio::test]
 async fn the_audit_log_is_written_though_nothing_else_is_logged() -> Result<()> {
-    let world = World::builder().without_operator().start().await?;
+    let env = TestEnv::builder().without_operator().start().await?;
     let flags = ["--log-format=json", "--log=warn,rolecall_operator::http=info"];
-    let process = world.process(&flags).await?;
-    world.session("alice-orders", json!({"reason": "INC-1234"})).await?;
-    world.active("alice-orders").await?;
-    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    let process = env.process(&flags).await?;
+    env.session("alice-orders", json!({"reason": "INC-1234"})).await?;
+    env.active("alice-orders").await?;
+    env.delete_and_wait::<DatabaseSession>("alice-orders").await?;
     process.log().wait_for("\"access\":\"ended\"").await?;
     let text = process.log().text();
     let lines = text.lines().map(serde_json::from_str::<serde_json::Value>).collect::<Result<Vec<_>, _>>()?;
@@ -125,7 +123,7 @@ async fn the_audit_log_is_written_though_nothing_else_is_logged() -> Result<()> 
     let active = line("active").with_context(|| text.clone())?;
     for (field, wanted) in [
         ("session", "alice-orders"),
-        ("namespace", world.namespace.as_str()),
+        ("namespace", env.namespace.as_str()),
         ("user", "alice"),
         ("database", "orders"),
         ("database_name", "app"),
@@ -143,17 +141,17 @@ async fn the_audit_log_is_written_though_nothing_else_is_logged() -> Result<()> 
 
 #[tokio::test]
 async fn sigterm_ends_it_while_a_database_does_not_answer() -> Result<()> {
-    let world = World::builder().without_operator().start().await?;
-    let mut process = world.process(&[]).await?;
-    world.session("alice-orders", json!({})).await?;
-    world.active("alice-orders").await?;
-    world.pg.pause().await;
-    world.delete::<DatabaseSession>("alice-orders").await?;
+    let env = TestEnv::builder().without_operator().start().await?;
+    let mut process = env.process(&[]).await?;
+    env.session("alice-orders", json!({})).await?;
+    env.active("alice-orders").await?;
+    env.pg.pause().await;
+    env.delete::<DatabaseSession>("alice-orders").await?;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let begun = Instant::now();
     process.signal(Signal::TERM)?;
     let ended = process.ended().await;
-    world.pg.unpause().await;
+    env.pg.unpause().await;
     assert!(ended?.success(), "{}", process.log().text());
     // The default grace of a Pod is half a minute; then it would be killed.
     assert!(begun.elapsed() < Duration::from_secs(25), "it took {:?}", begun.elapsed());
@@ -162,9 +160,9 @@ async fn sigterm_ends_it_while_a_database_does_not_answer() -> Result<()> {
 
 #[tokio::test]
 async fn a_port_that_is_taken_ends_it_with_a_message() -> Result<()> {
-    let world = World::start().await?;
-    let taken = world.operator.as_ref().context("an operator")?.log().address().await?;
-    let second = world.another_operator(&[&format!("--listen={taken}")]).await?;
+    let env = TestEnv::start().await?;
+    let taken = env.operator.as_ref().context("an operator")?.log().address().await?;
+    let second = env.another_operator(&[&format!("--listen={taken}")]).await?;
     let error = second.ended().await.err().context("it cannot run")?;
     assert!(format!("{error:#}").contains(&taken.to_string()), "{error:#}");
     Ok(())

@@ -1,5 +1,5 @@
-//! The vectors of kind `session_integration`: `vectors/session_integration.json` of this package, or the file of that name in the
-//! directory that the environment variable ROLECALL_VECTORS names.
+//! The vectors of kind `session_integration`: `vectors/session_integration.json` of this package, or the file of that
+//! name in the directory that the environment variable ROLECALL_VECTORS names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, SessionPhase};
 use rolecall_tests::objects::{is_ready, phase, reason_of};
-use rolecall_tests::world::{ADMIN_USER, ALICE};
-use rolecall_tests::{Account, World};
+use rolecall_tests::test_env::{ADMIN_USER, ALICE};
+use rolecall_tests::{Account, TestEnv};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -110,7 +110,7 @@ async fn sessions_run_from_end_to_end_as_the_vectors_say() -> Result<()> {
         return Ok(());
     }
     let vectors: Vectors = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
-    ensure!(vectors.kind == KIND, "{} holds vectors of kind {}", file.display(), vectors.kind);
+    ensure!(vectors.kind == KIND, "{} contains vectors of kind {}", file.display(), vectors.kind);
     let mut failed = Vec::new();
     for case in &vectors.cases {
         if let Err(error) = run(case).await {
@@ -125,10 +125,10 @@ async fn sessions_run_from_end_to_end_as_the_vectors_say() -> Result<()> {
 
 async fn run(case: &Case) -> Result<()> {
     let Case { input, expect, .. } = case;
-    let world = prepare(input).await?;
-    // The first look prepares the server; what fails later is the start of a session.
-    world.until("orders", "Ready", |admin: &DatabaseAdmin| is_ready(admin)).await?;
-    let lock = world.pg.superuser("postgres").await?;
+    let env = prepare(input).await?;
+    // The first reconcile prepares the server; what fails later is the start of a session.
+    env.until("orders", "Ready", |admin: &DatabaseAdmin| is_ready(admin)).await?;
+    let lock = env.pg.superuser("postgres").await?;
     if input.fails_after_user_created {
         lock.batch_execute("begin; lock table pg_catalog.pg_auth_members in share mode").await?;
     }
@@ -142,48 +142,48 @@ async fn run(case: &Case) -> Result<()> {
     if expected.iter().any(|state| state.phase == SessionPhase::Rejected) {
         spec["startDeadline"] = json!("0s");
     }
-    futures::future::try_join_all(names.iter().map(|name| world.session(name, spec.clone()))).await?;
+    futures::future::try_join_all(names.iter().map(|name| env.session(name, spec.clone()))).await?;
     for (name, state) in names.iter().zip(expected) {
         let as_expected = |session: &DatabaseSession| {
             let reason = reason_of(session);
-            // Every object is Pending before anybody looked at it.
+            // Every object is Pending before it is first reconciled.
             phase(session) == state.phase
                 && reason != "Pending"
                 && state.reason.as_deref().is_none_or(|r| r == reason)
         };
-        world.until(name, &format!("{:?} {:?}", state.phase, state.reason), as_expected).await?;
+        env.until(name, &format!("{:?} {:?}", state.phase, state.reason), as_expected).await?;
     }
-    check_account(&world, input, expect).await?;
+    check_account(&env, input, expect).await?;
 
     if input.fails_after_user_created {
         lock.batch_execute("rollback").await?;
-        world.active(&names[0]).await.context("after the step stopped to fail")?;
+        env.active(&names[0]).await.context("after the step stopped to fail")?;
     }
     if input.then_ends {
         for name in &names {
-            world.delete_and_wait::<DatabaseSession>(name).await?;
+            env.delete_and_wait::<DatabaseSession>(name).await?;
         }
     }
     match &expect.after_end {
-        Some(after) => check_after_end(after, world.account().await?),
+        Some(after) => check_after_end(after, env.account().await?),
         None => Ok(()),
     }
 }
 
-async fn prepare(input: &Input) -> Result<World> {
-    let mut world = World::builder().without_operator().without_objects().start().await?;
+async fn prepare(input: &Input) -> Result<TestEnv> {
+    let mut env = TestEnv::builder().without_operator().without_objects().start().await?;
     let databases = input.admin_user.default_database.iter().chain([&input.database_name]);
     for database in databases {
         let exists = format!("select from pg_database where datname = '{database}'");
-        if world.pg.sql("postgres", &exists).await?.is_empty() {
-            world.pg.sql("postgres", &format!("create database \"{database}\"")).await?;
+        if env.pg.sql("postgres", &exists).await?.is_empty() {
+            env.pg.sql("postgres", &format!("create database \"{database}\"")).await?;
         }
     }
     for role in &input.allow_db_roles {
-        if world.account_of(role).await?.is_none() {
+        if env.account_of(role).await?.is_none() {
             let create =
                 format!("create role \"{role}\"; grant \"{role}\" to \"{ADMIN_USER}\" with admin option");
-            world.pg.sql("postgres", &create).await?;
+            env.pg.sql("postgres", &create).await?;
         }
     }
     for (number, Table { schema, name, labels }) in input.tables.iter().enumerate() {
@@ -192,7 +192,7 @@ async fn prepare(input: &Input) -> Result<World> {
              create table if not exists \"{schema}\".\"{name}\" (id int);
              alter table \"{schema}\".\"{name}\" owner to \"{ADMIN_USER}\""
         );
-        world.pg.sql(&input.database_name, &create).await?;
+        env.pg.sql(&input.database_name, &create).await?;
         let mapping =
             json!({"match": {"tableNames": [name]}, "scope": {"schemaNames": [schema]}, "addLabels": labels});
         let rule = json!({
@@ -201,25 +201,25 @@ async fn prepare(input: &Input) -> Result<World> {
             "metadata": {"name": format!("table-{number}")},
             "spec": {"priority": 0, "databaseLabels": {"*": ["*"]}, "mappings": [mapping]},
         });
-        world.apply(rule).await?;
+        env.apply(rule).await?;
     }
     let mut admin_user = json!({"name": ADMIN_USER, "defaultDatabase": null});
     if let Some(database) = &input.admin_user.default_database {
         admin_user["defaultDatabase"] = json!(database);
     }
-    world.admin(json!({"spec": {"adminUser": admin_user}})).await?;
+    env.admin(json!({"spec": {"adminUser": admin_user}})).await?;
     let role = json!({
         "options": {"createDbUserMode": input.mode},
         "allow": {"dbRoles": input.allow_db_roles, "dbPermissions": input.allow_db_permissions},
     });
-    world.role("reader", role).await?;
-    world.user("alice", json!({"username": ALICE})).await?;
-    world.start_operator().await?;
-    Ok(world)
+    env.role("reader", role).await?;
+    env.user("alice", json!({"username": ALICE})).await?;
+    env.start_operator().await?;
+    Ok(env)
 }
 
-async fn check_account(world: &World, input: &Input, expect: &Expect) -> Result<()> {
-    let account = world.account().await?;
+async fn check_account(env: &TestEnv, input: &Input, expect: &Expect) -> Result<()> {
+    let account = env.account().await?;
     if let Some(exists) = expect.account_exists {
         ensure!(account.is_some() == exists, "the account: {account:?}");
     }
@@ -236,7 +236,7 @@ async fn check_account(world: &World, input: &Input, expect: &Expect) -> Result<
              where schemaname not in ('pg_catalog', 'information_schema')
              and has_table_privilege('{ALICE}', format('%I.%I', schemaname, tablename), p)"
         );
-        let found = triples(world, input, &query).await?;
+        let found = triples(env, input, &query).await?;
         ensure!(found == *wanted, "the user can do {found:?}");
     }
     if let Some(wanted) = &expect.granted_to_user {
@@ -244,20 +244,20 @@ async fn check_account(world: &World, input: &Input, expect: &Expect) -> Result<
             "select privilege_type, table_schema, table_name from information_schema.role_table_grants
              where grantee = '{ALICE}'"
         );
-        let found = triples(world, input, &query).await?;
+        let found = triples(env, input, &query).await?;
         ensure!(found == *wanted, "granted to the user itself: {found:?}");
     }
     if let Some(wanted) = &expect.admin_database {
         let query = format!("select distinct datname from pg_stat_activity where usename = '{ADMIN_USER}'");
-        let found = world.pg.sql("postgres", &query).await?;
+        let found = env.pg.sql("postgres", &query).await?;
         ensure!(found.contains(&vec![Some(wanted.clone())]), "the admin user is connected to {found:?}");
     }
     if let Some(wanted) = expect.account_sessions {
-        let told = |user: &DatabaseUser| {
+        let reported = |user: &DatabaseUser| {
             let accounts = user.status.iter().flat_map(|status| &status.accounts);
             accounts.map(|account| account.sessions).sum::<u32>() == wanted
         };
-        world.until("alice", &format!("a user of {wanted} sessions"), told).await?;
+        env.until("alice", &format!("a user of {wanted} sessions"), reported).await?;
     }
     Ok(())
 }
@@ -279,8 +279,8 @@ fn check_after_end(after: &AfterEnd, account: Option<Account>) -> Result<()> {
     Ok(())
 }
 
-async fn triples(world: &World, input: &Input, query: &str) -> Result<BTreeSet<Vec<String>>> {
-    let rows = world.pg.sql(&input.database_name, query).await?;
+async fn triples(env: &TestEnv, input: &Input, query: &str) -> Result<BTreeSet<Vec<String>>> {
+    let rows = env.pg.sql(&input.database_name, query).await?;
     Ok(rows.into_iter().map(|row| row.into_iter().flatten().collect()).collect())
 }
 

@@ -1,4 +1,4 @@
-//! On the oldest Kubernetes that is supported: what `deploy/` holds is installed, every rule decides as on the newest,
+//! On the oldest Kubernetes that is supported: `deploy/` is installed, every rule decides as on the newest,
 //! and a session runs from its start to its end.
 //!
 //! An API server bounds what the rules of a definition may cost, and an older one estimates more. `ROLECALL_KUBERNETES`

@@ -11,7 +11,7 @@ use rolecall_resolve::parse_postgres_address;
 ///
 /// # Errors
 ///
-/// What is no address, and a name that has none.
+/// What is not an address, and a name without one.
 pub(super) async fn elsewhere(
     admin: &DatabaseAdmin,
     asked: Option<&str>,

@@ -23,14 +23,14 @@ const POLL: Duration = Duration::from_secs(15);
 /// A client program.
 #[derive(Debug)]
 pub(super) struct Program {
-    /// What it is called.
+    /// Its name.
     pub(super) name: &'static str,
-    /// Where it comes from, for those who do not have it.
+    /// Where to get it.
     pub(super) origin: &'static str,
 }
 
 impl Program {
-    /// Where it is. Looked for before there is a session.
+    /// Its path, found before there is a session.
     pub(super) fn find(&self) -> anyhow::Result<PathBuf> {
         let runs = |path: &PathBuf| {
             path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)

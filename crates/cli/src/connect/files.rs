@@ -1,4 +1,4 @@
-//! Files that a client program reads, and that nothing is left of, however this program ends.
+//! Files that a client program reads, and of which nothing is left, however this program ends.
 
 #[cfg(not(target_os = "linux"))]
 pub(super) use directory::Files;
@@ -29,7 +29,7 @@ mod memory {
             Ok(Self::default())
         }
 
-        /// Writes a file that nobody else can read. What stood under the name is replaced as a whole, so that nobody
+        /// Writes a file that nobody else can read. A file of that name is replaced as a whole, so that nobody
         /// reads half of it, and its path stays.
         pub(in crate::connect) fn put(&mut self, name: &'static str, content: &[u8]) -> anyhow::Result<()> {
             let writing = || format!("keeping {name} in memory");
@@ -91,7 +91,7 @@ mod directory {
             Ok(Self(directory))
         }
 
-        /// Writes a file that nobody else can read. What stood under the name is replaced as a whole, so that nobody
+        /// Writes a file that nobody else can read. A file of that name is replaced as a whole, so that nobody
         /// reads half of it, and its path stays.
         pub(in crate::connect) fn put(&mut self, name: &'static str, content: &[u8]) -> anyhow::Result<()> {
             let path = self.path(name);
@@ -132,7 +132,7 @@ mod tests {
         files.put("tls.crt", b"two").expect("it is replaced");
         assert_eq!(files.path("tls.crt"), path);
         assert_eq!(std::fs::read(&path).expect("it is there"), b"two");
-        // Who was reading the old one reads it to its end.
+        // A program that was reading the old one reads it to its end.
         assert_eq!(std::io::read_to_string(open).expect("it is read"), "one and more");
         let key = files.path("tls.key");
         assert_eq!(std::fs::read(&key).expect("it is there"), b"key");

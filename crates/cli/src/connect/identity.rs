@@ -53,7 +53,7 @@ impl Identity {
         self.files.put("ca.crt", pem)
     }
 
-    /// The file that holds both certificate and key, once there is a certificate.
+    /// The file with both certificate and key, once there is a certificate.
     pub(super) fn together(&self) -> PathBuf {
         self.files.path("tls.pem")
     }

@@ -23,14 +23,14 @@ use identity::Identity;
 use session::{Access, Session};
 use signals::Signals;
 
-/// Status of what the caller interrupted.
+/// Exit status after an interruption.
 const INTERRUPTED: u8 = 130;
 
 /// The command.
 ///
 /// # Errors
 ///
-/// A database that issues no certificates, a client program that is not there, a session that does not start.
+/// A database that issues no certificates, a client program that is not installed, a session that does not start.
 pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     let cluster = Cluster::connect(global).await?;
     let admin: DatabaseAdmin = get(&cluster, &name_of::<DatabaseAdmin>(&args.database)?).await?;
@@ -47,7 +47,7 @@ pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     let authorities = authorities.transpose()?;
     let user = user(&cluster, &args).await?;
     let mut identity = Identity::new()?;
-    // Before there is a session, so that no signal leaves it behind.
+    // Installed before there is a session, so that no signal leaves one behind.
     let mut signals = Signals::new()?;
     let session = Session::create(cluster.api(), &user, &admin.name_any(), &args, &identity).await?;
     let started = tokio::select! {
@@ -98,7 +98,7 @@ impl Shell {
     }
 }
 
-/// What can be told before anything is created.
+/// What can be checked before anything is created.
 fn check(admin: &DatabaseAdmin, args: &ConnectArgs) -> anyhow::Result<Shell> {
     let name = admin.name_any();
     let shell = match admin.spec.protocol {
@@ -136,7 +136,7 @@ async fn user(cluster: &Cluster, args: &ConnectArgs) -> anyhow::Result<String> {
 }
 
 /// Puts the authorities into place that the server's certificate is checked against: those of a file, else those that
-/// the session tells; where neither does, those of the system count.
+/// the session reports; without either, those of the system are used.
 fn put_authorities(
     identity: &mut Identity,
     of_file: Option<Vec<u8>>,

@@ -18,7 +18,7 @@ pub(super) const MONGOSH: Program = Program {
     origin: "install MongoDB's shell: https://www.mongodb.com/docs/mongodb-shell/install",
 };
 
-/// What can be told before there is a session.
+/// What can be checked before there is a session.
 pub(crate) fn check(address: Option<&str>) -> anyhow::Result<()> {
     if address.is_some() {
         bail!(

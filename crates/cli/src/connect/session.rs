@@ -18,7 +18,7 @@ use crate::output;
 /// How often a starting session is checked.
 const POLL: Duration = Duration::from_millis(200);
 
-/// What is in the way for less than this is not shown.
+/// A reason to wait that lasts less than this is not shown.
 const SHOWN_AFTER: Duration = Duration::from_secs(1);
 
 /// The message for a session that no operator has processed.
@@ -144,7 +144,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Ends it, without waiting.
+    /// Deletes it, without waiting.
     pub(super) async fn end(&self) -> anyhow::Result<()> {
         let same = Preconditions { uid: self.uid.clone(), resource_version: None };
         match self.api.delete(&self.name, &DeleteParams::default().preconditions(same)).await {

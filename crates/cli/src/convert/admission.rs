@@ -109,7 +109,7 @@ impl Walk<'_> {
             return;
         }
         for rule in schema.x_kubernetes_validations.iter().flatten() {
-            if self.rules.hold(&rule.rule, value).is_ok_and(|holds| !holds) {
+            if self.rules.evaluate(&rule.rule, value).is_ok_and(|holds| !holds) {
                 let message =
                     rule.message.clone().unwrap_or_else(|| format!("breaks the rule {}", rule.rule));
                 let below = rule.field_path.as_deref().unwrap_or_default();
@@ -147,7 +147,7 @@ impl Rules {
     }
 
     /// Whether a rule holds for a value; an error if only the API server can tell.
-    fn hold(&mut self, rule: &str, value: &Value) -> Result<bool, String> {
+    fn evaluate(&mut self, rule: &str, value: &Value) -> Result<bool, String> {
         // It is about a change, and this object is new.
         if rule.contains("oldSelf") {
             return Ok(true);
@@ -231,9 +231,9 @@ mod tests {
         assert!(messages.len() == 1 && messages[0].contains("63 bytes"), "{messages:?}");
     }
 
-    /// Every rule can be told here for some value of the right type, so that none is passed over.
+    /// Every rule can be evaluated here for some value of the right type, so that none is skipped.
     #[test]
-    fn no_rule_is_passed_over() {
+    fn no_rule_is_skipped() {
         fn of(schema: &JSONSchemaProps, rules: &mut Vec<(String, String)>) {
             let type_ = schema.type_.clone().unwrap_or_default();
             for rule in schema.x_kubernetes_validations.iter().flatten() {
@@ -260,7 +260,7 @@ mod tests {
                 "array" => json!([]),
                 _ => spec.clone(),
             };
-            let messages = definitions.rules.hold(&rule, &value);
+            let messages = definitions.rules.evaluate(&rule, &value);
             assert!(messages.is_ok(), "{rule}: {messages:?}");
         }
     }

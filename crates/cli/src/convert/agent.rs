@@ -8,7 +8,7 @@ use crate::input::Place;
 ///
 /// # Errors
 ///
-/// A field that does not hold what it should, a database without a name.
+/// A field with an unexpected value, a database without a name.
 pub(super) fn read<'a>(
     mut file: Fields<'a>,
     place: &'a Place,

@@ -22,8 +22,8 @@ pub(super) fn is_group(api_version: &str) -> bool {
     api_version.split_once('/').is_some_and(|(group, _)| group == GROUP)
 }
 
-/// The resource that an object of this `apiVersion` and `kind` represents; `None`: it is no object of theirs, or of a
-/// kind without an equal.
+/// The resource that an object of this `apiVersion` and `kind` represents; `None`: it is not an object of theirs, or is
+/// of a kind without an equal.
 pub(super) fn read(api_version: Option<&str>, kind: Option<&str>) -> Option<Custom> {
     let (group, version) = api_version?.split_once('/')?;
     let name = kind?.strip_prefix("Teleport")?;

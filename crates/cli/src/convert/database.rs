@@ -26,7 +26,7 @@ enum Service {
 ///
 /// # Errors
 ///
-/// A field that does not hold what it should.
+/// A field with an unexpected value.
 pub(super) fn convert(
     mut resource: Resource<'_>,
     metadata: ObjectMeta,
@@ -133,7 +133,7 @@ fn protocol(
             reporter.lost("spec.protocol", "it is missing; postgres is assumed");
             Some(if service == Service::Redshift { Protocol::Redshift } else { Protocol::Postgres })
         }
-        // Teleport tells Redshift from PostgreSQL by the host name.
+        // Teleport distinguishes Redshift from PostgreSQL by the host name.
         (Some("postgres" | "redshift"), Service::Redshift) | (Some("redshift"), _) => {
             Some(Protocol::Redshift)
         }

@@ -1,4 +1,4 @@
-//! From a document to the resources that it holds, and from a resource to objects, whatever its kind.
+//! From a document to the resources in it, and from a resource to objects, whatever its kind.
 
 use anyhow::bail;
 
@@ -7,14 +7,14 @@ use super::resource::{Kind, Resource, labels};
 use super::{Fields, Object, Report, Reporter, agent, custom, database, import_rule, role, user};
 use crate::input::{Document, Place};
 
-/// Said of an object that is none of Teleport's.
+/// The message for an object that is not one of Teleport's.
 const NOT_TELEPORT: &str = "it is not Teleport's and is left out; what is Kubernetes' needs no conversion";
 
-/// The resources that a document holds: one, or those of an agent's configuration. None: they are reported.
+/// The resources in a document: one, or those of an agent's configuration. None: they are reported.
 ///
 /// # Errors
 ///
-/// What is no resource, or one of a version that is not known.
+/// What is not a resource, or one of an unknown version.
 pub(super) fn read<'a>(document: &'a Document, report: &mut Report) -> anyhow::Result<Vec<Resource<'a>>> {
     let place = &document.place;
     let mut fields = Fields::of(&document.value, place)?;
@@ -75,7 +75,7 @@ pub(super) fn read<'a>(document: &'a Document, report: &mut Report) -> anyhow::R
 ///
 /// # Errors
 ///
-/// A field that does not hold what it should.
+/// A field with an unexpected value.
 pub(super) fn convert(
     mut resource: Resource<'_>,
     names: &mut Names,

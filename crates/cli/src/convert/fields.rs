@@ -36,24 +36,24 @@ impl<'a> Fields<'a> {
         Self { place, path: String::new(), entries: BTreeMap::new() }
     }
 
-    /// A field; `None` where it is not there or null, which mean the same.
+    /// A field; `None` where it is missing or null, which mean the same.
     pub(super) fn take(&mut self, key: &str) -> Option<Field<'a>> {
         let value = self.entries.remove(key).filter(|value| !value.is_null())?;
         Some(Field { place: self.place, path: join(&self.path, key), value })
     }
 
-    /// A field that is itself a mapping; without fields where it is not there.
+    /// A field that is itself a mapping; without fields where it is missing.
     pub(super) fn fields(&mut self, key: &str) -> anyhow::Result<Self> {
         self.take(key).map_or_else(|| Ok(Self::none(self.place)), Field::fields)
     }
 
-    /// A text; empty counts as not there.
+    /// A text; empty counts as missing.
     pub(super) fn text(&mut self, key: &str) -> anyhow::Result<Option<String>> {
         let text = self.take(key).map(|field| field.text()).transpose()?;
         Ok(text.filter(|text| !text.is_empty()))
     }
 
-    /// A list of texts, or a single one; empty where it is not there.
+    /// A list of texts, or a single one; empty where it is missing.
     pub(super) fn texts(&mut self, key: &str) -> anyhow::Result<Vec<String>> {
         self.take(key).map_or_else(|| Ok(Vec::new()), |field| field.texts())
     }
@@ -63,7 +63,7 @@ impl<'a> Fields<'a> {
         self.take(key).map(|field| field.truth()).transpose()
     }
 
-    /// What nobody took and what says something: neither null nor empty.
+    /// What was not taken and is neither null nor empty.
     pub(super) fn rest(self) -> Vec<Field<'a>> {
         let says_nothing = |value: &Value| match value {
             Value::Null => true,

@@ -17,7 +17,7 @@ use super::{Object, Reporter, Resource};
 ///
 /// # Errors
 ///
-/// A field that does not hold what it should.
+/// A field with an unexpected value.
 pub(super) fn convert(
     mut resource: Resource<'_>,
     metadata: ObjectMeta,
@@ -42,7 +42,7 @@ pub(super) fn convert(
     let name = metadata.name.clone().unwrap_or_default();
     if let Err(faults) = ImportRule::compile(&name, &rule_spec(&spec)) {
         for fault in faults {
-            reporter.lost("", format!("the DbObjectImportRule is not valid until this is mended: {fault}"));
+            reporter.lost("", format!("the DbObjectImportRule is not valid until this is fixed: {fault}"));
         }
     }
     Ok(vec![Object::ImportRule(Box::new(DbObjectImportRule { metadata, spec, status: None }))])

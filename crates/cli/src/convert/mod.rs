@@ -96,7 +96,7 @@ pub fn convert(documents: &[Document]) -> anyhow::Result<(Vec<Object>, Report)> 
         match report.notes.first() {
             // Nothing but objects of others.
             Some(note) => bail!("there is nothing to convert: {note}"),
-            None => bail!("there is nothing to convert: the files hold no documents"),
+            None => bail!("there is nothing to convert: the files contain no documents"),
         }
     }
     // All names first, since users name roles that come later; and before all, those that can stay.

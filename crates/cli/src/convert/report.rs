@@ -1,4 +1,4 @@
-//! What a conversion tells beside its result.
+//! What a conversion reports besides its result.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub struct Finding {
     pub resource: String,
     /// The field; empty: the resource itself.
     pub field: String,
-    /// What is to be said about it.
+    /// The message.
     pub text: String,
 }
 

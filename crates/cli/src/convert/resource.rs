@@ -9,7 +9,7 @@ use super::names::{self, Names};
 use super::{Fields, Reporter};
 use crate::input::Place;
 
-/// Where Kubernetes' tools look for an object's description.
+/// The annotation in which Kubernetes' tools find an object's description.
 const DESCRIPTION: &str = "kubernetes.io/description";
 
 /// The kinds that have an equal.

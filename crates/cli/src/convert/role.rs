@@ -37,7 +37,7 @@ enum Side {
 ///
 /// # Errors
 ///
-/// A field that does not hold what it should.
+/// A field with an unexpected value.
 pub(super) fn convert(
     mut resource: Resource<'_>,
     metadata: ObjectMeta,
@@ -78,7 +78,7 @@ pub(super) fn convert(
     let name = metadata.name.clone().unwrap_or_default();
     if let Err(faults) = Role::compile(&name, &role_spec(&spec)) {
         for fault in faults {
-            reporter.lost("", format!("the ProvisioningRole is not valid until this is mended: {fault}"));
+            reporter.lost("", format!("the ProvisioningRole is not valid until this is fixed: {fault}"));
         }
     }
     Ok(vec![Object::Role(Box::new(ProvisioningRole { metadata, spec, status: None }))])
@@ -142,7 +142,7 @@ fn ttl(field: &Field<'_>, reporter: &mut Reporter<'_>) -> Option<GoDuration> {
     if ttl.is_none() {
         reporter.lost(
             &field.path,
-            "it is no duration such as 8h or 1h30m; sessions are not limited by this role",
+            "it is not a duration such as 8h or 1h30m; sessions are not limited by this role",
         );
     }
     ttl

@@ -14,7 +14,7 @@ const MAX_USERNAME: usize = 63;
 ///
 /// # Errors
 ///
-/// A field that does not hold what it should.
+/// A field with an unexpected value.
 pub(super) fn convert(
     mut resource: Resource<'_>,
     metadata: ObjectMeta,

@@ -29,11 +29,11 @@ pub struct Question<'a> {
     pub database_name: Option<&'a str>,
     /// The database roles that a session would ask for; empty: all.
     pub requested: &'a [String],
-    /// Objects to tell permissions for.
+    /// Objects to show permissions for.
     pub objects: Option<Objects>,
 }
 
-/// Objects to tell permissions for.
+/// Objects to show permissions for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objects {
     /// The objects.
@@ -238,7 +238,7 @@ fn explain_objects(
     let decided = decide_objects(rules, database, database_name, entries, &labelled);
     let (problem, permissions) = match decided {
         Ok(permissions) => (None, permissions),
-        // The labels are told nevertheless: without entries nothing is given.
+        // The labels are shown nevertheless: without entries nothing is given.
         Err(denial) => (
             Some(denial),
             rolecall_policy::compute_permissions(&Default::default(), &labelled, database_name),

@@ -1,7 +1,7 @@
 //! The objects that a logical database has now, as the operator sees them.
 //!
-//! The caller reads the Secrets with their own rights in the cluster and connects as the DatabaseAdmin's admin user: only
-//! that one sees what the operator sees. Transactions are read-only.
+//! The caller reads the Secrets with their own rights in the cluster and connects as the DatabaseAdmin's admin user:
+//! only that one sees what the operator sees. Transactions are read-only.
 
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::core::v1::Secret;

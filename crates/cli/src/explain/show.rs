@@ -196,7 +196,7 @@ fn object_labels(object: &ObjectView) -> String {
     object.explanation.labels.iter().map(label).collect::<Vec<_>>().join(", ")
 }
 
-/// Privileges that share their fate and the reason for it.
+/// Privileges with the same outcome for the same reason.
 fn grouped(privileges: &[PrivilegeOrigin]) -> Vec<(Vec<&'static str>, bool, String)> {
     let mut groups: Vec<(Vec<&'static str>, bool, String)> = Vec::new();
     for privilege in privileges {

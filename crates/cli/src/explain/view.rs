@@ -29,7 +29,7 @@ pub struct Explanation {
     pub database_name: Option<String>,
     /// The logical databases that the user may connect to.
     pub database_names: NamesView,
-    /// Whether a session could start, as far as policy and the objects tell.
+    /// Whether a session could start, as far as policy and the objects show.
     pub allowed: bool,
     /// All that keeps a session from starting; the first is what the session would say.
     pub blocked: Vec<BlockedView>,
@@ -127,7 +127,7 @@ pub struct RoleView {
     pub denies: Vec<Origin>,
 }
 
-/// Whether a role can be told.
+/// Whether a role is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum RoleState {
     /// It exists and is valid.

@@ -33,7 +33,7 @@ impl Cluster {
     /// A kubeconfig that cannot be read, or that lacks the context.
     pub async fn connect(global: &Global) -> anyhow::Result<Self> {
         let mut config = kubeconfig::config(global).await?;
-        // Who asks, as the audit log of the API server tells it.
+        // The caller, as the audit log of the API server names it.
         let name = concat!("kubectl-rolecall/", env!("CARGO_PKG_VERSION"));
         config.headers.push(("user-agent".parse()?, name.parse()?));
         let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
@@ -111,7 +111,7 @@ pub async fn own_user(cluster: &Cluster, namespace: &Namespace) -> anyhow::Resul
     }
 }
 
-/// The object of that name; where there is none, the message names those that there are.
+/// The object of that name; where there is none, the message names the existing ones.
 ///
 /// # Errors
 ///
@@ -161,7 +161,8 @@ where
     }
 }
 
-/// Says which API server did not answer. What goes wrong before a connection is tried, such as a login, is left as it is.
+/// Says which API server did not answer. What goes wrong before a connection is tried, such as a login, is left as it
+/// is.
 fn name_address(url: &str, error: BoxError) -> BoxError {
     if error.is::<kube::Error>() {
         return error;

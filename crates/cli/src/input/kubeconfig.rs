@@ -58,7 +58,7 @@ fn kubeconfig(global: &Global) -> anyhow::Result<Option<(Kubeconfig, String)>> {
     merge(&paths)
 }
 
-/// Several files as one. Those that are not there are left out, as kubectl does: lists name files that come and go.
+/// Several files as one. Missing ones are left out, as kubectl does: lists name files that come and go.
 fn merge(paths: &[PathBuf]) -> anyhow::Result<Option<(Kubeconfig, String)>> {
     let is_there = |path: &Path| path.try_exists().unwrap_or(true);
     let mut merged: Option<(Kubeconfig, String)> = None;
@@ -76,7 +76,7 @@ fn merge(paths: &[PathBuf]) -> anyhow::Result<Option<(Kubeconfig, String)>> {
     Ok(merged.filter(|(kubeconfig, _)| !kubeconfig.clusters.is_empty() || !kubeconfig.contexts.is_empty()))
 }
 
-/// A name that the kubeconfig does not have is told with those that it has.
+/// A name that the kubeconfig does not have is reported with those that it has.
 fn check_names(global: &Global, kubeconfig: &Kubeconfig, origin: &str) -> anyhow::Result<()> {
     let contexts: Vec<String> = kubeconfig.contexts.iter().map(|context| context.name.clone()).collect();
     let clusters: Vec<String> = kubeconfig.clusters.iter().map(|cluster| cluster.name.clone()).collect();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_not_there_are_told_with_those_that_are() {
+    fn a_missing_name_is_reported_with_the_existing_ones() {
         let kubeconfig = Kubeconfig::from_yaml(ONE).expect("it is one");
         let error = |global: Global, kubeconfig: &Kubeconfig| {
             check_names(&global, kubeconfig, "k").map_err(|error| error.to_string())

@@ -112,7 +112,7 @@ impl Found {
             (None, []) => None,
             (None, [only]) => Some((**only).to_owned()),
             (None, several) => bail!(
-                "the files hold objects of the namespaces {}; say which one with -n",
+                "the files contain objects of the namespaces {}; say which one with -n",
                 several.iter().map(|name| **name).collect::<Vec<_>>().join(", ")
             ),
         };
@@ -154,7 +154,7 @@ fn push<K: DeserializeOwned + Resource<DynamicType = ()>>(
     Ok(())
 }
 
-/// Keeps what is in the namespace or in none; tells how many were not.
+/// Keeps what is in the namespace or in none; returns how many were not.
 fn keep<K: ResourceExt>(objects: &mut Vec<K>, namespace: Option<&str>) -> usize {
     let before = objects.len();
     objects.retain(|object| object.namespace().is_none_or(|own| Some(own.as_str()) == namespace));
@@ -236,7 +236,7 @@ mod tests {
             + &format!("---\n{ROLE}metadata: {{name: b}}\nspec: {{}}\n");
         assert_eq!(
             refused(&text),
-            "the files hold objects of the namespaces blue, red; say which one with -n"
+            "the files contain objects of the namespaces blue, red; say which one with -n"
         );
         let (namespace, notes) = parse(&text, Some("red")).expect("reads");
         assert_eq!(namespace.roles.len(), 2);

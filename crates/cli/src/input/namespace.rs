@@ -28,7 +28,7 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// There is none; the message names those that there are.
+    /// There is none; the message names the existing ones.
     pub fn admin(&self, name: &str) -> anyhow::Result<&DatabaseAdmin> {
         self.admins.iter().find(|admin| admin.name_any() == name).ok_or_else(|| {
             anyhow!("there is no DatabaseAdmin {name:?}{}; {}", self.place(), known(name, &self.admins))
@@ -55,7 +55,7 @@ impl Namespace {
         }
     }
 
-    /// That there is no DatabaseUser of that name, with those that there are.
+    /// The error that there is no DatabaseUser of that name, with the existing ones.
     pub(crate) fn no_user(&self, name: &str) -> anyhow::Error {
         anyhow!("there is no DatabaseUser {name:?}{}; {}", self.place(), known(name, &self.users))
     }
@@ -110,7 +110,7 @@ fn known<K: ResourceExt>(missing: &str, objects: &[K]) -> String {
 
 /// "there are a, b", for a message about a name that is missing: of many those that are most like it.
 pub(super) fn listed(missing: &str, mut names: Vec<String>) -> String {
-    /// More names than a reader takes in help nobody.
+    /// The most names that are listed.
     const SHOWN: usize = 10;
     let count = names.len();
     if count == 0 {
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_names_the_most_alike_are_told() {
+    fn of_many_names_the_most_similar_are_listed() {
         let names: Vec<String> = (0..40).map(|number| format!("database-{number:02}")).collect();
         let names = [names, vec!["orders".to_owned()]].concat();
         let message = listed("order", names);

@@ -1,4 +1,4 @@
-//! Files of database objects, for which permissions are told.
+//! Files of database objects, for which permissions are shown.
 //!
 //! Three forms:
 //! - YAML or JSON: a list of `{kind, database, schema, name}`, or several documents, one object each;
@@ -18,16 +18,16 @@ use super::yaml;
 ///
 /// # Errors
 ///
-/// A file that cannot be read, a line that is no object.
+/// A file that cannot be read, a line that is not an object.
 pub fn read(path: &Path) -> anyhow::Result<Vec<DbObject>> {
     parse(&yaml::read_text(path)?, &path.display().to_string())
 }
 
-/// The objects in a text: CSV where the first line looks like it, else YAML or JSON.
+/// The objects in a text: CSV if the first line looks like it, else YAML or JSON.
 ///
 /// # Errors
 ///
-/// The line or document that is no object.
+/// The line or document that is not an object.
 pub fn parse(text: &str, file: &str) -> anyhow::Result<Vec<DbObject>> {
     let first =
         text.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#')).unwrap_or_default();

@@ -21,7 +21,7 @@ pub fn name_of<K: Resource<DynamicType = ()>>(text: &str) -> anyhow::Result<Stri
     }
 }
 
-/// As [`name_of`], for a DatabaseUser, which may be called by its name in databases as well: that may hold a slash.
+/// As [`name_of`], for a DatabaseUser, which may also be called by its name in databases: that may contain a slash.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_may_stand_before_the_name() {
+    fn a_kind_may_precede_the_name() {
         for text in [
             "a",
             "dbs/a",

@@ -79,7 +79,7 @@ pub fn kustomizations(paths: &[PathBuf]) -> Vec<String> {
 ///
 /// # Errors
 ///
-/// Text that is no YAML, naming the place.
+/// Text that is not YAML, naming the place.
 pub fn parse(text: &str, file: &str) -> anyhow::Result<Vec<Document>> {
     let options = serde_saphyr::options! {
         with_snippet: false,
@@ -158,13 +158,13 @@ pub fn typed<T: DeserializeOwned>(document: &Document) -> anyhow::Result<T> {
             let path = track.path().to_string();
             // The document itself is called a dot.
             let field = if path == "." { String::new() } else { format!("{path}: ") };
-            bail!("{}: {field}{}", document.place, mend(&error.to_string()))
+            bail!("{}: {field}{}", document.place, with_quoting_hint(&error.to_string()))
         }
     }
 }
 
 /// Explains how to quote a word that YAML read as something else.
-fn mend(error: &str) -> String {
+fn with_quoting_hint(error: &str) -> String {
     if error.contains("expected a string")
         && (error.contains("boolean") || error.contains("integer") || error.contains("floating"))
     {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_told_with_its_place() {
+    fn invalid_yaml_is_reported_with_its_place() {
         assert!(
             error("a: [1, 2\nb: }").starts_with("f.yaml is not YAML that can be read: "),
             "{}",

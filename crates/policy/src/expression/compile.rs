@@ -29,7 +29,7 @@ struct Compiler {
 
 type Typed = (Node, Type);
 
-/// Stands for what cannot be checked; other faults are still found.
+/// Replaces what cannot be checked; other faults are still found.
 const UNKNOWN: Typed = (Node::Null, Type::Any);
 
 impl Compiler {
@@ -178,7 +178,7 @@ impl Compiler {
         }
     }
 
-    /// Notes a fault where operands never fit.
+    /// Records a fault if operands never fit.
     fn require(&mut self, fits: bool, operator: &str, types: &[&Type]) {
         if !fits {
             let types: Vec<String> = types.iter().map(ToString::to_string).collect();

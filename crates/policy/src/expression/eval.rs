@@ -22,7 +22,7 @@ pub enum Failure {
     /// A number is too large, or divided by zero.
     #[error("{0} has no result")]
     Arithmetic(&'static str),
-    /// A text is no number or truth value.
+    /// A text is not a number or truth value.
     #[error("{0} cannot read {1:?}")]
     Conversion(&'static str, String),
     /// The budget is used up.

@@ -41,7 +41,7 @@ fn missing_labels_and_traits_are_empty() {
 }
 
 #[test]
-fn the_usual_expressions_hold() {
+fn the_usual_expressions_are_true() {
     for source in [
         "\"team\" in labels && \"team\" in traits && traits[\"team\"].exists(t, t == labels[\"team\"])",
         "labels.team in traits.team",
@@ -118,7 +118,7 @@ fn faults_name_what_is_wrong() {
 }
 
 #[test]
-fn every_fault_is_told() {
+fn every_fault_is_reported() {
     let message = faults("a == b || c(labels.env)");
     for part in ["variable a", "variable b", "function c"] {
         assert!(message.contains(part), "{message}");

@@ -30,7 +30,7 @@ impl Type {
         matches!(self, Self::Any | Self::Int | Self::Double)
     }
 
-    /// The type that holds values of both.
+    /// The type that includes the values of both.
     pub(super) fn join(self, other: Self) -> Self {
         if self == other { self } else { Self::Any }
     }

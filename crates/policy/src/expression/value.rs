@@ -155,7 +155,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Compares exactly: an `i64` has more digits than an `f64` can hold.
+/// Compares exactly: an `i64` has more digits than an `f64` can represent.
 fn compare_int_to_double(int: i64, double: f64) -> Option<Ordering> {
     // 2^63, the first double beyond every i64; its negative is the first one.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;

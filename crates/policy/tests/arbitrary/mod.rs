@@ -296,7 +296,7 @@ pub(crate) fn nonsense() -> impl Strategy<Value = String> {
 }
 
 /// Replaces parts of a case by nonsense.
-pub(crate) fn spoil(case: &mut Case, texts: &[String]) {
+pub(crate) fn corrupt(case: &mut Case, texts: &[String]) {
     let mut texts = texts.iter().cycle().cloned();
     let mut next = || texts.next().unwrap_or_default();
     for (_, role) in &mut case.roles {

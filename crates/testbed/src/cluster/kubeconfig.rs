@@ -12,15 +12,15 @@ use crate::error::Result;
 pub enum Identity {
     /// Every right: the group `system:masters`.
     Admin,
-    /// A user with groups (`system:authenticated` comes by itself); its rights are those that RBAC gives. The admin
-    /// impersonates it, so any name and number of groups will do.
+    /// A user with groups (`system:authenticated` is added automatically); its rights are those that RBAC gives. The
+    /// admin impersonates it, so any name and number of groups will do.
     User {
         /// User name.
         name: String,
         /// Groups.
         groups: Vec<String>,
     },
-    /// A user that authenticates with a client certificate of its own, in at most one group.
+    /// A user that authenticates with its own client certificate, in at most one group.
     Certificate {
         /// User name.
         name: String,

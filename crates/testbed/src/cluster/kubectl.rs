@@ -18,7 +18,7 @@ pub(super) async fn run(kubectl: &Path, kubeconfig: &Path, args: &[&str], input:
     let mut child = Command::new(kubectl)
         .args(args)
         .env_clear()
-        // Its home holds its discovery cache and preferences.
+        // Its home contains its discovery cache and preferences.
         .envs(environment(kubeconfig.parent().unwrap_or(Path::new("/"))))
         .env("KUBECONFIG", kubeconfig)
         .stdin(Stdio::piped())

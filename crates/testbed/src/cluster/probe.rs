@@ -14,7 +14,7 @@ use crate::error::Result;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether a GET of `path` is answered with 200. A server that does not answer is not ready, which is no error.
+/// Whether a GET of `path` is answered with 200. A server that does not answer is not ready, which is not an error.
 ///
 /// # Errors
 /// When the certificates cannot be read.

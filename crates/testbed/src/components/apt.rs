@@ -16,7 +16,8 @@ pub(super) struct Apt {
 }
 
 impl Apt {
-    /// With the package lists of the machine. `component` is what errors are about, `dir` an empty directory to work in.
+    /// With the package lists of the machine. `component` is what errors are about, `dir` an empty directory to work
+    /// in.
     pub(super) fn of_machine(component: &'static str, dir: &Path) -> Self {
         let mut apt = Self { component, options: Vec::new(), dir: dir.to_owned() };
         // As root it would otherwise download as a user who may not write here.
@@ -24,7 +25,7 @@ impl Apt {
         apt
     }
 
-    /// With lists of its own, which are read now.
+    /// With its own lists, which are downloaded now.
     ///
     /// # Errors
     /// When the package archive cannot be reached.
@@ -85,7 +86,7 @@ impl Apt {
     /// Downloads packages and unpacks them below `root`.
     ///
     /// # Errors
-    /// When one is not to be had.
+    /// When one is not available.
     pub(super) fn unpack<S: AsRef<str>>(&self, packages: &[S], root: &Path) -> Result<()> {
         let packages = packages.iter().map(AsRef::as_ref);
         self.run("apt-get", &["download"].into_iter().chain(packages).collect::<Vec<_>>())?;

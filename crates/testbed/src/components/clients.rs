@@ -1,7 +1,7 @@
-//! Clients as applications have them, one for each family: what a session's Secret is for.
+//! Clients as applications use them, one for each family, for which a session's Secret is made.
 //!
-//! Each is a small program on a library of other people. It is given the folder of a mounted Secret, logs in by what is
-//! in it, and prints the name that the server knows it by.
+//! Each is a small program that uses a third-party library. It is given the folder of a mounted Secret, logs in by what
+//! is in it, and prints the name that the server knows it by.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};

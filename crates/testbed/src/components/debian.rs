@@ -96,7 +96,7 @@ fn unpack_libraries(apt: &Apt, package: &str, program: &Path, dir: &Path) -> Res
     if libraries_missing(program, dir)? {
         apt.unpack(&apt.libraries(package, &LEFT_OUT)?, dir)?;
         if libraries_missing(program, dir)? {
-            return Err(failed("its libraries are not all to be had".to_owned()));
+            return Err(failed("not all of its libraries are available".to_owned()));
         }
     }
     Ok(())

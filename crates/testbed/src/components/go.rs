@@ -156,7 +156,7 @@ fn go(source: &Path) -> Command {
     command
 }
 
-/// Says what to install when there is no Go, or one that is too old to help itself.
+/// Says what to install when there is no Go, or one that is too old to fetch a newer one.
 fn require_go(name: &str) -> Result<()> {
     let missing = || Error::Missing {
         program: "Go 1.21 or newer",
@@ -171,7 +171,7 @@ fn require_go(name: &str) -> Result<()> {
     if minor.is_some_and(|minor| minor < OLDEST_GO) { Err(missing()) } else { Ok(()) }
 }
 
-/// The 26 in `go version go1.26.8 linux/amd64`; none for what is no release.
+/// The 26 in `go version go1.26.8 linux/amd64`; none for anything but a release.
 fn minor_version(text: &str) -> Option<u32> {
     let version = text.split_whitespace().find_map(|word| word.strip_prefix("go1."))?;
     version.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()

@@ -130,7 +130,8 @@ pub fn mongodb() -> Result<MongoInstallation> {
     pip::mongodb()
 }
 
-/// Prepares everything but [`german_postgres`], [`pgbouncer`] and [`charts::promtool`], as a first step before tests, so that none of them waits for a build.
+/// Prepares everything but [`german_postgres`], [`pgbouncer`] and [`charts::promtool`], as a first step before tests,
+/// so that none of them waits for a build.
 ///
 /// # Errors
 /// The first failure, naming what has to be installed when that is the reason.

@@ -87,7 +87,7 @@ pub(super) fn install(name: &str, lock: &[(&str, &str)], dir: &Path) -> Result<(
     Err(Error::Build { component: name.to_owned(), detail })
 }
 
-/// Makes the symbolic links that an npm package cannot hold, as listed in the package.
+/// Makes the symbolic links that an npm package cannot contain, as listed in the package.
 fn link_libraries(native: &Path) -> Result<()> {
     let list = native.join("pg-symlinks.json");
     let text = fs::read_to_string(&list).map_err(Error::io("reading", &list))?;

@@ -67,8 +67,8 @@ impl Mongo {
         self.until("no other member became primary", other).await
     }
 
-    /// Makes a member the only one of its set and so its primary, as somebody does who has lost the others: what only they
-    /// had is lost with them.
+    /// Makes a member the only one of its set and so its primary, as somebody does who has lost the others: what only
+    /// they had is lost with them.
     ///
     /// # Errors
     /// When it refuses, or does not become primary in time.
@@ -111,7 +111,7 @@ impl Mongo {
     }
 
     async fn state(&self, member: usize) -> Result<State> {
-        // As a member: a user's login may need a majority that is not there.
+        // As a member: a user's login may need a majority, which is missing.
         let client = self.client(Who::Member, Reach::One(member)).await?;
         let hello = run_on(&client, "admin", doc! { "hello": 1 }).await?;
         client.shutdown().immediate(true).await;

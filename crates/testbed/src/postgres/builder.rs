@@ -25,7 +25,7 @@ hostssl all all 0.0.0.0/0 cert
 hostssl all all ::/0 cert
 ";
 
-/// The superuser's way in, which no test may close.
+/// The superuser's access, which no test may close.
 const SUPERUSER_HBA: &str = "local all postgres trust\nlocal replication postgres trust\n";
 
 /// Durable against a killed server, not against a power cut; small, because many run at once.

@@ -34,8 +34,8 @@ const POLL: Duration = Duration::from_millis(5);
 /// A running PostgreSQL server. It stops, and its data is removed, when this value is dropped or the process dies.
 ///
 /// Over TCP only TLS is spoken. Users log in with a client certificate of [`Postgres::client_authority`] whose common
-/// name is the user; members of the role `password_users` (see [`Postgres::create_password_user`]) with a SCRAM password.
-/// The superuser `postgres` needs no password on the Unix socket, which is what [`Postgres::sql`] uses.
+/// name is the user; members of the role `password_users` (see [`Postgres::create_password_user`]) with a SCRAM
+/// password. The superuser `postgres` needs no password on the Unix socket, which is what [`Postgres::sql`] uses.
 ///
 /// All servers of one version start from one template, so they share their system identifier.
 #[derive(Debug)]
@@ -142,7 +142,7 @@ impl Postgres {
             .unwrap_or_default()
     }
 
-    /// Replaces pg_hba.conf by `lines`, keeps the superuser's way in over the Unix socket, and reloads.
+    /// Replaces pg_hba.conf by `lines`, keeps the superuser's access over the Unix socket, and reloads.
     ///
     /// # Errors
     /// When the file cannot be written.

@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 impl Postgres {
     /// Makes a standby that follows this server asynchronously, and waits until it does. It has the same certificates,
-    /// users and system identifier, and an address of its own.
+    /// users and system identifier, and its own address.
     ///
     /// This server is stopped and started again meanwhile: its data is copied at rest.
     ///
@@ -81,10 +81,10 @@ impl Postgres {
         self.until("cut off", "select not exists (select from pg_stat_wal_receiver)").await
     }
 
-    /// Makes this standby a primary, on a timeline of its own.
+    /// Promotes this standby to a primary, on its own timeline.
     ///
     /// # Errors
-    /// When it does not become one.
+    /// When it is not promoted in time.
     pub async fn promote(&self) -> Result<()> {
         self.sql("postgres", "select pg_promote(true, 60)").await?;
         self.until("a primary", "select not pg_is_in_recovery()").await

@@ -15,13 +15,13 @@ mod secrets;
 
 use anyhow::{Context, Result};
 use mongodb::Client;
-use rolecall_tests::mongo::{self, MongoWorld};
+use rolecall_tests::mongo::{self, MongoTestEnv};
 
-/// The account is disabled, and who was connected can do nothing any more.
-async fn is_over(world: &MongoWorld, client: &Client) -> Result<()> {
-    let account = world.account().await?.context("the account")?;
+/// The account is disabled, and its open connections can do nothing any more.
+async fn is_over(env: &MongoTestEnv, client: &Client) -> Result<()> {
+    let account = env.account().await?.context("the account")?;
     anyhow::ensure!(account.is_disabled(), "{account:?}");
-    let refused = world.read(client).await.err().context("the connection has no rights")?;
+    let refused = env.read(client).await.err().context("the connection has no rights")?;
     anyhow::ensure!(
         matches!(mongo::code(&refused), Some(mongo::UNAUTHORIZED | mongo::AUTHENTICATION_FAILED)),
         "{refused}"

@@ -9,14 +9,14 @@ use rolecall_api::{DatabaseAdmin, DatabaseSession, conditions};
 use rolecall_testbed::Identity;
 use rolecall_tests::objects::{Conditions, message_of};
 use rolecall_tests::process::kubectl_rolecall;
-use rolecall_tests::{MongoWorld, mongo};
+use rolecall_tests::{MongoTestEnv, mongo};
 use serde_json::{Value, json};
 
 use super::is_over;
 
 /// Makes the role `reader` give these permissions, and no database role.
-async fn allow(world: &MongoWorld, permissions: Value) -> Result<()> {
-    world.role("reader", json!({"allow": {"dbRoles": [], "dbPermissions": permissions}})).await
+async fn allow(env: &MongoTestEnv, permissions: Value) -> Result<()> {
+    env.role("reader", json!({"allow": {"dbRoles": [], "dbPermissions": permissions}})).await
 }
 
 fn counts(session: &DatabaseSession) -> BTreeMap<String, u64> {
@@ -30,119 +30,118 @@ fn completeness(session: &DatabaseSession) -> Result<Condition> {
 
 #[tokio::test]
 async fn actions_on_collections_are_given_changed_and_taken_away() -> Result<()> {
-    let world = MongoWorld::builder().object_permissions().start().await?;
-    world.root.database(&world.app).collection("people").insert_one(doc! { "_id": 1 }).await?;
+    let env = MongoTestEnv::builder().object_permissions().start().await?;
+    env.root.database(&env.app).collection("people").insert_one(doc! { "_id": 1 }).await?;
     let orders = |actions: &[&str]| json!([{"match": {"object_kind": ["collection"], "name": ["orders"]}, "permissions": actions}]);
-    allow(&world, orders(&["find", "SELECT"])).await?;
-    world.session("alice-orders", json!({})).await?;
-    let session = world.active("alice-orders").await?;
+    allow(&env, orders(&["find", "SELECT"])).await?;
+    env.session("alice-orders", json!({})).await?;
+    let session = env.active("alice-orders").await?;
     assert_eq!(counts(&session), [("FIND".to_owned(), 1)].into());
     assert_eq!(completeness(&session)?.status, conditions::TRUE);
 
-    let client = world.login("alice-orders").await?;
-    let people = client.database(&world.app).collection::<Document>("people");
-    assert!(world.read(&client).await?.is_some());
-    assert!(world.write(&client).await.is_err() && people.find_one(doc! {}).await.is_err());
-    allow(&world, orders(&["find", "update"])).await?;
-    world.eventually("updates are given", async || Ok(world.write(&client).await.is_ok())).await?;
-    allow(&world, orders(&["find"])).await?;
-    world.eventually("updates are taken away", async || Ok(world.write(&client).await.is_err())).await?;
-    let client = world.login("alice-orders").await?;
-    assert!(world.read(&client).await?.is_some(), "the rest stays");
+    let client = env.login("alice-orders").await?;
+    let people = client.database(&env.app).collection::<Document>("people");
+    assert!(env.read(&client).await?.is_some());
+    assert!(env.write(&client).await.is_err() && people.find_one(doc! {}).await.is_err());
+    allow(&env, orders(&["find", "update"])).await?;
+    env.eventually("updates are given", async || Ok(env.write(&client).await.is_ok())).await?;
+    allow(&env, orders(&["find"])).await?;
+    env.eventually("updates are taken away", async || Ok(env.write(&client).await.is_err())).await?;
+    let client = env.login("alice-orders").await?;
+    assert!(env.read(&client).await?.is_some(), "the rest stays");
 
-    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
-    is_over(&world, &client).await
+    env.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    is_over(&env, &client).await
 }
 
 #[tokio::test]
 async fn a_collection_that_appears_is_labelled_by_import_rules_and_given() -> Result<()> {
-    let world = MongoWorld::builder().object_permissions().start().await?;
-    world.admin(json!({"spec": {"objectSync": "1s"}})).await?;
-    world
-        .apply(json!({
-            "apiVersion": "rolecall.dev/v1alpha1",
-            "kind": "DbObjectImportRule",
-            "metadata": {"name": "hr"},
-            "spec": {
-                "databaseLabels": {"*": ["*"]},
-                "mappings": [{
-                    "match": {"collectionNames": ["hr_*"]},
-                    "scope": {"databaseNames": [world.app]},
-                    "addLabels": {"dept": "hr"},
-                }],
-            },
-        }))
-        .await?;
-    allow(&world, json!([{"match": {"dept": ["hr"]}, "permissions": ["find"]}])).await?;
-    let database = world.root.database(&world.app);
+    let env = MongoTestEnv::builder().object_permissions().start().await?;
+    env.admin(json!({"spec": {"objectSync": "1s"}})).await?;
+    env.apply(json!({
+        "apiVersion": "rolecall.dev/v1alpha1",
+        "kind": "DbObjectImportRule",
+        "metadata": {"name": "hr"},
+        "spec": {
+            "databaseLabels": {"*": ["*"]},
+            "mappings": [{
+                "match": {"collectionNames": ["hr_*"]},
+                "scope": {"databaseNames": [env.app]},
+                "addLabels": {"dept": "hr"},
+            }],
+        },
+    }))
+    .await?;
+    allow(&env, json!([{"match": {"dept": ["hr"]}, "permissions": ["find"]}])).await?;
+    let database = env.root.database(&env.app);
     database.create_collection("hr_people").await?;
-    world.session("alice-orders", json!({})).await?;
-    assert_eq!(counts(&world.active("alice-orders").await?), [("FIND".to_owned(), 1)].into());
-    let client = world.login("alice-orders").await?;
-    assert!(world.read(&client).await.is_err(), "orders has no such label");
-    let pay = client.database(&world.app).collection::<Document>("hr_pay");
+    env.session("alice-orders", json!({})).await?;
+    assert_eq!(counts(&env.active("alice-orders").await?), [("FIND".to_owned(), 1)].into());
+    let client = env.login("alice-orders").await?;
+    assert!(env.read(&client).await.is_err(), "orders has no such label");
+    let pay = client.database(&env.app).collection::<Document>("hr_pay");
     let refused = pay.find_one(doc! {}).await.err().context("it is not there yet")?;
     assert_eq!(mongo::code(&refused), Some(mongo::UNAUTHORIZED));
     database.create_collection("hr_pay").await?;
-    world.eventually("the new collection is given", async || Ok(pay.find_one(doc! {}).await.is_ok())).await?;
+    env.eventually("the new collection is given", async || Ok(pay.find_one(doc! {}).await.is_ok())).await?;
     let two = |session: &DatabaseSession| counts(session) == [("FIND".to_owned(), 2)].into();
-    world.until("alice-orders", "on two collections", two).await?;
+    env.until("alice-orders", "on two collections", two).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn privileges_that_permission_sets_need_are_named_with_the_command() -> Result<()> {
-    let world = MongoWorld::start().await?;
-    allow(&world, json!([{"match": {"name": ["orders"]}, "permissions": ["find"]}])).await?;
-    world.session("alice-orders", json!({})).await?;
-    let waiting = world.pending("alice-orders", "MissingMongoPrivileges").await?;
+    let env = MongoTestEnv::start().await?;
+    allow(&env, json!([{"match": {"name": ["orders"]}, "permissions": ["find"]}])).await?;
+    env.session("alice-orders", json!({})).await?;
+    let waiting = env.pending("alice-orders", "MissingMongoPrivileges").await?;
     let message = message_of(&waiting);
     assert!(message.contains("listCollections") && message.contains("grantPrivilegesToRole"), "{message}");
-    world.grant_object_permissions().await?;
+    env.grant_object_permissions().await?;
     let client = {
-        world.active("alice-orders").await?;
-        world.login("alice-orders").await?
+        env.active("alice-orders").await?;
+        env.login("alice-orders").await?
     };
-    assert!(world.read(&client).await?.is_some());
+    assert!(env.read(&client).await?.is_some());
     Ok(())
 }
 
 #[tokio::test]
-async fn a_database_tells_that_its_admin_user_lacks_what_permission_sets_need() -> Result<()> {
-    let world = MongoWorld::builder().flag("--resync-interval=1s").start().await?;
-    allow(&world, json!([{"match": {"name": ["orders"]}, "permissions": ["find"]}])).await?;
-    world.session("alice-orders", json!({})).await?;
-    world.pending("alice-orders", "MissingMongoPrivileges").await?;
+async fn a_database_reports_that_its_admin_user_lacks_what_permission_sets_need() -> Result<()> {
+    let env = MongoTestEnv::builder().flag("--resync-interval=1s").start().await?;
+    allow(&env, json!([{"match": {"name": ["orders"]}, "permissions": ["find"]}])).await?;
+    env.session("alice-orders", json!({})).await?;
+    env.pending("alice-orders", "MissingMongoPrivileges").await?;
     let capable = |admin: &DatabaseAdmin| conditions::find(admin.conditions(), conditions::CAPABLE).cloned();
     let lacking = |admin: &DatabaseAdmin| {
         capable(admin).is_some_and(|capable| {
             capable.status == conditions::FALSE && capable.reason == "MissingMongoPrivileges"
         })
     };
-    let admin = world.until("orders", "lacking privileges", lacking).await?;
+    let admin = env.until("orders", "lacking privileges", lacking).await?;
     let message = capable(&admin).context("Capable")?.message;
     assert!(message.contains("listCollections") && message.contains("grantPrivilegesToRole"), "{message}");
-    world.grant_object_permissions().await?;
-    world.active("alice-orders").await?;
-    let mended = |admin: &DatabaseAdmin| conditions::is_true(admin.conditions(), conditions::CAPABLE);
-    world.until("orders", "Capable", mended).await?;
+    env.grant_object_permissions().await?;
+    env.active("alice-orders").await?;
+    let repaired = |admin: &DatabaseAdmin| conditions::is_true(admin.conditions(), conditions::CAPABLE);
+    env.until("orders", "Capable", repaired).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn what_is_check_explanation_is_what_the_status_of_a_session_says() -> Result<()> {
-    let world = MongoWorld::builder().object_permissions().start().await?;
-    world.root.database(&world.app).create_collection("people").await?;
+    let env = MongoTestEnv::builder().object_permissions().start().await?;
+    env.root.database(&env.app).create_collection("people").await?;
     let permissions = json!([
         {"match": {"object_kind": ["collection"]}, "permissions": ["find"]},
         {"match": {"name": ["orders"]}, "permissions": ["insert"]},
     ]);
-    allow(&world, permissions).await?;
-    world.session("alice-orders", json!({})).await?;
-    let session = world.active("alice-orders").await?;
+    allow(&env, permissions).await?;
+    env.session("alice-orders", json!({})).await?;
+    let session = env.active("alice-orders").await?;
     let root = Identity::user("root", &["system:masters"]);
-    let question = ["explain", "--user", "alice", "--database", "orders", "--database-name", &world.app];
-    let form = ["--live", "-o", "json", "-n", &world.namespace];
+    let question = ["explain", "--user", "alice", "--database", "orders", "--database-name", &env.app];
+    let form = ["--live", "-o", "json", "-n", &env.namespace];
     let output = kubectl_rolecall(&root, &[&question[..], &form].concat()).await?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let explained: Value = serde_json::from_slice(&output.stdout)?;
@@ -153,11 +152,11 @@ async fn what_is_check_explanation_is_what_the_status_of_a_session_says() -> Res
 
 #[tokio::test]
 async fn object_permissions_need_a_logical_database() -> Result<()> {
-    let world = MongoWorld::builder().object_permissions().start().await?;
+    let env = MongoTestEnv::builder().object_permissions().start().await?;
     let permissions = json!([{"match": {"name": ["orders"]}, "permissions": ["find"]}]);
-    world.role("reader", json!({"allow": {"dbPermissions": permissions}})).await?;
-    world.session("alice-orders", json!({"databaseName": null})).await?;
-    let session = world.active("alice-orders").await?;
+    env.role("reader", json!({"allow": {"dbPermissions": permissions}})).await?;
+    env.session("alice-orders", json!({"databaseName": null})).await?;
+    let session = env.active("alice-orders").await?;
     let complete = completeness(&session)?;
     assert_eq!((complete.status.as_str(), complete.reason.as_str()), ("False", "DatabaseNameRequired"));
     assert!(counts(&session).is_empty());

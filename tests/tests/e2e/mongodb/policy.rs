@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, EndReason, SessionPhase};
-use rolecall_tests::MongoWorld;
+use rolecall_tests::MongoTestEnv;
 use rolecall_tests::objects::phase;
 use serde_json::json;
 
@@ -10,61 +10,61 @@ use super::is_over;
 
 #[tokio::test]
 async fn a_role_that_policy_adds_or_takes_is_in_force_for_open_connections() -> Result<()> {
-    let world = MongoWorld::start().await?;
-    let (reader, writer) = (world.role_name("reader"), world.role_name("writer"));
-    world.session("alice-orders", json!({})).await?;
-    world.active("alice-orders").await?;
-    let client = world.login("alice-orders").await?;
-    assert!(world.write(&client).await.is_err());
+    let env = MongoTestEnv::start().await?;
+    let (reader, writer) = (env.role_name("reader"), env.role_name("writer"));
+    env.session("alice-orders", json!({})).await?;
+    env.active("alice-orders").await?;
+    let client = env.login("alice-orders").await?;
+    assert!(env.write(&client).await.is_err());
 
-    world.role("reader", json!({"allow": {"dbRoles": [reader, writer]}})).await?;
-    world.eventually("writing is allowed", async || Ok(world.write(&client).await.is_ok())).await?;
-    world.role("reader", json!({"allow": {"dbRoles": [reader]}})).await?;
-    world.eventually("writing is refused", async || Ok(world.write(&client).await.is_err())).await?;
-    let client = world.login("alice-orders").await?;
-    assert!(world.read(&client).await?.is_some(), "the session goes on");
+    env.role("reader", json!({"allow": {"dbRoles": [reader, writer]}})).await?;
+    env.eventually("writing is allowed", async || Ok(env.write(&client).await.is_ok())).await?;
+    env.role("reader", json!({"allow": {"dbRoles": [reader]}})).await?;
+    env.eventually("writing is refused", async || Ok(env.write(&client).await.is_err())).await?;
+    let client = env.login("alice-orders").await?;
+    assert!(env.read(&client).await?.is_some(), "the session goes on");
     Ok(())
 }
 
 #[tokio::test]
 async fn access_that_policy_takes_away_ends_the_session() -> Result<()> {
-    let world = MongoWorld::start().await?;
-    world.session("timed", json!({"ttl": "1h"})).await?;
-    world.session("standing", json!({})).await?;
-    world.active("timed").await?;
-    world.active("standing").await?;
-    let client = world.login("timed").await?;
-    world.role("reader", json!({"allow": {"dbLabels": {"*": null, "env": ["staging"]}}})).await?;
-    world.ended("timed", EndReason::AccessRevoked).await?;
-    world.pending("standing", "AccessDenied").await?;
-    is_over(&world, &client).await?;
+    let env = MongoTestEnv::start().await?;
+    env.session("timed", json!({"ttl": "1h"})).await?;
+    env.session("standing", json!({})).await?;
+    env.active("timed").await?;
+    env.active("standing").await?;
+    let client = env.login("timed").await?;
+    env.role("reader", json!({"allow": {"dbLabels": {"*": null, "env": ["staging"]}}})).await?;
+    env.ended("timed", EndReason::AccessRevoked).await?;
+    env.pending("standing", "AccessDenied").await?;
+    is_over(&env, &client).await?;
 
-    world.role("reader", json!({})).await?;
-    world.active("standing").await?;
-    world.login("standing").await.map(drop)
+    env.role("reader", json!({})).await?;
+    env.active("standing").await?;
+    env.login("standing").await.map(drop)
 }
 
 #[tokio::test]
 async fn a_suspended_user_loses_its_access_and_a_suspended_database_is_not_touched() -> Result<()> {
-    let world = MongoWorld::start().await?;
-    world.session("standing", json!({})).await?;
-    world.session("deleted", json!({})).await?;
-    world.active("standing").await?;
-    world.active("deleted").await?;
-    let client = world.login("standing").await?;
+    let env = MongoTestEnv::start().await?;
+    env.session("standing", json!({})).await?;
+    env.session("deleted", json!({})).await?;
+    env.active("standing").await?;
+    env.active("deleted").await?;
+    let client = env.login("standing").await?;
 
-    world.patch::<DatabaseAdmin>("orders", json!({"spec": {"suspend": true}})).await?;
-    world.delete::<DatabaseSession>("deleted").await?;
-    world.phase("deleted", SessionPhase::Ending, "DatabaseSuspended").await?;
-    world.patch::<DatabaseUser>("alice", json!({"spec": {"suspend": true}})).await?;
-    world.phase("standing", SessionPhase::Ending, "DatabaseSuspended").await?;
-    assert!(world.read(&client).await?.is_some(), "nothing is touched");
+    env.patch::<DatabaseAdmin>("orders", json!({"spec": {"suspend": true}})).await?;
+    env.delete::<DatabaseSession>("deleted").await?;
+    env.phase("deleted", SessionPhase::Ending, "DatabaseSuspended").await?;
+    env.patch::<DatabaseUser>("alice", json!({"spec": {"suspend": true}})).await?;
+    env.phase("standing", SessionPhase::Ending, "DatabaseSuspended").await?;
+    assert!(env.read(&client).await?.is_some(), "nothing is touched");
 
-    world.patch::<DatabaseAdmin>("orders", json!({"spec": {"suspend": false}})).await?;
-    world.gone::<DatabaseSession>("deleted").await?;
-    world.pending("standing", "UserSuspended").await?;
-    is_over(&world, &client).await?;
-    world.patch::<DatabaseUser>("alice", json!({"spec": {"suspend": false}})).await?;
-    assert_eq!(phase(&world.active("standing").await?), SessionPhase::Active);
+    env.patch::<DatabaseAdmin>("orders", json!({"spec": {"suspend": false}})).await?;
+    env.gone::<DatabaseSession>("deleted").await?;
+    env.pending("standing", "UserSuspended").await?;
+    is_over(&env, &client).await?;
+    env.patch::<DatabaseUser>("alice", json!({"spec": {"suspend": false}})).await?;
+    assert_eq!(phase(&env.active("standing").await?), SessionPhase::Active);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use rolecall_testbed::{Identity, PgVersion};
-use rolecall_tests::World;
+use rolecall_tests::TestEnv;
 use rolecall_tests::process::kubectl_rolecall;
 use serde_json::{Value, json};
 
@@ -21,23 +21,23 @@ async fn explain_live_shows_what_the_status_of_a_session_says_and_writes_nothing
 
 async fn check_explanation(version: PgVersion) -> Result<()> {
     // Nothing else takes transaction numbers.
-    let mut world = world_of(World::builder().version(version).setting("autovacuum", "off")).await?;
-    world.pg.sql("app", FUNCTION).await?;
+    let mut env = env_of(TestEnv::builder().version(version).setting("autovacuum", "off")).await?;
+    env.pg.sql("app", FUNCTION).await?;
     let spec = json!({
         "allow": {"dbRoles": [], "dbPermissions": [
             {"match": {"schema": ["hr", "sales"]}, "permissions": ["SELECT", "EXECUTE", "USAGE", "MAINTAIN"]},
         ]},
         "deny": {"dbPermissions": [{"match": {"name": ["scratchpad"]}, "permissions": ["*"]}]},
     });
-    world.role("reader", spec).await?;
-    world.session("alice-orders", json!({})).await?;
-    let session = complete(&world, "alice-orders").await?;
-    world.stop_operator().await?;
+    env.role("reader", spec).await?;
+    env.session("alice-orders", json!({})).await?;
+    let session = complete(&env, "alice-orders").await?;
+    env.stop_operator().await?;
 
-    let auditor = auditor(&world, "secrets").await?;
-    let before = state(&world).await?;
-    let explained = explain(&world, &auditor, &[]).await?;
-    assert_eq!(state(&world).await?, before, "{version:?}: something was written");
+    let auditor = auditor(&env, "secrets").await?;
+    let before = state(&env).await?;
+    let explained = explain(&env, &auditor, &[]).await?;
+    assert_eq!(state(&env).await?, before, "{version:?}: something was written");
     assert_eq!(explained["objects"]["source"], "Server");
     assert_eq!(explained["objects"]["counts"], json!(counts(&session)), "{version:?}");
     let items = explained["objects"]["items"].as_array().context("a list")?;
@@ -54,18 +54,18 @@ async fn check_explanation(version: PgVersion) -> Result<()> {
     assert_eq!(knows_maintain, version >= PgVersion::V17);
 
     // The server is somewhere else, and only a port-forward leads to it.
-    let elsewhere = format!("{}:1", world.pg.host());
-    world.admin(json!({"spec": {"uri": elsewhere}})).await?;
-    let through = explain(&world, &auditor, &["--address", &world.pg.address()]).await?;
+    let elsewhere = format!("{}:1", env.pg.host());
+    env.admin(json!({"spec": {"uri": elsewhere}})).await?;
+    let through = explain(&env, &auditor, &["--address", &env.pg.address()]).await?;
     assert_eq!(through["objects"], explained["objects"]);
     Ok(())
 }
 
 #[tokio::test]
 async fn without_the_right_to_read_the_secret_the_error_says_so_and_what_works_without() -> Result<()> {
-    let world = World::builder().without_operator().start().await?;
-    let auditor = auditor(&world, "configmaps").await?;
-    let output = run(&world, &auditor, &[]).await?;
+    let env = TestEnv::builder().without_operator().start().await?;
+    let auditor = auditor(&env, "configmaps").await?;
+    let output = run(&env, &auditor, &[]).await?;
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains("orders-admin-cert") && said.contains("forbidden"), "{said}");
@@ -74,8 +74,8 @@ async fn without_the_right_to_read_the_secret_the_error_says_so_and_what_works_w
 }
 
 /// Somebody who may read our kinds in the namespace, and these.
-async fn auditor(world: &World, also: &str) -> Result<Identity> {
-    let name = format!("auditor-{}", world.namespace);
+async fn auditor(env: &TestEnv, also: &str) -> Result<Identity> {
+    let name = format!("auditor-{}", env.namespace);
     let rights = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "auditor"},
         "rules": [
@@ -83,30 +83,30 @@ async fn auditor(world: &World, also: &str) -> Result<Identity> {
             {"apiGroups": [""], "resources": [also], "verbs": ["get"]},
         ],
     });
-    world.apply(rights).await?;
+    env.apply(rights).await?;
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "auditor"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "auditor"},
         "subjects": [{"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}],
     });
-    world.apply(binding).await?;
+    env.apply(binding).await?;
     Ok(Identity::user(&name, &[]))
 }
 
-async fn run(world: &World, who: &Identity, more: &[&str]) -> Result<std::process::Output> {
+async fn run(env: &TestEnv, who: &Identity, more: &[&str]) -> Result<std::process::Output> {
     let question = ["explain", "--user", "alice", "--database", "orders", "--database-name", "app", "--live"];
-    let form = ["-o", "json", "-n", &world.namespace];
+    let form = ["-o", "json", "-n", &env.namespace];
     kubectl_rolecall(who, &[&question[..], &form, more].concat()).await
 }
 
-async fn explain(world: &World, who: &Identity, more: &[&str]) -> Result<Value> {
-    let output = run(world, who, more).await?;
+async fn explain(env: &TestEnv, who: &Identity, more: &[&str]) -> Result<Value> {
+    let output = run(env, who, more).await?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// The number of the next transaction that writes, and who may do what.
-async fn state(world: &World) -> Result<Value> {
-    let next = world.pg.value("postgres", "select pg_snapshot_xmax(pg_current_snapshot())::text").await?;
-    Ok(json!([next, access_lists(world, "app").await?]))
+async fn state(env: &TestEnv) -> Result<Value> {
+    let next = env.pg.value("postgres", "select pg_snapshot_xmax(pg_current_snapshot())::text").await?;
+    Ok(json!([next, access_lists(env, "app").await?]))
 }

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use rolecall_testbed::{PgVersion, rows};
-use rolecall_tests::World;
-use rolecall_tests::world::ALICE;
+use rolecall_tests::TestEnv;
+use rolecall_tests::test_env::ALICE;
 use serde_json::json;
 
 use super::*;
@@ -64,12 +64,12 @@ const EXAMPLE_TABLES: &str = r#"
 
 #[tokio::test]
 async fn the_example_of_the_documents_reads_hr_edits_the_scratchpad_and_hides_sales() -> Result<()> {
-    let world = World::start().await?;
-    world.pg.sql("app", EXAMPLE_TABLES).await?;
-    world.apply_yaml(EXAMPLE).await?;
-    world.user("alice", json!({"username": ALICE, "roles": ["dept-hr-permissions"]})).await?;
-    let alice = alice(&world).await?;
-    let session = world.get("alice-orders").await?;
+    let env = TestEnv::start().await?;
+    env.pg.sql("app", EXAMPLE_TABLES).await?;
+    env.apply_yaml(EXAMPLE).await?;
+    env.user("alice", json!({"username": ALICE, "roles": ["dept-hr-permissions"]})).await?;
+    let alice = alice(&env).await?;
+    let session = env.get("alice-orders").await?;
     assert_eq!(counts(&session), [("DELETE", 1), ("INSERT", 1), ("SELECT", 2), ("UPDATE", 1)].into());
 
     let scratchpad = [
@@ -93,7 +93,7 @@ async fn the_example_of_the_documents_reads_hr_edits_the_scratchpad_and_hides_sa
 
 #[tokio::test]
 async fn a_deny_takes_away_what_it_names_and_leaves_the_rest() -> Result<()> {
-    let world = world().await?;
+    let env = env().await?;
     let everything = json!([{"match": {"schema": ["hr", "sales"], "object_kind": ["table"]},
         "permissions": [" select ", "Insert", "UPDATE", "USAGE"]}]);
     let deny = json!([
@@ -101,11 +101,11 @@ async fn a_deny_takes_away_what_it_names_and_leaves_the_rest() -> Result<()> {
         {"match": {"schema": ["sales"]}, "permissions": ["*"]},
     ]);
     let spec = json!({"allow": {"dbRoles": [], "dbPermissions": everything}});
-    world.role("reader", spec).await?;
+    env.role("reader", spec).await?;
     // A deny counts whichever of the user's roles carries it, also one that gives nothing.
-    world.role("limits", json!({"options": null, "allow": null, "deny": {"dbPermissions": deny}})).await?;
-    world.user("alice", json!({"username": ALICE, "roles": ["reader", "limits"]})).await?;
-    let alice = alice(&world).await?;
+    env.role("limits", json!({"options": null, "allow": null, "deny": {"dbPermissions": deny}})).await?;
+    env.user("alice", json!({"username": ALICE, "roles": ["reader", "limits"]})).await?;
+    let alice = alice(&env).await?;
     may(
         &alice,
         &[
@@ -116,19 +116,19 @@ async fn a_deny_takes_away_what_it_names_and_leaves_the_rest() -> Result<()> {
     )
     .await?;
     may_not(&alice, &["update hr.employees set name = ''", "select * from sales.deals"]).await?;
-    let session = world.get("alice-orders").await?;
+    let session = env.get("alice-orders").await?;
     assert_eq!(counts(&session), [("INSERT", 2), ("SELECT", 2), ("UPDATE", 1)].into());
     Ok(())
 }
 
 #[tokio::test]
 async fn database_roles_and_object_permissions_work_together() -> Result<()> {
-    let world = world().await?;
-    world.role("reader", json!({"allow": {"dbPermissions": select_in("hr")}})).await?;
-    let alice = alice(&world).await?;
+    let env = env().await?;
+    env.role("reader", json!({"allow": {"dbPermissions": select_in("hr")}})).await?;
+    let alice = alice(&env).await?;
     may(&alice, &["select * from orders", "select * from hr.employees"]).await?;
     may_not(&alice, &["select * from sales.deals", "insert into orders values (2, 'second')"]).await?;
-    let session: DatabaseSession = world.get("alice-orders").await?;
+    let session: DatabaseSession = env.get("alice-orders").await?;
     assert_eq!(
         session.status.map(|status| status.db_roles),
         Some(vec!["reader".to_owned()]),
@@ -138,31 +138,31 @@ async fn database_roles_and_object_permissions_work_together() -> Result<()> {
 }
 
 #[tokio::test]
-async fn two_logical_databases_of_one_account_hold_what_each_was_given() -> Result<()> {
-    let world = world().await?;
+async fn each_of_two_logical_databases_of_one_account_has_what_it_was_given() -> Result<()> {
+    let env = env().await?;
     let tables = r#"create table public.invoices (id int); create table public.secrets (id int);
         grant all on public.invoices, public.secrets to "teleport-admin" with grant option"#;
-    world.pg.sql("app2", tables).await?;
+    env.pg.sql("app2", tables).await?;
     let permissions = json!([
         {"match": {"database": ["app"], "schema": ["hr"]}, "permissions": ["SELECT"]},
         {"match": {"database": ["app2"], "name": ["invoices"]}, "permissions": ["SELECT", "INSERT"]},
     ]);
-    allow(&world, permissions).await?;
-    world.session("second", json!({"databaseName": "app2"})).await?;
-    let on_app = alice(&world).await?;
-    let second = complete(&world, "second").await?;
-    let on_app2 = world.login("second").await?;
+    allow(&env, permissions).await?;
+    env.session("second", json!({"databaseName": "app2"})).await?;
+    let on_app = alice(&env).await?;
+    let second = complete(&env, "second").await?;
+    let on_app2 = env.login("second").await?;
     assert_eq!(counts(&second), [("INSERT", 1), ("SELECT", 1)].into());
     may(&on_app, &["select * from hr.employees"]).await?;
     may_not(&on_app, &["insert into hr.employees values (3, '')", "select * from sales.deals"]).await?;
     may(&on_app2, &["insert into invoices values (1)", "select * from invoices"]).await?;
     may_not(&on_app2, &["select * from secrets"]).await?;
-    assert_eq!(sets_of(&world, ALICE).await?.len(), 2, "one for each database");
+    assert_eq!(sets_of(&env, ALICE).await?.len(), 2, "one for each database");
 
-    world.delete_and_wait::<DatabaseSession>("second").await?;
+    env.delete_and_wait::<DatabaseSession>("second").await?;
     may(&on_app, &["select * from hr.employees"]).await?;
-    may_not_soon(&world, &on_app2, "select * from invoices").await?;
-    assert_eq!(sets_of(&world, ALICE).await?.len(), 1);
+    may_not_soon(&env, &on_app2, "select * from invoices").await?;
+    assert_eq!(sets_of(&env, ALICE).await?.len(), 1);
     Ok(())
 }
 
@@ -174,18 +174,18 @@ async fn every_version_of_the_server_gives_and_takes_alike() -> Result<()> {
 }
 
 async fn gives_and_takes(version: PgVersion) -> Result<()> {
-    let world = world_of(World::builder().version(version)).await?;
-    allow(&world, select_in("hr")).await?;
-    let client = alice(&world).await?;
+    let env = env_of(TestEnv::builder().version(version)).await?;
+    allow(&env, select_in("hr")).await?;
+    let client = alice(&env).await?;
     may(&client, &["select * from hr.employees"]).await?;
     may_not(&client, &["delete from hr.employees", "select * from sales.deals"]).await?;
-    allow(&world, select_in("sales")).await?;
-    counting(&world, "alice-orders", &[("SELECT", 1)]).await?;
+    allow(&env, select_in("sales")).await?;
+    counting(&env, "alice-orders", &[("SELECT", 1)]).await?;
     // PostgreSQL 15 ends her connections, as she could have taken on the role of the set.
-    let client = world.login("alice-orders").await?;
+    let client = env.login("alice-orders").await?;
     may(&client, &["select * from sales.deals"]).await?;
     may_not(&client, &["select * from hr.employees"]).await?;
-    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
-    assert!(world.account().await?.is_some_and(|account| account.is_disabled()));
+    env.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    assert!(env.account().await?.is_some_and(|account| account.is_disabled()));
     Ok(())
 }

@@ -24,8 +24,8 @@ pub(super) const OBJECTS: &str = r#"
 
 #[tokio::test]
 async fn every_kind_of_object_can_be_given() -> Result<()> {
-    let world = world().await?;
-    world.pg.sql("app", OBJECTS).await?;
+    let env = env().await?;
+    env.pg.sql("app", OBJECTS).await?;
     let kind = |kind: &str, permissions: &[&str]| json!({"match": {"schema": ["hr"], "object_kind": [kind]}, "permissions": permissions});
     let permissions = json!([
         kind("table", &["SELECT", "INSERT", "MAINTAIN"]),
@@ -37,8 +37,8 @@ async fn every_kind_of_object_can_be_given() -> Result<()> {
         kind("procedure", &["EXECUTE"]),
         kind("schema", &["USAGE", "CREATE"]),
     ]);
-    allow(&world, permissions).await?;
-    let alice = alice(&world).await?;
+    allow(&env, permissions).await?;
+    let alice = alice(&env).await?;
     let possible = [
         "insert into hr.measures values ('2026-05-01', 1)",
         "select * from hr.measures_2026",
@@ -62,7 +62,7 @@ async fn every_kind_of_object_can_be_given() -> Result<()> {
     let remote = rows(&alice, "select * from hr.remote").await.err();
     assert_eq!(remote.as_ref().and_then(|error| error.sqlstate()), Some("55000"), "{remote:?}");
 
-    let session = world.get("alice-orders").await?;
+    let session = env.get("alice-orders").await?;
     // Tables: employees, scratchpad, measures and its partition; her own came after the count.
     let expected =
         [("CREATE", 1), ("EXECUTE", 2), ("INSERT", 4), ("MAINTAIN", 4), ("SELECT", 4 + 3), ("USAGE", 1 + 1)];
@@ -72,35 +72,35 @@ async fn every_kind_of_object_can_be_given() -> Result<()> {
 
 #[tokio::test]
 async fn losing_a_function_ends_the_connections_that_may_have_cached_it() -> Result<()> {
-    let world = world().await?;
-    world.pg.sql("app", OBJECTS).await?;
+    let env = env().await?;
+    env.pg.sql("app", OBJECTS).await?;
     let importing = |what: serde_json::Value| json!([{"scope": {"schemaNames": ["hr"]}, "match": what, "addLabels": {"dept": "hr"}}]);
     let both = json!({"functionNames": ["*"], "tableNames": ["*"]});
-    rule(&world, "functions", importing(both)).await?;
-    allow(&world, json!([{"match": {"dept": ["hr"]}, "permissions": ["EXECUTE", "SELECT"]}])).await?;
-    let first = alice(&world).await?;
+    rule(&env, "functions", importing(both)).await?;
+    allow(&env, json!([{"match": {"dept": ["hr"]}, "permissions": ["EXECUTE", "SELECT"]}])).await?;
+    let first = alice(&env).await?;
     may(&first, &["prepare twice as select hr.twice(2)", "execute twice"]).await?;
-    // The set stays the same; what it holds changes.
-    rule(&world, "functions", importing(json!({"tableNames": ["*"]}))).await?;
+    // The set stays the same; its privileges change.
+    rule(&env, "functions", importing(json!({"tableNames": ["*"]}))).await?;
     let without = |session: &DatabaseSession| !counts(session).contains_key("EXECUTE");
-    world.until("alice-orders", "without functions", without).await?;
+    env.until("alice-orders", "without functions", without).await?;
     assert!(rows(&first, "execute twice").await.is_err());
-    let second = world.login("alice-orders").await?;
+    let second = env.login("alice-orders").await?;
     may(&second, &["select * from hr.employees"]).await?;
     may_not(&second, &["select hr.twice(2)"]).await
 }
 
 #[tokio::test]
 async fn a_set_without_the_function_ends_the_connections_that_may_have_cached_it_too() -> Result<()> {
-    let world = world().await?;
-    world.pg.sql("app", OBJECTS).await?;
+    let env = env().await?;
+    env.pg.sql("app", OBJECTS).await?;
     let permissions = |what: &[&str]| json!([{"match": {"schema": ["hr"]}, "permissions": what}]);
-    allow(&world, permissions(&["EXECUTE", "USAGE"])).await?;
-    let first = alice(&world).await?;
+    allow(&env, permissions(&["EXECUTE", "USAGE"])).await?;
+    let first = alice(&env).await?;
     may(&first, &["prepare twice as select hr.twice(2)", "execute twice"]).await?;
-    allow(&world, permissions(&["USAGE"])).await?;
+    allow(&env, permissions(&["USAGE"])).await?;
     let without = |session: &DatabaseSession| !counts(session).contains_key("EXECUTE");
-    world.until("alice-orders", "without functions", without).await?;
+    env.until("alice-orders", "without functions", without).await?;
     assert!(rows(&first, "execute twice").await.is_err());
-    may_not(&world.login("alice-orders").await?, &["select hr.twice(2)"]).await
+    may_not(&env.login("alice-orders").await?, &["select hr.twice(2)"]).await
 }

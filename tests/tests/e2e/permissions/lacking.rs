@@ -3,58 +3,58 @@
 use anyhow::Result;
 use rolecall_api::DatabaseAdmin;
 use rolecall_tests::objects::{is_ready, message_of};
-use rolecall_tests::world::ADMIN_USER;
+use rolecall_tests::test_env::ADMIN_USER;
 use serde_json::json;
 
 use super::*;
 
 #[tokio::test]
 async fn what_the_admin_user_may_not_grant_is_named_and_the_rest_is_given() -> Result<()> {
-    let world = world_that_looks_often().await?;
+    let env = env_with_frequent_object_sync().await?;
     let revoke = format!(r#"revoke all on hr.scratchpad from "{ADMIN_USER}""#);
-    world.pg.sql("app", &revoke).await?;
-    allow(&world, select_in("hr")).await?;
-    world.session("alice-orders", json!({})).await?;
-    let session = incomplete(&world, "alice-orders", "MissingObjectPrivileges").await?;
+    env.pg.sql("app", &revoke).await?;
+    allow(&env, select_in("hr")).await?;
+    env.session("alice-orders", json!({})).await?;
+    let session = incomplete(&env, "alice-orders", "MissingObjectPrivileges").await?;
     assert_eq!(counts(&session), [("SELECT", 1)].into());
-    let alice = world.login("alice-orders").await?;
+    let alice = env.login("alice-orders").await?;
     may(&alice, &["select * from hr.employees"]).await?;
     may_not(&alice, &["select * from hr.scratchpad"]).await?;
 
     let message = permissions_complete(&session).context("a condition")?.message.clone();
     let statement = statement_in(&message)?;
     assert!(statement.contains("hr.scratchpad"), "{message}");
-    world.pg.sql("app", statement).await?;
-    complete(&world, "alice-orders").await?;
+    env.pg.sql("app", statement).await?;
+    complete(&env, "alice-orders").await?;
     may(&alice, &["select * from hr.scratchpad"]).await
 }
 
 #[tokio::test]
-async fn a_session_to_which_nothing_can_be_granted_waits_and_says_what_mends_it() -> Result<()> {
-    let world = world_that_looks_often().await?;
+async fn a_session_to_which_nothing_can_be_granted_waits_and_says_what_fixes_it() -> Result<()> {
+    let env = env_with_frequent_object_sync().await?;
     let revoke = format!(r#"revoke all on all tables in schema hr from "{ADMIN_USER}""#);
-    world.pg.sql("app", &revoke).await?;
-    allow(&world, select_in("hr")).await?;
-    world.session("alice-orders", json!({})).await?;
-    let session = world.pending("alice-orders", "MissingObjectPrivileges").await?;
+    env.pg.sql("app", &revoke).await?;
+    allow(&env, select_in("hr")).await?;
+    env.session("alice-orders", json!({})).await?;
+    let session = env.pending("alice-orders", "MissingObjectPrivileges").await?;
     let message = message_of(&session);
     assert!(message.contains("hr.employees") && message.contains("hr.scratchpad"), "{message}");
-    assert!(world.account().await?.is_none_or(|account| !account.login), "no login without any right");
+    assert!(env.account().await?.is_none_or(|account| !account.login), "no login without any right");
     for line in message.lines() {
-        world.pg.sql("app", statement_in(line)?).await?;
+        env.pg.sql("app", statement_in(line)?).await?;
     }
-    complete(&world, "alice-orders").await?;
-    may(&world.login("alice-orders").await?, &["select * from hr.employees"]).await
+    complete(&env, "alice-orders").await?;
+    may(&env.login("alice-orders").await?, &["select * from hr.employees"]).await
 }
 
 #[tokio::test]
-async fn a_database_tells_that_its_admin_user_lacks_object_privileges() -> Result<()> {
-    let world = world_that_looks_often().await?;
+async fn a_database_reports_that_its_admin_user_lacks_object_privileges() -> Result<()> {
+    let env = env_with_frequent_object_sync().await?;
     let revoke = format!(r#"revoke all on hr.scratchpad from "{ADMIN_USER}""#);
-    world.pg.sql("app", &revoke).await?;
-    allow(&world, select_in("hr")).await?;
-    world.session("alice-orders", json!({})).await?;
-    incomplete(&world, "alice-orders", "MissingObjectPrivileges").await?;
+    env.pg.sql("app", &revoke).await?;
+    allow(&env, select_in("hr")).await?;
+    env.session("alice-orders", json!({})).await?;
+    incomplete(&env, "alice-orders", "MissingObjectPrivileges").await?;
     let capable = |status: &'static str, reason: &'static str| {
         move |admin: &DatabaseAdmin| {
             let capable = conditions::find(admin.conditions(), conditions::CAPABLE);
@@ -62,35 +62,35 @@ async fn a_database_tells_that_its_admin_user_lacks_object_privileges() -> Resul
         }
     };
     let lacking = capable("False", "MissingObjectPrivileges");
-    let admin = world.until("orders", "lacking object privileges", lacking).await?;
+    let admin = env.until("orders", "lacking object privileges", lacking).await?;
     let message = &conditions::find(admin.conditions(), conditions::CAPABLE).context("Capable")?.message;
-    world.pg.sql("app", statement_in(message)?).await?;
+    env.pg.sql("app", statement_in(message)?).await?;
     // PublicConnect is a warning that says nothing of objects.
-    let mended = |admin: &DatabaseAdmin| conditions::is_true(admin.conditions(), conditions::CAPABLE);
-    world.until("orders", "Capable", mended).await?;
+    let repaired = |admin: &DatabaseAdmin| conditions::is_true(admin.conditions(), conditions::CAPABLE);
+    env.until("orders", "Capable", repaired).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn an_access_list_that_is_nearly_full_is_reported_by_the_database_admin() -> Result<()> {
-    let world = world().await?;
+    let env = env().await?;
     let crowd = "do $$ begin for i in 1..1550 loop
             execute format('create role crowd%s', i); execute format('grant select on hr.employees to crowd%s', i);
         end loop; end $$";
-    world.pg.sql("app", crowd).await?;
-    allow(&world, select_in("hr")).await?;
-    alice(&world).await?;
+    env.pg.sql("app", crowd).await?;
+    allow(&env, select_in("hr")).await?;
+    alice(&env).await?;
     let crowded = |admin: &DatabaseAdmin| {
         let found = conditions::find(admin.conditions(), conditions::ACCESS_LISTS_CROWDED);
         found
             .is_some_and(|condition| condition.status == "True" && condition.message.contains("hr.employees"))
     };
-    let admin = world.until("orders", "crowded", crowded).await?;
+    let admin = env.until("orders", "crowded", crowded).await?;
     assert!(is_ready(&admin), "it is a warning");
-    let operator = world.operator.as_ref().context("an operator")?;
-    let line = format!("rolecall_crowded_access_lists{{database_admin=\"{}/orders\"}} 1", world.namespace);
+    let operator = env.operator.as_ref().context("an operator")?;
+    let line = format!("rolecall_crowded_access_lists{{database_admin=\"{}/orders\"}} 1", env.namespace);
     let shown = async || Ok(operator.get("/metrics").await?.lines().any(|found| found == line));
-    world.eventually(&line, shown).await
+    env.eventually(&line, shown).await
 }
 
 /// The statement that a line of a message ends with.

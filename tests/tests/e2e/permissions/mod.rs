@@ -23,15 +23,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use rolecall_api::{DatabaseSession, SessionPhase, conditions};
 use rolecall_testbed::rows;
 use rolecall_tests::objects::{Conditions, phase};
-use rolecall_tests::{World, WorldBuilder};
+use rolecall_tests::{TestEnv, TestEnvBuilder};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 /// What the server says to a user who may not do something.
 const DENIED: &str = "42501";
 
-/// The schemas `hr` (`employees`, `scratchpad`) and `sales` (`deals`) in `app`. The admin user owns nothing there; it may
-/// pass on what it was granted, also on tables that are made later.
+/// The schemas `hr` (`employees`, `scratchpad`) and `sales` (`deals`) in `app`. The admin user owns nothing there; it
+/// may pass on what it was granted, also on tables that are made later.
 const TABLES: &str = r#"
     create schema hr; create schema sales;
     alter default privileges in schema hr grant all on tables to "teleport-admin" with grant option;
@@ -45,27 +45,27 @@ const TABLES: &str = r#"
     grant all on all tables in schema sales to "teleport-admin" with grant option;
 "#;
 
-/// A world with [`TABLES`], in which nothing is granted yet.
-async fn world() -> Result<World> {
-    world_of(World::builder()).await
+/// A test environment with [`TABLES`], in which nothing is granted yet.
+async fn env() -> Result<TestEnv> {
+    env_of(TestEnv::builder()).await
 }
 
-async fn world_of(builder: WorldBuilder) -> Result<World> {
-    let world = builder.start().await?;
-    world.pg.sql("app", TABLES).await?;
-    Ok(world)
+async fn env_of(builder: TestEnvBuilder) -> Result<TestEnv> {
+    let env = builder.start().await?;
+    env.pg.sql("app", TABLES).await?;
+    Ok(env)
 }
 
-/// A world in which objects are read again every second.
-async fn world_that_looks_often() -> Result<World> {
-    let world = world().await?;
-    world.admin(json!({"spec": {"objectSync": "1s"}})).await?;
-    Ok(world)
+/// A test environment in which objects are read again every second.
+async fn env_with_frequent_object_sync() -> Result<TestEnv> {
+    let env = env().await?;
+    env.admin(json!({"spec": {"objectSync": "1s"}})).await?;
+    Ok(env)
 }
 
 /// Makes the role `reader` give these object permissions, and no database role.
-async fn allow(world: &World, permissions: Value) -> Result<()> {
-    world.role("reader", json!({"allow": {"dbRoles": [], "dbPermissions": permissions}})).await
+async fn allow(env: &TestEnv, permissions: Value) -> Result<()> {
+    env.role("reader", json!({"allow": {"dbRoles": [], "dbPermissions": permissions}})).await
 }
 
 /// `SELECT` on the tables of a schema.
@@ -74,33 +74,33 @@ fn select_in(schema: &str) -> Value {
 }
 
 /// Applies a DbObjectImportRule for every database.
-async fn rule(world: &World, name: &str, mappings: Value) -> Result<()> {
+async fn rule(env: &TestEnv, name: &str, mappings: Value) -> Result<()> {
     let manifest = json!({
         "apiVersion": "rolecall.dev/v1alpha1",
         "kind": "DbObjectImportRule",
         "metadata": {"name": name},
         "spec": {"databaseLabels": {"*": ["*"]}, "mappings": mappings},
     });
-    world.apply(manifest).await.map(drop)
+    env.apply(manifest).await.map(drop)
 }
 
 /// A session that is Active with all its object permissions.
-async fn complete(world: &World, session: &str) -> Result<DatabaseSession> {
+async fn complete(env: &TestEnv, session: &str) -> Result<DatabaseSession> {
     let complete = |session: &DatabaseSession| {
         phase(session) == SessionPhase::Active
             && conditions::is_true(session.conditions(), conditions::PERMISSIONS_COMPLETE)
     };
-    world.until(session, "Active with complete permissions", complete).await
+    env.until(session, "Active with complete permissions", complete).await
 }
 
 /// A session that is Active, with object permissions that are incomplete for this reason.
-async fn incomplete(world: &World, session: &str, reason: &str) -> Result<DatabaseSession> {
+async fn incomplete(env: &TestEnv, session: &str, reason: &str) -> Result<DatabaseSession> {
     let wanted = |session: &DatabaseSession| {
         let condition = permissions_complete(session);
         phase(session) == SessionPhase::Active
             && condition.is_some_and(|condition| condition.status == "False" && condition.reason == reason)
     };
-    world.until(session, &format!("Active and incomplete as {reason}"), wanted).await
+    env.until(session, &format!("Active and incomplete as {reason}"), wanted).await
 }
 
 fn permissions_complete(session: &DatabaseSession) -> Option<&Condition> {
@@ -114,16 +114,16 @@ fn counts(session: &DatabaseSession) -> BTreeMap<&str, u64> {
 }
 
 /// Waits until the status counts these objects.
-async fn counting(world: &World, session: &str, expected: &[(&str, u64)]) -> Result<DatabaseSession> {
+async fn counting(env: &TestEnv, session: &str, expected: &[(&str, u64)]) -> Result<DatabaseSession> {
     let expected: BTreeMap<&str, u64> = expected.iter().copied().collect();
-    world.until(session, &format!("counting {expected:?}"), |session| counts(session) == expected).await
+    env.until(session, &format!("counting {expected:?}"), |session| counts(session) == expected).await
 }
 
 /// A new session of `alice` on `app`, complete, and a connection of hers.
-async fn alice(world: &World) -> Result<Client> {
-    world.session("alice-orders", json!({})).await?;
-    complete(world, "alice-orders").await?;
-    world.login("alice-orders").await
+async fn alice(env: &TestEnv) -> Result<Client> {
+    env.session("alice-orders", json!({})).await?;
+    complete(env, "alice-orders").await?;
+    env.login("alice-orders").await
 }
 
 /// The user may do each of these.
@@ -143,14 +143,14 @@ async fn may_not(client: &Client, statements: &[&str]) -> Result<()> {
 }
 
 /// Waits until the user may do this.
-async fn may_soon(world: &World, client: &Client, statement: &str) -> Result<()> {
-    world.eventually(statement, async || Ok(!denied(client, statement).await?)).await
+async fn may_soon(env: &TestEnv, client: &Client, statement: &str) -> Result<()> {
+    env.eventually(statement, async || Ok(!denied(client, statement).await?)).await
 }
 
 /// Waits until the user may not do this any more.
-async fn may_not_soon(world: &World, client: &Client, statement: &str) -> Result<()> {
+async fn may_not_soon(env: &TestEnv, client: &Client, statement: &str) -> Result<()> {
     let what = format!("denied: {statement}");
-    world.eventually(&what, async || denied(client, statement).await).await
+    env.eventually(&what, async || denied(client, statement).await).await
 }
 
 async fn denied(client: &Client, statement: &str) -> Result<bool> {
@@ -162,20 +162,20 @@ async fn denied(client: &Client, statement: &str) -> Result<bool> {
 }
 
 /// The permission sets on the server, by name.
-async fn sets(world: &World) -> Result<Vec<String>> {
+async fn sets(env: &TestEnv) -> Result<Vec<String>> {
     let query = "select rolname from pg_roles where rolname like 'rolecall:%' order by 1";
-    Ok(world.pg.sql("postgres", query).await?.into_iter().flatten().flatten().collect())
+    Ok(env.pg.sql("postgres", query).await?.into_iter().flatten().flatten().collect())
 }
 
 /// The permission sets that a user is a member of, by name.
-async fn sets_of(world: &World, username: &str) -> Result<Vec<String>> {
-    let account = world.account_of(username).await?.context("the account")?;
+async fn sets_of(env: &TestEnv, username: &str) -> Result<Vec<String>> {
+    let account = env.account_of(username).await?.context("the account")?;
     Ok(account.memberships.into_iter().filter(|role| role.starts_with("rolecall:")).collect())
 }
 
 /// What access lists in a database say beside owners and the admin user: changes when anything is granted or revoked.
-async fn access_lists(world: &World, database: &str) -> Result<Vec<Vec<Option<String>>>> {
+async fn access_lists(env: &TestEnv, database: &str) -> Result<Vec<Vec<Option<String>>>> {
     let query = "select c.oid::regclass::text, c.xmin::text, c.relacl::text from pg_class c
         where relnamespace in ('hr'::regnamespace, 'sales'::regnamespace) order by 1";
-    Ok(world.pg.sql(database, query).await?)
+    Ok(env.pg.sql(database, query).await?)
 }

@@ -8,16 +8,16 @@ use super::*;
 
 #[tokio::test]
 async fn a_database_and_its_rules_count_the_objects_that_are_imported() -> Result<()> {
-    let world = world().await?;
-    rule(&world, "hr", json!([{"scope": {"schemaNames": ["hr"]}, "match": {"tableNames": ["*"]}, "addLabels": {"dept": "hr"}}])).await?;
+    let env = env().await?;
+    rule(&env, "hr", json!([{"scope": {"schemaNames": ["hr"]}, "match": {"tableNames": ["*"]}, "addLabels": {"dept": "hr"}}])).await?;
     rule(
-        &world,
+        &env,
         "names",
         json!([{"match": {"tableNames": ["e*", "d*"]}, "addLabels": {"short": "{{obj.name}}"}}]),
     )
     .await?;
-    allow(&world, json!([{"match": {"dept": ["hr"]}, "permissions": ["SELECT"]}])).await?;
-    alice(&world).await?;
+    allow(&env, json!([{"match": {"dept": ["hr"]}, "permissions": ["SELECT"]}])).await?;
+    alice(&env).await?;
     let imported = |databases, imported| {
         move |admin: &DatabaseAdmin| {
             let wanted = ObjectCounts { databases, imported };
@@ -30,14 +30,14 @@ async fn a_database_and_its_rules_count_the_objects_that_are_imported() -> Resul
             status.is_some_and(|status| (status.databases, status.objects) == (Some(1), Some(objects)))
         }
     };
-    world.until("orders", "importing three", imported(1, 3)).await?;
-    world.until("hr", "labelling two", labels(2)).await?;
-    world.until("names", "labelling two", labels(2)).await?;
+    env.until("orders", "importing three", imported(1, 3)).await?;
+    env.until("hr", "labelling two", labels(2)).await?;
+    env.until("names", "labelling two", labels(2)).await?;
 
     // A second logical database counts as soon as a session names it.
-    world.pg.sql("app2", "create schema hr; create table hr.departments (id int)").await?;
-    world.session("second", json!({"databaseName": "app2"})).await?;
-    world.until("orders", "importing four of two databases", imported(2, 4)).await?;
-    world.until("names", "labelling three", labels(3)).await?;
+    env.pg.sql("app2", "create schema hr; create table hr.departments (id int)").await?;
+    env.session("second", json!({"databaseName": "app2"})).await?;
+    env.until("orders", "importing four of two databases", imported(2, 4)).await?;
+    env.until("names", "labelling three", labels(3)).await?;
     Ok(())
 }

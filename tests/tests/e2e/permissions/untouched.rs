@@ -1,8 +1,8 @@
-//! What is none of the operator's stays as it is through the whole life of a session.
+//! What does not belong to the operator stays unchanged through the whole life of a session.
 
 use anyhow::Result;
-use rolecall_tests::World;
-use rolecall_tests::world::ALICE;
+use rolecall_tests::TestEnv;
+use rolecall_tests::test_env::ALICE;
 use serde_json::json;
 
 use super::*;
@@ -19,7 +19,7 @@ const THEIRS: &str = r#"
     set role dba; create table hr.theirs (id int); reset role;
 "#;
 
-/// All of it in one text, without what permission sets hold.
+/// All of it in one text, without the privileges of permission sets.
 const AS_IT_IS: &str = r"select string_agg(x, ';' order by x) from (
     select relname || relowner::regrole || relrowsecurity || relforcerowsecurity || array_to_string(
         array(select a::text from unnest(relacl) a where a::text not like '%rolecall:%' order by 1), ',')
@@ -32,13 +32,13 @@ const AS_IT_IS: &str = r"select string_agg(x, ';' order by x) from (
 #[tokio::test]
 async fn column_grants_default_privileges_row_security_and_what_users_own_stay_through_a_whole_session()
 -> Result<()> {
-    let world = world().await?;
-    world.pg.sql("app", THEIRS).await?;
+    let env = env().await?;
+    env.pg.sql("app", THEIRS).await?;
     // A managed user has made something in a session that is over.
     let making =
         json!([{"match": {"object_kind": ["schema"], "schema": ["hr"]}, "permissions": ["CREATE", "USAGE"]}]);
-    allow(&world, making).await?;
-    let maker = alice(&world).await?;
+    allow(&env, making).await?;
+    let maker = alice(&env).await?;
     may(
         &maker,
         &[
@@ -49,29 +49,29 @@ async fn column_grants_default_privileges_row_security_and_what_users_own_stay_t
         ],
     )
     .await?;
-    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
-    let before = as_it_is(&world).await?;
+    env.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    let before = as_it_is(&env).await?;
     assert!(before.contains(&format!("hers\"{ALICE}\"")), "{before}");
 
     let permissions = |what: &[&str]| json!([{"match": {"schema": ["hr", "sales"]}, "permissions": what}]);
-    allow(&world, permissions(&["SELECT", "INSERT", "UPDATE"])).await?;
-    world.session("alice-orders", json!({})).await?;
-    // What she and the dba made is not the admin user's to grant.
-    incomplete(&world, "alice-orders", "MissingObjectPrivileges").await?;
-    let alice = world.login("alice-orders").await?;
+    allow(&env, permissions(&["SELECT", "INSERT", "UPDATE"])).await?;
+    env.session("alice-orders", json!({})).await?;
+    // The admin user may not grant what she and the dba made.
+    incomplete(&env, "alice-orders", "MissingObjectPrivileges").await?;
+    let alice = env.login("alice-orders").await?;
     may(&alice, &["update hr.employees set name = 'Ada L.' where id = 1", "select * from hr.hers"]).await?;
-    assert_eq!(as_it_is(&world).await?, before, "while the session lives");
-    allow(&world, permissions(&["SELECT"])).await?;
-    may_not_soon(&world, &alice, "insert into hr.scratchpad values ('x')").await?;
-    assert_eq!(as_it_is(&world).await?, before, "after a change of policy");
-    world.delete_and_wait::<DatabaseSession>("alice-orders").await?;
-    assert_eq!(as_it_is(&world).await?, before, "after the session");
-    assert_eq!(world.pg.value("app", "select id::text from hr.hers").await?.as_deref(), Some("7"));
+    assert_eq!(as_it_is(&env).await?, before, "while the session lives");
+    allow(&env, permissions(&["SELECT"])).await?;
+    may_not_soon(&env, &alice, "insert into hr.scratchpad values ('x')").await?;
+    assert_eq!(as_it_is(&env).await?, before, "after a change of policy");
+    env.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    assert_eq!(as_it_is(&env).await?, before, "after the session");
+    assert_eq!(env.pg.value("app", "select id::text from hr.hers").await?.as_deref(), Some("7"));
     let clerk = "select has_column_privilege('clerk', 'hr.employees', 'name', 'update')::text";
-    assert_eq!(world.pg.value("app", clerk).await?.as_deref(), Some("true"));
+    assert_eq!(env.pg.value("app", clerk).await?.as_deref(), Some("true"));
     Ok(())
 }
 
-async fn as_it_is(world: &World) -> Result<String> {
-    world.pg.value("app", AS_IT_IS).await?.context("a text")
+async fn as_it_is(env: &TestEnv) -> Result<String> {
+    env.pg.value("app", AS_IT_IS).await?.context("a text")
 }

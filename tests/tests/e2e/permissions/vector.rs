@@ -57,32 +57,32 @@ async fn session_06() -> Result<()> {
     let case = vectors.cases.into_iter().find(|case| case["id"] == "session-06").context("the case")?;
     let input: Input = serde_json::from_value(case["input"].clone())?;
     let expect: Expect = serde_json::from_value(case["expect"].clone())?;
-    assert_eq!(input.admin_user, json!({}), "the admin user is as in every world");
-    let world = World::start().await?;
+    assert_eq!(input.admin_user, json!({}), "the admin user is as in every env");
+    let env = TestEnv::start().await?;
     for Table { schema, name, labels } in &input.tables {
         let table = format!(
             r#"create table if not exists {schema}.{name} (id int); grant all on {schema}.{name} to "teleport-admin" with grant option"#
         );
-        world.pg.sql(&input.database_name, &table).await?;
+        env.pg.sql(&input.database_name, &table).await?;
         let mapping = json!([{"scope": {"schemaNames": [schema]}, "match": {"tableNames": [name]}, "addLabels": labels}]);
         // A rule without labels would say nothing; that there is a rule keeps the built-in one out.
         if !labels.is_empty() {
-            rule(&world, name, mapping).await?;
+            rule(&env, name, mapping).await?;
         }
     }
     let role = json!({
         "options": {"createDbUserMode": input.mode},
         "allow": {"dbRoles": input.allow_db_roles, "dbPermissions": input.allow_db_permissions},
     });
-    world.role("reader", role).await?;
-    world.session("alice-orders", json!({"databaseName": input.database_name})).await?;
-    let session = complete(&world, "alice-orders").await?;
+    env.role("reader", role).await?;
+    env.session("alice-orders", json!({"databaseName": input.database_name})).await?;
+    let session = complete(&env, "alice-orders").await?;
     assert_eq!(phase(&session), expect.session.phase);
 
-    let account = world.account().await?.context("the account")?;
+    let account = env.account().await?.context("the account")?;
     let roles = account.memberships.iter().filter(|role| !role.starts_with("rolecall:"));
     assert_eq!(roles.cloned().collect::<Vec<_>>(), expect.memberships);
-    let client = world.login("alice-orders").await?;
+    let client = env.login("alice-orders").await?;
     let effective = "select p, nspname::text, relname::text from pg_class join pg_namespace n on n.oid = relnamespace,
         unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) p
         where relkind = 'r' and nspname !~ '^pg_' and nspname <> 'information_schema' and has_table_privilege(pg_class.oid, p)";

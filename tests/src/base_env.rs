@@ -15,8 +15,8 @@ use crate::log::Log;
 use crate::operator::Operator;
 use crate::process::Process;
 
-/// A namespace of the test's own, with its operators.
-pub struct Scene {
+/// The test's own namespace, with its operators.
+pub struct BaseEnv {
     /// The operator, while one runs in this process.
     pub operator: Option<Operator>,
     /// The namespace of all objects.
@@ -29,7 +29,7 @@ pub struct Scene {
     logs: Mutex<Vec<Log>>,
 }
 
-/// The objects of a scene, as most tests want them.
+/// The objects of a test environment, as most tests want them.
 #[derive(Clone, Debug)]
 pub(crate) struct Manifests {
     /// `spec` of the DatabaseAdmin `orders`.
@@ -42,7 +42,7 @@ pub(crate) struct Manifests {
     pub(crate) alice: String,
 }
 
-/// What proves the parties of a server to each other.
+/// The certificates with which a server and its clients verify each other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trust<'a> {
     /// The admin user's.
@@ -65,8 +65,8 @@ pub(crate) async fn namespace() -> Result<(Client, String)> {
     Ok((client, namespace))
 }
 
-impl Scene {
-    /// A scene with the Secrets that its DatabaseAdmin names, and nothing else yet.
+impl BaseEnv {
+    /// A test environment with the Secrets that its DatabaseAdmin names, and nothing else yet.
     pub(crate) async fn new(
         (client, namespace): (Client, String),
         manifests: Manifests,
@@ -80,7 +80,7 @@ impl Scene {
             "--listen=127.0.0.1:0".to_owned(),
         ];
         all.extend(flags.iter().cloned());
-        let scene = Self {
+        let base = Self {
             operator: None,
             namespace,
             client,
@@ -90,17 +90,16 @@ impl Scene {
             logs: Mutex::default(),
         };
         let Trust { admin, users, server_ca } = trust;
-        scene.tls_secret("orders-admin-cert", &admin.cert_pem, &admin.key_pem).await?;
-        scene.tls_secret("orders-client-ca", users.cert_pem(), users.key_pem()).await?;
-        scene
-            .apply(json!({
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": "orders-ca"},
-                "stringData": {"ca.crt": server_ca},
-            }))
-            .await?;
-        Ok(scene)
+        base.tls_secret("orders-admin-cert", &admin.cert_pem, &admin.key_pem).await?;
+        base.tls_secret("orders-client-ca", users.cert_pem(), users.key_pem()).await?;
+        base.apply(json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "orders-ca"},
+            "stringData": {"ca.crt": server_ca},
+        }))
+        .await?;
+        Ok(base)
     }
 
     /// Makes the DatabaseAdmin, the ProvisioningRole and the DatabaseUser.
@@ -113,7 +112,7 @@ impl Scene {
         self.user("alice", json!({"username": self.manifests.alice})).await
     }
 
-    /// Starts the operator of this world and waits until it works.
+    /// Starts the operator of this environment and waits until it works.
     ///
     /// # Errors
     /// When it does not.
@@ -124,7 +123,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Starts one more operator in this world, with flags beside the usual ones (the last of a kind counts).
+    /// Starts one more operator in this environment, with flags beside the usual ones (the last of a kind counts).
     ///
     /// # Errors
     /// When it cannot be started.
@@ -134,7 +133,7 @@ impl Scene {
         Ok(operator)
     }
 
-    /// Starts one more operator in this world, with another way to the API server or as somebody else.
+    /// Starts one more operator in this environment, with another way to the API server or as somebody else.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -144,7 +143,7 @@ impl Scene {
         Ok(operator)
     }
 
-    /// Starts the real program in this world.
+    /// Starts the real program in this environment.
     ///
     /// # Errors
     /// When it cannot be built or started.
@@ -154,7 +153,7 @@ impl Scene {
         Ok(process)
     }
 
-    /// The operator ends at once, wherever it is.
+    /// The operator ends at once, whatever it is doing.
     pub async fn crash_operator(&mut self) {
         if let Some(operator) = self.operator.take() {
             operator.crash().await;
@@ -172,7 +171,7 @@ impl Scene {
         }
     }
 
-    /// What all operators of this world wrote.
+    /// What all operators of this environment wrote.
     pub fn log(&self) -> String {
         let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         logs.iter().map(Log::text).collect::<Vec<_>>().join("\n-- the next operator --\n")
@@ -191,7 +190,7 @@ impl Scene {
     fn flags_with(&self, more: &[&str]) -> Vec<String> {
         let mut flags = self.flags.clone();
         for flag in more {
-            // Flags that are no lists may stand once only.
+            // Flags that are not lists may occur only once.
             let name = flag.split('=').next().unwrap_or_default();
             flags.retain(|known| known.split('=').next() != Some(name));
             flags.push((*flag).to_owned());
@@ -220,13 +219,13 @@ impl Scene {
     }
 }
 
-impl std::fmt::Debug for Scene {
+impl std::fmt::Debug for BaseEnv {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scene").field("namespace", &self.namespace).finish_non_exhaustive()
+        f.debug_struct("BaseEnv").field("namespace", &self.namespace).finish_non_exhaustive()
     }
 }
 
-impl Drop for Scene {
+impl Drop for BaseEnv {
     fn drop(&mut self) {
         // A worker that panicked is started again, so only the log shows it.
         let panicked = self.log().contains("a worker died");

@@ -6,15 +6,15 @@ use anyhow::Result;
 use rolecall_testbed::{Certificate, PgVersion, Postgres};
 use serde_json::json;
 
+use crate::base_env::{self, BaseEnv, Manifests, Trust};
 use crate::operator::FILTER;
-use crate::scene::{self, Manifests, Scene, Trust};
 
 /// The admin user on every server.
 pub const ADMIN_USER: &str = "teleport-admin";
 /// The database user name of the DatabaseUser `alice`; it always needs quoting.
 pub const ALICE: &str = "alice@example.com";
 
-/// How users prove themselves to the server of a world.
+/// How users authenticate to the server of a test environment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Credentials {
     /// By a client certificate per session.
@@ -22,38 +22,38 @@ pub enum Credentials {
     X509,
     /// By a password per account.
     Password,
-    /// By something that they bring.
+    /// By their own credentials.
     None,
 }
 
-/// A [`Scene`] with a PostgreSQL server of the test's own.
+/// A [`BaseEnv`] with a PostgreSQL server of the test's own.
 ///
 /// The server has the databases `app` and `app2`, and the roles `reader` and `writer`, which the admin user may grant.
 #[derive(Debug)]
-pub struct World {
+pub struct TestEnv {
     // Declared first: the operator ends before its servers do.
-    scene: Scene,
+    base: BaseEnv,
     /// The server behind the DatabaseAdmin `orders`.
     pub pg: Postgres,
 }
 
-impl Deref for World {
-    type Target = Scene;
+impl Deref for TestEnv {
+    type Target = BaseEnv;
 
-    fn deref(&self) -> &Scene {
-        &self.scene
+    fn deref(&self) -> &BaseEnv {
+        &self.base
     }
 }
 
-impl DerefMut for World {
-    fn deref_mut(&mut self) -> &mut Scene {
-        &mut self.scene
+impl DerefMut for TestEnv {
+    fn deref_mut(&mut self) -> &mut BaseEnv {
+        &mut self.base
     }
 }
 
-/// A world that is about to be made.
+/// A test environment that is about to be made.
 #[derive(Clone, Debug)]
-pub struct WorldBuilder {
+pub struct TestEnvBuilder {
     version: PgVersion,
     credentials: Credentials,
     flags: Vec<String>,
@@ -64,24 +64,24 @@ pub struct WorldBuilder {
     objects: bool,
 }
 
-impl WorldBuilder {
+impl TestEnvBuilder {
     /// Another version of PostgreSQL.
     pub fn version(self, version: PgVersion) -> Self {
         Self { version, ..self }
     }
 
-    /// Another way for users to prove themselves.
+    /// Another way for users to authenticate.
     pub fn credentials(self, credentials: Credentials) -> Self {
         Self { credentials, ..self }
     }
 
-    /// A flag for every operator of this world.
+    /// A flag for every operator of this environment.
     pub fn flag(mut self, flag: &str) -> Self {
         self.flags.push(flag.to_owned());
         self
     }
 
-    /// What operators of this world log.
+    /// What operators of this environment log.
     pub fn log_filter(self, filter: &str) -> Self {
         Self { filter: filter.to_owned(), ..self }
     }
@@ -111,8 +111,8 @@ impl WorldBuilder {
     ///
     /// # Errors
     /// When a component does not start or an object is refused.
-    pub async fn start(self) -> Result<World> {
-        let namespace = scene::namespace().await?;
+    pub async fn start(self) -> Result<TestEnv> {
+        let namespace = base_env::namespace().await?;
         let mut server = Postgres::builder(self.version);
         let by_password = format!("hostssl all {ADMIN_USER} all cert\nhostssl all all all scram-sha-256\n");
         match (&self.hba, self.credentials) {
@@ -145,30 +145,30 @@ impl WorldBuilder {
             alice: ALICE.to_owned(),
         };
         let trust = Trust { admin: &admin, users: pg.client_authority(), server_ca: pg.server_ca_pem() };
-        let scene = Scene::new(namespace, manifests, trust, &self.flags, &self.filter).await?;
-        let mut world = World { scene, pg };
+        let base = BaseEnv::new(namespace, manifests, trust, &self.flags, &self.filter).await?;
+        let mut env = TestEnv { base, pg };
         if self.objects {
-            world.make_objects().await?;
+            env.make_objects().await?;
         }
         if self.operator {
-            world.start_operator().await?;
+            env.start_operator().await?;
         }
-        Ok(world)
+        Ok(env)
     }
 }
 
-impl World {
-    /// A world as most tests want it: PostgreSQL 17, certificates, all objects but sessions, an operator.
+impl TestEnv {
+    /// A test environment as most tests want it: PostgreSQL 17, certificates, all objects but sessions, an operator.
     ///
     /// # Errors
-    /// As [`WorldBuilder::start`].
+    /// As [`TestEnvBuilder::start`].
     pub async fn start() -> Result<Self> {
         Self::builder().start().await
     }
 
-    /// A world with settings of its own.
-    pub fn builder() -> WorldBuilder {
-        WorldBuilder {
+    /// A test environment with other settings.
+    pub fn builder() -> TestEnvBuilder {
+        TestEnvBuilder {
             version: PgVersion::V17,
             credentials: Credentials::default(),
             flags: Vec::new(),
