@@ -34,7 +34,7 @@ pub(super) async fn prepare(
     secrets: &mut Secrets<'_>,
 ) -> Result<Prepared, Blocker> {
     let Some(x509) = &admin.spec.auth.x509 else {
-        let what = "spec.auth names no way for the admin user to prove itself; use x509";
+        let what = "spec.auth names no way for the admin user to log in; use x509";
         return Err(Blocker::stalled(reasons::UNSUPPORTED, what));
     };
     let (cert_pem, key_pem) = secrets.key_pair(&x509.secret_ref.name, "spec.auth.x509.secretRef").await?;
