@@ -31,26 +31,28 @@ const BORDERS: &[Border] = &[
         "rolecall-engine-conformance",
         &["rolecall-engine", "rolecall-pki", "rolecall-policy"],
         // Where all engines meet: the suite runs on each.
-        &["rolecall-postgres", "rolecall-mongodb", TESTBED],
+        &["rolecall-postgres", "rolecall-mongodb", TESTBED, AWS_TESTBED],
     ),
     border("rolecall-postgres", ENGINE_NEEDS, ENGINE_TESTS_NEED),
     border("rolecall-mongodb", ENGINE_NEEDS, ENGINE_TESTS_NEED),
     // The configuration of an engine follows from the DatabaseAdmin, for the operator and the CLI alike.
     border("rolecall-resolve", RESOLVE_NEEDS, &[]),
-    border("rolecall-operator", PROGRAM_NEEDS, &["rolecall-engine-conformance", TESTBED]),
-    border("rolecall-cli", PROGRAM_NEEDS, &[TESTBED]),
+    border("rolecall-operator", PROGRAM_NEEDS, &["rolecall-engine-conformance", TESTBED, AWS_TESTBED]),
+    border("rolecall-cli", PROGRAM_NEEDS, &[TESTBED, AWS_TESTBED]),
     border(TESTBED, &[], &[]),
-    border("rolecall-xtask", &["rolecall-api", TESTBED], &["rolecall-operator"]),
+    border(AWS_TESTBED, &[TESTBED], &[]),
+    border("rolecall-xtask", &["rolecall-api", TESTBED, AWS_TESTBED], &["rolecall-operator"]),
     border(
         "rolecall-tests",
-        &["rolecall-api", "rolecall-engine", "rolecall-operator", TESTBED],
+        &["rolecall-api", "rolecall-engine", "rolecall-operator", TESTBED, AWS_TESTBED],
         &["rolecall-pki"],
     ),
 ];
 
 const TESTBED: &str = "rolecall-testbed";
+const AWS_TESTBED: &str = "rolecall-aws-testbed";
 const ENGINE_NEEDS: &[&str] = &["rolecall-engine", "rolecall-pki", "rolecall-policy"];
-const ENGINE_TESTS_NEED: &[&str] = &["rolecall-engine-conformance", TESTBED];
+const ENGINE_TESTS_NEED: &[&str] = &["rolecall-engine-conformance", TESTBED, AWS_TESTBED];
 const RESOLVE_NEEDS: &[&str] = &[
     "rolecall-api",
     "rolecall-policy",

@@ -211,6 +211,12 @@ fn a_dependency_across_a_border_is_named() {
             None,
             "depends on rolecall-engine-conformance, which only its tests may use",
         ),
+        (
+            "rolecall-operator",
+            "rolecall-aws-testbed",
+            None,
+            "depends on rolecall-aws-testbed, which only its tests may use",
+        ),
     ] {
         assert_eq!(border_faults(name, on, kind), [format!("{name} {fault}")]);
     }

@@ -1,0 +1,1 @@
+//! Logins with an IAM token before a real PostgreSQL.
