@@ -221,6 +221,9 @@ reasons! {
     MISSING_RDS_IAM = "MissingRdsIam":
         "The server lacks the role `rds_iam`, or the admin user may not grant it.",
         "Turn on IAM database authentication, and run the statement in the message.";
+    MISSING_SYSTEM_ACCESS = "MissingSystemAccess":
+        "The admin user does not see other users or their sessions (Redshift), so that no end of an access could be proven.",
+        "Run the statement in the message (`ALTER USER ... SYSLOG ACCESS UNRESTRICTED`, else CREATEUSER).";
     READ_ONLY_ENDPOINT = "ReadOnlyEndpoint":
         "The server is read-only: a replica, or the reader endpoint of an Aurora cluster.",
         "Use the writer's address in `uri`.";

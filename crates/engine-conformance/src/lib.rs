@@ -49,6 +49,11 @@ pub trait Harness: Send + Sync {
         self.name(base)
     }
 
+    /// How many bytes the name of a user can have.
+    fn longest_name(&self) -> usize {
+        63
+    }
+
     /// Can a user have this name? One that cannot is refused.
     fn takes_name(&self, name: &str) -> bool {
         let _ = name;

@@ -73,6 +73,7 @@ impl<'a> Set<'a> {
         let role = match harness.engine().dialect() {
             Dialect::PostgreSql => role,
             Dialect::MongoDb => format!("{role}@{database}"),
+            Dialect::Redshift => role.replace(':', "_"),
         };
         Self { harness, role, database: database.to_owned(), uid: "us" }
     }
@@ -83,13 +84,13 @@ impl<'a> Set<'a> {
 
     pub(super) fn record(&self) -> SetRecord {
         let owner = owner(self.uid);
-        SetRecord {
+        self.harness.engine().dialect().kept_record(SetRecord {
             uid: owner.uid,
             admin: owner.admin,
             cluster: owner.cluster,
             database: self.database.clone(),
             permissions: "what the suite wants".to_owned(),
-        }
+        })
     }
 
     /// The desired set with these privileges on objects of these names.

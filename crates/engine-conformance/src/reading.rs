@@ -40,8 +40,8 @@ async fn what_is_not_there_is_no_error(h: &dyn Harness) -> Outcome {
 
 async fn impossible_names_are_not_there(h: &dyn Harness) -> Outcome {
     let (user, reader) = (h.name("alice"), h.role("reader", None).await);
-    // Cut off after 63 bytes, this would be a role that exists.
-    let long = format!("{reader}{}", "x".repeat(64));
+    // Cut off after 63 or 127 bytes, this would be a role that exists.
+    let long = format!("{reader}{}", "x".repeat(128));
     let desired = DesiredAccount::start(&user, &h.database())?;
     for role in [long.as_str(), "nul\0", ""] {
         let desired = desired.clone().roles([&reader, role]).creating_roles();
@@ -125,7 +125,7 @@ async fn a_preflight_reports_what_the_server_is(h: &dyn Harness) -> Outcome {
     needs.roles.insert(role.clone());
     let preflight = h.engine().preflight(&needs).await.map_err(|error| error.to_string())?;
     let (reason, text) = match h.engine().dialect() {
-        Dialect::PostgreSql => (Reason::MissingAdminOption, "WITH ADMIN OPTION"),
+        Dialect::PostgreSql | Dialect::Redshift => (Reason::MissingAdminOption, "WITH ADMIN OPTION"),
         Dialect::MongoDb => (Reason::MissingMongoPrivileges, "grantPrivilegesToRole"),
     };
     let found = preflight.findings.iter().find(|finding| finding.reason == reason);

@@ -371,11 +371,15 @@ async fn any_name_works(h: &dyn Harness) -> Outcome {
         let applied = desired.end(true).must(h.engine()).await?;
         check!(applied.dropped && h.user_state(&user).await.is_none(), "{user}: {applied:?}");
     }
-    let name = h.name("");
-    let longest = format!("{name}{}", "x".repeat(63 - name.len()));
+    let (name, most) = (h.name("x"), h.longest_name());
+    let longest = format!("{name}{}", "x".repeat(most - name.len()));
     DesiredAccount::start(&longest, &h.database())?.must(h.engine()).await?;
     check!(h.user_state(&longest).await.is_some(), "{longest}");
-    check!(DesiredAccount::start(&format!("{longest}x"), &h.database()).is_err(), "64 bytes");
+    let longer = match DesiredAccount::start(&format!("{longest}x"), &h.database()) {
+        Ok(desired) => Some(desired.reason(h.engine()).await?),
+        Err(_) => None,
+    };
+    check!(longer.is_none_or(|reason| reason == Reason::InvalidUsername), "{longer:?}");
     Ok(())
 }
 

@@ -136,6 +136,8 @@ pub struct Observed {
     pub databases: BTreeMap<String, DatabaseFacts>,
     /// The name of the admin user, as a `DatabaseUser` would be called.
     pub admin_user: String,
+    /// Why this server can have no user of the account's name, beside what [`Dialect::user_fault`] says.
+    pub user_fault: Option<String>,
     /// What kind of server it is: the names that it takes, and the remedies that refusals carry.
     pub dialect: Dialect,
 }

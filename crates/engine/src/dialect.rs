@@ -3,6 +3,7 @@
 //! Everything here is pure. Statements that run are built by the engines, not from this.
 
 pub mod mongodb;
+pub mod redshift;
 pub mod sql;
 
 use mongodb::RoleName;
@@ -10,8 +11,8 @@ use rolecall_policy::CanonicalPermissions;
 use sql::{identifier, literal};
 
 use crate::name::{AccountName, MAX_NAME_BYTES};
-use crate::sets::set_role_name;
-use crate::{MARKER, Owner, Reason};
+use crate::sets::{SetRecord, set_role_name};
+use crate::{MARKER, OWN_ROLE_PREFIX, Owner, Reason};
 
 /// A kind of server, as far as names and remedies go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -21,24 +22,60 @@ pub enum Dialect {
     PostgreSql,
     /// Roles belong to a logical database (`role@database`), and remedies are commands for mongosh.
     MongoDb,
+    /// Amazon Redshift: users are no roles, roles belong to the whole cluster, and remedies are its SQL.
+    Redshift,
 }
 
 impl Dialect {
     /// The full name of the permission set for these permissions in a logical database, for one
     /// DatabaseAdmin, as accounts are members of it: `rolecall:<hash>`; where roles belong to a logical database,
-    /// `rolecall:<hash>@<database>`.
+    /// `rolecall:<hash>@<database>`; on Redshift, where a name has no colon, `rolecall_<hash>`.
     pub fn set_name(self, admin_uid: &str, database: &str, permissions: &CanonicalPermissions) -> String {
         let role = set_role_name(admin_uid, database, permissions);
         match self {
             Self::PostgreSql => role,
             Self::MongoDb => format!("{role}@{database}"),
+            Self::Redshift => role.replacen(OWN_ROLE_PREFIX, redshift::OWN_PREFIX, 1),
+        }
+    }
+
+    /// Is a membership one in a permission set, by the role's name?
+    pub fn is_set(self, role: &str) -> bool {
+        match self {
+            Self::PostgreSql | Self::MongoDb => role.starts_with(OWN_ROLE_PREFIX),
+            Self::Redshift => redshift::record::is_set(role),
+        }
+    }
+
+    /// Does a role belong to Rolecall itself, by its name? No `ProvisioningRole` can give one.
+    pub fn is_own_role(self, role: &str) -> bool {
+        match self {
+            Self::PostgreSql | Self::MongoDb => role.starts_with(OWN_ROLE_PREFIX),
+            Self::Redshift => role.starts_with(redshift::OWN_PREFIX),
+        }
+    }
+
+    /// Does the record of an account say which of its passwords the server has (`Owner::password_generation`)?
+    pub fn records_passwords(self) -> bool {
+        match self {
+            Self::PostgreSql | Self::MongoDb => true,
+            // There is no room for it.
+            Self::Redshift => false,
+        }
+    }
+
+    /// What a server of this kind can keep of the record of a permission set.
+    pub fn kept_record(self, record: SetRecord) -> SetRecord {
+        match self {
+            Self::PostgreSql | Self::MongoDb => record,
+            Self::Redshift => SetRecord { permissions: String::new(), ..record },
         }
     }
 
     /// What an account is called when it logs in.
     pub fn login_name(self, account: &AccountName) -> String {
         match self {
-            Self::PostgreSql => account.to_string(),
+            Self::PostgreSql | Self::Redshift => account.to_string(),
             Self::MongoDb => mongodb::user_name(account),
         }
     }
@@ -54,6 +91,7 @@ impl Dialect {
             }
             Self::PostgreSql => None,
             Self::MongoDb => mongodb::name_fault(name),
+            Self::Redshift => redshift::name::user_fault(name),
         }
     }
 
@@ -71,6 +109,7 @@ impl Dialect {
             Self::MongoDb => RoleName::parse(role)
                 .err()
                 .map(|why| format!("{role:?} is no role: {why}; write role@database in dbRoles")),
+            Self::Redshift => redshift::name::role_fault(role),
         }
     }
 
@@ -78,6 +117,9 @@ impl Dialect {
     pub fn why_literally(self, role: &str) -> Option<&'static str> {
         match self {
             Self::PostgreSql if role.starts_with("pg_") || role.starts_with("rds_") => Some(
+                "roles of the server's own must be named literally in spec.grantableDbRoles of the DatabaseAdmin",
+            ),
+            Self::Redshift if role.starts_with("sys:") => Some(
                 "roles of the server's own must be named literally in spec.grantableDbRoles of the DatabaseAdmin",
             ),
             Self::MongoDb if RoleName::parse(role).is_ok_and(|role| role.is_powerful()) => Some(
@@ -92,6 +134,7 @@ impl Dialect {
         match self {
             Self::PostgreSql => format!("it is no member of {MARKER:?}"),
             Self::MongoDb => format!("its customData has no {MARKER:?}: true"),
+            Self::Redshift => format!("the role {MARKER:?} is not granted to it"),
         }
     }
 
@@ -110,6 +153,11 @@ impl Dialect {
                 mongodb::remedy::drop_user(account),
                 mongodb::remedy::forget_user(account)
             ),
+            Self::Redshift => format!(
+                "run {} to have it ended, or {} to have it forgotten",
+                redshift::remedy::mark_user(account),
+                redshift::remedy::forget_user(account)
+            ),
         }
     }
 
@@ -123,6 +171,7 @@ impl Dialect {
             }
             // Who may change one user of $external may change all.
             Self::MongoDb => format!("give {admin_user:?} the rights on $external that an admin user needs"),
+            Self::Redshift => format!("run {}", redshift::remedy::manage(admin_user)),
         }
     }
 
@@ -135,6 +184,7 @@ impl Dialect {
                 literal(account.as_str())
             ),
             Self::MongoDb => format!("run {}", mongodb::remedy::lock_user(account)),
+            Self::Redshift => format!("run {}", redshift::remedy::close_user(account)),
         }
     }
 
@@ -154,6 +204,11 @@ impl Dialect {
                 mongodb::remedy::own_user(account, owner),
                 mongodb::remedy::drop_user(account)
             ),
+            Self::Redshift => format!(
+                "run {} to have it back, or {} to end it by hand",
+                redshift::remedy::own_user(account, owner),
+                redshift::remedy::close_user(account)
+            ),
         }
     }
 
@@ -165,6 +220,10 @@ impl Dialect {
                 identifier(role)
             ),
             Self::MongoDb => format!("run {}, or correct dbRoles", mongodb::remedy::create_role(role)),
+            Self::Redshift => format!(
+                "run CREATE ROLE {}, or set missingDbRoles: Create on the DatabaseAdmin",
+                identifier(role)
+            ),
         }
     }
 
@@ -181,6 +240,14 @@ impl Dialect {
             Self::MongoDb => {
                 (Reason::MissingMongoPrivileges, mongodb::remedy::may_grant(role, admin_user, None))
             }
+            Self::Redshift => (
+                Reason::MissingAdminOption,
+                format!(
+                    "run GRANT ROLE {} TO {} WITH ADMIN OPTION",
+                    identifier(role),
+                    identifier(admin_user)
+                ),
+            ),
         }
     }
 
@@ -189,6 +256,7 @@ impl Dialect {
         match self {
             Self::PostgreSql => format!("run DROP ROLE {}", identifier(set)),
             Self::MongoDb => format!("run {}", mongodb::remedy::drop_role(set)),
+            Self::Redshift => format!("run DROP ROLE {} FORCE", identifier(set)),
         }
     }
 
@@ -201,6 +269,14 @@ impl Dialect {
                 format!("run ALTER ROLE {} {}", identifier(set), without.join(" "))
             }
             Self::MongoDb => self.drop_set(set),
+            Self::Redshift => {
+                let from = identifier(set);
+                let revokes: Vec<String> = attributes
+                    .iter()
+                    .map(|role| format!("REVOKE ROLE {} FROM ROLE {from}", identifier(role)))
+                    .collect();
+                format!("run {}", revokes.join("; "))
+            }
         }
     }
 }
@@ -215,6 +291,10 @@ mod tests {
         let name = Dialect::PostgreSql.set_name("uid", "shop", &permissions);
         assert_eq!(name, set_role_name("uid", "shop", &permissions));
         assert_eq!(Dialect::MongoDb.set_name("uid", "shop", &permissions), format!("{name}@shop"));
+        let redshift = Dialect::Redshift.set_name("uid", "shop", &permissions);
+        assert_eq!(redshift, name.replace(':', "_"));
+        assert!(Dialect::Redshift.is_set(&redshift) && !Dialect::Redshift.is_set(&name));
+        assert!(Dialect::PostgreSql.is_set(&name) && !Dialect::PostgreSql.is_set(&redshift));
     }
 
     #[test]
@@ -224,6 +304,7 @@ mod tests {
             assert!(fault(Dialect::PostgreSql, name).is_some(), "{name}");
             assert_eq!(fault(Dialect::MongoDb, name), None, "{name}");
         }
+        assert!(fault(Dialect::Redshift, "public").is_some() && fault(Dialect::Redshift, "none").is_none());
         assert_eq!(fault(Dialect::PostgreSql, "🦀"), None);
         assert!(fault(Dialect::MongoDb, "🦀").is_some());
     }
@@ -236,7 +317,12 @@ mod tests {
             cluster: String::new(),
             ..Owner::default()
         };
-        let remedies: Vec<String> = [(Dialect::PostgreSql, "re\"ader"), (Dialect::MongoDb, "re\"ader@shop")]
+        let dialects = [
+            (Dialect::PostgreSql, "re\"ader"),
+            (Dialect::MongoDb, "re\"ader@shop"),
+            (Dialect::Redshift, "re\"ader"),
+        ];
+        let remedies: Vec<String> = dialects
             .into_iter()
             .flat_map(|(dialect, role)| {
                 [

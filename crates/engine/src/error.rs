@@ -49,6 +49,8 @@ pub enum Reason {
     MissingRdsIam,
     /// The admin user lacks privileges on MongoDB.
     MissingMongoPrivileges,
+    /// The admin user does not see other users or their sessions (Redshift).
+    MissingSystemAccess,
     /// The server is a read-only replica.
     ReadOnlyEndpoint,
     /// A connection pooler is between here and the server.
@@ -91,6 +93,7 @@ impl Reason {
             Self::MissingObjectPrivileges => "MissingObjectPrivileges",
             Self::MissingRdsIam => "MissingRdsIam",
             Self::MissingMongoPrivileges => "MissingMongoPrivileges",
+            Self::MissingSystemAccess => "MissingSystemAccess",
             Self::ReadOnlyEndpoint => "ReadOnlyEndpoint",
             Self::PoolerInBetween => "PoolerInBetween",
             Self::PublicConnect => "PublicConnect",

@@ -16,6 +16,7 @@
 //! | [`history`] | where a server is in its history: failovers |
 //! | [`objects`] | the objects of a logical database, and what permission sets may do with them |
 //! | [`sets`] | permission sets: names, the desired and the synced set, the pure step to what has to change |
+//! | [`login`] | logins of an admin user that change over time |
 //! | [`error`] | what went wrong, classified by code, never by text |
 //! | [`dialect`] | what differs between kinds of servers in decisions and messages |
 //! | [`address`], [`slots`], [`counters`] | what engines do alike: addresses, bounds on connections, figures |
@@ -28,6 +29,7 @@ pub mod counters;
 pub mod dialect;
 pub mod error;
 pub mod history;
+pub mod login;
 pub mod name;
 pub mod objects;
 mod owner;
@@ -46,6 +48,7 @@ pub use claim::{Claim, UNNAMED_CLUSTER};
 pub use dialect::Dialect;
 pub use error::{Class, Error, Reason, Refusal};
 pub use history::{History, HistoryChange, HistoryWatch};
+pub use login::{Login, LoginSource};
 pub use name::AccountName;
 pub use objects::{Catalog, CatalogQuery};
 pub use owner::Owner;
@@ -58,7 +61,8 @@ pub use urgency::{is_urgent, urgent};
 /// Teleport's, so that both can work on one server.
 pub const MARKER: &str = "teleport-auto-user";
 
-/// Prefix of the roles that belong to Rolecall itself (permission sets). No `ProvisioningRole` can give one.
+/// Prefix of the roles that belong to Rolecall itself (permission sets), where a name can have a colon: ask
+/// [`Dialect::is_own_role`]. No `ProvisioningRole` can give one.
 pub const OWN_ROLE_PREFIX: &str = "rolecall:";
 
 /// That something has changed, at most once for each poll: what happens in between counts once. It ends when

@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use crate::account::{Account, Credential, Desired, Enabled, Observed};
 use crate::dialect::sql::identifier;
 pub use crate::error::Refusal;
-use crate::{AccountName, Claim, OWN_ROLE_PREFIX, Owner, Reason, Want};
+use crate::{AccountName, Claim, Dialect, OWN_ROLE_PREFIX, Owner, Reason, Want};
 
 /// What has to change so that one account is what it should be.
 #[derive(Clone, Debug, Default)]
@@ -162,7 +162,9 @@ pub fn lacks_password(desired: &Desired, observed: &Observed) -> bool {
         return false;
     }
     let Some(account) = &observed.account else { return true };
-    !is_live(desired, enabled, observed) || !account.enabled || records_another_password(desired, account)
+    !is_live(desired, enabled, observed)
+        || !account.enabled
+        || records_another_password(desired, observed.dialect, account)
 }
 
 /// Is an account whose access should end one that we may end, or one that cannot be used? `was_enabled`: by us, if that
@@ -315,14 +317,16 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
     }
     let revoke = revocable(account, |role| !enabled.roles.contains_key(role) && !enabled.sets.contains(role));
     let grant = missing(account, enabled.roles.keys());
-    let outdated = verifier.is_some() && records_another_password(desired, account);
+    let outdated = verifier.is_some() && records_another_password(desired, observed.dialect, account);
     let adjust = Adjust {
         account: desired.account.clone(),
         owner_uid: desired.owner.uid.clone(),
         record: (!is_ours(desired, account) || outdated).then(|| desired.owner.clone()),
         session_database: desired.session_database.clone(),
         create_roles: absent(enabled, observed, &grant),
-        terminate: revoke.iter().any(|role| !is_set(role) || enabled.disconnecting_sets.contains(role)),
+        terminate: revoke
+            .iter()
+            .any(|role| !observed.dialect.is_set(role) || enabled.disconnecting_sets.contains(role)),
         revoke,
         grant,
         grant_sets: missing(account, &enabled.sets),
@@ -411,7 +415,10 @@ fn predecessor<'a>(desired: &Desired, account: &'a Account) -> Option<&'a Owner>
     account.owner.as_ref().filter(|_| claim(desired, account) == Claim::Predecessors)
 }
 
-fn records_another_password(desired: &Desired, account: &Account) -> bool {
+fn records_another_password(desired: &Desired, dialect: Dialect, account: &Account) -> bool {
+    if !dialect.records_passwords() {
+        return false;
+    }
     let recorded = account.owner.as_ref().map_or(0, |owner| owner.password_generation);
     recorded != desired.owner.password_generation
 }
@@ -444,7 +451,8 @@ fn missing<'a>(account: &Account, wanted: impl IntoIterator<Item = &'a String>) 
     wanted.into_iter().filter(|role| !has.contains(role.as_str())).cloned().collect()
 }
 
-/// Memberships in permission sets are distinguished from those in database roles by the name.
+/// Memberships in permission sets are distinguished from those in database roles by the name, where it can have a colon:
+/// see [`Dialect::is_set`].
 pub fn is_set(role: &str) -> bool {
     role.starts_with(OWN_ROLE_PREFIX)
 }

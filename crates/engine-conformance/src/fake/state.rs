@@ -136,6 +136,7 @@ impl ServerState {
         Observed {
             account: self.users.get(query.account.as_str()).map(|user| self.account(user)),
             still_running: 0,
+            user_fault: None,
             roles: query
                 .roles
                 .iter()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{claim, is_live, is_set};
+use super::{claim, is_live};
 use crate::account::{Desired, Enabled, Observed, WantedRole};
 use crate::error::Refusal;
 use crate::{Claim, MARKER, Reason};
@@ -33,7 +33,7 @@ const CHECKS: &[Check] = &[
 ];
 
 fn impossible(desired: &Desired, _: &Enabled, observed: &Observed) -> Option<Refusal> {
-    let fault = observed.dialect.user_fault(&desired.account)?;
+    let fault = observed.dialect.user_fault(&desired.account).or_else(|| observed.user_fault.clone())?;
     Some(Refusal::new(
         Reason::InvalidUsername,
         format!(
@@ -154,7 +154,7 @@ fn role_refusal(
     if let Some(fault) = dialect.role_fault(role) {
         return Some(Refusal::new(Reason::DbRoleInvalid, fault));
     }
-    if role == MARKER || is_set(role) {
+    if role == MARKER || dialect.is_own_role(role) {
         return not_grantable("it is Rolecall's own");
     }
     if role == observed.admin_user {
@@ -209,7 +209,7 @@ fn set_refusal(desired: &Desired, observed: &Observed, set: &str) -> Option<Refu
     let refused = |reason, why: &str| {
         Some(Refusal::new(reason, format!("the permission set {set:?} cannot be handed out: {why}")))
     };
-    if !is_set(set) {
+    if !observed.dialect.is_set(set) {
         return refused(Reason::DbRoleInvalid, "its name is not that of a permission set");
     }
     let Some(facts) = observed.sets.get(set) else {

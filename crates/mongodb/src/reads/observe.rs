@@ -78,6 +78,7 @@ impl Mongodb {
         Ok(Observed {
             account,
             still_running,
+            user_fault: None,
             roles,
             sets,
             // A logical database exists as soon as somebody writes to it, and everybody may name it.

@@ -205,8 +205,9 @@ impl Run<'_> {
             return Ok(Attempt::Again);
         }
         let memberships = enabled.roles.keys().chain(&enabled.sets).cloned().collect();
-        let generation = matches!(enabled.credential, Credential::Password { .. })
-            .then_some(desired.owner.password_generation);
+        let is_recorded =
+            matches!(enabled.credential, Credential::Password { .. }) && observed.dialect.records_passwords();
+        let generation = is_recorded.then_some(desired.owner.password_generation);
         on.shared.applied.set(on.key, &memberships, generation);
         let ends = Ends::Gone { proof: verified.others_ended(), kept_because: applied.kept_because };
         conclude_ends(on, snapshot, conclusion, ends).await;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rolecall_api::{CreateDbUserMode, reasons};
 use rolecall_engine::account::{Credential, Enabled, WantedRole};
-use rolecall_engine::{AccountName, Desired, OWN_ROLE_PREFIX, Observed, Owner, Want, plan};
+use rolecall_engine::{AccountName, Desired, Observed, Owner, Want, plan};
 
 use super::decide::Setback;
 use super::permission_sets::sets_of;
@@ -185,7 +185,7 @@ pub(super) fn ending_connections(
     loses_functions: impl Fn(&str) -> bool,
 ) -> Desired {
     if let Want::Enabled(enabled) = &mut desired.want {
-        let sets = memberships(observed).into_iter().filter(|role| role.starts_with(OWN_ROLE_PREFIX));
+        let sets = memberships(observed).into_iter().filter(|role| observed.dialect.is_set(role));
         let leaving = sets.filter(|role| !enabled.sets.contains(*role));
         enabled.disconnecting_sets =
             leaving.filter(|role| loses_functions(role)).map(str::to_owned).collect();

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rolecall_engine::account::Credential;
 use rolecall_engine::{Desired, Observed, Plan, Want, plan};
+use rolecall_pki::credentials::password::verifier;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::decide::AfterEnd;
@@ -157,10 +158,10 @@ fn may_know_password(session: &Session) -> bool {
 pub(super) fn with_password(mut desired: Desired, observed: &Observed, password: &Password) -> Desired {
     let Some(wanted) = password.get() else { return desired };
     desired.owner.password_generation = wanted.generation;
-    if plan::lacks_password(&desired, observed)
-        && let Want::Enabled(enabled) = &mut desired.want
-    {
-        let set = Some(rolecall_pki::credentials::password::verifier(&wanted.text));
+    // Not every server records which password it has.
+    let is_due = matches!(password, Password::New(_)) || plan::lacks_password(&desired, observed);
+    if is_due && let Want::Enabled(enabled) = &mut desired.want {
+        let set = Some(verifier(observed.dialect, &desired.account, &wanted.text));
         enabled.credential = Credential::Password { set };
     }
     desired

@@ -87,6 +87,7 @@ pub(super) fn blocking(preflight: &Preflight) -> Option<Blocker> {
             finding.reason,
             Reason::PoolerInBetween
                 | Reason::MissingCreateRole
+                | Reason::MissingSystemAccess
                 | Reason::ReadOnlyEndpoint
                 | Reason::Unsupported
                 | Reason::ClientCaNotTrusted
@@ -101,6 +102,7 @@ pub(super) fn with_objects(mut preflight: Preflight, lacking: Vec<Finding>) -> P
     let first = [
         Reason::PoolerInBetween,
         Reason::MissingCreateRole,
+        Reason::MissingSystemAccess,
         Reason::MissingAdminOption,
         Reason::MissingConnect,
         Reason::MissingMongoPrivileges,

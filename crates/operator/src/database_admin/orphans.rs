@@ -3,9 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use rolecall_api::{AccountCounts, AccountPhase, AccountStatus, CreateDbUserMode};
-use rolecall_engine::{
-    AccountName, Claim, Dialect, Finding, Inventory, InventoryEntry, OWN_ROLE_PREFIX, Owner, Reason,
-};
+use rolecall_engine::{AccountName, Claim, Dialect, Finding, Inventory, InventoryEntry, Owner, Reason};
 
 use crate::account::reports::AccountReport;
 use crate::cache::Cache;
@@ -142,7 +140,7 @@ impl Judge<'_> {
             ),
             _ => format!("no session accounts for it: {close}"),
         };
-        let sets = entry.memberships.iter().filter(|role| !role.starts_with(OWN_ROLE_PREFIX));
+        let sets = entry.memberships.iter().filter(|role| !self.dialect.is_own_role(role));
         Orphan {
             key: AccountKey { admin: self.admin.clone(), username: username.into() },
             ours: belongs == Belongs::Us,

@@ -187,6 +187,7 @@ async fn compute(
 ) -> Result<(Vec<DesiredSet>, Imported), Blocker> {
     let (database, catalog, kept) = (database.clone(), Arc::clone(catalog), kept.to_vec());
     let (owner, name) = (server.owner.clone(), Arc::clone(&key.database));
+    let dialect = server.engine.dialect();
     let computed = tokio::task::spawn_blocking(move || {
         let labelled = Arc::new(label_objects(&rules, &database, Arc::clone(&catalog.objects)));
         let desired = kept
@@ -194,7 +195,8 @@ async fn compute(
             .map(|(role, entries)| {
                 let permissions = compute_permissions(&entries, &labelled, Some(&name));
                 let canonical: CanonicalPermissions = entries.canonical();
-                DesiredSet::new(role, SetRecord::new(&owner, &name, &canonical), &permissions)
+                let record = dialect.kept_record(SetRecord::new(&owner, &name, &canonical));
+                DesiredSet::new(role, record, &permissions)
             })
             .collect();
         let imported = Imported {

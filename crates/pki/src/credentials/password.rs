@@ -3,7 +3,7 @@
 use rustls::crypto::aws_lc_rs;
 use secrecy::{ExposeSecret, SecretString};
 
-use rolecall_engine::{Class, Error, Reason};
+use rolecall_engine::{AccountName, Class, Dialect, Error, Reason};
 
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const LENGTH: usize = 32;
@@ -25,10 +25,17 @@ pub fn generate() -> Result<SecretString, Error> {
     Ok(password.into())
 }
 
-/// The verifier that a PostgreSQL server stores instead of the password (`SCRAM-SHA-256$4096:...`). It is not good
-/// for a login, but lets the password be guessed: treat it as a secret anyway.
-pub fn verifier(password: &SecretString) -> SecretString {
-    postgres_protocol::password::scram_sha_256(password.expose_secret().as_bytes()).into()
+/// The verifier that a server stores instead of the password: `SCRAM-SHA-256$4096:...` on PostgreSQL, `md5...` on
+/// Redshift, whose other form (`sha256|...`) the usual clients do not speak. It lets the password be guessed, and an md5
+/// one is even good for a login: treat it as a secret.
+pub fn verifier(dialect: Dialect, account: &AccountName, password: &SecretString) -> SecretString {
+    let password = password.expose_secret().as_bytes();
+    match dialect {
+        Dialect::Redshift => postgres_protocol::password::md5(password, &dialect.login_name(account)),
+        // MongoDB stores none: its engine refuses it.
+        Dialect::PostgreSql | Dialect::MongoDb => postgres_protocol::password::scram_sha_256(password),
+    }
+    .into()
 }
 
 /// Fills `bytes` from the TLS provider's generator, which the operating system seeds.
@@ -57,11 +64,26 @@ mod tests {
     }
 
     #[test]
+    fn a_verifier_for_redshift_is_of_the_password_and_the_user() {
+        let of = |user: &str| {
+            verifier(Dialect::Redshift, &AccountName::new(user).unwrap(), &"secret".to_owned().into())
+                .expose_secret()
+                .to_owned()
+        };
+        // md5 of "secretalice".
+        assert_eq!(of("alice"), "md54a0a68b43b6cd5cf266fa02f196e2371");
+        assert_ne!(of("alice"), of("bob"));
+    }
+
+    #[test]
     fn a_verifier_does_not_contain_the_password() {
         let password = generate().unwrap();
-        let verifier = verifier(&password);
-        assert!(verifier.expose_secret().starts_with("SCRAM-SHA-256$4096:"));
-        assert!(!verifier.expose_secret().contains(password.expose_secret()));
-        assert!(!verifier.expose_secret().contains('\''));
+        let account = AccountName::new("alice").unwrap();
+        for (dialect, start) in [(Dialect::PostgreSql, "SCRAM-SHA-256$4096:"), (Dialect::Redshift, "md5")] {
+            let verifier = verifier(dialect, &account, &password);
+            assert!(verifier.expose_secret().starts_with(start));
+            assert!(!verifier.expose_secret().contains(password.expose_secret()));
+            assert!(!verifier.expose_secret().contains('\''));
+        }
     }
 }

@@ -284,6 +284,7 @@ impl All {
         Observed {
             account: self.account(query).map(AccountRow::account),
             still_running: 0,
+            user_fault: None,
             roles: roles.map(|row| (row.name.clone(), row.facts())).collect(),
             sets: sets.map(|row| (row.name.clone(), row.set_facts())).collect(),
             databases: databases.map(|row| (row.name.clone(), row.facts(query))).collect::<BTreeMap<_, _>>(),

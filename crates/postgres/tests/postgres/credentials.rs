@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use rolecall_engine::account::Credential;
-use rolecall_engine::{AccountName, Desired, Want};
+use rolecall_engine::{AccountName, Desired, Dialect, Want};
 use rolecall_pki::credentials::{Ca, answer, issue, password};
 use rolecall_testbed::{Certificate, PgVersion, Postgres};
 use secrecy::ExposeSecret;
@@ -57,7 +57,8 @@ async fn a_certificate_that_was_asked_for_lets_its_holder_in() {
 
 fn with_password(mut desired: Desired, password: Option<&secrecy::SecretString>) -> Desired {
     if let Want::Enabled(enabled) = &mut desired.want {
-        enabled.credential = Credential::Password { set: password.map(password::verifier) };
+        let verifier = |text| password::verifier(Dialect::PostgreSql, &desired.account, text);
+        enabled.credential = Credential::Password { set: password.map(verifier) };
     }
     desired
 }

@@ -6,6 +6,7 @@ pub mod charts;
 pub mod clients;
 mod debian;
 mod go;
+mod grammar;
 mod npm;
 mod pip;
 mod preview;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 pub use cargo::cargo_tool;
+pub use grammar::parse_redshift;
 
 use crate::account::Account;
 use crate::cluster::KubernetesVersion;
@@ -141,6 +143,7 @@ pub fn prepare_all(kubernetes: &[KubernetesVersion]) -> Result<()> {
     }
     mongodb()?;
     clients::prepare()?;
+    parse_redshift("[]")?;
     charts::prepare()?;
     etcd()?;
     for version in kubernetes {

@@ -31,10 +31,11 @@ const BORDERS: &[Border] = &[
         "rolecall-engine-conformance",
         &["rolecall-engine", "rolecall-pki", "rolecall-policy"],
         // Where all engines meet: the suite runs on each.
-        &["rolecall-postgres", "rolecall-mongodb", TESTBED, AWS_TESTBED],
+        &["rolecall-postgres", "rolecall-mongodb", "rolecall-redshift", TESTBED, AWS_TESTBED],
     ),
     border("rolecall-postgres", ENGINE_NEEDS, ENGINE_TESTS_NEED),
     border("rolecall-mongodb", ENGINE_NEEDS, ENGINE_TESTS_NEED),
+    border("rolecall-redshift", ENGINE_NEEDS, ENGINE_TESTS_NEED),
     // The configuration of an engine follows from the DatabaseAdmin, for the operator and the CLI alike.
     border("rolecall-resolve", RESOLVE_NEEDS, &[]),
     border("rolecall-operator", PROGRAM_NEEDS, &["rolecall-engine-conformance", TESTBED, AWS_TESTBED]),
@@ -60,6 +61,7 @@ const RESOLVE_NEEDS: &[&str] = &[
     "rolecall-pki",
     "rolecall-postgres",
     "rolecall-mongodb",
+    "rolecall-redshift",
 ];
 const PROGRAM_NEEDS: &[&str] = &[
     "rolecall-api",
@@ -69,6 +71,7 @@ const PROGRAM_NEEDS: &[&str] = &[
     "rolecall-pki",
     "rolecall-postgres",
     "rolecall-mongodb",
+    "rolecall-redshift",
 ];
 
 /// What is wrong with the dependencies between the packages of the workspace.

@@ -1,0 +1,273 @@
+//! Accounts: started, adjusted, ended.
+
+use rolecall_engine::plan::{Activate, Adjust, End};
+use rolecall_engine::{AccountName, Applied, Class, Error, Owner, Reason};
+use secrecy::SecretString;
+
+use super::guard::{Found, Whose, changed, claim};
+use super::reset;
+use crate::Redshift;
+use crate::quote::is_possible;
+use crate::reads::observe::read_in;
+use crate::reads::roles::Roles;
+use crate::statements::{Statement, role, user};
+use crate::transport::server::{Place, Transaction};
+
+impl Redshift {
+    pub(crate) async fn activate(&self, plan: &Activate) -> Result<Applied, Error> {
+        check_verifier(&plan.account, plan.verifier.as_ref())?;
+        let place = self.server.place(plan.session_database.as_deref());
+        self.ensure_record(&place, &plan.owner).await?;
+        if plan.close_first {
+            let whose = match &plan.take_over_from {
+                Some(from) => Whose::OursOr(&plan.owner.uid, from),
+                None => Whose::OursOrNone(&plan.owner.uid),
+            };
+            self.close_account(&place, &plan.account, whose, &plan.owner, plan.take_over_from.is_some())
+                .await?;
+            self.drain(&place, &plan.account).await?;
+        }
+        let mut retries = self.server.retries();
+        loop {
+            match self.try_activate(&place, plan).await {
+                Err(error) if retries.again(&error).await => {}
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(Applied::default()),
+            }
+        }
+    }
+
+    async fn try_activate(&self, place: &Place, plan: &Activate) -> Result<(), Error> {
+        let account = &plan.account;
+        let uid = plan.owner.uid.as_str();
+        let mut transaction = self.server.begin(place).await?;
+        let Found { users, roles, .. } = if plan.create {
+            let (users, roles) = read_in(&mut transaction, account).await?;
+            if users.users.contains_key(account.as_str()) {
+                return Err(changed(account, "42710"));
+            }
+            transaction.run(&user::create(account)).await?;
+            Found { users, roles, owner_uid: None }
+        } else {
+            let whose = if plan.close_first { Whose::OursOrNone(uid) } else { Whose::ClosedOfAnybody };
+            let found = claim(&mut transaction, account, &user::claim(account), whose).await?;
+            if found.users.is_open(account) != Some(false) {
+                return Err(changed(account, ""));
+            }
+            for statement in reset::clear(&found.users, account) {
+                transaction.run(&statement).await?;
+            }
+            for statement in reset::strip(&found.users, account, uid) {
+                transaction.run(&statement).await?;
+            }
+            found
+        };
+        let granted: Vec<&String> = plan.grant.iter().chain(&plan.grant_sets).collect();
+        self.check_roles(&roles, &plan.create_roles, &granted).await?;
+        let mut statements: Vec<Statement> = create_roles(&roles, &plan.create_roles);
+        if plan.create {
+            statements.push(role::grant(rolecall_engine::MARKER, account));
+        }
+        statements.extend(reset::own(&users, account, uid));
+        statements.extend(granted.iter().map(|granted| role::grant(granted, account)));
+        statements.extend(plan.verifier.as_ref().map(|verifier| user::set_password(account, verifier)));
+        statements.push(user::open(account));
+        for statement in &statements {
+            self.run_in(&mut transaction, statement).await?;
+        }
+        if plan.create {
+            self.check_name(&mut transaction, account).await?;
+        }
+        transaction.commit().await
+    }
+
+    /// A server may have kept the name in another way than it was written. Such a user nobody would find again.
+    async fn check_name(
+        &self,
+        transaction: &mut Transaction<'_>,
+        account: &AccountName,
+    ) -> Result<(), Error> {
+        let (users, _) = read_in(transaction, account).await?;
+        if users.users.contains_key(account.as_str()) {
+            return Ok(());
+        }
+        Err(Error {
+            class: Class::Refused,
+            reason: Reason::InvalidUsername,
+            attempted: format!("creating the user {:?}", account.as_str()),
+            code: String::new(),
+            detail: "the server keeps the name in another way, so that nothing was created".to_owned(),
+            remedy: "set a spec.username without upper case in the DatabaseUser".to_owned(),
+        })
+    }
+
+    pub(crate) async fn adjust(&self, plan: &Adjust) -> Result<Applied, Error> {
+        check_verifier(&plan.account, plan.verifier.as_ref())?;
+        let place = self.server.place(plan.session_database.as_deref());
+        if let Some(owner) = &plan.record {
+            self.ensure_record(&place, owner).await?;
+        }
+        let mut retries = self.server.retries();
+        loop {
+            match self.try_adjust(&place, plan).await {
+                Err(error) if retries.again(&error).await => {}
+                result => break result?,
+            }
+        }
+        if plan.terminate {
+            self.disconnect(&place, &plan.account).await?;
+        }
+        Ok(Applied::default())
+    }
+
+    async fn try_adjust(&self, place: &Place, plan: &Adjust) -> Result<(), Error> {
+        let account = &plan.account;
+        let uid = plan.owner_uid.as_str();
+        let whose = if plan.record.is_some() { Whose::OursOrNone(uid) } else { Whose::Ours(uid) };
+        let mut transaction = self.server.begin(place).await?;
+        let found = claim(&mut transaction, account, &user::claim(account), whose).await?;
+        let granted: Vec<&String> = plan.grant.iter().chain(&plan.grant_sets).collect();
+        self.check_roles(&found.roles, &plan.create_roles, &granted).await?;
+        let mut statements = create_roles(&found.roles, &plan.create_roles);
+        statements.extend(reset::own(&found.users, account, uid));
+        let has: Vec<&str> = found.users.roles_of(account.as_str()).collect();
+        let revoked = plan.revoke.iter().filter(|role| has.contains(&role.as_str()));
+        statements.extend(revoked.map(|revoked| role::revoke(revoked, account)));
+        let missing = granted.iter().filter(|role| !has.contains(&role.as_str()));
+        statements.extend(missing.map(|granted| role::grant(granted, account)));
+        statements.extend(plan.verifier.as_ref().map(|verifier| user::set_password(account, verifier)));
+        statements.extend(plan.enable.then(|| user::open(account)));
+        for statement in &statements {
+            self.run_in(&mut transaction, statement).await?;
+        }
+        transaction.commit().await
+    }
+
+    pub(crate) async fn end(&self, plan: &End) -> Result<Applied, Error> {
+        let place = self.server.place(plan.session_database.as_deref());
+        let account = &plan.account;
+        let uid = plan.owner_uid.as_str();
+        let (whose, owner) = match &plan.take_over {
+            Some(from) => {
+                self.ensure_record(&place, &from.owner).await?;
+                (Whose::OursOr(uid, &from.from_uid), from.owner.clone())
+            }
+            None => (Whose::Ours(uid), Owner { uid: uid.to_owned(), ..Owner::default() }),
+        };
+        // By itself, so that nothing else keeps it from being closed.
+        self.close_account(&place, account, whose, &owner, plan.take_over.is_some()).await?;
+        self.drain(&place, account).await?;
+        let mut retries = self.server.retries();
+        loop {
+            match self.try_strip(&place, account, uid).await {
+                Err(error) if retries.again(&error).await => {}
+                result => break result?,
+            }
+        }
+        if !plan.drop {
+            return Ok(Applied::default());
+        }
+        let kept_because = self.drop_user(&place, account, uid).await?;
+        Ok(Applied { dropped: kept_because.is_none(), kept_because, ..Applied::default() })
+    }
+
+    /// Lets nobody in any more, and makes it ours where it is a predecessor's.
+    async fn close_account(
+        &self,
+        place: &Place,
+        account: &AccountName,
+        whose: Whose<'_>,
+        owner: &Owner,
+        takes_over: bool,
+    ) -> Result<(), Error> {
+        let mut retries = self.server.retries();
+        loop {
+            match self.try_close(place, account, whose, owner, takes_over).await {
+                Err(error) if retries.again(&error).await => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn try_close(
+        &self,
+        place: &Place,
+        account: &AccountName,
+        whose: Whose<'_>,
+        owner: &Owner,
+        takes_over: bool,
+    ) -> Result<(), Error> {
+        let mut transaction = self.server.begin(place).await?;
+        let found = claim(&mut transaction, account, &user::close(account), whose).await?;
+        let is_superuser = found.users.users.get(account.as_str()).is_some_and(|user| user.is_superuser);
+        // The limit is not kept for superusers.
+        let mut statements: Vec<Statement> =
+            is_superuser.then(|| user::no_superuser(account)).into_iter().collect();
+        if let Some(from) = found.owner_uid.as_ref().filter(|from| takes_over && **from != owner.uid) {
+            statements
+                .push(role::revoke(&rolecall_engine::dialect::redshift::record::owner_role(from), account));
+            statements.extend(reset::own(&found.users, account, &owner.uid));
+        }
+        for statement in &statements {
+            self.run_in(&mut transaction, statement).await?;
+        }
+        transaction.commit().await
+    }
+
+    async fn try_strip(&self, place: &Place, account: &AccountName, uid: &str) -> Result<(), Error> {
+        let mut transaction = self.server.begin(place).await?;
+        let found = claim(&mut transaction, account, &user::claim(account), Whose::Ours(uid)).await?;
+        if found.users.is_open(account) != Some(false) {
+            return Err(changed(account, ""));
+        }
+        let revokes = reset::strip(&found.users, account, uid);
+        for statement in revokes.into_iter().chain(reset::clear(&found.users, account)) {
+            transaction.run(&statement).await?;
+        }
+        transaction.commit().await
+    }
+
+    /// The roles that are granted must exist by then; and those of records, which somebody may have dropped.
+    async fn check_roles(&self, roles: &Roles, created: &[String], granted: &[&String]) -> Result<(), Error> {
+        if !roles.exists(rolecall_engine::MARKER) {
+            self.forget_record().await;
+        }
+        match granted.iter().find(|role| !roles.exists(role) && !created.contains(role)) {
+            None => Ok(()),
+            Some(missing) => Err(Error {
+                class: Class::Refused,
+                reason: Reason::DbRoleNotFound,
+                attempted: format!("granting the role {missing:?}"),
+                code: String::new(),
+                detail: "it does not exist any more".to_owned(),
+                remedy: rolecall_engine::Dialect::Redshift.create_role(missing),
+            }),
+        }
+    }
+
+    /// Runs a statement. Where a role of a record is gone, it is made anew the next time.
+    async fn run_in(&self, transaction: &mut Transaction<'_>, statement: &Statement) -> Result<(), Error> {
+        match transaction.run(statement).await {
+            Err(error) if error.reason == Reason::DbRoleNotFound => {
+                self.forget_record().await;
+                Err(error)
+            }
+            result => result.map(drop),
+        }
+    }
+}
+
+/// Creates the roles that are still missing.
+fn create_roles(roles: &Roles, wanted: &[String]) -> Vec<Statement> {
+    let missing = wanted.iter().filter(|role| !roles.exists(role) && is_possible(role));
+    missing.map(|missing| role::create(missing)).collect()
+}
+
+/// Any other text would be stored as a password.
+fn check_verifier(account: &AccountName, verifier: Option<&SecretString>) -> Result<(), Error> {
+    if verifier.is_none_or(user::is_verifier) {
+        return Ok(());
+    }
+    let what = format!("storing a password for {:?}", account.as_str());
+    Err(Error { detail: "what is to be stored is no md5 verifier".to_owned(), ..Error::unsupported(what) })
+}

@@ -1,0 +1,89 @@
+//! Waiting until nobody is in any more.
+//!
+//! A user that is closed keeps its sessions, and a password that AWS lent works on for up to an hour: only the
+//! connection limit keeps it out. So the account is closed first, and its sessions are ended until none is left.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use rolecall_engine::{AccountName, Class, Error, Reason};
+
+use crate::Redshift;
+use crate::reads::sessions;
+use crate::statements::user;
+use crate::transport::server::Place;
+use crate::transport::sqlstate;
+
+/// How long one call waits. The next call goes on where this one stopped.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+impl Redshift {
+    /// Ends the sessions of a closed account until none is left, and none has come late.
+    pub(crate) async fn drain(&self, place: &Place, account: &AccountName) -> Result<(), Error> {
+        let begun = Instant::now();
+        loop {
+            self.end_sessions(place, account, None, begun).await?;
+            let left = self.sessions_later(place).await?;
+            if sessions::of(&left, account).next().is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends the sessions that there are now. Others may come.
+    pub(crate) async fn disconnect(&self, place: &Place, account: &AccountName) -> Result<(), Error> {
+        let now = self.sessions(place).await?;
+        let processes = sessions::of(&now, account).map(|session| session.process).collect();
+        self.end_sessions(place, account, Some(processes), Instant::now()).await
+    }
+
+    /// `only`: none but these.
+    async fn end_sessions(
+        &self,
+        place: &Place,
+        account: &AccountName,
+        only: Option<BTreeSet<i64>>,
+        begun: Instant,
+    ) -> Result<(), Error> {
+        let mut pause = FIRST_PAUSE;
+        let mut refused = None;
+        loop {
+            let all = self.sessions(place).await?;
+            let is_meant = |process: &i64| only.as_ref().is_none_or(|only| only.contains(process));
+            let left: Vec<i64> =
+                sessions::of(&all, account).map(|session| session.process).filter(is_meant).collect();
+            if left.is_empty() {
+                return Ok(());
+            }
+            if begun.elapsed() > TIMEOUT {
+                return Err(still_there(account, &left, refused));
+            }
+            for process in &left {
+                // It says whether the signal was sent, which does not matter: the next reading shows what it did.
+                match self.server.run(place, &user::terminate(account, *process)).await {
+                    Err(error) if error.class == Class::Unreachable => return Err(error),
+                    Err(error) if error.code == sqlstate::INSUFFICIENT_PRIVILEGE => return Err(error),
+                    Err(error) => refused = Some(error),
+                    Ok(_) => {}
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+fn still_there(account: &AccountName, processes: &[i64], refused: Option<Error>) -> Error {
+    let numbers: Vec<String> = processes.iter().take(5).map(i64::to_string).collect();
+    let said = refused.map(|error| format!("; {error}")).unwrap_or_default();
+    Error {
+        class: Class::Transient,
+        reason: Reason::ServerRefused,
+        attempted: format!("ending the sessions of {:?}", account.as_str()),
+        code: String::new(),
+        detail: format!("{} are still there, processes {}{said}", processes.len(), numbers.join(", ")),
+        remedy: format!("as a superuser run SELECT pg_terminate_backend({})", numbers[0]),
+    }
+}

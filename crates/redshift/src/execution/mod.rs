@@ -1,0 +1,21 @@
+//! Carrying out plans: which statement when, and the proof that an access has ended.
+//!
+//! | module | contains |
+//! |---|---|
+//! | `apply` | accounts: started, adjusted, ended |
+//! | `guard` | what must hold in the transaction that changes an account |
+//! | `reset` | what takes everything from an account that it should not have |
+//! | `drain` | waiting until nobody is in any more |
+//! | `drop` | users dropped, where nothing depends on them in any database |
+//! | `record` | the roles that records are kept in |
+//! | `sync`, `grants`, `retire` | permission sets |
+
+pub(crate) mod apply;
+pub(crate) mod drain;
+pub(crate) mod drop;
+pub(crate) mod grants;
+pub(crate) mod guard;
+pub(crate) mod record;
+pub(crate) mod reset;
+pub(crate) mod retire;
+pub(crate) mod sync;

@@ -1,0 +1,84 @@
+//! Dropping permission sets.
+
+use rolecall_engine::dialect::redshift::record::is_set;
+use rolecall_engine::{Applied, Class, Error};
+
+use crate::Redshift;
+use crate::quote::is_possible;
+use crate::reads::observe::Seen;
+use crate::reads::sets::Held;
+use crate::statements::object::{Grantee, Target, revoke_all};
+use crate::statements::role;
+use crate::transport::server::Place;
+
+impl Redshift {
+    pub(crate) async fn retire_set(&self, set: &str, owner_uid: &str) -> Result<Applied, Error> {
+        let kept = |why: String| Applied { kept_because: Some(why), ..Applied::default() };
+        let dropped = Applied { dropped: true, ..Applied::default() };
+        if !is_set(set) || !is_possible(set) {
+            return Ok(kept(format!("{set:?} is no permission set")));
+        }
+        let place = self.server.place(None);
+        let seen = Seen::read(&self.server.read(&place, &Seen::statements(None)).await?);
+        if !seen.roles.exists(set) {
+            return Ok(dropped);
+        }
+        if seen.roles.owner_uid(set).as_deref() != Some(owner_uid) {
+            return Ok(kept("it does not carry our record".to_owned()));
+        }
+        let users = seen.users.roles.iter().filter(|(_, roles)| roles.contains_key(set));
+        let members: Vec<&str> = users.map(|(user, _)| user.as_str()).chain(seen.roles.with(set)).collect();
+        if !members.is_empty() {
+            return Ok(kept(format!("it has {} members, {:?} among them", members.len(), members[0])));
+        }
+        for database in &seen.databases {
+            match self.revoke_everything(database, set).await {
+                Ok(()) => {}
+                Err(error) if error.class == Class::Unreachable => return Err(error),
+                Err(error) => return Ok(kept(error.to_string())),
+            }
+        }
+        let nested: Vec<String> = seen.roles.nested_in(set).map(str::to_owned).collect();
+        let mut retries = self.server.retries();
+        loop {
+            match self.drop_role(&place, set, &nested).await {
+                Ok(()) => return Ok(dropped),
+                Err(error) if retries.again(&error).await => {}
+                Err(error) if error.class == Class::Unreachable => return Err(error),
+                Err(error) => return Ok(kept(error.to_string())),
+            }
+        }
+    }
+
+    /// Privileges in a database that nobody looks into would stay behind.
+    async fn revoke_everything(&self, database: &str, set: &str) -> Result<(), Error> {
+        let place = Place::Exactly(database.to_owned());
+        let held = Held::read(&self.server.read(&place, &Held::statements(&[set])).await?);
+        for (target, _) in held.of(set) {
+            match self.run_again(&place, &revoke_all(target, Grantee::Role(set))).await {
+                // It may be a procedure, which is listed like a function.
+                Err(error) if error.class != Class::Unreachable => {
+                    let Target::Function { schema, name, arguments } = target else { return Err(error) };
+                    let procedure = Target::Procedure {
+                        schema: schema.clone(),
+                        name: name.clone(),
+                        arguments: arguments.clone(),
+                    };
+                    self.run_again(&place, &revoke_all(&procedure, Grantee::Role(set))).await?;
+                }
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the role. The server refuses where somebody has become a member meanwhile.
+    async fn drop_role(&self, place: &Place, set: &str, nested: &[String]) -> Result<(), Error> {
+        let mut transaction = self.server.begin(place).await?;
+        for nested in nested {
+            transaction.run(&role::revoke_from_role(nested, set)).await?;
+        }
+        transaction.run(&role::drop(set)).await?;
+        transaction.commit().await
+    }
+}

@@ -1,0 +1,144 @@
+//! What depends on a user in the logical database that a connection is in: DROP USER looks nowhere else, and leaves
+//! objects of nobody and rights of a number behind in all others.
+
+use rolecall_engine::Error;
+
+use super::rows::{Row, text};
+use crate::Redshift;
+use crate::statements::object::{Grantee, Target, revoke_all};
+use crate::statements::query::Identity;
+use crate::statements::{Statement, query};
+use crate::transport::server::Place;
+
+/// What depends on a user in one database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Dependents {
+    /// What it owns, and rights that are not revoked one by one: for people.
+    pub(crate) fixed: Vec<String>,
+    /// Objects that it has rights on.
+    pub(crate) rights: Vec<Target>,
+}
+
+impl Dependents {
+    /// What is read for it.
+    fn statements(user: &str, user_id: i64) -> Vec<Statement> {
+        let identity = Identity::User(user);
+        let mut statements = query::owned(user_id).to_vec();
+        statements.extend([
+            query::relation_privileges(identity),
+            query::schema_privileges(identity),
+            query::function_privileges(identity),
+            query::database_privileges(identity),
+            query::default_privileges(user),
+        ]);
+        statements
+    }
+
+    /// From the answers.
+    fn read(answers: &[Vec<Row>], database: &str) -> Self {
+        let rows = |number: usize| answers.get(number).into_iter().flatten();
+        let mut fixed = Vec::new();
+        for (number, kind) in
+            ["the table", "the schema", "the function", "the database"].into_iter().enumerate()
+        {
+            fixed
+                .extend(rows(number).map(|row| format!("it owns {kind} {:?} in {database:?}", text(row, 0))));
+        }
+        fixed.extend(rows(8).map(|row| {
+            format!(
+                "it gets rights on what is created in {database:?} (default privileges on {} in the schema {:?})",
+                text(row, 1),
+                text(row, 0)
+            )
+        }));
+        let mut rights: Vec<Target> = rows(4)
+            .map(|row| Target::Table { schema: text(row, 0).to_owned(), name: text(row, 1).to_owned() })
+            .chain(rows(5).map(|row| Target::Schema(text(row, 0).to_owned())))
+            .chain(rows(6).map(|row| Target::Function {
+                schema: text(row, 0).to_owned(),
+                name: text(row, 1).to_owned(),
+                arguments: text(row, 2).to_owned(),
+            }))
+            .chain(rows(7).map(|row| Target::Database(text(row, 0).to_owned())))
+            .collect();
+        rights.sort();
+        rights.dedup();
+        Self { fixed, rights }
+    }
+
+    /// Is there nothing?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fixed.is_empty() && self.rights.is_empty()
+    }
+
+    /// What takes the rights away.
+    pub(crate) fn revokes(&self, user: &str) -> Vec<Statement> {
+        self.rights.iter().map(|target| revoke_all(target, Grantee::User(user))).collect()
+    }
+
+    /// For people: the first of it.
+    pub(crate) fn named(&self, database: &str) -> String {
+        let rights =
+            self.rights.iter().map(|target| format!("it has rights on {} in {database:?}", target.sql()));
+        let all: Vec<String> = self.fixed.iter().cloned().chain(rights).collect();
+        let more = all.len().saturating_sub(NAMED);
+        let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+        if more == 0 { named } else { format!("{named}; and {more} more") }
+    }
+}
+
+/// How many of them a message names.
+const NAMED: usize = 5;
+
+impl Redshift {
+    /// What depends on a user in this database.
+    pub(crate) async fn dependents(
+        &self,
+        database: &str,
+        user: &str,
+        user_id: i64,
+    ) -> Result<Dependents, Error> {
+        let place = Place::Exactly(database.to_owned());
+        let answers = self.server.read(&place, &Dependents::statements(user, user_id)).await?;
+        Ok(Dependents::read(&answers, database))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::tests::row;
+    use super::*;
+
+    #[test]
+    fn what_is_owned_stays_and_rights_are_revoked() {
+        let none = Vec::new;
+        let answers = vec![
+            vec![row(["orders"])],
+            none(),
+            none(),
+            none(),
+            vec![row(["s", "t", "SELECT"]), row(["s", "t", "INSERT"])],
+            vec![row(["s", "USAGE"])],
+            vec![row(["s", "f", "integer", "EXECUTE"])],
+            none(),
+            vec![row(["s", "RELATION"])],
+        ];
+        let found = Dependents::read(&answers, "shop");
+        assert_eq!(found.fixed.len(), 2);
+        let revokes: Vec<String> = found.revokes("al").into_iter().map(|statement| statement.sql).collect();
+        assert_eq!(
+            revokes,
+            [
+                r#"REVOKE ALL ON SCHEMA "s" FROM "al""#,
+                r#"REVOKE ALL ON TABLE "s"."t" FROM "al""#,
+                r#"REVOKE EXECUTE ON FUNCTION "s"."f"(integer) FROM "al""#
+            ]
+        );
+        assert!(
+            found.named("shop").starts_with("it owns the table \"orders\" in \"shop\""),
+            "{}",
+            found.named("shop")
+        );
+        assert!(Dependents::read(&[], "shop").is_empty());
+    }
+}

@@ -1,0 +1,25 @@
+//! What is read, and what it means.
+//!
+//! | module | contains |
+//! |---|---|
+//! | `rows` | rows of views, as values |
+//! | `sessions` | whose session a row is |
+//! | `users` | accounts, by what several views say of them |
+//! | `roles` | roles: whose they are, what they may, who may hand them out |
+//! | `sight` | what the admin user can see at all |
+//! | `observe`, `inventory` | accounts |
+//! | `preflight` | what the server and the admin user lack |
+//! | `catalog`, `sets` | objects, and the privileges of permission sets |
+//! | `dependents` | what depends on a user in a logical database |
+
+pub(crate) mod catalog;
+pub(crate) mod dependents;
+pub(crate) mod inventory;
+pub(crate) mod observe;
+pub(crate) mod preflight;
+pub(crate) mod roles;
+pub(crate) mod rows;
+pub(crate) mod sessions;
+pub(crate) mod sets;
+pub(crate) mod sight;
+pub(crate) mod users;
