@@ -4,4 +4,5 @@
 //! is AWS: what they say about it is what documents, drivers and reports say.
 
 pub mod rds;
+pub mod redshift;
 pub mod sigv4;
