@@ -27,16 +27,35 @@ impl Process {
     /// # Errors
     /// When it cannot be built or started.
     pub async fn start(flags: &[String]) -> Result<Self> {
-        let mut file = std::env::temp_dir();
-        file.push(format!("rolecall-{}-{:08x}.kubeconfig", std::process::id(), rand::random::<u32>()));
-        std::fs::write(&file, cluster::operator_kubeconfig().await?)?;
-        let log = Log::default();
-        let mut child = Command::new(program().await?)
+        Self::start_as(cluster::operator_kubeconfig().await?, flags).await
+    }
+
+    /// As [`Process::start`], as whom a kubeconfig says.
+    ///
+    /// # Errors
+    /// As [`Process::start`].
+    pub async fn start_as(kubeconfig: &str, flags: &[String]) -> Result<Self> {
+        let file = temporary_kubeconfig(kubeconfig)?;
+        let mut command = Command::new(program().await?);
+        command
             .args(flags)
             .env_clear()
             .envs(environment(&std::env::temp_dir()))
             .env("KUBECONFIG", &file)
-            .env("ROLECALL_LOG", FILTER)
+            .env("ROLECALL_LOG", FILTER);
+        let started = Self::of(command).await;
+        // It has been read by now, and nothing else should be.
+        std::fs::remove_file(&file)?;
+        started
+    }
+
+    /// Starts an operator by another command, and waits until it serves its probes.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn of(mut command: Command) -> Result<Self> {
+        let log = Log::default();
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -51,10 +70,7 @@ impl Process {
                 writer.append(&buffer[..length]);
             }
         });
-        let started = log.address().await;
-        // It has been read by now, and nothing else should be.
-        std::fs::remove_file(&file)?;
-        started?;
+        log.address().await?;
         Ok(Self { child, log })
     }
 
@@ -72,6 +88,17 @@ impl Process {
         Ok(kill_process(id.context("the operator has ended")?, signal)?)
     }
 
+    /// Stops it as a kubelet does, and waits for its end.
+    ///
+    /// # Errors
+    /// When it does not end in time, or with a failure.
+    pub async fn stop(mut self) -> Result<()> {
+        self.signal(Signal::TERM)?;
+        let status = self.ended().await?;
+        ensure!(status.success(), "{status}. Its log:\n{}", self.log.text());
+        Ok(())
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -82,6 +109,26 @@ impl Process {
             .with_context(|| format!("the operator still runs. Its log:\n{}", self.log.text()))?
             .context("waiting for the operator")
     }
+}
+
+/// Runs another command of the program, as whom a kubeconfig says, and waits until it has ended.
+///
+/// # Errors
+/// When it cannot be built or started.
+pub async fn run_operator(kubeconfig: &str, args: &[String]) -> Result<Output> {
+    let file = temporary_kubeconfig(kubeconfig)?;
+    let mut command = Command::new(program().await?);
+    command.args(args).env_clear().envs(environment(&std::env::temp_dir())).env("KUBECONFIG", &file);
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
+    std::fs::remove_file(&file)?;
+    output.context("starting rolecall-operator")
+}
+
+fn temporary_kubeconfig(text: &str) -> Result<PathBuf> {
+    let name = format!("rolecall-{}-{:08x}.kubeconfig", std::process::id(), rand::random::<u32>());
+    let file = std::env::temp_dir().join(name);
+    std::fs::write(&file, text)?;
+    Ok(file)
 }
 
 /// Runs `kubectl-rolecall` as somebody in the cluster, and waits until it has ended.

@@ -168,8 +168,8 @@ pub struct DatabaseSessionStatus {
 
     /// Why the session ended. `Deleted`: the object was deleted. `Expired`: its ttl ran out. `AccessRevoked`:
     /// policy no longer allows it. `UserSuspended`: the DatabaseUser was suspended. `DatabaseRemoved`:
-    /// the DatabaseAdmin was deleted. `Abandoned`: the server did not answer until the teardown deadline; the
-    /// account may still be enabled.
+    /// the DatabaseAdmin was deleted. `Uninstalled`: the operator was uninstalled. `Abandoned`: the server did
+    /// not answer until the teardown deadline; the account may still be enabled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::of::<EndReason>")]
     pub end_reason: Option<EndReason>,
@@ -267,6 +267,8 @@ pub enum EndReason {
     UserSuspended,
     /// The DatabaseAdmin was deleted.
     DatabaseRemoved,
+    /// The operator was uninstalled.
+    Uninstalled,
     /// The server did not answer until the teardown deadline.
     Abandoned,
     /// A reason that a newer version wrote.

@@ -86,6 +86,9 @@ reasons! {
     DATABASE_SUSPENDED = "DatabaseSuspended":
         "The DatabaseAdmin is suspended: nothing on the server is touched, and ending access waits too.",
         "Set `suspend: false` in the DatabaseAdmin.";
+    UNINSTALLED = "Uninstalled":
+        "The operator is being uninstalled, or was: every access ended, and no session starts.",
+        "Install it again: standing sessions start by themselves. If it was not meant to go, roll the release back.";
     USERNAME_TAKEN = "UsernameTaken":
         "An older DatabaseUser of the namespace has the same database user name.",
         "Delete one of the two, or recreate this one with another `username`.";

@@ -81,11 +81,21 @@ pub enum Command {
         #[arg(long, default_value = "1m", value_parser = duration)]
         timeout: Duration,
     },
-    /// Fails while sessions in the watched namespaces may have access, which nobody ends when the operator is gone.
-    CheckUninstall {
+    /// Lets the running operator end every access in the watched namespaces, and start none, so that it can be removed.
+    /// Fails where an access could not be ended.
+    PrepareUninstall {
+        /// How long accesses may take to end.
+        #[arg(long, default_value = "4m", value_parser = duration)]
+        timeout: Duration,
         /// The kinds are to be deleted too: fail also while objects have finalizers that only an operator takes off.
         #[arg(long)]
         kinds_too: bool,
+        /// The Helm release that is to be deleted: fail also while objects in it have such finalizers.
+        #[arg(long, value_name = "NAMESPACE/NAME")]
+        release: Option<String>,
+        /// Succeed when the time is over, and leave open what could not be ended.
+        #[arg(long, default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+        force: bool,
     },
 }
 

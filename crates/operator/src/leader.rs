@@ -7,6 +7,7 @@
 //! A Lease is no fence: a leader that lost it may still have a statement under way. What keeps two of them from
 //! harming each other are the checks that the engines make under the account's lock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1 as coordination;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::ObjectMeta;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 use crate::api_client::{bounded, post_params};
 use crate::api_writer::is_conflict;
 use crate::args::Args;
+use crate::drain::Drain;
 
-const LEASE: &str = "rolecall-operator";
+pub(crate) const LEASE: &str = "rolecall-operator";
 /// How long a Lease is valid without being renewed.
 const DURATION: Duration = Duration::from_secs(15);
 /// How often it is renewed.
@@ -34,13 +36,15 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 /// How soon a renewal that failed is tried again, and how often one that waits reads the Lease.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long the API server has for an answer about the Lease.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The lead. Without leader election it is always there.
 #[derive(Debug)]
 pub struct Lease {
     lost: CancellationToken,
     renewal: Option<(Candidate, JoinHandle<()>)>,
+    /// Follows what others ask for on a Lease that nobody has.
+    follower: Option<JoinHandle<()>>,
 }
 
 /// A replica that may lead.
@@ -48,21 +52,33 @@ pub struct Lease {
 struct Candidate {
     leases: Api<coordination::Lease>,
     identity: String,
+    drain: Arc<Drain>,
 }
 
-/// Waits for the lead. `None`: `stop` came first.
+/// Waits for the lead. `None`: `stop` came first. `drain` follows what others ask for on the Lease, from before the lead
+/// is there until it is given up; also without leader election.
 ///
 /// # Errors
 ///
 /// When the API server does not let it have a Lease.
-pub async fn wait(client: &Client, args: &Args, stop: &CancellationToken) -> anyhow::Result<Option<Lease>> {
+pub async fn wait(
+    client: &Client,
+    args: &Args,
+    drain: &Arc<Drain>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Lease>> {
     let lost = CancellationToken::new();
+    let namespace = lease_namespace(client, args.leader_election_namespace.as_deref());
+    let candidate = Candidate {
+        leases: Api::namespaced(client.clone(), &namespace),
+        identity: identity(),
+        drain: Arc::clone(drain),
+    };
     if !args.leader_elect {
-        return Ok(Some(Lease { lost, renewal: None }));
+        candidate.follow_once().await;
+        let follower = tokio::spawn(async move { candidate.follow().await });
+        return Ok(Some(Lease { lost, renewal: None, follower: Some(follower) }));
     }
-    let namespace =
-        args.leader_election_namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
-    let candidate = Candidate { leases: Api::namespaced(client.clone(), &namespace), identity: identity() };
     tracing::info!(%namespace, lease = LEASE, identity = %candidate.identity, "waiting for the lead");
     let taken = tokio::select! {
         biased;
@@ -77,7 +93,7 @@ pub async fn wait(client: &Client, args: &Args, stop: &CancellationToken) -> any
         let _lost = lost_then.drop_guard();
         keeper.renew_until_lost(lease, since).await;
     });
-    Ok(Some(Lease { lost, renewal: Some((candidate, task)) }))
+    Ok(Some(Lease { lost, renewal: Some((candidate, task)), follower: None }))
 }
 
 impl Lease {
@@ -88,6 +104,9 @@ impl Lease {
 
     /// Gives the lead up, so that another replica need not wait until it runs out.
     pub async fn release(self) {
+        if let Some(follower) = &self.follower {
+            follower.abort();
+        }
         let Some((candidate, task)) = self.renewal else { return };
         if self.lost.is_cancelled() {
             return;
@@ -120,6 +139,7 @@ impl Candidate {
 
     async fn try_to_take(&self, observed: &mut Observed) -> kube::Result<Option<coordination::Lease>> {
         let found = bounded(PATIENCE, self.leases.get_opt(LEASE)).await?;
+        self.observe(found.as_ref());
         let taken = match found {
             Some(lease) => {
                 // A write that seemed to fail may have arrived.
@@ -138,7 +158,10 @@ impl Candidate {
             }
         };
         match taken {
-            Ok(lease) => Ok(Some(lease)),
+            Ok(lease) => {
+                self.observe(Some(&lease));
+                Ok(Some(lease))
+            }
             // Another one was faster.
             Err(error) if is_conflict(&error) => Ok(None),
             Err(error) => Err(error),
@@ -160,7 +183,7 @@ impl Candidate {
     /// Renews the Lease until it is lost. `renewed`: it was certainly held from then on.
     async fn renew_until_lost(&self, mut lease: coordination::Lease, mut renewed: Instant) {
         loop {
-            sleep_until(renewed + RENEW_EVERY).await;
+            sleep_until(renewed + if self.drain.is_asked() { AGAIN } else { RENEW_EVERY }).await;
             match timeout_at(renewed + GIVE_UP_AFTER, self.renew(&mut lease)).await {
                 Ok(Some(sent)) => renewed = sent,
                 Ok(None) => {
@@ -181,8 +204,10 @@ impl Candidate {
         loop {
             let sent = Instant::now();
             lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
+            self.drain.answer(lease.metadata.annotations.get_or_insert_default(), sent);
             match bounded(PATIENCE, self.leases.replace(LEASE, &post_params(), lease)).await {
                 Ok(newest) => {
+                    self.observe(Some(&newest));
                     *lease = newest;
                     return Some(sent);
                 }
@@ -190,6 +215,7 @@ impl Candidate {
                     match bounded(PATIENCE, self.leases.get_opt(LEASE)).await {
                         // Somebody annotated it, or a renewal arrived whose answer did not.
                         Ok(Some(newest)) if holder(&newest) == Some(&self.identity) => {
+                            self.observe(Some(&newest));
                             *lease = newest;
                             continue;
                         }
@@ -200,6 +226,35 @@ impl Candidate {
                 Err(error) => tracing::warn!(%error, "the Lease could not be renewed"),
             }
             sleep(AGAIN).await;
+        }
+    }
+
+    fn observe(&self, lease: Option<&coordination::Lease>) {
+        let annotations = lease.and_then(|lease| lease.metadata.annotations.as_ref());
+        self.drain.observe(annotations, Instant::now());
+    }
+
+    /// Without leader election: reads the Lease again and again, for what others ask for.
+    async fn follow(&self) {
+        loop {
+            sleep(if self.drain.is_asked() { AGAIN } else { RENEW_EVERY }).await;
+            self.follow_once().await;
+        }
+    }
+
+    async fn follow_once(&self) {
+        let answered = async {
+            let found = bounded(PATIENCE, self.leases.get_opt(LEASE)).await?;
+            self.observe(found.as_ref());
+            let Some(mut lease) = found else { return Ok(()) };
+            if self.drain.answer(lease.metadata.annotations.get_or_insert_default(), Instant::now()) {
+                bounded(PATIENCE, self.leases.replace(LEASE, &post_params(), &lease)).await?;
+            }
+            Ok::<(), kube::Error>(())
+        };
+        if let Err(error) = answered.await {
+            // Whoever asks waits for an answer, and says that there is none.
+            tracing::debug!(%error, "the Lease could not be read, or not answered on");
         }
     }
 
@@ -216,7 +271,7 @@ impl Candidate {
 
 /// No right to it, or no such namespace: that does not mend itself. A token that is not valid for a moment does, and so
 /// does what came too late or too early.
-fn is_final(code: u16) -> bool {
+pub(crate) fn is_final(code: u16) -> bool {
     (400..500).contains(&code) && !matches!(code, 401 | 408 | 409 | 425 | 429)
 }
 
@@ -225,9 +280,10 @@ fn holder(lease: &coordination::Lease) -> Option<&String> {
     lease.spec.as_ref()?.holder_identity.as_ref().filter(|identity| !identity.is_empty())
 }
 
-/// Since when a Lease has been as it is. Only this machine's clock counts, as another one's may be wrong.
+/// Since when a Lease has been as it is. Only this machine's clock counts, as another one's may be wrong. An annotation
+/// that somebody changes is no renewal.
 #[derive(Debug, Default)]
-struct Observed(Option<(String, Instant)>);
+struct Observed(Option<(Option<coordination::LeaseSpec>, Instant)>);
 
 impl Observed {
     /// May it be taken? Because it was given up, or because nobody renewed it for as long as it lasts.
@@ -235,19 +291,23 @@ impl Observed {
         if holder(lease).is_none() {
             return true;
         }
-        let version = lease.resource_version().unwrap_or_default();
         match &self.0 {
-            Some((seen, since)) if *seen == version => {
+            Some((seen, since)) if *seen == lease.spec => {
                 let lasts = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
                 let lasts = lasts.and_then(|seconds| u64::try_from(seconds).ok());
                 now.duration_since(*since) >= lasts.map_or(DURATION, Duration::from_secs)
             }
             _ => {
-                self.0 = Some((version, now));
+                self.0 = Some((lease.spec.clone(), now));
                 false
             }
         }
     }
+}
+
+/// The namespace of the Lease: the one that is named, or the client's own.
+pub(crate) fn lease_namespace(client: &Client, named: Option<&str>) -> String {
+    named.unwrap_or(client.default_namespace()).to_owned()
 }
 
 /// Identifies a replica: the Pod's name, and something random for restarts in place.
@@ -260,14 +320,18 @@ fn identity() -> String {
 mod tests {
     use super::*;
 
-    fn lease(holder: &str, version: &str, seconds: i32) -> coordination::Lease {
+    fn lease(holder: &str, renewal: i64, seconds: i32) -> coordination::Lease {
         coordination::Lease {
-            metadata: ObjectMeta { resource_version: Some(version.to_owned()), ..ObjectMeta::default() },
+            // Somebody annotates it all the time.
+            metadata: ObjectMeta {
+                resource_version: Some(rand::random::<u32>().to_string()),
+                ..ObjectMeta::default()
+            },
             spec: Some(coordination::LeaseSpec {
                 holder_identity: Some(holder.to_owned()),
                 lease_duration_seconds: Some(seconds),
-                // What another machine's clock says does not matter.
-                renew_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
+                // What another machine's clock says does not matter, only that it is something else.
+                renew_time: Timestamp::from_second(renewal).ok().map(MicroTime),
                 ..coordination::LeaseSpec::default()
             }),
         }
@@ -277,14 +341,14 @@ mod tests {
     fn a_lease_is_free_when_it_was_given_up_or_stayed_unchanged_for_as_long_as_it_lasts() {
         let (mut observed, start) = (Observed::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert!(!observed.is_free(&lease("another", "1", 15), start));
-        assert!(!observed.is_free(&lease("another", "1", 15), after(14)));
-        assert!(!observed.is_free(&lease("another", "2", 15), after(16)), "renewed meanwhile");
-        assert!(!observed.is_free(&lease("another", "2", 15), after(30)));
-        assert!(observed.is_free(&lease("another", "2", 15), after(31)));
-        assert!(observed.is_free(&lease("", "3", 15), after(31)), "given up");
-        assert!(!observed.is_free(&lease("another", "4", 60), after(31)));
-        assert!(!observed.is_free(&lease("another", "4", 60), after(90)), "it says itself how long it lasts");
+        assert!(!observed.is_free(&lease("another", 1, 15), start));
+        assert!(!observed.is_free(&lease("another", 1, 15), after(14)));
+        assert!(!observed.is_free(&lease("another", 2, 15), after(16)), "renewed meanwhile");
+        assert!(!observed.is_free(&lease("another", 2, 15), after(30)));
+        assert!(observed.is_free(&lease("another", 2, 15), after(31)));
+        assert!(observed.is_free(&lease("", 3, 15), after(31)), "given up");
+        assert!(!observed.is_free(&lease("another", 4, 60), after(31)));
+        assert!(!observed.is_free(&lease("another", 4, 60), after(90)), "it says itself how long it lasts");
     }
 
     #[test]

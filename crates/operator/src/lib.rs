@@ -25,8 +25,9 @@
 //! | [`api_client`] | connections to the API server, and how long an answer may take |
 //! | [`clock_skew`] | how far the API server's clock is off |
 //! | [`audit`] | who has, had, or did not get access to what |
+//! | [`drain`], [`uninstall`] | before the operator goes: no session starts, all end |
 //! | [`leader`], [`http`], [`metrics`], [`observe`], [`log`] | the process around it |
-//! | [`probe`], [`uninstall`] | what else the program does: asking another one, and whether it may be uninstalled |
+//! | [`probe`] | what else the program does: asking another one |
 
 pub mod account;
 pub mod api_client;
@@ -41,6 +42,7 @@ pub mod coverage;
 pub mod database_admin;
 pub mod database_user;
 pub mod db_object_import_rule;
+pub mod drain;
 pub mod events;
 pub mod history;
 pub mod http;
@@ -120,9 +122,8 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     let namespaces: BTreeSet<String> = args.watch_namespace.iter().cloned().collect();
 
     // With its own client: a request that is silent is tried again on another connection.
-    let lease =
-        leader::wait(&api_client::client(&config, &shared.clock_skew).context(PREPARING)?, &args, &stop)
-            .await?;
+    let client = api_client::client(&config, &shared.clock_skew).context(PREPARING)?;
+    let lease = leader::wait(&client, &args, &shared.drain, &stop).await?;
     let Some(lease) = lease else {
         server.abort();
         return Ok(());
@@ -131,6 +132,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     health.set_leading();
     shared.metrics.leads();
     let client = api_client::client(&config, &shared.clock_skew).context(PREPARING)?;
+    let drain_changes = shared.drain.changes();
     let mut watches = watch::start(&client, &namespaces, &shared, &stop);
     // What is triggered before its namespace has been listed waits until then.
     let (workers, abort) = (CancellationToken::new(), lost.child_token());
@@ -142,6 +144,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
         () = stop.cancelled() => Ok(()),
         () = lost.cancelled() => Err(anyhow::anyhow!(LOST)),
         () = watches.failed() => Err(anyhow::anyhow!("a watch ended")),
+        () = shared.follow_drain(drain_changes) => Ok(()),
         () = async {
             shared.coverage.settled().await;
             health.set_ready();

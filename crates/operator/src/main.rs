@@ -27,9 +27,20 @@ async fn run(command: &Command, args: &Args) -> anyhow::Result<()> {
     let text = match command {
         Command::Crds => rolecall_api::crds_yaml().context("rendering the definitions")?,
         Command::Probe { url, timeout } => rolecall_operator::probe::run(url, *timeout).await?,
-        Command::CheckUninstall { kinds_too } => {
-            rolecall_operator::uninstall::run(&args.watch_namespace, *kinds_too).await?;
-            "no session has access\n".to_owned()
+        Command::PrepareUninstall { timeout, kinds_too, release, force } => {
+            let options = rolecall_operator::uninstall::Options {
+                namespaces: args.watch_namespace.clone(),
+                lease_namespace: args.leader_election_namespace.clone(),
+                timeout: *timeout,
+                kinds_too: *kinds_too,
+                release: release.clone(),
+                force: *force,
+            };
+            let stop = CancellationToken::new();
+            stop_on_signals(&stop)?;
+            // Whether anybody reads the progress changes nothing.
+            let mut say = |line: String| drop(writeln!(std::io::stdout(), "{}", line.trim_end()));
+            rolecall_operator::uninstall::run(&options, &mut say, &stop).await? + "\n"
         }
     };
     std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::account::drift::AppliedAccounts;
@@ -19,6 +20,7 @@ use crate::clock_skew::ClockSkew;
 use crate::controller::workqueue::{PER_GROUP, Workqueue};
 use crate::coverage::Coverage;
 use crate::database_admin::FailoverWatch;
+use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::model::{ObjectKey, Priority, ReconcileKey, Triggers};
 use crate::ports::{Clock, Engines, Ports};
@@ -39,6 +41,8 @@ pub struct Shared {
     pub coverage: Arc<Coverage>,
     /// What has to be reconciled.
     pub queue: Arc<Workqueue<ReconcileKey>>,
+    /// Whether sessions start at all.
+    pub drain: Arc<Drain>,
     /// The servers.
     pub servers: Servers,
     /// The API server, for writing.
@@ -84,6 +88,7 @@ impl Shared {
             cache: RwLock::new(Cache::new(settings.cluster_name.clone())),
             coverage: Arc::default(),
             queue: Workqueue::new(PER_GROUP),
+            drain: Arc::default(),
             servers: Servers::default(),
             api,
             reports: AccountReports::default(),
@@ -161,6 +166,19 @@ impl Shared {
         self.trigger(
             missing.into_iter().map(|admin| (ReconcileKey::Admin(admin), Priority::Normal)).collect(),
         );
+    }
+
+    /// Reconciles every account each time that draining begins or ends, as long as this is polled.
+    pub(crate) async fn follow_drain(&self, mut changes: watch::Receiver<bool>) {
+        while changes.changed().await.is_ok() {
+            if *changes.borrow_and_update() {
+                tracing::warn!("an uninstall is being prepared: every access ends, and no session starts");
+            } else {
+                tracing::info!("no uninstall is being prepared any more: sessions start again");
+            }
+            let triggers = self.cache().account_triggers(Priority::Urgent);
+            self.trigger(triggers);
+        }
     }
 
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Cache) -> T) -> T {

@@ -170,6 +170,7 @@ fn decide_first(facts: Facts<'_>) -> Decision {
             }
             let reason = match blocked.reason {
                 reasons::USER_SUSPENDED => EndReason::UserSuspended,
+                reasons::UNINSTALLED => EndReason::Uninstalled,
                 _ => EndReason::AccessRevoked,
             };
             without_access(facts, reason, blocker)

@@ -19,6 +19,8 @@ use crate::model::session::Times;
 use crate::model::{AccountKey, ObjectKey};
 use crate::servers::ServerState;
 
+const UNINSTALLED: &str = "an uninstall of the operator is being prepared: every access ends, and no session starts before it is installed again";
+
 /// Everything that one reconcile of an account is based on.
 #[derive(Debug)]
 pub(super) struct Snapshot {
@@ -36,12 +38,13 @@ pub(super) struct Snapshot {
     pub(super) now: Timestamp,
 }
 
-/// Reads an account and its sessions from the cache.
+/// Reads an account and its sessions from the cache. `draining`: no session may have access.
 pub(super) fn dereference(
     cache: &Cache,
     server: Option<ServerState>,
     issued: &IssuedStore,
     key: &AccountKey,
+    draining: bool,
     now: Timestamp,
 ) -> Snapshot {
     let admin = cache.admin(&key.admin);
@@ -56,6 +59,7 @@ pub(super) fn dereference(
         .into_iter()
         .map(|session| {
             let grant = match &account {
+                _ if draining => Err(Blocked::new(reasons::UNINSTALLED, UNINSTALLED)),
                 Err(refusal) => Err(Blocked::permanent(reasons::INVALID_USERNAME, refusal.message.clone())),
                 Ok(_) => grant(cache, key, admin.as_deref(), &session),
             };

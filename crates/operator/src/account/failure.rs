@@ -21,8 +21,9 @@ pub async fn report_failure(shared: &Shared, key: &AccountKey, blocker: &Blocker
     let now = shared.now();
     let server = shared.servers.get(&key.admin);
     // What panicked once may panic again.
-    let snapshot =
-        catch_unwind(AssertUnwindSafe(|| dereference(&shared.cache(), server, &shared.issued, key, now)));
+    let snapshot = catch_unwind(AssertUnwindSafe(|| {
+        dereference(&shared.cache(), server, &shared.issued, key, shared.drain.is_asked(), now)
+    }));
     let Ok(snapshot) = snapshot else {
         let sessions = shared.cache().sessions_of_account(key);
         for session in sessions {

@@ -14,6 +14,7 @@ use super::results::{self, Endpoint};
 use super::session::{Session, fail_starts};
 use super::{desired, orphan, slow_server, write};
 use crate::Shared;
+use crate::drain::Pass;
 use crate::model::session::may_have_access;
 use crate::model::{AccountKey, Action, Blocker, DatabaseKey, Priority, ReconcileError, ReconcileKey, until};
 use crate::servers::ServerState;
@@ -33,7 +34,9 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Action, Reco
         // Not missing: nothing is given up, and nothing can be done before it can be read.
         return Ok(Action::await_change());
     }
-    let mut snapshot = snapshot(shared, key);
+    // Until this reconcile has ended: whoever waits for draining waits for it.
+    let pass = shared.drain.pass();
+    let mut snapshot = snapshot(shared, key, &pass);
     let suspect = shared.orphans.take_suspect(key);
     if snapshot.sessions.is_empty() {
         // Whatever becomes of it, nobody gets this password again.
@@ -49,9 +52,9 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Action, Reco
 }
 
 /// What is known of an account now.
-fn snapshot(shared: &Shared, key: &AccountKey) -> Snapshot {
+fn snapshot(shared: &Shared, key: &AccountKey, pass: &Pass) -> Snapshot {
     let server = shared.servers.get(&key.admin);
-    dereference(&shared.cache(), server, &shared.issued, key, shared.now())
+    dereference(&shared.cache(), server, &shared.issued, key, pass.is_draining(), shared.now())
 }
 
 /// Does what should happen to the sessions, where that is possible now.

@@ -148,6 +148,7 @@ pub fn end_reason(reason: EndReason) -> &'static str {
         EndReason::Expired => reasons::EXPIRED,
         EndReason::AccessRevoked | EndReason::Unknown => reasons::ACCESS_REVOKED,
         EndReason::UserSuspended => reasons::USER_SUSPENDED,
+        EndReason::Uninstalled => reasons::UNINSTALLED,
         EndReason::DatabaseRemoved => reasons::DATABASE_REMOVED,
         EndReason::Abandoned => reasons::ABANDONED,
     }

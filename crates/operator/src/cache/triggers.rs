@@ -62,6 +62,14 @@ impl Cache {
         triggers
     }
 
+    /// Every account. `if_access`: how soon those with sessions that may have access are reconciled.
+    pub fn account_triggers(&self, if_access: Priority) -> Triggers {
+        self.sessions
+            .keys()
+            .map(|session| (self.key_of_session(session), self.priority(session, if_access)))
+            .collect()
+    }
+
     /// The sessions of a user. `if_access`: how soon those that may have access are reconciled.
     pub(super) fn session_triggers(&self, user: &ObjectKey, if_access: Priority) -> Triggers {
         self.by_user

@@ -53,7 +53,9 @@ impl From<&Blocked> for Blocker {
     fn from(blocked: &Blocked) -> Self {
         let objects = [reasons::USER_NOT_FOUND, reasons::DATABASE_NOT_FOUND, reasons::ROLE_NOT_FOUND];
         let awaited = objects.contains(&blocked.reason);
-        Self { awaited, ..Self::stalled(blocked.reason, blocked.message.clone()) }
+        // An installation that goes on, or a new one, is all that it takes.
+        let stalled = blocked.reason != reasons::UNINSTALLED;
+        Self { awaited, stalled, ..Self::stalled(blocked.reason, blocked.message.clone()) }
     }
 }
 

@@ -26,12 +26,17 @@ fn helm_test_asks_the_service_whether_the_operator_is_ready() {
 }
 
 #[test]
-fn a_release_with_open_accesses_is_not_uninstalled() {
+fn accesses_end_before_a_release_is_uninstalled() {
+    let (lease, command) = ("--leader-election-namespace=rolecall-system", "prepare-uninstall");
+    let (timeout, release) = ("--timeout=240s", "--release=rolecall-system/rolecall");
     for (values, arguments) in [
-        (json!({}), json!(["check-uninstall"])),
-        (json!({"watchNamespaces": ["shop"]}), json!(["--watch-namespace=shop", "check-uninstall"])),
-        (json!({"crds": {"keep": false}}), json!(["check-uninstall", "--kinds-too"])),
-        (json!({"crds": {"keep": false, "enabled": false}}), json!(["check-uninstall"])),
+        (json!({}), json!([lease, command, timeout, release])),
+        (
+            json!({"watchNamespaces": ["shop"], "uninstall": {"timeoutSeconds": 9, "force": true}}),
+            json!(["--watch-namespace=shop", lease, command, "--timeout=9s", release, "--force"]),
+        ),
+        (json!({"crds": {"keep": false}}), json!([lease, command, timeout, release, "--kinds-too"])),
+        (json!({"crds": {"keep": false, "enabled": false}}), json!([lease, command, timeout, release])),
     ] {
         let rendered = render(&values);
         let job = rendered.only("Job");
@@ -43,5 +48,5 @@ fn a_release_with_open_accesses_is_not_uninstalled() {
         assert_eq!(pod["serviceAccountName"], operator["serviceAccountName"]);
         assert_eq!(pod["containers"][0]["image"], operator["containers"][0]["image"]);
     }
-    assert!(render(&json!({"uninstall": {"check": false}})).of("Job").is_empty());
+    assert!(render(&json!({"uninstall": {"enabled": false}})).of("Job").is_empty());
 }

@@ -41,7 +41,7 @@ fn plain(object: &Value) -> Value {
 fn assert_equal(overlay: &str, labelled: bool, mut values: Value) {
     // What only Helm can run.
     values["tests"] = json!({"enabled": false});
-    values["uninstall"] = json!({"check": false});
+    values["uninstall"] = json!({"enabled": false});
     let rendered = render(&values);
     let objects = build(overlay);
     let names = |objects: &[Value]| -> Vec<String> {

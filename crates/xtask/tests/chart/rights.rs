@@ -112,7 +112,10 @@ fn the_lease_is_in_the_operators_namespace_and_the_only_one_that_may_be_changed(
     assert_eq!(rendered.names("Role"), ["access/rolecall-leader-election"]);
     assert_eq!(*rules(&rendered, "Role", "rolecall-leader-election"), generated("leader_election_role.yaml"));
     assert!(rendered.container()["args"].to_string().contains("--leader-election-namespace=access"));
-    let alone = render(&json!({"replicaCount": 1, "leaderElection": {"enabled": false}}));
+    let mut alone = json!({"replicaCount": 1, "leaderElection": {"enabled": false}});
+    assert_eq!(render(&alone).names("Role").len(), 1, "it is told of an uninstall there");
+    alone["uninstall"] = json!({"enabled": false});
+    let alone = render(&alone);
     assert!(alone.of("Role").is_empty());
     assert!(alone.container()["args"].to_string().contains("--leader-elect=false"));
 }

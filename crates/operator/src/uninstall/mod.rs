@@ -1,0 +1,149 @@
+//! `rolecall-operator prepare-uninstall`: ends every access before the operator goes. Afterwards nobody would.
+//!
+//! This process ends nothing itself. It asks the running operator to drain (see [`crate::drain`]), by an annotation of
+//! the Lease, and reads the sessions until none may have access. So it needs no right that the operator lacks, and no
+//! object of a user is changed.
+
+mod decide;
+mod left;
+mod request;
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use kube::{Client, Config};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::leader::{is_final, lease_namespace};
+use decide::{Next, Round};
+use left::Left;
+use request::Request;
+
+/// How often the sessions are read.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// What is to be prepared, and how far it may go.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The namespaces of the operator; none: all.
+    pub namespaces: Vec<String>,
+    /// The namespace of the operator's Lease; none: that of the client.
+    pub lease_namespace: Option<String>,
+    /// How long accesses may take to end.
+    pub timeout: Duration,
+    /// The kinds are deleted too, with every object.
+    pub kinds_too: bool,
+    /// `NAMESPACE/NAME` of the Helm release that is deleted, with the objects in it.
+    pub release: Option<String>,
+    /// Succeed when the time is over, whatever is left.
+    pub force: bool,
+}
+
+/// Ends all accesses, and returns what is said at the end. `say` gets the progress. `stop`: nobody waits any longer.
+///
+/// # Errors
+///
+/// With what is left when accesses could not be ended in time (unless forced) or objects have finalizers that only an
+/// operator takes off, or what the API server refused. The operator goes on as before then.
+pub async fn run(
+    options: &Options,
+    say: &mut (dyn FnMut(String) + Send),
+    stop: &CancellationToken,
+) -> anyhow::Result<String> {
+    let config = Config::infer().await.context("finding the API server (KUBECONFIG, or in-cluster)")?;
+    let client = Client::try_from(config).context("preparing the connection to the API server")?;
+    prepare(&client, options, say, stop).await
+}
+
+/// As [`run`], with a given client for the API server.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn prepare(
+    client: &Client,
+    options: &Options,
+    say: &mut (dyn FnMut(String) + Send),
+    stop: &CancellationToken,
+) -> anyhow::Result<String> {
+    let left = Left::read(client, options).await?;
+    if let Some(refusal) = left.finalizers() {
+        if !options.force {
+            bail!(refusal);
+        }
+        say(refusal);
+    }
+    let namespace = lease_namespace(client, options.lease_namespace.as_deref());
+    let mut request = Request::new(client, &namespace);
+    let drained = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(anyhow::anyhow!("stopped before every access had ended")),
+        drained = drain(client, options, &mut request, say) => drained,
+    };
+    if drained.is_err() {
+        match request.withdraw().await {
+            Ok(()) => say("The operator goes on: sessions start again.".to_owned()),
+            Err(error) => say(format!(
+                "The operator could not be told to go on, and does so by itself within {} s: {error:#}",
+                crate::drain::LAPSES_AFTER.as_secs()
+            )),
+        }
+    }
+    drained
+}
+
+async fn drain(
+    client: &Client,
+    options: &Options,
+    request: &mut Request,
+    say: &mut (dyn FnMut(String) + Send),
+) -> anyhow::Result<String> {
+    let (begun, mut answered_once, mut said) = (Instant::now(), false, String::new());
+    say(format!("Waiting up to {} s until every access has ended.", options.timeout.as_secs()));
+    loop {
+        // In this order: what is read then was decided by a draining operator.
+        let round = async {
+            let answered = request.renew().await?;
+            Ok::<_, anyhow::Error>((answered, Left::read(client, options).await?))
+        };
+        let (answered, left) = match round.await {
+            Ok(read) => read,
+            Err(error) if is_refused(&error) || begun.elapsed() >= options.timeout => return Err(error),
+            Err(error) => {
+                say(format!("Trying again: {error:#}"));
+                sleep(EVERY).await;
+                continue;
+            }
+        };
+        answered_once |= answered;
+        let round = Round { answered, answered_once, waited: begun.elapsed(), open: left.open() };
+        match decide::next(round, options.timeout) {
+            Next::Done => return Ok("No session has access.".to_owned()),
+            Next::Nobody => {
+                return Ok("No session has access. No operator answers, so none can start one.".to_owned());
+            }
+            Next::Wait => {
+                let progress = left.progress(answered_once);
+                if progress != said {
+                    say(progress.clone());
+                    said = progress;
+                }
+                sleep(EVERY).await;
+            }
+            Next::GiveUp => {
+                let refusal = left.refusal(answered_once, begun.elapsed());
+                if options.force {
+                    return Ok(format!("{refusal}Uninstalled all the same, as uninstall.force says."));
+                }
+                bail!(refusal);
+            }
+        }
+    }
+}
+
+/// Did the API server say no, in a way that does not change by itself?
+fn is_refused(error: &anyhow::Error) -> bool {
+    let api = error.chain().find_map(|cause| cause.downcast_ref::<kube::Error>());
+    matches!(api, Some(kube::Error::Api(status)) if is_final(status.code))
+}
