@@ -139,15 +139,7 @@ pub fn verify_request(
             return Err(Refused::NotSigned(name));
         }
     }
-    let canonical = [
-        request.method.to_owned(),
-        canonical::path(request.path),
-        canonical::query(&canonical::pairs(request.query)?),
-        canonical::headers(request.headers, &parts.signed)?,
-        parts.signed.join(";"),
-        hex(&Sha256::digest(request.body)),
-    ]
-    .join("\n");
+    let canonical = canonical_request(request, &parts.signed)?;
     matches(&keys.secret, &parts.scope, &date, canonical, &parts.signature)?;
     Ok(keys.access_key_id.clone())
 }
@@ -234,6 +226,31 @@ pub fn verify_rds_token(
         Some(life) if life <= LONGEST_TOKEN => Ok(()),
         life => Err(Refused::TooLong(life.unwrap_or(LONGEST))),
     }
+}
+
+/// The `Authorization` header that a request needs, for what is signed on this machine. The verifier is not tested with
+/// it, but with what others signed. `signed`: the names of the headers to sign, in lower case and sorted.
+///
+/// # Errors
+/// When a header to sign is missing or the query string is not encoded.
+pub fn authorization(
+    request: &Request<'_>,
+    keys: &Keys,
+    service: &str,
+    region: &str,
+    signed: &[&str],
+) -> Result<String, Refused> {
+    let date = canonical::header(request.headers, "x-amz-date")?.ok_or(Refused::Missing("x-amz-date"))?;
+    let [key_id, service, region] = [&keys.access_key_id, service, region].map(str::to_owned);
+    let day = date.split('T').next().unwrap_or_default().to_owned();
+    let scope = Scope { key_id, date: day, region, service };
+    let signed: Vec<String> = signed.iter().map(|&name| name.to_owned()).collect();
+    let signature = signature(&keys.secret, &scope, &date, &canonical_request(request, &signed)?);
+    let credential = format!("{}/{}", keys.access_key_id, scope.text());
+    Ok(format!(
+        "{ALGORITHM} Credential={credential}, SignedHeaders={}, Signature={signature}",
+        signed.join(";")
+    ))
 }
 
 /// What an `Authorization` header says.
@@ -346,15 +363,31 @@ fn matches(
     canonical: String,
     signature: &str,
 ) -> Result<(), Refused> {
-    let to_sign = [ALGORITHM, date, &scope.text(), &hex(&Sha256::digest(canonical.as_bytes()))].join("\n");
-    let parts = [&scope.date, &scope.region, &scope.service, "aws4_request"];
-    let key =
-        parts.into_iter().fold(format!("AWS4{secret}").into_bytes(), |key, part| mac(&key, part.as_bytes()));
-    if hex(&mac(&key, to_sign.as_bytes())) == signature {
+    if self::signature(secret, scope, date, &canonical) == signature {
         Ok(())
     } else {
         Err(Refused::Signature { canonical })
     }
+}
+
+fn canonical_request(request: &Request<'_>, signed: &[String]) -> Result<String, Refused> {
+    let parts = [
+        request.method.to_owned(),
+        canonical::path(request.path),
+        canonical::query(&canonical::pairs(request.query)?),
+        canonical::headers(request.headers, signed)?,
+        signed.join(";"),
+        hex(&Sha256::digest(request.body)),
+    ];
+    Ok(parts.join("\n"))
+}
+
+fn signature(secret: &str, scope: &Scope, date: &str, canonical: &str) -> String {
+    let to_sign = [ALGORITHM, date, &scope.text(), &hex(&Sha256::digest(canonical.as_bytes()))].join("\n");
+    let parts = [&scope.date, &scope.region, &scope.service, "aws4_request"];
+    let key =
+        parts.into_iter().fold(format!("AWS4{secret}").into_bytes(), |key, part| mac(&key, part.as_bytes()));
+    hex(&mac(&key, to_sign.as_bytes()))
 }
 
 #[allow(clippy::expect_used)]

@@ -48,6 +48,7 @@ mod state;
 mod wire;
 
 pub use catalog::Kind;
+pub(crate) use names::is_reserved as is_reserved_word;
 pub use server::{Error, Redshift, RedshiftBuilder, Result};
 pub use settings::{Authentication, Unknowns};
-pub use setup::{Admin, Object, OpenSession};
+pub use setup::{Admin, Issuer, Object, OpenSession};

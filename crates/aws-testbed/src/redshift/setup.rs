@@ -10,6 +10,7 @@ use super::login;
 use super::read::{Value, default_kind};
 use super::server::{Error, Redshift, Result};
 use super::session::Connection;
+use super::shared::Shared;
 use super::state::Temporary;
 
 /// What an admin user is.
@@ -234,11 +235,12 @@ impl Redshift {
     /// A temporary password for a login name with its prefix (`IAM:alice`), as GetClusterCredentials hands out, and
     /// when it ends. The user need not be there.
     pub fn issue_password(&self, login: &str, life: SignedDuration) -> (String, Timestamp) {
-        let mut state = self.shared.lock();
-        let password = format!("temporary+/={:032x}", rand::random::<u128>());
-        let expires = state.now().saturating_add(life).unwrap_or(Timestamp::MAX);
-        state.temporary.push(Temporary { login: login.to_owned(), password: password.clone(), expires });
-        (password, expires)
+        self.issuer().issue_password(login, life)
+    }
+
+    /// What hands out temporary passwords for this cluster.
+    pub fn issuer(&self) -> Issuer {
+        Issuer(Arc::clone(&self.shared))
     }
 
     /// Opens a session past the wire and past the connection limit, under a login name with or without a prefix.
@@ -268,6 +270,22 @@ impl Redshift {
         let id = state.committed.user(user).map(|user| user.id);
         let sessions = state.sessions.values().filter(|session| Some(session.user) == id);
         sessions.map(|session| session.login.clone()).collect()
+    }
+}
+
+/// Hands out temporary passwords for a cluster.
+#[derive(Clone, Debug)]
+pub struct Issuer(Arc<Shared>);
+
+impl Issuer {
+    /// As [`Redshift::issue_password`].
+    pub fn issue_password(&self, login: &str, life: SignedDuration) -> (String, Timestamp) {
+        let mut state = self.0.lock();
+        // With characters that have to be escaped on their way.
+        let password = format!("<temporary>+/=&{:032x}", rand::random::<u128>());
+        let expires = state.now().saturating_add(life).unwrap_or(Timestamp::MAX);
+        state.temporary.push(Temporary { login: login.to_owned(), password: password.clone(), expires });
+        (password, expires)
     }
 }
 

@@ -42,9 +42,21 @@ const JAVA: [(&str, &str); 2] = [
     ("Client.java", include_str!("../../components/clients/java/Client.java")),
 ];
 
+const REDSHIFT_PYTHON: [(&str, &str); 2] = [
+    ("requirements.txt", include_str!("../../components/clients/redshift/requirements.txt")),
+    ("client.py", include_str!("../../components/clients/redshift/client.py")),
+];
+
+const REDSHIFT_JAVA: [(&str, &str); 2] = [
+    ("pom.xml", include_str!("../../components/clients/redshift/java/pom.xml")),
+    ("Client.java", include_str!("../../components/clients/redshift/java/Client.java")),
+];
+
 /// The driver's file, which Maven has no lock file for, and its SHA-256.
 const DRIVER: (&str, &str) =
     ("postgresql-42.7.14.jar", "73914527305a40cce504b0d3d90b23caf565136912d607ae8ae7c5895512332c");
+const REDSHIFT_DRIVER: (&str, &str) =
+    ("redshift-jdbc42-2.3.0.jar", "133009e292b583654c45e37bce15947d4e17a60a5804f730cb8abd22320b4295");
 
 /// Copies a project's dependencies into a folder; its version is part of the lock.
 const COPY_DEPENDENCIES: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.11.0:copy-dependencies";
@@ -83,6 +95,8 @@ pub fn prepare() -> Result<()> {
     node()?;
     go()?;
     jdbc()?;
+    redshift_connector()?;
+    redshift_jdbc()?;
     Ok(())
 }
 
@@ -130,15 +144,35 @@ pub fn shells(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Redshift from Python (redshift_connector).
+///
+/// # Errors
+/// As [`libpq`].
+pub fn redshift_connector() -> Result<Client> {
+    python("the Python driver of Redshift", "client-redshift-python", &REDSHIFT_PYTHON, "client.py")
+}
+
+/// Redshift from Java (its JDBC driver).
+///
+/// # Errors
+/// As [`jdbc`].
+pub fn redshift_jdbc() -> Result<Client> {
+    java("the JDBC driver of Redshift", "client-redshift-java", &REDSHIFT_JAVA, REDSHIFT_DRIVER)
+}
+
 fn python_client(script: &str) -> Result<Client> {
-    let name = "the Python clients";
+    python("the Python clients", "client-python", &PYTHON, script)
+}
+
+/// A script with packages of PyPI; the first of `files` is their list.
+fn python(name: &str, component: &str, files: &[(&str, &str)], script: &str) -> Result<Client> {
     // A wheel is made for one version of Python.
     let version = pip::python(name, "import sys; print(*sys.version_info[:2], sys.executable)")?;
-    let inputs: Vec<_> = PYTHON.into_iter().chain([("python", version.as_str())]).collect();
-    let dir = cache::ensure("client-python", &inputs, |dir| {
+    let inputs: Vec<_> = files.iter().copied().chain([("python", version.as_str())]).collect();
+    let dir = cache::ensure(component, &inputs, |dir| {
         let progress = Progress::start(format!("fetching {name}"));
-        pip::install(name, PYTHON[0], dir)?;
-        write(&PYTHON[1..], dir)?;
+        pip::install(name, files[0], dir)?;
+        write(&files[1..], dir)?;
         progress.done();
         Ok(())
     })?;
@@ -186,10 +220,20 @@ pub fn go() -> Result<Client> {
 /// # Errors
 /// When a JDK or Maven is missing, or the driver cannot be fetched.
 pub fn jdbc() -> Result<Client> {
-    let inputs = [JAVA[0], JAVA[1], DRIVER, ("plugin", COPY_DEPENDENCIES)];
-    let dir = cache::ensure("client-java", &inputs, fetch_jdbc)?;
-    let path = std::env::join_paths([dir.join("lib").join(DRIVER.0), dir.join("classes")])
-        .map_err(|error| failed("the Java client", error.to_string()))?;
+    java("the Java client", "client-java", &JAVA, DRIVER)
+}
+
+/// A program with a driver of Maven Central.
+fn java(
+    name: &str,
+    component: &str,
+    files: &[(&str, &str); 2],
+    driver: (&'static str, &'static str),
+) -> Result<Client> {
+    let inputs = [files[0], files[1], driver, ("plugin", COPY_DEPENDENCIES)];
+    let dir = cache::ensure(component, &inputs, |dir| fetch_driver(name, files, driver, dir))?;
+    let path = std::env::join_paths([dir.join("lib").join(driver.0), dir.join("classes")])
+        .map_err(|error| failed(name, error.to_string()))?;
     Ok(Client {
         program: PathBuf::from("java"),
         arguments: vec!["-cp".into(), path, "Client".into()],
@@ -197,10 +241,9 @@ pub fn jdbc() -> Result<Client> {
     })
 }
 
-fn fetch_jdbc(dir: &Path) -> Result<()> {
-    let name = "the Java client";
+fn fetch_driver(name: &str, files: &[(&str, &str)], (file, sha256): (&str, &str), dir: &Path) -> Result<()> {
     let progress = Progress::start(format!("fetching {name}"));
-    write(&JAVA, dir)?;
+    write(files, dir)?;
     run(
         Command::new("mvn")
             .args([
@@ -211,20 +254,19 @@ fn fetch_jdbc(dir: &Path) -> Result<()> {
                 "-DoutputDirectory=lib",
             ])
             .current_dir(dir),
+        name,
         "Maven",
         "Install it: apt-get install maven",
     )?;
-    let driver = dir.join("lib").join(DRIVER.0);
+    let driver = dir.join("lib").join(file);
     let content = fs::read(&driver).map_err(Error::io("reading", &driver))?;
     let found: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-    if found != DRIVER.1 {
-        return Err(failed(
-            name,
-            format!("{} has the SHA-256 {found}, and {} is expected", DRIVER.0, DRIVER.1),
-        ));
+    if found != sha256 {
+        return Err(failed(name, format!("{file} has the SHA-256 {found}, and {sha256} is expected")));
     }
     run(
         Command::new("javac").args(["-d", "classes", "Client.java"]).current_dir(dir),
+        name,
         "a JDK (11 or newer)",
         "Install it: apt-get install default-jdk-headless",
     )?;
@@ -232,8 +274,7 @@ fn fetch_jdbc(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn run(command: &mut Command, program: &'static str, remedy: &'static str) -> Result<()> {
-    let name = "the Java client";
+fn run(command: &mut Command, name: &str, program: &'static str, remedy: &'static str) -> Result<()> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| {
         if error.kind() == ErrorKind::NotFound {
             return Error::Missing { program, purpose: format!("prepare {name}"), remedy };
