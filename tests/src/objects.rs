@@ -195,7 +195,8 @@ impl BaseEnv {
         what: &str,
         wanted: impl Fn(&K) -> bool,
     ) -> Result<K> {
-        let condition = |object: Option<&K>| object.is_some_and(&wanted);
+        let condition =
+            |object: Option<&K>| object.inspect(|object| assert_one_direction(*object)).is_some_and(&wanted);
         match tokio::time::timeout(timeout, await_condition(self.api::<K>(), name, condition)).await {
             Ok(found) => found?.context("the object is there"),
             Err(_) => Err(self.timed_out::<K>(name, &format!("become {what}")).await),
@@ -327,6 +328,15 @@ impl BaseEnv {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// Tools go by the one of the two that stands first: they are never both True.
+fn assert_one_direction(object: &impl Kind) {
+    let object = serde_json::to_value(object).unwrap_or_default();
+    let conditions = object["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_true = |kind| conditions.iter().any(|found| found["type"] == kind && found["status"] == "True");
+    let both = is_true(conditions::RECONCILING) && is_true(conditions::STALLED);
+    assert!(!both, "Reconciling and Stalled at once: {object}");
 }
 
 /// The phase of a session.

@@ -145,14 +145,22 @@ pub async fn kubectl_rolecall(identity: &Identity, args: &[&str]) -> Result<Outp
 /// # Errors
 /// When it cannot be built.
 pub async fn kubectl_rolecall_command(identity: &Identity) -> Result<Command> {
-    static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
-    let program = PROGRAM.get_or_try_init(|| build("rolecall-cli", "kubectl-rolecall")).await?;
+    let program = program_of_the_plugin().await?;
     let kubeconfig = cluster::cluster().await?.kubeconfig_file_for(identity).await?;
     let mut command = Command::new(program);
     command.env_clear().envs(environment(kubeconfig.parent().unwrap_or(Path::new("/"))));
     // Of every command.
     command.arg("--kubeconfig").arg(kubeconfig).stdin(Stdio::null()).kill_on_drop(true);
     Ok(command)
+}
+
+/// The program `kubectl-rolecall`, by its path.
+///
+/// # Errors
+/// When it cannot be built.
+pub async fn program_of_the_plugin() -> Result<&'static PathBuf> {
+    static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
+    PROGRAM.get_or_try_init(|| build("rolecall-cli", "kubectl-rolecall")).await
 }
 
 async fn program() -> Result<&'static PathBuf> {

@@ -17,6 +17,7 @@ mod database_admin_status;
 mod database_session;
 mod database_user;
 mod db_object_import_rule;
+mod fields;
 mod generate;
 mod provisioning_role;
 mod rbac;

@@ -236,6 +236,21 @@ impl Cluster {
         Ok(())
     }
 
+    /// Replaces the API server by one of another version, as an upgrade of the cluster does: on the same port, with the
+    /// same objects.
+    ///
+    /// # Errors
+    /// When it cannot be built or does not start.
+    pub async fn replace_api_server(&mut self, version: KubernetesVersion) -> Result<()> {
+        let prepared = tokio::task::spawn_blocking(move || Kubernetes::prepare(version)).await;
+        self.kubernetes = prepared.map_err(|error| Error::Build {
+            component: "Kubernetes".to_owned(),
+            detail: error.to_string(),
+        })??;
+        self.kill_api_server().await;
+        self.start_api_server().await
+    }
+
     /// Freezes the API server: connections are accepted by the kernel and never answered.
     pub async fn pause_api_server(&self) {
         if let Some(program) = self.apiserver.lock().await.as_ref() {

@@ -64,24 +64,5 @@ pub fn promtool() -> Result<PathBuf> {
 /// The first failure.
 pub(super) fn prepare() -> Result<()> {
     helm_4()?;
-    helm_3()?;
-    lua_health().map(drop)
-}
-
-const LUA_HEALTH: go::Module = [
-    ("go.mod", include_str!("../../components/lua-health/go.mod")),
-    ("go.sum", include_str!("../../components/lua-health/go.sum")),
-    ("main.go", include_str!("../../components/lua-health/main.go")),
-];
-
-/// A program that runs a health script of Argo CD (its argument) on a JSON list of objects from its standard input, and
-/// writes the list of `{status, message}`; built unless it is in the cache (seconds).
-///
-/// # Errors
-/// When Go is missing or the build fails.
-pub fn lua_health() -> Result<PathBuf> {
-    let dir = cache::ensure("lua-health", &LUA_HEALTH, |dir| {
-        go::build("lua-health", &LUA_HEALTH, dir, "", &["."])
-    })?;
-    Ok(dir.join("lua-health"))
+    helm_3().map(drop)
 }

@@ -83,12 +83,7 @@ pub(super) fn build(
     flags: &str,
     packages: &[&str],
 ) -> Result<()> {
-    let source = dir.join("source");
-    fs::create_dir(&source).map_err(Error::io("creating", &source))?;
-    for (file, text) in files {
-        let path = source.join(file);
-        fs::write(&path, text).map_err(Error::io("writing", &path))?;
-    }
+    let source = write(files, dir)?;
     require_go(name)?;
     let progress = Progress::start(format!("building {name}"));
     progress.detail("fetching modules");
@@ -126,6 +121,49 @@ pub(super) fn build(
     }
     progress.done();
     Ok(())
+}
+
+/// Copies files of a module into `dir`; `files` name its version.
+pub(super) fn fetch(
+    name: &str,
+    files: &[(&str, &str)],
+    module: &str,
+    paths: &[String],
+    dir: &Path,
+) -> Result<()> {
+    require_go(name)?;
+    let progress = Progress::start(format!("fetching {name}"));
+    let source = write(files, dir)?;
+    let output = go(&source)
+        .args(["mod", "download", "-json", module])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(unusable)?;
+    let failed = |detail: String| Error::Build { component: name.to_owned(), detail };
+    let text = String::from_utf8_lossy(&output.stdout);
+    // A JSON object with one member on each line.
+    let member = text.lines().find_map(|line| line.trim().strip_prefix("\"Dir\": \"")?.strip_suffix("\","));
+    let Some(unpacked) = member.map(PathBuf::from) else {
+        return Err(failed(format!("{text}{}", String::from_utf8_lossy(&output.stderr))));
+    };
+    for path in paths {
+        let from = unpacked.join(path);
+        let to = dir.join(from.file_name().unwrap_or_default());
+        fs::copy(&from, &to).map_err(Error::io("copying", &from))?;
+    }
+    progress.done();
+    Ok(())
+}
+
+/// Writes the files of a module of ours into a folder of `dir`.
+fn write(files: &[(&str, &str)], dir: &Path) -> Result<PathBuf> {
+    let source = dir.join("source");
+    fs::create_dir(&source).map_err(Error::io("creating", &source))?;
+    for (file, text) in files {
+        let path = source.join(file);
+        fs::write(&path, text).map_err(Error::io("writing", &path))?;
+    }
+    Ok(source)
 }
 
 /// How many packages the build may have to compile; fetches the modules on the way.

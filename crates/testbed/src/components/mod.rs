@@ -5,6 +5,7 @@ mod cargo;
 pub mod charts;
 pub mod clients;
 mod debian;
+pub mod gitops;
 mod go;
 mod grammar;
 mod npm;
@@ -145,6 +146,7 @@ pub fn prepare_all(kubernetes: &[KubernetesVersion]) -> Result<()> {
     clients::prepare()?;
     parse_redshift("[]")?;
     charts::prepare()?;
+    gitops::prepare()?;
     etcd()?;
     for version in kubernetes {
         Kubernetes::prepare(*version)?;

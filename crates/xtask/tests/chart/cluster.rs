@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rolecall_testbed::components::charts;
+use rolecall_testbed::components::{charts, gitops};
 use rolecall_testbed::{Cluster, KubernetesVersion, environment};
 use rolecall_xtask::root;
 use serde_json::{Value, json};
@@ -245,4 +245,50 @@ async fn the_oldest_kubernetes_takes_every_object_and_knows_every_field() {
     assert!(cluster.apply(&Value::to_string(&wrong)).await.is_err(), "what is wrong is refused");
     let refused = conform(&cluster, &[&wrong]).await.expect_err("what is wrong does not conform");
     assert!(refused.contains("'port' not allowed"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_the_prometheus_operator_reads_is_as_its_own_definitions_say() {
+    let cluster = Cluster::builder().controllers(&[]).start().await.expect("a cluster");
+    cluster.kubectl(&["create", "namespace", NAMESPACE]).await.expect("a namespace");
+    for crd in gitops::prometheus_crds().expect("definitions") {
+        let path = crd.display().to_string();
+        cluster.kubectl(&["apply", "--server-side", "--filename", &path]).await.expect("a definition");
+    }
+    let established = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+    cluster.kubectl(&established).await.expect("established");
+    let relabelings = json!([{"action": "labeldrop", "regex": "pod"}]);
+    let monitor = json!({
+        "enabled": true,
+        "labels": {"release": "prometheus"},
+        "relabelings": relabelings,
+        "metricRelabelings": relabelings,
+    });
+    let rule = json!({
+        "enabled": true,
+        "runbookUrl": "https://docs.example/runbook.html",
+        "alertLabels": {"team": "platform"},
+        "extraGroups": [{"name": "mine", "rules": [{"record": "a:b", "expr": "vector(1)"}]}],
+    });
+    let mut seen = 0;
+    for name in ["serviceMonitor", "podMonitor"] {
+        let rendered = render(&json!({"monitoring": {name: monitor, "prometheusRule": rule}}));
+        let theirs = |object: &&Value| object["apiVersion"] == "monitoring.coreos.com/v1";
+        let objects: Vec<&Value> = rendered.all().iter().filter(theirs).collect();
+        conform(&cluster, &objects).await.expect("every object conforms");
+        for object in objects {
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            std::fs::write(file.path(), object.to_string()).expect("a file");
+            let path = file.path().display().to_string();
+            let apply = ["apply", "--server-side", "--validate=strict", "--filename", &path];
+            cluster.kubectl(&apply).await.expect("it is taken");
+            let mut wrong = object.clone();
+            wrong["spec"]["endpoint"] = json!({});
+            std::fs::write(file.path(), wrong.to_string()).expect("a file");
+            let refused = cluster.kubectl(&apply).await.expect_err("what is wrong is refused").to_string();
+            assert!(refused.contains("spec.endpoint"), "{refused}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 4);
 }
