@@ -135,7 +135,7 @@ pub enum AccountPhase {
     Disabled,
     /// It is gone.
     Dropped,
-    /// A user of that name exists that is not managed.
+    /// A user of that name exists that is not managed, or that another DatabaseAdmin works with.
     Conflict,
     /// It can log in though no live session explains it.
     Orphaned,

@@ -167,6 +167,12 @@ pub fn lacks_password(desired: &Desired, observed: &Observed) -> bool {
         || records_another_password(desired, observed.dialect, account)
 }
 
+/// Does the account carry the marker and a record by which it may be ended here?
+pub fn is_ours_to_end(desired: &Desired, observed: &Observed) -> bool {
+    let ours = |account: &Account| account.managed && claim(desired, account).is_ours_to_end();
+    observed.account.as_ref().is_some_and(ours)
+}
+
 /// Is an account whose access should end one that we may end, or one that cannot be used? `was_enabled`: by us, if that
 /// is known.
 ///

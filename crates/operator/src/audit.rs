@@ -45,6 +45,15 @@ pub struct Granted<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
+/// What becomes of the access through an account that no session accounts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrphanAccess {
+    /// It is about to be taken away.
+    Ending,
+    /// The server shows it gone.
+    Ended,
+}
+
 impl Audit {
     /// Written to that log.
     pub fn new(log: Arc<dyn AuditLog>) -> Self {
@@ -77,13 +86,15 @@ impl Audit {
         }));
     }
 
-    /// What becomes of an account that was enabled though no session accounts for it: `ending`, and in the end `ended`.
-    pub fn orphan(&self, key: &AccountKey, access: &'static str) {
+    /// What becomes of an account that was enabled though no session accounts for it.
+    pub fn orphan(&self, key: &AccountKey, access: OrphanAccess) {
+        let is_over = access == OrphanAccess::Ended;
+        let access = if is_over { "ended" } else { "ending" };
         let line = (access, reasons::ORPHAN_ENDED.to_owned());
         if self.last().insert(format!("account {key}"), line.clone()) == Some(line) {
             return;
         }
-        if access == "ended" {
+        if is_over {
             self.forget(&format!("account {key}"));
         }
         self.log.write(&AuditLine::Access(Access {

@@ -136,7 +136,7 @@ impl Run<'_> {
         let Self { on, snapshot, conclusion } = self;
         match proof::end(on.server, desired, observed, plan, snapshot.was_enabled()).await {
             Ok((applied, proof)) => {
-                conclusion.report_ended(on.account, observed, &applied);
+                conclusion.report_ended(desired, observed, &applied);
                 let ends = Ends::Gone { proof, kept_because: applied.kept_because };
                 conclude_ends(on, snapshot, conclusion, ends).await;
                 on.shared.passwords.set(on.key, None);

@@ -111,14 +111,16 @@ impl Conclusion {
     }
 
     /// The account has ended.
-    pub(super) fn report_ended(&mut self, account: &AccountName, observed: &Observed, applied: &Applied) {
+    pub(super) fn report_ended(&mut self, desired: &Desired, observed: &Observed, applied: &Applied) {
         let phase = match (&observed.account, applied.dropped) {
             (None, _) | (_, true) => AccountPhase::Dropped,
-            (Some(account), _) if !account.managed => AccountPhase::Conflict,
+            (Some(account), _) if !account.managed || is_used_by_others(desired, account) => {
+                AccountPhase::Conflict
+            }
             _ => AccountPhase::Disabled,
         };
         let found = observed.account.iter().flat_map(|account| &account.leftovers);
-        let message = leftover_message(account, found, applied);
+        let message = leftover_message(&desired.account, found, applied);
         self.account = Some(AccountState { phase, roles: Vec::new(), message });
     }
 
@@ -144,26 +146,52 @@ fn leftover_message<'a>(
 
 /// The phase of an account, as it was read.
 pub(super) fn account_phase(desired: &Desired, observed: &Observed) -> AccountPhase {
-    let unclear = |account: &Account| {
-        let claim = account.owner.as_ref().map(|record| desired.owner.claim(record));
-        claim == Some(Claim::Unclear) && (account.enabled || account.backends > 0)
-    };
     match &observed.account {
         None => AccountPhase::Dropped,
-        Some(account) if !account.managed => AccountPhase::Conflict,
+        Some(account) if !account.managed || is_used_by_others(desired, account) => AccountPhase::Conflict,
         // Our sessions have no account with such a record.
-        Some(account) if unclear(account) => AccountPhase::Orphaned,
+        Some(account) if usable_claim(desired, account) == Some(Claim::Unclear) => AccountPhase::Orphaned,
         Some(account) if account.enabled => AccountPhase::Enabled,
         Some(_) => AccountPhase::Disabled,
     }
 }
 
+/// Does another DatabaseAdmin work with it? One that is idle can be taken over.
+fn is_used_by_others(desired: &Desired, account: &Account) -> bool {
+    usable_claim(desired, account) == Some(Claim::Others)
+}
+
+/// Whose record an account carries that can be used; `None` where it carries none, or cannot be used.
+fn usable_claim(desired: &Desired, account: &Account) -> Option<Claim> {
+    let record = account.owner.as_ref().filter(|_| account.enabled || account.backends > 0)?;
+    Some(desired.owner.claim(record))
+}
+
 #[cfg(test)]
 mod tests {
+    use rolecall_engine::{Owner, Want};
+
     use super::*;
 
-    fn alice() -> AccountName {
-        AccountName::new("alice").unwrap()
+    fn desired() -> Desired {
+        let owner = Owner { uid: "us".into(), admin: "shop/orders".into(), ..Owner::default() };
+        let account = AccountName::new("alice").unwrap();
+        Desired { account, owner, session_database: None, want: Want::Ended { drop: false } }
+    }
+
+    #[test]
+    fn an_account_that_another_database_admin_works_with_is_a_conflict() {
+        let phases = |uid: &str, enabled| {
+            let owner = Owner { uid: uid.into(), admin: format!("shop/{uid}"), ..Owner::default() };
+            let account = Account { managed: true, owner: Some(owner), enabled, ..Account::default() };
+            let observed = Observed { account: Some(account), ..Observed::default() };
+            let mut conclusion = Conclusion::default();
+            conclusion.report_ended(&desired(), &observed, &Applied::default());
+            (account_phase(&desired(), &observed), conclusion.account.unwrap().phase)
+        };
+        assert_eq!(phases("us", true), (AccountPhase::Enabled, AccountPhase::Disabled));
+        assert_eq!(phases("them", true), (AccountPhase::Conflict, AccountPhase::Conflict));
+        assert_eq!(phases("them", false), (AccountPhase::Disabled, AccountPhase::Disabled), "it is idle");
     }
 
     #[test]
@@ -177,7 +205,7 @@ mod tests {
             ..Applied::default()
         };
         let mut conclusion = Conclusion::default();
-        conclusion.report_ended(&alice(), &observed, &applied);
+        conclusion.report_ended(&desired(), &observed, &applied);
         let state = conclusion.account.unwrap();
         assert_eq!(state.phase, AccountPhase::Disabled);
         let message = state.message.unwrap();
@@ -189,7 +217,7 @@ mod tests {
     fn an_account_that_was_dropped_or_never_was_ours_says_so() {
         let phase = |observed: &Observed, dropped| {
             let mut conclusion = Conclusion::default();
-            conclusion.report_ended(&alice(), observed, &Applied { dropped, ..Applied::default() });
+            conclusion.report_ended(&desired(), observed, &Applied { dropped, ..Applied::default() });
             conclusion.account.unwrap().phase
         };
         assert_eq!(phase(&Observed::default(), false), AccountPhase::Dropped);

@@ -3,14 +3,16 @@
 //! server shows it.
 
 use rolecall_api::{AccountPhase, AccountStatus, CreateDbUserMode, Deletion, reasons};
+use rolecall_engine::Applied;
 
 use super::dereference::Snapshot;
 use super::reports::AccountReport;
 use super::returned::{self, Response};
 use crate::Shared;
 use crate::api_writer::Severity;
+use crate::audit::OrphanAccess;
 use crate::model::{AccountKey, Action, Priority, ReconcileError, ReconcileKey};
-use crate::servers::end_account;
+use crate::servers::{PlannedEnd, plan_end};
 
 /// Ends the account, where it is known to have been enabled. `suspect`: the server shows it so.
 pub(super) async fn end(
@@ -37,14 +39,22 @@ pub(super) async fn end(
         return Ok(Action { retry: again, ..Action::await_change() });
     };
     shared.sets.want(key, &[]);
-    tracing::warn!(account = %key, "no session accounts for this enabled account any more; ending it");
     // What it was is in the status of its DatabaseUser, where a previous operator process knew it.
     let known = known.or_else(|| returned::last_report(shared, key));
     let drop =
         known.as_ref().is_some_and(|known| known.account.mode == Some(CreateDbUserMode::BestEffortDrop));
-    shared.audit.orphan(key, "ending");
     let was_over = returned::was_over(shared, key);
-    let ended = match end_account(&server, account, drop).await {
+    let ended = match plan_end(&server, account, drop).await {
+        Ok(PlannedEnd::Needed(end)) => {
+            tracing::warn!(account = %key, "no session accounts for this enabled account any more; ending it");
+            shared.audit.orphan(key, OrphanAccess::Ending);
+            end.carry_out(&server).await.map(EndedOrphan::Ended)
+        }
+        Ok(PlannedEnd::AlreadyEnded { exists }) => Ok(EndedOrphan::Already { exists }),
+        Ok(PlannedEnd::NotOurs { usable }) => Ok(EndedOrphan::NotOurs { usable }),
+        Err(error) => Err(error),
+    };
+    let ended = match ended {
         Ok(ended) => ended,
         Err(error) => {
             // It is tried again; meanwhile the DatabaseAdmin names it at its next reconcile.
@@ -54,27 +64,107 @@ pub(super) async fn end(
             return Err(error.into());
         }
     };
+    if ended.is_change(shared.reports.get(key).map(|report| report.account.phase)) {
+        shared.audit.orphan(key, OrphanAccess::Ended);
+    }
     shared.orphans.set_stuck(key, None);
-    shared.audit.orphan(key, "ended");
     shared.passwords.set(key, None);
     shared.applied.remove(key);
     shared.recount(&key.admin);
-    // Another reconcile was faster, or somebody has ended it.
-    let Some(applied) = ended else { return Ok(Action::await_change()) };
-    if let Some(admin) = &snapshot.admin {
-        let note =
-            format!("{} was enabled and no session accounts for it: its access was ended", key.username);
-        shared.api.event(&**admin, Severity::Warning, reasons::ORPHAN_ENDED, "End", &note);
+    let mut message = None;
+    if let EndedOrphan::Ended(applied) = &ended {
+        if let Some(admin) = &snapshot.admin {
+            let note =
+                format!("{} was enabled and no session accounts for it: its access was ended", key.username);
+            shared.api.event(&**admin, Severity::Warning, reasons::ORPHAN_ENDED, "End", &note);
+        }
+        message = match was_over {
+            true => Some(returned::report(shared, key, Response::Ended(applied)).await),
+            false => applied.kept_because.clone(),
+        };
     }
-    let message = match was_over {
-        true => Some(returned::report(shared, key, Response::Ended(&applied)).await),
-        false => applied.kept_because.clone(),
-    };
-    let Some(known) = known else { return Ok(Action::await_change()) };
-    let phase = if applied.dropped { AccountPhase::Dropped } else { AccountPhase::Disabled };
-    let account =
-        AccountStatus { phase, sessions: 0, db_roles: Vec::new(), message, ..known.account.clone() };
-    shared.reports.set(key, AccountReport { account, ..known.clone() });
-    shared.queue.add(ReconcileKey::User(known.user), Priority::Normal);
+    report(shared, key, known, &ended, message);
     Ok(Action::await_change())
+}
+
+/// Says in the status of the DatabaseUser what the account is now.
+fn report(
+    shared: &Shared,
+    key: &AccountKey,
+    known: Option<AccountReport>,
+    ended: &EndedOrphan,
+    message: Option<String>,
+) {
+    // Another reconcile may have reported it meanwhile, with more.
+    let known = match ended {
+        EndedOrphan::Ended(_) => known,
+        _ => shared.reports.get(key).filter(|report| report.account.phase == AccountPhase::Enabled),
+    };
+    let Some(AccountReport { user, account }) = known else { return };
+    let account =
+        AccountStatus { phase: ended.phase(), sessions: 0, db_roles: Vec::new(), message, ..account };
+    shared.reports.set(key, AccountReport { account, user: user.clone() });
+    shared.queue.add(ReconcileKey::User(user), Priority::Normal);
+}
+
+/// What became of an account that no session accounts for.
+#[derive(Debug)]
+enum EndedOrphan {
+    /// It was ended now.
+    Ended(Applied),
+    /// Nothing was left to take away: another reconcile was faster, or somebody has ended it.
+    Already { exists: bool },
+    /// It is not ours (any more).
+    NotOurs { usable: bool },
+}
+
+impl EndedOrphan {
+    /// Is this the end of an access? `reported`: what was said of the account before.
+    fn is_change(&self, reported: Option<AccountPhase>) -> bool {
+        match self {
+            Self::Ended(_) => true,
+            // Where another reconcile was faster, that one has reported it.
+            Self::Already { .. } => reported == Some(AccountPhase::Enabled),
+            Self::NotOurs { .. } => false,
+        }
+    }
+
+    /// What the account is now.
+    fn phase(&self) -> AccountPhase {
+        match self {
+            Self::Ended(Applied { dropped: true, .. }) | Self::Already { exists: false } => {
+                AccountPhase::Dropped
+            }
+            Self::Ended(_) | Self::Already { exists: true } | Self::NotOurs { usable: false } => {
+                AccountPhase::Disabled
+            }
+            Self::NotOurs { usable: true } => AccountPhase::Conflict,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_access_that_ends_is_logged() {
+        use AccountPhase::{Conflict, Disabled, Dropped, Enabled};
+        let ended = |dropped| EndedOrphan::Ended(Applied { dropped, ..Applied::default() });
+        let already = |exists| EndedOrphan::Already { exists };
+        let others = |usable| EndedOrphan::NotOurs { usable };
+        for (ended, phase, after_enabled, otherwise) in [
+            (ended(true), Dropped, true, true),
+            (ended(false), Disabled, true, true),
+            (already(false), Dropped, true, false),
+            (already(true), Disabled, true, false),
+            (others(true), Conflict, false, false),
+            (others(false), Disabled, false, false),
+        ] {
+            assert_eq!(ended.phase(), phase, "{ended:?}");
+            assert_eq!(ended.is_change(Some(Enabled)), after_enabled, "{ended:?}");
+            assert_eq!(ended.is_change(Some(Disabled)), otherwise, "{ended:?}");
+            assert_eq!(ended.is_change(None), otherwise, "{ended:?}");
+        }
+    }
 }

@@ -1,25 +1,53 @@
 //! Ending an account that has no session.
 
-use rolecall_engine::{AccountName, Applied, Class, Desired, Want, plan};
+use rolecall_engine::{AccountName, Applied, Class, Desired, Error, Observed, Plan, Want, plan};
 
 use super::Server;
 
-/// Ends an account without any session: it is disabled, and dropped where that is wanted and possible. `None`: there was
-/// nothing to do.
+/// What ending an account takes, by what the server shows of it.
+#[derive(Clone, Debug)]
+pub enum PlannedEnd {
+    /// It is not ours to end, and no session of ours has access through it.
+    NotOurs {
+        /// Somebody else's sessions can use it.
+        usable: bool,
+    },
+    /// Nothing is left to take away.
+    AlreadyEnded {
+        /// The account still exists.
+        exists: bool,
+    },
+    /// Its access can be used, or something is left of it.
+    Needed(NeededEnd),
+}
+
+/// The plan that ends an account.
+#[derive(Clone, Debug)]
+pub struct NeededEnd(Plan);
+
+/// What became of an account that was to be ended.
+#[derive(Clone, Debug)]
+pub enum EndedAccount {
+    /// See [`PlannedEnd::NotOurs`].
+    NotOurs,
+    /// See [`PlannedEnd::AlreadyEnded`].
+    AlreadyEnded,
+    /// It was ended, and the server was read back.
+    Ended(Applied),
+}
+
+/// Reads an account without any session, and plans its end: it is disabled, and with `drop` dropped where that is
+/// possible. Nothing is changed.
 ///
 /// # Errors
 ///
-/// What the server answered.
-pub async fn end_account(
-    server: &Server,
-    account: AccountName,
-    drop: bool,
-) -> Result<Option<Applied>, rolecall_engine::Error> {
+/// What the server answered, or that the account may be ours and can be used, but must be left alone.
+pub async fn plan_end(server: &Server, account: AccountName, drop: bool) -> Result<PlannedEnd, Error> {
     let desired =
         Desired { account, owner: server.owner.clone(), session_database: None, want: Want::Ended { drop } };
     let observed = server.engine.observe(&desired.query()).await?;
     if let Err(refusal) = plan::check_ended(&desired, &observed, true) {
-        return Err(rolecall_engine::Error {
+        return Err(Error {
             class: Class::Refused,
             reason: refusal.reason,
             attempted: format!("ending {}", desired.account),
@@ -29,8 +57,68 @@ pub async fn end_account(
         });
     }
     // Planning an end is never refused: what is not ours is left alone.
-    match plan::plan(&desired, &observed) {
-        Ok(plan) if !plan.is_nothing() => server.engine.apply(&plan).await.map(Some),
-        Ok(_) | Err(_) => Ok(None),
+    let plan = plan::plan(&desired, &observed).unwrap_or_default();
+    Ok(if plan.is_nothing() { without_plan(&desired, &observed) } else { PlannedEnd::Needed(NeededEnd(plan)) })
+}
+
+fn without_plan(desired: &Desired, observed: &Observed) -> PlannedEnd {
+    match &observed.account {
+        Some(account) if !plan::is_ours_to_end(desired, observed) => {
+            PlannedEnd::NotOurs { usable: account.enabled || account.backends > 0 }
+        }
+        account => PlannedEnd::AlreadyEnded { exists: account.is_some() },
+    }
+}
+
+impl NeededEnd {
+    /// Carries it out; the engine reads the account back before it answers.
+    ///
+    /// # Errors
+    ///
+    /// What the server answered.
+    pub async fn carry_out(&self, server: &Server) -> Result<Applied, Error> {
+        server.engine.apply(&self.0).await
+    }
+}
+
+/// Plans the end of an account without any session, and carries it out.
+///
+/// # Errors
+///
+/// As for [`plan_end`] and [`NeededEnd::carry_out`].
+pub async fn end_account(server: &Server, account: AccountName, drop: bool) -> Result<EndedAccount, Error> {
+    Ok(match plan_end(server, account, drop).await? {
+        PlannedEnd::NotOurs { .. } => EndedAccount::NotOurs,
+        PlannedEnd::AlreadyEnded { .. } => EndedAccount::AlreadyEnded,
+        PlannedEnd::Needed(end) => EndedAccount::Ended(end.carry_out(server).await?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rolecall_engine::{Account, Owner};
+
+    use super::*;
+
+    fn planned(account: Option<Account>) -> PlannedEnd {
+        let owner = Owner { uid: "us".into(), admin: "shop/orders".into(), ..Owner::default() };
+        let account_name = AccountName::new("alice").unwrap();
+        let want = Want::Ended { drop: false };
+        let desired = Desired { account: account_name, owner, session_database: None, want };
+        without_plan(&desired, &Observed { account, ..Observed::default() })
+    }
+
+    #[test]
+    fn an_account_without_a_plan_is_ended_already_or_not_ours() {
+        let of = |uid: &str, enabled| {
+            let owner = Owner { uid: uid.into(), admin: format!("shop/{uid}"), ..Owner::default() };
+            Some(Account { managed: true, owner: Some(owner), enabled, ..Account::default() })
+        };
+        assert!(matches!(planned(None), PlannedEnd::AlreadyEnded { exists: false }));
+        assert!(matches!(planned(of("us", false)), PlannedEnd::AlreadyEnded { exists: true }));
+        assert!(matches!(planned(of("them", false)), PlannedEnd::NotOurs { usable: false }));
+        assert!(matches!(planned(of("them", true)), PlannedEnd::NotOurs { usable: true }));
+        let unmanaged = Account { enabled: true, ..Account::default() };
+        assert!(matches!(planned(Some(unmanaged)), PlannedEnd::NotOurs { usable: true }));
     }
 }

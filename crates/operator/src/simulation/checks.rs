@@ -171,8 +171,9 @@ impl AuditLog for Auditor {
                         .violated(format!("{} is {}, and {account:?} can log in", line.session, line.access));
                 }
                 // A session that never had access needs no line.
-                if line.access == "ended" && !line.uid.is_empty() && !others && shown != Some(false) {
-                    cluster.violated(format!("{} is ended, and the server has not shown it", line.session));
+                if line.access == "ended" && !others && shown != Some(false) {
+                    let whose = if line.uid.is_empty() { line.username } else { line.session };
+                    cluster.violated(format!("{whose} is ended, and the server has not shown it"));
                 }
             }
             "abandoned" | "retained" => {

@@ -14,6 +14,7 @@ use super::cluster::Cluster;
 use super::convergence::{security, unsettled};
 use super::life::Life;
 use super::operation::{ADMINS, Operation, SESSIONS, Step, USERS, steps};
+use super::server::OTHERS;
 use super::store::When;
 
 /// How many histories are tried, where `ROLECALL_SIMULATION_CASES` does not say.
@@ -235,6 +236,21 @@ fn an_access_that_is_given_up_is_not_called_withdrawn() {
     let down = Operation::ServerDown { server: 0, down: true };
     let said = said(false, vec![(standing(0), 5), (down, 0), (Operation::DeleteAdmin(0), 200)]);
     assert_eq!((said.get("abandoned"), said.get("withdrawn")), (Some(&1), None), "{said:?}");
+}
+
+#[test]
+fn an_account_that_another_cluster_manages_is_not_said_to_end() {
+    let frank = USERS.iter().position(|user| *user == OTHERS).unwrap();
+    let create = Operation::CreateSession {
+        session: 0,
+        user: frank,
+        admin: 0,
+        database: Some("app"),
+        ttl: None,
+        keep: 0,
+    };
+    let said = said(false, vec![(create, 5), (Operation::DeleteSession(0), 60)]);
+    assert_eq!((said.get("ending"), said.get("ended")), (None, None), "{said:?}");
 }
 
 #[test]
