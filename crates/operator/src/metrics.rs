@@ -15,7 +15,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use rolecall_api::SessionPhase;
+use kube::Resource;
+use rolecall_api::{
+    DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole, SessionPhase,
+};
 
 use crate::model::{ObjectKey, ReconcileKey};
 use process::OfProcess;
@@ -38,7 +41,7 @@ pub struct Metrics {
     panics: Counter,
     watch_errors: Family<Kind, Counter>,
     events_dropped: Counter,
-    failovers: Family<Server, Counter>,
+    failovers: Family<OfServer, Counter>,
     returned: Family<Returned, Counter>,
 }
 
@@ -59,7 +62,7 @@ struct Phase {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Server {
+struct OfServer {
     database_admin: String,
 }
 
@@ -165,8 +168,8 @@ impl Metrics {
         for phase in PHASES {
             drop(self.transitions.get_or_create(&Phase { phase: phase.as_str() }));
         }
-        for crd in rolecall_api::crds() {
-            drop(self.watch_errors.get_or_create(&Kind { kind: crd.spec.names.kind }));
+        for kind in watched_kinds() {
+            drop(self.watch_errors.get_or_create(&Kind { kind }));
         }
     }
 
@@ -189,7 +192,7 @@ impl Metrics {
 
     /// A server may have lost changes.
     pub fn failover(&self, admin: &ObjectKey) {
-        self.failovers.get_or_create(&Server { database_admin: admin.to_string() }).inc();
+        self.failovers.get_or_create(&OfServer { database_admin: admin.to_string() }).inc();
     }
 
     /// An account was found usable again after its access had ended; `action` is what was done about it.
@@ -221,4 +224,16 @@ impl Metrics {
         }
         format.of(text)
     }
+}
+
+/// The kinds that are watched.
+fn watched_kinds() -> [String; 5] {
+    [
+        DatabaseAdmin::kind(&()),
+        DatabaseSession::kind(&()),
+        DatabaseUser::kind(&()),
+        DbObjectImportRule::kind(&()),
+        ProvisioningRole::kind(&()),
+    ]
+    .map(|kind| kind.into_owned())
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cache::{Cached, Source};
 use crate::coverage::Scope;
-use crate::model::ObjectKey;
+use crate::model::{ObjectKey, WALK};
 use crate::{Shared, history};
 
 /// The running watches. Each ends when this is dropped.
@@ -246,6 +246,7 @@ fn observe_event<K: Cached>(
             // Three quarters of an object's memory, and nothing here reads it.
             object.managed_fields_mut().clear();
             let key = ObjectKey::of(&object);
+            tracing::trace!(target: WALK, %key, "a watch reports an object");
             shared.observe_event(object, source);
             Some(key)
         }

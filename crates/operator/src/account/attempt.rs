@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rolecall_api::MissingDbRoles;
-use rolecall_engine::account::Credential;
 use rolecall_engine::{Class, Desired, Observed, Plan, Reason, Refusal, Want, plan};
 
 use super::conclusion::{Conclusion, Ends, Live, Starts, account_phase};
 use super::credentials;
 use super::dereference::Snapshot;
 use super::desired::{self, Terms};
-use super::execute::{self, Place};
+use super::effects;
+use super::execute::{self, Context};
 use super::passwords::{self, Password};
 use super::proof::{self, Abandoned, NotEnded};
 use super::session::{Session, fail_starts};
 use crate::Shared;
 use crate::model::session::is_late;
-use crate::model::{Blocker, Priority, ReconcileError, ReconcileKey, plus};
+use crate::model::{Blocker, Priority, ReconcileError, WALK, plus};
 use crate::servers::Issuer;
 
 /// How soon it is checked again whether a standby confirms.
@@ -37,11 +37,12 @@ pub(super) enum Attempt {
 
 /// Tries everything once.
 pub(super) async fn attempt(
-    on: Place<'_>,
+    context: Context<'_>,
     snapshot: &mut Snapshot,
     conclusion: &mut Conclusion,
 ) -> Result<Attempt, ReconcileError> {
-    let Place { shared, key, server, account } = on;
+    let Context { shared, key, server, account } = context;
+    tracing::trace!(target: WALK, %key, "an attempt begins");
     conclusion.begin_attempt();
     desired::choose_candidates(&mut snapshot.sessions, server.platform_roles);
     let kept_sets = execute::want_sets(shared, key, server, snapshot, conclusion);
@@ -60,22 +61,22 @@ pub(super) async fn attempt(
     };
     let observed = match server.engine.observe(&asked.query()).await {
         Ok(observed) => observed,
-        Err(error) => return Ok(engine_failed(on, snapshot, conclusion, &error).await),
+        Err(error) => return Ok(engine_failed(context, snapshot, conclusion, &error).await),
     };
-    if execute::remake_missing_sets(on, &asked, &observed) {
+    if execute::remake_missing_sets(context, &asked, &observed) {
         return Ok(Attempt::Again);
     }
     let desired = desired::as_observed(asked, &mut snapshot.sessions, &observed);
     if desired::refuse_databases(&mut snapshot.sessions, &desired, &observed) {
         return Ok(Attempt::Again);
     }
-    let password = execute::password(on, snapshot, &desired, &observed).await?;
+    let password = execute::password(context, snapshot, &desired, &observed).await?;
     let desired = passwords::with_password(desired, &observed, &password);
     let desired = desired::ending_connections(desired, &observed, |role| {
         let wanted = snapshot.sessions.iter().filter_map(|session| session.set.as_ref());
         shared.sets.loses_functions(&key.admin, role, wanted.map(|set| set.role.as_str()))
     });
-    let run = Run { on, snapshot, conclusion };
+    let run = Run { context, snapshot, conclusion };
     match plan::plan(&desired, &observed) {
         Ok(plan) if matches!(desired.want, Want::Ended { .. }) => run.end(&desired, &observed, &plan).await,
         Ok(plan) => run.enable(&desired, &observed, &plan, &password, None).await,
@@ -85,7 +86,7 @@ pub(super) async fn attempt(
 
 /// An attempt whose account has been read and planned.
 struct Run<'a> {
-    on: Place<'a>,
+    context: Context<'a>,
     snapshot: &'a mut Snapshot,
     conclusion: &'a mut Conclusion,
 }
@@ -100,7 +101,7 @@ impl Run<'_> {
         refusal: &Refusal,
         password: &Password,
     ) -> Result<Attempt, ReconcileError> {
-        let Self { on, snapshot, conclusion } = self;
+        let Self { context, snapshot, conclusion } = self;
         let blocker = Blocker::from(refusal);
         conclusion.report_blocked(account_phase(&desired, observed), &blocker);
         if snapshot.sessions.iter().any(Session::is_starting) {
@@ -113,16 +114,16 @@ impl Run<'_> {
             if let Want::Enabled(enabled) = &desired.want {
                 conclusion.reduced_roles = Some(enabled.roles.keys().cloned().collect());
             }
-            let run = Run { on, snapshot, conclusion };
+            let run = Run { context, snapshot, conclusion };
             return run.enable(&desired, observed, &plan, password, Some(blocker)).await;
         }
         // Live sessions on an account that somebody took: it is not ours to touch any more.
         let ends = match proof::check_not_ours(&desired, observed, snapshot.was_enabled(), &blocker) {
             Ok(proof) => Ends::Gone { proof, kept_because: None },
-            Err(why) => not_ended(on.shared, snapshot, why),
+            Err(why) => not_ended(context.shared, snapshot, why),
         };
-        conclude_ends(on, snapshot, conclusion, ends).await;
-        conclude_live(on, snapshot, conclusion, Trust::Troubled(blocker)).await;
+        conclude_ends(context, snapshot, conclusion, ends).await;
+        conclude_live(context, snapshot, conclusion, Trust::Troubled(blocker)).await;
         Ok(Attempt::Concluded)
     }
 
@@ -133,24 +134,23 @@ impl Run<'_> {
         observed: &Observed,
         plan: &Plan,
     ) -> Result<Attempt, ReconcileError> {
-        let Self { on, snapshot, conclusion } = self;
-        match proof::end(on.server, desired, observed, plan, snapshot.was_enabled()).await {
+        let Self { context, snapshot, conclusion } = self;
+        match proof::end(context.server, desired, observed, plan, snapshot.was_enabled()).await {
             Ok((applied, proof)) => {
                 conclusion.report_ended(desired, observed, &applied);
                 let ends = Ends::Gone { proof, kept_because: applied.kept_because };
-                conclude_ends(on, snapshot, conclusion, ends).await;
-                on.shared.passwords.set(on.key, None);
-                on.shared.applied.remove(on.key);
+                conclude_ends(context, snapshot, conclusion, ends).await;
+                context.carry_out(effects::of_end());
                 Ok(Attempt::Concluded)
             }
             Err(NotEnded::LeftAlone(refusal)) => {
                 let blocker = Blocker::from(&refusal);
                 conclusion.report_blocked(account_phase(desired, observed), &blocker);
-                let ends = not_ended(on.shared, snapshot, blocker);
-                conclude_ends(on, snapshot, conclusion, ends).await;
+                let ends = not_ended(context.shared, snapshot, blocker);
+                conclude_ends(context, snapshot, conclusion, ends).await;
                 Ok(Attempt::Concluded)
             }
-            Err(NotEnded::Engine(error)) => Ok(engine_failed(on, snapshot, conclusion, &error).await),
+            Err(NotEnded::Engine(error)) => Ok(engine_failed(context, snapshot, conclusion, &error).await),
         }
     }
 
@@ -163,31 +163,25 @@ impl Run<'_> {
         password: &Password,
         trouble: Option<Blocker>,
     ) -> Result<Attempt, ReconcileError> {
-        let Self { on, snapshot, conclusion } = self;
+        let Self { context, snapshot, conclusion } = self;
         let Want::Enabled(enabled) = &desired.want else { return Ok(Attempt::Concluded) };
-        if refuse_late_starts(snapshot, on.shared.now())
-            || !execute::prepare_starts(on, snapshot, password.get()).await
+        if refuse_late_starts(snapshot, context.shared.now())
+            || !execute::prepare_starts(context, snapshot, password.get()).await
         {
             return Ok(Attempt::Again);
         }
-        let applied = match execute::apply(on, plan).await {
+        let applied = match execute::apply(context, plan).await {
             Ok(applied) => applied,
-            Err(error) => return Ok(engine_failed(on, snapshot, conclusion, &error).await),
+            Err(error) => return Ok(engine_failed(context, snapshot, conclusion, &error).await),
         };
-        if let Password::New(new) = password {
-            on.shared.passwords.set(on.key, Some(new.clone()));
-        }
-        if passwords::was_lost(plan, observed, password) {
-            tracing::warn!(account = %on.key, "the server had lost the password of a live account");
+        let was_lost = passwords::was_lost(plan, observed, password);
+        if was_lost {
+            tracing::warn!(account = %context.key, "the server had lost the password of a live account");
             conclusion.lost_password = password.restored();
-            on.shared.queue.add(ReconcileKey::Admin(on.key.admin.clone()), Priority::Normal);
         }
-        execute::renew_shared_password(on, snapshot, password).await;
-        let verified = match plan {
-            Plan::Nothing => proof::check_enabled(desired, observed, on.shared.now()),
-            _ => proof::read_back(on.server, desired, &*on.shared.clock).await,
-        };
-        let verified = match verified {
+        context.carry_out(effects::of_applied(context.key, password, was_lost));
+        execute::renew_shared_password(context, snapshot, password).await;
+        let verified = match execute::read_back(context, desired, observed, plan).await {
             Ok(verified) => verified,
             Err(blocker) => {
                 fail_starts(&mut snapshot.sessions, &blocker);
@@ -195,24 +189,21 @@ impl Run<'_> {
                 if !snapshot.sessions.iter().any(Session::is_live) {
                     return Ok(Attempt::Again);
                 }
-                let ends = not_ended(on.shared, snapshot, blocker.clone());
-                conclude_ends(on, snapshot, conclusion, ends).await;
-                conclude_live(on, snapshot, conclusion, Trust::Troubled(blocker)).await;
+                let ends = not_ended(context.shared, snapshot, blocker.clone());
+                conclude_ends(context, snapshot, conclusion, ends).await;
+                conclude_live(context, snapshot, conclusion, Trust::Troubled(blocker)).await;
                 return Ok(Attempt::Concluded);
             }
         };
-        if refuse_late_starts(snapshot, on.shared.now()) {
+        if refuse_late_starts(snapshot, context.shared.now()) {
             return Ok(Attempt::Again);
         }
-        let memberships = enabled.roles.keys().chain(&enabled.sets).cloned().collect();
-        let is_recorded =
-            matches!(enabled.credential, Credential::Password { .. }) && observed.dialect.records_passwords();
-        let generation = is_recorded.then_some(desired.owner.password_generation);
-        on.shared.applied.set(on.key, &memberships, generation);
+        let effect = effects::of_verified(enabled, &desired.owner, observed.dialect);
+        context.carry_out([effect]);
         let ends = Ends::Gone { proof: verified.others_ended(), kept_because: applied.kept_because };
-        conclude_ends(on, snapshot, conclusion, ends).await;
+        conclude_ends(context, snapshot, conclusion, ends).await;
         let is_whole = trouble.is_none();
-        conclude_live(on, snapshot, conclusion, Trust::Verified { verified, trouble }).await;
+        conclude_live(context, snapshot, conclusion, Trust::Verified { verified, trouble }).await;
         if is_whole {
             conclusion.starts = Starts::Started(verified);
             conclusion.report_enabled();
@@ -233,15 +224,16 @@ pub(super) enum Trust {
 
 /// What is known of live sessions now. Their credentials are renewed when it is time, unless that would do no good.
 pub(super) async fn conclude_live(
-    on: Place<'_>,
+    context: Context<'_>,
     snapshot: &mut Snapshot,
     conclusion: &mut Conclusion,
     trust: Trust,
 ) {
-    let wanted = || desired::account_roles(&snapshot.sessions, on.server.platform_roles).unwrap_or_default();
+    let wanted =
+        || desired::account_roles(&snapshot.sessions, context.server.platform_roles).unwrap_or_default();
     conclusion.roles = conclusion.reduced_roles.clone().unwrap_or_else(|| wanted().into_keys().collect());
     let renew = !matches!(trust, Trust::Troubled(_));
-    execute::keep_live(on, snapshot, renew).await;
+    execute::keep_live(context, snapshot, renew).await;
     let (verified, trouble) = match trust {
         Trust::Verified { verified, trouble } => (Some(verified), trouble),
         Trust::Unasked => (None, None),
@@ -253,9 +245,14 @@ pub(super) async fn conclude_live(
     conclusion.live = Live::Kept { verified, trouble };
 }
 
-async fn conclude_ends(on: Place<'_>, snapshot: &mut Snapshot, conclusion: &mut Conclusion, ends: Ends) {
+async fn conclude_ends(
+    context: Context<'_>,
+    snapshot: &mut Snapshot,
+    conclusion: &mut Conclusion,
+    ends: Ends,
+) {
     conclusion.ends = ends;
-    execute::revoke_ended(on.shared, Some(on.server), &mut snapshot.sessions, conclusion).await;
+    execute::revoke_ended(context.shared, Some(context.server), &mut snapshot.sessions, conclusion).await;
 }
 
 /// Accesses that should end and cannot: where the server is gone for good they are abandoned, otherwise they stay.
@@ -274,12 +271,12 @@ pub(super) fn not_ended(shared: &Shared, snapshot: &Snapshot, blocker: Blocker) 
 
 /// The server failed or refused.
 async fn engine_failed(
-    on: Place<'_>,
+    context: Context<'_>,
     snapshot: &mut Snapshot,
     conclusion: &mut Conclusion,
     error: &rolecall_engine::Error,
 ) -> Attempt {
-    let Place { shared, key, .. } = on;
+    let Context { shared, key, .. } = context;
     let blocker = Blocker::from(error);
     tracing::warn!(account = %key, %error, "an access could not be ended");
     conclusion.retry = true;
@@ -292,16 +289,14 @@ async fn engine_failed(
     }
     let had_starts = snapshot.sessions.iter().any(Session::is_starting);
     fail_starts(&mut snapshot.sessions, &blocker);
-    if error.class == Class::Unreachable {
-        shared.servers.mark_unreachable(&key.admin, blocker.clone());
-        shared.queue.add(ReconcileKey::Admin(key.admin.clone()), Priority::Normal);
-    } else if had_starts && error.class != Class::Transient {
+    context.carry_out(effects::of_failure(key, error));
+    if had_starts && matches!(error.class, Class::Refused | Class::Invalid) {
         return Attempt::Again;
     }
     let ends = not_ended(shared, snapshot, blocker.clone());
-    conclude_ends(on, snapshot, conclusion, ends).await;
+    conclude_ends(context, snapshot, conclusion, ends).await;
     if blocker.stalled {
-        conclude_live(on, snapshot, conclusion, Trust::Troubled(blocker)).await;
+        conclude_live(context, snapshot, conclusion, Trust::Troubled(blocker)).await;
     }
     Attempt::Concluded
 }

@@ -16,7 +16,7 @@ use super::session::Session;
 use crate::cache::Cache;
 use crate::model::Blocker;
 use crate::model::session::Times;
-use crate::model::{AccountKey, ObjectKey};
+use crate::model::{AccountKey, ObjectKey, WALK};
 use crate::servers::ServerState;
 
 const UNINSTALLED: &str = "an uninstall of the operator is being prepared: every access ends, and no session starts before it is installed again";
@@ -47,6 +47,7 @@ pub(super) fn dereference(
     draining: bool,
     now: Timestamp,
 ) -> Snapshot {
+    tracing::trace!(target: WALK, %key, "dereferenced");
     let admin = cache.admin(&key.admin);
     let state = match &admin {
         None => AdminState::Missing,
@@ -83,6 +84,12 @@ impl Snapshot {
                 admin.metadata.name.as_deref().unwrap_or_default()
             ),
         ))
+    }
+
+    /// That the server takes no certificates of the CA for users.
+    pub(super) fn distrust(&self) -> Option<&Blocker> {
+        let blocker = self.server.as_ref().and_then(|state| state.blocker.as_ref());
+        blocker.filter(|blocker| blocker.reason == reasons::CLIENT_CA_NOT_TRUSTED)
     }
 
     /// Is it known that one of the sessions that end had access through this account?

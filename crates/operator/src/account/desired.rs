@@ -12,7 +12,7 @@ use rolecall_engine::{AccountName, Desired, Observed, Owner, Want, plan};
 use super::decide::Setback;
 use super::permission_sets::sets_of;
 use super::session::Session;
-use crate::model::Blocker;
+use crate::model::{Blocker, WALK};
 use crate::sets::SetState;
 
 type Roles = BTreeMap<String, WantedRole>;
@@ -124,6 +124,7 @@ pub(super) fn desired(
     kept_sets: &BTreeSet<String>,
     terms: Terms<'_>,
 ) -> Option<Desired> {
+    tracing::trace!(target: WALK, key = %terms.account, "the desired state");
     let with = |want: Want, databases: &BTreeSet<String>| Desired {
         account: terms.account.clone(),
         owner: terms.owner.clone(),

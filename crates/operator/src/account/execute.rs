@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use rolecall_api::DatabaseSession;
 use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
-use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::{AccountName, Applied, Desired, Observed, Plan, Want};
 use serde_json::json;
 
@@ -13,25 +13,34 @@ use super::conclusion::{Conclusion, Ends};
 use super::credentials;
 use super::decide::Setback;
 use super::dereference::Snapshot;
+use super::effects::{self, Effect};
 use super::issued::Issued;
 use super::passwords::{self, AccountPassword, KnownPasswords, Password};
 use super::permission_sets;
+use super::proof::{self, Verified};
 use super::session::Session;
 use crate::Shared;
 use crate::api_writer::is_conflict;
-use crate::model::{AccountKey, Blocker, Priority, ReconcileError, ReconcileKey};
+use crate::model::{AccountKey, Blocker, ReconcileError, WALK};
 use crate::servers::{Issuer, Server};
 
 /// How many requests for the sessions of one account are under way at once.
 const REQUESTS_AT_ONCE: usize = 8;
 
-/// Where a reconcile works: one account on one server.
+/// What a reconcile works with: one account on one server.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct Context<'a> {
     pub(super) shared: &'a Shared,
     pub(super) key: &'a AccountKey,
     pub(super) server: &'a Server,
     pub(super) account: &'a AccountName,
+}
+
+impl Context<'_> {
+    /// Lets effects take effect.
+    pub(super) fn carry_out(self, effects: impl IntoIterator<Item = Effect>) {
+        effects::carry_out(self.shared, self.key, effects);
+    }
 }
 
 /// Asks for the permission sets that the sessions want, and records on each session the state of its set. Returns those
@@ -45,39 +54,36 @@ pub(super) fn want_sets(
 ) -> BTreeSet<String> {
     let wanted = permission_sets::wanted(&snapshot.sessions, &key.admin, server);
     let list: Vec<_> = wanted.iter().map(|(_, wanted)| wanted.clone()).collect();
-    for database in shared.sets.without_listener(&list) {
-        shared.queue.add(ReconcileKey::PermissionSets(database), Priority::Normal);
-    }
+    let without_listener = shared.sets.without_listener(&list);
     let mut answer = shared.sets.want(key, &list);
-    for (database, priority) in std::mem::take(&mut answer.to_reconcile) {
-        shared.queue.add(ReconcileKey::PermissionSets(database), priority);
-    }
+    effects::carry_out(shared, key, effects::of_wanted_sets(without_listener, &mut answer));
     let again = permission_sets::assign(&mut snapshot.sessions, wanted, &answer, snapshot.now);
     conclusion.at_earliest(again);
     answer.lingering.into_keys().collect()
 }
 
 /// Somebody dropped the role of a set that is wanted: it is made again at once. True where one was found missing.
-pub(super) fn remake_missing_sets(on: Place<'_>, desired: &Desired, observed: &Observed) -> bool {
+pub(super) fn remake_missing_sets(context: Context<'_>, desired: &Desired, observed: &Observed) -> bool {
     let Want::Enabled(enabled) = &desired.want else { return false };
     let missing = enabled.sets.iter().filter(|role| !observed.sets.contains_key(*role));
-    let mut found = false;
-    for database in missing.filter_map(|role| on.shared.sets.mark_missing(&on.key.admin, role)) {
-        tracing::warn!(account = %on.key, database = %database.database, "the role of a permission set is missing");
-        on.shared.queue.add(ReconcileKey::PermissionSets(database), Priority::Urgent);
-        found = true;
+    let mut effects = Vec::new();
+    for database in missing.filter_map(|role| context.shared.sets.mark_missing(&context.key.admin, role)) {
+        tracing::warn!(account = %context.key, database = %database.database, "the role of a permission set is missing");
+        effects.push(effects::of_missing_set(database));
     }
+    let found = !effects.is_empty();
+    context.carry_out(effects);
     found
 }
 
 /// Which password the account has. Where this operator does not know it, the Secrets of live sessions are read.
 pub(super) async fn password(
-    on: Place<'_>,
+    context: Context<'_>,
     snapshot: &Snapshot,
     desired: &Desired,
     observed: &Observed,
 ) -> Result<Password, ReconcileError> {
-    let Place { shared, key, server, account } = on;
+    let Context { shared, key, server, account } = context;
     if !matches!(server.issuer, Issuer::Password) || !matches!(desired.want, Want::Enabled(_)) {
         return Ok(Password::Unchanged);
     }
@@ -96,7 +102,7 @@ pub(super) async fn password(
     let generate = rolecall_pki::credentials::password::generate;
     let password = passwords::choose(&snapshot.sessions, desired, observed, known, generate)?;
     if let Password::Known(known) = &password {
-        shared.passwords.set(key, Some(known.clone()));
+        context.carry_out([Effect::Password(Some(known.clone()))]);
     }
     Ok(password)
 }
@@ -104,15 +110,16 @@ pub(super) async fn password(
 /// Before anything is done on the server for starts: the finalizer, with the account's name in an annotation, and the
 /// credentials. False: not all starts are left.
 pub(super) async fn prepare_starts(
-    on: Place<'_>,
+    context: Context<'_>,
     snapshot: &mut Snapshot,
     password: Option<&AccountPassword>,
 ) -> bool {
-    let Place { shared, key, server, account } = on;
+    let Context { shared, key, server, account } = context;
+    tracing::trace!(target: WALK, %key, "starts are prepared");
     let sessions = &mut snapshot.sessions;
     let starting: Vec<usize> = indexes(sessions, Session::is_starting);
     let untouched: Vec<usize> = starting.iter().copied().filter(|index| !sessions[*index].touched).collect();
-    let marked = few_at_once(untouched.iter().map(|index| mark(on, &sessions[*index].object))).await;
+    let marked = few_at_once(untouched.iter().map(|index| mark(context, &sessions[*index].object))).await;
     for (index, marked) in untouched.into_iter().zip(marked) {
         let session = &mut sessions[index];
         match marked {
@@ -144,17 +151,39 @@ pub(super) async fn prepare_starts(
 }
 
 /// Carries out the plan for an enabled account.
-pub(super) async fn apply(on: Place<'_>, plan: &Plan) -> Result<Applied, rolecall_engine::Error> {
+pub(super) async fn apply(context: Context<'_>, plan: &Plan) -> Result<Applied, rolecall_engine::Error> {
     if !plan.is_nothing() {
-        tracing::debug!(account = %on.key, %plan, "applying");
+        tracing::debug!(account = %context.key, %plan, "applying");
     }
-    on.server.engine.apply(plan).await
+    context.server.engine.apply(plan).await
+}
+
+/// Reads the account back after `plan` was applied.
+///
+/// # Errors
+///
+/// What the server shows instead of what was desired, or that it does not answer.
+pub(super) async fn read_back(
+    context: Context<'_>,
+    desired: &Desired,
+    observed: &Observed,
+    plan: &Plan,
+) -> Result<Verified, Blocker> {
+    let Context { shared, server, .. } = context;
+    match plan {
+        Plan::Nothing => proof::check_enabled(desired, observed, shared.now()),
+        _ => proof::read_back(server, desired, &*shared.clock).await,
+    }
 }
 
 /// One password serves all sessions of an account: the Secrets of those that stay follow its change. One that cannot be
 /// written is tried again with whatever else is due for live sessions, and its status says so.
-pub(super) async fn renew_shared_password(on: Place<'_>, snapshot: &mut Snapshot, password: &Password) {
-    let Place { shared, server, account, .. } = on;
+pub(super) async fn renew_shared_password(
+    context: Context<'_>,
+    snapshot: &mut Snapshot,
+    password: &Password,
+) {
+    let Context { shared, server, account, .. } = context;
     let Password::New(new) = password else { return };
     for session in snapshot.sessions.iter_mut().filter(|session| session.is_live()) {
         let made =
@@ -193,40 +222,34 @@ pub(super) async fn revoke_ended(
 }
 
 /// Live sessions: finalizers that somebody took off are put back; with `renew`, credentials are renewed when it is time.
-pub(super) async fn keep_live(on: Place<'_>, snapshot: &mut Snapshot, renew: bool) {
-    let distrusted = distrust(snapshot).is_some();
+pub(super) async fn keep_live(context: Context<'_>, snapshot: &mut Snapshot, renew: bool) {
+    let distrusted = snapshot.distrust().is_some();
     let now = snapshot.now;
     for session in snapshot.sessions.iter_mut().filter(|session| session.is_live()) {
         if !session.touched {
-            match mark(on, &session.object).await {
+            match mark(context, &session.object).await {
                 Ok(Some(object)) => session.mark(object),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(account = %on.key, %error, "a session could not be marked again");
+                    tracing::warn!(account = %context.key, %error, "a session could not be marked again");
                     session.mark_failed = true;
                 }
             }
         }
         if renew {
-            session.renewal_failed = renew_if_due(on, session, distrusted, now).await.err();
+            session.renewal_failed = renew_if_due(context, session, distrusted, now).await.err();
         }
     }
 }
 
-/// That the server takes no certificates of the CA for users.
-pub(super) fn distrust(snapshot: &Snapshot) -> Option<&Blocker> {
-    let blocker = snapshot.server.as_ref().and_then(|state| state.blocker.as_ref());
-    blocker.filter(|blocker| blocker.reason == reasons::CLIENT_CA_NOT_TRUSTED)
-}
-
 /// Renews the credentials of a live session when it is time, or when they are not there any more.
 async fn renew_if_due(
-    on: Place<'_>,
+    context: Context<'_>,
     session: &mut Session,
     distrusted: bool,
     now: jiff::Timestamp,
 ) -> Result<(), Blocker> {
-    let Place { shared, key, server, account } = on;
+    let Context { shared, key, server, account } = context;
     let expires_at = session.access().and_then(|access| access.expires_at);
     let password = shared.passwords.get(key);
     if session.issued.is_none() {
@@ -267,9 +290,9 @@ fn keep(shared: &Shared, session: &mut Session, issued: Option<Issued>) {
     session.issued = issued;
 }
 
-async fn mark(on: Place<'_>, session: &Arc<DatabaseSession>) -> kube::Result<Option<DatabaseSession>> {
-    let annotations = json!({ USERNAME_ANNOTATION: &*on.key.username });
-    on.shared.api.add_finalizer(on.shared, &**session, ACCOUNT_FINALIZER, annotations).await
+async fn mark(context: Context<'_>, session: &Arc<DatabaseSession>) -> kube::Result<Option<DatabaseSession>> {
+    let annotations = json!({ USERNAME_ANNOTATION: &*context.key.username });
+    context.shared.api.add_finalizer(context.shared, &**session, ACCOUNT_FINALIZER, annotations).await
 }
 
 fn indexes(sessions: &[Session], is: impl Fn(&Session) -> bool) -> Vec<usize> {

@@ -12,9 +12,10 @@
 //! | desired: what the sessions ask for together | `desired`, `permission_sets`, `passwords` | no |
 //! | plan: desired and observed to steps | [`rolecall_engine::plan`] | no |
 //! | execute: finalizers, credentials, the server | `execute`, `credentials` | yes |
-//! | proof: the account is read back | `proof` | yes |
+//! | proof: what the server shows when it is read back | `proof` | yes |
+//! | effects: what else follows, as data: keys to trigger, what is known of the server | `effects` | no |
 //! | status: from the conclusion to results, events, requeue | `results`, `status` | no |
-//! | write: status, audit log, events | `write` | yes |
+//! | write: audit log, status, events, finalizer | `write` | yes |
 //!
 //! Every step works on plain data: a `Snapshot` with one `Session` each, a `Conclusion`, and a [`result`] for each
 //! session. A step that failed is an input of the next decision. A result that says that an access is there, or gone,
@@ -32,6 +33,7 @@ mod decide;
 mod dereference;
 mod desired;
 pub mod drift;
+mod effects;
 mod execute;
 mod failure;
 pub mod issued;

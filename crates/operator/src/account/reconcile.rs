@@ -1,24 +1,19 @@
 //! One reconcile of an account, step by step: see the [module](super).
 
-use std::collections::BTreeSet;
-
 use rolecall_api::reasons;
 
 use super::attempt::{Attempt, Trust, attempt, conclude_live, not_ended};
 use super::conclusion::{Conclusion, Ends, Starts};
 use super::dereference::{Snapshot, dereference};
-use super::execute::{self, Place};
+use super::execute::{self, Context};
 use super::proof::Retained;
-use super::result::SessionResult;
-use super::results::{self, Endpoint};
 use super::session::{Session, fail_starts};
 use super::{desired, orphan, slow_server, write};
 use crate::Shared;
 use crate::drain::Pass;
 use crate::model::session::may_have_access;
-use crate::model::{AccountKey, Action, Blocker, DatabaseKey, Priority, ReconcileError, ReconcileKey, until};
+use crate::model::{AccountKey, Action, Blocker, ReconcileError, WALK};
 use crate::servers::ServerState;
-use crate::sets;
 
 /// Starts may fail one by one, and each failure can change what the account should be. After so many attempts, and one
 /// for each session, the rest waits for the next reconcile.
@@ -30,6 +25,7 @@ const ATTEMPTS: usize = 8;
 ///
 /// What the API server refused. What a database refuses is reported on the sessions and tried again.
 pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Action, ReconcileError> {
+    tracing::trace!(target: WALK, %key, "the steps begin");
     if shared.cache().is_unreadable(&key.admin) {
         // Not missing: nothing is given up, and nothing can be done before it can be read.
         return Ok(Action::await_change());
@@ -48,7 +44,7 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Action, Reco
     }
     let work = Box::pin(conclude(shared, key, &mut snapshot));
     let (conclusion, reported) = slow_server::reporting(shared, key, work).await;
-    record(shared, key, &mut snapshot, &conclusion?, reported).await
+    write::record(shared, key, &mut snapshot, &conclusion?, reported).await
 }
 
 /// What is known of an account now.
@@ -91,26 +87,26 @@ async fn conclude(
     }
     let account = snapshot.account.clone();
     let server = state.server.clone();
-    let place = server.as_ref().zip(account.as_ref());
-    let place = place.map(|(server, account)| Place { shared, key, server, account });
+    let context = server.as_ref().zip(account.as_ref());
+    let context = context.map(|(server, account)| Context { shared, key, server, account });
     if let Some(blocker) = blocked(snapshot, &state) {
         conclusion.ends = not_ended(shared, snapshot, blocker);
         execute::revoke_ended(shared, None, &mut snapshot.sessions, &conclusion).await;
         if let Some(server) = &server {
             execute::want_sets(shared, key, server, snapshot, &mut conclusion);
         }
-        if let Some(on) = place {
-            conclude_live(on, snapshot, &mut conclusion, Trust::Unasked).await;
+        if let Some(context) = context {
+            conclude_live(context, snapshot, &mut conclusion, Trust::Unasked).await;
         }
         return Ok(conclusion);
     }
     // A missing server blocks everything.
-    let Some(on) = place else { return Ok(conclusion) };
+    let Some(context) = context else { return Ok(conclusion) };
     for _ in 0..ATTEMPTS + snapshot.sessions.len() {
-        if attempt(on, snapshot, &mut conclusion).await? == Attempt::Again {
+        if attempt(context, snapshot, &mut conclusion).await? == Attempt::Again {
             continue;
         }
-        let (started, roles) = (conclusion.has_started(), on.server.platform_roles);
+        let (started, roles) = (conclusion.has_started(), context.server.platform_roles);
         if !desired::has_more_candidates(&mut snapshot.sessions, started, roles) {
             return Ok(conclusion);
         }
@@ -130,65 +126,4 @@ fn blocked(snapshot: &Snapshot, state: &ServerState) -> Option<Blocker> {
     Some(state.blocker.clone().unwrap_or_else(|| {
         Blocker::stalled(reasons::DATABASE_NOT_FOUND, "there is no DatabaseAdmin to reach the server with")
     }))
-}
-
-/// Writes what became of the sessions and of the account. `reported`: something was written meanwhile.
-async fn record(
-    shared: &Shared,
-    key: &AccountKey,
-    snapshot: &mut Snapshot,
-    conclusion: &Conclusion,
-    reported: bool,
-) -> Result<Action, ReconcileError> {
-    let server = snapshot.server.as_ref().and_then(|state| state.server.clone());
-    let distrust = execute::distrust(snapshot);
-    let endpoint = server.as_ref().map(|server| Endpoint {
-        username: &key.username,
-        host: &server.binding.host,
-        port: server.binding.port,
-        server_ca: server.binding.server_ca.as_deref(),
-        made_from: server.credentials(),
-        distrust,
-    });
-    let mut results: Vec<Option<SessionResult>> =
-        snapshot.sessions.iter().map(|session| results::result(session, conclusion, endpoint)).collect();
-    let report = results::account_report(key, &snapshot.sessions, conclusion);
-    let retry = results::wants_retry(&snapshot.sessions, conclusion);
-    let mut action = Action { retry, at: conclusion.again };
-    let (mut failed, mut left) = (None, BTreeSet::new());
-    for (session, result) in snapshot.sessions.iter_mut().zip(&mut results) {
-        if reported {
-            slow_server::follow(shared, session, result);
-        }
-        if result.as_ref().is_some_and(SessionResult::is_over) {
-            left.extend(session.object.spec.database_name.clone());
-        }
-        for event in results::announcements(key, session, conclusion) {
-            write::announce(shared, &session.object, &event);
-        }
-        match write::write(shared, &session.object, session.timed, result.as_ref(), session.times).await {
-            Ok(at) => action.at_earliest(at),
-            // The results of the others are written nevertheless.
-            Err(error) => {
-                tracing::debug!(account = %key, %error, "the result of a session could not be written");
-                failed.get_or_insert(error);
-            }
-        }
-    }
-    for database in left {
-        sets::release(shared, &DatabaseKey { admin: key.admin.clone(), database: database.into() });
-    }
-    if let Some(report) = report {
-        let user = report.user.clone();
-        if shared.reports.set(key, report) {
-            shared.queue.add(ReconcileKey::User(user), Priority::Normal);
-            shared.recount(&key.admin);
-        }
-    }
-    let Some(failed) = failed else { return Ok(action) };
-    // All of it is retried; what is due meanwhile does not wait for that.
-    if let Some((at, priority)) = action.at {
-        shared.queue.add_at(ReconcileKey::Account(key.clone()), priority, until(at, shared.now()));
-    }
-    Err(failed)
 }

@@ -1,7 +1,6 @@
 //! The status of sessions while a reconcile waits for its server, which may be slow or hang: an access that should be
 //! over by now is not shown as healthy.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rolecall_api::{SessionPhase, reasons};
@@ -14,8 +13,8 @@ use super::results::not_ended;
 use super::session::Session;
 use super::write::write;
 use crate::Shared;
-use crate::model::session::{is_over, phase};
-use crate::model::{AccountKey, Blocker, ObjectKey};
+use crate::model::session::phase;
+use crate::model::{AccountKey, Blocker};
 
 /// A reconcile that takes no longer writes the status itself. Nearly all take milliseconds.
 const UNREPORTED: Duration = Duration::from_secs(3);
@@ -85,19 +84,10 @@ fn meanwhile(session: &Session) -> Option<SessionResult> {
     }
 }
 
-/// What was reported meanwhile counts: the session is what it is by now, and one that is over stays so.
-pub(super) fn follow(shared: &Shared, session: &mut Session, result: &mut Option<SessionResult>) {
-    let known = shared.cache().session(&ObjectKey::of(&*session.object));
-    let same = known.filter(|known| known.metadata.uid == session.object.metadata.uid);
-    let Some(known) = same else { return };
-    if is_over(&known) && !matches!(result, Some(SessionResult::Released { .. })) {
-        *result = None;
-    }
-    session.object = Arc::clone(&known);
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rolecall_api::EndReason;
 
     use super::super::decide::Setback;

@@ -1,5 +1,7 @@
-//! Writing what became of a session: audit log, status, events, finalizer, and in the end the deletion of the object.
+//! Writing what became of the sessions and of their account: audit log, status, events, finalizers, and in the end the
+//! deletion of objects that are over.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -7,12 +9,91 @@ use rolecall_api::DatabaseSession;
 use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
 use serde_json::json;
 
+use super::conclusion::Conclusion;
+use super::dereference::Snapshot;
 use super::result::SessionResult;
-use super::results::Event;
+use super::results::{self, Endpoint, Event};
+use super::session::Session;
 use super::status;
 use crate::Shared;
 use crate::model::session::{Times, delete_at, is_over, is_touched};
-use crate::model::{ObjectKey, Priority, ReconcileError, plus};
+use crate::model::{
+    AccountKey, Action, DatabaseKey, ObjectKey, Priority, ReconcileError, ReconcileKey, WALK, plus, until,
+};
+use crate::sets;
+
+/// Writes what became of the sessions and of the account. `reported`: something was written meanwhile.
+pub(super) async fn record(
+    shared: &Shared,
+    key: &AccountKey,
+    snapshot: &mut Snapshot,
+    conclusion: &Conclusion,
+    reported: bool,
+) -> Result<Action, ReconcileError> {
+    tracing::trace!(target: WALK, %key, "results are written");
+    let server = snapshot.server.as_ref().and_then(|state| state.server.clone());
+    let distrust = snapshot.distrust();
+    let endpoint = server.as_ref().map(|server| Endpoint {
+        username: &key.username,
+        host: &server.binding.host,
+        port: server.binding.port,
+        server_ca: server.binding.server_ca.as_deref(),
+        made_from: server.credentials(),
+        distrust,
+    });
+    let mut results: Vec<Option<SessionResult>> =
+        snapshot.sessions.iter().map(|session| results::result(session, conclusion, endpoint)).collect();
+    let report = results::account_report(key, &snapshot.sessions, conclusion);
+    let retry = results::wants_retry(&snapshot.sessions, conclusion);
+    let mut action = Action { retry, at: conclusion.again };
+    let (mut failed, mut left) = (None, BTreeSet::new());
+    for (session, result) in snapshot.sessions.iter_mut().zip(&mut results) {
+        if reported {
+            follow(shared, session, result);
+        }
+        if result.as_ref().is_some_and(SessionResult::is_over) {
+            left.extend(session.object.spec.database_name.clone());
+        }
+        for event in results::announcements(key, session, conclusion) {
+            announce(shared, &session.object, &event);
+        }
+        match write(shared, &session.object, session.timed, result.as_ref(), session.times).await {
+            Ok(at) => action.at_earliest(at),
+            // The results of the others are written nevertheless.
+            Err(error) => {
+                tracing::debug!(account = %key, %error, "the result of a session could not be written");
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    for database in left {
+        sets::release(shared, &DatabaseKey { admin: key.admin.clone(), database: database.into() });
+    }
+    if let Some(report) = report {
+        let user = report.user.clone();
+        if shared.reports.set(key, report) {
+            shared.queue.add(ReconcileKey::User(user), Priority::Normal);
+            shared.recount(&key.admin);
+        }
+    }
+    let Some(failed) = failed else { return Ok(action) };
+    // All of it is retried; what is due meanwhile does not wait for that.
+    if let Some((at, priority)) = action.at {
+        shared.queue.add_at(ReconcileKey::Account(key.clone()), priority, until(at, shared.now()));
+    }
+    Err(failed)
+}
+
+/// What was reported meanwhile counts: the session is what it is by now, and one that is over stays so.
+fn follow(shared: &Shared, session: &mut Session, result: &mut Option<SessionResult>) {
+    let known = shared.cache().session(&ObjectKey::of(&*session.object));
+    let same = known.filter(|known| known.metadata.uid == session.object.metadata.uid);
+    let Some(known) = same else { return };
+    if is_over(&known) && !matches!(result, Some(SessionResult::Released { .. })) {
+        *result = None;
+    }
+    session.object = Arc::clone(&known);
+}
 
 /// Writes what became of a session, and returns when its account has to be reconciled again. `timed`: it ends by itself
 /// at some time.

@@ -13,7 +13,7 @@ use rolecall_policy::ImportRule;
 
 use crate::cache::{Cache, RoleEntry, RuleEntry};
 use crate::model::{
-    ObjectKey, Priority, ReconcileKey, Triggers,
+    ObjectKey, Priority, ReconcileKey, Triggers, WALK,
     session::{is_touched, may_have_access, phase},
 };
 
@@ -170,6 +170,7 @@ impl Cached for DatabaseSession {
 
     fn apply(cache: &mut Cache, object: Self) -> Triggers {
         let key = ObjectKey::of(&object);
+        tracing::trace!(target: WALK, %key, "cached");
         let before = cache.sessions.get(&key).cloned();
         let changed = before
             .as_ref()

@@ -21,7 +21,7 @@ use super::failures::Failures;
 use super::workqueue::InProgress;
 use super::{failure, wall_clock};
 use crate::metrics::ReconcileResult;
-use crate::model::{Action, Cause, Priority, ReconcileError, ReconcileKey, until};
+use crate::model::{Action, Cause, Priority, ReconcileError, ReconcileKey, WALK, until};
 use crate::{Shared, account, database_admin, database_user, db_object_import_rule, provisioning_role, sets};
 
 /// How many reconciles run at once, as long as each is quick.
@@ -83,6 +83,7 @@ async fn dispatch(workers: Arc<Workers>, priority: Priority, at_once: usize, sto
 async fn process(workers: &Workers, taken: InProgress<ReconcileKey>, quick: OwnedSemaphorePermit) {
     let Workers { shared, failures, abort, .. } = workers;
     let key = taken.key();
+    tracing::trace!(target: WALK, %key, "reconciled");
     let timer = shared.queue.clear_timer(key);
     let started = Instant::now();
     let timeout = shared.settings.reconcile_timeout;

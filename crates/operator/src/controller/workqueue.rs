@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::fairness::FairQueue;
-use crate::model::{Cause, Priority, QueueKey};
+use crate::model::{Cause, Priority, QueueKey, WALK};
 
 /// After so many that are urgent, one in turn is taken, where one waits.
 const URGENT_AT_ONCE: u32 = 3;
@@ -177,6 +177,7 @@ impl<K: QueueKey> Workqueue<K> {
                 let mut state = self.locked();
                 state.fire(Instant::now());
                 if let Some((key, priority, cause)) = state.pop(priority) {
+                    tracing::trace!(target: WALK, ?key, "taken from the queue");
                     return InProgress { queue: Arc::clone(self), key, priority, cause };
                 }
                 state.timers.first().map(|(at, _)| *at)

@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use rolecall_api::SessionPhase;
 
-use super::{Changes, Phase, Server};
+use super::{Changes, OfServer, Phase};
 
 /// Every phase.
 pub const PHASES: [SessionPhase; 5] = [
@@ -137,7 +137,7 @@ impl Observation {
         let values = self
             .servers
             .iter()
-            .filter_map(|(server, of)| Some((Server { database_admin: server.clone() }, value(of)?)));
+            .filter_map(|(server, of)| Some((OfServer { database_admin: server.clone() }, value(of)?)));
         family(encoder, name, help, values)
     }
 }

@@ -25,7 +25,7 @@ pub struct AccountKey {
 }
 
 /// What can be queued.
-pub trait QueueKey: Clone + Eq + Ord + Hash {
+pub trait QueueKey: Clone + Eq + Ord + Hash + fmt::Debug {
     /// What shares a limit, and takes turns with the others.
     type Group: Clone + Eq + Hash + std::fmt::Debug;
     /// Its group.

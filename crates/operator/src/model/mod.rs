@@ -9,6 +9,9 @@
 //! | [`session`] | facts that follow from the object of a session |
 //! | `time` | times |
 
+/// The target of the trace events that follow a session through the files of docs/architecture.md.
+pub const WALK: &str = "walk";
+
 mod action;
 mod blocker;
 mod keys;

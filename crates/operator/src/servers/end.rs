@@ -58,7 +58,11 @@ pub async fn plan_end(server: &Server, account: AccountName, drop: bool) -> Resu
     }
     // Planning an end is never refused: what is not ours is left alone.
     let plan = plan::plan(&desired, &observed).unwrap_or_default();
-    Ok(if plan.is_nothing() { without_plan(&desired, &observed) } else { PlannedEnd::Needed(NeededEnd(plan)) })
+    Ok(if plan.is_nothing() {
+        without_plan(&desired, &observed)
+    } else {
+        PlannedEnd::Needed(NeededEnd(plan))
+    })
 }
 
 fn without_plan(desired: &Desired, observed: &Observed) -> PlannedEnd {

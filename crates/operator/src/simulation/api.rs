@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kube::core::Status;
-use serde_json::Value;
+use rolecall_api::DatabaseSession;
+use rolecall_api::names::ACCOUNT_FINALIZER;
+use serde_json::{Value, json};
 
 use super::cluster::{ApiFailure, Cluster};
-use super::store::{self, When};
+use super::invariants::Break;
+use super::store::{self, When, collection};
 use crate::ports::{Address, ApiServer, Clock, Published, Write};
 
 /// How long the operator waits for an answer.
@@ -83,6 +86,16 @@ impl ApiServer for Api {
                     let now = cluster.clock.now();
                     let kind = format!("{write:?}");
                     let mut store = cluster.store();
+                    if cluster.breaks(Break::FinalizersStay)
+                        && marks(at, &write) == Some(false)
+                        && let Some(stored) = store.raw(at)
+                    {
+                        return Ok((stored.to_string(), store::version(stored)));
+                    }
+                    let is_unmarked = cluster.breaks(Break::FinalizersGo) && marks(at, &write) == Some(true);
+                    let is_repeated =
+                        cluster.breaks(Break::WritesRepeat) && matches!(write, Write::ApplyStatus(_));
+                    let again = write.clone();
                     let known = known.is_some() && store.raw(at).map(store::version) == known;
                     let written = store.write(at, write, now);
                     drop(store);
@@ -92,6 +105,13 @@ impl ApiServer for Api {
                     });
                     let written = written.map_err(refused)?;
                     cluster.check_write(at, &kind, &written, known);
+                    if is_repeated && let Ok(repeated) = cluster.store().write(at, again, now) {
+                        cluster.check_write(at, &kind, &repeated, true);
+                    }
+                    if is_unmarked {
+                        let none = Write::Merge(json!({"metadata": {"finalizers": []}}));
+                        let _ = cluster.store().write(at, none, now);
+                    }
                     cluster.stored.notify_waiters();
                     Ok((written.after.to_string(), store::version(&written.after)))
                 })
@@ -112,6 +132,14 @@ impl ApiServer for Api {
             Ok(())
         }))
     }
+}
+
+/// Does a write put the finalizer on a session (true), or take it off?
+fn marks(at: &Address, write: &Write) -> Option<bool> {
+    let Write::Merge(patch) = write else { return None };
+    let is_of_session = at.collection == collection::<DatabaseSession>();
+    let finalizers = patch["metadata"]["finalizers"].as_array().filter(|_| is_of_session)?;
+    Some(finalizers.iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER))
 }
 
 fn silence() -> kube::Error {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::evidence::Evidence;
+use super::invariants::Break;
 use super::server::Server;
 use super::store::{Store, When};
 use crate::ports::Clock;
@@ -35,6 +36,8 @@ pub(super) struct Cluster {
     dead: AtomicBool,
     pub(super) died: Notify,
     evidence: Mutex<Evidence>,
+    /// What is broken on purpose.
+    pub(super) broken: OnceLock<Break>,
     trace: Mutex<Option<Vec<String>>>,
 }
 
@@ -83,6 +86,7 @@ impl Cluster {
             dead: AtomicBool::new(false),
             died: Notify::new(),
             evidence: Mutex::default(),
+            broken: OnceLock::new(),
             trace: Mutex::new(std::env::var_os("ROLECALL_SIMULATION_TRACE").map(|_| Vec::new())),
         })
     }
@@ -97,6 +101,11 @@ impl Cluster {
 
     pub(super) fn evidence(&self) -> MutexGuard<'_, Evidence> {
         locked(&self.evidence)
+    }
+
+    /// Is that broken on purpose?
+    pub(super) fn breaks(&self, what: Break) -> bool {
+        self.broken.get() == Some(&what)
     }
 
     /// Chance.

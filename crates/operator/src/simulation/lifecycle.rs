@@ -12,6 +12,7 @@ use rolecall_engine::Class;
 
 use super::cluster::Cluster;
 use super::convergence::{security, unsettled};
+use super::invariants::Break;
 use super::life::Life;
 use super::operation::{ADMINS, Operation, SESSIONS, Step, USERS, steps};
 use super::server::OTHERS;
@@ -30,11 +31,13 @@ const SETTLING: Duration = Duration::from_secs(100);
 /// Everything has settled after so long, where nothing goes wrong any more.
 const CONVERGENCE: u32 = 60;
 
-#[derive(Clone, Debug)]
-struct History {
-    seed: u64,
-    passwords: bool,
-    steps: Vec<Step>,
+#[derive(Clone, Debug, Default)]
+pub(super) struct History {
+    pub(super) seed: u64,
+    pub(super) passwords: bool,
+    pub(super) steps: Vec<Step>,
+    /// What is broken on purpose.
+    pub(super) broken: Option<Break>,
 }
 
 fn history() -> impl Strategy<Value = History> {
@@ -43,6 +46,7 @@ fn history() -> impl Strategy<Value = History> {
         seed,
         passwords,
         steps,
+        broken: None,
     })
 }
 
@@ -54,6 +58,9 @@ struct Run {
 impl Run {
     fn new(history: &History) -> Self {
         let cluster = Cluster::new(history.seed);
+        if let Some(broken) = history.broken {
+            let _ = cluster.broken.set(broken);
+        }
         cluster.furnish(history.passwords);
         let life = Life::begin(&cluster);
         Self { cluster, life }
@@ -100,7 +107,7 @@ fn take_place(life: &mut Life, begin: impl FnOnce() -> Life) {
 }
 
 /// One history, from beginning to end. Returns how often each kind of line was written to the audit log.
-fn run(history: &History) -> Result<BTreeMap<String, u32>, TestCaseError> {
+pub(super) fn run(history: &History) -> Result<BTreeMap<String, u32>, TestCaseError> {
     let mut run = Run::new(history);
     let (mut calm, mut since_change) = (true, Duration::ZERO);
     for (number, step) in history.steps.iter().enumerate() {
@@ -222,12 +229,17 @@ fn whatever_happens_accesses_are_what_policy_says_and_nothing_wedges() {
 /// What was said in the audit log in a history of these steps.
 fn said(passwords: bool, steps: Vec<(Operation, u64)>) -> BTreeMap<String, u32> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    run(&History { seed: 1, passwords, steps: each(steps), broken: None }).unwrap()
+}
+
+/// Operations, each with the seconds until the next.
+pub(super) fn each(steps: Vec<(Operation, u64)>) -> Vec<Step> {
     let step = |(operation, seconds)| Step { operation, pause: Duration::from_secs(seconds) };
-    run(&History { seed: 1, passwords, steps: steps.into_iter().map(step).collect() }).unwrap()
+    steps.into_iter().map(step).collect()
 }
 
 /// A session without an end.
-fn standing(session: usize) -> Operation {
+pub(super) fn standing(session: usize) -> Operation {
     Operation::CreateSession { session, user: 0, admin: 0, database: Some("app"), ttl: None, keep: 0 }
 }
 

@@ -11,6 +11,8 @@
 //! | `evidence`, `checks` | what was seen and said, and what is checked at every write |
 //! | `oracle`, `convergence` | what should be in the end |
 //! | `lifecycle` | the test: histories are generated, run, and shrunk where one fails |
+//! | `invariants` | shows that each invariant fails where something is broken on purpose |
+//! | `walk` | which files a session enters until it is Active |
 //!
 //! `ROLECALL_SIMULATION_CASES` says how many histories are tried, `ROLECALL_SIMULATION_SEED` which, and
 //! `ROLECALL_SIMULATION_TRACE=1` prints everything that happened in the one that failed.
@@ -20,6 +22,7 @@ mod checks;
 mod cluster;
 mod convergence;
 mod evidence;
+mod invariants;
 mod life;
 mod lifecycle;
 mod network;
@@ -27,4 +30,5 @@ mod operation;
 mod oracle;
 mod server;
 mod store;
+mod walk;
 mod watching;

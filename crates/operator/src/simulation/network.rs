@@ -11,7 +11,8 @@ use rolecall_engine::{
 use rolecall_engine_conformance::fake::Fake;
 
 use super::cluster::Cluster;
-use super::server::Server;
+use super::invariants::Break;
+use super::server::{Server, UNMANAGED};
 use super::store::When;
 use crate::ports::Engines;
 
@@ -111,12 +112,20 @@ impl Engine for Connection {
 
     async fn apply(&self, plan: &Plan) -> Result<Applied, Error> {
         let effect = async {
+            if matches!(plan, Plan::End(_)) && self.cluster.breaks(Break::EndsAreLost) {
+                return Ok(Applied::default());
+            }
             let applied = self.server.fake.apply(plan).await;
             self.cluster.check_plan(&self.server, plan);
+            if self.cluster.breaks(Break::OthersAreChanged) {
+                self.server.fake.state().users.remove(UNMANAGED);
+            }
             applied
         };
         let applied = self.call(&format!("apply {plan}"), effect).await?;
-        if let Plan::End(end) = plan {
+        if let Plan::End(end) = plan
+            && !self.cluster.breaks(Break::EndsAreNotReadBack)
+        {
             // It was read back.
             self.cluster.evidence().shown(self.server.host, end.account.as_str(), None);
         }

@@ -1,0 +1,54 @@
+//! Each invariant fails where something is broken on purpose.
+//!
+//! What is broken is what the operator is connected to: it then does, or says, what must never be.
+//!
+//! | invariant | what is broken |
+//! |---|---|
+//! | no login without a live session | the finalizer that the operator puts on a session goes at once |
+//! | no login without a live session | the server does not carry out an end, and says that it has |
+//! | Ended only after a read-back | an end is answered and was not read back |
+//! | a deny reaches live sessions | nothing is heard of roles that change |
+//! | nothing of others is touched | a plan changes somebody else's user, too |
+//! | nothing wedges | the finalizer cannot be taken off a session, and nobody says so |
+//! | no write without a difference | each status is written twice |
+//! | the audit log comes first | the line that an access is there is lost |
+
+use super::lifecycle::{History, each, run, standing};
+use super::operation::Operation;
+use super::oracle::Grants;
+
+/// What is broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Break {
+    FinalizersGo,
+    EndsAreLost,
+    EndsAreNotReadBack,
+    PolicyIsNotHeard,
+    OthersAreChanged,
+    FinalizersStay,
+    WritesRepeat,
+    AuditLinesAreLost,
+}
+
+#[test]
+fn each_invariant_fails_where_something_is_broken() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let start = || (standing(0), 5);
+    let delete = || (Operation::DeleteSession(0), 30);
+    let deny = || (Operation::SetRole { role: 0, grants: Grants::DenyAll }, 20);
+    for (broken, steps, violated) in [
+        (Break::FinalizersGo, vec![start()], "was enabled, and no session accounts for it"),
+        (Break::EndsAreLost, vec![start(), delete()], "can log in"),
+        (Break::EndsAreNotReadBack, vec![start(), delete()], "is ended, and the server has not shown it"),
+        (Break::PolicyIsNotHeard, vec![start(), deny()], "is Active, and policy does not allow it"),
+        (Break::OthersAreChanged, vec![start()], "what belongs to others has changed"),
+        (Break::FinalizersStay, vec![start(), (Operation::DeleteSession(0), 5)], "is being deleted"),
+        (Break::WritesRepeat, vec![start()], "changes nothing, as the operator knew"),
+        (Break::AuditLinesAreLost, vec![start()], "is Active, and the audit log says"),
+    ] {
+        let history = |broken| History { seed: 1, passwords: false, steps: each(steps.clone()), broken };
+        run(&history(None)).unwrap();
+        let fails = run(&history(Some(broken))).unwrap_err().to_string();
+        assert!(fails.contains(violated), "{broken:?}: {fails}");
+    }
+}
