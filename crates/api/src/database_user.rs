@@ -104,8 +104,8 @@ pub struct AccountStatus {
     pub username: String,
 
     /// What the account is now. `Enabled`: it can log in. `Disabled`: it exists without login, roles and
-    /// connections. `Dropped`: it is gone. `Conflict`: a user of that name exists that is not managed, and is
-    /// not touched. `Orphaned`: it can log in though no live session explains it.
+    /// connections. `Dropped`: it is gone. `Conflict`: a user of that name exists that is not managed, or that
+    /// another DatabaseAdmin works with, and is not touched. `Orphaned`: it can log in though no live session explains it.
     pub phase: AccountPhase,
 
     /// Live sessions of the account.
