@@ -1,8 +1,10 @@
-//! The step `imports` of `cargo xtask test`: the direction of imports, between crates and between files.
+//! The step `imports` of `cargo xtask test`: the direction of imports, between crates, between the parts of a crate, and
+//! between files.
 
 mod borders;
 mod circles;
 mod crates;
+mod layers;
 mod mentions;
 mod modules;
 #[cfg(test)]
@@ -20,8 +22,8 @@ use crates::Crate;
 /// Checks the imports of the whole workspace.
 ///
 /// # Errors
-/// When a crate depends on one that it must not know, when files import each other in a circle, or when sources cannot
-/// be read.
+/// When a crate depends on one that it must not know, when a part of one uses another that it must not, when files
+/// import each other in a circle, or when sources cannot be read.
 pub(crate) fn check() -> anyhow::Result<()> {
     let manifest = crate::root().join("Cargo.toml");
     let metadata = MetadataCommand::new()
@@ -36,6 +38,7 @@ pub(crate) fn check() -> anyhow::Result<()> {
         let parsed = Crate::of_package(package, &read)?;
         files += parsed.files().len();
         let circles = circles::find(&parsed);
+        faults.extend(layers::faults(&package.name, &parsed));
         faults.extend(circles.iter().map(|circle| format!("{}: {circle}", package.name)));
     }
     if faults.is_empty() {

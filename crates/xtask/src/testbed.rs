@@ -77,24 +77,24 @@ struct State {
 /// # Errors
 /// When a component cannot be built, started or stopped.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let place = Place::new()?;
+    let files = UpFiles::new()?;
     match args.action {
-        Action::Up(wanted) => up(&place, wanted).await,
-        Action::Down => down(&place),
-        Action::Status => status(&place),
+        Action::Up(wanted) => up(&files, wanted).await,
+        Action::Down => down(&files),
+        Action::Status => status(&files),
         Action::Prepare => tokio::task::spawn_blocking(|| components::prepare_all(&KubernetesVersion::ALL))
             .await?
             .context("preparing the components"),
-        Action::Hold(wanted) => hold(&place, &wanted).await,
+        Action::Hold(wanted) => hold(&files, &wanted).await,
     }
 }
 
 /// The files by which `up`, `down` and the holder find each other.
-struct Place {
+struct UpFiles {
     dir: PathBuf,
 }
 
-impl Place {
+impl UpFiles {
     fn new() -> anyhow::Result<Self> {
         let dir = cache_dir()?.join("up");
         fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
@@ -115,13 +115,13 @@ impl Place {
         File::create(&path).with_context(|| format!("opening {}", path.display()))
     }
 
-    fn is_held(&self) -> anyhow::Result<bool> {
+    fn is_running(&self) -> anyhow::Result<bool> {
         Ok(self.lock()?.try_lock().is_err())
     }
 
     /// What the living holder says; none when there is no holder or it is not ready.
     fn read(&self) -> anyhow::Result<Option<State>> {
-        if !self.is_held()? {
+        if !self.is_running()? {
             return Ok(None);
         }
         let Ok(text) = fs::read_to_string(self.state()) else { return Ok(None) };
@@ -129,19 +129,19 @@ impl Place {
     }
 }
 
-async fn up(place: &Place, wanted: Wanted) -> anyhow::Result<()> {
-    if let Some(state) = place.read()? {
+async fn up(files: &UpFiles, wanted: Wanted) -> anyhow::Result<()> {
+    if let Some(state) = files.read()? {
         println!("already up (stop it with `cargo xtask testbed down`)\n\n{}", state.text);
         return Ok(());
     }
-    if place.is_held()? {
+    if files.is_running()? {
         bail!("another `cargo xtask testbed up` is starting");
     }
     // Here and not in the holder: this is where somebody watches the progress.
     let arguments = wanted.arguments();
     tokio::task::spawn_blocking(move || prepare(&wanted)).await??;
 
-    let log = File::create(place.log()).context("creating the log")?;
+    let log = File::create(files.log()).context("creating the log")?;
     let mut holder = Command::new(std::env::current_exe()?);
     holder.args(["testbed", "hold"]).args(arguments);
     // Away from our terminal and directory: it lives on when both are gone.
@@ -150,7 +150,7 @@ async fn up(place: &Place, wanted: Wanted) -> anyhow::Result<()> {
 
     let progress = Progress::start("starting");
     loop {
-        if let Some(state) = place.read()? {
+        if let Some(state) = files.read()? {
             progress.done();
             println!("\n{}", state.text);
             println!("stop with: cargo xtask testbed down");
@@ -158,7 +158,7 @@ async fn up(place: &Place, wanted: Wanted) -> anyhow::Result<()> {
         }
         if holder.try_wait()?.is_some() {
             drop(progress);
-            bail!("the components did not start:\n{}", fs::read_to_string(place.log()).unwrap_or_default());
+            bail!("the components did not start:\n{}", fs::read_to_string(files.log()).unwrap_or_default());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -178,15 +178,15 @@ fn prepare(wanted: &Wanted) -> rolecall_testbed::Result<()> {
     Ok(())
 }
 
-fn down(place: &Place) -> anyhow::Result<()> {
-    let Some(state) = place.read()? else {
+fn down(files: &UpFiles) -> anyhow::Result<()> {
+    let Some(state) = files.read()? else {
         println!("nothing is up");
         return Ok(());
     };
     let pid = Pid::from_raw(state.pid).context("the state of the testbed names no process")?;
     kill_process(pid, Signal::TERM).context("stopping the holder")?;
     let deadline = Instant::now() + Duration::from_secs(60);
-    while place.is_held()? {
+    while files.is_running()? {
         if Instant::now() > deadline {
             bail!("process {} did not stop within a minute", state.pid);
         }
@@ -196,8 +196,8 @@ fn down(place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn status(place: &Place) -> anyhow::Result<()> {
-    match place.read()? {
+fn status(files: &UpFiles) -> anyhow::Result<()> {
+    match files.read()? {
         Some(state) => println!("{}", state.text),
         None => println!("nothing is up"),
     }
@@ -205,8 +205,8 @@ fn status(place: &Place) -> anyhow::Result<()> {
 }
 
 /// Starts everything, reports it, and waits for the signal to end.
-async fn hold(place: &Place, wanted: &Wanted) -> anyhow::Result<()> {
-    let lock = place.lock()?;
+async fn hold(files: &UpFiles, wanted: &Wanted) -> anyhow::Result<()> {
+    let lock = files.lock()?;
     // Reading the state locks it for a moment, so one failure means little.
     let mut tries = 0;
     while lock.try_lock().is_err() {
@@ -216,7 +216,7 @@ async fn hold(place: &Place, wanted: &Wanted) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let _ = fs::remove_file(place.state());
+    let _ = fs::remove_file(files.state());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
@@ -224,7 +224,7 @@ async fn hold(place: &Place, wanted: &Wanted) -> anyhow::Result<()> {
     let mut servers = Vec::new();
     for version in &wanted.postgres {
         let server = Postgres::start(*version).await?;
-        text.push_str(&describe_postgres(&server, place).await?);
+        text.push_str(&describe_postgres(&server, files).await?);
         servers.push(server);
     }
     let mongo = match wanted.mongo {
@@ -232,7 +232,7 @@ async fn hold(place: &Place, wanted: &Wanted) -> anyhow::Result<()> {
         members => Some(Mongo::builder().members(members).start().await?),
     };
     if let Some(mongo) = &mongo {
-        text.push_str(&describe_mongo(mongo, place).await?);
+        text.push_str(&describe_mongo(mongo, files).await?);
     }
     let cluster = if wanted.no_cluster { None } else { Some(Cluster::start().await?) };
     if let Some(cluster) = &cluster {
@@ -243,24 +243,24 @@ async fn hold(place: &Place, wanted: &Wanted) -> anyhow::Result<()> {
         ));
     }
     let state = State { pid: i32::try_from(std::process::id())?, text };
-    let unfinished = place.dir.join("state.part");
+    let unfinished = files.dir.join("state.part");
     fs::write(&unfinished, serde_json::to_string(&state)?)?;
-    fs::rename(&unfinished, place.state())?;
+    fs::rename(&unfinished, files.state())?;
 
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     drop((cluster, mongo, servers));
-    fs::remove_file(place.state())?;
+    fs::remove_file(files.state())?;
     drop(lock);
     Ok(())
 }
 
 /// How to reach a server, as its superuser and as an operator's admin user. Writes the files that psql needs.
-async fn describe_postgres(server: &Postgres, place: &Place) -> anyhow::Result<String> {
+async fn describe_postgres(server: &Postgres, files: &UpFiles) -> anyhow::Result<String> {
     let admin = server.create_admin("teleport-admin").await?;
-    let dir = place.dir.join(format!("postgres{}", server.version().major()));
+    let dir = files.dir.join(format!("postgres{}", server.version().major()));
     write_files(&dir, server.server_ca_pem(), &admin)?;
     let (files, port) = (dir.display(), server.port());
     Ok(format!(
@@ -275,12 +275,12 @@ async fn describe_postgres(server: &Postgres, place: &Place) -> anyhow::Result<S
 }
 
 /// How to reach the replica set, as its superuser and as an operator's admin user. Writes the files that mongosh needs.
-async fn describe_mongo(mongo: &Mongo, place: &Place) -> anyhow::Result<String> {
+async fn describe_mongo(mongo: &Mongo, files: &UpFiles) -> anyhow::Result<String> {
     let root = mongo.create_user("root", &["root@admin"]).await?;
     let admin = mongo.create_admin("teleport-admin", &MongoAdmin::documented()).await?;
     let mut text = "MongoDB\n".to_owned();
     for identity in [&root, &admin] {
-        let dir = place.dir.join("mongodb").join(&identity.common_name);
+        let dir = files.dir.join("mongodb").join(&identity.common_name);
         write_files(&dir, mongo.server_ca_pem(), identity)?;
         text.push_str(&format!(
             "  mongosh '{}&authMechanism=MONGODB-X509&authSource=$external' \

@@ -2,7 +2,7 @@
 
 use super::resource::{self, Resource};
 use super::{Fields, Report, Reporter};
-use crate::input::Place;
+use crate::input::Location;
 
 /// The databases under `db_service`.
 ///
@@ -11,7 +11,7 @@ use crate::input::Place;
 /// A field with an unexpected value, a database without a name.
 pub(super) fn read<'a>(
     mut file: Fields<'a>,
-    place: &'a Place,
+    place: &'a Location,
     report: &mut Report,
 ) -> anyhow::Result<Vec<Resource<'a>>> {
     let mut reporter = Reporter { place, resource: "agent configuration".to_owned(), report };

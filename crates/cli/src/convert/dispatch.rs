@@ -5,7 +5,7 @@ use anyhow::bail;
 use super::names::Names;
 use super::resource::{Kind, Resource, labels};
 use super::{Fields, Object, Report, Reporter, agent, custom, database, import_rule, role, user};
-use crate::input::{Document, Place};
+use crate::input::{Document, Location};
 
 /// The message for an object that is not one of Teleport's.
 const NOT_TELEPORT: &str = "it is not Teleport's and is left out; what is Kubernetes' needs no conversion";
@@ -99,7 +99,7 @@ pub(super) fn convert(
 }
 
 /// A name for what has none: that of its file.
-fn invented_name(place: &Place) -> String {
+fn invented_name(place: &Location) -> String {
     let file = std::path::Path::new(&place.file);
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or("unnamed").replace(' ', "-");
     if place.document > 1 { format!("{stem}-{}", place.document) } else { stem }

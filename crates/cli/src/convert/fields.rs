@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use serde_json::Value;
 
-use crate::input::Place;
+use crate::input::Location;
 
 /// The fields of a mapping. Each is taken once; what is left at the end was not known.
 #[derive(Clone, Debug)]
 pub(super) struct Fields<'a> {
-    place: &'a Place,
+    place: &'a Location,
     path: String,
     entries: BTreeMap<&'a str, &'a Value>,
 }
@@ -18,7 +18,7 @@ pub(super) struct Fields<'a> {
 /// A field that is there and not null.
 #[derive(Clone, Debug)]
 pub(super) struct Field<'a> {
-    place: &'a Place,
+    place: &'a Location,
     /// Its path from the document's root.
     pub(super) path: String,
     /// Its value.
@@ -27,12 +27,12 @@ pub(super) struct Field<'a> {
 
 impl<'a> Fields<'a> {
     /// The document's own fields.
-    pub(super) fn of(value: &'a Value, place: &'a Place) -> anyhow::Result<Self> {
+    pub(super) fn of(value: &'a Value, place: &'a Location) -> anyhow::Result<Self> {
         Field { place, path: String::new(), value }.fields()
     }
 
     /// No fields.
-    pub(super) fn none(place: &'a Place) -> Self {
+    pub(super) fn none(place: &'a Location) -> Self {
         Self { place, path: String::new(), entries: BTreeMap::new() }
     }
 

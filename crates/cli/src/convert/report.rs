@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::input::Place;
+use crate::input::Location;
 
 /// What was found while converting.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl fmt::Display for Finding {
 /// Reports about one resource.
 #[derive(Debug)]
 pub(super) struct Reporter<'a> {
-    pub(super) place: &'a Place,
+    pub(super) place: &'a Location,
     pub(super) resource: String,
     pub(super) report: &'a mut Report,
 }

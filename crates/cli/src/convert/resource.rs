@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::names::{self, Names};
 use super::{Fields, Reporter};
-use crate::input::Place;
+use crate::input::Location;
 
 /// The annotation in which Kubernetes' tools find an object's description.
 const DESCRIPTION: &str = "kubernetes.io/description";
@@ -50,7 +50,7 @@ pub(super) struct Resource<'a> {
     /// Teleport's name for it.
     pub(super) name: String,
     pub(super) version: Option<String>,
-    pub(super) place: &'a Place,
+    pub(super) place: &'a Location,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) description: Option<String>,
     pub(super) metadata: Fields<'a>,
@@ -62,7 +62,7 @@ pub(super) struct Resource<'a> {
 impl<'a> Resource<'a> {
     /// A database of an agent's configuration.
     pub(super) fn of_agent(
-        place: &'a Place,
+        place: &'a Location,
         name: String,
         labels: BTreeMap<String, String>,
         description: Option<String>,

@@ -14,7 +14,7 @@ pub use manifests::{collect as collect_manifests, read as read_manifests};
 pub use namespace::Namespace;
 pub use objects::{parse as parse_objects, read as read_objects};
 pub use reference::{name_of, user_of};
-pub use yaml::{Document, Place, documents, kustomizations, parse as parse_documents, read_text, typed};
+pub use yaml::{Document, Location, documents, kustomizations, parse as parse_documents, read_text, typed};
 
 use crate::args::{Global, Source};
 

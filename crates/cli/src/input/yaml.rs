@@ -20,14 +20,14 @@ const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "K
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     /// Where it is.
-    pub place: Place,
+    pub place: Location,
     /// What it says.
     pub value: Value,
 }
 
 /// Where a document is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// The file as it was named.
     pub file: String,
     /// Which of the file's documents, from 1. Empty ones do not count.
@@ -36,7 +36,7 @@ pub struct Place {
     pub line: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, document {}", self.file, self.document)?;
         if self.line > 1 {
@@ -95,7 +95,7 @@ pub fn parse(text: &str, file: &str) -> anyhow::Result<Vec<Document>> {
         .map_err(|error| anyhow!("{file} is not YAML that can be read: {error}"))?;
     let mut documents = Vec::new();
     for (index, spanned) in values.into_iter().enumerate() {
-        let place = Place { file: file.to_owned(), document: index + 1, line: spanned.defined.line() };
+        let place = Location { file: file.to_owned(), document: index + 1, line: spanned.defined.line() };
         match spanned.value {
             Value::Array(items) => {
                 documents.extend(items.into_iter().map(|value| Document { place: place.clone(), value }));

@@ -38,7 +38,7 @@ use crate::statements::change::Change;
 use crate::statements::operation::Operation;
 use crate::statements::user::{LoginAccess, User};
 use crate::transport::code;
-use crate::transport::server::Request;
+use crate::transport::request::Request;
 
 /// How long one call waits. The next call goes on where this one stopped.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use mongodb::bson::doc;
 use mongodb::options::ServerAddress;
 use rolecall_engine::{Class, Error, Finding, Reason};
-use rolecall_pki::tls::{self, Client, ClientCertificate, Shown, Whose, alert_name};
+use rolecall_pki::tls::{self, ClientCertificate, ClientFacts, Shown, Whose, alert_name};
 use rustls_pki_types::UnixTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -52,7 +52,7 @@ impl Mongodb {
                 }
                 Ok(Answer::Refused(alert)) => {
                     let shown = Shown::new(certificate)?;
-                    let client = Client { whose: Whose::User, chain: shown.chain(), trust: trusting };
+                    let client = ClientFacts { whose: Whose::User, chain: shown.chain(), trust: trusting };
                     let fault = tls::refused_client(client, UnixTime::now());
                     let how = alert.map_or_else(
                         || "closes the connection".to_owned(),

@@ -10,7 +10,7 @@ use rolecall_engine::{Class, Error, Reason};
 use rolecall_policy::{DbObject, ObjectKind};
 
 use crate::Mongodb;
-use crate::transport::server::Request;
+use crate::transport::request::Request;
 
 /// Collections of the server's own, which nobody is given.
 const SYSTEM: &str = "system.";

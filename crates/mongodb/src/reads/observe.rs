@@ -14,7 +14,7 @@ use crate::reads::powers::powers;
 use crate::reads::privileges::{Privileges, connection_status};
 use crate::statements::role;
 use crate::statements::user::{LoginAccess, User, documents, users, users_info};
-use crate::transport::server::Request;
+use crate::transport::request::Request;
 
 /// How long the members may take to make what the primary shows, where the moment that matters is not known.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(1);

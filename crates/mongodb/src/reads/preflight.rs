@@ -9,7 +9,7 @@ use crate::Mongodb;
 use crate::reads::history::history;
 use crate::reads::privileges::Privileges;
 use crate::statements::user::documents;
-use crate::transport::server::Request;
+use crate::transport::request::Request;
 
 impl Mongodb {
     pub(crate) async fn check_server(&self, needs: &Needs) -> Result<Preflight, Error> {

@@ -7,7 +7,7 @@ use rolecall_engine::dialect::mongodb::EXTERNAL;
 
 use crate::statements::role;
 use crate::statements::user::documents;
-use crate::transport::server::Request;
+use crate::transport::request::Request;
 
 /// Every privilege of the admin user, through whichever role.
 #[derive(Clone, Debug, Default)]

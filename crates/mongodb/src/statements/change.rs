@@ -9,7 +9,7 @@ use rolecall_engine::dialect::mongodb::{EXTERNAL, RoleName, user_name};
 
 use crate::statements::role;
 use crate::statements::user::nowhere;
-use crate::transport::server::Request;
+use crate::transport::request::Request;
 
 /// Makes commands for one server.
 #[derive(Clone, Copy, Debug)]

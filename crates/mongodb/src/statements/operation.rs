@@ -8,7 +8,7 @@ use rolecall_engine::AccountName;
 use rolecall_engine::dialect::mongodb::{EXTERNAL, account_name, user_name};
 
 use crate::statements::user::documents;
-use crate::transport::server::Request;
+use crate::transport::request::Request;
 
 /// One operation of an account, or a connection that does nothing now.
 #[derive(Clone, Debug, PartialEq)]

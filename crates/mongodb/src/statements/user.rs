@@ -8,7 +8,7 @@ use rolecall_engine::dialect::mongodb::{EXTERNAL, NOWHERE, RECORD, RoleName, acc
 use rolecall_engine::{AccountName, MARKER};
 
 use crate::statements::role;
-use crate::transport::server::Request;
+use crate::transport::request::Request;
 
 /// One user.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,7 +11,7 @@ use mongodb::options::ServerAddress;
 use rolecall_engine::dialect::mongodb::user_name_of;
 use rolecall_engine::{Class, Error, Reason};
 use rolecall_pki::pem::Fault;
-use rolecall_pki::tls::{self, Client, Server, Verifier, Whose};
+use rolecall_pki::tls::{self, ClientFacts, ServerFacts, Verifier, Whose};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::transport::code;
@@ -96,14 +96,14 @@ impl Context<'_> {
     pub(crate) fn tls_fault(&self, error: &rustls::Error, host: &str, shown: Option<&Verifier>) -> Fault {
         let refused = shown.map(Verifier::refused).unwrap_or_default();
         let named = self.config.tls.ca_pem.as_ref().map(|_| &[][..]);
-        let server = Server {
+        let server = ServerFacts {
             host,
             chain: &refused,
             trusted: shown.map_or(named, Verifier::trusted),
             trusts_leaves: false,
             name_remedy: "write a name that it has into spec.uri",
         };
-        let client = Client { whose: Whose::Admin, chain: self.chain, trust: trusting };
+        let client = ClientFacts { whose: Whose::Admin, chain: self.chain, trust: trusting };
         tls::handshake(error, server, Some(client), UnixTime::now())
     }
 
@@ -114,7 +114,7 @@ impl Context<'_> {
 
     /// The server says nothing when it does not like the client's certificate.
     fn closed(&self) -> Fault {
-        let client = Client { whose: Whose::Admin, chain: self.chain, trust: trusting };
+        let client = ClientFacts { whose: Whose::Admin, chain: self.chain, trust: trusting };
         let fault = tls::refused_client(client, UnixTime::now());
         Fault::new(
             format!("{} closes the connection at once: {}", self.config.address, fault.detail),

@@ -3,7 +3,8 @@
 //! | module | contains |
 //! |---|---|
 //! | `address`, `config`, `identity`, `files` | how the server is reached |
-//! | `server` | commands, and their answers |
+//! | `request` | a command |
+//! | `server` | commands are sent and answered |
 //! | `failure`, `code` | what a failure means |
 
 pub(crate) mod address;
@@ -12,4 +13,5 @@ pub(crate) mod config;
 pub(crate) mod failure;
 pub(crate) mod files;
 pub(crate) mod identity;
+pub(crate) mod request;
 pub(crate) mod server;

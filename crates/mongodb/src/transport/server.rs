@@ -26,6 +26,7 @@ use crate::transport::config::Config;
 use crate::transport::failure::{self, Health};
 use crate::transport::files::PrivateFile;
 use crate::transport::identity;
+use crate::transport::request::Request;
 
 /// The server keeps the time-outs of commands; this much later it is considered gone.
 const GRACE: Duration = Duration::from_secs(2);
@@ -35,21 +36,6 @@ const SILENCE: Duration = Duration::from_secs(8);
 /// How often the driver checks each member, and how long that may take by far.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 const LATE_HEARTBEAT: Duration = Duration::from_secs(6);
-
-/// One command.
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    /// What it attempts, for people: `reading the account "alice"`.
-    pub(crate) what: String,
-    pub(crate) database: String,
-    pub(crate) command: Document,
-}
-
-impl Request {
-    pub(crate) fn new(what: impl Into<String>, database: impl Into<String>, command: Document) -> Self {
-        Self { what: what.into(), database: database.into(), command }
-    }
-}
 
 /// One server. Nothing is connected before the first command.
 #[derive(Debug)]

@@ -1,20 +1,26 @@
 //! Why a TLS handshake fails, and how to fix it: for people, without the names of anybody's types.
 
+mod alert;
+mod client;
+
 use std::net::IpAddr;
 
-use rustls::{AlertDescription, CertificateError};
+use rustls::CertificateError;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::facts;
 use crate::pem::{Fault, NEW_KEY};
 
+pub use alert::alert_name;
+pub use client::refused_client;
+
 /// The most CAs that a message names.
 const LISTED: usize = 5;
 
 /// What is known of a server whose certificate was not accepted.
 #[derive(Clone, Copy, Debug)]
-pub struct Server<'a> {
+pub struct ServerFacts<'a> {
     /// The name or address that its certificate should have.
     pub host: &'a str,
     /// What it showed, its own certificate first; empty where that is not known.
@@ -29,7 +35,7 @@ pub struct Server<'a> {
 
 /// What is known of a client certificate that a server did not accept.
 #[derive(Clone, Copy, Debug)]
-pub struct Client<'a> {
+pub struct ClientFacts<'a> {
     /// Whose it is.
     pub whose: Whose,
     /// The certificate, and what is sent with it.
@@ -50,13 +56,13 @@ pub enum Whose {
 /// Why a handshake failed.
 pub fn handshake(
     error: &rustls::Error,
-    server: Server<'_>,
-    client: Option<Client<'_>>,
+    server: ServerFacts<'_>,
+    client: Option<ClientFacts<'_>>,
     now: UnixTime,
 ) -> Fault {
     match error {
         rustls::Error::InvalidCertificate(error) => server_fault(error, server),
-        rustls::Error::AlertReceived(alert) => alert_fault(*alert, client, now),
+        rustls::Error::AlertReceived(alert) => alert::fault(*alert, client, now),
         rustls::Error::PeerIncompatible(_) => Fault::new(
             "the server offers no TLS that can be used: 1.2 or 1.3 is needed, with an ECDHE key exchange",
             OLD_TLS,
@@ -76,7 +82,7 @@ pub fn handshake(
 const OLD_TLS: &str = "allow TLS 1.2 in the server (PostgreSQL: ssl_min_protocol_version and ssl_ciphers; MongoDB: net.tls.disabledProtocols); where its key is on another curve than P-256, P-384 or P-521, give it one that is";
 
 /// Why a server's certificate is not accepted.
-fn server_fault(error: &CertificateError, server: Server<'_>) -> Fault {
+fn server_fault(error: &CertificateError, server: ServerFacts<'_>) -> Fault {
     let chain = parsed(server.chain);
     let trusted = parsed(server.trusted.unwrap_or_default());
     let leaf = chain.first();
@@ -137,7 +143,12 @@ fn server_fault(error: &CertificateError, server: Server<'_>) -> Fault {
 }
 
 /// The form of a certificate is wrong for what it is used as.
-fn form_fault(error: &webpki::Error, the: &str, chain: &[X509Certificate<'_>], server: Server<'_>) -> Fault {
+fn form_fault(
+    error: &webpki::Error,
+    the: &str,
+    chain: &[X509Certificate<'_>],
+    server: ServerFacts<'_>,
+) -> Fault {
     let host = server.host;
     let itself = if server.trusts_leaves {
         " Or trust this very certificate: put it into the Secret that spec.tls.caSecretRef names."
@@ -185,7 +196,7 @@ fn wrong_name(
     the: &str,
     presented: &[String],
     leaf: Option<&X509Certificate<'_>>,
-    server: Server<'_>,
+    server: ServerFacts<'_>,
 ) -> Fault {
     let host = server.host;
     let common: Vec<String> = leaf.into_iter().flat_map(facts::common_names).collect();
@@ -217,7 +228,7 @@ fn unknown_issuer(
     the: &str,
     chain: &[X509Certificate<'_>],
     trusted: &[X509Certificate<'_>],
-    server: Server<'_>,
+    server: ServerFacts<'_>,
 ) -> Fault {
     let Some(last) = chain.last() else {
         return match server.trusted {
@@ -267,7 +278,7 @@ fn bad_signature(
     the: &str,
     chain: &[X509Certificate<'_>],
     trusted: &[X509Certificate<'_>],
-    server: Server<'_>,
+    server: ServerFacts<'_>,
 ) -> Fault {
     if let Some(fault) = algorithm_fault(the, chain, trusted) {
         return fault;
@@ -301,138 +312,6 @@ fn algorithm_fault(
         format!("{} is signed with {hash}, which is not taken any more", name(certificate)),
         "reissue it with SHA-256: openssl x509 -req -sha256 ... (in OpenSSL's configuration: default_md = sha256)",
     ))
-}
-
-/// The server refuses the handshake, in most cases because of the client's certificate.
-fn alert_fault(alert: AlertDescription, client: Option<Client<'_>>, now: UnixTime) -> Fault {
-    let of_protocol = matches!(
-        alert,
-        AlertDescription::HandshakeFailure
-            | AlertDescription::ProtocolVersion
-            | AlertDescription::InsufficientSecurity
-    );
-    let said = format!("the server answered with the TLS alert {}", alert_name(alert));
-    match client {
-        Some(client) if !of_protocol => {
-            let fault = refused_client(client, now);
-            Fault::new(format!("{}; {said}", fault.detail), fault.remedy)
-        }
-        _ if of_protocol => Fault::new(
-            format!("the client and the server have no version or cipher of TLS in common: {said}"),
-            OLD_TLS,
-        ),
-        _ if alert == AlertDescription::CertificateRequired => Fault::new(
-            format!("the server wants a client certificate from everybody: {said}"),
-            "use auth.x509, or let the server ask without demanding",
-        ),
-        _ => Fault::new(said, "the server's log says why"),
-    }
-}
-
-/// What is wrong with a client certificate that a server did not accept, as far as it shows by itself.
-pub fn refused_client(client: Client<'_>, now: UnixTime) -> Fault {
-    let chain = parsed(client.chain);
-    let Some(leaf) = chain.first() else {
-        return Fault::new("the server does not accept the client certificate", "");
-    };
-    let the = match client.whose {
-        Whose::Admin => format!("the admin user's certificate ({})", leaf.subject()),
-        Whose::User => format!("a certificate of the CA for users ({})", leaf.issuer()),
-    };
-    let fault = |why: String, remedy: String| Fault::new(format!("{the} {why}"), remedy);
-    for (place, certificate) in chain.iter().enumerate() {
-        let (whole, mend) = match (place, client.whose) {
-            (0, Whose::Admin) => {
-                (String::new(), format!("it has expired: renew it, by a new certificate: {ISSUE_CLIENT}"))
-            }
-            (0, Whose::User) => {
-                (String::new(), "check the clocks of this machine and of the server".to_owned())
-            }
-            _ => (
-                format!("is signed by {}, which ", certificate.subject()),
-                "renew the certificate of that CA".to_owned(),
-            ),
-        };
-        match facts::validity_fault(certificate, now) {
-            Some(CertificateError::NotValidYetContext { .. }) => {
-                return fault(
-                    format!("{whole}is not valid before {}", facts::validity(certificate).0),
-                    "check the clocks; else wait, or reissue it".to_owned(),
-                );
-            }
-            Some(_) => {
-                return fault(format!("{whole}has expired at {}", facts::validity(certificate).1), mend);
-            }
-            None => {}
-        }
-    }
-    if let Ok(Some(usage)) = leaf.extended_key_usage()
-        && !(usage.value.client_auth || usage.value.any)
-    {
-        return fault(
-            "is not for clients: its extended key usage lacks clientAuth".to_owned(),
-            format!("reissue it: {ISSUE_CLIENT}"),
-        );
-    }
-    if let Ok(Some(usage)) = leaf.key_usage()
-        && !(usage.value.digital_signature() || usage.value.key_agreement())
-    {
-        return fault(
-            "must not sign: its key usage lacks digitalSignature".to_owned(),
-            format!("reissue it: {ISSUE_CLIENT}"),
-        );
-    }
-    if let Some(why) = chain.iter().find_map(|one| facts::key_fault(one.public_key())) {
-        return fault(format!("cannot be used: {why}"), NEW_KEY.to_owned());
-    }
-    // The root's own signature counts for nothing.
-    let signed = chain.iter().filter(|one| !facts::is_self_issued(one));
-    if let Some(hash) = signed.filter_map(facts::weak_signature).next() {
-        return fault(
-            format!("is signed with {hash}, which is not taken any more"),
-            "reissue it with SHA-256: openssl x509 -req -sha256 ...".to_owned(),
-        );
-    }
-    let issuer = chain.last().map(|last| last.issuer().to_string()).unwrap_or_default();
-    let may_lack_intermediate =
-        client.whose == Whose::Admin && matches!(chain.as_slice(), [only] if !facts::is_self_issued(only));
-    let trust = (client.trust)(&issuer);
-    let why = "is not accepted by the server, which does not trust its CA".to_owned();
-    if !may_lack_intermediate {
-        return fault(format!("{why}, {issuer}"), trust);
-    }
-    fault(
-        format!("{why}, {issuer}"),
-        format!(
-            "{trust}; where {issuer} is an intermediate CA and the server knows the root, append the intermediate's certificate to tls.crt (cat admin.crt intermediate.crt)"
-        ),
-    )
-}
-
-/// How a client's certificate is issued.
-const ISSUE_CLIENT: &str = "printf 'extendedKeyUsage=clientAuth\\n' | openssl x509 -req -in admin.csr -CA root.crt -CAkey root.key -CAcreateserial -days 365 -extfile /dev/stdin -out tls.crt";
-
-/// A name of RFC 8446.
-pub fn alert_name(alert: AlertDescription) -> String {
-    let name = match alert {
-        AlertDescription::HandshakeFailure => "handshake_failure",
-        AlertDescription::BadCertificate => "bad_certificate",
-        AlertDescription::UnsupportedCertificate => "unsupported_certificate",
-        AlertDescription::CertificateRevoked => "certificate_revoked",
-        AlertDescription::CertificateExpired => "certificate_expired",
-        AlertDescription::CertificateUnknown => "certificate_unknown",
-        AlertDescription::IllegalParameter => "illegal_parameter",
-        AlertDescription::UnknownCA => "unknown_ca",
-        AlertDescription::AccessDenied => "access_denied",
-        AlertDescription::DecodeError => "decode_error",
-        AlertDescription::DecryptError => "decrypt_error",
-        AlertDescription::ProtocolVersion => "protocol_version",
-        AlertDescription::InsufficientSecurity => "insufficient_security",
-        AlertDescription::InternalError => "internal_error",
-        AlertDescription::CertificateRequired => "certificate_required",
-        other => return u8::from(other).to_string(),
-    };
-    name.to_owned()
 }
 
 /// How a server's certificate is issued by a CA.

@@ -6,7 +6,7 @@
 use std::io;
 
 use rolecall_engine::{Class, Error, Finding, Reason};
-use rolecall_pki::tls::{self, Client, ClientCertificate, Shown, TlsMode, Whose, alert_name};
+use rolecall_pki::tls::{self, ClientCertificate, ClientFacts, Shown, TlsMode, Whose, alert_name};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -42,7 +42,7 @@ impl Postgres {
             ),
             Err(error) => match tls::refused_as_a_client(&error) {
                 Some(alert) => {
-                    let client = Client { whose: Whose::User, chain: shown.chain(), trust: trusting };
+                    let client = ClientFacts { whose: Whose::User, chain: shown.chain(), trust: trusting };
                     let fault = tls::refused_client(client, rustls_pki_types::UnixTime::now());
                     finding(format!(
                         "{} (TLS alert {}), so users cannot log in: {}",

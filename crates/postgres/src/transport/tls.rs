@@ -2,7 +2,7 @@
 
 use rolecall_engine::Error;
 use rolecall_pki::pem::Fault;
-use rolecall_pki::tls::{self, Client, Identity, Server, TlsClient, TlsMode, Whose};
+use rolecall_pki::tls::{self, ClientFacts, Identity, ServerFacts, TlsClient, TlsMode, Whose};
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::{CertificateDer, UnixTime};
 
@@ -42,14 +42,14 @@ impl Tls {
     /// Why a handshake failed.
     pub(crate) fn fault(&self, config: &Config, error: &rustls::Error) -> Fault {
         let chain = self.client.verifier.refused();
-        let server = Server {
+        let server = ServerFacts {
             host: config.tls.server_name.as_ref().unwrap_or(&config.host),
             chain: &chain,
             trusted: self.client.verifier.trusted(),
             trusts_leaves: true,
             name_remedy: "set tls.serverName to a name that it has, or tls.mode: VerifyCa",
         };
-        let client = Client { whose: Whose::Admin, chain: &self.chain, trust: trusting };
+        let client = ClientFacts { whose: Whose::Admin, chain: &self.chain, trust: trusting };
         let client = (!self.chain.is_empty()).then_some(client);
         tls::handshake(error, server, client, UnixTime::now())
     }

@@ -115,7 +115,7 @@ impl Crate {
 
     /// The module in which that is defined to which a path leads. None for what is of another crate, and for a module
     /// itself: naming it is no use of what it defines.
-    fn definition(&self, from: Place, path: &[String]) -> Option<Place> {
+    fn definition(&self, from: ModuleId, path: &[String]) -> Option<ModuleId> {
         match self.lookup(from, path, &mut Vec::new())? {
             Target::Item(place) => Some(place),
             Target::Module => None,
@@ -124,7 +124,12 @@ impl Crate {
 
     /// What a path leads to that is written in a module. `following`: the imports that are being followed, by their
     /// module; one may lead to itself, as `use tracing;` does.
-    fn lookup<'a>(&'a self, from: Place, path: &[String], following: &mut Following<'a>) -> Option<Target> {
+    fn lookup<'a>(
+        &'a self,
+        from: ModuleId,
+        path: &[String],
+        following: &mut Following<'a>,
+    ) -> Option<Target> {
         let (first, rest) = path.split_first()?;
         let start = match first.as_str() {
             "crate" => (from.0, 0),
@@ -137,7 +142,7 @@ impl Crate {
     }
 
     /// Follows names from a module on.
-    fn walk<'a>(&'a self, at: Place, path: &[String], following: &mut Following<'a>) -> Option<Target> {
+    fn walk<'a>(&'a self, at: ModuleId, path: &[String], following: &mut Following<'a>) -> Option<Target> {
         match path.split_first() {
             None => Some(Target::Module),
             Some((name, rest)) if name == "super" => self.walk(self.around(at)?, rest, following),
@@ -148,7 +153,7 @@ impl Crate {
     /// What a name refers to in a module, followed by more names.
     fn named<'a>(
         &'a self,
-        at: Place,
+        at: ModuleId,
         name: &str,
         rest: &[String],
         following: &mut Following<'a>,
@@ -169,7 +174,7 @@ impl Crate {
     /// What an import leads to, followed by more names.
     fn follow<'a>(
         &'a self,
-        at: Place,
+        at: ModuleId,
         import: &'a [String],
         rest: &[String],
         following: &mut Following<'a>,
@@ -184,20 +189,20 @@ impl Crate {
     }
 
     /// The module around another one.
-    fn around(&self, (target, module): Place) -> Option<Place> {
+    fn around(&self, (target, module): ModuleId) -> Option<ModuleId> {
         Some((target, self.targets[target].get(module).parent?))
     }
 }
 
 /// A module of a target.
-type Place = (usize, Id);
+type ModuleId = (usize, Id);
 
-type Following<'a> = Vec<(Place, &'a [String])>;
+type Following<'a> = Vec<(ModuleId, &'a [String])>;
 
 /// What a path leads to.
 enum Target {
     /// A module itself.
     Module,
     /// Something that this module defines.
-    Item(Place),
+    Item(ModuleId),
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use super::borders;
 use super::circles;
 use super::crates::Crate;
+use super::layers;
 
 /// The circles of a library `sample` with these files, as text.
 fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
@@ -232,4 +233,41 @@ fn a_dependency_across_a_border_is_named() {
 fn a_package_without_a_border_is_named() {
     let faults = border_faults("rolecall-new", "rolecall-engine", None);
     assert!(faults.len() == 1 && faults[0].starts_with("rolecall-new: "), "{faults:?}");
+}
+
+/// What is wrong between the layers of the MongoDB engine, where `statements` is this.
+fn layer_faults(statements: &str) -> Vec<String> {
+    let files = [
+        ("lib.rs", "mod execution; mod reads; mod statements; mod transport;"),
+        (
+            "execution.rs",
+            "use crate::{reads::R, statements::S, transport::T, transport::request::Q}; pub struct E;",
+        ),
+        ("reads.rs", "use crate::statements::S; use crate::transport::T; pub struct R;"),
+        ("statements.rs", statements),
+        ("transport.rs", "pub mod request; use request::Q; pub struct T;"),
+        ("transport/request.rs", "pub struct Q;"),
+    ];
+    layers::faults("rolecall-mongodb", &parse(&files))
+}
+
+#[test]
+fn a_use_against_the_direction_of_the_layers_is_named() {
+    assert_eq!(layer_faults("use crate::transport::request::Q; pub struct S;"), Vec::<String>::new());
+    assert_eq!(
+        layer_faults("use crate::transport::T; pub struct S;"),
+        ["statements.rs:1 uses crate::transport::T: statements may not use transport"]
+    );
+    assert_eq!(
+        layer_faults("pub struct S(crate::execution::E);"),
+        ["statements.rs:1 uses crate::execution::E: statements may not use execution"]
+    );
+    assert_eq!(layers::faults("rolecall-policy", &parse(&[("lib.rs", "")])), Vec::<String>::new());
+}
+
+#[test]
+fn a_layer_that_is_not_there_is_named() {
+    let faults =
+        layers::faults("rolecall-mongodb", &parse(&[("lib.rs", "mod transport;"), ("transport.rs", "")]));
+    assert!(faults.iter().any(|fault| fault.ends_with("names reads, which is not there")), "{faults:?}");
 }

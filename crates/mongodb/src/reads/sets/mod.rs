@@ -25,7 +25,7 @@ use crate::reads::objects::Numbers;
 use crate::statements;
 use crate::statements::user::documents;
 use crate::transport::code::{self, UNAUTHORIZED};
-use crate::transport::server::Request;
+use crate::transport::request::Request;
 
 /// Sets that are read at the same time. Each is read by itself, as one can fill an answer.
 const AT_ONCE: usize = 4;

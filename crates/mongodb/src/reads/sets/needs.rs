@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::Mongodb;
 use crate::transport::code::{self, UNAUTHORIZED};
-use crate::transport::server::Request;
+use crate::transport::request::Request;
 
 const ACTIONS: [&str; 6] =
     ["createRole", "dropRole", "grantRole", "listCollections", "revokeRole", "viewRole"];
