@@ -18,7 +18,7 @@ pub enum PlannedEnd {
         exists: bool,
     },
     /// Its access can be used, or something is left of it.
-    Needed(NeededEnd),
+    Needed(Box<NeededEnd>),
 }
 
 /// The plan that ends an account.
@@ -61,7 +61,7 @@ pub async fn plan_end(server: &Server, account: AccountName, drop: bool) -> Resu
     Ok(if plan.is_nothing() {
         without_plan(&desired, &observed)
     } else {
-        PlannedEnd::Needed(NeededEnd(plan))
+        PlannedEnd::Needed(Box::new(NeededEnd(plan)))
     })
 }
 
