@@ -51,7 +51,7 @@ impl ApiWriter {
         status: &impl Serialize,
     ) -> kube::Result<()>
     where
-        K: Cached + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
+        K: Cached,
     {
         // With the uid the API server refuses to write to another object of this name.
         let metadata = json!({"name": object.name_any(), "uid": object.uid()});
@@ -70,7 +70,7 @@ impl ApiWriter {
         status: &impl Serialize,
     ) -> kube::Result<()>
     where
-        K: Cached + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
+        K: Cached,
     {
         let version = object.resource_version();
         let metadata = json!({"name": object.name_any(), "uid": object.uid(), "resourceVersion": version});
@@ -90,7 +90,7 @@ impl ApiWriter {
         annotations: Value,
     ) -> kube::Result<Option<K>>
     where
-        K: Cached + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
+        K: Cached,
     {
         let mut finalizers: Vec<&str> = object.finalizers().iter().map(String::as_str).collect();
         if !finalizers.contains(&finalizer) {
@@ -113,7 +113,7 @@ impl ApiWriter {
         annotations: Value,
     ) -> kube::Result<()>
     where
-        K: Cached + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
+        K: Cached,
     {
         let finalizers: Vec<&String> = object.finalizers().iter().filter(|f| *f != finalizer).collect();
         self.patch_metadata(observer, object, json!({"finalizers": finalizers, "annotations": annotations}))
@@ -128,7 +128,7 @@ impl ApiWriter {
     /// What the API server answered; an object that is gone is no error.
     pub async fn delete<K>(&self, object: &K) -> kube::Result<()>
     where
-        K: Cached + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
+        K: Cached,
     {
         self.delete_at(&address(object), object.uid()).await
     }
@@ -214,7 +214,7 @@ impl ApiWriter {
         status: &impl Serialize,
     ) -> kube::Result<()>
     where
-        K: Cached + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
+        K: Cached,
     {
         let body = json!({
             "apiVersion": K::api_version(&()),
@@ -233,7 +233,7 @@ impl ApiWriter {
         mut metadata: Value,
     ) -> kube::Result<Option<K>>
     where
-        K: Cached + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
+        K: Cached,
     {
         // A list in a merge patch replaces the whole list: only on the very object that was read.
         metadata["resourceVersion"] = json!(object.resource_version());
@@ -243,7 +243,7 @@ impl ApiWriter {
         self.take_answer(observer, written)
     }
 
-    fn take_answer<K: Cached + DeserializeOwned>(
+    fn take_answer<K: Cached>(
         &self,
         observer: &impl WriteObserver,
         written: kube::Result<String>,

@@ -82,8 +82,8 @@ impl Coverage {
         self.state().watched(scope, kind).missing = true;
     }
 
-    /// Something was heard of this kind there.
-    pub fn heard(&self, scope: &Scope, kind: &str) {
+    /// A watch has reported something of this kind there.
+    pub fn reported(&self, scope: &Scope, kind: &str) {
         self.state().watched(scope, kind).refused = None;
     }
 

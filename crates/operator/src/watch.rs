@@ -12,9 +12,8 @@ use futures::StreamExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
-use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -78,13 +77,7 @@ impl Watches {
         restored: &tokio::sync::watch::Receiver<u64>,
         stop: &CancellationToken,
     ) where
-        K: Cached
-            + DeserializeOwned
-            + Debug
-            + Send
-            + Sync
-            + 'static
-            + Resource<Scope = kube::core::NamespaceResourceScope>,
+        K: Cached,
     {
         let api: Api<DeserializeGuard<K>> = match scope {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
@@ -120,13 +113,7 @@ async fn follow<K>(
     shared: &Shared,
     mut restored: tokio::sync::watch::Receiver<u64>,
 ) where
-    K: Cached
-        + DeserializeOwned
-        + Debug
-        + Send
-        + Sync
-        + 'static
-        + Resource<Scope = kube::core::NamespaceResourceScope>,
+    K: Cached,
 {
     loop {
         let mut events = pin!(watcher(api.clone(), watcher::Config::default()).default_backoff());
@@ -139,7 +126,7 @@ async fn follow<K>(
                 event = events.next() => event,
             };
             let Some(event) = event else { return };
-            listing.hear::<K>(shared, &scope, event);
+            listing.observe::<K>(shared, &scope, event);
         }
     }
 }
@@ -157,17 +144,17 @@ impl Listing {
     }
 
     /// Handles an event of a watch.
-    pub(crate) fn hear<K>(
+    pub(crate) fn observe<K>(
         &mut self,
         shared: &Shared,
         scope: &Scope,
         event: watcher::Result<Event<DeserializeGuard<K>>>,
     ) where
-        K: Cached + Debug,
+        K: Cached,
     {
         let kind = K::kind(&());
         if matches!(event, Ok(Event::Apply(_) | Event::Delete(_) | Event::InitApply(_) | Event::InitDone)) {
-            shared.coverage.heard(scope, &kind);
+            shared.coverage.reported(scope, &kind);
         }
         match event {
             // The list is requested after this.

@@ -123,13 +123,14 @@ fn leftover(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option
     Some(Refusal::new(Reason::LeftoverMembership, messages.join("; ")))
 }
 
+/// What a live account is a member of already; of any other nothing counts.
+fn live_memberships<'a>(desired: &Desired, enabled: &Enabled, observed: &'a Observed) -> BTreeSet<&'a str> {
+    let live = observed.account.iter().filter(|_| is_live(desired, enabled, observed));
+    live.flat_map(|account| &account.memberships).map(|membership| membership.role.as_str()).collect()
+}
+
 fn roles(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
-    let has: BTreeSet<&str> = observed
-        .account
-        .iter()
-        .filter(|_| is_live(desired, enabled, observed))
-        .flat_map(|account| account.memberships.iter().map(|m| m.role.as_str()))
-        .collect();
+    let has = live_memberships(desired, enabled, observed);
     enabled
         .roles
         .iter()
@@ -195,12 +196,7 @@ fn role_refusal(
 }
 
 fn sets(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Option<Refusal> {
-    let has: BTreeSet<&str> = observed
-        .account
-        .iter()
-        .filter(|_| is_live(desired, enabled, observed))
-        .flat_map(|account| account.memberships.iter().map(|m| m.role.as_str()))
-        .collect();
+    let has = live_memberships(desired, enabled, observed);
     let lacking = enabled.sets.iter().filter(|set| !has.contains(set.as_str()));
     lacking.into_iter().find_map(|set| set_refusal(desired, observed, set))
 }

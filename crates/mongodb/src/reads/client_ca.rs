@@ -135,7 +135,7 @@ impl Mongodb {
             };
             let dialled = tokio::time::timeout(config.connect_timeout, dialling).await;
             if let Ok(Err(failed)) = dialled
-                && let Some(said @ rustls::Error::InvalidCertificate(_)) = tls::said_by(&failed)
+                && let Some(said @ rustls::Error::InvalidCertificate(_)) = tls::tls_error(&failed)
             {
                 let fault = self.server.failure_context().tls_fault(said, host, Some(&client.verifier));
                 return Error { detail: fault.detail, remedy: fault.remedy, ..error };

@@ -26,23 +26,13 @@ impl Change {
         roles: &BTreeSet<RoleName>,
         custom_data: Document,
     ) -> Request {
-        let command = doc! {
-            "createUser": user_name(account),
-            "roles": list(roles),
-            "customData": custom_data,
-            "authenticationRestrictions": [],
-        };
+        let command = usable("createUser", account, roles, Some(custom_data));
         self.request(format!("creating the user {:?}", account.as_str()), EXTERNAL, command)
     }
 
     /// A new user that may not log in.
     pub(crate) fn create_locked(self, account: &AccountName, custom_data: Document) -> Request {
-        let command = doc! {
-            "createUser": user_name(account),
-            "roles": [],
-            "customData": custom_data,
-            "authenticationRestrictions": nowhere(),
-        };
+        let command = locked("createUser", account, Some(custom_data));
         self.request(format!("keeping the user {:?}", account.as_str()), EXTERNAL, command)
     }
 
@@ -53,22 +43,13 @@ impl Change {
         roles: &BTreeSet<RoleName>,
         custom_data: Document,
     ) -> Request {
-        let command = doc! {
-            "updateUser": user_name(account),
-            "roles": list(roles),
-            "customData": custom_data,
-            "authenticationRestrictions": [],
-        };
+        let command = usable("updateUser", account, roles, Some(custom_data));
         self.request(format!("enabling {:?}", account.as_str()), EXTERNAL, command)
     }
 
     /// A user gets exactly these roles, and may log in.
     pub(crate) fn adjust(self, account: &AccountName, roles: &BTreeSet<RoleName>) -> Request {
-        let command = doc! {
-            "updateUser": user_name(account),
-            "roles": list(roles),
-            "authenticationRestrictions": [],
-        };
+        let command = usable("updateUser", account, roles, None);
         self.request(format!("changing the roles of {:?}", account.as_str()), EXTERNAL, command)
     }
 
@@ -80,11 +61,7 @@ impl Change {
 
     /// A user loses everything: its open connections lose all rights on each member as it hears of this.
     pub(crate) fn lock(self, account: &AccountName) -> Request {
-        let command = doc! {
-            "updateUser": user_name(account),
-            "roles": [],
-            "authenticationRestrictions": nowhere(),
-        };
+        let command = locked("updateUser", account, None);
         self.request(format!("disabling {:?}", account.as_str()), EXTERNAL, command)
     }
 
@@ -122,6 +99,36 @@ impl Change {
 /// The journal, so that a change survives a crash of a member right after.
 fn concern(w: Bson, within: Duration) -> Document {
     doc! { "w": w, "j": true, "wtimeout": i64::try_from(within.as_millis()).unwrap_or(i64::MAX) }
+}
+
+/// A command after which a user has exactly these roles and may log in.
+fn usable(
+    command: &str,
+    account: &AccountName,
+    roles: &BTreeSet<RoleName>,
+    custom_data: Option<Document>,
+) -> Document {
+    user(command, account, list(roles), custom_data, Bson::Array(Vec::new()))
+}
+
+/// A command after which a user has no role and may not log in.
+fn locked(command: &str, account: &AccountName, custom_data: Option<Document>) -> Document {
+    user(command, account, Vec::new(), custom_data, nowhere())
+}
+
+fn user(
+    command: &str,
+    account: &AccountName,
+    roles: Vec<Document>,
+    custom_data: Option<Document>,
+    restrictions: Bson,
+) -> Document {
+    let mut document = doc! { command: user_name(account), "roles": roles };
+    if let Some(custom_data) = custom_data {
+        document.insert("customData", custom_data);
+    }
+    document.insert("authenticationRestrictions", restrictions);
+    document
 }
 
 fn list(roles: &BTreeSet<RoleName>) -> Vec<Document> {

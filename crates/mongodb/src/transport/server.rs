@@ -123,7 +123,7 @@ impl Server {
     }
 
     /// Waits for an answer; else for how long was waited for it.
-    async fn heard<T>(
+    async fn answered<T>(
         &self,
         member: Option<&ServerAddress>,
         deadline: Duration,
@@ -164,7 +164,7 @@ impl Server {
         };
         self.counters.sent(1);
         let deadline = self.config.connect_timeout + self.config.command_timeout + GRACE;
-        let answer = self.heard(member, deadline, action).await;
+        let answer = self.answered(member, deadline, action).await;
         let answer = match answer {
             Err(waited) => return Err(self.silent(&request.what, waited)),
             Ok(Err(error)) => return Err(failure::said(&request.what, &error, self.failure_context())),
@@ -198,7 +198,7 @@ impl Server {
         };
         self.counters.sent(1);
         let deadline = self.config.connect_timeout + self.config.command_timeout + GRACE;
-        match self.heard(member, deadline, reading).await {
+        match self.answered(member, deadline, reading).await {
             Err(waited) => Err(self.silent(&request.what, waited)),
             Ok(answer) => {
                 answer.map_err(|error| failure::said(&request.what, &error, self.failure_context()))

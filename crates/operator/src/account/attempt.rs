@@ -59,7 +59,7 @@ pub(super) async fn attempt(
     let Some(asked) = desired::desired(&snapshot.sessions, &kept_sets, terms) else {
         return Ok(Attempt::Concluded);
     };
-    let observed = match server.engine.observe(&asked.query()).await {
+    let observed = match execute::observe(context, &asked).await {
         Ok(observed) => observed,
         Err(error) => return Ok(engine_failed(context, snapshot, conclusion, &error).await),
     };
@@ -135,7 +135,7 @@ impl Run<'_> {
         plan: &Plan,
     ) -> Result<Attempt, ReconcileError> {
         let Self { context, snapshot, conclusion } = self;
-        match proof::end(context.server, desired, observed, plan, snapshot.was_enabled()).await {
+        match execute::end(context, desired, observed, plan, snapshot.was_enabled()).await {
             Ok((applied, proof)) => {
                 conclusion.report_ended(desired, observed, &applied);
                 let ends = Ends::Gone { proof, kept_because: applied.kept_because };

@@ -51,8 +51,8 @@ pub(super) fn of_wanted_sets(
     without_listener: BTreeSet<DatabaseKey>,
     wanted: &mut WantedSets,
 ) -> Vec<Effect> {
-    let unheard = without_listener.into_iter().map(|database| (database, Priority::Normal));
-    let databases = unheard.chain(std::mem::take(&mut wanted.to_reconcile));
+    let unannounced = without_listener.into_iter().map(|database| (database, Priority::Normal));
+    let databases = unannounced.chain(std::mem::take(&mut wanted.to_reconcile));
     databases.map(|(database, priority)| of_set(database, priority)).collect()
 }
 

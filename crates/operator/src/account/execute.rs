@@ -17,7 +17,7 @@ use super::effects::{self, Effect};
 use super::issued::Issued;
 use super::passwords::{self, AccountPassword, KnownPasswords, Password};
 use super::permission_sets;
-use super::proof::{self, Verified};
+use super::proof::{self, NotEnded, ProvenEnded, Verified};
 use super::session::Session;
 use crate::Shared;
 use crate::api_writer::is_conflict;
@@ -74,6 +74,14 @@ pub(super) fn remake_missing_sets(context: Context<'_>, desired: &Desired, obser
     let found = !effects.is_empty();
     context.carry_out(effects);
     found
+}
+
+/// Reads the account on its server.
+pub(super) async fn observe(
+    context: Context<'_>,
+    desired: &Desired,
+) -> Result<Observed, rolecall_engine::Error> {
+    context.server.engine.observe(&desired.query()).await
 }
 
 /// Which password the account has. Where this operator does not know it, the Secrets of live sessions are read.
@@ -156,6 +164,21 @@ pub(super) async fn apply(context: Context<'_>, plan: &Plan) -> Result<Applied, 
         tracing::debug!(account = %context.key, %plan, "applying");
     }
     context.server.engine.apply(plan).await
+}
+
+/// Carries out the plan for an account that ends: see [`proof::end`].
+///
+/// # Errors
+///
+/// As there.
+pub(super) async fn end(
+    context: Context<'_>,
+    desired: &Desired,
+    observed: &Observed,
+    plan: &Plan,
+    was_enabled: bool,
+) -> Result<(Applied, ProvenEnded), NotEnded> {
+    proof::end(context.server, desired, observed, plan, was_enabled).await
 }
 
 /// Reads the account back after `plan` was applied.

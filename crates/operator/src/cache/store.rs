@@ -6,10 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
+use kube::core::NamespaceResourceScope;
 use rolecall_api::{
     DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole, SessionPhase,
 };
 use rolecall_policy::ImportRule;
+use serde::de::DeserializeOwned;
 
 use crate::cache::{Cache, RoleEntry, RuleEntry};
 use crate::model::{
@@ -19,7 +21,15 @@ use crate::model::{
 
 /// A kind that is cached. The watches are generic over this. Which of two states of an object counts is decided before:
 /// see the module `versions`.
-pub trait Cached: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + Sized {
+pub trait Cached:
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + DeserializeOwned
+    + Clone
+    + fmt::Debug
+    + Send
+    + Sync
+    + 'static
+{
     /// Deadlines count from when such an object was first seen, or was first seen to be deleted.
     const HAS_DEADLINES: bool = false;
     /// Stores a new or changed object.

@@ -1,13 +1,11 @@
 //! What is reported on an object when its reconcile timed out or panicked: its status from before may be outdated.
 
-use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::Timestamp;
 use kube::Resource;
 use rolecall_api::{Condition, reasons};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::cache::Cached;
@@ -77,7 +75,7 @@ fn blocker(failed: &ReconcileError) -> Option<Blocker> {
 /// Ready is False for this reason; all else of the status stays.
 async fn report_on<K>(shared: &Shared, object: Option<&K>, blocker: &Blocker) -> kube::Result<()>
 where
-    K: Cached + Serialize + DeserializeOwned + Debug + Resource<Scope = kube::core::NamespaceResourceScope>,
+    K: Cached + Serialize,
 {
     let Some(object) = object else { return Ok(()) };
     // What panicked once may panic again.

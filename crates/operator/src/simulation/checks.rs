@@ -93,13 +93,13 @@ impl Cluster {
             && (written.gone || !has_finalizer(&written.after, ACCOUNT_FINALIZER));
         let over = ["ended", "abandoned", "retained", "rejected", "withdrawn"];
         if released && !over.contains(&said.as_str()) {
-            self.violated(format!("{} was let go, and the audit log says {said:?}", is.name_any()));
+            self.violated(format!("{} was released, and the audit log says {said:?}", is.name_any()));
         }
         let Some(account) = account_of(&was).filter(|_| released) else { return };
         let open = self.servers[account.0].open().contains(&account.1);
         let excused = self.evidence().is_excused(&account);
         if open && !excused && !explains(&self.store(), &account, Some(&uid)) {
-            self.violated(format!("{} was let go, and {account:?} can log in", is.name_any()));
+            self.violated(format!("{} was released, and {account:?} can log in", is.name_any()));
         }
     }
 

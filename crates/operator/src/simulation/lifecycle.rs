@@ -61,7 +61,7 @@ impl Run {
         if let Some(broken) = history.broken {
             let _ = cluster.broken.set(broken);
         }
-        cluster.furnish(history.passwords);
+        cluster.set_up(history.passwords);
         let life = Life::begin(&cluster);
         Self { cluster, life }
     }
@@ -115,7 +115,7 @@ pub(super) fn run(history: &History) -> Result<BTreeMap<String, u32>, TestCaseEr
         run.carry_out(&step.operation);
         run.live(step.pause);
         run.check(&what)?;
-        if matches!(step.operation, Operation::Settle) {
+        if matches!(step.operation, Operation::Repair) {
             run.live(SETTLING);
             run.cluster.evidence().excused.clear();
             calm = true;
@@ -135,14 +135,14 @@ pub(super) fn run(history: &History) -> Result<BTreeMap<String, u32>, TestCaseEr
 
 /// All faults are repaired: everything settles.
 fn end(run: &mut Run) -> Result<(), TestCaseError> {
-    run.carry_out(&Operation::Settle);
+    run.carry_out(&Operation::Repair);
     for admin in 0..ADMINS.len() {
         run.carry_out(&Operation::SuspendAdmin { admin, suspend: false });
     }
     run.life.during(|| run.cluster.give_back_secrets());
     run.live(SETTLING);
     run.cluster.evidence().excused.clear();
-    converge(run, "all is mended")?;
+    converge(run, "all faults are repaired")?;
     // What waits for something that will never come is tried again and again.
     let sessions = run.cluster.store().all::<DatabaseSession>();
     for (index, name) in SESSIONS.iter().enumerate() {

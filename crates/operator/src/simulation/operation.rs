@@ -146,7 +146,7 @@ pub(super) enum Operation {
         when: When,
     },
     /// All faults are repaired, but the objects stay as people made them.
-    Settle,
+    Repair,
 }
 
 impl Operation {
@@ -265,14 +265,14 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (0..5_usize).prop_map(WatchRestarts),
         1 => (0..5_usize).prop_map(WatchRepeats),
         6 => (0..24_u32, when()).prop_map(|(after, when)| Crash { after, when }),
-        2 => Just(Settle),
+        2 => Just(Repair),
     ];
     prop_oneof![6 => people, 1 => wear, 3 => faults]
 }
 
 impl Cluster {
     /// What is there at first.
-    pub(super) fn furnish(&self, passwords: bool) {
+    pub(super) fn set_up(&self, passwords: bool) {
         for admin in 0..ADMINS.len() {
             self.carry_out(&Operation::RestoreAdminSecret(admin));
             self.carry_out(&Operation::CreateAdmin { admin, passwords: passwords && admin == 0 });
@@ -309,7 +309,7 @@ impl Cluster {
                 self.faults().twice.insert(watching::collections()[kind].clone());
             }
             Operation::Crash { after, when } => self.faults().crash = Some((after, when)),
-            Operation::Settle => self.lift_faults(),
+            Operation::Repair => self.lift_faults(),
             Operation::OpenByHand { server, user } => self.by_hand(server, user, |_, user| user.login = true),
             Operation::GrantByHand { server, user, role } => self.by_hand(server, user, |admin, user| {
                 user.memberships.insert((role.to_owned(), admin.to_owned()));

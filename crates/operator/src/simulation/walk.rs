@@ -64,7 +64,7 @@ fn a_session_enters_the_files_that_the_documentation_lists_each_once_in_their_or
     let subscriber = tracing_subscriber::registry().with(entered.clone());
     let _default = tracing::subscriber::set_default(subscriber);
     let cluster = Cluster::new(1);
-    cluster.furnish(false);
+    cluster.set_up(false);
     let life = Life::begin(&cluster);
     let start = |session, user| {
         life.during(|| cluster.carry_out(&start(session, user)));

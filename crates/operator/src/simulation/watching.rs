@@ -1,12 +1,10 @@
 //! What the operator hears of the API server: one ordered sequence of events for each kind, each at its own pace, late,
 //! interrupted, some of it twice.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Resource;
-use kube::core::{DeserializeGuard, NamespaceResourceScope};
+use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
 use serde::de::DeserializeOwned;
@@ -46,21 +44,21 @@ pub(super) fn collections() -> [String; 5] {
 
 async fn follow<K>(cluster: Arc<Cluster>, shared: Arc<Shared>)
 where
-    K: Cached + DeserializeOwned + Debug + Send + Sync + 'static + Resource<Scope = NamespaceResourceScope>,
+    K: Cached,
 {
     let collection = collection::<K>();
     let mut listing = Listing::new();
     loop {
         cluster.faults().relist.remove(&collection);
-        listing.hear::<K>(&shared, &None, Ok(Event::Init));
+        listing.observe::<K>(&shared, &None, Ok(Event::Init));
         cluster.wait(&LATENCIES).await;
         let (objects, mut heard) = cluster.store().list(&collection);
         cluster.wait(&LATENCIES).await;
         for object in objects {
             let object = read::<K>(&cluster, &collection, object);
-            listing.hear(&shared, &None, Ok(Event::InitApply(object)));
+            listing.observe(&shared, &None, Ok(Event::InitApply(object)));
         }
-        listing.hear::<K>(&shared, &None, Ok(Event::InitDone));
+        listing.observe::<K>(&shared, &None, Ok(Event::InitDone));
         loop {
             let stored = cluster.stored.notified();
             tokio::pin!(stored);
@@ -93,7 +91,7 @@ where
                     let what = if change.deleted { "is gone" } else { "is heard of" };
                     format!("  {} {} {what} ({})", K::kind(&()), change.object["metadata"]["name"], heard)
                 });
-                listing.hear(&shared, &None, Ok(event));
+                listing.observe(&shared, &None, Ok(event));
             }
         }
     }

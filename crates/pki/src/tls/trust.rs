@@ -64,13 +64,13 @@ pub async fn dial(stream: TcpStream, name: &str, config: ClientConfig) -> io::Re
 }
 
 /// What TLS itself said, of an error of a stream.
-pub fn said_by(error: &io::Error) -> Option<&rustls::Error> {
+pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
 }
 
 /// The alert by which a server refuses a client's certificate. With TLS 1.3 it comes after the handshake.
 pub fn refused_as_a_client(error: &io::Error) -> Option<AlertDescription> {
-    let Some(rustls::Error::AlertReceived(alert)) = said_by(error) else { return None };
+    let Some(rustls::Error::AlertReceived(alert)) = tls_error(error) else { return None };
     let of_certificates = matches!(
         alert,
         AlertDescription::BadCertificate

@@ -41,7 +41,7 @@ pub(crate) fn refused(
     }
     if let (Some(cause), Some(client)) = (cause::<rustls::Error>(error), tls) {
         let chain = client.verifier.refused();
-        let server = tls::Server {
+        let server = tls::ServerFacts {
             host: config.tls.server_name.as_ref().unwrap_or(&config.host),
             chain: &chain,
             trusted: client.verifier.trusted(),

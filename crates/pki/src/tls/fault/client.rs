@@ -18,8 +18,8 @@ pub fn refused_client(client: ClientFacts<'_>, now: UnixTime) -> Fault {
         Whose::User => format!("a certificate of the CA for users ({})", leaf.issuer()),
     };
     let fault = |why: String, remedy: String| Fault::new(format!("{the} {why}"), remedy);
-    for (place, certificate) in chain.iter().enumerate() {
-        let (whole, mend) = match (place, client.whose) {
+    for (index, certificate) in chain.iter().enumerate() {
+        let (whose, remedy) = match (index, client.whose) {
             (0, Whose::Admin) => {
                 (String::new(), format!("it has expired: renew it, by a new certificate: {ISSUE_CLIENT}"))
             }
@@ -34,12 +34,12 @@ pub fn refused_client(client: ClientFacts<'_>, now: UnixTime) -> Fault {
         match facts::validity_fault(certificate, now) {
             Some(CertificateError::NotValidYetContext { .. }) => {
                 return fault(
-                    format!("{whole}is not valid before {}", facts::validity(certificate).0),
+                    format!("{whose}is not valid before {}", facts::validity(certificate).0),
                     "check the clocks; else wait, or reissue it".to_owned(),
                 );
             }
             Some(_) => {
-                return fault(format!("{whole}has expired at {}", facts::validity(certificate).1), mend);
+                return fault(format!("{whose}has expired at {}", facts::validity(certificate).1), remedy);
             }
             None => {}
         }
