@@ -18,6 +18,7 @@
 //! | [`sets`] | permission sets: names, the desired and the synced set, the pure step to what has to change |
 //! | [`login`] | logins of an admin user that change over time |
 //! | [`error`] | what went wrong, classified by code, never by text |
+//! | [`login`] | logins of the admin user that change over time |
 //! | [`dialect`] | what differs between kinds of servers in decisions and messages |
 //! | [`address`], [`slots`], [`counters`] | what engines do alike: addresses, bounds on connections, figures |
 

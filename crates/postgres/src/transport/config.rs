@@ -1,10 +1,11 @@
 //! What is needed to reach one server as its admin user.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rolecall_engine::Error;
 use rolecall_engine::address::host_and_port;
+use rolecall_engine::{Error, LoginSource};
 use rolecall_pki::tls::Tls;
 use secrecy::SecretString;
 
@@ -86,6 +87,8 @@ pub enum Auth {
     },
     /// By a password.
     Password(SecretString),
+    /// By a password that changes over time. It is sent as it is, so TLS is required.
+    Login(Arc<dyn LoginSource>),
 }
 
 impl fmt::Debug for Auth {
@@ -93,6 +96,7 @@ impl fmt::Debug for Auth {
         f.write_str(match self {
             Self::X509 { .. } => "X509",
             Self::Password(_) => "Password",
+            Self::Login(_) => "Login",
         })
     }
 }

@@ -2,6 +2,8 @@
 
 use rolecall_engine::{Class, Reason};
 
+use crate::transport::config::Auth;
+
 /// Of our own: under the lock the account is not what it was when the plan was made.
 pub(crate) const CHANGED: &str = "RC001";
 /// Of our own: the account itself has rights on objects.
@@ -36,11 +38,13 @@ pub fn is_retried(code: &str) -> bool {
 
 /// May another logical database do where the admin user cannot log in to this one? Whatever the server says of a login
 /// can be about the database alone (it is gone, full, closed, has a library that cannot be loaded, a rule of its own in
-/// pg_hba.conf, a login event trigger), but that it is starting or stopping, or that the password is wrong.
-pub(crate) fn may_be_about_the_database(code: &str, by_password: bool) -> bool {
+/// pg_hba.conf, a login event trigger), but that it is starting or stopping, or that what the admin user logs in with is
+/// wrong: of a password 28P01 says so, of a token 28000, too.
+pub(crate) fn may_be_about_the_database(code: &str, auth: &Auth) -> bool {
     match code {
         "" | "57P01" | "57P02" | "57P03" => false,
-        "28P01" => !by_password,
+        "28P01" => matches!(auth, Auth::X509 { .. }),
+        "28000" => !matches!(auth, Auth::Login(_)),
         _ => true,
     }
 }
@@ -61,10 +65,15 @@ pub(crate) fn is_of_a_rule(code: &str) -> bool {
     matches!(code, "28000" | "28P01" | "22023")
 }
 
+/// Has the server refused what the admin user logs in with?
+pub(crate) fn is_of_login(code: &str) -> bool {
+    matches!(code, "28000" | "28P01")
+}
+
 /// What a SQLSTATE means where the server ends a connection with it, or refuses a new one.
 pub(crate) fn meaning_of_login(code: &str) -> (Class, Reason) {
     match code {
-        "28000" | "28P01" => (Class::Unreachable, Reason::LoginFailed),
+        _ if is_of_login(code) => (Class::Unreachable, Reason::LoginFailed),
         _ => meaning(code),
     }
 }
@@ -93,18 +102,41 @@ pub fn meaning(code: &str) -> (Class, Reason) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rolecall_engine::{Error, Login, LoginSource};
+
     use super::*;
+
+    #[derive(Debug)]
+    struct NoLogin;
+
+    #[async_trait::async_trait]
+    impl LoginSource for NoLogin {
+        async fn login(&self) -> Result<Login, Error> {
+            Err(Error::unsupported("logging in".to_owned()))
+        }
+
+        fn refused(&self) {}
+    }
 
     #[test]
     fn a_refusal_that_may_concern_one_database_is_recognized() {
+        let password = Auth::Password("x".into());
+        let x509 = Auth::X509 { cert_pem: String::new(), key_pem: "x".into() };
         for code in ["3D000", "55000", "42501", "53300", "58P01", "42P01", "P0001", "28000", "57P05", "08P01"]
         {
-            assert!(may_be_about_the_database(code, true), "{code}");
+            assert!(may_be_about_the_database(code, &password), "{code}");
         }
         for code in ["57P01", "57P03", ""] {
-            assert!(!may_be_about_the_database(code, false), "{code}");
+            assert!(!may_be_about_the_database(code, &x509), "{code}");
         }
-        assert!(may_be_about_the_database("28P01", false) && !may_be_about_the_database("28P01", true));
+        assert!(may_be_about_the_database("28P01", &x509) && !may_be_about_the_database("28P01", &password));
+        let login = Auth::Login(Arc::new(NoLogin));
+        for code in ["28P01", "28000"] {
+            assert!(!may_be_about_the_database(code, &login), "{code}");
+        }
+        assert!(may_be_about_the_database("3D000", &login));
         assert!(is_about_the_database("55P03", true) && !is_about_the_database("55P03", false));
         assert!(is_about_the_database("22P05", false) && !is_about_the_database("42501", true));
     }

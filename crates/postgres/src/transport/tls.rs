@@ -30,7 +30,13 @@ impl Tls {
             Auth::X509 { cert_pem, key_pem } => {
                 Some(Identity::new(cert_pem, key_pem, &aws_lc_rs::default_provider())?)
             }
-            Auth::Password(_) => None,
+            Auth::Login(_) if config.tls.mode == TlsMode::Disable => {
+                return Err(tls::unusable(
+                    "tls.mode",
+                    "a token is sent as it is and needs TLS, and TLS is disabled",
+                ));
+            }
+            Auth::Password(_) | Auth::Login(_) => None,
         };
         if config.tls.mode == TlsMode::Disable {
             return Ok(None);

@@ -10,6 +10,7 @@ mod connecting;
 mod credentials;
 mod draining;
 mod hanging;
+mod logins;
 mod owners;
 mod poolers;
 mod pooling;

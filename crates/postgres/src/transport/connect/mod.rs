@@ -3,9 +3,11 @@
 //! | module | contains |
 //! |---|---|
 //! | `connection` | a connection that is open |
+//! | `login` | what to log in with, where it changes over time |
 //! | `refusal` | what a failure to open one means |
 
 mod connection;
+mod login;
 mod refusal;
 
 use std::collections::HashSet;
@@ -17,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rolecall_engine::counters::Counters;
-use rolecall_engine::{Class, Error, Reason};
+use rolecall_engine::{Class, Error, Login, Reason};
 use secrecy::ExposeSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -147,8 +149,10 @@ impl Connector {
         database: &str,
         permit: OwnedSemaphorePermit,
     ) -> Result<Connection, NotOpened> {
+        // Whoever gives it out has a time-out of its own, and says more than that the server did not answer.
+        let login = self.login().await.map_err(|error| NotOpened { error, elsewhere: false })?;
         let (deadline, progress) = (self.config.connect_timeout, Progress::default());
-        let opening = self.open_unbounded(database, Arc::new(permit), &progress);
+        let opening = self.open_unbounded(database, login, Arc::new(permit), &progress);
         match tokio::time::timeout(deadline, opening).await {
             Ok(result) => result,
             Err(_) => Err(NotOpened {
@@ -169,6 +173,7 @@ impl Connector {
     async fn open_unbounded(
         &self,
         database: &str,
+        mut login: Option<Login>,
         permit: Arc<OwnedSemaphorePermit>,
         progress: &Progress,
     ) -> Result<Connection, NotOpened> {
@@ -189,9 +194,11 @@ impl Connector {
             let pins_search_path = !known.triggered.contains(database);
             Startup { dialect: known.dialect, pins_search_path, bare: false }
         };
+        let mut renewed = false;
         loop {
             let mark = format!("{:016x}", RandomState::new().hash_one(()));
-            let config = self.startup(database, &addresses, &startup.options(&self.config, &mark));
+            let options = startup.options(&self.config, &mark);
+            let config = self.startup(database, &addresses, login.as_ref(), &options);
             let permit = Arc::clone(&permit);
             let opened = match &self.tls {
                 Some((tls, _)) => {
@@ -211,13 +218,21 @@ impl Connector {
                 }
                 Err(error) => error,
             };
+            if login.is_some() && sqlstate::is_of_login(&error.code) {
+                let refused = login.take();
+                login = self.login_after_refusal().await.map_err(everywhere)?;
+                if !renewed && login::is_another(login.as_ref(), refused.as_ref()) {
+                    tracing::debug!(database, code = error.code, "logging in with a new token");
+                    renewed = true;
+                    continue;
+                }
+            }
             let Some(other) = startup.otherwise(&error.code) else {
                 let unanswered = error.code.is_empty() && error.reason == Reason::DatabaseUnreachable;
                 let elsewhere = if unanswered {
                     self.is_past_tls(progress)
                 } else {
-                    let by_password = matches!(self.config.auth, Auth::Password(_));
-                    sqlstate::may_be_about_the_database(&error.code, by_password)
+                    sqlstate::may_be_about_the_database(&error.code, &self.config.auth)
                 };
                 return Err(NotOpened { error, elsewhere });
             };
@@ -255,7 +270,13 @@ impl Connector {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn startup(&self, database: &str, addresses: &[SocketAddr], options: &str) -> tokio_postgres::Config {
+    fn startup(
+        &self,
+        database: &str,
+        addresses: &[SocketAddr],
+        login: Option<&Login>,
+        options: &str,
+    ) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         // The host is the name that TLS verifies; the address is what is dialled.
         let name = self.config.tls.server_name.as_ref().unwrap_or(&self.config.host);
@@ -276,10 +297,11 @@ impl Connector {
         if !options.is_empty() {
             config.options(options);
         }
-        match &self.config.auth {
-            Auth::Password(password) => config.password(password.expose_secret()),
+        match (&self.config.auth, login) {
+            (_, Some(login)) => config.user(&login.username).password(login.secret.expose_secret()),
+            (Auth::Password(password), None) => config.password(password.expose_secret()),
             // A server that asks for a password gets to refuse this one, with its SQLSTATE.
-            Auth::X509 { .. } => config.password(""),
+            (Auth::X509 { .. } | Auth::Login(_), None) => config.password(""),
         };
         config
     }

@@ -79,6 +79,13 @@ impl Connector {
                 Reason::LoginFailed,
                 "the server asks for a password: let pg_hba.conf ask for the method cert".to_owned(),
             ),
+            ("28000" | "28P01", Auth::Login(_)) => (
+                Class::Unreachable,
+                Reason::LoginFailed,
+                format!(
+                    "check that IAM database authentication is on and the role {admin} has LOGIN and rds_iam, that the IAM policy allows rds-db:connect to it with the resource id of this database, and that the token is signed for the database's own name and region (auth.awsIam.endpoint, auth.awsIam.region); the database's log iam-db-auth-error says which"
+                ),
+            ),
             ("28P01", _) => (
                 Class::Unreachable,
                 Reason::LoginFailed,
