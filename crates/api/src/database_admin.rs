@@ -52,6 +52,8 @@ use crate::{CaSecretRef, DatabaseAdminStatus, GoDuration, SecretKeyRef, SecretRe
     validation = at(".tls", rules::MONGODB_TLS),
     validation = at(".auth", rules::MONGODB_ADMIN),
     validation = at(".userCredentials", rules::MONGODB_USERS),
+    validation = at(".userCredentials", rules::IAM_USERS),
+    validation = at(".auth", rules::IAM_FIELDS),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DatabaseAdminSpec {
@@ -189,7 +191,8 @@ pub struct Tls {
     pub mode: TlsMode,
 
     /// Certificate authorities to verify the server's certificate with, in PEM. Absent: the system's
-    /// roots. On RDS put the bundle of its region here. Example: `{name: orders-ca, key: ca.crt}`.
+    /// roots; on RDS those of its region, which are built in for most regions. Example:
+    /// `{name: orders-ca, key: ca.crt}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretKeyRef>,
 
@@ -223,9 +226,8 @@ pub struct Auth {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<AdminPassword>,
 
-    /// A token made from the operator's ambient AWS credentials (IRSA, Pod Identity).
-    ///
-    /// Not implemented yet: Ready is False with the reason `Unsupported`.
+    /// A token made from the operator's ambient AWS credentials (IRSA, Pod Identity). Write `awsIam: {}` where the host
+    /// name says the region. Not with `mongodb`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aws_iam: Option<AdminAwsIam>,
 }
@@ -251,10 +253,24 @@ pub struct AdminPassword {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AdminAwsIam {
-    /// AWS region of the server, for example `eu-west-1`. Absent: from the host name in `uri`.
+    /// AWS region of the server, for example `eu-west-1`. Absent: from the host name in `endpoint` or `uri`, else the
+    /// `AWS_REGION` of the operator; never guessed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z]{2}(-[a-z]+)+-[0-9]+$"))]
     pub region: Option<String>,
+
+    /// On RDS: the server's own name, which tokens are signed for, where `uri` is another one (a CNAME, a tunnel). With
+    /// `:port` where the server's own port is another one, too. Its certificate must carry this name unless
+    /// `tls.serverName` says otherwise. Example: `orders.abc123.eu-west-1.rds.amazonaws.com`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[0-9A-Za-z.-]+(:[1-9][0-9]{0,4})?$"))]
+    pub endpoint: Option<String>,
+
+    /// On Redshift: the identifier of the cluster, where the host name in `uri` does not say it (a CNAME, an endpoint
+    /// that Redshift manages in another VPC).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z][0-9a-z-]*$"))]
+    pub cluster_identifier: Option<String>,
 }
 
 /// How the provisioned users authenticate: at most one is set.
@@ -269,9 +285,8 @@ pub struct UserCredentials {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<UserPassword>,
 
-    /// The user brings an AWS IAM token; the account gets `rds_iam`. Write `awsIam: {}`.
-    ///
-    /// Not implemented yet: sessions are Rejected with the reason `Unsupported`.
+    /// The user brings an AWS IAM token; on RDS the account gets `rds_iam`, which no other account does. Write
+    /// `awsIam: {}`. Needs `auth.awsIam`. Not with `mongodb`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aws_iam: Option<UserAwsIam>,
 }

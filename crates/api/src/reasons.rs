@@ -210,8 +210,8 @@ reasons! {
         "The DatabaseAdmin names no admin user.",
         "Set `adminUser.name` or the label `teleport.dev/db-admin` on the DatabaseAdmin.";
     MISSING_CREATE_ROLE = "MissingCreateRole":
-        "The admin user may not create users.",
-        "Run the statement in the message (`ALTER ROLE ... CREATEROLE`).";
+        "The admin user may not create users, or on RDS not set passwords.",
+        "Run the statement in the message (`ALTER ROLE ... CREATEROLE`, `GRANT rds_password`).";
     MISSING_ADMIN_OPTION = "MissingAdminOption":
         "The admin user may not grant a database role (PostgreSQL 16 and later).",
         "Run the statements in the message (`GRANT ... TO ... WITH ADMIN OPTION`).";

@@ -193,8 +193,25 @@ pub(crate) const MONGODB_USERS: Rule = (
 
 /// DatabaseAdmin.
 pub(crate) const MONGODB_ADMIN: Rule = (
-    "self.protocol != 'mongodb' || !has(self.auth.password)",
-    "must not contain password with protocol mongodb, where the admin user logs in with a client certificate; use x509",
+    "self.protocol != 'mongodb' || !(has(self.auth.password) || has(self.auth.awsIam))",
+    "must not contain password or awsIam with protocol mongodb, where the admin user logs in with a client certificate; \
+     use x509",
+);
+
+/// DatabaseAdmin: from PostgreSQL 16 on the admin user becomes a member of `rds_iam` through each user that it creates, and
+/// RDS refuses the passwords of all members.
+pub(crate) const IAM_USERS: Rule = (
+    "self.protocol == 'mongodb' || !has(self.userCredentials) || !has(self.userCredentials.awsIam) \
+     || has(self.auth.awsIam)",
+    "must not contain awsIam unless auth contains it, too: the first user with rds_iam would lock out an admin user with \
+     a password; use auth.awsIam, or userCredentials.password",
+);
+
+/// DatabaseAdmin.
+pub(crate) const IAM_FIELDS: Rule = (
+    "!has(self.auth.awsIam) || ((self.protocol == 'redshift' || !has(self.auth.awsIam.clusterIdentifier)) \
+     && (self.protocol != 'redshift' || !has(self.auth.awsIam.endpoint)))",
+    "must contain awsIam.clusterIdentifier with protocol redshift only, and awsIam.endpoint with protocol postgres only",
 );
 
 /// DatabaseAdmin: `protocol`.

@@ -72,6 +72,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kube::Config;
+use rolecall_aws::Aws;
 use tokio_util::sync::CancellationToken;
 
 use args::Args;
@@ -115,7 +116,8 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     };
     const PREPARING: &str = "preparing the connection to the API server";
     let skew = Arc::new(ClockSkew::default());
-    let ports = Ports::of_process(config.clone(), &skew).context(PREPARING)?;
+    let aws = Aws::of_process(args.aws_instance_metadata);
+    let ports = Ports::of_process(config.clone(), &skew, aws).context(PREPARING)?;
     let shared = Shared::new(ports, skew, settings);
     let health = http::Health::new(Arc::clone(&shared.coverage));
     let server = http::serve(args.listen, Arc::clone(&shared), health.clone()).await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
+use rolecall_aws::Aws;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -75,6 +76,8 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     /// How servers are reached.
     pub engines: Arc<dyn Engines>,
+    /// The AWS credentials.
+    pub aws: Arc<Aws>,
     /// What was set at the start.
     pub settings: Settings,
 }
@@ -105,6 +108,7 @@ impl Shared {
             clock_skew,
             clock: ports.clock,
             engines: ports.engines,
+            aws: ports.aws,
             settings,
         })
     }
@@ -129,7 +133,7 @@ impl Shared {
 
     /// What servers are made with.
     pub fn connector(&self) -> Connector<'_> {
-        Connector { api: &self.api, settings: &self.settings, engines: &*self.engines }
+        Connector { api: &self.api, settings: &self.settings, engines: &*self.engines, aws: &self.aws }
     }
 
     /// What this machine's clock shows.

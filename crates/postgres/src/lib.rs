@@ -38,6 +38,7 @@ pub struct Postgres {
     /// The branch of its history that the server was on last.
     branch: std::sync::Mutex<Option<String>>,
     confirmations: execution::confirmations::Confirmations,
+    reader_since: transport::failover::ReaderSince,
 }
 
 impl Postgres {
@@ -54,6 +55,7 @@ impl Postgres {
             draining: execution::drain::Draining::default(),
             branch: std::sync::Mutex::default(),
             confirmations: execution::confirmations::Confirmations::default(),
+            reader_since: transport::failover::ReaderSince::default(),
         })
     }
 }

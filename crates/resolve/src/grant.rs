@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rolecall_api::{DatabaseAdmin, DatabaseUser, ProvisioningRole, reasons};
+use rolecall_api::{DatabaseAdmin, DatabaseUser, Protocol, ProvisioningRole, reasons};
 use rolecall_policy::spec::{RoleConditions, RoleSpec, UserSpec};
 use rolecall_policy::{
     CanonicalPermissions, Decision, Mode, PermissionEntries, Roles, User, check_access, decide_access,
 };
+
+use rolecall_postgres::RDS_IAM;
 
 use crate::{database, grantable, role_spec, user_spec};
 
@@ -127,6 +129,14 @@ pub fn decide(
 fn grantable_roles(admin: &DatabaseAdmin, decision: &Decision) -> Result<BTreeMap<String, bool>, Blocked> {
     let mut db_roles = BTreeMap::new();
     for role in &decision.provisioning.db_roles {
+        if admin.spec.protocol == Protocol::Postgres && role.name == RDS_IAM {
+            return Err(Blocked::new(
+                reasons::DB_ROLE_NOT_GRANTABLE,
+                format!(
+                    "the database role {RDS_IAM:?} ({role}) comes with userCredentials.awsIam and locks out every other user; take it out of dbRoles"
+                ),
+            ));
+        }
         let literal = grantable(admin, &role.name)
             .map_err(|fault| Blocked::new(reasons::DB_ROLE_NOT_GRANTABLE, fault.to_string()))?
             .ok_or_else(|| {

@@ -3,6 +3,7 @@
 //! Pure, and shared by the operator and `kubectl rolecall explain`, so that the two cannot differ.
 
 mod admin;
+mod aws;
 mod convert;
 mod grant;
 mod mongodb;
@@ -11,6 +12,7 @@ mod proof;
 mod username;
 
 pub use admin::{AdminUser, admin_user, database, grantable};
+pub use aws::{aws_region, default_server_ca, rds_admin_target, rds_target};
 pub use convert::{database_username, role_spec, rule_spec, user_spec};
 pub use grant::{Blocked, Grant, decide, selected};
 pub use mongodb::{MongodbAddress, mongodb_config};

@@ -19,14 +19,17 @@ pub enum AdminProof<'a> {
         /// The key in it.
         key: &'a str,
     },
+    /// By AWS credentials.
+    AwsIam,
 }
 
 impl AdminProof<'_> {
-    /// The field that names the Secret.
+    /// The field that says so; of a Secret the one that names it.
     pub fn field(self) -> &'static str {
         match self {
             Self::X509 { .. } => "spec.auth.x509.secretRef",
             Self::Password { .. } => "spec.auth.password.secretRef",
+            Self::AwsIam => "spec.auth.awsIam",
         }
     }
 }
@@ -41,13 +44,16 @@ pub fn admin_proof(admin: &DatabaseAdmin) -> Result<AdminProof<'_>, Blocked> {
     if let Some(x509) = &auth.x509 {
         return Ok(AdminProof::X509 { secret: &x509.secret_ref.name });
     }
+    if auth.aws_iam.is_some() {
+        return Ok(AdminProof::AwsIam);
+    }
     match &auth.password {
         Some(password) => {
             Ok(AdminProof::Password { secret: &password.secret_ref.name, key: &password.secret_ref.key })
         }
         None => Err(Blocked::new(
             reasons::UNSUPPORTED,
-            "spec.auth names no way for the admin user to log in; use x509 or password",
+            "spec.auth names no way for the admin user to log in; use x509, password or awsIam",
         )),
     }
 }

@@ -6,6 +6,8 @@ use anyhow::{Context, anyhow, bail};
 use rolecall_api::DatabaseAdmin;
 use rolecall_resolve::parse_postgres_address;
 
+use super::psql::server_name;
+
 /// The address to connect to where it is not the one of the name that the server's certificate carries: the one asked
 /// for, or that of the server where its certificate carries another name.
 ///
@@ -19,10 +21,10 @@ pub(super) async fn elsewhere(
     if let Some(asked) = asked {
         return resolve(asked).await.map(Some).context("reading --address");
     }
-    let Some(name) = &admin.spec.tls.server_name else { return Ok(None) };
+    let Some(name) = server_name(admin) else { return Ok(None) };
     let (host, _) =
         parse_postgres_address(&admin.spec.uri).context("reading spec.uri of the DatabaseAdmin")?;
-    if host == *name {
+    if host == name {
         return Ok(None);
     }
     let found = resolve(&admin.spec.uri).await;

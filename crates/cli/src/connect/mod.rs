@@ -1,8 +1,9 @@
-//! A session with a certificate, and a client program in it: psql or mongosh.
+//! A session with a certificate or an IAM token, and a client program in it: psql or mongosh.
 
 mod address;
 mod client;
 mod files;
+pub(crate) mod iam;
 mod identity;
 pub(crate) mod mongosh;
 mod psql;
@@ -13,7 +14,7 @@ use anyhow::{Context, bail};
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Protocol};
 
-pub use psql::{Target, environment};
+pub use psql::{Proof, Target, environment};
 
 use crate::Exit;
 use crate::args::{ConnectArgs, Global};
@@ -30,7 +31,7 @@ const INTERRUPTED: u8 = 130;
 ///
 /// # Errors
 ///
-/// A database that issues no certificates, a client program that is not installed, a session that does not start.
+/// A database whose users log in in another way, a client program that is not installed, a session that does not start.
 pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     let cluster = Cluster::connect(global).await?;
     let admin: DatabaseAdmin = get(&cluster, &name_of::<DatabaseAdmin>(&args.database)?).await?;
@@ -49,7 +50,13 @@ pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     let mut identity = Identity::new()?;
     // Installed before there is a session, so that no signal leaves one behind.
     let mut signals = Signals::new()?;
-    let session = Session::create(cluster.api(), &user, &admin.name_any(), &args, &identity).await?;
+    // Before there is a session: without credentials it would be of no use.
+    let signer = match by_iam(&admin) {
+        true => Some(iam::Signer::new().await?),
+        false => None,
+    };
+    let request = signer.is_none().then(|| identity.request().to_owned());
+    let session = Session::create(cluster.api(), &user, &admin.name_any(), &args, request.as_deref()).await?;
     let started = tokio::select! {
         started = session.start(&mut identity, args.timeout) => started.map(Some),
         () = signals.any() => Ok(None),
@@ -60,7 +67,8 @@ pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
                 put_authorities(&mut identity, authorities, &admin, &access).and_then(|()| match shell {
                     Shell::Psql => {
                         let target = Target::new(&admin, &access, elsewhere);
-                        Ok(psql::command(&program, &target, &identity))
+                        let token = signer.as_ref().map(|signer| signer.token(&admin, &access.username));
+                        Ok(psql::command(&program, &target, &identity, token.transpose()?))
                     }
                     Shell::Mongosh => mongosh::command(&program, &admin, args.db_name.as_deref(), &identity),
                 });
@@ -108,8 +116,10 @@ fn check(admin: &DatabaseAdmin, args: &ConnectArgs) -> anyhow::Result<Shell> {
             "connect works with PostgreSQL and MongoDB; {name} is another kind of server: create a DatabaseSession for it"
         ),
     };
-    if admin.spec.user_credentials.x509.is_none() {
-        bail!("the DatabaseAdmin {name} issues no certificates (userCredentials.x509), which connect needs");
+    if admin.spec.user_credentials.x509.is_none() && !by_iam(admin) {
+        bail!(
+            "the users of the DatabaseAdmin {name} log in neither with certificates (userCredentials.x509) nor with IAM tokens (userCredentials.awsIam), which connect needs"
+        );
     }
     match shell {
         Shell::Psql if args.db_name.is_none() => {
@@ -119,6 +129,10 @@ fn check(admin: &DatabaseAdmin, args: &ConnectArgs) -> anyhow::Result<Shell> {
         Shell::Mongosh => mongosh::check(args.address.as_deref())?,
     }
     Ok(shell)
+}
+
+fn by_iam(admin: &DatabaseAdmin) -> bool {
+    admin.spec.user_credentials.aws_iam.is_some()
 }
 
 /// The DatabaseUser to act for.

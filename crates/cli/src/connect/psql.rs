@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use rolecall_api::{DatabaseAdmin, TlsMode};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::process::Command;
 
 use super::client::Program;
@@ -18,7 +19,7 @@ pub(super) const PSQL: Program = Program {
 };
 
 /// Variables that would change what psql connects to, or how.
-const FOREIGN: [&str; 16] = [
+const FOREIGN: [&str; 18] = [
     "PGSERVICE",
     "PGSERVICEFILE",
     "PGPASSWORD",
@@ -35,6 +36,8 @@ const FOREIGN: [&str; 16] = [
     "PGTARGETSESSIONATTRS",
     "PGLOADBALANCEHOSTS",
     "PGHOSTADDR",
+    "PGSSLCERT",
+    "PGSSLKEY",
 ];
 
 /// Where psql connects, and whom it trusts.
@@ -59,7 +62,7 @@ impl Target {
     pub(super) fn new(admin: &DatabaseAdmin, access: &Access, elsewhere: Option<SocketAddr>) -> Self {
         let connection = &access.connection;
         Self {
-            server_name: admin.spec.tls.server_name.clone().unwrap_or_else(|| connection.host.clone()),
+            server_name: server_name(admin).unwrap_or_else(|| connection.host.clone()),
             address: elsewhere.map(|address| address.ip()),
             port: elsewhere.map_or(connection.port, |address| address.port()),
             database: connection.database.clone().unwrap_or_default(),
@@ -69,11 +72,24 @@ impl Target {
     }
 }
 
+/// How the user proves itself.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// By a certificate and its key, in these files.
+    Certificate {
+        /// The certificate.
+        certificate: OsString,
+        /// The key.
+        key: OsString,
+    },
+    /// By a token.
+    Token(SecretString),
+}
+
 /// The variables by which psql connects there. With them no argument is needed, and none shows who connects where.
 pub fn environment(
     target: &Target,
-    certificate: OsString,
-    key: OsString,
+    proof: &Proof,
     authorities: Option<OsString>,
 ) -> Vec<(&'static str, OsString)> {
     // libpq trusts the system's authorities only together with the name.
@@ -84,30 +100,67 @@ pub fn environment(
         ("PGDATABASE", target.database.clone().into()),
         ("PGUSER", target.username.clone().into()),
         ("PGSSLMODE", if verify_name { "verify-full" } else { "verify-ca" }.into()),
-        ("PGSSLCERT", certificate),
-        ("PGSSLKEY", key),
         // The word means the system's.
         ("PGSSLROOTCERT", authorities.unwrap_or_else(|| "system".into())),
     ];
+    match proof {
+        Proof::Certificate { certificate, key } => {
+            variables.push(("PGSSLCERT", certificate.clone()));
+            variables.push(("PGSSLKEY", key.clone()));
+        }
+        Proof::Token(token) => variables.push(("PGPASSWORD", token.expose_secret().into())),
+    }
     // An empty one would be resolved; only a missing one means "as PGHOST says".
     variables.extend(target.address.map(|address| ("PGHOSTADDR", address.to_string().into())));
     variables
 }
 
+/// The name that the server's certificate must carry, where it is another one than that in the address.
+pub(super) fn server_name(admin: &DatabaseAdmin) -> Option<String> {
+    let own = admin.spec.auth.aws_iam.as_ref().and_then(|iam| iam.endpoint.as_deref());
+    let own = own.map(|own| own.split_once(':').map_or(own, |(host, _)| host).to_owned());
+    admin.spec.tls.server_name.clone().or(own)
+}
+
 /// The program with what it needs to connect.
-pub(super) fn command(program: &Path, target: &Target, identity: &Identity) -> Command {
+pub(super) fn command(
+    program: &Path,
+    target: &Target,
+    identity: &Identity,
+    token: Option<SecretString>,
+) -> Command {
     let mut command = Command::new(program);
     for variable in FOREIGN {
         command.env_remove(variable);
     }
     let authorities = identity.authorities().map(OsString::from);
-    command.envs(environment(target, identity.certificate().into(), identity.key().into(), authorities));
+    let certificate =
+        || Proof::Certificate { certificate: identity.certificate().into(), key: identity.key().into() };
+    let proof = token.map_or_else(certificate, Proof::Token);
+    command.envs(environment(target, &proof, authorities));
     command
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_takes_the_place_of_a_certificate() {
+        let target = Target {
+            server_name: "orders".to_owned(),
+            address: None,
+            port: 5432,
+            database: "horizon".to_owned(),
+            username: "alice".to_owned(),
+            verify_name: true,
+        };
+        let proof = Proof::Token("token".into());
+        let variables = environment(&target, &proof, Some("ca".into()));
+        let names: Vec<&str> = variables.iter().map(|(name, _)| *name).collect();
+        assert!(names.contains(&"PGPASSWORD") && !names.contains(&"PGSSLCERT"), "{names:?}");
+        assert!(!format!("{proof:?}").contains("\"token\""), "{proof:?}");
+    }
 
     #[test]
     fn the_name_goes_unchecked_only_against_authorities_of_ones_own() {
@@ -120,7 +173,8 @@ mod tests {
             verify_name: false,
         };
         let mode = |target: &Target, authorities: Option<&str>| {
-            let variables = environment(target, "crt".into(), "key".into(), authorities.map(OsString::from));
+            let proof = Proof::Certificate { certificate: "crt".into(), key: "key".into() };
+            let variables = environment(target, &proof, authorities.map(OsString::from));
             let text = |name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
             assert_eq!(text("PGHOSTADDR"), None);
             (text("PGSSLMODE"), text("PGSSLROOTCERT"))

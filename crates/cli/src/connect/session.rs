@@ -51,7 +51,7 @@ impl Session {
         user: &str,
         database: &str,
         args: &ConnectArgs,
-        identity: &Identity,
+        request: Option<&str>,
     ) -> anyhow::Result<Self> {
         let mut prefix = format!("{user}-{database}-");
         if prefix.len() > MAX_PREFIX {
@@ -64,7 +64,7 @@ impl Session {
             db_roles: args.db_roles.clone(),
             ttl: Some(args.ttl.into()),
             reason: args.reason.clone(),
-            certificate_request: Some(identity.request().to_owned()),
+            certificate_request: request.map(str::to_owned),
             start_deadline: Some(args.timeout.into()),
             retain_after_end: GoDuration::from_secs(3_600),
         };
@@ -121,8 +121,9 @@ impl Session {
             }
             sleep(POLL).await;
         };
-        let certificate = status.certificate.context("the session is Active and has no certificate")?;
-        identity.put_certificate(&certificate.0)?;
+        if let Some(certificate) = status.certificate {
+            identity.put_certificate(&certificate.0)?;
+        }
         let connection =
             status.connection.context("the session is Active and does not say where the server is")?;
         Ok(Access { username: status.username.unwrap_or_default(), connection })
@@ -161,7 +162,7 @@ impl Session {
 /// How far a starting session has come.
 #[derive(Debug, PartialEq, Eq)]
 enum Progress {
-    /// It is Active, with its certificate.
+    /// It is Active, with its certificate where it asked for one.
     Started,
     /// It waits for this.
     Waiting(String),
@@ -182,7 +183,11 @@ fn progress(session: &DatabaseSession) -> Progress {
         None => "nothing is said about it".to_owned(),
     };
     match status.phase {
-        Some(SessionPhase::Active) if status.certificate.is_some() => return Progress::Started,
+        Some(SessionPhase::Active)
+            if status.certificate.is_some() || session.spec.certificate_request.is_none() =>
+        {
+            return Progress::Started;
+        }
         Some(SessionPhase::Ending | SessionPhase::Ended | SessionPhase::Rejected) => {
             return Progress::Hopeless(why);
         }
@@ -210,7 +215,11 @@ mod tests {
     use super::*;
 
     fn at(status: Value) -> Progress {
-        let spec = json!({"user": "alice", "database": "orders"});
+        of(status, Some("LS0t"))
+    }
+
+    fn of(status: Value, request: Option<&str>) -> Progress {
+        let spec = json!({"user": "alice", "database": "orders", "certificateRequest": request});
         let session = json!({"apiVersion": "rolecall.dev/v1alpha1", "kind": "DatabaseSession", "metadata": {},
                              "spec": spec, "status": status});
         progress(&serde_json::from_value(session).expect("it is a session"))
@@ -241,5 +250,6 @@ mod tests {
         // The certificate comes with the phase, or right after it.
         assert_eq!(with(reconciling, "Active"), Progress::Waiting(why));
         assert_eq!(at(json!({"phase": "Active", "certificate": "QQ=="})), Progress::Started);
+        assert_eq!(of(json!({"phase": "Active"}), None), Progress::Started);
     }
 }

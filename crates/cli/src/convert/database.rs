@@ -121,11 +121,8 @@ fn protocol(
     reporter: &mut Reporter<'_>,
 ) -> Option<Protocol> {
     let host = host(uri);
-    if host.contains(".redshift-serverless.") || (service == Service::Rds && host.contains(".proxy-")) {
-        reporter.lost(
-            "spec.uri",
-            "Redshift Serverless and RDS Proxy have no users to provision; the database is left out",
-        );
+    if let Some(why) = rolecall_aws::Host::of(host).and_then(|host| host.service.refusal()) {
+        reporter.lost("spec.uri", format!("the host {why}; the database is left out"));
         return None;
     }
     match (written, service) {
@@ -138,16 +135,7 @@ fn protocol(
             Some(Protocol::Redshift)
         }
         (Some("postgres"), _) => Some(Protocol::Postgres),
-        (Some("mongodb"), _) => {
-            if host.ends_with(".mongodb.net") || host.contains(".docdb.") {
-                reporter.lost(
-                    "spec.uri",
-                    "MongoDB Atlas and DocumentDB are not supported; the database is left out",
-                );
-                return None;
-            }
-            Some(Protocol::Mongodb)
-        }
+        (Some("mongodb"), _) => Some(Protocol::Mongodb),
         (Some(other), _) => {
             reporter.lost("spec.protocol", format!("{other} is not supported; the database is left out"));
             None
@@ -248,14 +236,15 @@ fn credentials(
     reporter: &mut Reporter<'_>,
 ) -> (Auth, UserCredentials) {
     if service != Service::SelfHosted {
-        reporter.lost(
-            "spec.uri",
-            "the host is one of AWS, so that auth.awsIam and userCredentials.awsIam are written, which this version does not \
-             support: the DatabaseAdmin is not Ready (Unsupported), and its sessions are rejected; on RDS write x509 or \
-             password in their place",
-        );
+        if service == Service::Rds {
+            reporter.note(
+                "",
+                "give the operator an AWS role that may log in as the admin user (rds-db:connect), and run GRANT rds_iam \
+                 to the admin user WITH ADMIN OPTION",
+            );
+        }
         return (
-            Auth { aws_iam: Some(AdminAwsIam { region }), ..Auth::default() },
+            Auth { aws_iam: Some(AdminAwsIam { region, ..AdminAwsIam::default() }), ..Auth::default() },
             UserCredentials { aws_iam: Some(UserAwsIam {}), ..UserCredentials::default() },
         );
     }
@@ -279,12 +268,12 @@ fn credentials(
 }
 
 fn service(host: &str) -> Service {
-    if host.ends_with(".redshift.amazonaws.com") || host.contains(".redshift-serverless.") {
-        Service::Redshift
-    } else if host.ends_with(".rds.amazonaws.com") || host.ends_with(".rds.amazonaws.com.cn") {
-        Service::Rds
-    } else {
-        Service::SelfHosted
+    match rolecall_aws::Host::of(host).map(|host| host.service) {
+        Some(rolecall_aws::Service::Redshift | rolecall_aws::Service::RedshiftServerless) => {
+            Service::Redshift
+        }
+        Some(service) if service.is_rds() => Service::Rds,
+        _ => Service::SelfHosted,
     }
 }
 

@@ -3,17 +3,22 @@
 //! The caller reads the Secrets with their own rights in the cluster and connects as the DatabaseAdmin's admin user:
 //! only that one sees what the operator sees. Transactions are read-only.
 
+use std::sync::Arc;
+
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Protocol};
+use rolecall_aws::RdsLogin;
 use rolecall_engine::{CatalogQuery, Engine};
 use rolecall_mongodb::{ClientCertificate, Mongodb};
 use rolecall_postgres::{Auth, Postgres, parse_address};
-use rolecall_resolve::{AdminProof, Blocked, admin_proof, mongodb_config, postgres_config};
+use rolecall_resolve::{
+    AdminProof, Blocked, admin_proof, default_server_ca, mongodb_config, postgres_config, rds_admin_target,
+};
 
 use super::{Objects, ObjectsSource};
-use crate::connect::mongosh;
+use crate::connect::{iam, mongosh};
 use crate::input::{Cluster, plain};
 
 /// Reads the objects of a logical database. `address`: where to connect instead of the server's own address.
@@ -48,6 +53,7 @@ async fn postgres(
     address: Option<&str>,
 ) -> anyhow::Result<Postgres> {
     let because = |blocked: Blocked| because(admin, &blocked);
+    let aws = iam::ambient();
     let proof = admin_proof(admin).map_err(because)?;
     let auth = match proof {
         AdminProof::X509 { secret } => {
@@ -59,8 +65,16 @@ async fn postgres(
             let read = secret_of(cluster, secret, proof.field()).await?;
             Auth::Password(value(&read, key, proof.field())?.into())
         }
+        AdminProof::AwsIam => {
+            let target = rds_admin_target(admin, aws.region()).map_err(because)?;
+            Auth::Login(Arc::new(RdsLogin::new(Arc::clone(&aws), target)))
+        }
     };
-    let mut config = postgres_config(admin, auth, server_ca(cluster, admin).await?).map_err(because)?;
+    let authorities = match server_ca(cluster, admin).await? {
+        Some(authorities) => Some(authorities),
+        None => default_server_ca(admin, aws.region()).map_err(because)?.map(str::to_owned),
+    };
+    let mut config = postgres_config(admin, auth, authorities).map_err(because)?;
     config.read_only = true;
     config.max_connections = 1;
     if let Some(address) = address {

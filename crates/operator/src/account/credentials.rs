@@ -91,6 +91,10 @@ pub(super) async fn issue(
             let secret_uid = write(shared, session, server, account, data, generation).await?;
             Ok(Issued { secret: Some(session.name_any()), secret_uid, made_from, ..Issued::default() })
         }
+        (Issuer::AwsIam, _) => {
+            let secret_uid = write(shared, session, server, account, data(None), None).await?;
+            Ok(Issued { secret: Some(session.name_any()), secret_uid, made_from, ..Issued::default() })
+        }
         (Issuer::None, _) => Ok(Issued { made_from, ..Issued::default() }),
         (Issuer::Missing(blocker), _) => Err(blocker.clone()),
     }
@@ -140,6 +144,11 @@ pub(super) async fn recall(
             let is_current = stored_is(&stored, &binding(Some(&password))) == Stored::Same;
             issued.made_from = current.filter(|_| is_current);
             Ok(Some((issued, Some(AccountPassword { text: password, generation }))))
+        }
+        Issuer::AwsIam => {
+            let is_current = stored_is(&stored, &binding(None)) == Stored::Same;
+            issued.made_from = current.filter(|_| is_current);
+            Ok(Some((issued, None)))
         }
         _ => {
             let Some((pem, key)) = stored.get("tls.crt").and_then(clean).zip(text("tls.key")) else {

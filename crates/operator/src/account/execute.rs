@@ -289,7 +289,8 @@ async fn renew_if_due(
     if session.issued.as_ref().is_some_and(|issued| {
         // Certificates of a CA that the server does not accept (yet) are issued only when that cannot wait.
         let stale = issued.made_from != Some(server.credentials());
-        let renewed = stale && matches!(server.issuer, Issuer::X509 { .. } | Issuer::Password) && !distrusted;
+        let issues = !matches!(server.issuer, Issuer::None | Issuer::Missing(_));
+        let renewed = stale && issues && !distrusted;
         !renewed && issued.renew_at(expires_at).is_none_or(|at| at > now)
     }) {
         return Ok(());

@@ -82,7 +82,9 @@ async fn conclude(
         }
         None => ServerState::default(),
     };
-    if let Some(blocker) = snapshot.suspended().or_else(|| state.blocker.clone()) {
+    if let Some(blocker) =
+        snapshot.suspended().or_else(|| state.blocker.clone()).or_else(|| unchecked(&state))
+    {
         fail_starts(&mut snapshot.sessions, &blocker);
     }
     let account = snapshot.account.clone();
@@ -121,9 +123,15 @@ fn blocked(snapshot: &Snapshot, state: &ServerState) -> Option<Blocker> {
         return Some(blocker);
     }
     if !state.unreachable && state.server.is_some() {
-        return None;
+        return unchecked(state);
     }
     Some(state.blocker.clone().unwrap_or_else(|| {
         Blocker::stalled(reasons::DATABASE_NOT_FOUND, "there is no DatabaseAdmin to reach the server with")
     }))
+}
+
+/// That a server was suspended, and its accounts have to be checked before anything is called ended.
+fn unchecked(state: &ServerState) -> Option<Blocker> {
+    let why = "the server was suspended: all its accounts are checked first";
+    state.unchecked.then(|| Blocker::passing(reasons::PENDING, why))
 }

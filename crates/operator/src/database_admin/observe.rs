@@ -42,6 +42,7 @@ fn begin(shared: &Shared, key: &ObjectKey, admin: &DatabaseAdmin, before: &Serve
             server: before.server.clone(),
             verified: before.verified,
             retain: admin.spec.suspend || admin.spec.deletion == Deletion::Retain,
+            unchecked: admin.spec.suspend || before.unchecked,
             ..ServerState::default()
         },
         ..Observation::default()
@@ -81,6 +82,7 @@ impl Pass<'_> {
         match server.engine.inventory().await {
             Ok(inventory) => {
                 inventory::assess(self.shared, self.key, self.admin, &server, &inventory, &mut self.observed);
+                self.observed.state.unchecked = false;
             }
             Err(error) => tracing::warn!(admin = %self.key, %error, "the accounts could not be listed"),
         }

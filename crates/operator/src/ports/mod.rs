@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Config;
+use rolecall_aws::Aws;
 use rolecall_engine::{Engine, Error};
 
 use crate::clock_skew::ClockSkew;
@@ -37,6 +38,8 @@ pub struct Ports {
     pub audit_log: Arc<dyn AuditLog>,
     /// The database servers.
     pub engines: Arc<dyn Engines>,
+    /// The AWS credentials.
+    pub aws: Arc<Aws>,
 }
 
 impl Ports {
@@ -45,12 +48,13 @@ impl Ports {
     /// # Errors
     ///
     /// When `config` is not usable.
-    pub fn of_process(config: Config, skew: &Arc<ClockSkew>) -> kube::Result<Self> {
+    pub fn of_process(config: Config, skew: &Arc<ClockSkew>, aws: Aws) -> kube::Result<Self> {
         Ok(Self {
             api_server: Arc::new(KubeApi::new(config, skew)?),
             clock: Arc::new(SystemClock),
             audit_log: Arc::new(LogAudit),
             engines: Arc::new(DatabaseServers),
+            aws: Arc::new(aws),
         })
     }
 }

@@ -46,7 +46,7 @@ pub struct Server {
     pub issuer: Issuer,
     /// What the admin user proves itself with: kept until its accounts are torn down.
     pub proof: Proof,
-    /// Roles that the platform adds to every account (RDS: `rds_iam`).
+    /// Roles that the platform adds to every account (RDS, where users log in by IAM: `rds_iam`).
     pub platform_roles: &'static [&'static str],
     /// What the engine and the issuer were made from: a change makes a new server.
     pub fingerprint: u64,
@@ -62,6 +62,7 @@ impl Server {
             Issuer::Password => 1,
             Issuer::X509 { ca, .. } => ca.fingerprint(),
             Issuer::Missing(_) => 2,
+            Issuer::AwsIam => 3,
         }
         .hash(&mut hasher);
         hasher.finish()
@@ -82,6 +83,8 @@ pub enum Issuer {
     },
     /// A password per account.
     Password,
+    /// They sign IAM tokens with AWS credentials of their own.
+    AwsIam,
     /// It cannot be read who signs: what users have stays, and nothing is renewed.
     Missing(Blocker),
 }
@@ -99,6 +102,9 @@ pub struct ServerState {
     pub verified: Option<Timestamp>,
     /// Its DatabaseAdmin said that accounts stay as they are when it goes, or that nothing is touched (`suspend`).
     pub retain: bool,
+    /// It was suspended, and its accounts have not been checked since. A blue/green deployment may have brought back accesses
+    /// that had ended.
+    pub unchecked: bool,
     /// Since when its DatabaseAdmin is gone though accounts were not torn down.
     pub gone_since: Option<Timestamp>,
 }
@@ -142,6 +148,7 @@ impl Servers {
         before.is_none_or(|Known { state: before, .. }| {
             before.blocker != state.blocker
                 || before.unreachable != state.unreachable
+                || before.unchecked != state.unchecked
                 || before.server.map(|s| s.fingerprint) != state.server.map(|s| s.fingerprint)
         })
     }

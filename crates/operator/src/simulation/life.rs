@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rolecall_aws::Aws;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,7 @@ impl Life {
                 clock: Arc::new(ClusterClock(Arc::clone(cluster))),
                 audit_log: Arc::new(Auditor(Arc::clone(cluster))),
                 engines: Arc::new(Network(Arc::clone(cluster))),
+                aws: Arc::new(Aws::of_process(false)),
             };
             let shared = Shared::new(ports, Arc::default(), settings());
             watching::start(cluster, &shared);

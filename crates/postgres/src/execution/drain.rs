@@ -14,8 +14,9 @@ use crate::statements::end;
 use crate::statements::guard::Guard;
 use crate::statements::logins;
 use crate::transport::message::{Message, Reply};
+use crate::transport::platform::Platform;
 use crate::transport::server::Place;
-use crate::transport::sqlstate::{LOCK_NOT_AVAILABLE, is_of_a_rule};
+use crate::transport::sqlstate::{INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, is_of_a_rule};
 
 /// How long one call waits. The next call goes on where this one stopped.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -161,7 +162,7 @@ impl Postgres {
         };
         let reply = match closed {
             // Without its login the account has no use of the password either.
-            Err(error) if is_of_a_rule(&error.code) => {
+            Err(error) if is_of_a_rule(&error.code) || self.may_keep_passwords(&error) => {
                 let alone = end::disable_keeping_password(&guard, target.account);
                 self.run_ending_backends(target.place, target.account, &guard, &alone).await?
             }
@@ -179,6 +180,12 @@ impl Postgres {
             tracing::debug!(account = target.account.as_str(), %error, "backends are not ended yet");
         }
         Ok(())
+    }
+
+    /// Has RDS refused it for the password? Only its role rds_password may set one while rds.restrict_password_commands is
+    /// on, also to NULL.
+    fn may_keep_passwords(&self, error: &Error) -> bool {
+        self.server.config().platform == Platform::Rds && error.code == INSUFFICIENT_PRIVILEGE
     }
 
     /// Waits until no backend is left and no login is under way that began before the account was disabled.

@@ -1,6 +1,7 @@
 //! What a server is, and what its admin user lacks.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use rolecall_engine::{Error, Finding, MARKER, Needs as Wanted, Preflight, Reason};
 use serde::Deserialize;
@@ -9,8 +10,9 @@ use crate::Postgres;
 use crate::quote::{identifier, is_possible, literal, names};
 use crate::reads::observe::parse;
 use crate::statements::role::create_role;
+use crate::transport::failover;
 use crate::transport::message::{Message, Needs};
-use crate::transport::platform::{Platform, RDS_IAM};
+use crate::transport::platform::{Platform, RDS_IAM, RDS_PASSWORD};
 use crate::transport::server::Place;
 use crate::transport::sqlstate;
 use crate::transport::version::Dialect;
@@ -29,6 +31,14 @@ impl Postgres {
         let version = self.server.version(&place).await?;
         let mut findings = Vec::new();
         let facts = self.facts(&place, wanted, version.dialect).await?;
+        match facts.read_only {
+            true if self.reader_since.note_reader(self.server.config(), Instant::now()) => {
+                self.server.close_idle();
+                return Err(failover::under_way("using the server".to_owned(), String::new()));
+            }
+            true => {}
+            false => self.reader_since.note_writer(),
+        }
         if facts.read_only {
             findings.push(read_only());
         } else if !facts.marker {
@@ -88,6 +98,15 @@ impl Postgres {
                 message: format!("the admin user may not create users: run ALTER ROLE {admin} CREATEROLE"),
             });
         }
+        if facts.no_passwords {
+            findings.push(Finding {
+                reason: Reason::MissingCreateRole,
+                object: RDS_PASSWORD.to_owned(),
+                message: format!(
+                    "the admin user may not set passwords, as rds.restrict_password_commands is on: run GRANT {RDS_PASSWORD} TO {admin}"
+                ),
+            });
+        }
         let lacks_admin_option =
             |role: &str| facts.roles.iter().flatten().any(|r| r.name == role && !r.grantable);
         let exists = |role: &str| facts.roles.iter().flatten().any(|r| r.name == role);
@@ -111,7 +130,7 @@ impl Postgres {
             findings.push(Finding {
                 reason: Reason::MissingRdsIam,
                 object: RDS_IAM.to_owned(),
-                message: format!("the server has no role {RDS_IAM:?}: turn on IAM database authentication"),
+                message: format!("the server has no role {RDS_IAM:?}: is it RDS or Aurora PostgreSQL? If it is, turn on IAM database authentication"),
             });
         }
         for database in facts.databases.iter().flatten() {
@@ -181,6 +200,8 @@ struct Facts {
     marker: bool,
     roles: Option<Vec<Role>>,
     databases: Option<Vec<Database>>,
+    /// A setting of RDS keeps the admin user from setting passwords.
+    no_passwords: bool,
     #[serde(default)]
     system: Option<String>,
 }
@@ -210,6 +231,8 @@ fn facts_message(wanted: &Wanted, dialect: Dialect) -> Message {
 SELECT pg_catalog.json_build_object(
 'create_role', me.rolsuper OR me.rolcreaterole,
 'read_only', pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool,
+'no_passwords', COALESCE(pg_catalog.current_setting('rds.restrict_password_commands', true) IN ('1', 'on'), false)
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {password} AND pg_catalog.pg_has_role(r.oid, 'MEMBER')),
 'marker', EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {marker}),
 'roles', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', r.rolname, 'grantable', {grantable}))
   FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ({roles})),
@@ -219,6 +242,7 @@ SELECT pg_catalog.json_build_object(
   FROM pg_catalog.pg_database d WHERE d.datallowconn))
 FROM me",
             marker = literal(MARKER),
+            password = literal(RDS_PASSWORD),
             roles = names(roles),
         ),
     )

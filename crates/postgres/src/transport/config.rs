@@ -28,6 +28,8 @@ pub struct Config {
     pub default_database: Option<String>,
     /// What kind of server it is.
     pub platform: Platform,
+    /// Its name leads to whichever server is the writer of a cluster: one that only reads is a failover under way.
+    pub leads_to_writer: bool,
     /// Connections to the server at any time, over all its databases.
     pub max_connections: usize,
     /// For waiting until one of the connections is free.
@@ -55,6 +57,7 @@ impl Config {
             admin_user: admin_user.into(),
             default_database: None,
             platform: Platform::default(),
+            leads_to_writer: false,
             max_connections: 5,
             acquire_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(5),

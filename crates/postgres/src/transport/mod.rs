@@ -6,6 +6,7 @@
 //! | `tls`, `connect`, `session`, `pool`, `pooler`, `progress` | connections: opened, made what they have to be, kept |
 //! | `message`, `exchange`, `backends` | one message: its text, its answer, the backend that it runs in |
 //! | `server` | messages to the server: run again after a conflict |
+//! | `failover` | a writer that only reads |
 //! | `standby` | commits that wait for a synchronous standby |
 //! | `sqlstate`, `rules` | what a failure means |
 
@@ -13,6 +14,7 @@ pub(crate) mod backends;
 pub(crate) mod config;
 pub(crate) mod connect;
 pub(crate) mod exchange;
+pub(crate) mod failover;
 pub(crate) mod message;
 pub(crate) mod platform;
 pub(crate) mod pool;

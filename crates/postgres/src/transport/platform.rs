@@ -1,9 +1,4 @@
-//! What kind of server it is, from its host name.
-
-use std::collections::BTreeMap;
-
-use rolecall_engine::account::WantedRole;
-use rolecall_engine::{Reason, Refusal};
+//! What kind of server it is.
 
 /// A kind of PostgreSQL server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -15,52 +10,19 @@ pub enum Platform {
     Rds,
 }
 
-/// The role that lets a user of RDS log in with an IAM token.
+/// The role that lets a user of RDS log in with an IAM token, and in no other way.
 pub const RDS_IAM: &str = "rds_iam";
+/// The role that may set passwords where `rds.restrict_password_commands` is on.
+pub(crate) const RDS_PASSWORD: &str = "rds_password";
 
 impl Platform {
-    /// Determines the platform of a PostgreSQL server by its host name.
-    ///
-    /// # Errors
-    ///
-    /// `Unsupported` for RDS Proxy (it keeps its own users) and for Redshift.
-    pub fn of_host(host: &str) -> Result<Self, Refusal> {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
-        let Some(labels) = aws_labels(&host) else { return Ok(Self::SelfHosted) };
-        let unsupported = |what: &str, instead: &str| {
-            Err(Refusal::new(
-                Reason::Unsupported,
-                format!("{host:?} is {what}, where users cannot be provisioned; {instead}"),
-            ))
-        };
-        match labels.as_slice() {
-            [.., "redshift" | "redshift-serverless"] => {
-                unsupported("Amazon Redshift", "set protocol: redshift")
-            }
-            // identifier . proxy-xxx . region . rds
-            [.., proxy, _, "rds"] if proxy.starts_with("proxy-") => {
-                unsupported("an RDS Proxy", "use the address of the database itself")
-            }
-            [.., "rds"] => Ok(Self::Rds),
-            _ => Ok(Self::SelfHosted),
+    /// The database roles that every account has beside those that policy gives. `by_iam`: users log in with IAM tokens.
+    pub fn roles(self, by_iam: bool) -> &'static [&'static str] {
+        match (self, by_iam) {
+            (Self::Rds, true) => &[RDS_IAM],
+            (Self::Rds, false) | (Self::SelfHosted, _) => &[],
         }
     }
-
-    /// Adds the database roles that every account of this platform has beside those that policy gives.
-    pub fn add_roles(self, roles: &mut BTreeMap<String, WantedRole>) {
-        match self {
-            Self::SelfHosted => {}
-            Self::Rds => {
-                roles.insert(RDS_IAM.to_owned(), WantedRole { named_literally: true });
-            }
-        }
-    }
-}
-
-/// The labels of an AWS host before its domain, `None` for any other host.
-fn aws_labels(host: &str) -> Option<Vec<&str>> {
-    let rest = host.strip_suffix(".amazonaws.com").or_else(|| host.strip_suffix(".amazonaws.com.cn"))?;
-    Some(rest.split('.').collect())
 }
 
 #[cfg(test)]
@@ -68,34 +30,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_platform_follows_from_the_host_name() {
-        for (host, platform) in [
-            ("orders-db.shop.svc", Platform::SelfHosted),
-            ("10.0.0.1", Platform::SelfHosted),
-            ("rds.amazonaws.com.example.org", Platform::SelfHosted),
-            ("orders.abc123.eu-west-1.rds.amazonaws.com", Platform::Rds),
-            ("Orders.abc123.eu-west-1.rds.AMAZONAWS.com.", Platform::Rds),
-            ("orders.cluster-ro-abc123.eu-west-1.rds.amazonaws.com", Platform::Rds),
-            ("orders.cluster-abc123.cn-north-1.rds.amazonaws.com.cn", Platform::Rds),
-            ("proxy-orders.abc123.eu-west-1.rds.amazonaws.com", Platform::Rds),
-        ] {
-            assert_eq!(Platform::of_host(host).unwrap(), platform, "{host}");
-        }
-        for host in [
-            "orders.proxy-abc123.eu-west-1.rds.amazonaws.com",
-            "wh.abc123.eu-west-1.redshift.amazonaws.com",
-            "wh.123456789012.eu-west-1.redshift-serverless.amazonaws.com",
-        ] {
-            assert_eq!(Platform::of_host(host).unwrap_err().reason, Reason::Unsupported, "{host}");
-        }
-    }
-
-    #[test]
-    fn rds_adds_its_role() {
-        let mut roles = BTreeMap::new();
-        Platform::SelfHosted.add_roles(&mut roles);
-        assert!(roles.is_empty());
-        Platform::Rds.add_roles(&mut roles);
-        assert!(roles[RDS_IAM].named_literally);
+    fn only_users_of_rds_with_tokens_have_its_role() {
+        assert_eq!(Platform::Rds.roles(true), [RDS_IAM]);
+        assert!(Platform::Rds.roles(false).is_empty(), "a password would be refused");
+        assert!(Platform::SelfHosted.roles(true).is_empty());
     }
 }

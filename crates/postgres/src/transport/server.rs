@@ -13,6 +13,7 @@ use crate::quote::identifier;
 use crate::transport::config::Config;
 use crate::transport::connect::{Connection, Connector};
 use crate::transport::exchange::{ANSWER, Answer, SILENCE, exchange, said};
+use crate::transport::failover;
 use crate::transport::message::{Message, Needs, Reply};
 use crate::transport::pool::{Dedicated, Lease, Pool};
 use crate::transport::rules;
@@ -206,14 +207,17 @@ impl Server {
                 }
             }
             Err(failure) if cancelled && failure.error.code == QUERY_CANCELED => {}
-            Err(failure) => {
-                if failure.error.code == READ_ONLY {
-                    // The name may mean another server by now.
-                    self.pool.close_idle();
-                    self.pool.note_broken();
-                }
-                return Err(failure);
+            Err(Failure { error, database, reads }) if error.code == READ_ONLY => {
+                // The name may mean another server by now.
+                self.pool.close_idle();
+                self.pool.note_broken();
+                let error = match failover::should_write(&self.config) {
+                    true => failover::under_way(error.attempted, error.code),
+                    false => error,
+                };
+                return Err(Failure { error, database, reads });
             }
+            Err(failure) => return Err(failure),
             Ok(reply) => return Ok(reply),
         }
         let mut lease = self.lease(place).await?;

@@ -2,6 +2,8 @@
 
 use rolecall_engine::{Class, Error, Reason};
 
+use crate::transport::platform::Platform;
+
 /// The oldest version that is supported.
 const OLDEST: u16 = 15;
 
@@ -41,17 +43,25 @@ impl Version {
         Self { text, dialect: Dialect(major) }
     }
 
-    pub(crate) fn check_supported(&self) -> Result<(), Error> {
-        if self.dialect.0 >= OLDEST {
+    pub(crate) fn check_supported(&self, platform: Platform) -> Result<(), Error> {
+        let remedy = if self.text.contains("limitless") {
+            "users of Aurora Limitless cannot be provisioned; use a cluster that is not sharded".to_owned()
+        } else if self.dialect.0 >= OLDEST {
             return Ok(());
-        }
+        } else if platform == Platform::Rds {
+            format!(
+                "PostgreSQL {OLDEST} and later are supported, which Aurora Serverless v1 has none of; upgrade the server, or use Aurora Serverless v2"
+            )
+        } else {
+            format!("PostgreSQL {OLDEST} and later are supported")
+        };
         Err(Error {
             class: Class::Refused,
             reason: Reason::Unsupported,
             attempted: "using the server".to_owned(),
             code: String::new(),
             detail: format!("it is PostgreSQL {:?}", self.text),
-            remedy: format!("PostgreSQL {OLDEST} and later are supported"),
+            remedy,
         })
     }
 }
@@ -74,7 +84,15 @@ mod tests {
                 "{text}"
             );
         }
-        assert!(Version::parse("14.9").check_supported().is_err());
-        assert!(Version::parse("15.0").check_supported().is_ok());
+    }
+
+    #[test]
+    fn what_is_too_old_or_sharded_is_refused_with_what_to_use() {
+        let check = |text: &str, platform| Version::parse(text).check_supported(platform);
+        assert!(check("14.9", Platform::SelfHosted).is_err());
+        assert!(check("15.0", Platform::SelfHosted).is_ok() && check("15.0", Platform::Rds).is_ok());
+        let remedy = |text: &str| check(text, Platform::Rds).unwrap_err().remedy;
+        assert!(remedy("13.12").contains("Serverless v2"));
+        assert!(remedy("16.4-limitless").contains("not sharded"));
     }
 }

@@ -265,9 +265,8 @@ async fn ipv6_addresses_work() {
 async fn accounts_of_rds_have_its_role() {
     let bench = Bench::new(PgVersion::V17).await;
     let engine = Engine::new(Config { platform: Platform::Rds, ..bench.config() }).unwrap();
-    let mut roles = std::collections::BTreeMap::new();
-    Platform::Rds.add_roles(&mut roles);
-    let needs = Needs { roles: roles.into_keys().collect(), ..Needs::default() };
+    let roles = Platform::Rds.roles(true).iter().map(|role| (*role).to_owned()).collect();
+    let needs = Needs { roles, ..Needs::default() };
     let preflight = engine.preflight(&needs).await.unwrap();
     assert!(
         preflight.findings.iter().any(|finding| finding.reason == Reason::MissingRdsIam),

@@ -31,8 +31,10 @@ const BORDERS: &[Border] = &[
         "rolecall-engine-conformance",
         &["rolecall-engine", "rolecall-pki", "rolecall-policy"],
         // Where all engines meet: the suite runs on each.
-        &["rolecall-postgres", "rolecall-mongodb", "rolecall-redshift", TESTBED, AWS_TESTBED],
+        &["rolecall-aws", "rolecall-postgres", "rolecall-mongodb", "rolecall-redshift", TESTBED, AWS_TESTBED],
     ),
+    // Host names, CAs and logins of AWS: pure but for AWS itself, and shared by whoever makes a configuration.
+    border("rolecall-aws", &["rolecall-engine", "rolecall-pki"], &[AWS_TESTBED]),
     border("rolecall-postgres", ENGINE_NEEDS, ENGINE_TESTS_NEED),
     border("rolecall-mongodb", ENGINE_NEEDS, ENGINE_TESTS_NEED),
     border("rolecall-redshift", ENGINE_NEEDS, ENGINE_TESTS_NEED),
@@ -56,6 +58,7 @@ const ENGINE_NEEDS: &[&str] = &["rolecall-engine", "rolecall-pki", "rolecall-pol
 const ENGINE_TESTS_NEED: &[&str] = &["rolecall-engine-conformance", TESTBED, AWS_TESTBED];
 const RESOLVE_NEEDS: &[&str] = &[
     "rolecall-api",
+    "rolecall-aws",
     "rolecall-policy",
     "rolecall-engine",
     "rolecall-pki",
@@ -65,6 +68,7 @@ const RESOLVE_NEEDS: &[&str] = &[
 ];
 const PROGRAM_NEEDS: &[&str] = &[
     "rolecall-api",
+    "rolecall-aws",
     "rolecall-policy",
     "rolecall-resolve",
     "rolecall-engine",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use rolecall_aws::{Host, Service};
 use rolecall_mongodb::Address;
 use rolecall_postgres::{Platform, parse_address, sqlstate};
 use serde::Deserialize;
@@ -25,9 +26,10 @@ pub(super) fn role_preparation(input: PreparationInput, expect: PreparationExpec
     if input.platform == "Redshift" {
         return Ok(Done::LeftTo("nobody: Redshift is not built"));
     }
-    let mut roles = input.db_roles.into_iter().map(|role| (role, Default::default())).collect();
-    platform(&input.platform)?.add_roles(&mut roles);
-    same("memberships", &roles.into_keys().collect(), &expect.memberships)?;
+    let mut roles: BTreeSet<String> = input.db_roles.into_iter().collect();
+    // The cases are about users with IAM tokens.
+    roles.extend(platform(&input.platform)?.roles(true).iter().map(|role| (*role).to_owned()));
+    same("memberships", &roles, &expect.memberships)?;
     Ok(Done::Checked)
 }
 
@@ -87,18 +89,17 @@ pub(super) fn support(input: SupportInput, expect: SupportExpect) -> Outcome {
         return Ok(Done::LeftTo("nobody: Redshift is not built"));
     }
     let (host, _) = parse_address(&input.uri).map_err(|error| error.to_string())?;
-    let found = Platform::of_host(&host);
-    same("supported", &found.is_ok(), &expect.supported)?;
-    match found {
-        Ok(found) => {
-            let expected = expect.platform.as_deref().map(platform).transpose()?.unwrap_or(found);
-            same("platform", &found, &expected)?;
-        }
-        Err(refusal) => {
-            same("reason", &Some(refusal.reason.to_string()), &expect.reason)?;
-            let session = expect.session.as_ref().and_then(|session| session.reason.clone());
-            same("session's reason", &session, &expect.reason)?;
-        }
+    let service = Host::of(&host).map(|host| host.service);
+    let refusal = service.and_then(Service::refusal);
+    same("supported", &refusal.is_none(), &expect.supported)?;
+    if refusal.is_none() {
+        let found = if service.is_some_and(Service::is_rds) { Platform::Rds } else { Platform::SelfHosted };
+        let expected = expect.platform.as_deref().map(platform).transpose()?.unwrap_or(found);
+        same("platform", &found, &expected)?;
+    } else {
+        same("reason", &Some("Unsupported"), &expect.reason.as_deref())?;
+        let session = expect.session.as_ref().and_then(|session| session.reason.clone());
+        same("session's reason", &session, &expect.reason)?;
     }
     if let (Some(code), Some(capable)) = (&input.sqlstate, &expect.capable) {
         same("capable", &sqlstate::meaning(code).1.to_string(), &capable.reason)?;

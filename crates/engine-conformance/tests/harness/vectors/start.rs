@@ -1,5 +1,6 @@
 //! Sessions that start.
 
+use rolecall_engine::account::WantedRole;
 use rolecall_engine::{AccountName, Want};
 use rolecall_engine_conformance::DesiredAccount;
 use serde::Deserialize;
@@ -55,9 +56,10 @@ pub(super) async fn activate(server: &dyn Server, input: ActivateInput, expect: 
         Ok(desired) => {
             let mut desired = desired.roles(names.roles(&input.session.db_roles).await);
             if let Want::Enabled(enabled) = &mut desired.0.want {
-                platform(&input.platform)?.add_roles(&mut enabled.roles);
-                for role in enabled.roles.clone().keys().filter(|role| role.starts_with("rds_")) {
+                // The cases are about users with IAM tokens.
+                for role in platform(&input.platform)?.roles(true) {
                     names.role(role, true).await;
+                    enabled.roles.insert((*role).to_owned(), WantedRole { named_literally: true });
                 }
                 enabled.in_use = live;
                 enabled.create_missing_roles = input.missing_db_roles.as_deref() == Some("Create");

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Endpoint, Protocol, reasons};
+use rolecall_aws::Aws;
 use rolecall_engine::{Engine, Owner, Reason};
 use rolecall_pki::credentials::Ca;
 use rolecall_resolve::Blocked;
@@ -34,6 +35,8 @@ pub struct Connector<'a> {
     pub settings: &'a Settings,
     /// Makes engines.
     pub engines: &'a dyn Engines,
+    /// The AWS credentials.
+    pub aws: &'a Arc<Aws>,
 }
 
 type MakeEngine = Box<dyn FnOnce(&dyn Engines) -> Result<Arc<dyn Engine>, rolecall_engine::Error> + Send>;
@@ -50,9 +53,6 @@ struct Prepared {
 
 /// Why users cannot be provisioned with this DatabaseAdmin, whatever its server answers; `None` where they can.
 pub fn unsupported(admin: &DatabaseAdmin) -> Option<String> {
-    if admin.spec.auth.aws_iam.is_some() || admin.spec.user_credentials.aws_iam.is_some() {
-        return Some("awsIam is not supported yet; use x509 or password".to_owned());
-    }
     match admin.spec.protocol {
         Protocol::Postgres => postgres::unsupported(admin),
         Protocol::Redshift => Some("protocol redshift is not supported yet".to_owned()),
@@ -118,7 +118,7 @@ async fn read_with(
     let max_connections = by.settings.max_connections_per_server;
     (admin.uid(), &name, &user.default_database, max_connections).hash(&mut secrets.hash);
     let prepared = match admin.spec.protocol {
-        Protocol::Postgres => postgres::prepare(admin, max_connections, &mut secrets).await?,
+        Protocol::Postgres => postgres::prepare(by, admin, max_connections, &mut secrets).await?,
         Protocol::Mongodb => mongodb::prepare(admin, max_connections, &mut secrets).await?,
         // Reported as unsupported above.
         Protocol::Redshift => {
@@ -182,6 +182,10 @@ async fn issuer(admin: &DatabaseAdmin, secrets: &mut Secrets<'_>, now: Timestamp
     if credentials.password.is_some() {
         "password".hash(&mut secrets.hash);
         return Ok(Issuer::Password);
+    }
+    if credentials.aws_iam.is_some() {
+        "awsIam".hash(&mut secrets.hash);
+        return Ok(Issuer::AwsIam);
     }
     let Some(x509) = &credentials.x509 else { return Ok(Issuer::None) };
     let at = "spec.userCredentials.x509.caSecretRef";

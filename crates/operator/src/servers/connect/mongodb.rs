@@ -13,12 +13,13 @@ use crate::service_binding::{self, Binding};
 
 /// See [`super::unsupported`].
 pub(super) fn unsupported(admin: &DatabaseAdmin) -> Option<String> {
-    if admin.spec.auth.password.is_some() {
+    if admin.spec.auth.password.is_some() || admin.spec.auth.aws_iam.is_some() {
         return Some(
             "with protocol mongodb the admin user logs in with a certificate; use auth.x509".to_owned(),
         );
     }
-    if admin.spec.user_credentials.password.is_some() {
+    let users = &admin.spec.user_credentials;
+    if users.password.is_some() || users.aws_iam.is_some() {
         return Some(
             "with protocol mongodb users log in with certificates; use userCredentials.x509".to_owned(),
         );

@@ -1,13 +1,15 @@
 //! PostgreSQL.
 
 use std::hash::Hash;
+use std::sync::Arc;
 
 use rolecall_api::{DatabaseAdmin, TlsMode};
-use rolecall_postgres::{Auth, Platform, RDS_IAM};
+use rolecall_aws::RdsLogin;
+use rolecall_postgres::Auth;
 use rolecall_resolve::AdminProof;
 
 use super::secrets::Secrets;
-use super::{Prepared, server_ca};
+use super::{Connector, Prepared, server_ca};
 use crate::model::Blocker;
 use crate::service_binding::{self, Binding};
 
@@ -18,6 +20,7 @@ pub(super) fn unsupported(admin: &DatabaseAdmin) -> Option<String> {
 
 /// Reads what the admin user proves itself with.
 pub(super) async fn prepare(
+    by: Connector<'_>,
     admin: &DatabaseAdmin,
     max_connections: usize,
     secrets: &mut Secrets<'_>,
@@ -31,13 +34,24 @@ pub(super) async fn prepare(
         AdminProof::Password { secret, key } => {
             Auth::Password(secrets.text(secret, key, proof.field()).await?.into())
         }
+        AdminProof::AwsIam => {
+            let target = rolecall_resolve::rds_admin_target(admin, by.aws.region())
+                .map_err(|blocked| Blocker::from(&blocked))?;
+            target.hash(&mut secrets.hash);
+            Auth::Login(Arc::new(RdsLogin::new(Arc::clone(by.aws), target)))
+        }
     };
-    let server_ca = server_ca(admin, secrets).await?;
+    let server_ca = match server_ca(admin, secrets).await? {
+        Some(pem) => Some(pem),
+        None => rolecall_resolve::default_server_ca(admin, by.aws.region())
+            .map_err(|blocked| Blocker::from(&blocked))?
+            .map(str::to_owned),
+    };
     let mut config = rolecall_resolve::postgres_config(admin, auth, server_ca.clone())
         .map_err(|blocked| Blocker::from(&blocked))?;
     config.max_connections = max_connections;
     let (platform, tls) = (config.platform, &admin.spec.tls);
-    (platform, &tls.server_name, tls.mode).hash(&mut secrets.hash);
+    (platform, &config.tls.server_name, tls.mode).hash(&mut secrets.hash);
     let sslmode = match tls.mode {
         TlsMode::VerifyFull => "verify-full",
         TlsMode::VerifyCa => "verify-ca",
@@ -56,9 +70,6 @@ pub(super) async fn prepare(
     Ok(Prepared {
         engine: Box::new(|engines| engines.postgres(config)),
         binding,
-        platform_roles: match platform {
-            Platform::SelfHosted => &[],
-            Platform::Rds => &[RDS_IAM],
-        },
+        platform_roles: platform.roles(admin.spec.user_credentials.aws_iam.is_some()),
     })
 }

@@ -367,7 +367,7 @@ impl Connector {
             shared: OnceLock::new(),
             warnings,
         };
-        connection.version.check_supported()?;
+        connection.version.check_supported(self.config.platform)?;
         self.settle(&mut connection, database, mark).await?;
         Ok(connection)
     }
