@@ -148,7 +148,15 @@ impl BaseEnv {
     /// # Errors
     /// When it cannot be built or started.
     pub async fn process(&self, flags: &[&str]) -> Result<Process> {
-        let process = Process::start(&self.flags_with(flags)).await?;
+        self.process_with(flags, &[]).await
+    }
+
+    /// As [`BaseEnv::process`], with environment variables.
+    ///
+    /// # Errors
+    /// As [`BaseEnv::process`].
+    pub async fn process_with(&self, flags: &[&str], variables: &[(&str, &str)]) -> Result<Process> {
+        let process = Process::start(&self.flags_with(flags), variables).await?;
         self.keep_log(process.log());
         Ok(process)
     }

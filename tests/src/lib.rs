@@ -23,6 +23,7 @@
 //! | [`cluster`] | the cluster of the test binary, and its clients |
 //! | [`base_env`] | what every test starts with: a namespace, its objects, its operators |
 //! | [`test_env`] | that, with a PostgreSQL server |
+//! | [`rds`] | that, with a front before it that stands for RDS |
 //! | [`mongo`] | that, with a MongoDB server |
 //! | [`rebuild`] | objects that are lost without a teardown
 //! | [`objects`] | making, changing, reading objects, and waiting for them |
@@ -46,6 +47,7 @@ pub mod network;
 pub mod objects;
 pub mod operator;
 pub mod process;
+pub mod rds;
 pub mod rebuild;
 pub mod test_env;
 

@@ -22,12 +22,12 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the program with the rights of its service account.
+    /// Starts the program with the rights of its service account, and with these environment variables.
     ///
     /// # Errors
     /// When it cannot be built or started.
-    pub async fn start(flags: &[String]) -> Result<Self> {
-        Self::start_as(cluster::operator_kubeconfig().await?, flags).await
+    pub async fn start(flags: &[String], variables: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with(cluster::operator_kubeconfig().await?, flags, variables).await
     }
 
     /// As [`Process::start`], as whom a kubeconfig says.
@@ -35,6 +35,14 @@ impl Process {
     /// # Errors
     /// As [`Process::start`].
     pub async fn start_as(kubeconfig: &str, flags: &[String]) -> Result<Self> {
+        Self::start_with(kubeconfig, flags, &[]).await
+    }
+
+    async fn start_with(
+        kubeconfig: &str,
+        flags: &[String],
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let file = temporary_kubeconfig(kubeconfig)?;
         let mut command = Command::new(program().await?);
         command
@@ -42,7 +50,8 @@ impl Process {
             .env_clear()
             .envs(environment(&std::env::temp_dir()))
             .env("KUBECONFIG", &file)
-            .env("ROLECALL_LOG", FILTER);
+            .env("ROLECALL_LOG", FILTER)
+            .envs(variables.iter().copied());
         let started = Self::of(command).await;
         // It has been read by now, and nothing else should be.
         std::fs::remove_file(&file)?;

@@ -1,7 +1,7 @@
 //! The AWS credentials of this process: one provider, asked when what it gave last runs out.
 //!
 //! The order is that of every SDK: environment, profile, web identity (IRSA), container (EKS Pod Identity). The node's
-//! instance metadata comes last and only when asked for: where nothing else is set up it would hand out the identity of
+//! instance metadata comes last and only when asked for (`AWS_EC2_METADATA_DISABLED=false`): where nothing else is set up it would hand out the identity of
 //! the node instead of an error.
 
 use std::fmt;
@@ -36,12 +36,12 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// Those of the environment. Nothing is read yet but `AWS_REGION` (or `AWS_DEFAULT_REGION`).
-    ///
-    /// `instance_metadata`: those of the node, too, where there are no others. `AWS_EC2_METADATA_DISABLED=true` still
-    /// turns it off.
-    pub fn of_process(instance_metadata: bool) -> Self {
+    /// Those of the environment. Nothing is read yet but `AWS_REGION` (or `AWS_DEFAULT_REGION`), and
+    /// `AWS_EC2_METADATA_DISABLED`: the machine's own are used, where there are no others, if it is `false`.
+    pub fn of_process() -> Self {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let instance_metadata =
+            set("AWS_EC2_METADATA_DISABLED").is_some_and(|off| off.eq_ignore_ascii_case("false"));
         let region = set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"));
         Self { provider: OnceCell::new(), instance_metadata, region, cached: Mutex::default() }
     }

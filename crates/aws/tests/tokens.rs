@@ -1,6 +1,8 @@
 //! Tokens for RDS are those of botocore: `tokens.json` was written by botocore 1.44.8, at 2025-11-30T00:00:00Z with the key
 //! `AKIDEXAMPLE` and the secret `SECRET`.
 
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong")]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 

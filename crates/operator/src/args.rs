@@ -66,11 +66,6 @@ pub struct Args {
     /// Maximum number of connections to one database server.
     #[arg(long, env = "ROLECALL_MAX_CONNECTIONS_PER_SERVER", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100))]
     pub max_connections_per_server: usize,
-
-    /// Log in to servers of AWS (auth.awsIam) as the node's role, too, where the operator has no AWS credentials of its own
-    /// (IRSA, EKS Pod Identity). Off: without them such logins fail.
-    #[arg(long, env = "ROLECALL_AWS_INSTANCE_METADATA", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
-    pub aws_instance_metadata: bool,
 }
 
 /// A command other than running the operator.

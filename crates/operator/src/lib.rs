@@ -116,8 +116,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     };
     const PREPARING: &str = "preparing the connection to the API server";
     let skew = Arc::new(ClockSkew::default());
-    let aws = Aws::of_process(args.aws_instance_metadata);
-    let ports = Ports::of_process(config.clone(), &skew, aws).context(PREPARING)?;
+    let ports = Ports::of_process(config.clone(), &skew, Aws::of_process()).context(PREPARING)?;
     let shared = Shared::new(ports, skew, settings);
     let health = http::Health::new(Arc::clone(&shared.coverage));
     let server = http::serve(args.listen, Arc::clone(&shared), health.clone()).await?;

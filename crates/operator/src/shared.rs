@@ -227,7 +227,9 @@ impl Shared {
             max_connections_per_server: 5,
         };
         let clock_skew = Arc::new(ClockSkew::default());
-        let ports = Ports::of_process(kube::Config::new(url.parse().unwrap()), &clock_skew).unwrap();
+        let ports =
+            Ports::of_process(kube::Config::new(url.parse().unwrap()), &clock_skew, Aws::of_process())
+                .unwrap();
         Self::new(ports, clock_skew, settings)
     }
 }

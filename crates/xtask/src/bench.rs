@@ -18,6 +18,9 @@ enum What {
         /// The kind of server: postgres or mongodb.
         #[arg(long, default_value = "postgres")]
         engine: String,
+        /// Where a PostgreSQL server runs: self-hosted, or rds (behind a front that takes IAM tokens).
+        #[arg(long, default_value = "self-hosted")]
+        platform: String,
         /// Arguments of the benchmark; `cargo xtask bench sessions -- --help` names them.
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -44,9 +47,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // These wait for servers most of the time: linking them with LTO would take minutes for nothing.
     let quick = ["--config", "profile.bench.lto=\"off\"", "--config", "profile.bench.codegen-units=16"];
     match &args.what {
-        What::Sessions { engine, arguments } => {
+        What::Sessions { engine, platform, arguments } => {
             let which = ["--package", "rolecall-xtask", "--bench", "sessions"];
-            let engine = format!("--engine={engine}");
+            let engine = match (engine.as_str(), platform.as_str()) {
+                (_, "self-hosted") => format!("--engine={engine}"),
+                ("postgres", "rds") => "--engine=rds".to_owned(),
+                _ => bail!("there is no {engine} on the platform {platform}"),
+            };
             bench(&[which, quick].concat(), &[&[engine], &arguments[..]].concat())
         }
         What::Objects { arguments } => {

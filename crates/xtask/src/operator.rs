@@ -79,11 +79,18 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts the operator with these arguments, beside the address of its metrics, and waits until it works.
+    /// Starts the operator with these arguments, beside the address of its metrics, and these environment variables, and
+    /// waits until it works.
     ///
     /// # Errors
     /// When it ends or is not ready in time, with the end of its log.
-    pub async fn start(binary: &Path, kubeconfig: &Path, log: &Path, args: &[&str]) -> anyhow::Result<Self> {
+    pub async fn start(
+        binary: &Path,
+        kubeconfig: &Path,
+        log: &Path,
+        args: &[&str],
+        variables: &[(String, String)],
+    ) -> anyhow::Result<Self> {
         let mut supervisor = Command::new("sh")
             .args(["-c", include_str!("operator.sh"), "rolecall-operator"])
             .arg(log)
@@ -93,6 +100,7 @@ impl Operator {
             .env_clear()
             .envs(environment(log.parent().unwrap_or(Path::new("/"))))
             .env("KUBECONFIG", kubeconfig)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C in a terminal goes to the whole group; this one is ended in order, when its owner is.

@@ -119,7 +119,11 @@ fn summary(done: &[Done], args: &Args) {
 /// What only `--full` runs.
 fn left_out() -> String {
     let versions: Vec<String> = other_versions().map(|version| version.to_string()).collect();
-    format!("tests of {} on Kubernetes {}", API_SERVER_TESTS.join(", "), versions.join(" and "))
+    format!(
+        "tests of {} on Kubernetes {}, those of RDS on PostgreSQL 16 and 17",
+        API_SERVER_TESTS.join(", "),
+        versions.join(" and ")
+    )
 }
 
 /// The Kubernetes versions beside the one that all tests run on.

@@ -37,6 +37,7 @@ mod permissions;
 mod policy;
 mod poolers;
 mod process;
+mod rds;
 mod rebuild;
 mod refusals;
 mod restart;

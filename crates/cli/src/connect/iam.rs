@@ -42,9 +42,7 @@ impl Signer {
     }
 }
 
-/// The AWS credentials of the environment. Those of the machine count only where `AWS_EC2_METADATA_DISABLED=false` asks for
-/// them.
+/// The AWS credentials of the environment.
 pub(crate) fn ambient() -> Arc<Aws> {
-    let asked = std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|off| off.eq_ignore_ascii_case("false"));
-    Arc::new(Aws::of_process(asked))
+    Arc::new(Aws::of_process())
 }

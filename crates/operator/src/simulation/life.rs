@@ -36,7 +36,7 @@ impl Life {
                 clock: Arc::new(ClusterClock(Arc::clone(cluster))),
                 audit_log: Arc::new(Auditor(Arc::clone(cluster))),
                 engines: Arc::new(Network(Arc::clone(cluster))),
-                aws: Arc::new(Aws::of_process(false)),
+                aws: Arc::new(Aws::of_process()),
             };
             let shared = Shared::new(ports, Arc::default(), settings());
             watching::start(cluster, &shared);

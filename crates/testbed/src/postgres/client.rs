@@ -77,6 +77,22 @@ impl Postgres {
         open(&mut config, tls_client(self.server_ca_pem(), None)?).await
     }
 
+    /// As [`Postgres::connect_with_password`], through what listens on another port of this machine.
+    ///
+    /// # Errors
+    /// As [`Postgres::connect_with_password`].
+    pub async fn connect_with_password_through(
+        &self,
+        port: u16,
+        database: &str,
+        user: &str,
+        password: &str,
+    ) -> Result<Client> {
+        let mut config = self.tcp_at(port, database, user);
+        config.password(password);
+        open(&mut config, tls_client(self.server_ca_pem(), None)?).await
+    }
+
     /// Makes the user that an operator works as, `LOGIN CREATEROLE` and nothing more, with its certificate.
     ///
     /// # Errors

@@ -114,6 +114,14 @@ impl Postgres {
         self.server_authority.cert_pem()
     }
 
+    /// Another certificate of the authority that signed the server's, for what stands before the server.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn server_certificate(&self, names: &[&str]) -> Result<Certificate> {
+        self.server_authority.server(names)
+    }
+
     /// The authority whose client certificates the server accepts.
     pub fn client_authority(&self) -> &Authority {
         &self.client_authority

@@ -34,7 +34,7 @@ impl Accounts {
         let admin = bed.floor_server.admin_certificate()?;
         let role = bed.engine.role();
         match &bed.floor_server {
-            Server::Postgres(postgres) => {
+            Server::Postgres { postgres, .. } => {
                 let mut clients = Vec::new();
                 for _ in 0..CONNECTIONS {
                     clients.push(postgres.connect("postgres", &admin).await?);

@@ -46,7 +46,9 @@ impl Bed {
         let dir =
             tempfile::Builder::new().prefix("rolecall-bench-").tempdir().context("making a directory")?;
         let server = Server::start(engine).await?;
-        let floor_server = Server::start(engine).await?;
+        // The floor is a server of one's own in any case.
+        let floor_engine = if engine == Engine::Rds { Engine::Postgres } else { engine };
+        let floor_server = Server::start(floor_engine).await?;
         // No controller manager: then all requests are the operator's, ours, or the API server's own.
         let cluster = Cluster::builder().controllers(&[]).start().await?;
         cluster.kubectl(&["apply", "--server-side", "-k", &root("deploy")]).await?;
@@ -60,7 +62,7 @@ impl Bed {
         // Its address is read from a line of level info.
         let log = format!("{log},rolecall_operator::http=info");
         let args = ["--watch-namespace", Side::Operator.namespace(), "--log", &log];
-        let operator = Operator::start(binary, &kubeconfig, &log_file, &args).await?;
+        let operator = Operator::start(binary, &kubeconfig, &log_file, &args, &server.variables()).await?;
         let namespace = Side::Operator.namespace();
         let wait = [
             "wait",

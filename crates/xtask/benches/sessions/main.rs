@@ -5,6 +5,7 @@
 //! | `bed` | the servers, the operator, the objects that every round needs |
 //! | `phase` | one measured phase: many sessions start, or end, and a watch says when |
 //! | `server` | the database servers, as far as they differ |
+//! | `rds` | what stands for RDS and AWS |
 //! | `floor`, `accounts` | the bare client, and its accounts on the server |
 //! | `gauge` | what is counted around a phase: requests, statements, CPU, memory |
 //! | `report` | medians, the table, the JSON file |
@@ -14,6 +15,7 @@ mod bed;
 mod floor;
 mod gauge;
 mod phase;
+mod rds;
 mod report;
 mod server;
 
@@ -106,6 +108,10 @@ async fn main() -> anyhow::Result<()> {
     let name = engine.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
     let file = args.out.unwrap_or_else(|| format!("target/bench/sessions-{name}.json").into());
     let out = rolecall_xtask::root().join(&file);
+    if let Some(calls) = bed.server.aws_calls() {
+        println!("\nCalls to AWS, in all of this: {calls}");
+        anyhow::ensure!(calls == 0, "logins to RDS took calls to AWS");
+    }
     report.write(&out).with_context(|| format!("writing {}", out.display()))?;
     println!("\nAll figures, each round's too: {}", file.display());
     Ok(())

@@ -8,6 +8,8 @@ use mongodb::bson::{Document, doc};
 use rolecall_testbed::{Authority, Certificate, Mongo, MongoAdmin, PgVersion, Postgres, components};
 use serde_json::{Value, json};
 
+use crate::rds::{self, Rds};
+
 /// The admin user, on both sides.
 pub(crate) const ADMIN: &str = "teleport-admin";
 /// The role that every session gives.
@@ -31,6 +33,8 @@ const COMMANDS: [&str; 8] = [
 pub(crate) enum Engine {
     /// PostgreSQL 17.
     Postgres,
+    /// PostgreSQL 17 behind a front that stands for RDS: logins with IAM tokens.
+    Rds,
     /// MongoDB, a replica set of one member.
     Mongodb,
 }
@@ -40,6 +44,7 @@ impl Engine {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Postgres => "PostgreSQL 17",
+            Self::Rds => "PostgreSQL 17 as RDS (behind a front that takes IAM tokens)",
             Self::Mongodb => "MongoDB 6.0 (a replica set of one member)",
         }
     }
@@ -47,7 +52,7 @@ impl Engine {
     /// Builds or fetches what is missing.
     pub(crate) fn prepare(self) -> anyhow::Result<()> {
         match self {
-            Self::Postgres => components::postgres(PgVersion::V17).map(drop)?,
+            Self::Postgres | Self::Rds => components::postgres(PgVersion::V17).map(drop)?,
             Self::Mongodb => components::mongodb().map(drop)?,
         }
         Ok(())
@@ -56,7 +61,7 @@ impl Engine {
     /// The role that every session gives, as `dbRoles` names it.
     pub(crate) fn role(self) -> String {
         match self {
-            Self::Postgres => ROLE.to_owned(),
+            Self::Postgres | Self::Rds => ROLE.to_owned(),
             Self::Mongodb => format!("{ROLE}@{LOGICAL}"),
         }
     }
@@ -70,7 +75,12 @@ impl Engine {
 /// One server, with the admin user and the role on it.
 pub(crate) enum Server {
     /// See [`Engine::Postgres`].
-    Postgres(Box<Postgres>),
+    Postgres {
+        /// What stands for RDS before it, for the operator.
+        rds: Option<Rds>,
+        /// The server.
+        postgres: Box<Postgres>,
+    },
     /// See [`Engine::Mongodb`].
     Mongodb {
         /// The server.
@@ -85,12 +95,21 @@ pub(crate) enum Server {
 impl Server {
     pub(crate) async fn start(engine: Engine) -> anyhow::Result<Self> {
         match engine {
-            Engine::Postgres => {
-                let postgres = Postgres::start(PgVersion::V17).await?;
+            Engine::Postgres | Engine::Rds => {
+                let builder = Postgres::builder(PgVersion::V17);
+                let hba = format!("{}{}", rds::HBA, Postgres::default_hba());
+                let postgres = match engine {
+                    Engine::Rds => builder.hba(&hba).start().await?,
+                    _ => builder.start().await?,
+                };
                 postgres.create_admin(ADMIN).await?;
                 let grant = format!("create role {ROLE}; grant {ROLE} to \"{ADMIN}\" with admin option");
                 postgres.sql("postgres", &grant).await?;
-                Ok(Self::Postgres(Box::new(postgres)))
+                let rds = match engine {
+                    Engine::Rds => Some(Rds::start(&postgres).await?),
+                    _ => None,
+                };
+                Ok(Self::Postgres { rds, postgres: Box::new(postgres) })
             }
             Engine::Mongodb => {
                 let mongo = Box::new(Mongo::start().await?);
@@ -103,10 +122,27 @@ impl Server {
         }
     }
 
+    /// What the operator's environment has to say for it.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Postgres { rds: Some(rds), .. } => rds.variables(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// How often AWS was called; `None` where it cannot be.
+    pub(crate) fn aws_calls(&self) -> Option<u64> {
+        match self {
+            Self::Postgres { rds: Some(rds), .. } => Some(rds.calls()),
+            _ => None,
+        }
+    }
+
     /// What its DatabaseAdmin says of it.
     pub(crate) fn spec(&self) -> Value {
         let (protocol, uri) = match self {
-            Self::Postgres(postgres) => ("postgres", postgres.address()),
+            Self::Postgres { rds: Some(rds), .. } => ("postgres", rds.front.address().to_string()),
+            Self::Postgres { postgres, .. } => ("postgres", postgres.address()),
             Self::Mongodb { mongo, .. } => ("mongodb", mongo.uri()),
         };
         let mut spec = json!({
@@ -116,7 +152,12 @@ impl Server {
             "auth": {"x509": {"secretRef": {"name": "admin-cert"}}},
             "userCredentials": {"x509": {"caSecretRef": {"name": "client-ca"}, "ttl": "1h"}},
         });
-        if let Self::Postgres(_) = self {
+        if let Self::Postgres { rds: Some(_), .. } = self {
+            spec["platform"] = json!("RDS");
+            spec["auth"] = json!({"awsIam": {"endpoint": rds::ENDPOINT}});
+            spec["userCredentials"] = json!({"awsIam": {}});
+        }
+        if let Self::Postgres { .. } = self {
             spec["adminUser"]["defaultDatabase"] = json!("postgres");
         }
         spec
@@ -125,7 +166,7 @@ impl Server {
     /// A certificate of the admin user.
     pub(crate) fn admin_certificate(&self) -> anyhow::Result<Certificate> {
         match self {
-            Self::Postgres(postgres) => Ok(postgres.client_cert(ADMIN)?),
+            Self::Postgres { postgres, .. } => Ok(postgres.client_cert(ADMIN)?),
             Self::Mongodb { admin, .. } => Ok((**admin).clone()),
         }
     }
@@ -133,7 +174,7 @@ impl Server {
     /// Who signs the certificates of users.
     pub(crate) fn client_authority(&self) -> &Authority {
         match self {
-            Self::Postgres(postgres) => postgres.client_authority(),
+            Self::Postgres { postgres, .. } => postgres.client_authority(),
             Self::Mongodb { mongo, .. } => mongo.client_authority(),
         }
     }
@@ -141,7 +182,7 @@ impl Server {
     /// Who signed the server's certificate.
     pub(crate) fn server_ca_pem(&self) -> &str {
         match self {
-            Self::Postgres(postgres) => postgres.server_ca_pem(),
+            Self::Postgres { postgres, .. } => postgres.server_ca_pem(),
             Self::Mongodb { mongo, .. } => mongo.server_ca_pem(),
         }
     }
@@ -149,7 +190,7 @@ impl Server {
     /// The directory below which its processes run.
     pub(crate) fn dir(&self) -> &Path {
         match self {
-            Self::Postgres(postgres) => postgres.socket_dir(),
+            Self::Postgres { postgres, .. } => postgres.socket_dir(),
             Self::Mongodb { mongo, .. } => mongo.dir(),
         }
     }
@@ -157,7 +198,7 @@ impl Server {
     /// Drops the accounts that sessions left behind.
     pub(crate) async fn forget_accounts(&self) -> anyhow::Result<()> {
         match self {
-            Self::Postgres(postgres) => {
+            Self::Postgres { postgres, .. } => {
                 let drop_all = "do $$ declare name text; begin
                     for name in select r.rolname from pg_auth_members m join pg_roles r on r.oid = m.member
                         where m.roleid = '\"teleport-auto-user\"'::regrole and r.rolname <> 'teleport-admin'
@@ -184,7 +225,7 @@ impl Server {
     /// Connections of the admin user now. (MongoDB: of everybody, those of this benchmark too.)
     pub(crate) async fn connections(&self) -> anyhow::Result<i64> {
         match self {
-            Self::Postgres(postgres) => {
+            Self::Postgres { postgres, .. } => {
                 let query = "select count(*) from pg_stat_activity where usename = 'teleport-admin'";
                 let count = postgres.value("postgres", query).await?.unwrap_or_default();
                 Ok(count.parse().unwrap_or(0))
@@ -199,7 +240,7 @@ impl Server {
 
     /// Makes the server count messages, or not any more.
     pub(crate) async fn count_messages(&self, on: bool) -> anyhow::Result<()> {
-        let Self::Postgres(postgres) = self else { return Ok(()) };
+        let Self::Postgres { postgres, .. } = self else { return Ok(()) };
         let value = if on { "all" } else { "none" };
         let statement = format!("alter role \"{ADMIN}\" set log_statement = '{value}'");
         postgres.sql("postgres", &statement).await?;
@@ -215,7 +256,7 @@ impl Server {
     /// engines send.
     pub(crate) async fn messages(&self) -> anyhow::Result<i64> {
         match self {
-            Self::Postgres(postgres) => {
+            Self::Postgres { postgres, .. } => {
                 let user = format!("{ADMIN}@");
                 let log = postgres.log();
                 let messages = log.lines().filter(|line| {

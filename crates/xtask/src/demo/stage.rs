@@ -160,7 +160,7 @@ impl<S> Stage<S> {
     pub(super) async fn start_operator(&mut self) -> anyhow::Result<()> {
         let kubeconfig = operator::kubeconfig(&self.cluster).await?;
         let log = self.dir().join("operator.log");
-        self.operator = Some(Operator::start(&self.binary, &kubeconfig, &log, &[]).await?);
+        self.operator = Some(Operator::start(&self.binary, &kubeconfig, &log, &[], &[]).await?);
         Ok(())
     }
 

@@ -48,7 +48,7 @@ const BORDERS: &[Border] = &[
     border(
         "rolecall-tests",
         &["rolecall-api", "rolecall-engine", "rolecall-operator", TESTBED, AWS_TESTBED],
-        &["rolecall-pki"],
+        &["rolecall-aws", "rolecall-pki"],
     ),
 ];
 
