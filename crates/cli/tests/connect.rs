@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use rolecall_aws_testbed::sigv4::{Keyring, Keys, verify_rds_token};
 use rolecall_testbed::{Cluster, environment};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -15,6 +17,9 @@ use tokio::io::AsyncBufReadExt;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
+
+/// A database whose users bring IAM tokens.
+const RDS: &str = "orders.abc123.eu-west-1.rds.amazonaws.com:5432";
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -53,6 +58,10 @@ impl Bench {
  spec: {{protocol: postgres, uri: 'orders-db.example:5432', adminUser: {{name: teleport-admin}},
          auth: {{x509: {{secretRef: {{name: a}}}}}}, tls: {{caSecretRef: {{name: ca, key: ca.crt}}}},
          userCredentials: {{x509: {{caSecretRef: {{name: b}}}}}}}}}}
+---
+{{apiVersion: rolecall.dev/v1alpha1, kind: DatabaseAdmin, metadata: {{name: tokens, namespace: {namespace}}},
+ spec: {{protocol: postgres, uri: '{RDS}', adminUser: {{name: teleport-admin}}, auth: {{awsIam: {{}}}},
+         userCredentials: {{awsIam: {{}}}}}}}}
 ---
 {{apiVersion: rolecall.dev/v1alpha1, kind: DatabaseAdmin, metadata: {{name: events, namespace: {namespace}}},
  spec: {{protocol: mongodb, uri: 'mongodb://m0.example,m1.example/?replicaSet=rs0', adminUser: {{name: teleport-admin}},
@@ -206,6 +215,36 @@ async fn psql_runs_in_a_session_that_ends_with_it() {
     );
     assert_eq!(bench.sessions().await, Vec::<Value>::new());
     assert_eq!(bench.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn a_token_is_signed_with_the_users_own_aws_credentials() {
+    let bench =
+        Bench::new("tokens", "echo \"$PGPASSWORD\"; echo \"$PGSSLCERT$PGSSLKEY\"; cat \"$PGSSLROOTCERT\"")
+            .await;
+    let connect = || bench.connect_to("tokens", &["--db-name", "horizon", "--address", "127.0.0.1:15432"]);
+    let without = connect().output().await.expect("the program starts");
+    let stderr = String::from_utf8_lossy(&without.stderr);
+    assert!(!without.status.success() && stderr.contains("AWS credentials"), "{stderr}");
+    assert_eq!(bench.sessions().await, Vec::<Value>::new(), "none is made without them");
+
+    let mut command = connect();
+    command.env("AWS_ACCESS_KEY_ID", "AKID").env("AWS_SECRET_ACCESS_KEY", "SECRET");
+    let child = command.spawn().expect("the program starts");
+    let mut status = active();
+    status["certificate"] = Value::Null;
+    let session = bench.answer(status).await;
+    let output = timeout(TIMEOUT, child.wait_with_output()).await.expect("it ends in time").expect("it ends");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stderr}");
+    let (token, rest) = stdout.split_once('\n').expect("two lines");
+    assert_eq!(rest, "\nAUTHORITIES", "no certificate of the user's");
+    let keyring = Keyring::new([Keys::new("AKID", "SECRET", None)]);
+    verify_rds_token(token, "alice@example.com", RDS, "eu-west-1", &keyring, Timestamp::now())
+        .expect("the server would let it in");
+    assert_eq!(session["spec"]["certificateRequest"], Value::Null);
+    assert!(!stderr.contains("X-Amz-Signature"), "{stderr}");
+    assert_eq!(bench.sessions().await, Vec::<Value>::new());
 }
 
 #[tokio::test]

@@ -1,48 +1,11 @@
 //! What a DatabaseAdmin says about a server of AWS.
 
 use rolecall_api::{DatabaseAdmin, TlsMode, reasons};
-use rolecall_aws::{Host, Service, Target, rds_roots};
-use rolecall_postgres::{Platform, parse_address};
+use rolecall_aws::{Host, Target, rds_roots};
+use rolecall_postgres::Platform;
 
-use crate::{Blocked, admin_user, postgres_platform};
-
-/// The names that a PostgreSQL server is reached by and that it has itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Names {
-    /// Host and port of `spec.uri`.
-    pub(crate) dialled: (String, u16),
-    /// Host and port of `spec.auth.awsIam.endpoint`, else as dialled.
-    pub(crate) own: (String, u16),
-}
-
-impl Names {
-    /// # Errors
-    ///
-    /// Why an address cannot be read.
-    pub(crate) fn of(admin: &DatabaseAdmin) -> Result<Self, String> {
-        let dialled = parse_address(&admin.spec.uri).map_err(|error| error.to_string())?;
-        let endpoint = admin.spec.auth.aws_iam.as_ref().and_then(|iam| iam.endpoint.as_deref());
-        let own = match endpoint.map(|endpoint| endpoint.split_once(':').unwrap_or((endpoint, ""))) {
-            None => dialled.clone(),
-            Some((host, "")) => (host.to_owned(), dialled.1),
-            Some((host, port)) => {
-                let port = port.parse().map_err(|_| {
-                    format!("spec.auth.awsIam.endpoint: {port:?} is no port; write host or host:port")
-                })?;
-                (host.to_owned(), port)
-            }
-        };
-        Ok(Self { dialled, own })
-    }
-
-    /// What each of the two hosts leads to, where it is one of AWS.
-    pub(crate) fn services(&self) -> impl Iterator<Item = (&str, Service)> {
-        let service = |host: &'_ str| Host::of(host).map(|of| of.service);
-        [&self.own.0, &self.dialled.0]
-            .into_iter()
-            .filter_map(move |host| service(host).map(|service| (host.as_str(), service)))
-    }
-}
+use crate::platform::{Names, postgres_platform};
+use crate::{Blocked, admin_user};
 
 /// The region of a server: as written, else from its host names, else `ambient`, which the environment of this process
 /// names. Never guessed.

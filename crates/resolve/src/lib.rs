@@ -7,6 +7,7 @@ mod aws;
 mod convert;
 mod grant;
 mod mongodb;
+mod platform;
 mod postgres;
 mod proof;
 mod username;
@@ -16,7 +17,8 @@ pub use aws::{aws_region, default_server_ca, rds_admin_target, rds_target};
 pub use convert::{database_username, role_spec, rule_spec, user_spec};
 pub use grant::{Blocked, Grant, decide, selected};
 pub use mongodb::{MongodbAddress, mongodb_config};
-pub use postgres::{parse_postgres_address, postgres_config, postgres_platform};
+pub use platform::postgres_platform;
+pub use postgres::{parse_postgres_address, postgres_config};
 pub use proof::{AdminProof, admin_proof};
 pub use username::{Claim, username_fault, username_holder, username_taken};
 

@@ -3,10 +3,10 @@
 use rolecall_api::{DatabaseAdmin, reasons};
 use rolecall_aws::Service;
 pub use rolecall_postgres::parse_address as parse_postgres_address;
-use rolecall_postgres::{Auth, Config, Platform, parse_address};
+use rolecall_postgres::{Auth, Config, parse_address};
 
 use crate::admin::tls;
-use crate::aws::Names;
+use crate::platform::{Names, postgres_platform};
 use crate::{Blocked, admin_user};
 
 /// How to reach the server of a DatabaseAdmin with protocol postgres. `ca_pem`: the content of `spec.tls.caSecretRef`,
@@ -44,33 +44,9 @@ pub fn postgres_config(admin: &DatabaseAdmin, auth: Auth, ca_pem: Option<String>
     Ok(config)
 }
 
-/// The platform of a PostgreSQL server: as written, else from the host name.
-///
-/// # Errors
-///
-/// Why users cannot be provisioned there, or why the address cannot be read.
-pub fn postgres_platform(admin: &DatabaseAdmin) -> Result<Platform, String> {
-    let names = Names::of(admin)?;
-    let mut derived = Platform::SelfHosted;
-    for (host, service) in names.services() {
-        if let Some(why) = service.refusal() {
-            return Err(format!("{host:?} {why}"));
-        }
-        if service == Service::Redshift {
-            return Err(format!("{host:?} is Amazon Redshift; set protocol: redshift"));
-        }
-        derived = Platform::Rds;
-    }
-    match admin.spec.platform {
-        None => Ok(derived),
-        Some(rolecall_api::Platform::SelfHosted) => Ok(Platform::SelfHosted),
-        Some(rolecall_api::Platform::Rds) => Ok(Platform::Rds),
-        Some(rolecall_api::Platform::Redshift) => Err("platform Redshift needs protocol redshift".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use rolecall_postgres::Platform;
     use serde_json::json;
 
     use super::*;

@@ -70,7 +70,7 @@ impl Pass<'_> {
             self.observed.state.server = Some(self.before.server.clone().unwrap_or(server));
             return Err(Stopped);
         }
-        let needs = needs(&self.shared.cache(), self.key, self.admin);
+        let needs = needs(&self.shared.cache(), self.key, self.admin, server.platform_roles);
         self.add_finalizer().await?;
         self.leave(&server).await?;
         let preflight = match server.engine.preflight(&needs).await {
@@ -238,7 +238,7 @@ impl Pass<'_> {
 }
 
 /// What the sessions of a server need from its admin user.
-fn needs(cache: &Cache, key: &ObjectKey, admin: &DatabaseAdmin) -> Needs {
+fn needs(cache: &Cache, key: &ObjectKey, admin: &DatabaseAdmin, platform_roles: &[&str]) -> Needs {
     let mut needs = Needs {
         create_missing_roles: admin.spec.missing_db_roles == MissingDbRoles::Create,
         ..Needs::default()
@@ -246,6 +246,7 @@ fn needs(cache: &Cache, key: &ObjectKey, admin: &DatabaseAdmin) -> Needs {
     for session in cache.sessions_of_admin(key).filter(|session| decide::needs_privileges(session)) {
         needs.databases.extend(session.spec.database_name.clone());
         needs.roles.extend(account::wanted_roles(cache, key, admin, session));
+        needs.roles.extend(platform_roles.iter().map(|role| (*role).to_owned()));
     }
     needs
 }

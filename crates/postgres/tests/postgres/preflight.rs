@@ -1,7 +1,7 @@
 //! What a preflight finds missing, with the statement that fixes it.
 
-use rolecall_engine::{Engine as _, Finding, Needs, Reason};
-use rolecall_postgres::Postgres as Engine;
+use rolecall_engine::{Class, Engine as _, Finding, Needs, Reason};
+use rolecall_postgres::{Config, Postgres as Engine};
 use rolecall_testbed::{PgVersion, Postgres};
 
 use crate::common::{Bench, Failure, apply, config, enabled, unique};
@@ -133,6 +133,36 @@ async fn a_replica_is_a_read_only_endpoint() {
         panic!("it worked")
     };
     assert_eq!((error.reason, error.code.as_str()), (Reason::ReadOnlyEndpoint, "25006"), "{error}");
+
+    // Behind a name that leads to a cluster's writer it is a failover under way.
+    let writer = Config { leads_to_writer: true, ..config(&pg, "adm", &certificate) };
+    let engine = Engine::new(writer).unwrap();
+    let Err(Failure::Error(refused)) = apply(&engine, &enabled("alice", &[])).await else {
+        panic!("it worked")
+    };
+    for error in [engine.preflight(&Needs::default()).await.unwrap_err(), refused] {
+        assert_eq!((error.class, error.reason), (Class::Unreachable, Reason::DatabaseUnreachable), "{error}");
+        assert!(error.detail.contains("failover"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_admin_user_that_rds_keeps_from_setting_passwords() {
+    let pg = Postgres::builder(PgVersion::V17)
+        .setting("rds.restrict_password_commands", "1")
+        .start()
+        .await
+        .unwrap();
+    let certificate = pg.create_admin("adm").await.unwrap();
+    pg.sql("postgres", "create role rds_password; create role rds_superuser").await.unwrap();
+    pg.sql("postgres", "grant rds_password to rds_superuser").await.unwrap();
+    let engine = Engine::new(config(&pg, "adm", &certificate)).unwrap();
+    let findings = engine.preflight(&Needs::default()).await.unwrap().findings;
+    let finding = find(&findings, Reason::MissingCreateRole).unwrap();
+    assert_eq!(statement(finding), "GRANT rds_password TO \"adm\"");
+    pg.sql("postgres", "grant rds_superuser to adm").await.unwrap();
+    let findings = engine.preflight(&Needs::default()).await.unwrap().findings;
+    assert_eq!(find(&findings, Reason::MissingCreateRole), None, "also through another role");
 }
 
 #[tokio::test]
