@@ -38,11 +38,7 @@ impl Process {
         Self::start_with(kubeconfig, flags, &[]).await
     }
 
-    async fn start_with(
-        kubeconfig: &str,
-        flags: &[String],
-        variables: &[(&str, &str)],
-    ) -> Result<Self> {
+    async fn start_with(kubeconfig: &str, flags: &[String], variables: &[(&str, &str)]) -> Result<Self> {
         let file = temporary_kubeconfig(kubeconfig)?;
         let mut command = Command::new(program().await?);
         command

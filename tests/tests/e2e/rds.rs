@@ -13,6 +13,8 @@ use rolecall_tests::rds::{HOST, REGION, RdsEnv};
 use rolecall_tests::test_env::{ADMIN_USER, ALICE};
 use serde_json::json;
 
+use crate::checks::trigger_reconcile;
+
 /// A token as a user with AWS credentials signs it.
 fn signed(env: &RdsEnv, user: &str, host: &str) -> Result<String> {
     let keys = env.keys();
@@ -103,6 +105,7 @@ async fn what_the_admin_user_lacks_is_named_with_the_statement() -> Result<()> {
     let session = env.pending("alice-orders", "MissingRdsIam").await?;
     let statement = format!("GRANT \"rds_iam\" TO \"{ADMIN_USER}\" WITH ADMIN OPTION");
     assert!(message_of(&session).contains(&statement), "{}", message_of(&session));
+    trigger_reconcile(&env).await?;
     env.until::<DatabaseAdmin>("orders", "incapable", |admin| {
         let status = admin.status.as_ref();
         let capable = status.and_then(|status| conditions::find(&status.conditions, conditions::CAPABLE));
