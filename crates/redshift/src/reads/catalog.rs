@@ -3,7 +3,7 @@
 //! Functions of one name and different arguments are one object here: they have the same labels, and so the same
 //! permissions.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use rolecall_engine::objects::SetState;
@@ -12,7 +12,7 @@ use rolecall_policy::{DbObject, ObjectKind, Privilege, PrivilegeSet};
 
 use super::observe::Seen;
 use super::rows::{Row, text};
-use super::sets::{Held, set_states};
+use super::sets::{Held, Numbered, set_states};
 use super::sight::SERVER_USER;
 use crate::Redshift;
 use crate::statements::object::{READABLE, Target};
@@ -85,15 +85,6 @@ impl Objects {
             targets,
         }
     }
-}
-
-/// Objects by their numbers.
-#[derive(Debug, Default)]
-pub(crate) struct Numbered<'a> {
-    /// By how they are named in a GRANT.
-    pub(crate) numbers: HashMap<&'a Target, usize>,
-    /// How each is named.
-    pub(crate) targets: Vec<Vec<&'a Target>>,
 }
 
 /// Schemas whose objects nobody is given anything on.
