@@ -10,6 +10,7 @@ use rolecall_pki::tls::Tls;
 use secrecy::SecretString;
 
 use crate::transport::platform::Platform;
+use crate::transport::sqlstate::LoginBy;
 
 /// How to reach one server. [`Config::new`] sets everything that has a default.
 #[derive(Clone, Debug)]
@@ -92,6 +93,17 @@ pub enum Auth {
     Password(SecretString),
     /// By a password that changes over time. It is sent as it is, so TLS is required.
     Login(Arc<dyn LoginSource>),
+}
+
+impl Auth {
+    /// What the admin user logs in with.
+    pub(crate) fn by(&self) -> LoginBy {
+        match self {
+            Self::X509 { .. } => LoginBy::Certificate,
+            Self::Password(_) => LoginBy::Password,
+            Self::Login(_) => LoginBy::Token,
+        }
+    }
 }
 
 impl fmt::Debug for Auth {

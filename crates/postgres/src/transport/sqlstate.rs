@@ -2,8 +2,6 @@
 
 use rolecall_engine::{Class, Reason};
 
-use crate::transport::config::Auth;
-
 /// Of our own: under the lock the account is not what it was when the plan was made.
 pub(crate) const CHANGED: &str = "RC001";
 /// Of our own: the account itself has rights on objects.
@@ -36,15 +34,26 @@ pub fn is_retried(code: &str) -> bool {
     matches!(code, "40001" | "40P01" | "23505" | "23P01" | "55P03" | "XX000")
 }
 
+/// What the admin user logs in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LoginBy {
+    /// A client certificate.
+    Certificate,
+    /// A password that stays.
+    Password,
+    /// A password that changes over time.
+    Token,
+}
+
 /// May another logical database do where the admin user cannot log in to this one? Whatever the server says of a login
 /// can be about the database alone (it is gone, full, closed, has a library that cannot be loaded, a rule of its own in
 /// pg_hba.conf, a login event trigger), but that it is starting or stopping, or that what the admin user logs in with is
 /// wrong: of a password 28P01 says so, of a token 28000, too.
-pub(crate) fn may_be_about_the_database(code: &str, auth: &Auth) -> bool {
+pub(crate) fn may_be_about_the_database(code: &str, by: LoginBy) -> bool {
     match code {
         "" | "57P01" | "57P02" | "57P03" => false,
-        "28P01" => matches!(auth, Auth::X509 { .. }),
-        "28000" => !matches!(auth, Auth::Login(_)),
+        "28P01" => by == LoginBy::Certificate,
+        "28000" => by != LoginBy::Token,
         _ => true,
     }
 }
@@ -102,41 +111,23 @@ pub fn meaning(code: &str) -> (Class, Reason) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use rolecall_engine::{Error, Login, LoginSource};
-
     use super::*;
-
-    #[derive(Debug)]
-    struct NoLogin;
-
-    #[async_trait::async_trait]
-    impl LoginSource for NoLogin {
-        async fn login(&self) -> Result<Login, Error> {
-            Err(Error::unsupported("logging in".to_owned()))
-        }
-
-        fn refused(&self) {}
-    }
 
     #[test]
     fn a_refusal_that_may_concern_one_database_is_recognized() {
-        let password = Auth::Password("x".into());
-        let x509 = Auth::X509 { cert_pem: String::new(), key_pem: "x".into() };
+        let [x509, password, token] = [LoginBy::Certificate, LoginBy::Password, LoginBy::Token];
         for code in ["3D000", "55000", "42501", "53300", "58P01", "42P01", "P0001", "28000", "57P05", "08P01"]
         {
-            assert!(may_be_about_the_database(code, &password), "{code}");
+            assert!(may_be_about_the_database(code, password), "{code}");
         }
         for code in ["57P01", "57P03", ""] {
-            assert!(!may_be_about_the_database(code, &x509), "{code}");
+            assert!(!may_be_about_the_database(code, x509), "{code}");
         }
-        assert!(may_be_about_the_database("28P01", &x509) && !may_be_about_the_database("28P01", &password));
-        let login = Auth::Login(Arc::new(NoLogin));
+        assert!(may_be_about_the_database("28P01", x509) && !may_be_about_the_database("28P01", password));
         for code in ["28P01", "28000"] {
-            assert!(!may_be_about_the_database(code, &login), "{code}");
+            assert!(!may_be_about_the_database(code, token), "{code}");
         }
-        assert!(may_be_about_the_database("3D000", &login));
+        assert!(may_be_about_the_database("3D000", token));
         assert!(is_about_the_database("55P03", true) && !is_about_the_database("55P03", false));
         assert!(is_about_the_database("22P05", false) && !is_about_the_database("42501", true));
     }

@@ -2,8 +2,6 @@
 
 use rolecall_engine::{Class, Error, Reason};
 
-use crate::transport::platform::Platform;
-
 /// The oldest version that is supported.
 const OLDEST: u16 = 15;
 
@@ -43,12 +41,13 @@ impl Version {
         Self { text, dialect: Dialect(major) }
     }
 
-    pub(crate) fn check_supported(&self, platform: Platform) -> Result<(), Error> {
+    /// `rds`: it is a server of RDS or Aurora.
+    pub(crate) fn check_supported(&self, rds: bool) -> Result<(), Error> {
         let remedy = if self.text.contains("limitless") {
             "users of Aurora Limitless cannot be provisioned; use a cluster that is not sharded".to_owned()
         } else if self.dialect.0 >= OLDEST {
             return Ok(());
-        } else if platform == Platform::Rds {
+        } else if rds {
             format!(
                 "PostgreSQL {OLDEST} and later are supported, which Aurora Serverless v1 has none of; upgrade the server, or use Aurora Serverless v2"
             )
@@ -88,10 +87,10 @@ mod tests {
 
     #[test]
     fn what_is_too_old_or_sharded_is_refused_with_what_to_use() {
-        let check = |text: &str, platform| Version::parse(text).check_supported(platform);
-        assert!(check("14.9", Platform::SelfHosted).is_err());
-        assert!(check("15.0", Platform::SelfHosted).is_ok() && check("15.0", Platform::Rds).is_ok());
-        let remedy = |text: &str| check(text, Platform::Rds).unwrap_err().remedy;
+        let check = |text: &str, rds| Version::parse(text).check_supported(rds);
+        assert!(check("14.9", false).is_err());
+        assert!(check("15.0", false).is_ok() && check("15.0", true).is_ok());
+        let remedy = |text: &str| check(text, true).unwrap_err().remedy;
         assert!(remedy("13.12").contains("Serverless v2"));
         assert!(remedy("16.4-limitless").contains("not sharded"));
     }

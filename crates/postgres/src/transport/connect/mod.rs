@@ -31,6 +31,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::transport::backends::{Backend, Backends};
 use crate::transport::config::{Auth, Config};
+use crate::transport::platform::Platform;
 use crate::transport::pooler::{self, Signs};
 use crate::transport::progress::Progress;
 use crate::transport::session::{self, Prepared, Startup};
@@ -232,7 +233,7 @@ impl Connector {
                 let elsewhere = if unanswered {
                     self.is_past_tls(progress)
                 } else {
-                    sqlstate::may_be_about_the_database(&error.code, &self.config.auth)
+                    sqlstate::may_be_about_the_database(&error.code, self.config.auth.by())
                 };
                 return Err(NotOpened { error, elsewhere });
             };
@@ -367,7 +368,7 @@ impl Connector {
             shared: OnceLock::new(),
             warnings,
         };
-        connection.version.check_supported(self.config.platform)?;
+        connection.version.check_supported(self.config.platform == Platform::Rds)?;
         self.settle(&mut connection, database, mark).await?;
         Ok(connection)
     }
