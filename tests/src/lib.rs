@@ -24,6 +24,7 @@
 //! | [`base_env`] | what every test starts with: a namespace, its objects, its operators |
 //! | [`test_env`] | that, with a PostgreSQL server |
 //! | [`rds`] | that, with a front before it that stands for RDS |
+//! | [`redshift`] | that, with a simulator of Redshift |
 //! | [`mongo`] | that, with a MongoDB server |
 //! | [`rebuild`] | objects that are lost without a teardown
 //! | [`objects`] | making, changing, reading objects, and waiting for them |
@@ -49,6 +50,7 @@ pub mod operator;
 pub mod process;
 pub mod rds;
 pub mod rebuild;
+pub mod redshift;
 pub mod test_env;
 
 pub use accounts::Account;

@@ -59,7 +59,7 @@ use crate::{CaSecretRef, DatabaseAdminStatus, GoDuration, SecretKeyRef, SecretRe
 pub struct DatabaseAdminSpec {
     /// Protocol of the server: `postgres`, `redshift` or `mongodb`. Immutable.
     ///
-    /// `redshift` is accepted, but the DatabaseAdmin is not Ready (`Unsupported`).
+    /// `redshift` means provisioned clusters, not Serverless.
     #[x_kube(validation = rules::SAME_PROTOCOL)]
     pub protocol: Protocol,
 

@@ -571,8 +571,9 @@ items:
             let noted = report.notes.iter().any(|finding| finding.text.contains("rds-db:connect"));
             assert_eq!(noted, protocol == "postgres");
             let redshift =
-                report.lost.iter().any(|finding| finding.text.starts_with("redshift is not supported"));
+                report.notes.iter().any(|finding| finding.text.contains("redshift:GetClusterCredentials"));
             assert_eq!(redshift, protocol == "redshift");
+            assert!(report.lost.is_empty(), "{:?}", report.lost);
         }
     }
 }

@@ -16,6 +16,11 @@ pub trait Objects: Send + Sync {
     /// What the suite takes for an object here.
     fn sort(&self) -> Sort;
 
+    /// Does the server keep names of objects in lower case, however they are written?
+    fn folds_names(&self) -> bool {
+        false
+    }
+
     /// Creates a logical database to which only the admin user may connect, and may let others.
     async fn database(&self, base: &str) -> String;
 

@@ -180,7 +180,9 @@ async fn an_account_that_a_predecessor_left_is_closed_and_taken_over(h: &dyn Har
 async fn whose_an_account_is_has_to_be_certain(h: &dyn Harness) -> Outcome {
     let reader = h.role("reader", None).await;
     for cluster in ["", "unnamed:1", "green"] {
-        let owner = rolecall_engine::Owner { cluster: cluster.to_owned(), ..predecessor() };
+        // A uid belongs to one cluster.
+        let uid = format!("before us in {cluster:?}");
+        let owner = rolecall_engine::Owner { uid, cluster: cluster.to_owned(), ..predecessor() };
         let before = State { owner: Some(owner), ..working([&reader]) };
         let user = h.name("unclear");
         h.put(&user, &before).await;

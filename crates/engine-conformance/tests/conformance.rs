@@ -1,4 +1,4 @@
-//! The conformance suite, on the fake, on PostgreSQL 15 to 18, and on MongoDB.
+//! The conformance suite, on the fake, on PostgreSQL 15 to 18, on MongoDB, and on a simulator of Redshift.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong")]
 
@@ -9,7 +9,7 @@ mod harness;
 use std::time::Instant;
 
 use futures::StreamExt;
-use harness::{Admin, FakeServer, MongoServer, RealServer, Rights, vectors};
+use harness::{Admin, FakeServer, MongoServer, RealServer, RedshiftServer, Rights, vectors};
 use rolecall_engine::Engine as _;
 use rolecall_engine_conformance::{self as conformance, Case, Harness};
 use rolecall_testbed::{Mongo, PgVersion, Postgres};
@@ -185,4 +185,16 @@ async fn mongodb_standalone() {
 async fn vectors_on_mongodb() {
     let server = MongoServer::new(Mongo::shared().await.unwrap(), Rights::Documented).await;
     vectors::mongo::run(&server).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redshift() {
+    let server = RedshiftServer::new().await;
+    run_all("Redshift, simulated", &server).await;
+    println!("{:?}", server.engine().stats());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vectors_on_redshift() {
+    vectors::redshift::run(&RedshiftServer::new().await).await;
 }

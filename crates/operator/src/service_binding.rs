@@ -55,6 +55,16 @@ pub static MONGODB: Shape = Shape {
     names_user: false,
 };
 
+/// Redshift, whose clients speak PostgreSQL's protocol. A user of IAM asks for credentials by this name, and logs in as the
+/// one that comes back.
+pub static REDSHIFT: Shape = Shape {
+    kind: "redshift",
+    secret_type: "servicebinding.io/redshift",
+    identity_key: None,
+    username: |account| Dialect::Redshift.login_name(account),
+    names_user: true,
+};
+
 /// How users reach one server.
 #[derive(Clone, Debug)]
 pub struct Binding {

@@ -36,7 +36,12 @@ use rolecall_engine::{
 pub struct Redshift {
     server: transport::server::Server,
     /// The owner whose record is known to exist.
-    recorded: tokio::sync::Mutex<Option<Owner>>,
+    recorded: std::sync::Mutex<Option<Owner>>,
+    /// Held while a record is made: so one makes it, and all others wait.
+    recording: tokio::sync::Mutex<()>,
+    /// Held by what changes roles and memberships: all accounts have the same roles for marker and record, so that two
+    /// such transactions get in each other's way. What closes an account does not wait for it.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Redshift {
@@ -47,7 +52,12 @@ impl Redshift {
     ///
     /// `Invalid` when something in the configuration cannot be used; the message names it.
     pub fn new(config: Config) -> Result<Self, Error> {
-        Ok(Self { server: transport::server::Server::new(config)?, recorded: tokio::sync::Mutex::default() })
+        Ok(Self {
+            server: transport::server::Server::new(config)?,
+            recorded: std::sync::Mutex::default(),
+            recording: tokio::sync::Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
+        })
     }
 }
 

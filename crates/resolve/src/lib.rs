@@ -10,6 +10,7 @@ mod mongodb;
 mod platform;
 mod postgres;
 mod proof;
+mod redshift;
 mod username;
 
 pub use admin::{AdminUser, admin_user, database, grantable};
@@ -20,6 +21,7 @@ pub use mongodb::{MongodbAddress, mongodb_config};
 pub use platform::postgres_platform;
 pub use postgres::{parse_postgres_address, postgres_config};
 pub use proof::{AdminProof, admin_proof};
+pub use redshift::{redshift_admin_target, redshift_config, redshift_fault, redshift_target};
 pub use username::{Claim, username_fault, username_holder, username_taken};
 
 use std::sync::Arc;

@@ -23,7 +23,8 @@ pub fn username_fault(username: &str, admin: &DatabaseAdmin) -> Option<Blocked> 
         "is the admin user of the DatabaseAdmin".to_owned()
     } else {
         let dialect = match admin.spec.protocol {
-            Protocol::Postgres | Protocol::Redshift => Dialect::PostgreSql,
+            Protocol::Postgres => Dialect::PostgreSql,
+            Protocol::Redshift => Dialect::Redshift,
             Protocol::Mongodb => Dialect::MongoDb,
         };
         let why = dialect.user_fault(&AccountName::new(username).ok()?)?;

@@ -39,6 +39,7 @@ mod poolers;
 mod process;
 mod rds;
 mod rebuild;
+mod redshift;
 mod refusals;
 mod restart;
 mod secrecy;

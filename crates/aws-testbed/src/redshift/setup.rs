@@ -264,6 +264,11 @@ impl Redshift {
         self.shared.lock().close(session.process);
     }
 
+    /// Does a user have a password?
+    pub fn has_password(&self, user: &str) -> bool {
+        self.shared.lock().committed.user(user).is_some_and(|user| user.password.is_some())
+    }
+
     /// The login names of all open sessions of a user, with their prefixes.
     pub fn logins(&self, user: &str) -> Vec<String> {
         let state = self.shared.lock();

@@ -5,10 +5,11 @@ use std::time::SystemTime;
 
 use anyhow::{Context, anyhow};
 use kube::ResourceExt;
-use rolecall_api::DatabaseAdmin;
+use rolecall_api::{DatabaseAdmin, Protocol};
 use rolecall_aws::rds_token::token;
-use rolecall_aws::{Aws, Credentials};
-use secrecy::SecretString;
+use rolecall_aws::{Aws, ClusterLogin, Credentials};
+use rolecall_engine::{Login, LoginSource as _};
+use rolecall_resolve::Blocked;
 
 /// AWS credentials of whoever runs this.
 #[derive(Clone, Debug)]
@@ -30,15 +31,23 @@ impl Signer {
         Ok(Self { aws, credentials })
     }
 
-    /// A token for this user of this server.
+    /// What this user of this server logs in with: a token on RDS, on Redshift what AWS lends, with the name that it lends it
+    /// for.
     ///
     /// # Errors
     ///
-    /// That its name or region is not known.
-    pub(super) fn token(&self, admin: &DatabaseAdmin, username: &str) -> anyhow::Result<SecretString> {
-        let target = rolecall_resolve::rds_target(admin, username, self.aws.region())
-            .map_err(|blocked| anyhow!("the DatabaseAdmin {:?}: {}", admin.name_any(), blocked.message))?;
-        Ok(token(&target, &self.credentials, SystemTime::now())?)
+    /// That the server's name or region is not known, or that AWS refuses.
+    pub(super) async fn login(&self, admin: &DatabaseAdmin, username: &str) -> anyhow::Result<Login> {
+        let because =
+            |blocked: Blocked| anyhow!("the DatabaseAdmin {:?}: {}", admin.name_any(), blocked.message);
+        if admin.spec.protocol == Protocol::Redshift {
+            let target =
+                rolecall_resolve::redshift_target(admin, username, self.aws.region()).map_err(because)?;
+            return Ok(ClusterLogin::new(Arc::clone(&self.aws), target).login().await?);
+        }
+        let target = rolecall_resolve::rds_target(admin, username, self.aws.region()).map_err(because)?;
+        let secret = token(&target, &self.credentials, SystemTime::now())?;
+        Ok(Login { username: username.to_owned(), secret })
     }
 }
 

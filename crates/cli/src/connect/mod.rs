@@ -13,6 +13,7 @@ mod signals;
 use anyhow::{Context, bail};
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Protocol};
+use rolecall_engine::Login;
 
 pub use psql::{Proof, Target, environment};
 
@@ -63,15 +64,24 @@ pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     };
     let ran = match started {
         Ok(Some(access)) => {
-            let command =
-                put_authorities(&mut identity, authorities, &admin, &access).and_then(|()| match shell {
+            let login = match &signer {
+                Some(signer) => signer.login(&admin, &access.username).await.map(Some),
+                None => Ok(None),
+            };
+            let command = login.and_then(|login| {
+                put_authorities(&mut identity, authorities, &admin, &access)?;
+                match shell {
                     Shell::Psql => {
-                        let target = Target::new(&admin, &access, elsewhere);
-                        let token = signer.as_ref().map(|signer| signer.token(&admin, &access.username));
-                        Ok(psql::command(&program, &target, &identity, token.transpose()?))
+                        let mut target = Target::new(&admin, &access, elsewhere);
+                        let token = login.map(|Login { username, secret }| {
+                            target.username = username;
+                            secret
+                        });
+                        Ok(psql::command(&program, &target, &identity, token))
                     }
                     Shell::Mongosh => mongosh::command(&program, &admin, args.db_name.as_deref(), &identity),
-                });
+                }
+            });
             match command {
                 Ok(command) => {
                     let name = shell.program().name;
@@ -110,11 +120,8 @@ impl Shell {
 fn check(admin: &DatabaseAdmin, args: &ConnectArgs) -> anyhow::Result<Shell> {
     let name = admin.name_any();
     let shell = match admin.spec.protocol {
-        Protocol::Postgres => Shell::Psql,
+        Protocol::Postgres | Protocol::Redshift => Shell::Psql,
         Protocol::Mongodb => Shell::Mongosh,
-        Protocol::Redshift => bail!(
-            "connect works with PostgreSQL and MongoDB; {name} is another kind of server: create a DatabaseSession for it"
-        ),
     };
     if admin.spec.user_credentials.x509.is_none() && !by_iam(admin) {
         bail!(

@@ -46,12 +46,6 @@ pub(super) fn convert(
     let Some(protocol) = protocol(fields.text("protocol")?.as_deref(), service, &uri, reporter) else {
         return Ok(Vec::new());
     };
-    if protocol == Protocol::Redshift {
-        reporter.lost(
-            "spec.protocol",
-            "redshift is not supported in this version: the DatabaseAdmin is not Ready (Unsupported)",
-        );
-    }
     let admin_user = admin_user(fields.take("admin_user"))?;
     if admin_user.name.is_none() && !labels.contains_key(rolecall_api::names::ADMIN_USER_LABEL) {
         reporter.note(
@@ -88,7 +82,7 @@ pub(super) fn convert(
     for field in fields.rest() {
         reporter.lost(field.path, "there is no such field in a DatabaseAdmin");
     }
-    let (auth, user_credentials) = credentials(service, &name, region, reporter);
+    let (auth, user_credentials) = credentials(service, protocol, &name, region, reporter);
     let uri = if protocol == Protocol::Mongodb { mongodb_uri(&uri, reporter) } else { uri };
     let mut spec: DatabaseAdminSpec =
         serde_json::from_value(json!({"protocol": protocol, "uri": uri, "auth": auth}))
@@ -231,16 +225,30 @@ fn tls(
 /// Teleport proves itself by its own certificates, or by AWS; so does the result, from Secrets that are to be made.
 fn credentials(
     service: Service,
+    protocol: Protocol,
     name: &str,
     region: Option<String>,
     reporter: &mut Reporter<'_>,
 ) -> (Auth, UserCredentials) {
-    if service != Service::SelfHosted {
+    if service != Service::SelfHosted || protocol == Protocol::Redshift {
         if service == Service::Rds {
             reporter.note(
                 "",
                 "give the operator an AWS role that may log in as the admin user (rds-db:connect), and run GRANT rds_iam \
                  to the admin user WITH ADMIN OPTION",
+            );
+        }
+        if protocol == Protocol::Redshift {
+            reporter.note(
+                "",
+                "give the operator an AWS role that may log in as the admin user (redshift:GetClusterCredentials), and make \
+                 the admin user a superuser (CREATEUSER): without that no end of an access can be proven",
+            );
+        }
+        if protocol == Protocol::Redshift && service == Service::SelfHosted {
+            reporter.note(
+                "spec.uri",
+                "the host does not say the cluster and its region; write auth.awsIam.clusterIdentifier and region",
             );
         }
         return (

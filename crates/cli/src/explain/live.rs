@@ -9,12 +9,14 @@ use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Protocol};
-use rolecall_aws::RdsLogin;
+use rolecall_aws::{ClusterLogin, RdsLogin};
 use rolecall_engine::{CatalogQuery, Engine};
 use rolecall_mongodb::{ClientCertificate, Mongodb};
 use rolecall_postgres::{Auth, Postgres, parse_address};
+use rolecall_redshift::Redshift;
 use rolecall_resolve::{
     AdminProof, Blocked, admin_proof, default_server_ca, mongodb_config, postgres_config, rds_admin_target,
+    redshift_admin_target, redshift_config,
 };
 
 use super::{Objects, ObjectsSource};
@@ -36,9 +38,7 @@ pub(super) async fn read(
     let engine: Box<dyn Engine> = match admin.spec.protocol {
         Protocol::Postgres => Box::new(postgres(cluster, admin, address).await?),
         Protocol::Mongodb => Box::new(mongodb(cluster, admin, address).await?),
-        Protocol::Redshift => bail!(
-            "--live works with PostgreSQL and MongoDB, and the DatabaseAdmin {name:?} is of another protocol; use --objects"
-        ),
+        Protocol::Redshift => Box::new(redshift(cluster, admin, address).await?),
     };
     let query = CatalogQuery { database: database.to_owned(), sets: Default::default() };
     let read = engine.read_objects(&query).await;
@@ -100,6 +100,37 @@ async fn mongodb(cluster: &Cluster, admin: &DatabaseAdmin, address: Option<&str>
     };
     let config = mongodb_config(admin, certificate, server_ca(cluster, admin).await?).map_err(because)?;
     Ok(Mongodb::new(config)?)
+}
+
+/// Nothing that it is used for writes.
+async fn redshift(
+    cluster: &Cluster,
+    admin: &DatabaseAdmin,
+    address: Option<&str>,
+) -> anyhow::Result<Redshift> {
+    let because = |blocked: Blocked| because(admin, &blocked);
+    let aws = iam::ambient();
+    let proof = admin_proof(admin).map_err(because)?;
+    let auth = match proof {
+        AdminProof::Password { secret, key } => {
+            let read = secret_of(cluster, secret, proof.field()).await?;
+            rolecall_redshift::Auth::Password(value(&read, key, proof.field())?.into())
+        }
+        AdminProof::AwsIam => {
+            let target = redshift_admin_target(admin, aws.region()).map_err(because)?;
+            rolecall_redshift::Auth::Lent(Arc::new(ClusterLogin::new(aws, target)))
+        }
+        AdminProof::X509 { .. } => bail!("Redshift takes no client certificates; use spec.auth.awsIam"),
+    };
+    let mut config = redshift_config(admin, auth, server_ca(cluster, admin).await?).map_err(because)?;
+    config.max_connections = 1;
+    if let Some(address) = address {
+        let elsewhere =
+            rolecall_redshift::parse_address(address).context("reading --address; write HOST:PORT")?;
+        config.tls.server_name.get_or_insert_with(|| config.host.clone());
+        (config.host, config.port) = elsewhere;
+    }
+    Ok(Redshift::new(config)?)
 }
 
 fn because(admin: &DatabaseAdmin, blocked: &Blocked) -> anyhow::Error {

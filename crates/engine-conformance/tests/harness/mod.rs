@@ -4,9 +4,11 @@ mod collections;
 mod fake;
 mod mongo;
 mod real;
+mod redshift;
 mod tables;
 pub(crate) mod vectors;
 
 pub(crate) use fake::FakeServer;
 pub(crate) use mongo::{MongoServer, Rights};
 pub(crate) use real::{Admin, RealServer};
+pub(crate) use redshift::RedshiftServer;

@@ -149,4 +149,11 @@ pub trait Engines: Debug + Send + Sync {
     ///
     /// When `config` is not usable.
     fn mongodb(&self, config: rolecall_mongodb::Config) -> Result<Arc<dyn Engine>, Error>;
+
+    /// A Redshift cluster. Connects to nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// When `config` is not usable.
+    fn redshift(&self, config: rolecall_redshift::Config) -> Result<Arc<dyn Engine>, Error>;
 }

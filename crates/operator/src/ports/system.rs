@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rolecall_engine::{Engine, Error};
 use rolecall_mongodb::Mongodb;
 use rolecall_postgres::Postgres;
+use rolecall_redshift::Redshift;
 
 use super::{Access, AuditLine, AuditLog, Clock, Engines};
 use crate::log::AUDIT;
@@ -84,5 +85,9 @@ impl Engines for DatabaseServers {
 
     fn mongodb(&self, config: rolecall_mongodb::Config) -> Result<Arc<dyn Engine>, Error> {
         Ok(Arc::new(Mongodb::new(config)?))
+    }
+
+    fn redshift(&self, config: rolecall_redshift::Config) -> Result<Arc<dyn Engine>, Error> {
+        Ok(Arc::new(Redshift::new(config)?))
     }
 }

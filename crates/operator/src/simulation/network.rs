@@ -29,6 +29,10 @@ impl Engines for Network {
     fn mongodb(&self, _: rolecall_mongodb::Config) -> Result<Arc<dyn Engine>, Error> {
         Err(Fake::unreachable())
     }
+
+    fn redshift(&self, _: rolecall_redshift::Config) -> Result<Arc<dyn Engine>, Error> {
+        Err(Fake::unreachable())
+    }
 }
 
 /// An engine for one of the servers.

@@ -40,6 +40,7 @@ impl Redshift {
     async fn try_activate(&self, place: &Place, plan: &Activate) -> Result<(), Error> {
         let account = &plan.account;
         let uid = plan.owner.uid.as_str();
+        let _changing = self.changing.lock().await;
         let mut transaction = self.server.begin(place).await?;
         let Found { users, roles, .. } = if plan.create {
             let (users, roles) = read_in(&mut transaction, account).await?;
@@ -63,7 +64,7 @@ impl Redshift {
             found
         };
         let granted: Vec<&String> = plan.grant.iter().chain(&plan.grant_sets).collect();
-        self.check_roles(&roles, &plan.create_roles, &granted).await?;
+        self.check_roles(&roles, &plan.create_roles, &granted)?;
         let mut statements: Vec<Statement> = create_roles(&roles, &plan.create_roles);
         if plan.create {
             statements.push(role::grant(rolecall_engine::MARKER, account));
@@ -124,10 +125,11 @@ impl Redshift {
         let account = &plan.account;
         let uid = plan.owner_uid.as_str();
         let whose = if plan.record.is_some() { Whose::OursOrNone(uid) } else { Whose::Ours(uid) };
+        let _changing = self.changing.lock().await;
         let mut transaction = self.server.begin(place).await?;
         let found = claim(&mut transaction, account, &user::claim(account), whose).await?;
         let granted: Vec<&String> = plan.grant.iter().chain(&plan.grant_sets).collect();
-        self.check_roles(&found.roles, &plan.create_roles, &granted).await?;
+        self.check_roles(&found.roles, &plan.create_roles, &granted)?;
         let mut statements = create_roles(&found.roles, &plan.create_roles);
         statements.extend(reset::own(&found.users, account, uid));
         let has: Vec<&str> = found.users.roles_of(account.as_str()).collect();
@@ -215,6 +217,7 @@ impl Redshift {
     }
 
     async fn try_strip(&self, place: &Place, account: &AccountName, uid: &str) -> Result<(), Error> {
+        let _changing = self.changing.lock().await;
         let mut transaction = self.server.begin(place).await?;
         let found = claim(&mut transaction, account, &user::claim(account), Whose::Ours(uid)).await?;
         if found.users.is_open(account) != Some(false) {
@@ -228,9 +231,9 @@ impl Redshift {
     }
 
     /// The roles that are granted must exist by then; and those of records, which somebody may have dropped.
-    async fn check_roles(&self, roles: &Roles, created: &[String], granted: &[&String]) -> Result<(), Error> {
+    fn check_roles(&self, roles: &Roles, created: &[String], granted: &[&String]) -> Result<(), Error> {
         if !roles.exists(rolecall_engine::MARKER) {
-            self.forget_record().await;
+            self.forget_record();
         }
         match granted.iter().find(|role| !roles.exists(role) && !created.contains(role)) {
             None => Ok(()),
@@ -249,7 +252,7 @@ impl Redshift {
     async fn run_in(&self, transaction: &mut Transaction<'_>, statement: &Statement) -> Result<(), Error> {
         match transaction.run(statement).await {
             Err(error) if error.reason == Reason::DbRoleNotFound => {
-                self.forget_record().await;
+                self.forget_record();
                 Err(error)
             }
             result => result.map(drop),

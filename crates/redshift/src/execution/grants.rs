@@ -80,7 +80,11 @@ impl Redshift {
     pub(crate) async fn run_again(&self, place: &Place, statement: &Statement) -> Result<(), Error> {
         let mut retries = self.server.retries();
         loop {
-            match self.server.run(place, statement).await {
+            let changed = {
+                let _changing = self.changing.lock().await;
+                self.server.run(place, statement).await
+            };
+            match changed {
                 Err(error) if retries.again(&error).await => {}
                 result => return result.map(drop),
             }

@@ -1,6 +1,7 @@
 //! The roles that records are kept in: made before they are needed, in a transaction of their own.
 
 use std::collections::BTreeSet;
+use std::sync::{MutexGuard, PoisonError};
 
 use rolecall_engine::dialect::redshift::record::{owner_role, text_roles, text_roles_of};
 use rolecall_engine::{Error, MARKER, Owner};
@@ -24,19 +25,23 @@ impl Redshift {
     /// Makes sure that the marker and the record of this owner exist. Once is enough, as long as nobody drops them.
     pub(crate) async fn ensure_record(&self, place: &Place, owner: &Owner) -> Result<(), Error> {
         let owner = Owner { password_generation: 0, ..owner.clone() };
-        // Kept over all of it: so one makes them, and all others wait.
-        let mut recorded = self.recorded.lock().await;
-        if recorded.as_ref() == Some(&owner) {
+        let _recording = self.recording.lock().await;
+        if self.recorded().as_ref() == Some(&owner) {
             return Ok(());
         }
         self.create_missing(place, |existing| changes(&owner, existing)).await?;
-        *recorded = Some(owner);
+        *self.recorded() = Some(owner);
         Ok(())
     }
 
     /// The roles of records were found to be gone: they are made anew before they are needed next.
-    pub(crate) async fn forget_record(&self) {
-        self.recorded.lock().await.take();
+    pub(crate) fn forget_record(&self) {
+        self.recorded().take();
+    }
+
+    // A poisoned lock means that a thread panicked between two plain assignments.
+    fn recorded(&self) -> MutexGuard<'_, Option<Owner>> {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes sure that the marker exists.
@@ -74,6 +79,7 @@ impl Redshift {
         place: &Place,
         changes: &(impl Fn(&[String]) -> Vec<Statement> + Send + Sync),
     ) -> Result<(), Error> {
+        let _changing = self.changing.lock().await;
         let answers = self.server.read(place, &[query::roles()]).await?;
         let existing = names(answers.first().map(Vec::as_slice).unwrap_or_default());
         let statements = changes(&existing);

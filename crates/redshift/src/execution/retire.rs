@@ -74,6 +74,7 @@ impl Redshift {
 
     /// Drops the role. The server refuses where somebody has become a member meanwhile.
     async fn drop_role(&self, place: &Place, set: &str, nested: &[String]) -> Result<(), Error> {
+        let _changing = self.changing.lock().await;
         let mut transaction = self.server.begin(place).await?;
         for nested in nested {
             transaction.run(&role::revoke_from_role(nested, set)).await?;

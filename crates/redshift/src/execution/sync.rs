@@ -15,9 +15,9 @@ use rolecall_policy::PrivilegeSet;
 use super::grants::{Refusals, Verb, remedy};
 use crate::Redshift;
 use crate::quote::is_possible;
-use crate::reads::catalog::Objects;
+use crate::reads::objects::{Numbered, Objects};
 use crate::reads::observe::Seen;
-use crate::reads::sets::{Held, Numbered, foreign, set_states};
+use crate::reads::sets::{Held, foreign, set_states};
 use crate::reads::sight::SERVER_USER;
 use crate::statements::object::{Grantee, Target, revoke, revoke_all};
 use crate::statements::role;
@@ -165,6 +165,7 @@ impl Redshift {
                 wanted.iter().filter(|wanted| !seen.roles.nested_in(set).any(|role| role == *wanted));
             statements.extend(missing.map(|missing| role::grant_to_role(missing, set)));
             let made = async {
+                let _changing = self.changing.lock().await;
                 let mut transaction = self.server.begin(place).await?;
                 for statement in &statements {
                     transaction.run(statement).await?;
@@ -174,7 +175,7 @@ impl Redshift {
             match made.await {
                 Err(error) if retries.again(&error).await => {}
                 Err(error) if error.reason == Reason::DbRoleNotFound => {
-                    self.forget_record().await;
+                    self.forget_record();
                     return Err(Error { class: Class::Transient, ..error });
                 }
                 result => return result,

@@ -9,12 +9,13 @@
 //! | `sight` | what the admin user can see at all |
 //! | `observe`, `inventory` | accounts |
 //! | `preflight` | what the server and the admin user lack |
-//! | `catalog`, `sets` | objects, and the privileges of permission sets |
+//! | `objects`, `sets`, `catalog` | objects, and the privileges of permission sets |
 //! | `dependents` | what depends on a user in a logical database |
 
 pub(crate) mod catalog;
 pub(crate) mod dependents;
 pub(crate) mod inventory;
+pub(crate) mod objects;
 pub(crate) mod observe;
 pub(crate) mod preflight;
 pub(crate) mod roles;

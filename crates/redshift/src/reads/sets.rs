@@ -1,6 +1,6 @@
 //! Permission sets: their records, and what they have in one logical database.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rolecall_engine::dialect::redshift::record;
@@ -8,6 +8,7 @@ use rolecall_engine::objects::{ObjectGrant, SetState};
 use rolecall_engine::{Error, SetEntry, SetRecord};
 use rolecall_policy::{ObjectKind, Privilege, PrivilegeSet};
 
+use super::objects::Numbered;
 use super::observe::Seen;
 use super::roles::Roles;
 use super::rows::{Row, text};
@@ -100,15 +101,6 @@ fn state(set: &str, seen: &Seen, held: &Held, objects: &Numbered<'_>) -> SetStat
     });
     let grants = grants.collect();
     SetState { record: record_of(set, &seen.roles, &seen.databases), connects: true, grants, foreign_grants }
-}
-
-/// Objects by their numbers.
-#[derive(Debug, Default)]
-pub(crate) struct Numbered<'a> {
-    /// By how they are named in a GRANT.
-    pub(crate) numbers: HashMap<&'a Target, usize>,
-    /// How each is named.
-    pub(crate) targets: Vec<Vec<&'a Target>>,
 }
 
 impl Numbered<'_> {
@@ -234,8 +226,8 @@ mod tests {
         }
     }
 
-    fn objects() -> super::super::catalog::Objects {
-        super::super::catalog::Objects::read(
+    fn objects() -> super::super::objects::Objects {
+        super::super::objects::Objects::read(
             &[
                 vec![row(["app"])],
                 vec![row(["app", "orders", "TABLE"])],

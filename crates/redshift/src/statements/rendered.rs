@@ -7,7 +7,7 @@ use super::object::{self, Grantee, READABLE, Target};
 use super::query::Identity;
 use super::{Statement, query, role, user};
 use crate::execution::record;
-use crate::reads::catalog::Objects;
+use crate::reads::objects::Objects;
 use crate::reads::observe::Seen;
 use crate::transport::config::{Auth, Config};
 use crate::transport::connect;

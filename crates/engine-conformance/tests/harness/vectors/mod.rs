@@ -9,6 +9,7 @@ mod file;
 mod integration;
 pub(crate) mod mongo;
 mod pure;
+pub(crate) mod redshift;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +56,7 @@ const KINDS: &[(&str, Where)] = &[
     ("pg_object_enumeration", Where::Elsewhere("the tests of permission sets")),
     ("pg_update_permissions", Where::Elsewhere("the tests of permission sets")),
     ("pg_remove_permissions", Where::Elsewhere("the tests of permission sets")),
-    ("redshift_lifecycle", Where::Elsewhere("nobody: Redshift is not built")),
+    ("redshift_lifecycle", Where::Elsewhere("the vectors on Redshift")),
     ("mongo_role_parse", Where::Here),
     ("mongo_lifecycle", Where::Elsewhere("the vectors on MongoDB")),
 ];

@@ -4,6 +4,7 @@
 
 mod mongodb;
 mod postgres;
+mod redshift;
 mod secrets;
 
 use std::hash::{Hash, Hasher};
@@ -55,7 +56,7 @@ struct Prepared {
 pub fn unsupported(admin: &DatabaseAdmin) -> Option<String> {
     match admin.spec.protocol {
         Protocol::Postgres => postgres::unsupported(admin),
-        Protocol::Redshift => Some("protocol redshift is not supported yet".to_owned()),
+        Protocol::Redshift => redshift::unsupported(admin),
         Protocol::Mongodb => mongodb::unsupported(admin),
     }
 }
@@ -120,10 +121,7 @@ async fn read_with(
     let prepared = match admin.spec.protocol {
         Protocol::Postgres => postgres::prepare(by, admin, max_connections, &mut secrets).await?,
         Protocol::Mongodb => mongodb::prepare(admin, max_connections, &mut secrets).await?,
-        // Reported as unsupported above.
-        Protocol::Redshift => {
-            return Err(Blocker::stalled(reasons::UNSUPPORTED, "protocol redshift is not supported yet"));
-        }
+        Protocol::Redshift => redshift::prepare(by, admin, max_connections, &mut secrets).await?,
     };
     prepared.binding.hash(&mut secrets.hash);
     // A teardown does not need the CA for users.
