@@ -15,7 +15,7 @@ pub(crate) struct Args {
 enum What {
     /// Sessions from end to end on real components, beside a bare client that does the same.
     Sessions {
-        /// The kind of server: postgres or mongodb.
+        /// The kind of server: postgres, mongodb or redshift (a simulator).
         #[arg(long, default_value = "postgres")]
         engine: String,
         /// Where a PostgreSQL server runs: self-hosted, or rds (behind a front that takes IAM tokens).

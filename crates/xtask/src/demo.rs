@@ -5,6 +5,7 @@ mod mongodb;
 mod mongosh;
 mod postgres;
 mod psql;
+mod redshift;
 mod shell;
 mod stage;
 mod tour;
@@ -31,6 +32,10 @@ pub(crate) struct Args {
     /// On a MongoDB instead of a PostgreSQL.
     #[arg(long)]
     pub(crate) mongodb: bool,
+
+    /// On a simulator of Amazon Redshift.
+    #[arg(long, conflicts_with = "mongodb")]
+    pub(crate) redshift: bool,
 }
 
 /// Runs the demo and cleans up after it, whatever happens.
@@ -38,7 +43,11 @@ pub(crate) struct Args {
 /// # Errors
 /// When something cannot be built or started, a step does not show what it should, or somebody interrupts.
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    if args.mongodb { run_on::<Mongo>(&args).await } else { run_on::<Postgres>(&args).await }
+    match (args.mongodb, args.redshift) {
+        (true, _) => run_on::<Mongo>(&args).await,
+        (_, true) => run_on::<redshift::Simulator>(&args).await,
+        _ => run_on::<Postgres>(&args).await,
+    }
 }
 
 async fn run_on<S: Story>(args: &Args) -> anyhow::Result<()> {
@@ -68,15 +77,16 @@ async fn play<S: Story>(binary: PathBuf, args: &Args) -> anyhow::Result<Option<S
         return Err(error);
     }
     let tour = &stage.tour;
-    tour.headline(&format!(
-        "All of it in {}, on real components. What happened:",
-        duration(started.elapsed())
-    ));
+    tour.headline(&format!("All of it in {}, on {}. What happened:", duration(started.elapsed()), S::RUN_ON));
     tour.say(S::SUMMARY);
     if !args.keep {
         tour.headline("Play on");
-        let mongodb = if args.mongodb { " --mongodb" } else { "" };
-        tour.say(&format!("cargo xtask demo{mongodb} --keep      the same, and leaves everything running"));
+        let on = match (args.mongodb, args.redshift) {
+            (true, _) => " --mongodb",
+            (_, true) => " --redshift",
+            _ => "",
+        };
+        tour.say(&format!("cargo xtask demo{on} --keep      the same, and leaves everything running"));
         return Ok(None);
     }
     play_on(&stage, &S::lines(&stage));

@@ -167,7 +167,9 @@ async fn perform(step: Step, args: &Args) -> anyhow::Result<()> {
         Step::Tests => run_tests(args),
         Step::Demo => {
             let postgres = demo::run(demo::Args::default()).await;
-            postgres.and(demo::run(demo::Args { mongodb: true, ..demo::Args::default() }).await)
+            postgres?;
+            demo::run(demo::Args { mongodb: true, ..demo::Args::default() }).await?;
+            demo::run(demo::Args { redshift: true, ..demo::Args::default() }).await
         }
     }
 }

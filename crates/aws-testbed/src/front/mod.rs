@@ -6,6 +6,7 @@
 //!
 //! Clients are pointed at it by `AWS_ENDPOINT_URL_REDSHIFT` and `AWS_ENDPOINT_URL_STS` ([`AwsFront::environment`]).
 
+mod client;
 mod credentials;
 mod redshift;
 mod reply;

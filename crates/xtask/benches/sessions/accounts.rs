@@ -6,7 +6,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::Client;
 
 use crate::bed::Bed;
-use crate::server::Server;
+use crate::redshift;
+use crate::server::{ADMIN, Server};
 
 /// The operator's `--max-connections-per-server`.
 const CONNECTIONS: usize = 5;
@@ -16,6 +17,13 @@ pub(crate) enum Accounts {
     /// Statements without which there is no access or no end of it, in one transaction and one round trip.
     Postgres {
         /// Connections of the admin user.
+        pool: Pool,
+        /// The role that sessions give.
+        role: String,
+    },
+    /// The same on a simulator, over one connection: two transactions that give one role would be in conflict.
+    Redshift {
+        /// A connection of the admin user.
         pool: Pool,
         /// The role that sessions give.
         role: String,
@@ -43,9 +51,14 @@ impl Accounts {
                     .batch_execute("create role \"teleport-auto-user\"")
                     .await
                     .context("creating the marker on the floor's server")?;
-                let pool =
-                    Pool { permits: Semaphore::new(CONNECTIONS), clients: std::sync::Mutex::new(clients) };
-                Ok(Self::Postgres { pool, role })
+                Ok(Self::Postgres { pool: Pool::new(clients), role })
+            }
+            Server::Redshift(simulator) => {
+                let client =
+                    simulator.redshift.connect(ADMIN, &simulator.password, redshift::LOGICAL).await?;
+                client.simple_query("create role \"teleport-auto-user\"").await?;
+                client.simple_query("create role rolecall_owner_floor").await?;
+                Ok(Self::Redshift { pool: Pool::new(vec![client]), role })
             }
             Server::Mongodb { mongo, .. } => {
                 let (name, database) = role.split_once('@').context("a role is written role@database")?;
@@ -62,6 +75,14 @@ impl Accounts {
                 pool.run(&format!(
                     "begin; create role \"{user}\" nologin; comment on role \"{user}\" is 'floor'; \
                      grant {role}, \"teleport-auto-user\" to \"{user}\"; alter role \"{user}\" login; commit"
+                ))
+                .await?;
+            }
+            Self::Redshift { pool, role } => {
+                pool.run(&format!(
+                    "begin; create user \"{user}\" password disable connection limit 0; \
+                     grant role \"teleport-auto-user\" to \"{user}\"; grant role rolecall_owner_floor to \"{user}\"; \
+                     grant role {role} to \"{user}\"; alter user \"{user}\" connection limit unlimited; commit"
                 ))
                 .await?;
             }
@@ -82,6 +103,11 @@ impl Accounts {
             Self::Postgres { pool, role } => {
                 pool.run(&format!("alter role \"{user}\" nologin password null")).await?;
                 pool.run(&format!("revoke {role} from \"{user}\"")).await?;
+            }
+            Self::Redshift { pool, role } => {
+                pool.run(&format!("alter user \"{user}\" connection limit 0")).await?;
+                pool.run("select process, user_name from stv_sessions").await?;
+                pool.run(&format!("revoke role {role} from \"{user}\"")).await?;
             }
             Self::Mongodb { client, .. } => {
                 let command = doc! {
@@ -107,6 +133,10 @@ impl Accounts {
                 ))
                 .await
             }
+            Self::Redshift { pool, .. } => {
+                pool.run(&format!("select connection_limit from svv_user_info where user_name = '{user}'")).await?;
+                pool.run(&format!("select role_name from svv_user_grants where user_name = '{user}'")).await
+            }
             Self::Mongodb { client, .. } => {
                 external(client, doc! { "usersInfo": format!("CN={user}"), "showCustomData": true }).await
             }
@@ -130,6 +160,10 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
+    fn new(clients: Vec<Client>) -> Self {
+        Self { permits: Semaphore::new(clients.len()), clients: std::sync::Mutex::new(clients) }
+    }
+
     async fn run(&self, sql: &str) -> anyhow::Result<()> {
         let _permit: SemaphorePermit<'_> = self.permits.acquire().await?;
         let client = self.lock().pop().context("there are as many permits as connections")?;

@@ -6,6 +6,7 @@
 //! | `phase` | one measured phase: many sessions start, or end, and a watch says when |
 //! | `server` | the database servers, as far as they differ |
 //! | `rds` | what stands for RDS and AWS |
+//! | `redshift` | a simulator of Redshift and AWS |
 //! | `floor`, `accounts` | the bare client, and its accounts on the server |
 //! | `gauge` | what is counted around a phase: requests, statements, CPU, memory |
 //! | `report` | medians, the table, the JSON file |
@@ -16,6 +17,7 @@ mod floor;
 mod gauge;
 mod phase;
 mod rds;
+mod redshift;
 mod report;
 mod server;
 
@@ -110,7 +112,7 @@ async fn main() -> anyhow::Result<()> {
     let out = rolecall_xtask::root().join(&file);
     if let Some(calls) = bed.server.aws_calls() {
         println!("\nCalls to AWS, in all of this: {calls}");
-        anyhow::ensure!(calls == 0, "logins to RDS took calls to AWS");
+        anyhow::ensure!(calls == 0 || engine != Engine::Rds, "logins to RDS took calls to AWS");
     }
     report.write(&out).with_context(|| format!("writing {}", out.display()))?;
     println!("\nAll figures, each round's too: {}", file.display());

@@ -9,6 +9,7 @@ use rolecall_testbed::{Authority, Certificate, Mongo, MongoAdmin, PgVersion, Pos
 use serde_json::{Value, json};
 
 use crate::rds::{self, Rds};
+use crate::redshift::{self, Simulator};
 
 /// The admin user, on both sides.
 pub(crate) const ADMIN: &str = "teleport-admin";
@@ -37,6 +38,8 @@ pub(crate) enum Engine {
     Rds,
     /// MongoDB, a replica set of one member.
     Mongodb,
+    /// A simulator of Amazon Redshift.
+    Redshift,
 }
 
 impl Engine {
@@ -46,6 +49,7 @@ impl Engine {
             Self::Postgres => "PostgreSQL 17",
             Self::Rds => "PostgreSQL 17 as RDS (behind a front that takes IAM tokens)",
             Self::Mongodb => "MongoDB 6.0 (a replica set of one member)",
+            Self::Redshift => "a simulator of Amazon Redshift",
         }
     }
 
@@ -54,6 +58,7 @@ impl Engine {
         match self {
             Self::Postgres | Self::Rds => components::postgres(PgVersion::V17).map(drop)?,
             Self::Mongodb => components::mongodb().map(drop)?,
+            Self::Redshift => {}
         }
         Ok(())
     }
@@ -61,14 +66,17 @@ impl Engine {
     /// The role that every session gives, as `dbRoles` names it.
     pub(crate) fn role(self) -> String {
         match self {
-            Self::Postgres | Self::Rds => ROLE.to_owned(),
+            Self::Postgres | Self::Rds | Self::Redshift => ROLE.to_owned(),
             Self::Mongodb => format!("{ROLE}@{LOGICAL}"),
         }
     }
 
     /// The logical database that every session names.
     pub(crate) fn logical_database(self) -> &'static str {
-        LOGICAL
+        match self {
+            Self::Redshift => redshift::LOGICAL,
+            _ => LOGICAL,
+        }
     }
 }
 
@@ -90,6 +98,8 @@ pub(crate) enum Server {
         /// The admin user's certificate.
         admin: Box<Certificate>,
     },
+    /// See [`Engine::Redshift`].
+    Redshift(Box<Simulator>),
 }
 
 impl Server {
@@ -111,6 +121,7 @@ impl Server {
                 };
                 Ok(Self::Postgres { rds, postgres: Box::new(postgres) })
             }
+            Engine::Redshift => Ok(Self::Redshift(Box::new(Simulator::start(ROLE).await?))),
             Engine::Mongodb => {
                 let mongo = Box::new(Mongo::start().await?);
                 let admin = Box::new(mongo.create_admin(ADMIN, &MongoAdmin::documented()).await?);
@@ -126,6 +137,7 @@ impl Server {
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
         match self {
             Self::Postgres { rds: Some(rds), .. } => rds.variables(),
+            Self::Redshift(simulator) => simulator.variables(),
             _ => Vec::new(),
         }
     }
@@ -134,6 +146,7 @@ impl Server {
     pub(crate) fn aws_calls(&self) -> Option<u64> {
         match self {
             Self::Postgres { rds: Some(rds), .. } => Some(rds.calls()),
+            Self::Redshift(simulator) => Some(simulator.calls()),
             _ => None,
         }
     }
@@ -144,6 +157,10 @@ impl Server {
             Self::Postgres { rds: Some(rds), .. } => ("postgres", rds.front.address().to_string()),
             Self::Postgres { postgres, .. } => ("postgres", postgres.address()),
             Self::Mongodb { mongo, .. } => ("mongodb", mongo.uri()),
+            Self::Redshift(simulator) => {
+                let redshift = &simulator.redshift;
+                ("redshift", format!("{}:{}", redshift.host(), redshift.port()))
+            }
         };
         let mut spec = json!({
             "protocol": protocol, "uri": uri, "labels": {"env": "bench"},
@@ -157,6 +174,10 @@ impl Server {
             spec["auth"] = json!({"awsIam": {"endpoint": rds::ENDPOINT}});
             spec["userCredentials"] = json!({"awsIam": {}});
         }
+        if let Self::Redshift(_) = self {
+            spec["auth"] = Simulator::auth();
+            spec["userCredentials"] = json!({"awsIam": {}});
+        }
         if let Self::Postgres { .. } = self {
             spec["adminUser"]["defaultDatabase"] = json!("postgres");
         }
@@ -168,6 +189,7 @@ impl Server {
         match self {
             Self::Postgres { postgres, .. } => Ok(postgres.client_cert(ADMIN)?),
             Self::Mongodb { admin, .. } => Ok((**admin).clone()),
+            Self::Redshift(simulator) => Ok(simulator.authority.client(ADMIN)?),
         }
     }
 
@@ -176,6 +198,7 @@ impl Server {
         match self {
             Self::Postgres { postgres, .. } => postgres.client_authority(),
             Self::Mongodb { mongo, .. } => mongo.client_authority(),
+            Self::Redshift(simulator) => &simulator.authority,
         }
     }
 
@@ -184,6 +207,7 @@ impl Server {
         match self {
             Self::Postgres { postgres, .. } => postgres.server_ca_pem(),
             Self::Mongodb { mongo, .. } => mongo.server_ca_pem(),
+            Self::Redshift(simulator) => simulator.redshift.ca_pem(),
         }
     }
 
@@ -192,6 +216,8 @@ impl Server {
         match self {
             Self::Postgres { postgres, .. } => postgres.socket_dir(),
             Self::Mongodb { mongo, .. } => mongo.dir(),
+            // It is no process of its own.
+            Self::Redshift(_) => Path::new("/nonexistent"),
         }
     }
 
@@ -205,6 +231,7 @@ impl Server {
                     loop execute format('drop role %I', name); end loop; end $$; checkpoint";
                 postgres.sql("postgres", drop_all).await.map(drop).context("dropping the accounts")
             }
+            Self::Redshift(simulator) => simulator.forget_accounts().await,
             Self::Mongodb { root, .. } => {
                 let managed = doc! { "customData.teleport-auto-user": true };
                 let list = doc! { "usersInfo": 1, "filter": managed };
@@ -230,6 +257,7 @@ impl Server {
                 let count = postgres.value("postgres", query).await?.unwrap_or_default();
                 Ok(count.parse().unwrap_or(0))
             }
+            Self::Redshift(simulator) => Ok(i64::try_from(simulator.redshift.logins(ADMIN).len())?),
             Self::Mongodb { root, .. } => {
                 let status = server_status(root).await?;
                 let current = status.get_document("connections")?.get("current");
@@ -265,6 +293,7 @@ impl Server {
                 });
                 Ok(i64::try_from(messages.count())?)
             }
+            Self::Redshift(simulator) => Ok(simulator.statements()),
             Self::Mongodb { root, .. } => {
                 let status = server_status(root).await?;
                 let commands = status.get_document("metrics")?.get_document("commands")?;

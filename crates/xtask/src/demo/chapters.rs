@@ -14,6 +14,8 @@ use super::stage::{Database, SUPERUSER, Stage, USERNAME};
 pub(super) trait Story: Database {
     /// What happened, said at the end.
     const SUMMARY: &'static str;
+    /// On what it ran.
+    const RUN_ON: &'static str = "real components";
 
     /// Builds or fetches the server, where that was not done before.
     ///

@@ -47,6 +47,27 @@ pub(super) fn alice(text: &'static str) -> Query {
     Query { who: Who::Alice, sql: Sql::Text(text) }
 }
 
+impl Query {
+    /// Whether the session's user sends it.
+    pub(super) fn is_of_alice(&self) -> bool {
+        matches!(self.who, Who::Alice)
+    }
+
+    /// Its statements.
+    ///
+    /// # Errors
+    /// When its file cannot be read.
+    pub(super) fn text(&self) -> anyhow::Result<String> {
+        match self.sql {
+            Sql::Text(text) => Ok(text.to_owned()),
+            Sql::File(path) => {
+                let text = std::fs::read_to_string(crate::root().join(path));
+                text.with_context(|| format!("reading {path}"))
+            }
+        }
+    }
+}
+
 impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.who {
@@ -73,13 +94,7 @@ impl Database for Postgres {
             Ok(client) => client,
             Err(error) => return Ok(Answer { ok: false, text: format!("psql: error: {error}\n") }),
         };
-        Ok(match query.sql {
-            Sql::Text(text) => send(&client, text, false).await,
-            Sql::File(path) => {
-                let text = std::fs::read_to_string(crate::root().join(path));
-                send(&client, &text.with_context(|| format!("reading {path}"))?, true).await
-            }
-        })
+        Ok(send(&client, &query.text()?, matches!(query.sql, Sql::File(_))).await)
     }
 }
 
@@ -95,7 +110,7 @@ fn certificate(dir: &Path) -> anyhow::Result<Certificate> {
     })
 }
 
-async fn send(client: &Client, text: &str, quiet: bool) -> Answer {
+pub(super) async fn send(client: &Client, text: &str, quiet: bool) -> Answer {
     let messages = match client.simple_query(text).await {
         Ok(messages) => messages,
         Err(error) => {

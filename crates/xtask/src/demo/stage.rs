@@ -50,6 +50,8 @@ pub(super) struct Stage<S> {
     pub(super) server: S,
     pub(super) shell: Shell,
     pub(super) tour: Tour,
+    /// What the operator finds in its environment.
+    pub(super) operator_environment: Vec<(String, String)>,
     has_client: bool,
     binary: PathBuf,
     // Dropped last: the others have files in it.
@@ -79,7 +81,17 @@ impl<S: Database> Stage<S> {
         shell.export("KUBECONFIG", &cluster.kubeconfig().display().to_string());
         shell.export("DEMO", &dir.path().display().to_string());
         let has_client = shell.has(S::CLIENT).await;
-        Ok(Self { operator: None, cluster, server, shell, tour: Tour::new(), has_client, binary, dir })
+        Ok(Self {
+            operator: None,
+            cluster,
+            server,
+            shell,
+            tour: Tour::new(),
+            operator_environment: Vec::new(),
+            has_client,
+            binary,
+            dir,
+        })
     }
 
     /// Shows a query, sends it, shows its answer, and returns it.
@@ -160,7 +172,8 @@ impl<S> Stage<S> {
     pub(super) async fn start_operator(&mut self) -> anyhow::Result<()> {
         let kubeconfig = operator::kubeconfig(&self.cluster).await?;
         let log = self.dir().join("operator.log");
-        self.operator = Some(Operator::start(&self.binary, &kubeconfig, &log, &[], &[]).await?);
+        self.operator =
+            Some(Operator::start(&self.binary, &kubeconfig, &log, &[], &self.operator_environment).await?);
         Ok(())
     }
 
@@ -261,7 +274,11 @@ impl<S> Stage<S> {
         Ok(())
     }
 
-    fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
+    /// Writes a file into the demo's directory.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
         let path = self.dir().join(name);
         let opened = fs::File::options().write(true).create_new(true).mode(0o600).open(&path);
         opened
