@@ -19,9 +19,9 @@ const LAYERS: &[Layer] = &[
     // An engine: transport knows no accounts, statements are text, reads change nothing.
     layer(POSTGRES, "transport", &[]),
     layer(POSTGRES, "transport::message", &[]),
-    layer(POSTGRES, "transport::sqlstate", &[]),
+    layer(POSTGRES, "transport::sqlstate", &["transport"]),
     layer(POSTGRES, "transport::standby", POSTGRES_WORDS),
-    layer(POSTGRES, "transport::version", &[]),
+    layer(POSTGRES, "transport::version", &["transport"]),
     layer(POSTGRES, "statements", POSTGRES_WORDS),
     layer(POSTGRES, "reads", POSTGRES_READS),
     layer(POSTGRES, "execution", POSTGRES_EXECUTION),
