@@ -79,7 +79,8 @@ fn every_block_of_commands_belongs_to_a_page_that_is_run() -> Result<()> {
     for page in all_pages()? {
         let blocks = commands_of(&page)?;
         let known = NEWCOMER.contains(&page.as_str()) || IN_USE.iter().any(|(other, _)| *other == page);
-        ensure!(known || blocks.is_empty(), "{page} has commands that no test runs");
+        let runs = blocks.iter().any(|block| !matches!(block.place, Where::Nowhere(_)));
+        ensure!(known || !runs, "{page} has commands that no test runs");
         for block in &blocks {
             match &block.place {
                 Where::Nowhere(reason) => {
