@@ -153,7 +153,8 @@ impl Parser<'_> {
         let name = match self.next() {
             Some(Token::Quoted(name)) if folded => name.to_lowercase(),
             Some(Token::Quoted(name)) => name,
-            Some(Token::Word(name)) if !names::is_reserved(&name) => name,
+            // Every catalog has a column of this name, although the word is reserved.
+            Some(Token::Word(name)) if name == "oid" || !names::is_reserved(&name) => name,
             _ => return Err(self.wrong_before()),
         };
         names::check_length(&name)?;

@@ -6,12 +6,16 @@ use super::{Statement, UserOption};
 use crate::redshift::error::SqlResult;
 
 impl Parser<'_> {
-    /// The password comes first and must be there.
+    /// The password must be there, and only the identity elsewhere may come before it.
     pub(super) fn create_user(&mut self) -> SqlResult<Statement> {
         let name = self.user_name()?;
         let _ = self.take("with");
+        let mut options = Vec::new();
+        if self.take("externalid") {
+            options.push(UserOption::ExternalId(self.user_name()?));
+        }
         self.expect("password")?;
-        let mut options = vec![self.password()?];
+        options.push(self.password()?);
         while !self.is_at_end() {
             let option = self.user_option()?.ok_or_else(|| self.wrong())?;
             options.push(option);
