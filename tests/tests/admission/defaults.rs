@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::kinds;
 
-const SAMPLES: [&str; 10] = [
+const SAMPLES: [&str; 15] = [
     include_str!("../../../deploy/samples/database_admin.yaml"),
     include_str!("../../../deploy/samples/database_session.yaml"),
     include_str!("../../../deploy/samples/database_user.yaml"),
@@ -24,6 +24,11 @@ const SAMPLES: [&str; 10] = [
     include_str!("../../../deploy/samples/mongodb/db_object_import_rule.yaml"),
     include_str!("../../../deploy/samples/mongodb/provisioning_role.yaml"),
     include_str!("../../../deploy/samples/mongodb/database_user.yaml"),
+    include_str!("../../../deploy/samples/redshift/database_admin.yaml"),
+    include_str!("../../../deploy/samples/redshift/database_session.yaml"),
+    include_str!("../../../deploy/samples/redshift/database_user.yaml"),
+    include_str!("../../../deploy/samples/redshift/db_object_import_rule.yaml"),
+    include_str!("../../../deploy/samples/redshift/provisioning_role.yaml"),
 ];
 
 #[tokio::test]
