@@ -102,6 +102,15 @@ impl RdsEnv {
         Ok(())
     }
 
+    /// What the operator counts.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn metrics(&self) -> Result<String> {
+        let process = self.process.as_ref().context("an operator")?;
+        crate::operator::get(process.log().address().await?, "/metrics").await
+    }
+
     /// What a user with AWS credentials signs with.
     pub fn keys(&self) -> Keys {
         Keys::new(KEYS.0, KEYS.1, Some(KEYS.2))

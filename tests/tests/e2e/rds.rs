@@ -98,6 +98,47 @@ async fn a_token_that_is_refused_once_is_replaced_at_once() -> Result<()> {
     Ok(())
 }
 
+/// Sessions that are counted, one after the other.
+const COUNTED: u64 = 5;
+
+/// Round trips to servers so far.
+fn round_trips(metrics: &str) -> Result<u64> {
+    let line = metrics.lines().find(|line| line.starts_with("rolecall_server_round_trips_total"));
+    let count = line.and_then(|line| line.rsplit_once(' ')).context("no such metric")?;
+    Ok(count.1.parse()?)
+}
+
+async fn sessions_one_by_one(env: &TestEnv) -> Result<()> {
+    for number in 0..COUNTED {
+        let name = format!("counted-{number}");
+        env.session(&name, json!({"ttl": "1h"})).await?;
+        env.active(&name).await?;
+        env.delete_and_wait::<DatabaseSession>(&name).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_session_costs_what_it_costs_on_a_server_of_ones_own() -> Result<()> {
+    let own = TestEnv::builder().version(PgVersion::V18).start().await?;
+    sessions_one_by_one(&own).await?;
+    let metrics = async || own.operator.as_ref().context("an operator")?.get("/metrics").await;
+    let before = round_trips(&metrics().await?)?;
+    sessions_one_by_one(&own).await?;
+    let on_own = round_trips(&metrics().await?)? - before;
+
+    let env = RdsEnv::start(PgVersion::V18, None).await?;
+    sessions_one_by_one(&env).await?;
+    let before = round_trips(&env.metrics().await?)?;
+    sessions_one_by_one(&env).await?;
+    let on_rds = round_trips(&env.metrics().await?)? - before;
+    println!("{COUNTED} sessions, start and end: {on_own} round trips, on RDS {on_rds}");
+    // A resync may fall between.
+    assert!(on_rds <= on_own + COUNTED, "{on_rds} round trips on RDS, {on_own} on a server of one's own");
+    assert_eq!(env.front.seen().tokens.len(), 1, "nobody signed for each session");
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_the_admin_user_lacks_is_named_with_the_statement() -> Result<()> {
     let env = RdsEnv::start(PgVersion::V18, Some(&format!("grant rds_iam to \"{ADMIN_USER}\""))).await?;
