@@ -1,11 +1,17 @@
 //! Amazon Redshift, by a simulator of it: what is shown here holds on a cluster only as far as the simulator is one.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use rolecall_api::{AccountPhase, DatabaseAdmin, DatabaseSession, DatabaseUser, conditions};
+use rolecall_aws::{Aws, Cluster, ClusterLogin, ClusterTarget, Credentials, Endpoint};
+use rolecall_aws_testbed::front::AwsFront;
 use rolecall_aws_testbed::redshift::{Admin, Kind, Object};
+use rolecall_engine::{Login, LoginSource as _};
 use rolecall_tests::objects::message_of;
-use rolecall_tests::redshift::{DATABASE, RedshiftEnv};
+use rolecall_tests::redshift::{CLUSTER, DATABASE, KEYS, REGION, RedshiftEnv};
 use rolecall_tests::test_env::{ADMIN_USER, ALICE};
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 const MARKER: &str = "teleport-auto-user";
@@ -37,6 +43,50 @@ async fn a_session_from_its_start_to_its_end() -> Result<()> {
     assert!(client.simple_query("SELECT 1").await.is_err(), "its connection has ended");
     assert!(env.cluster.connect(&login, &lent, DATABASE).await.is_err(), "the limit keeps it out");
     assert!(!env.log().contains(&secret["password"]), "no password is logged");
+    Ok(())
+}
+
+/// A login as a user with AWS credentials gets it.
+async fn lent(front: &AwsFront, user: &str) -> Result<Login> {
+    let aws = Aws::of(Credentials::new(KEYS.0, KEYS.1, None, None, "test"), None);
+    let url = front.url();
+    let endpoint = Endpoint::of(REGION, |name| (name == "AWS_ENDPOINT_URL_REDSHIFT").then(|| url.clone()));
+    let target = ClusterTarget {
+        cluster: Cluster::Identifier(CLUSTER.to_owned()),
+        user: user.to_owned(),
+        region: REGION.to_owned(),
+    };
+    Ok(ClusterLogin::at(endpoint, Arc::new(aws), target).login().await?)
+}
+
+#[tokio::test]
+async fn everybody_logs_in_by_iam() -> Result<()> {
+    let (env, front, _process) = RedshiftEnv::start_with_iam().await?;
+    env.session("alice-orders", json!({"ttl": "1h"})).await?;
+    env.active("alice-orders").await?;
+    let secret = env.secret("alice-orders").await?;
+    assert_eq!((secret["username"].as_str(), secret.contains_key("password")), (ALICE, false));
+    let Login { username, secret } = lent(&front, ALICE).await?;
+    let password = ExposeSecret::expose_secret(&secret);
+    let client = env.cluster.connect(&username, password, DATABASE).await?;
+    client.simple_query("SELECT 1").await?;
+    assert_eq!(env.cluster.logins(ALICE), [format!("IAM:{ALICE}")]);
+
+    env.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    let account = env.known_account().await?;
+    assert!(!account.login && account.sessions.is_empty(), "{account:?}");
+    assert!(client.simple_query("SELECT 1").await.is_err(), "its connection has ended");
+    assert!(env.cluster.connect(&username, password, DATABASE).await.is_err(), "what was lent lives on");
+
+    let of_admin: Vec<_> = front
+        .calls()
+        .into_iter()
+        .filter(|call| call.parameters.get("DbUser").is_some_and(|user| user == ADMIN_USER))
+        .collect();
+    assert_eq!(of_admin.len(), 1, "a password is used until it expires");
+    for never in ["AutoCreate", "DbGroups.DbGroup.1"] {
+        assert!(!of_admin[0].parameters.contains_key(never), "{:?}", of_admin[0]);
+    }
     Ok(())
 }
 
