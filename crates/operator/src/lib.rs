@@ -63,6 +63,8 @@ pub mod settings;
 pub mod shared;
 #[cfg(test)]
 mod simulation;
+#[cfg(feature = "otlp")]
+pub mod traces;
 pub mod uninstall;
 pub mod watch;
 

@@ -8,6 +8,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Registry, filter, fmt};
 
 use crate::args::LogFormat;
@@ -30,7 +31,7 @@ pub fn subscriber<W>(
     format: LogFormat,
     ansi: bool,
     writer: W,
-) -> Result<impl Subscriber + Send + Sync, filter::ParseError>
+) -> Result<impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync, filter::ParseError>
 where
     W: for<'a> MakeWriter<'a> + Clone + Send + Sync + 'static,
 {

@@ -17,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
     if let Some(command) = &args.command {
         return run(command, &args).await;
     }
-    log_to_stderr(&args)?;
+    let _traces = log_to_stderr(&args)?;
     let stop = CancellationToken::new();
     stop_on_signals(&stop)?;
     rolecall_operator::run(args, stop).await
@@ -46,10 +46,26 @@ async fn run(command: &Command, args: &Args) -> anyhow::Result<()> {
     std::io::stdout().write_all(text.as_bytes()).context("writing to standard output")
 }
 
-fn log_to_stderr(args: &Args) -> anyhow::Result<()> {
+/// Sends traces for as long as it lives.
+#[cfg(feature = "otlp")]
+type Traces = Option<rolecall_operator::traces::Traces>;
+#[cfg(not(feature = "otlp"))]
+type Traces = ();
+
+fn log_to_stderr(args: &Args) -> anyhow::Result<Traces> {
     let ansi = std::io::stderr().is_terminal();
     let subscriber = rolecall_operator::log::subscriber(&args.log, args.log_format, ansi, std::io::stderr)
         .context("reading --log")?;
+    #[cfg(feature = "otlp")]
+    {
+        let traces = rolecall_operator::traces::Traces::from_environment()?;
+        let layer = traces.as_ref().map(|traces| traces.layer());
+        tracing_subscriber::layer::SubscriberExt::with(subscriber, layer)
+            .try_init()
+            .context("starting the log")?;
+        Ok(traces)
+    }
+    #[cfg(not(feature = "otlp"))]
     subscriber.try_init().context("starting the log")
 }
 
