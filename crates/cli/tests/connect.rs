@@ -493,7 +493,8 @@ async fn what_cannot_work_creates_nothing() {
     let refused = bench.connect(&[]).output().await.expect("the program starts");
     assert_eq!(
         String::from_utf8_lossy(&refused.stderr),
-        "error: the DatabaseAdmin orders issues no certificates (userCredentials.x509), which connect needs\n"
+        "error: the users of the DatabaseAdmin orders log in neither with certificates (userCredentials.x509) nor with IAM \
+         tokens (userCredentials.awsIam), which connect needs\n"
     );
     assert_eq!(bench.sessions().await, Vec::<Value>::new());
     assert!(Path::new(bench.bin.path()).exists());
