@@ -11,25 +11,25 @@ use crate::quote::is_possible;
 use crate::reads::observe::read_in;
 use crate::reads::roles::Roles;
 use crate::statements::{Statement, role, user};
-use crate::transport::server::{Place, Transaction};
+use crate::transport::server::{TargetDatabase, Transaction};
 
 impl Redshift {
     pub(crate) async fn activate(&self, plan: &Activate) -> Result<Applied, Error> {
         check_verifier(&plan.account, plan.verifier.as_ref())?;
-        let place = self.server.place(plan.session_database.as_deref());
-        self.ensure_record(&place, &plan.owner).await?;
+        let run_in = self.server.target_database(plan.session_database.as_deref());
+        self.ensure_record(&run_in, &plan.owner).await?;
         if plan.close_first {
             let whose = match &plan.take_over_from {
                 Some(from) => Whose::OursOr(&plan.owner.uid, from),
                 None => Whose::OursOrNone(&plan.owner.uid),
             };
-            self.close_account(&place, &plan.account, whose, &plan.owner, plan.take_over_from.is_some())
+            self.close_account(&run_in, &plan.account, whose, &plan.owner, plan.take_over_from.is_some())
                 .await?;
-            self.drain(&place, &plan.account).await?;
+            self.drain(&run_in, &plan.account).await?;
         }
         let mut retries = self.server.retries();
         loop {
-            match self.try_activate(&place, plan).await {
+            match self.try_activate(&run_in, plan).await {
                 Err(error) if retries.again(&error).await => {}
                 Err(error) => return Err(error),
                 Ok(()) => return Ok(Applied::default()),
@@ -37,11 +37,11 @@ impl Redshift {
         }
     }
 
-    async fn try_activate(&self, place: &Place, plan: &Activate) -> Result<(), Error> {
+    async fn try_activate(&self, run_in: &TargetDatabase, plan: &Activate) -> Result<(), Error> {
         let account = &plan.account;
         let uid = plan.owner.uid.as_str();
         let _changing = self.changing.lock().await;
-        let mut transaction = self.server.begin(place).await?;
+        let mut transaction = self.server.begin(run_in).await?;
         let Found { users, roles, .. } = if plan.create {
             let (users, roles) = read_in(&mut transaction, account).await?;
             if users.users.contains_key(account.as_str()) {
@@ -74,7 +74,7 @@ impl Redshift {
         statements.extend(plan.verifier.as_ref().map(|verifier| user::set_password(account, verifier)));
         statements.push(user::open(account));
         for statement in &statements {
-            self.run_in(&mut transaction, statement).await?;
+            self.target_database(&mut transaction, statement).await?;
         }
         if plan.create {
             self.check_name(&mut transaction, account).await?;
@@ -104,29 +104,29 @@ impl Redshift {
 
     pub(crate) async fn adjust(&self, plan: &Adjust) -> Result<Applied, Error> {
         check_verifier(&plan.account, plan.verifier.as_ref())?;
-        let place = self.server.place(plan.session_database.as_deref());
+        let run_in = self.server.target_database(plan.session_database.as_deref());
         if let Some(owner) = &plan.record {
-            self.ensure_record(&place, owner).await?;
+            self.ensure_record(&run_in, owner).await?;
         }
         let mut retries = self.server.retries();
         loop {
-            match self.try_adjust(&place, plan).await {
+            match self.try_adjust(&run_in, plan).await {
                 Err(error) if retries.again(&error).await => {}
                 result => break result?,
             }
         }
         if plan.terminate {
-            self.disconnect(&place, &plan.account).await?;
+            self.disconnect(&run_in, &plan.account).await?;
         }
         Ok(Applied::default())
     }
 
-    async fn try_adjust(&self, place: &Place, plan: &Adjust) -> Result<(), Error> {
+    async fn try_adjust(&self, run_in: &TargetDatabase, plan: &Adjust) -> Result<(), Error> {
         let account = &plan.account;
         let uid = plan.owner_uid.as_str();
         let whose = if plan.record.is_some() { Whose::OursOrNone(uid) } else { Whose::Ours(uid) };
         let _changing = self.changing.lock().await;
-        let mut transaction = self.server.begin(place).await?;
+        let mut transaction = self.server.begin(run_in).await?;
         let found = claim(&mut transaction, account, &user::claim(account), whose).await?;
         let granted: Vec<&String> = plan.grant.iter().chain(&plan.grant_sets).collect();
         self.check_roles(&found.roles, &plan.create_roles, &granted)?;
@@ -140,28 +140,28 @@ impl Redshift {
         statements.extend(plan.verifier.as_ref().map(|verifier| user::set_password(account, verifier)));
         statements.extend(plan.enable.then(|| user::open(account)));
         for statement in &statements {
-            self.run_in(&mut transaction, statement).await?;
+            self.target_database(&mut transaction, statement).await?;
         }
         transaction.commit().await
     }
 
     pub(crate) async fn end(&self, plan: &End) -> Result<Applied, Error> {
-        let place = self.server.place(plan.session_database.as_deref());
+        let run_in = self.server.target_database(plan.session_database.as_deref());
         let account = &plan.account;
         let uid = plan.owner_uid.as_str();
         let (whose, owner) = match &plan.take_over {
             Some(from) => {
-                self.ensure_record(&place, &from.owner).await?;
+                self.ensure_record(&run_in, &from.owner).await?;
                 (Whose::OursOr(uid, &from.from_uid), from.owner.clone())
             }
             None => (Whose::Ours(uid), Owner { uid: uid.to_owned(), ..Owner::default() }),
         };
         // By itself, so that nothing else keeps it from being closed.
-        self.close_account(&place, account, whose, &owner, plan.take_over.is_some()).await?;
-        self.drain(&place, account).await?;
+        self.close_account(&run_in, account, whose, &owner, plan.take_over.is_some()).await?;
+        self.drain(&run_in, account).await?;
         let mut retries = self.server.retries();
         loop {
-            match self.try_strip(&place, account, uid).await {
+            match self.try_strip(&run_in, account, uid).await {
                 Err(error) if retries.again(&error).await => {}
                 result => break result?,
             }
@@ -169,14 +169,14 @@ impl Redshift {
         if !plan.drop {
             return Ok(Applied::default());
         }
-        let kept_because = self.drop_user(&place, account, uid).await?;
+        let kept_because = self.drop_user(&run_in, account, uid).await?;
         Ok(Applied { dropped: kept_because.is_none(), kept_because, ..Applied::default() })
     }
 
     /// Lets nobody in any more, and makes it ours where it is a predecessor's.
     async fn close_account(
         &self,
-        place: &Place,
+        run_in: &TargetDatabase,
         account: &AccountName,
         whose: Whose<'_>,
         owner: &Owner,
@@ -184,7 +184,7 @@ impl Redshift {
     ) -> Result<(), Error> {
         let mut retries = self.server.retries();
         loop {
-            match self.try_close(place, account, whose, owner, takes_over).await {
+            match self.try_close(run_in, account, whose, owner, takes_over).await {
                 Err(error) if retries.again(&error).await => {}
                 result => return result,
             }
@@ -193,13 +193,13 @@ impl Redshift {
 
     async fn try_close(
         &self,
-        place: &Place,
+        run_in: &TargetDatabase,
         account: &AccountName,
         whose: Whose<'_>,
         owner: &Owner,
         takes_over: bool,
     ) -> Result<(), Error> {
-        let mut transaction = self.server.begin(place).await?;
+        let mut transaction = self.server.begin(run_in).await?;
         let found = claim(&mut transaction, account, &user::close(account), whose).await?;
         let is_superuser = found.users.users.get(account.as_str()).is_some_and(|user| user.is_superuser);
         // The limit is not kept for superusers.
@@ -211,14 +211,19 @@ impl Redshift {
             statements.extend(reset::own(&found.users, account, &owner.uid));
         }
         for statement in &statements {
-            self.run_in(&mut transaction, statement).await?;
+            self.target_database(&mut transaction, statement).await?;
         }
         transaction.commit().await
     }
 
-    async fn try_strip(&self, place: &Place, account: &AccountName, uid: &str) -> Result<(), Error> {
+    async fn try_strip(
+        &self,
+        run_in: &TargetDatabase,
+        account: &AccountName,
+        uid: &str,
+    ) -> Result<(), Error> {
         let _changing = self.changing.lock().await;
-        let mut transaction = self.server.begin(place).await?;
+        let mut transaction = self.server.begin(run_in).await?;
         let found = claim(&mut transaction, account, &user::claim(account), Whose::Ours(uid)).await?;
         if found.users.is_open(account) != Some(false) {
             return Err(changed(account, ""));
@@ -249,7 +254,11 @@ impl Redshift {
     }
 
     /// Runs a statement. Where a role of a record is gone, it is made anew the next time.
-    async fn run_in(&self, transaction: &mut Transaction<'_>, statement: &Statement) -> Result<(), Error> {
+    async fn target_database(
+        &self,
+        transaction: &mut Transaction<'_>,
+        statement: &Statement,
+    ) -> Result<(), Error> {
         match transaction.run(statement).await {
             Err(error) if error.reason == Reason::DbRoleNotFound => {
                 self.forget_record();

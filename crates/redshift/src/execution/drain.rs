@@ -11,7 +11,7 @@ use rolecall_engine::{AccountName, Class, Error, Reason};
 use crate::Redshift;
 use crate::reads::sessions;
 use crate::statements::user;
-use crate::transport::server::Place;
+use crate::transport::server::TargetDatabase;
 use crate::transport::sqlstate;
 
 /// How long one call waits. The next call goes on where this one stopped.
@@ -21,11 +21,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Redshift {
     /// Ends the sessions of a closed account until none is left, and none has come late.
-    pub(crate) async fn drain(&self, place: &Place, account: &AccountName) -> Result<(), Error> {
+    pub(crate) async fn drain(&self, run_in: &TargetDatabase, account: &AccountName) -> Result<(), Error> {
         let begun = Instant::now();
         loop {
-            self.end_sessions(place, account, None, begun).await?;
-            let left = self.sessions_later(place).await?;
+            self.end_sessions(run_in, account, None, begun).await?;
+            let left = self.sessions_later(run_in).await?;
             if sessions::of(&left, account).next().is_none() {
                 return Ok(());
             }
@@ -33,16 +33,20 @@ impl Redshift {
     }
 
     /// Ends the sessions that there are now. Others may come.
-    pub(crate) async fn disconnect(&self, place: &Place, account: &AccountName) -> Result<(), Error> {
-        let now = self.sessions(place).await?;
+    pub(crate) async fn disconnect(
+        &self,
+        run_in: &TargetDatabase,
+        account: &AccountName,
+    ) -> Result<(), Error> {
+        let now = self.sessions(run_in).await?;
         let processes = sessions::of(&now, account).map(|session| session.process).collect();
-        self.end_sessions(place, account, Some(processes), Instant::now()).await
+        self.end_sessions(run_in, account, Some(processes), Instant::now()).await
     }
 
     /// `only`: none but these.
     async fn end_sessions(
         &self,
-        place: &Place,
+        run_in: &TargetDatabase,
         account: &AccountName,
         only: Option<BTreeSet<i64>>,
         begun: Instant,
@@ -50,7 +54,7 @@ impl Redshift {
         let mut pause = FIRST_PAUSE;
         let mut refused = None;
         loop {
-            let all = self.sessions(place).await?;
+            let all = self.sessions(run_in).await?;
             let is_meant = |process: &i64| only.as_ref().is_none_or(|only| only.contains(process));
             let left: Vec<i64> =
                 sessions::of(&all, account).map(|session| session.process).filter(is_meant).collect();
@@ -62,7 +66,7 @@ impl Redshift {
             }
             for process in &left {
                 // It says whether the signal was sent, which does not matter: the next reading shows what it did.
-                match self.server.run(place, &user::terminate(account, *process)).await {
+                match self.server.run(run_in, &user::terminate(account, *process)).await {
                     Err(error) if error.class == Class::Unreachable => return Err(error),
                     Err(error) if error.code == sqlstate::INSUFFICIENT_PRIVILEGE => return Err(error),
                     Err(error) => refused = Some(error),

@@ -9,9 +9,9 @@ use rolecall_engine::{AccountName, Class, Error};
 use super::guard::{Whose, claim};
 use crate::Redshift;
 use crate::reads::observe::names;
-use crate::reads::rows::number;
 use crate::statements::{query, user};
-use crate::transport::server::Place;
+use crate::transport::rows::number;
+use crate::transport::server::TargetDatabase;
 use crate::transport::sqlstate;
 
 impl Redshift {
@@ -22,21 +22,21 @@ impl Redshift {
     /// When the server cannot be reached, or the account is not what it was.
     pub(crate) async fn drop_user(
         &self,
-        place: &Place,
+        run_in: &TargetDatabase,
         account: &AccountName,
         owner_uid: &str,
     ) -> Result<Option<String>, Error> {
         let user = account.as_str();
         let statements = [query::databases(), query::users(Some(&[user]))];
-        let answers = self.server.read(place, &statements).await?;
+        let answers = self.server.read(run_in, &statements).await?;
         let rows = |number: usize| answers.get(number).map(Vec::as_slice).unwrap_or_default();
         let Some(user_id) = rows(1).first().map(|row| number(row, 1)) else { return Ok(None) };
-        let mut last = place.clone();
+        let mut last = run_in.clone();
         for database in names(rows(0)) {
             if let Some(why) = self.clear_dependents(&database, user, user_id).await? {
                 return Ok(Some(why));
             }
-            last = Place::Exactly(database);
+            last = TargetDatabase::Exactly(database);
         }
         let mut retries = self.server.retries();
         loop {
@@ -70,9 +70,9 @@ impl Redshift {
         if found.is_empty() {
             return Ok(None);
         }
-        let place = Place::Exactly(database.to_owned());
+        let run_in = TargetDatabase::Exactly(database.to_owned());
         for revoke in found.revokes(user) {
-            match self.server.run(&place, &revoke).await {
+            match self.server.run(&run_in, &revoke).await {
                 Err(error) if error.class == Class::Unreachable => return Err(error),
                 // It shows below whether something is left.
                 Err(error) => tracing::debug!(%error, "a right of a user could not be revoked"),
@@ -86,8 +86,13 @@ impl Redshift {
         }
     }
 
-    async fn drop_once(&self, place: &Place, account: &AccountName, owner_uid: &str) -> Result<(), Error> {
-        let mut transaction = self.server.begin(place).await?;
+    async fn drop_once(
+        &self,
+        run_in: &TargetDatabase,
+        account: &AccountName,
+        owner_uid: &str,
+    ) -> Result<(), Error> {
+        let mut transaction = self.server.begin(run_in).await?;
         claim(&mut transaction, account, &user::close(account), Whose::Ours(owner_uid)).await?;
         match transaction.run(&user::drop(account)).await {
             Err(error) if error.code == sqlstate::OBJECT_IN_USE => {

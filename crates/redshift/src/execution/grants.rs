@@ -9,7 +9,7 @@ use crate::Redshift;
 use crate::quote::identifier;
 use crate::statements::object::{Grantee, Target, grant, revoke};
 use crate::statements::{Statement, role};
-use crate::transport::server::Place;
+use crate::transport::server::TargetDatabase;
 use crate::transport::sqlstate;
 
 /// A statement for many tables at once.
@@ -29,7 +29,7 @@ impl Redshift {
     /// Gives or takes the same privileges on objects, and notes what was refused. Objects that are gone are passed over.
     pub(crate) async fn change_privileges(
         &self,
-        place: &Place,
+        run_in: &TargetDatabase,
         set: &str,
         verb: Verb,
         privileges: PrivilegeSet,
@@ -46,7 +46,7 @@ impl Redshift {
         let mut single: Vec<(usize, &Target)> = others;
         for chunk in tables.chunks(TABLES) {
             let targets: Vec<&Target> = chunk.iter().map(|(_, target)| *target).collect();
-            match self.run_again(place, &statement(&targets)).await {
+            match self.run_again(run_in, &statement(&targets)).await {
                 Ok(()) => {}
                 Err(error) if error.class == Class::Unreachable => return Err(error),
                 // One of them is the reason: each by itself.
@@ -55,7 +55,7 @@ impl Redshift {
             }
         }
         for (object, target) in single {
-            match self.run_again(place, &statement(&[target])).await {
+            match self.run_again(run_in, &statement(&[target])).await {
                 Ok(()) => {}
                 Err(error) if error.class == Class::Unreachable => return Err(error),
                 Err(error) => note(refusals, object, error),
@@ -65,9 +65,14 @@ impl Redshift {
     }
 
     /// Takes roles from a set that no set should have.
-    pub(crate) async fn take_roles(&self, place: &Place, set: &str, roles: &[String]) -> Result<(), Error> {
+    pub(crate) async fn take_roles(
+        &self,
+        run_in: &TargetDatabase,
+        set: &str,
+        roles: &[String],
+    ) -> Result<(), Error> {
         for taken in roles {
-            match self.run_again(place, &role::revoke_from_role(taken, set)).await {
+            match self.run_again(run_in, &role::revoke_from_role(taken, set)).await {
                 Err(error) if error.class == Class::Unreachable => return Err(error),
                 Err(error) => tracing::info!(set, %error, "a role of a permission set could not be revoked"),
                 Ok(()) => {}
@@ -77,12 +82,16 @@ impl Redshift {
     }
 
     /// Runs a statement that may be run twice, until no other transaction gets in the way.
-    pub(crate) async fn run_again(&self, place: &Place, statement: &Statement) -> Result<(), Error> {
+    pub(crate) async fn run_again(
+        &self,
+        run_in: &TargetDatabase,
+        statement: &Statement,
+    ) -> Result<(), Error> {
         let mut retries = self.server.retries();
         loop {
             let changed = {
                 let _changing = self.changing.lock().await;
-                self.server.run(place, statement).await
+                self.server.run(run_in, statement).await
             };
             match changed {
                 Err(error) if retries.again(&error).await => {}

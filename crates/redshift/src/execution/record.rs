@@ -9,7 +9,7 @@ use rolecall_engine::{Error, MARKER, Owner};
 use crate::Redshift;
 use crate::reads::observe::names;
 use crate::statements::{Statement, query, role};
-use crate::transport::server::Place;
+use crate::transport::server::TargetDatabase;
 
 /// What makes the roles describe this owner, whatever they said before.
 pub(crate) fn changes(owner: &Owner, existing: &[String]) -> Vec<Statement> {
@@ -23,13 +23,13 @@ pub(crate) fn changes(owner: &Owner, existing: &[String]) -> Vec<Statement> {
 
 impl Redshift {
     /// Makes sure that the marker and the record of this owner exist. Once is enough, as long as nobody drops them.
-    pub(crate) async fn ensure_record(&self, place: &Place, owner: &Owner) -> Result<(), Error> {
+    pub(crate) async fn ensure_record(&self, run_in: &TargetDatabase, owner: &Owner) -> Result<(), Error> {
         let owner = Owner { password_generation: 0, ..owner.clone() };
         let _recording = self.recording.lock().await;
         if self.recorded().as_ref() == Some(&owner) {
             return Ok(());
         }
-        self.create_missing(place, |existing| changes(&owner, existing)).await?;
+        self.create_missing(run_in, |existing| changes(&owner, existing)).await?;
         *self.recorded() = Some(owner);
         Ok(())
     }
@@ -45,27 +45,27 @@ impl Redshift {
     }
 
     /// Makes sure that the marker exists.
-    pub(crate) async fn ensure_marker(&self, place: &Place) -> Result<(), Error> {
-        self.ensure_role(place, MARKER).await
+    pub(crate) async fn ensure_marker(&self, run_in: &TargetDatabase) -> Result<(), Error> {
+        self.ensure_role(run_in, MARKER).await
     }
 
     /// Makes sure that a role exists.
-    pub(crate) async fn ensure_role(&self, place: &Place, name: &str) -> Result<(), Error> {
+    pub(crate) async fn ensure_role(&self, run_in: &TargetDatabase, name: &str) -> Result<(), Error> {
         let create = |existing: &[String]| {
             let missing = !existing.iter().any(|role| role == name);
             missing.then(|| role::create(name)).into_iter().collect()
         };
-        self.create_missing(place, create).await
+        self.create_missing(run_in, create).await
     }
 
     async fn create_missing(
         &self,
-        place: &Place,
+        run_in: &TargetDatabase,
         changes: impl Fn(&[String]) -> Vec<Statement> + Send + Sync,
     ) -> Result<(), Error> {
         let mut retries = self.server.retries();
         loop {
-            match self.create_once(place, &changes).await {
+            match self.create_once(run_in, &changes).await {
                 // Another operator was quicker: then it exists.
                 Err(error) if error.code == "42710" && retries.once_more() => {}
                 Err(error) if retries.again(&error).await => {}
@@ -76,17 +76,17 @@ impl Redshift {
 
     async fn create_once(
         &self,
-        place: &Place,
+        run_in: &TargetDatabase,
         changes: &(impl Fn(&[String]) -> Vec<Statement> + Send + Sync),
     ) -> Result<(), Error> {
         let _changing = self.changing.lock().await;
-        let answers = self.server.read(place, &[query::roles()]).await?;
+        let answers = self.server.read(run_in, &[query::roles()]).await?;
         let existing = names(answers.first().map(Vec::as_slice).unwrap_or_default());
         let statements = changes(&existing);
         if statements.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.server.begin(place).await?;
+        let mut transaction = self.server.begin(run_in).await?;
         for statement in &statements {
             transaction.run(statement).await?;
         }

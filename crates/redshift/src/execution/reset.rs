@@ -44,8 +44,8 @@ pub(crate) fn clear(users: &Users, account: &AccountName) -> Vec<Statement> {
 
 #[cfg(test)]
 mod tests {
-    use crate::reads::rows::tests::row;
     use crate::reads::users::tests::account;
+    use crate::transport::rows::tests::row;
 
     use super::*;
 

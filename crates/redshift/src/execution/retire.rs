@@ -6,10 +6,10 @@ use rolecall_engine::{Applied, Class, Error};
 use crate::Redshift;
 use crate::quote::is_possible;
 use crate::reads::observe::Seen;
-use crate::reads::sets::Held;
+use crate::reads::sets::Granted;
 use crate::statements::object::{Grantee, Target, revoke_all};
 use crate::statements::role;
-use crate::transport::server::Place;
+use crate::transport::server::TargetDatabase;
 
 impl Redshift {
     pub(crate) async fn retire_set(&self, set: &str, owner_uid: &str) -> Result<Applied, Error> {
@@ -18,8 +18,8 @@ impl Redshift {
         if !is_set(set) || !is_possible(set) {
             return Ok(kept(format!("{set:?} is no permission set")));
         }
-        let place = self.server.place(None);
-        let seen = Seen::read(&self.server.read(&place, &Seen::statements(None)).await?);
+        let run_in = self.server.target_database(None);
+        let seen = Seen::read(&self.server.read(&run_in, &Seen::statements(None)).await?);
         if !seen.roles.exists(set) {
             return Ok(dropped);
         }
@@ -41,7 +41,7 @@ impl Redshift {
         let nested: Vec<String> = seen.roles.nested_in(set).map(str::to_owned).collect();
         let mut retries = self.server.retries();
         loop {
-            match self.drop_role(&place, set, &nested).await {
+            match self.drop_role(&run_in, set, &nested).await {
                 Ok(()) => return Ok(dropped),
                 Err(error) if retries.again(&error).await => {}
                 Err(error) if error.class == Class::Unreachable => return Err(error),
@@ -52,10 +52,10 @@ impl Redshift {
 
     /// Privileges in a database that nobody looks into would stay behind.
     async fn revoke_everything(&self, database: &str, set: &str) -> Result<(), Error> {
-        let place = Place::Exactly(database.to_owned());
-        let held = Held::read(&self.server.read(&place, &Held::statements(&[set])).await?);
-        for (target, _) in held.of(set) {
-            match self.run_again(&place, &revoke_all(target, Grantee::Role(set))).await {
+        let run_in = TargetDatabase::Exactly(database.to_owned());
+        let granted = Granted::read(&self.server.read(&run_in, &Granted::statements(&[set])).await?);
+        for (target, _) in granted.of(set) {
+            match self.run_again(&run_in, &revoke_all(target, Grantee::Role(set))).await {
                 // It may be a procedure, which is listed like a function.
                 Err(error) if error.class != Class::Unreachable => {
                     let Target::Function { schema, name, arguments } = target else { return Err(error) };
@@ -64,7 +64,7 @@ impl Redshift {
                         name: name.clone(),
                         arguments: arguments.clone(),
                     };
-                    self.run_again(&place, &revoke_all(&procedure, Grantee::Role(set))).await?;
+                    self.run_again(&run_in, &revoke_all(&procedure, Grantee::Role(set))).await?;
                 }
                 result => result?,
             }
@@ -73,9 +73,9 @@ impl Redshift {
     }
 
     /// Drops the role. The server refuses where somebody has become a member meanwhile.
-    async fn drop_role(&self, place: &Place, set: &str, nested: &[String]) -> Result<(), Error> {
+    async fn drop_role(&self, run_in: &TargetDatabase, set: &str, nested: &[String]) -> Result<(), Error> {
         let _changing = self.changing.lock().await;
-        let mut transaction = self.server.begin(place).await?;
+        let mut transaction = self.server.begin(run_in).await?;
         for nested in nested {
             transaction.run(&role::revoke_from_role(nested, set)).await?;
         }

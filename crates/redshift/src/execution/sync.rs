@@ -17,18 +17,18 @@ use crate::Redshift;
 use crate::quote::is_possible;
 use crate::reads::objects::{Numbered, Objects};
 use crate::reads::observe::Seen;
-use crate::reads::sets::{Held, foreign, set_states};
+use crate::reads::sets::{Granted, foreign, set_states};
 use crate::reads::sight::SERVER_USER;
 use crate::statements::object::{Grantee, Target, revoke, revoke_all};
 use crate::statements::role;
-use crate::transport::server::Place;
+use crate::transport::server::TargetDatabase;
 use crate::transport::sqlstate;
 
 /// What a reading shows of the sets of one database.
 struct Reading {
     seen: Seen,
     objects: Objects,
-    held: Held,
+    granted: Granted,
 }
 
 impl Redshift {
@@ -37,21 +37,21 @@ impl Redshift {
         desired: &[DesiredSet],
         catalog: &Catalog,
     ) -> Result<Vec<SyncedSet>, Error> {
-        let place = Place::Exactly(catalog.database.clone());
-        let reading = self.read_sets(&place, desired, catalog).await?;
+        let run_in = TargetDatabase::Exactly(catalog.database.clone());
+        let reading = self.read_sets(&run_in, desired, catalog).await?;
         let mut refusals: Vec<Result<Refusals, Error>> = Vec::with_capacity(desired.len());
         let mut has_changed = false;
         for set in desired {
-            let synced = self.sync_one(&place, set, catalog, &reading, &mut has_changed).await;
+            let synced = self.sync_one(&run_in, set, catalog, &reading, &mut has_changed).await;
             match synced {
                 Err(error) if error.class == Class::Unreachable => return Err(error),
                 synced => refusals.push(synced),
             }
         }
-        let after = if has_changed { self.read_sets(&place, desired, catalog).await? } else { reading };
+        let after = if has_changed { self.read_sets(&run_in, desired, catalog).await? } else { reading };
         let numbered = after.objects.numbered(&*catalog.objects);
         let names: Vec<&str> = desired.iter().map(|set| set.role.as_str()).collect();
-        let states = set_states(&names, &after.seen, &after.held, &numbered);
+        let states = set_states(&names, &after.seen, &after.granted, &numbered);
         let nothing = SetState::default();
         let outcomes = desired.iter().zip(refusals).map(|(set, refusals)| match refusals {
             Err(error) => SyncedSet::failed(&set.role, error),
@@ -66,7 +66,7 @@ impl Redshift {
 
     async fn read_sets(
         &self,
-        place: &Place,
+        run_in: &TargetDatabase,
         desired: &[DesiredSet],
         catalog: &Catalog,
     ) -> Result<Reading, Error> {
@@ -78,22 +78,26 @@ impl Redshift {
         let objects = Objects::statements(&catalog.database);
         let count = objects.len();
         statements.extend(objects);
-        statements.extend(Held::statements(&sets));
-        let answers = self.server.read(place, &statements).await?;
+        statements.extend(Granted::statements(&sets));
+        let answers = self.server.read(run_in, &statements).await?;
         let (seen, rest) = answers.split_at(accounts.min(answers.len()));
-        let (objects, held) = rest.split_at(count.min(rest.len()));
+        let (objects, granted) = rest.split_at(count.min(rest.len()));
         let seen = Seen::read(seen);
         let sight = seen.sight(admin);
         if !sight.sees_privileges() {
             return Err(sight.error(format!("reading the permission sets of {:?}", catalog.database), admin));
         }
-        Ok(Reading { seen, objects: Objects::read(objects, &catalog.database), held: Held::read(held) })
+        Ok(Reading {
+            seen,
+            objects: Objects::read(objects, &catalog.database),
+            granted: Granted::read(granted),
+        })
     }
 
     /// What the server refused, object by object.
     async fn sync_one(
         &self,
-        place: &Place,
+        run_in: &TargetDatabase,
         desired: &DesiredSet,
         catalog: &Catalog,
         reading: &Reading,
@@ -101,7 +105,7 @@ impl Redshift {
     ) -> Result<Refusals, Error> {
         let set = desired.role.as_str();
         let numbered = reading.objects.numbered(&*catalog.objects);
-        let states = set_states(&[set], &reading.seen, &reading.held, &numbered);
+        let states = set_states(&[set], &reading.seen, &reading.granted, &numbered);
         let state = states.get(set);
         check(desired, state)?;
         let mut refusals = Refusals::new();
@@ -111,13 +115,13 @@ impl Redshift {
         }
         *has_changed = true;
         if plan.create || plan.record {
-            self.record_set(place, desired, &reading.seen, plan.create).await?;
+            self.record_set(run_in, desired, &reading.seen, plan.create).await?;
         }
         if plan.sweep {
             let roles: Vec<String> = reading.seen.roles.foreign_in(set).map(str::to_owned).collect();
-            self.take_roles(place, set, &roles).await?;
-            for target in foreign(set, &reading.held, &numbered) {
-                match self.run_again(place, &revoke_all(&target, Grantee::Role(set))).await {
+            self.take_roles(run_in, set, &roles).await?;
+            for target in foreign(set, &reading.granted, &numbered) {
+                match self.run_again(run_in, &revoke_all(&target, Grantee::Role(set))).await {
                     Err(error) if error.class == Class::Unreachable => return Err(error),
                     // What is left shows when it is read back.
                     Err(error) => drop(numbered.number(&target).map(|number| refusals.insert(number, error))),
@@ -126,17 +130,17 @@ impl Redshift {
             }
         }
         // What was swept is given again where it should be there.
-        let swept: Vec<Target> = foreign(set, &reading.held, &numbered).filter(|_| plan.sweep).collect();
+        let swept: Vec<Target> = foreign(set, &reading.granted, &numbered).filter(|_| plan.sweep).collect();
         let state = state.map(|state| without(state, &swept, &numbered));
         let plan = plan_from(desired, catalog, state.as_ref());
         for group in &plan.revokes {
             let targets = targets(&group.objects, &numbered);
-            self.change_privileges(place, set, Verb::Revoke, group.privileges, &targets, &mut refusals)
+            self.change_privileges(run_in, set, Verb::Revoke, group.privileges, &targets, &mut refusals)
                 .await?;
         }
         for group in &plan.grants {
             let targets = targets(&group.objects, &numbered);
-            self.change_privileges(place, set, Verb::Grant, group.privileges, &targets, &mut refusals)
+            self.change_privileges(run_in, set, Verb::Grant, group.privileges, &targets, &mut refusals)
                 .await?;
         }
         Ok(refusals)
@@ -145,15 +149,15 @@ impl Redshift {
     /// Makes the role of a set, and what it says of itself.
     async fn record_set(
         &self,
-        place: &Place,
+        run_in: &TargetDatabase,
         desired: &DesiredSet,
         seen: &Seen,
         create: bool,
     ) -> Result<(), Error> {
         let set = desired.role.as_str();
         let database = database_role(&desired.record.database);
-        self.ensure_record(place, &desired.record.owner()).await?;
-        self.ensure_role(place, &database).await?;
+        self.ensure_record(run_in, &desired.record.owner()).await?;
+        self.ensure_role(run_in, &database).await?;
         let wanted = [owner_role(&desired.record.uid), database];
         let mut retries = self.server.retries();
         loop {
@@ -166,7 +170,7 @@ impl Redshift {
             statements.extend(missing.map(|missing| role::grant_to_role(missing, set)));
             let made = async {
                 let _changing = self.changing.lock().await;
-                let mut transaction = self.server.begin(place).await?;
+                let mut transaction = self.server.begin(run_in).await?;
                 for statement in &statements {
                     transaction.run(statement).await?;
                 }

@@ -9,19 +9,19 @@ use rolecall_policy::{DbObject, ObjectKind, Privilege, PrivilegeSet};
 
 use super::objects::Objects;
 use super::observe::Seen;
-use super::rows::text;
-use super::sets::{Held, set_states};
+use super::sets::{Granted, set_states};
 use super::sight::SERVER_USER;
 use crate::Redshift;
 use crate::statements::object::READABLE;
 use crate::statements::query;
 use crate::statements::query::Identity;
-use crate::transport::server::Place;
+use crate::transport::rows::text;
+use crate::transport::server::TargetDatabase;
 
 impl Redshift {
     pub(crate) async fn catalog(&self, asked: &CatalogQuery) -> Result<Catalog, Error> {
         let database = &asked.database;
-        let place = Place::Exactly(database.clone());
+        let run_in = TargetDatabase::Exactly(database.clone());
         let sets: Vec<&str> = asked.sets.iter().map(String::as_str).collect();
         let what = format!("reading the objects of {database:?}");
         let admin = self.server.config().admin_user.as_str();
@@ -30,8 +30,8 @@ impl Redshift {
         let (accounts, objects) = (statements.len(), Objects::statements(database).len());
         statements.extend(Objects::statements(database));
         statements.push(query::schema_privileges(Identity::Public));
-        statements.extend(Held::statements(&sets));
-        let answers = self.server.read(&place, &statements).await?;
+        statements.extend(Granted::statements(&sets));
+        let answers = self.server.read(&run_in, &statements).await?;
         let (seen, rest) = answers.split_at(accounts.min(answers.len()));
         let seen = Seen::read(seen);
         let sight = seen.sight(admin);
@@ -40,7 +40,7 @@ impl Redshift {
         }
         let (found, rest) = rest.split_at(objects.min(rest.len()));
         let objects = Objects::read(found, database);
-        let (public, held) = rest.split_at(1.min(rest.len()));
+        let (public, granted) = rest.split_at(1.min(rest.len()));
         let open: HashSet<&str> = public
             .iter()
             .flatten()
@@ -48,7 +48,7 @@ impl Redshift {
             .map(|row| text(row, 0))
             .collect();
         let states: BTreeMap<String, SetState> =
-            set_states(&sets, &seen, &Held::read(held), &objects.numbered(objects.all.keys()));
+            set_states(&sets, &seen, &Granted::read(granted), &objects.numbered(objects.all.keys()));
         Ok(catalog(database, &objects, &open, states))
     }
 }

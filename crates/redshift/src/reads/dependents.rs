@@ -3,12 +3,12 @@
 
 use rolecall_engine::Error;
 
-use super::rows::{Row, text};
 use crate::Redshift;
 use crate::statements::object::{Grantee, Target, revoke_all};
 use crate::statements::query::Identity;
 use crate::statements::{Statement, query};
-use crate::transport::server::Place;
+use crate::transport::rows::{Row, text};
+use crate::transport::server::TargetDatabase;
 
 /// What depends on a user in one database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,16 +98,16 @@ impl Redshift {
         user: &str,
         user_id: i64,
     ) -> Result<Dependents, Error> {
-        let place = Place::Exactly(database.to_owned());
-        let answers = self.server.read(&place, &Dependents::statements(user, user_id)).await?;
+        let run_in = TargetDatabase::Exactly(database.to_owned());
+        let answers = self.server.read(&run_in, &Dependents::statements(user, user_id)).await?;
         Ok(Dependents::read(&answers, database))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::tests::row;
     use super::*;
+    use crate::transport::rows::tests::row;
 
     #[test]
     fn what_is_owned_stays_and_rights_are_revoked() {

@@ -9,9 +9,9 @@ use crate::Redshift;
 
 impl Redshift {
     pub(crate) async fn list_accounts(&self) -> Result<Inventory, Error> {
-        let place = self.server.place(None);
+        let run_in = self.server.target_database(None);
         let admin = self.server.config().admin_user.as_str();
-        let seen = Seen::read(&self.server.read(&place, &Seen::statements(None)).await?);
+        let seen = Seen::read(&self.server.read(&run_in, &Seen::statements(None)).await?);
         let sight = seen.sight(admin);
         if !sight.is_clear() {
             return Err(sight.error("listing the accounts", admin));
@@ -48,10 +48,10 @@ mod tests {
     use rolecall_engine::dialect::redshift::record::owner_role;
 
     use super::super::roles::Roles;
-    use super::super::rows::Row;
-    use super::super::rows::tests::row;
     use super::super::users::Users;
     use super::*;
+    use crate::transport::rows::Row;
+    use crate::transport::rows::tests::row;
 
     fn seen(info: &[Row]) -> Seen {
         let user = |name: &str| row([name, "1", "f", "", ""]);

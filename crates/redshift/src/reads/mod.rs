@@ -2,7 +2,6 @@
 //!
 //! | module | contains |
 //! |---|---|
-//! | `rows` | rows of views, as values |
 //! | `sessions` | whose session a row is |
 //! | `users` | accounts, by what several views say of them |
 //! | `roles` | roles: whose they are, what they may, who may hand them out |
@@ -19,7 +18,6 @@ pub(crate) mod objects;
 pub(crate) mod observe;
 pub(crate) mod preflight;
 pub(crate) mod roles;
-pub(crate) mod rows;
 pub(crate) mod sessions;
 pub(crate) mod sets;
 pub(crate) mod sight;

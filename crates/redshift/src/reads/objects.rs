@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rolecall_policy::{DbObject, ObjectKind};
 
-use super::rows::{Row, text};
 use crate::statements::object::Target;
 use crate::statements::{Statement, query};
+use crate::transport::rows::{Row, text};
 
 /// Tables that the server makes for materialized views.
 const INTERNAL: &str = "mv_tbl__";
@@ -94,8 +94,8 @@ fn is_system(schema: &str) -> bool {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::rows::tests::row;
     use super::*;
+    use crate::transport::rows::tests::row;
 
     pub(crate) fn objects() -> Objects {
         Objects::read(

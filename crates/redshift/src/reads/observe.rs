@@ -7,14 +7,14 @@ use rolecall_engine::account::DatabaseFacts;
 use rolecall_engine::{AccountName, Dialect, Error, Observed, Query};
 
 use super::roles::Roles;
-use super::rows::{Row, text};
 use super::sessions::{self, Session};
 use super::sight::{SERVER_USER, Sight};
 use super::users::Users;
 use crate::Redshift;
 use crate::quote::is_possible;
 use crate::statements::{Statement, query};
-use crate::transport::server::{Place, Transaction};
+use crate::transport::rows::{Row, text};
+use crate::transport::server::{TargetDatabase, Transaction};
 
 /// A login that was under way when an account was closed shows as a session only when it is through. So sessions are
 /// read once more after this time before there are none.
@@ -82,12 +82,12 @@ pub(crate) fn names(rows: &[Row]) -> Vec<String> {
 
 impl Redshift {
     pub(crate) async fn read_account(&self, query: &Query) -> Result<Observed, Error> {
-        let place = self.server.place(query.session_database.as_deref());
+        let run_in = self.server.target_database(query.session_database.as_deref());
         let admin = self.server.config().admin_user.as_str();
         let account = &query.account;
         let what = format!("reading the account {:?}", account.as_str());
         let names = [account.as_str(), admin, SERVER_USER];
-        let answers = self.server.read(&place, &Seen::statements(Some(&names))).await?;
+        let answers = self.server.read(&run_in, &Seen::statements(Some(&names))).await?;
         let mut seen = Seen::read(&answers);
         let sight = seen.sight(admin);
         if !sight.is_clear() {
@@ -97,7 +97,7 @@ impl Redshift {
             && seen.users.is_open(account) == Some(false)
             && sessions::count(&seen.sessions, account) == 0;
         if is_quiet {
-            seen.sessions = self.sessions_later(&place).await?;
+            seen.sessions = self.sessions_later(&run_in).await?;
         }
         let rights = seen.roles.rights(&seen.users, admin);
         let found = seen.users.account(account, &query.owner_uid, seen.roles.names(), &seen.sessions);
@@ -128,14 +128,14 @@ impl Redshift {
     }
 
     /// The sessions of the cluster, after the time that a login takes.
-    pub(crate) async fn sessions_later(&self, place: &Place) -> Result<Vec<Session>, Error> {
+    pub(crate) async fn sessions_later(&self, run_in: &TargetDatabase) -> Result<Vec<Session>, Error> {
         tokio::time::sleep(LOGIN_TIME).await;
-        self.sessions(place).await
+        self.sessions(run_in).await
     }
 
     /// The sessions of the cluster.
-    pub(crate) async fn sessions(&self, place: &Place) -> Result<Vec<Session>, Error> {
-        let answers = self.server.read(place, &[query::sessions()]).await?;
+    pub(crate) async fn sessions(&self, run_in: &TargetDatabase) -> Result<Vec<Session>, Error> {
+        let answers = self.server.read(run_in, &[query::sessions()]).await?;
         Ok(sessions::read(answers.first().map(Vec::as_slice).unwrap_or_default()))
     }
 }

@@ -6,22 +6,22 @@ use super::observe::Seen;
 use super::sight::SERVER_USER;
 use crate::Redshift;
 use crate::quote::identifier;
-use crate::transport::server::Place;
+use crate::transport::server::TargetDatabase;
 
 impl Redshift {
     pub(crate) async fn check_server(&self, needs: &Needs) -> Result<Preflight, Error> {
-        let place = match &self.server.config().default_database {
+        let run_in = match &self.server.config().default_database {
             // Named by the author: that it is wrong must show.
-            Some(database) => Place::Exactly(database.clone()),
-            None => self.server.place(needs.databases.first().map(String::as_str)),
+            Some(database) => TargetDatabase::Exactly(database.clone()),
+            None => self.server.target_database(needs.databases.first().map(String::as_str)),
         };
-        let version = self.server.version(&place).await?;
+        let version = self.server.version(&run_in).await?;
         let admin = self.server.config().admin_user.as_str();
         let names = [admin, SERVER_USER];
-        let seen = Seen::read(&self.server.read(&place, &Seen::statements(Some(&names))).await?);
+        let seen = Seen::read(&self.server.read(&run_in, &Seen::statements(Some(&names))).await?);
         let findings = findings(&seen, needs, admin);
         if findings.iter().all(|finding| finding.reason != Reason::MissingCreateRole) {
-            self.ensure_marker(&place).await?;
+            self.ensure_marker(&run_in).await?;
         }
         Ok(Preflight {
             version,
@@ -63,10 +63,10 @@ fn findings(seen: &Seen, needs: &Needs, admin: &str) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::super::roles::Roles;
-    use super::super::rows::tests::row;
     use super::super::sessions;
     use super::super::users::Users;
     use super::*;
+    use crate::transport::rows::tests::row;
 
     fn seen(roles: &[&str], sees_others: bool) -> Seen {
         let grants: Vec<_> = roles.iter().map(|role| row(["adm\"in", role, "f"])).collect();

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rolecall_engine::account::{RoleFacts, SetFacts};
 use rolecall_engine::dialect::redshift::record;
 
-use super::rows::{Row, text};
 use super::users::Users;
+use crate::transport::rows::{Row, text};
 
 /// System roles that may hand out every role.
 const GRANTING: [&str; 2] = ["sys:superuser", "sys:secadmin"];
@@ -175,8 +175,8 @@ impl AdminRights {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::tests::row;
     use super::*;
+    use crate::transport::rows::tests::row;
 
     fn roles() -> Roles {
         Roles::read(

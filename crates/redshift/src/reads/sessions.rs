@@ -6,7 +6,7 @@
 
 use rolecall_engine::AccountName;
 
-use super::rows::{Row, number, text};
+use crate::transport::rows::{Row, number, text};
 
 /// A session of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +45,8 @@ pub(crate) fn count(sessions: &[Session], account: &AccountName) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::tests::row;
     use super::*;
+    use crate::transport::rows::tests::row;
 
     #[test]
     fn every_kind_of_login_shows_whose_it_is() {

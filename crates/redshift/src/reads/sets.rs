@@ -11,17 +11,17 @@ use rolecall_policy::{ObjectKind, Privilege, PrivilegeSet};
 use super::objects::Numbered;
 use super::observe::Seen;
 use super::roles::Roles;
-use super::rows::{Row, text};
 use crate::Redshift;
 use crate::statements::object::{READABLE, Target};
 use crate::statements::query::Identity;
 use crate::statements::{Statement, query};
+use crate::transport::rows::{Row, text};
 
 /// What roles have in one database: the privileges by role and object, as the server calls them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Held(BTreeMap<(String, Target), Vec<String>>);
+pub(crate) struct Granted(BTreeMap<(String, Target), Vec<String>>);
 
-impl Held {
+impl Granted {
     /// What is read for it.
     pub(crate) fn statements(roles: &[&str]) -> Vec<Statement> {
         let identity = Identity::Roles(roles);
@@ -35,9 +35,9 @@ impl Held {
     /// From the answers.
     pub(crate) fn read(answers: &[Vec<Row>]) -> Self {
         let rows = |number: usize| answers.get(number).into_iter().flatten();
-        let mut held: BTreeMap<(String, Target), Vec<String>> = BTreeMap::new();
+        let mut granted: BTreeMap<(String, Target), Vec<String>> = BTreeMap::new();
         let mut add = |role: &str, target: Target, privilege: &str| {
-            held.entry((role.to_owned(), target)).or_default().push(privilege.to_ascii_uppercase());
+            granted.entry((role.to_owned(), target)).or_default().push(privilege.to_ascii_uppercase());
         };
         for row in rows(0) {
             let (schema, name) = (text(row, 0).to_owned(), text(row, 1).to_owned());
@@ -55,7 +55,7 @@ impl Held {
             };
             add(text(row, 4), target, text(row, 3));
         }
-        Self(held)
+        Self(granted)
     }
 
     /// What a role has, by object.
@@ -69,19 +69,19 @@ impl Held {
 pub(crate) fn set_states(
     sets: &[&str],
     seen: &Seen,
-    held: &Held,
+    granted: &Granted,
     objects: &Numbered<'_>,
 ) -> BTreeMap<String, SetState> {
     let existing = sets.iter().filter(|set| seen.roles.exists(set));
-    existing.map(|set| ((*set).to_owned(), state(set, seen, held, objects))).collect()
+    existing.map(|set| ((*set).to_owned(), state(set, seen, granted, objects))).collect()
 }
 
-fn state(set: &str, seen: &Seen, held: &Held, objects: &Numbered<'_>) -> SetState {
+fn state(set: &str, seen: &Seen, granted: &Granted, objects: &Numbered<'_>) -> SetState {
     let nobody: Arc<str> = "".into();
     let mut foreign_grants = seen.roles.foreign_in(set).next().is_some();
     // Of a function with several lists of arguments: what it has on all of them, and on any.
     let mut on_all: BTreeMap<usize, (PrivilegeSet, usize)> = BTreeMap::new();
-    for (target, privileges) in held.of(set) {
+    for (target, privileges) in granted.of(set) {
         let Some(number) = objects.number(target) else {
             foreign_grants = true;
             continue;
@@ -113,14 +113,14 @@ impl Numbered<'_> {
 /// What a set has and no set should, object by object: to be taken away.
 pub(crate) fn foreign<'a>(
     set: &'a str,
-    held: &'a Held,
+    granted: &'a Granted,
     objects: &'a Numbered<'_>,
 ) -> impl Iterator<Item = Target> + 'a {
     let mut on: BTreeMap<usize, usize> = BTreeMap::new();
-    for number in held.of(set).filter_map(|(target, _)| objects.number(target)) {
+    for number in granted.of(set).filter_map(|(target, _)| objects.number(target)) {
         *on.entry(number).or_default() += 1;
     }
-    held.of(set).filter_map(move |(target, privileges)| {
+    granted.of(set).filter_map(move |(target, privileges)| {
         let is_foreign = match objects.number(target) {
             None => true,
             Some(number) => {
@@ -173,8 +173,8 @@ fn record_of(set: &str, roles: &Roles, databases: &[String]) -> Option<SetRecord
 impl Redshift {
     /// Every set of the cluster, with the number of its members.
     pub(crate) async fn all_sets(&self) -> Result<Vec<SetEntry>, Error> {
-        let place = self.server.place(None);
-        let seen = Seen::read(&self.server.read(&place, &Seen::statements(None)).await?);
+        let run_in = self.server.target_database(None);
+        let seen = Seen::read(&self.server.read(&run_in, &Seen::statements(None)).await?);
         Ok(entries(&seen))
     }
 }
@@ -199,9 +199,9 @@ fn entries(seen: &Seen) -> Vec<SetEntry> {
 mod tests {
     use rolecall_engine::Owner;
 
-    use super::super::rows::tests::row;
     use super::super::users::Users;
     use super::*;
+    use crate::transport::rows::tests::row;
 
     fn owner() -> Owner {
         Owner { uid: "us".into(), admin: "shop/dwh".into(), cluster: "blue".into(), ..Owner::default() }
@@ -244,10 +244,10 @@ mod tests {
 
     fn state_with(relations: &[Row], functions: &[Row]) -> SetState {
         let schemas = vec![row(["app", "USAGE", "rolecall_1"])];
-        let held = Held::read(&[relations.to_vec(), schemas, functions.to_vec()]);
+        let granted = Granted::read(&[relations.to_vec(), schemas, functions.to_vec()]);
         let objects = objects();
         let numbered = objects.numbered(objects.all.keys());
-        set_states(&["rolecall_1", "rolecall_9"], &seen(), &held, &numbered).remove("rolecall_1").unwrap()
+        set_states(&["rolecall_1", "rolecall_9"], &seen(), &granted, &numbered).remove("rolecall_1").unwrap()
     }
 
     #[test]

@@ -95,9 +95,9 @@ impl Sight {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::tests::row;
     use super::super::sessions;
     use super::*;
+    use crate::transport::rows::tests::row;
 
     fn sight(superuser: &str, syslog: &str, sees_users: bool, logins: &[&str]) -> Sight {
         let own = ["admin", "f", superuser, "UNLIMITED", syslog, "0"];

@@ -6,8 +6,8 @@ use rolecall_engine::account::Membership;
 use rolecall_engine::dialect::redshift::record;
 use rolecall_engine::{Account, AccountName, MARKER, Owner};
 
-use super::rows::{Row, is_true, items, number, text};
 use super::sessions::{self, Session};
+use crate::transport::rows::{Row, is_true, items, number, text};
 
 /// How many connections a user may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,8 +181,8 @@ fn info(row: &Row) -> Info {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::super::rows::tests::row;
     use super::*;
+    use crate::transport::rows::tests::row;
 
     pub(crate) fn account() -> AccountName {
         AccountName::new("alice").unwrap()

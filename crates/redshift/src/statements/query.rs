@@ -6,11 +6,6 @@
 use super::Statement;
 use crate::quote::{literal, literals};
 
-/// The version.
-pub(crate) fn version() -> Statement {
-    Statement::new("reading the version", "SELECT version()")
-}
-
 /// Users as everybody sees them: name, number, superuser, end of the password, settings. `names`: of these only.
 pub(crate) fn users(names: Option<&[&str]>) -> Statement {
     let sql = "SELECT usename, usesysid, usesuper, valuntil, useconfig FROM pg_user";

@@ -28,7 +28,7 @@ pub(super) fn all() -> Vec<Statement> {
     let config = Config::new("wh", 5439, "admin", Auth::Password("secret".into()));
     let mut all: Vec<Statement> = connect::settings(&config).to_vec();
     all.extend(["BEGIN", "COMMIT"].map(|sql| Statement::new("transaction", sql)));
-    all.push(query::version());
+    all.push(connect::version());
     // Accounts.
     all.extend([
         user::create(&account),

@@ -18,9 +18,9 @@ use super::config::Config;
 use super::exchange::{exchange, said};
 use super::login::Logins;
 use super::refusal::{failed, refused, unreachable};
+use super::rows::{Row, text};
 use super::sqlstate;
-use crate::reads::rows::text;
-use crate::statements::{Statement, query};
+use super::statement::Statement;
 
 /// How long a connection that is not needed any more may take to close properly.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
@@ -177,16 +177,16 @@ impl Connector {
             drop(permit);
         });
         let mut connection = Connection { _alive: alive, client, version: String::new() };
-        self.settle(&mut connection).await?;
+        self.prepare(&mut connection).await?;
         Ok(connection)
     }
 
     /// Makes the session what it has to be, whatever is stored for it, and checks what answers.
-    async fn settle(&self, connection: &mut Connection) -> Result<(), Error> {
+    async fn prepare(&self, connection: &mut Connection) -> Result<(), Error> {
         for statement in settings(&self.config) {
             self.send(connection, statement).await?;
         }
-        let answer = self.send(connection, query::version()).await?;
+        let answer = self.send(connection, version()).await?;
         let version = answer.first().map(|row| text(row, 0).to_owned()).unwrap_or_default();
         match patch(&version) {
             Some(patch) => patch.clone_into(&mut connection.version),
@@ -203,11 +203,7 @@ impl Connector {
         Ok(())
     }
 
-    async fn send(
-        &self,
-        connection: &Connection,
-        statement: Statement,
-    ) -> Result<Vec<crate::reads::rows::Row>, Error> {
+    async fn send(&self, connection: &Connection, statement: Statement) -> Result<Vec<Row>, Error> {
         self.counters.sent(1);
         let answered = exchange(&connection.client, std::slice::from_ref(&statement)).await;
         let answers = answered.map_err(|(_, error)| said(&statement, &error, &self.config.admin_user))?;
@@ -215,7 +211,12 @@ impl Connector {
     }
 }
 
-/// What each session is told first. Nothing of the kind goes into the startup packet, which the server does not take.
+/// The version.
+pub(crate) fn version() -> Statement {
+    Statement::new("reading the version", "SELECT version()")
+}
+
+/// What each session sends first. Nothing of the kind goes into the startup packet, which the server does not take.
 pub(crate) fn settings(config: &Config) -> [Statement; 3] {
     let set = |what: &str, sql: String| Statement::new(format!("setting {what}"), sql);
     [

@@ -7,10 +7,10 @@ use rolecall_engine::{Class, Error, Reason};
 use tokio_postgres::error::Severity;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
+use super::rows::Row;
 use super::sqlstate;
+use super::statement::{Needs, Statement};
 use crate::quote::identifier;
-use crate::reads::rows::Row;
-use crate::statements::{Needs, Statement};
 
 /// Sends statements in one message and reads their answers; with an error, the number of the statement that failed.
 pub(crate) async fn exchange(

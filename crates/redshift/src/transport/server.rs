@@ -11,9 +11,9 @@ use super::config::{Config, DEFAULT_DATABASE};
 use super::connect::Connector;
 use super::exchange::{exchange, said};
 use super::pool::{Lease, Pool};
+use super::rows::Row;
 use super::sqlstate;
-use crate::reads::rows::Row;
-use crate::statements::Statement;
+use super::statement::Statement;
 
 /// The server keeps the time-outs of statements; this much later it is considered gone.
 const GRACE: Duration = Duration::from_secs(2);
@@ -21,11 +21,11 @@ const GRACE: Duration = Duration::from_secs(2);
 const ATTEMPTS: u32 = 10;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where statements run.
+/// The logical database that statements run in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Place {
+pub(crate) enum TargetDatabase {
     /// In this logical database where it lets the admin user in, else in another one.
-    Any(String),
+    Preferred(String),
     /// In this very database.
     Exactly(String),
 }
@@ -63,37 +63,45 @@ impl Server {
     }
 
     /// Where what belongs to no database in particular is read and changed.
-    pub(crate) fn place(&self, session_database: Option<&str>) -> Place {
+    pub(crate) fn target_database(&self, session_database: Option<&str>) -> TargetDatabase {
         let own = self.config().default_database.as_deref();
-        Place::Any(own.or(session_database).unwrap_or(DEFAULT_DATABASE).to_owned())
+        TargetDatabase::Preferred(own.or(session_database).unwrap_or(DEFAULT_DATABASE).to_owned())
     }
 
     /// Nobody needs this database any more, but for the admin user where it is its own.
     pub(crate) fn release_database(&self, database: &str) {
-        if !matches!(self.place(None), Place::Any(own) if own == database) {
+        if !matches!(self.target_database(None), TargetDatabase::Preferred(own) if own == database) {
             self.pool.close_idle_in(database);
         }
     }
 
     /// Reads: all statements in one message. There is no moment that all answers are of.
-    pub(crate) async fn read(&self, place: &Place, statements: &[Statement]) -> Result<Vec<Vec<Row>>, Error> {
+    pub(crate) async fn read(
+        &self,
+        run_in: &TargetDatabase,
+        statements: &[Statement],
+    ) -> Result<Vec<Vec<Row>>, Error> {
         let mut retries = self.retries();
         loop {
-            match self.read_once(place, statements).await {
+            match self.read_once(run_in, statements).await {
                 Err(error) if retries.again(&error).await => {}
                 result => return result,
             }
         }
     }
 
-    async fn read_once(&self, place: &Place, statements: &[Statement]) -> Result<Vec<Vec<Row>>, Error> {
-        let mut lease = self.lease(place).await?;
+    async fn read_once(
+        &self,
+        run_in: &TargetDatabase,
+        statements: &[Statement],
+    ) -> Result<Vec<Vec<Row>>, Error> {
+        let mut lease = self.lease(run_in).await?;
         match self.send(&mut lease, statements).await {
             Err(error) if lease.reused && error.class == Class::Unreachable => {
                 drop(lease);
                 // Whatever closed this connection has closed the others, too.
                 self.pool.close_idle();
-                let mut lease = self.lease(place).await?;
+                let mut lease = self.lease(run_in).await?;
                 self.send(&mut lease, statements).await
             }
             result => result,
@@ -101,21 +109,25 @@ impl Server {
     }
 
     /// Runs one statement by itself. It is not run again: what it did is read back.
-    pub(crate) async fn run(&self, place: &Place, statement: &Statement) -> Result<Vec<Row>, Error> {
-        let mut lease = self.lease(place).await?;
+    pub(crate) async fn run(
+        &self,
+        run_in: &TargetDatabase,
+        statement: &Statement,
+    ) -> Result<Vec<Row>, Error> {
+        let mut lease = self.lease(run_in).await?;
         let answers = self.send(&mut lease, std::slice::from_ref(statement)).await?;
         Ok(answers.into_iter().next().unwrap_or_default())
     }
 
     /// Begins a transaction.
-    pub(crate) async fn begin(&self, place: &Place) -> Result<Transaction<'_>, Error> {
+    pub(crate) async fn begin(&self, run_in: &TargetDatabase) -> Result<Transaction<'_>, Error> {
         let begin = [Statement::new("beginning a transaction", "BEGIN")];
-        let mut lease = self.lease(place).await?;
+        let mut lease = self.lease(run_in).await?;
         match self.send(&mut lease, &begin).await {
             Err(error) if lease.reused && error.class == Class::Unreachable => {
                 drop(lease);
                 self.pool.close_idle();
-                lease = self.lease(place).await?;
+                lease = self.lease(run_in).await?;
                 self.send(&mut lease, &begin).await?;
             }
             result => drop(result?),
@@ -130,15 +142,15 @@ impl Server {
     }
 
     /// The version of the server: that of the connection at hand.
-    pub(crate) async fn version(&self, place: &Place) -> Result<String, Error> {
-        let lease = self.lease(place).await?;
+    pub(crate) async fn version(&self, run_in: &TargetDatabase) -> Result<String, Error> {
+        let lease = self.lease(run_in).await?;
         Ok(lease.connection().map(|connection| connection.version.clone()).unwrap_or_default())
     }
 
-    async fn lease(&self, place: &Place) -> Result<Lease, Error> {
-        match place {
-            Place::Any(database) => self.pool.any(database).await,
-            Place::Exactly(database) => self.pool.exactly(database).await,
+    async fn lease(&self, run_in: &TargetDatabase) -> Result<Lease, Error> {
+        match run_in {
+            TargetDatabase::Preferred(database) => self.pool.any(database).await,
+            TargetDatabase::Exactly(database) => self.pool.exactly(database).await,
         }
     }
 

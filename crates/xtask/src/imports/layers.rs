@@ -30,6 +30,11 @@ const LAYERS: &[Layer] = &[
     layer(MONGODB, "statements", &["transport::request"]),
     layer(MONGODB, "reads", &["transport", "transport::request", "statements"]),
     layer(MONGODB, "execution", &["transport", "transport::request", "statements", "reads"]),
+    layer(REDSHIFT, "transport", &["transport::statement"]),
+    layer(REDSHIFT, "transport::statement", &[]),
+    layer(REDSHIFT, "statements", &["transport::statement"]),
+    layer(REDSHIFT, "reads", &["transport", "transport::statement", "statements"]),
+    layer(REDSHIFT, "execution", &["transport", "transport::statement", "statements", "reads"]),
     // The operator: what decides is above what it decides on.
     layer(OPERATOR, "model", &[]),
     layer(OPERATOR, "cache", &["model"]),
@@ -52,6 +57,7 @@ const LAYERS: &[Layer] = &[
 
 const POSTGRES: &str = "rolecall-postgres";
 const MONGODB: &str = "rolecall-mongodb";
+const REDSHIFT: &str = "rolecall-redshift";
 const OPERATOR: &str = "rolecall-operator";
 
 const POSTGRES_WORDS: &[&str] =
