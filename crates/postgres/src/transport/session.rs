@@ -89,7 +89,7 @@ impl Startup {
 
 /// The first message of a session: sets what is pinned, resets what else is stored, prepares what is too
 /// large to be planned each time, and reads whose session it is.
-pub(crate) fn settle(config: &Config, dialect: Dialect, prepared: Prepared) -> Vec<String> {
+pub(crate) fn set_up(config: &Config, dialect: Dialect, prepared: Prepared) -> Vec<String> {
     let mut statements = assignments(config, dialect, "SET");
     statements.push(UNSTORED.to_owned());
     statements.push(identity(config, dialect));
@@ -242,7 +242,7 @@ mod tests {
             options.contains(" -c transaction_timeout=60000 ")
                 && options.contains(" -c createrole_self_grant= ")
         );
-        assert!(!settle(&config("adm"), Dialect(15), prepared).join(";").contains("transaction_timeout"));
+        assert!(!set_up(&config("adm"), Dialect(15), prepared).join(";").contains("transaction_timeout"));
     }
 
     #[test]

@@ -369,13 +369,13 @@ impl Connector {
             warnings,
         };
         connection.version.check_supported(self.config.platform == Platform::Rds)?;
-        self.settle(&mut connection, database, mark).await?;
+        self.set_up(&mut connection, database, mark).await?;
         Ok(connection)
     }
 
     /// Makes the session what it has to be, whatever is stored for it, and checks whose it is.
-    async fn settle(&self, connection: &mut Connection, database: &str, mark: &str) -> Result<(), Error> {
-        let statements = session::settle(&self.config, connection.version.dialect, self.prepared);
+    async fn set_up(&self, connection: &mut Connection, database: &str, mark: &str) -> Result<(), Error> {
+        let statements = session::set_up(&self.config, connection.version.dialect, self.prepared);
         self.counters.sent(statements.len());
         let (text, mut attempt) = (statements.join(";"), 0);
         let answers = loop {
