@@ -3,7 +3,7 @@
 use anyhow::Result;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, EndReason, SessionPhase};
 use rolecall_tests::MongoTestEnv;
-use rolecall_tests::objects::phase;
+use rolecall_tests::objects::{phase, reason_of};
 use serde_json::json;
 
 use super::is_over;
@@ -54,6 +54,8 @@ async fn a_suspended_user_loses_its_access_and_a_suspended_database_is_not_touch
     let client = env.login("standing").await?;
 
     env.patch::<DatabaseAdmin>("orders", json!({"spec": {"suspend": true}})).await?;
+    // Else the deletion may reach the operator first.
+    env.until("orders", "suspended", |admin: &DatabaseAdmin| reason_of(admin) == "DatabaseSuspended").await?;
     env.delete::<DatabaseSession>("deleted").await?;
     env.phase("deleted", SessionPhase::Ending, "DatabaseSuspended").await?;
     env.patch::<DatabaseUser>("alice", json!({"spec": {"suspend": true}})).await?;
