@@ -13,6 +13,7 @@ use percent_encoding::utf8_percent_encode;
 use rolecall_engine::{Class, Error, Login, LoginSource, Reason};
 
 use crate::credentials::Aws;
+use crate::failure::LastFailure;
 use crate::host::{domain_of, partition_of};
 use crate::http_client::{self, Answer};
 use crate::sign::{self, COMPONENT, Scope};
@@ -71,7 +72,7 @@ pub struct ClusterLogin {
     endpoint: Endpoint,
     cached: Mutex<Option<Lent>>,
     /// Held while one is asked for: whoever comes at the same time gets the same.
-    asking: tokio::sync::Mutex<()>,
+    asking: tokio::sync::Mutex<LastFailure>,
 }
 
 #[derive(Clone, Debug)]
@@ -196,15 +197,20 @@ impl LoginSource for ClusterLogin {
         if let Some(login) = self.known(RENEWED_BEFORE) {
             return Ok(login);
         }
-        let _asking = self.asking.lock().await;
+        let came = tokio::time::Instant::now();
+        let mut last_failure = self.asking.lock().await;
         if let Some(login) = self.known(RENEWED_BEFORE) {
             return Ok(login);
         }
-        match self.ask().await {
-            Ok(lent) => Ok(self.cached().insert(lent).login.clone()),
-            // What is there is good for a while yet.
-            Err(error) => self.known(GIVEN_UP_BEFORE).ok_or(error),
-        }
+        let failure = match last_failure.since(came) {
+            Some(failure) => failure,
+            None => match self.ask().await {
+                Ok(lent) => return Ok(self.cached().insert(lent).login.clone()),
+                Err(failure) => last_failure.record(failure),
+            },
+        };
+        // What is there is good for a while yet.
+        self.known(GIVEN_UP_BEFORE).ok_or(failure)
     }
 
     fn refused(&self) {

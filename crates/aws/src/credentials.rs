@@ -20,36 +20,61 @@ pub use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use rolecall_engine::{Class, Error, Reason};
 use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
+
+use crate::failure::LastFailure;
 
 /// How long before they expire credentials are asked for anew.
 const RENEWED_BEFORE: Duration = Duration::from_secs(300);
 /// How long getting them may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// What sets up a way to credentials, and whether its value may be shown.
+const WAYS: [(&str, bool); 6] = [
+    ("AWS_ACCESS_KEY_ID", false),
+    ("AWS_PROFILE", true),
+    ("AWS_ROLE_ARN", true),
+    ("AWS_WEB_IDENTITY_TOKEN_FILE", true),
+    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", false),
+    ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", true),
+];
 
 /// The AWS credentials of this process.
 pub struct Aws {
     provider: OnceCell<SharedCredentialsProvider>,
     instance_metadata: bool,
     region: Option<String>,
+    /// Which of [`WAYS`] the environment sets up.
+    ways: Vec<String>,
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
     /// What was given last, where it says when it expires.
-    cached: Mutex<Option<Credentials>>,
+    credentials: Option<Credentials>,
+    failure: LastFailure,
 }
 
 impl Aws {
-    /// Those of the environment. Nothing is read yet but `AWS_REGION` (or `AWS_DEFAULT_REGION`), and
-    /// `AWS_EC2_METADATA_DISABLED`: the machine's own are used, where there are no others, if it is `false`.
+    /// Those of the environment. Only variables are read yet: the region (`AWS_REGION` or `AWS_DEFAULT_REGION`), what
+    /// an error will have to name, and `AWS_EC2_METADATA_DISABLED`: the machine's own credentials are used, where there
+    /// are no others, if it is `false`.
     pub fn of_process() -> Self {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let instance_metadata =
             set("AWS_EC2_METADATA_DISABLED").is_some_and(|off| off.eq_ignore_ascii_case("false"));
         let region = set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"));
-        Self { provider: OnceCell::new(), instance_metadata, region, cached: Mutex::default() }
+        let ways = WAYS.into_iter().filter_map(|(name, shown)| {
+            set(name).map(|value| if shown { format!("{name}={value}") } else { name.to_owned() })
+        });
+        let ways = ways.collect();
+        Self { provider: OnceCell::new(), instance_metadata, region, ways, last: Mutex::default() }
     }
 
     /// Those of a provider of one's own. `region`: see [`Aws::region`].
     pub fn of(provider: impl ProvideCredentials + 'static, region: Option<String>) -> Self {
         let provider = OnceCell::new_with(Some(SharedCredentialsProvider::new(provider)));
-        Self { provider, instance_metadata: false, region, cached: Mutex::default() }
+        Self { provider, instance_metadata: false, region, ways: vec![], last: Mutex::default() }
     }
 
     /// The region that the environment names.
@@ -63,26 +88,35 @@ impl Aws {
     ///
     /// `LoginFailed`, with what the chain of providers said.
     pub async fn credentials(&self) -> Result<Credentials, Error> {
+        let came = Instant::now();
         // Held meanwhile: whoever comes at the same time gets the same.
-        let mut cached = self.cached.lock().await;
+        let mut last = self.last.lock().await;
         let now = SystemTime::now();
-        if let Some(known) = cached.as_ref().filter(|known| lives_until(known, now + RENEWED_BEFORE)) {
-            return Ok(known.clone());
+        let known = last.credentials.clone();
+        let lives = |margin| known.clone().filter(|known| lives_until(known, now + margin));
+        if let Some(known) = lives(RENEWED_BEFORE) {
+            return Ok(known);
         }
+        let failure = match last.failure.since(came) {
+            Some(failure) => failure,
+            None => match self.ask().await {
+                Ok(credentials) => {
+                    last.credentials = credentials.expiry().is_some().then(|| credentials.clone());
+                    return Ok(credentials);
+                }
+                Err(failure) => last.failure.record(failure),
+            },
+        };
+        // Those that are there are good for a while yet.
+        lives(RENEWED_BEFORE / 5).ok_or(failure)
+    }
+
+    async fn ask(&self) -> Result<Credentials, Error> {
         let provider = self.provider.get_or_init(|| chain(self.instance_metadata)).await;
         match tokio::time::timeout(TIMEOUT, provider.provide_credentials()).await {
-            Ok(Ok(credentials)) => {
-                *cached = credentials.expiry().is_some().then(|| credentials.clone());
-                Ok(credentials)
-            }
-            // Those that are there are good for a while yet.
-            failed => match cached.as_ref().filter(|known| lives_until(known, now + RENEWED_BEFORE / 5)) {
-                Some(known) => Ok(known.clone()),
-                None => Err(match failed {
-                    Ok(Err(error)) => unavailable(chain_of(&error)),
-                    _ => unavailable(format!("no answer within {} s", TIMEOUT.as_secs())),
-                }),
-            },
+            Ok(Ok(credentials)) => Ok(credentials),
+            Ok(Err(error)) => Err(unavailable(chain_of(&error), &self.ways)),
+            Err(_) => Err(unavailable(format!("no answer within {} s", TIMEOUT.as_secs()), &self.ways)),
         }
     }
 }
@@ -136,14 +170,19 @@ fn chain_of(error: &(dyn std::error::Error + 'static)) -> String {
     texts.join(": ")
 }
 
-fn unavailable(detail: String) -> Error {
+fn unavailable(detail: String, ways: &[String]) -> Error {
+    let remedy = match ways {
+        [] => "give this process credentials: in a cluster by IRSA or EKS Pod Identity, on a workstation by AWS_PROFILE or eval \"$(aws configure export-credentials --format env)\"".to_owned(),
+        // The SDK names neither the file nor the service that it could not read.
+        ways => format!("check what its environment sets up: {}", ways.join(", ")),
+    };
     Error {
         class: Class::Unreachable,
         reason: Reason::LoginFailed,
         attempted: "getting AWS credentials".to_owned(),
         code: String::new(),
         detail,
-        remedy: "give this process credentials: in a cluster by IRSA or EKS Pod Identity, on a workstation by AWS_PROFILE or eval \"$(aws configure export-credentials --format env)\"".to_owned(),
+        remedy,
     }
 }
 
@@ -215,6 +254,31 @@ mod tests {
         let error = aws.credentials().await.unwrap_err();
         assert_eq!(error.reason, Reason::LoginFailed);
         assert!(error.detail.contains("no more") && error.remedy.contains("IRSA"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_an_attempt_gets_its_failure() {
+        #[derive(Debug)]
+        struct Silent;
+        impl ProvideCredentials for Silent {
+            fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+            where
+                Self: 'a,
+            {
+                future::ProvideCredentials::new(std::future::pending())
+            }
+        }
+        let aws = Aws::of(Silent, None);
+        let asked = Instant::now();
+        let (one, other) = tokio::join!(aws.credentials(), aws.credentials());
+        assert_eq!(asked.elapsed().as_secs(), TIMEOUT.as_secs());
+        assert_eq!(one.unwrap_err(), other.unwrap_err());
+        aws.credentials().await.unwrap_err();
+        assert_eq!(
+            asked.elapsed().as_secs(),
+            2 * TIMEOUT.as_secs(),
+            "whoever comes later has it tried again"
+        );
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@
 
 pub mod cluster_credentials;
 pub mod credentials;
+mod failure;
 
 pub mod host;
 mod http_client;

@@ -139,6 +139,11 @@ impl AwsFront {
         self.shared.lock().keyring.remove(access_key_id);
     }
 
+    /// All keys that it knows now, those that it issued among them.
+    pub fn keyring(&self) -> Keyring {
+        self.shared.lock().keyring.clone()
+    }
+
     /// Trusts a web identity token for a role.
     pub fn trust_web_identity(&self, token: &str, role_arn: &str) {
         self.shared.lock().web_identities.insert(token.to_owned(), role_arn.to_owned());
