@@ -150,6 +150,9 @@ reasons! {
     FAILOVER = "Failover":
         "Another server was promoted, or this one was reset: changes that it had confirmed may be lost. Every account was checked.",
         "Nothing. Access that came back is reported as AccessReturned.";
+    BLUE_GREEN_HOST = "BlueGreenHost":
+        "The host in `uri` or `auth.awsIam.endpoint` is one side of a blue/green deployment of RDS, which gets another name at the switchover.",
+        "Write the name that stays, without `-green-...` or `-old...`.";
     PASSWORD_RESTORED = "PasswordRestored":
         "The server lost the password of a live session, or may have: it was stored again, or a new one is in the session's Secret.",
         "Nothing, unless the message says that a new password is in the Secret: then read it again.";

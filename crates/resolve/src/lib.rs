@@ -18,7 +18,7 @@ pub use aws::{aws_region, default_server_ca, rds_admin_target, rds_target};
 pub use convert::{database_username, role_spec, rule_spec, user_spec};
 pub use grant::{Blocked, Grant, decide, selected};
 pub use mongodb::{MongodbAddress, mongodb_config};
-pub use platform::postgres_platform;
+pub use platform::{blue_green_host, postgres_platform};
 pub use postgres::{parse_postgres_address, postgres_config};
 pub use proof::{AdminProof, admin_proof};
 pub use redshift::{redshift_admin_target, redshift_config, redshift_fault, redshift_target};

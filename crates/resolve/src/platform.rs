@@ -42,6 +42,13 @@ impl Names {
     }
 }
 
+/// The host by which a DatabaseAdmin names one side of a blue/green deployment of RDS, which changes its name at the
+/// switchover.
+pub fn blue_green_host(admin: &DatabaseAdmin) -> Option<String> {
+    let Names { own, dialled } = Names::of(admin).ok()?;
+    [own.0, dialled.0].into_iter().find(|host| Host::of(host).is_some_and(|host| host.is_blue_green()))
+}
+
 /// The platform of a PostgreSQL server: as written, else from the host name.
 ///
 /// # Errors

@@ -91,7 +91,7 @@ pub(super) async fn orphans(
     }
 }
 
-/// An event for each condition that turned bad.
+/// An event for each condition that turned bad, and one where the host was written that a blue/green deployment renames.
 fn events(shared: &Shared, admin: &Arc<DatabaseAdmin>, after: &DatabaseAdminStatus) {
     let before = admin.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     for type_ in [conditions::READY, conditions::CAPABLE] {
@@ -103,5 +103,14 @@ fn events(shared: &Shared, admin: &Arc<DatabaseAdmin>, after: &DatabaseAdminStat
             continue;
         }
         shared.api.event(&**admin, Severity::Warning, &new.reason, "Preflight", &new.message);
+    }
+    let observed = admin.status.as_ref().and_then(|status| status.observed_generation);
+    if observed != after.observed_generation
+        && let Some(host) = rolecall_resolve::blue_green_host(admin)
+    {
+        let note = format!(
+            "{host} is one side of a blue/green deployment and gets another name at the switchover: write the name without -green-... or -old..."
+        );
+        shared.api.event(&**admin, Severity::Warning, reasons::BLUE_GREEN_HOST, "Check", &note);
     }
 }

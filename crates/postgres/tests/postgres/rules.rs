@@ -1,12 +1,12 @@
-//! Extensions that check statements about roles and passwords, as credcheck does. A proxy simulates them: it answers
-//! such a statement with their SQLSTATE, and all of its message with it.
+//! Extensions that check statements about roles and passwords, as credcheck does, and RDS, which keeps passwords from
+//! admin users. A proxy simulates them: it answers such a statement with their SQLSTATE, and all of its message with it.
 
 use std::sync::Arc;
 
 use rolecall_engine::account::Credential;
-use rolecall_engine::{Class, Desired, Engine as _, Error, Reason, Want};
+use rolecall_engine::{Class, Desired, Engine as _, Error, Needs, Reason, Want};
 use rolecall_pki::tls::TlsMode;
-use rolecall_postgres::{Auth, Config, Postgres as Engine};
+use rolecall_postgres::{Auth, Config, Platform, Postgres as Engine};
 use rolecall_testbed::{PgVersion, Postgres};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,12 +18,25 @@ use crate::common::{Failure, apply, enabled, ended, live, unique};
 struct Ruled {
     pg: Postgres,
     engine: Engine,
-    refused: Arc<Mutex<Vec<&'static str>>>,
+    refused: Arc<Mutex<Refused>>,
+}
+
+/// Which statements are refused.
+#[derive(Default)]
+struct Refused {
+    /// Those that contain one of these.
+    texts: Vec<&'static str>,
+    /// With this SQLSTATE.
+    code: &'static str,
 }
 
 impl Ruled {
-    /// Statements that contain one of these texts are refused, once [`Ruled::refuse`] says so.
     async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_on(Platform::SelfHosted, settings).await
+    }
+
+    /// Statements are refused once [`Ruled::refuse`] says so.
+    async fn start_on(platform: Platform, settings: &[(&str, &str)]) -> Self {
         let hba = "host all all 127.0.0.1/32 scram-sha-256\nhost all all ::1/128 scram-sha-256";
         let mut builder = Postgres::builder(PgVersion::V17).setting("ssl", "off").hba(hba);
         for (name, value) in settings {
@@ -38,7 +51,7 @@ impl Ruled {
         )
         .await
         .unwrap();
-        let refused = Arc::new(Mutex::new(Vec::new()));
+        let refused = Arc::new(Mutex::new(Refused::default()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (server, texts) = (pg.port(), Arc::clone(&refused));
@@ -49,11 +62,16 @@ impl Ruled {
         });
         let mut config = Config::new("127.0.0.1", port, "keeper", Auth::Password("x".into()));
         config.tls.mode = TlsMode::Disable;
+        config.platform = platform;
         Self { pg, engine: Engine::new(config).unwrap(), refused }
     }
 
     async fn refuse(&self, texts: &[&'static str]) {
-        *self.refused.lock().await = texts.to_vec();
+        self.refuse_with("28000", texts).await;
+    }
+
+    async fn refuse_with(&self, code: &'static str, texts: &[&'static str]) {
+        *self.refused.lock().await = Refused { texts: texts.to_vec(), code };
     }
 
     async fn value(&self, query: &str) -> String {
@@ -77,11 +95,7 @@ impl Ruled {
 }
 
 /// Carries the messages of one connection, and answers those that are refused.
-async fn carry(
-    client: TcpStream,
-    server: u16,
-    refused: Arc<Mutex<Vec<&'static str>>>,
-) -> std::io::Result<()> {
+async fn carry(client: TcpStream, server: u16, refused: Arc<Mutex<Refused>>) -> std::io::Result<()> {
     let server = TcpStream::connect(("127.0.0.1", server)).await?;
     let (mut asked, answers) = client.into_split();
     let (mut answered, mut questions) = server.into_split();
@@ -104,11 +118,15 @@ async fn carry(
         asked.read_exact(&mut body).await?;
         first = false;
         let text = String::from_utf8_lossy(&body);
-        if kind == Some(b'Q') && refused.lock().await.iter().any(|refused| text.contains(refused)) {
-            let fields = b"SERROR\0VERROR\0C28000\0Mdas geht so nicht\0\0";
+        let code = {
+            let refused = refused.lock().await;
+            refused.texts.iter().any(|refused| text.contains(refused)).then_some(refused.code)
+        };
+        if let (Some(b'Q'), Some(code)) = (kind, code) {
+            let fields = format!("SERROR\0VERROR\0C{code}\0Mdas geht so nicht\0\0");
             let mut answer = vec![b'E'];
             answer.extend(u32::try_from(fields.len() + 4).unwrap().to_be_bytes());
-            answer.extend(fields);
+            answer.extend(fields.as_bytes());
             answer.extend([b'Z', 0, 0, 0, 5, b'I']);
             answers.lock().await.write_all(&answer).await?;
             continue;
@@ -190,6 +208,30 @@ async fn what_may_not_be_reset_keeps_no_membership_and_no_connection() {
         assert!(error.remedy.contains("credcheck"), "{refused}: {error}");
         assert!(apply(&ruled.engine, &ended(&user, true)).await.unwrap().dropped, "{refused}");
     }
+}
+
+#[tokio::test]
+async fn where_rds_keeps_passwords_from_the_admin_user_an_access_ends_without_touching_them() {
+    let ruled = Ruled::start_on(Platform::Rds, &[("rds.restrict_password_commands", "1")]).await;
+    ruled.pg.sql("postgres", "create role rds_password; grant rds_password to keeper").await.unwrap();
+    let user = unique("alice");
+    apply(&ruled.engine, &with_password(enabled(&user, &["reader", "writer"]))).await.unwrap();
+
+    ruled.pg.sql("postgres", "revoke rds_password from keeper").await.unwrap();
+    ruled.refuse_with("42501", &[" PASSWORD ", "VALID UNTIL"]).await;
+    let findings = ruled.engine.preflight(&Needs::default()).await.unwrap().findings;
+    let finding = findings.iter().find(|finding| finding.object == "rds_password").unwrap();
+    assert!(finding.message.contains("run GRANT rds_password TO \"keeper\""), "{finding:?}");
+    let applied = apply(&ruled.engine, &ended(&user, false)).await.unwrap();
+    assert!(applied.not_reset.is_some_and(|why| why.contains("42501")), "what stays is named");
+    assert_eq!(ruled.roles_of(&user).await, "");
+    let left = format!("select rolcanlogin, rolpassword is not null from pg_authid where rolname = '{user}'");
+    let left = ruled.pg.sql("postgres", &left).await.unwrap();
+    assert_eq!(left, [[Some("f".to_owned()), Some("t".to_owned())]], "no login, the password as it was");
+
+    ruled.pg.sql("postgres", "grant rds_password to keeper").await.unwrap();
+    ruled.refuse(&[]).await;
+    assert!(apply(&ruled.engine, &ended(&user, true)).await.unwrap().dropped);
 }
 
 #[tokio::test]

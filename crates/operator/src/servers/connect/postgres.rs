@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use rolecall_api::{DatabaseAdmin, TlsMode};
-use rolecall_aws::{Host, RdsLogin};
+use rolecall_aws::RdsLogin;
 use rolecall_postgres::Auth;
 use rolecall_resolve::AdminProof;
 
@@ -50,13 +50,6 @@ pub(super) async fn prepare(
     let mut config = rolecall_resolve::postgres_config(admin, auth, server_ca.clone())
         .map_err(|blocked| Blocker::from(&blocked))?;
     config.max_connections = max_connections;
-    if Host::of(&config.host).is_some_and(|host| host.is_blue_green()) {
-        let host = &config.host;
-        tracing::warn!(
-            host,
-            "it is one side of a blue/green deployment, which changes its name: write the other name in spec.uri"
-        );
-    }
     let (platform, tls) = (config.platform, &admin.spec.tls);
     (platform, &config.tls.server_name, tls.mode).hash(&mut secrets.hash);
     let sslmode = match tls.mode {

@@ -1,5 +1,8 @@
 //! RDS and Aurora: logins with IAM tokens, on a server behind a front that verifies them.
 
+mod blue_green;
+mod plugin;
+
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
@@ -160,6 +163,31 @@ async fn what_the_admin_user_lacks_is_named_with_the_statement() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_role_that_may_set_passwords_is_named_with_the_statement() -> Result<()> {
+    let restricted = format!(
+        "grant rds_iam to \"{ADMIN_USER}\" with admin option;
+         alter role \"{ADMIN_USER}\" set rds.restrict_password_commands = '1'"
+    );
+    let env = RdsEnv::start(PgVersion::V18, Some(&restricted)).await?;
+    env.session("alice-orders", json!({})).await?;
+    let session = env.pending("alice-orders", "MissingCreateRole").await?;
+    let statement = format!("GRANT rds_password TO \"{ADMIN_USER}\"");
+    assert!(message_of(&session).contains(&statement), "{}", message_of(&session));
+    env.until::<DatabaseAdmin>("orders", "incapable", |admin| {
+        let status = admin.status.as_ref();
+        let capable = status.and_then(|status| conditions::find(&status.conditions, conditions::CAPABLE));
+        capable.is_some_and(|capable| {
+            capable.status == conditions::FALSE && capable.message.contains(&statement)
+        })
+    })
+    .await?;
+    env.pg.sql("postgres", &statement).await?;
+    trigger_reconcile(&env).await?;
+    env.active("alice-orders").await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn hosts_where_nobody_can_be_provisioned_are_refused() -> Result<()> {
     let env = TestEnv::builder().without_objects().start().await?;
     env.role("reader", json!({})).await?;
@@ -178,29 +206,5 @@ async fn hosts_where_nobody_can_be_provisioned_are_refused() -> Result<()> {
     admin("orders.cluster-ro-abc123.eu-west-1.rds.amazonaws.com").await?;
     env.session("reader", json!({})).await?;
     env.pending("reader", "ReadOnlyEndpoint").await?;
-    Ok(())
-}
-
-/// The roles of a green server are those of the moment when it was made.
-#[tokio::test]
-async fn after_a_suspension_what_came_back_is_ended() -> Result<()> {
-    let env = TestEnv::start().await?;
-    env.session("over", json!({"ttl": "1h"})).await?;
-    env.active("over").await?;
-    env.delete_and_wait::<DatabaseSession>("over").await?;
-    env.patch::<DatabaseAdmin>("orders", json!({"spec": {"suspend": true}})).await?;
-    env.until::<DatabaseAdmin>("orders", "suspended", |admin| {
-        rolecall_tests::objects::reason_of(admin) == "DatabaseSuspended"
-    })
-    .await?;
-    // The switchover: an access that ended is there again.
-    let again =
-        format!("set role \"{ADMIN_USER}\"; alter role \"{ALICE}\" login; grant reader to \"{ALICE}\"");
-    env.pg.sql("postgres", &again).await?;
-    env.patch::<DatabaseAdmin>("orders", json!({"spec": {"suspend": false}})).await?;
-    env.account_until("disabled again", |account| {
-        account.is_some_and(|account| account.is_disabled() && account.memberships.is_empty())
-    })
-    .await?;
     Ok(())
 }
