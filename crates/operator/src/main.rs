@@ -50,7 +50,7 @@ async fn run(command: &Command, args: &Args) -> anyhow::Result<()> {
 #[cfg(feature = "otlp")]
 type Traces = Option<rolecall_operator::traces::Traces>;
 #[cfg(not(feature = "otlp"))]
-type Traces = ();
+struct Traces;
 
 fn log_to_stderr(args: &Args) -> anyhow::Result<Traces> {
     let ansi = std::io::stderr().is_terminal();
@@ -66,7 +66,10 @@ fn log_to_stderr(args: &Args) -> anyhow::Result<Traces> {
         Ok(traces)
     }
     #[cfg(not(feature = "otlp"))]
-    subscriber.try_init().context("starting the log")
+    {
+        subscriber.try_init().context("starting the log")?;
+        Ok(Traces)
+    }
 }
 
 fn stop_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {
