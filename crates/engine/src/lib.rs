@@ -16,11 +16,10 @@
 //! | [`history`] | where a server is in its history: failovers |
 //! | [`objects`] | the objects of a logical database, and what permission sets may do with them |
 //! | [`sets`] | permission sets: names, the desired and the synced set, the pure step to what has to change |
-//! | [`login`] | logins of an admin user that change over time |
 //! | [`error`] | what went wrong, classified by code, never by text |
 //! | [`login`] | logins of the admin user that change over time |
 //! | [`dialect`] | what differs between kinds of servers in decisions and messages |
-//! | [`address`], [`slots`], [`counters`] | what engines do alike: addresses, bounds on connections, figures |
+//! | [`address`], [`slots`], [`idle`], [`counters`] | what engines do alike: addresses, connections, figures |
 
 pub mod account;
 pub mod address;
@@ -30,6 +29,7 @@ pub mod counters;
 pub mod dialect;
 pub mod error;
 pub mod history;
+pub mod idle;
 pub mod login;
 pub mod name;
 pub mod objects;

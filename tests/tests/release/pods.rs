@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use rolecall_testbed::Identity;
 use rolecall_tests::cluster;
 use rolecall_tests::process::{Process, run_operator};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::helm::{Helm, NAMESPACE};
@@ -83,21 +83,7 @@ async fn run_job() -> Result<String> {
     let pod = &job["spec"]["template"]["spec"];
     let output = run_operator(&kubeconfig(pod).await?, &arguments(pod)?).await?;
     let succeeds = output.status.success();
-    let time = "2026-01-01T00:00:00Z";
-    let kinds = if succeeds { ["SuccessCriteriaMet", "Complete"] } else { ["FailureTarget", "Failed"] };
-    let conditions = kinds.map(
-        |kind| json!({"type": kind, "status": "True", "lastTransitionTime": time, "lastProbeTime": time}),
-    );
-    let mut status = json!({"startTime": time, "conditions": conditions, "uncountedTerminatedPods": {}});
-    if succeeds {
-        status["succeeded"] = 1.into();
-        status["completionTime"] = time.into();
-    } else {
-        status["failed"] = 1.into();
-    }
-    let patch = json!({"status": status}).to_string();
-    let patch = ["--subresource", "status", "--type", "merge", "--patch", &patch];
-    cluster::cluster().await?.kubectl(&[&["patch", "-n", NAMESPACE], &JOB[..], &patch[..]].concat()).await?;
+    cluster::cluster().await?.end_job(NAMESPACE, JOB[1], succeeds).await?;
     Ok([output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat())
 }
 

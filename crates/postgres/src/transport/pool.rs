@@ -1,13 +1,10 @@
 //! A few connections to one server, over all its databases.
-//!
-//! Two bounds of the same size keep the total: a *slot* is held while a connection is used, a *permit* for as long as
-//! it is open. Whoever has a slot but finds no connection to its database closes an idle one of another database and
-//! takes its permit. Since those in use never exceed the slots, there is always one to close.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rolecall_engine::idle::{Connection as _, IdleConnections};
 use rolecall_engine::slots::{Slot, Slots};
 use rolecall_engine::{Class, Error};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -31,28 +28,17 @@ const MOST_WAITED_FOR: usize = 2;
 pub(crate) struct Pool {
     connector: Connector,
     slots: Slots,
-    permits: Arc<Semaphore>,
+    idle: Arc<IdleConnections<Connection>>,
     /// For connections that are kept for one purpose.
     dedicated: Arc<Semaphore>,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
-    /// Most recently used last.
-    idle: Vec<Idle>,
     avoided: HashMap<String, Instant>,
     /// Databases that took a connection: where another one does as well, they are tried.
     known: BTreeSet<String>,
-    /// The server's history is watched: it is in use.
-    watched: bool,
-    reaping: bool,
-}
-
-struct Idle {
-    database: String,
-    connection: Connection,
-    since: Instant,
 }
 
 /// A connection for one message at a time. It goes back to the pool when this is dropped between two messages, and is
@@ -90,11 +76,11 @@ impl Pool {
         let kept = size / 2 + usize::from(size >= FEWEST_WITH_SENTINEL);
         let slots = Slots::new(size, kept, config.acquire_timeout);
         Arc::new(Self {
-            connector,
+            idle: IdleConnections::new(size, config.idle_timeout),
             slots,
-            permits: Arc::new(Semaphore::new(size)),
             dedicated: Arc::new(Semaphore::new(size / 2)),
             state: Mutex::default(),
+            connector,
         })
     }
 
@@ -162,7 +148,7 @@ impl Pool {
             cancelled: false,
             _slot: slot,
         };
-        if let Some(connection) = self.take_idle(database) {
+        if let Some(connection) = self.idle.take(database) {
             return Ok(lease(connection, true));
         }
         let permit = self.permit().await.map_err(here)?;
@@ -195,7 +181,9 @@ impl Pool {
         let permit = self.permit().await?;
         match self.connector.open(database, permit).await {
             Ok(connection) => {
-                self.state().watched = true;
+                // Users can take every connection that the server allows: with the last one of ours they are still put
+                // out.
+                self.idle.keep_one();
                 Ok(Some(Dedicated { connection, _counted: (slot, None) }))
             }
             // This database does not let the admin user in; others may.
@@ -205,16 +193,7 @@ impl Pool {
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let mut permit = std::pin::pin!(Arc::clone(&self.permits).acquire_owned());
-        // In the queue first, so that nobody else gets what is given up now.
-        let taken = async {
-            tokio::select! {
-                biased;
-                taken = &mut permit => taken.ok(),
-                () = async { self.close_one() } => permit.await.ok(),
-            }
-        };
-        self.slots.within(|| self.address(), taken).await
+        self.slots.within(|| self.address(), self.idle.permit()).await
     }
 
     fn address(&self) -> String {
@@ -260,30 +239,13 @@ impl Pool {
 
     /// Closes every idle connection: the server is not what it was, or nobody needs it any more.
     pub(crate) fn close_idle(&self) {
-        let idle = std::mem::take(&mut self.state().idle);
-        drop(idle);
+        self.idle.close();
     }
 
     /// Closes the idle connections to one database, and avoids it where another one will do.
     pub(crate) fn close_idle_in(&self, database: &str) {
-        let mut state = self.state();
-        state.idle.retain(|idle| idle.database != database);
-        state.known.remove(database);
-    }
-
-    fn take_idle(&self, database: &str) -> Option<Connection> {
-        let mut state = self.state();
-        state.idle.retain(|idle| !idle.connection.client.is_closed());
-        let at = state.idle.iter().rposition(|idle| idle.database == database)?;
-        Some(state.idle.remove(at).connection)
-    }
-
-    /// Closes the connection that was idle for longest, of whatever database.
-    fn close_one(&self) {
-        let mut state = self.state();
-        if !state.idle.is_empty() {
-            state.idle.remove(0);
-        }
+        self.idle.close_in(database);
+        self.state().known.remove(database);
     }
 
     /// The databases to try: this one first, those that failed recently last.
@@ -306,40 +268,8 @@ impl Pool {
         &self.connector
     }
 
-    fn give_back(self: &Arc<Self>, database: String, connection: Connection) {
-        let mut state = self.state();
-        state.idle.push(Idle { database, connection, since: Instant::now() });
-        if !state.reaping {
-            // Without a runtime nobody can use the connection either; it is closed with the pool.
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                state.reaping = true;
-                runtime.spawn(reap(Arc::downgrade(self)));
-            }
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Closes what was idle for too long, until nothing is left to watch.
-async fn reap(pool: Weak<Pool>) {
-    loop {
-        let Some(idle) = pool.upgrade().map(|pool| pool.connector.config().idle_timeout) else { return };
-        tokio::time::sleep(idle / 4).await;
-        let Some(pool) = pool.upgrade() else { return };
-        let mut state = pool.state();
-        state.idle.retain(|one| !one.connection.client.is_closed());
-        // Users can take every connection that the server allows: with the last one of ours they are still put out.
-        let kept = usize::from(state.watched);
-        while state.idle.len() > kept && state.idle[0].since.elapsed() >= idle {
-            state.idle.remove(0);
-        }
-        if state.idle.is_empty() {
-            state.reaping = false;
-            return;
-        }
     }
 }
 
@@ -352,7 +282,7 @@ impl Lease {
     fn cancel(&mut self) {
         let Some(connection) = self.connection.as_ref().filter(|_| !self.cancelled) else { return };
         self.cancelled = true;
-        if !connection.client.is_closed() {
+        if !connection.is_closed() {
             self.pool.cancel(connection.client.cancel_token());
         }
     }
@@ -371,16 +301,10 @@ impl Drop for Lease {
         if let Some(connection) = self.connection.take()
             && self.clean
             && !self.cancelled
-            && !connection.client.is_closed()
+            && !connection.is_closed()
         {
-            self.pool.give_back(std::mem::take(&mut self.database), connection);
+            self.pool.idle.give_back(std::mem::take(&mut self.database), connection);
         }
-    }
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("idle", &self.idle.len()).finish_non_exhaustive()
     }
 }
 

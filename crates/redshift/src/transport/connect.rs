@@ -42,6 +42,12 @@ pub(crate) struct Connection {
     pub(crate) version: String,
 }
 
+impl rolecall_engine::idle::Connection for Connection {
+    fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+}
+
 /// Why there is no connection.
 #[derive(Debug)]
 pub(crate) struct NotOpened {

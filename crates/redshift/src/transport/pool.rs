@@ -1,15 +1,11 @@
 //! A few connections to one server, over all its databases.
-//!
-//! Two bounds of the same size keep the total: a *slot* is held while a connection is used, a *permit* for as long as
-//! it is open. Whoever has a slot but finds no connection to its database closes an idle one of another database and
-//! takes its permit.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::sync::Arc;
 
 use rolecall_engine::Error;
+use rolecall_engine::idle::{Connection as _, IdleConnections};
 use rolecall_engine::slots::{Slot, Slots};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::config::DEFAULT_DATABASE;
 use super::connect::{Connection, Connector, NotOpened};
@@ -18,21 +14,7 @@ use super::connect::{Connection, Connector, NotOpened};
 pub(crate) struct Pool {
     connector: Connector,
     slots: Slots,
-    permits: Arc<Semaphore>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// Most recently used last.
-    idle: Vec<Idle>,
-    reaping: bool,
-}
-
-struct Idle {
-    database: String,
-    connection: Connection,
-    since: Instant,
+    idle: Arc<IdleConnections<Connection>>,
 }
 
 /// A connection for one thing at a time. It goes back to the pool when this is dropped while clean, else it is closed.
@@ -53,8 +35,7 @@ impl Pool {
         let size = config.max_connections.max(1);
         Arc::new(Self {
             slots: Slots::new(size, 0, config.acquire_timeout),
-            permits: Arc::new(Semaphore::new(size)),
-            state: Mutex::default(),
+            idle: IdleConnections::new(size, config.idle_timeout),
             connector,
         })
     }
@@ -93,7 +74,7 @@ impl Pool {
             clean: true,
             _slot: slot,
         };
-        if let Some(connection) = self.take_idle(database) {
+        if let Some(connection) = self.idle.take(database) {
             return Ok(lease(connection, true));
         }
         let permit = self.permit().await.map_err(here)?;
@@ -102,16 +83,7 @@ impl Pool {
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        let mut permit = std::pin::pin!(Arc::clone(&self.permits).acquire_owned());
-        // In the queue first, so that nobody else gets what is given up now.
-        let taken = async {
-            tokio::select! {
-                biased;
-                taken = &mut permit => taken.ok(),
-                () = async { self.close_one() } => permit.await.ok(),
-            }
-        };
-        self.slots.within(|| self.address(), taken).await
+        self.slots.within(|| self.address(), self.idle.permit()).await
     }
 
     fn address(&self) -> String {
@@ -120,59 +92,12 @@ impl Pool {
 
     /// Closes every idle connection: the server is not what it was, or nobody needs it any more.
     pub(crate) fn close_idle(&self) {
-        let idle = std::mem::take(&mut self.state().idle);
-        drop(idle);
+        self.idle.close();
     }
 
     /// Closes the idle connections to one database.
     pub(crate) fn close_idle_in(&self, database: &str) {
-        self.state().idle.retain(|idle| idle.database != database);
-    }
-
-    fn take_idle(&self, database: &str) -> Option<Connection> {
-        let mut state = self.state();
-        state.idle.retain(|idle| !idle.connection.client.is_closed());
-        let at = state.idle.iter().rposition(|idle| idle.database == database)?;
-        Some(state.idle.remove(at).connection)
-    }
-
-    /// Closes the connection that was idle for longest, of whatever database.
-    fn close_one(&self) {
-        let mut state = self.state();
-        if !state.idle.is_empty() {
-            state.idle.remove(0);
-        }
-    }
-
-    fn give_back(self: &Arc<Self>, database: String, connection: Connection) {
-        let mut state = self.state();
-        state.idle.push(Idle { database, connection, since: Instant::now() });
-        // Without a runtime nobody can use the connection either; it is closed with the pool.
-        if !state.reaping
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            state.reaping = true;
-            runtime.spawn(reap(Arc::downgrade(self)));
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Closes what was idle for too long, until nothing is left to watch.
-async fn reap(pool: Weak<Pool>) {
-    loop {
-        let Some(idle) = pool.upgrade().map(|pool| pool.connector.config().idle_timeout) else { return };
-        tokio::time::sleep(idle / 4).await;
-        let Some(pool) = pool.upgrade() else { return };
-        let mut state = pool.state();
-        state.idle.retain(|one| !one.connection.client.is_closed() && one.since.elapsed() < idle);
-        if state.idle.is_empty() {
-            state.reaping = false;
-            return;
-        }
+        self.idle.close_in(database);
     }
 }
 
@@ -186,15 +111,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take()
             && self.clean
-            && !connection.client.is_closed()
+            && !connection.is_closed()
         {
-            self.pool.give_back(std::mem::take(&mut self.database), connection);
+            self.pool.idle.give_back(std::mem::take(&mut self.database), connection);
         }
-    }
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("idle", &self.idle.len()).finish_non_exhaustive()
     }
 }

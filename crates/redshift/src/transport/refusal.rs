@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::io;
 
+use rolecall_engine::error::cause;
 use rolecall_engine::{Class, Error, Reason};
 use rolecall_pki::tls::{self, TlsClient};
 use rustls_pki_types::UnixTime;
@@ -90,20 +91,4 @@ fn login_refused(config: &Config, database: &str, said: &tokio_postgres::error::
     code.clone_into(&mut error.code);
     error.attempted.push_str(&format!(", database {database:?},"));
     error
-}
-
-/// The first cause of this type, also where an `io::Error` wraps it.
-fn cause<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(found) = wrapped.and_then(|inner| inner.downcast_ref::<T>()) {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }

@@ -105,6 +105,12 @@ pub(crate) struct Connection {
     warnings: Arc<AtomicU64>,
 }
 
+impl rolecall_engine::idle::Connection for Connection {
+    fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+}
+
 impl Connector {
     pub(crate) fn new(config: Config, counters: Arc<Counters>, prepared: Prepared) -> Result<Self, Error> {
         let tls = Tls::new(&config)?.map(|tls| (MakeRustlsConnect::new(tls.client.config.clone()), tls));

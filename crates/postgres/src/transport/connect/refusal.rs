@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io;
 
+use rolecall_engine::error::cause;
 use rolecall_engine::{Class, Error, Reason};
 
 use super::Connector;
@@ -132,20 +133,4 @@ impl Connector {
         let fault = tls.fault(&self.config, error);
         self.failed(Class::Unreachable, Reason::TlsFailed, fault.detail, &fault.remedy)
     }
-}
-
-/// The first cause of this type, also where an `io::Error` wraps it.
-fn cause<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(found) = wrapped.and_then(|inner| inner.downcast_ref::<T>()) {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }
