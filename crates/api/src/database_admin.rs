@@ -175,7 +175,8 @@ pub struct AdminUser {
     pub name: Option<String>,
 
     /// Logical database that the admin user connects to. Absent: the label
-    /// `teleport.dev/db-admin-default-database`, else the session's database, else `postgres`.
+    /// `teleport.dev/db-admin-default-database`, else the session's database, else `postgres`
+    /// (Redshift: `dev`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::database_name")]
     pub default_database: Option<String>,
@@ -281,7 +282,8 @@ pub struct UserCredentials {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub x509: Option<UserX509>,
 
-    /// A random password per account, sent to the server as a SCRAM verifier. Write `password: {}`. Not with `mongodb`.
+    /// A random password per account; the server gets a SCRAM verifier of it (Redshift: an md5 hash). Write
+    /// `password: {}`. Not with `mongodb`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<UserPassword>,
 

@@ -178,7 +178,7 @@ pub struct DatabaseSessionStatus {
     /// specification: `type`, `provider`, `host`, `port`, `database`, `username`, `uri`, and `tls.crt`,
     /// `tls.key`, `tls.pk8` (the key in DER, as Java reads it), `certificates` and `private-key` (the same
     /// certificate and key), or `password`, which `uri` holds as well; `ca.crt`, which the server's certificate
-    /// is checked against, where the DatabaseAdmin names one. On PostgreSQL also `sslmode` and `sslrootcert`; on
+    /// is checked against, where the DatabaseAdmin names one. On PostgreSQL and Redshift also `sslmode` and `sslrootcert`; on
     /// MongoDB `tls.pem`, which holds certificate and key, and `database` only where the session names one. `uri`
     /// can be used as it is, with these files. It is deleted when access ends.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -97,7 +97,7 @@ async fn an_access_that_cannot_be_ended_refuses_the_uninstall_and_the_operator_g
     env.session("standing", json!({})).await?;
     env.active("standing").await?;
     env.pg.stop().await;
-    let error = prepare(&options(&env, 8)).await.expect_err("its login is open").to_string();
+    let error = prepare(&options(&env, 20)).await.expect_err("its login is open").to_string();
     assert!(error.starts_with("1 session may still have access after"), "{error}");
     assert!(
         error.contains(&format!("  {}/standing (Ending): DatabaseUnreachable: ", env.namespace)),

@@ -55,7 +55,7 @@ impl Redshift {
         }
     }
 
-    /// Moves the server's clock ahead, so that passwords run out.
+    /// Moves the server's clock ahead, so that passwords run out and pg_stat_activity catches up.
     pub fn advance(&self, by: SignedDuration) {
         let mut state = self.shared.lock();
         state.ahead = state.ahead.saturating_add(by);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use super::settings::Unknowns;
 pub(crate) type TransactionId = u64;
 
 /// How late pg_stat_activity is.
-const ACTIVITY_LAG: Duration = Duration::from_millis(300);
+const ACTIVITY_LAG: SignedDuration = SignedDuration::from_secs(10);
 /// How many wrong passwords in a row lock a user.
 pub(crate) const FAILED_LOGINS: u32 = 5;
 
@@ -26,7 +26,7 @@ pub(crate) struct State {
     pub(crate) unknowns: Unknowns,
     pub(crate) sessions: BTreeMap<i32, Session>,
     /// Sessions that are over, as long as pg_stat_activity still shows them.
-    ended: Vec<(Session, Instant)>,
+    ended: Vec<(Session, Timestamp)>,
     next_process: i32,
     /// Wrong passwords in a row, by user.
     pub(crate) failed_logins: HashMap<u32, u32>,
@@ -56,7 +56,6 @@ pub(crate) struct Session {
     pub(crate) login: String,
     pub(crate) database: String,
     pub(crate) started: Timestamp,
-    pub(crate) since: Instant,
     /// Ends it.
     pub(crate) kill: CancellationToken,
     /// Nobody is at the other end: a test opened it.
@@ -242,7 +241,6 @@ impl State {
             login: login.to_owned(),
             database: database.to_owned(),
             started: self.now(),
-            since: Instant::now(),
             kill: CancellationToken::new(),
             is_phantom: false,
         };
@@ -263,17 +261,16 @@ impl State {
 
     pub(crate) fn close(&mut self, process: i32) {
         if let Some(session) = self.sessions.remove(&process) {
-            self.ended.push((session, Instant::now()));
+            self.ended.push((session, self.now()));
         }
     }
 
     /// The sessions as pg_stat_activity has them.
     pub(crate) fn activity(&self) -> Vec<Session> {
-        let open = self.sessions.values().filter(|session| session.since.elapsed() >= ACTIVITY_LAG);
-        let over = self
-            .ended
-            .iter()
-            .filter(|(session, at)| at.elapsed() < ACTIVITY_LAG && session.since.elapsed() >= ACTIVITY_LAG);
+        let now = self.now();
+        let is_shown = |since: Timestamp| now.duration_since(since) >= ACTIVITY_LAG;
+        let open = self.sessions.values().filter(|session| is_shown(session.started));
+        let over = self.ended.iter().filter(|(session, at)| !is_shown(*at) && is_shown(session.started));
         open.chain(over.map(|(session, _)| session)).cloned().collect()
     }
 

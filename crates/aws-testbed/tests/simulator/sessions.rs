@@ -1,6 +1,6 @@
 //! What is shown of sessions, and ending them.
 
-use std::time::Duration;
+use jiff::SignedDuration;
 
 use super::{ADMIN, Cluster, refusal, rows, run};
 use rolecall_aws_testbed::redshift::{Admin, Redshift, Unknowns};
@@ -39,7 +39,7 @@ async fn pg_stat_activity_is_late() {
     let query = "SELECT procpid FROM pg_stat_activity WHERE usename = 'alice'";
     let session = cluster.redshift.open_session("IAM:alice", "dev").unwrap();
     assert_eq!(rows(&cluster.admin, query).await.len(), 0);
-    tokio::time::sleep(Duration::from_millis(310)).await;
+    cluster.redshift.advance(SignedDuration::from_secs(11));
     assert_eq!(rows(&cluster.admin, query).await.len(), 1);
     cluster.redshift.close_session(session);
     assert_eq!(
@@ -47,7 +47,7 @@ async fn pg_stat_activity_is_late() {
         0
     );
     assert_eq!(rows(&cluster.admin, query).await.len(), 1);
-    tokio::time::sleep(Duration::from_millis(310)).await;
+    cluster.redshift.advance(SignedDuration::from_secs(11));
     assert_eq!(rows(&cluster.admin, query).await.len(), 0);
 }
 

@@ -45,6 +45,13 @@ async fn a_transaction_sees_its_own_changes_and_others_see_them_when_it_commits(
     assert_eq!(rows(&cluster.admin, USERS).await, ["a"]);
 }
 
+/// Waits until the simulator has this statement, which waits for another transaction there.
+async fn arrived(cluster: &Cluster, statement: &str) {
+    while cluster.redshift.statements().last().is_none_or(|(_, text)| text != statement) {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn the_slower_of_two_transactions_on_one_user_fails_and_its_connection_with_it() {
     let cluster = Cluster::start().await;
@@ -55,7 +62,7 @@ async fn the_slower_of_two_transactions_on_one_user_fails_and_its_connection_wit
     run(&other, "ALTER USER b CONNECTION LIMIT 0").await;
     let second = "ALTER USER a CONNECTION LIMIT 1";
     let waiting = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        arrived(&cluster, second).await;
         run(&cluster.admin, "COMMIT").await;
     };
     let (code, ()) = tokio::join!(refusal(&other, second), waiting);
@@ -76,7 +83,7 @@ async fn the_second_transaction_goes_on_when_the_first_rolls_back() {
     run(&cluster.admin, "BEGIN").await;
     run(&cluster.admin, "GRANT ROLE r TO a").await;
     let waiting = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        arrived(&cluster, "DROP ROLE r").await;
         run(&cluster.admin, "ROLLBACK").await;
     };
     tokio::join!(run(&other, "DROP ROLE r"), waiting);

@@ -94,7 +94,6 @@ async fn the_node_is_asked_only_when_that_is_asked_for() {
         for named in ["getting AWS credentials", "IRSA", "EKS Pod Identity", "AWS_PROFILE"] {
             assert!(error.contains(named), "{named}: {error}");
         }
-        assert!(answer.seconds < 15, "{answer:?}");
         assert_eq!(bench.metadata.connections(), 0, "AWS_EC2_METADATA_DISABLED={off}");
     }
     assert_eq!(bench.front.calls(), []);

@@ -11,8 +11,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use pages::{Block, Where, blocks};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, SessionPhase};
 use rolecall_testbed::rows;
 use rolecall_tests::TestEnv;
+use rolecall_tests::objects::reason_of;
+use rolecall_tests::test_env::ALICE;
 use serde_json::json;
 use stage::Stage;
 
@@ -120,18 +123,27 @@ async fn the_commands_for_a_cluster_in_use_do_what_they_say() -> Result<()> {
     Ok(())
 }
 
-/// The statements that the runbook has people run close an access, and the operator finds it so.
+/// The statements that the runbook has people run close a login whose end waits, and the operator finds it so.
 #[tokio::test]
 async fn the_statements_of_the_runbook_close_a_login() -> Result<()> {
     let env = TestEnv::start().await?;
     env.session("alice-orders", json!({})).await?;
     env.active("alice-orders").await?;
     let client = env.login("alice-orders").await?;
+    env.patch::<DatabaseAdmin>("orders", json!({"spec": {"suspend": true}})).await?;
+    env.until("orders", "suspended", |admin: &DatabaseAdmin| reason_of(admin) == "DatabaseSuspended").await?;
+    env.delete::<DatabaseSession>("alice-orders").await?;
+    env.phase("alice-orders", SessionPhase::Ending, "DatabaseSuspended").await?;
+
     let text = fs::read_to_string(docs().join("runbook.md"))?;
     let Some(sql) = blocks(&text).into_iter().find(|block| block.language == "sql") else {
         bail!("the runbook has no statements")
     };
-    env.pg.sql("postgres", &sql.text).await?;
+    env.pg.sql("postgres", &sql.text.replace("alice@example.com", ALICE)).await?;
     ensure!(rows(&client, "select 1").await.is_err(), "the connection is open");
+    ensure!(env.account().await?.is_some_and(|account| !account.login), "the login is open");
+
+    env.patch::<DatabaseAdmin>("orders", json!({"spec": {"suspend": false}})).await?;
+    env.gone::<DatabaseSession>("alice-orders").await?;
     Ok(())
 }
