@@ -107,6 +107,16 @@ impl Audit {
         }));
     }
 
+    /// Was the last line about this account that the access through it is about to be taken away?
+    pub fn orphan_is_ending(&self, key: &AccountKey) -> bool {
+        self.last().get(&format!("account {key}")).is_some_and(|(access, _)| *access == "ending")
+    }
+
+    /// Nothing more is said of an account that no session accounts for.
+    pub fn forget_orphan(&self, key: &AccountKey) {
+        self.forget(&format!("account {key}"));
+    }
+
     /// An access came back though it was over.
     pub fn returned(&self, key: &AccountKey, action: &str, cause: &str) {
         self.log.write(&AuditLine::Returned {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api_client::{bounded, post_params};
 use crate::api_writer::is_conflict;
 use crate::args::Args;
-use crate::drain::Drain;
+use crate::drain::{Drain, Mode};
 
 pub(crate) const LEASE: &str = "rolecall-operator";
 /// How long a Lease is valid without being renewed.
@@ -183,7 +183,7 @@ impl Candidate {
     /// Renews the Lease until it is lost. `renewed`: it was certainly held from then on.
     async fn renew_until_lost(&self, mut lease: coordination::Lease, mut renewed: Instant) {
         loop {
-            sleep_until(renewed + if self.drain.is_asked() { AGAIN } else { RENEW_EVERY }).await;
+            sleep_until(renewed + if self.drain.mode() != Mode::Normal { AGAIN } else { RENEW_EVERY }).await;
             match timeout_at(renewed + GIVE_UP_AFTER, self.renew(&mut lease)).await {
                 Ok(Some(sent)) => renewed = sent,
                 Ok(None) => {
@@ -237,7 +237,7 @@ impl Candidate {
     /// Without leader election: reads the Lease again and again, for what others ask for.
     async fn follow(&self) {
         loop {
-            sleep(if self.drain.is_asked() { AGAIN } else { RENEW_EVERY }).await;
+            sleep(if self.drain.mode() != Mode::Normal { AGAIN } else { RENEW_EVERY }).await;
             self.follow_once().await;
         }
     }
@@ -253,6 +253,7 @@ impl Candidate {
             Ok::<(), kube::Error>(())
         };
         if let Err(error) = answered.await {
+            self.drain.expire(Instant::now());
             // Whoever asks waits for an answer, and says that there is none.
             tracing::debug!(%error, "the Lease could not be read, or not answered on");
         }

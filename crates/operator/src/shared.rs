@@ -21,7 +21,7 @@ use crate::clock_skew::ClockSkew;
 use crate::controller::workqueue::{PER_GROUP, Workqueue};
 use crate::coverage::Coverage;
 use crate::database_admin::FailoverWatch;
-use crate::drain::Drain;
+use crate::drain::{Drain, Mode};
 use crate::metrics::Metrics;
 use crate::model::{ObjectKey, Priority, ReconcileKey, Triggers};
 use crate::ports::{Clock, Engines, Ports};
@@ -172,13 +172,23 @@ impl Shared {
         );
     }
 
-    /// Reconciles every account each time that draining begins or ends, as long as this is polled.
-    pub(crate) async fn follow_drain(&self, mut changes: watch::Receiver<bool>) {
+    /// Reconciles every account each time that sessions may do something else than before, as long as this is polled.
+    pub(crate) async fn follow_drain(&self, mut changes: watch::Receiver<Mode>) {
         while changes.changed().await.is_ok() {
-            if *changes.borrow_and_update() {
-                tracing::warn!("an uninstall is being prepared: every access ends, and no session starts");
-            } else {
-                tracing::info!("no uninstall is being prepared any more: sessions start again");
+            match *changes.borrow_and_update() {
+                Mode::Draining => {
+                    tracing::warn!(
+                        "an uninstall is being prepared: every access ends, and no session starts"
+                    );
+                }
+                Mode::NoStarts => {
+                    tracing::info!(
+                        "the Lease says that an uninstall is being prepared: no session starts before that is clear"
+                    );
+                }
+                Mode::Normal => {
+                    tracing::info!("no uninstall is being prepared any more: sessions start again");
+                }
             }
             let triggers = self.cache().account_triggers(Priority::Urgent);
             self.trigger(triggers);

@@ -104,7 +104,7 @@ async fn an_access_that_cannot_be_ended_refuses_the_uninstall_and_the_operator_g
         "{error}"
     );
     let said = prepare(&Options { force: true, ..options(&env, 6) }).await?;
-    assert!(said.contains("/standing (") && said.contains("all the same"), "{said}");
+    assert!(said.contains("/standing (") && said.contains("Uninstalled nevertheless"), "{said}");
 
     env.pg.start_again().await?;
     env.until("standing", "Pending", |session: &rolecall_api::DatabaseSession| {

@@ -14,8 +14,9 @@ use super::decide::AdminState;
 use super::issued::IssuedStore;
 use super::session::Session;
 use crate::cache::Cache;
+use crate::drain::Mode;
 use crate::model::Blocker;
-use crate::model::session::Times;
+use crate::model::session::{Times, may_have_access};
 use crate::model::{AccountKey, ObjectKey, WALK};
 use crate::servers::ServerState;
 
@@ -38,13 +39,13 @@ pub(super) struct Snapshot {
     pub(super) now: Timestamp,
 }
 
-/// Reads an account and its sessions from the cache. `draining`: no session may have access.
+/// Reads an account and its sessions from the cache.
 pub(super) fn dereference(
     cache: &Cache,
     server: Option<ServerState>,
     issued: &IssuedStore,
     key: &AccountKey,
-    draining: bool,
+    mode: Mode,
     now: Timestamp,
 ) -> Snapshot {
     tracing::trace!(target: WALK, %key, "dereferenced");
@@ -60,7 +61,7 @@ pub(super) fn dereference(
         .into_iter()
         .map(|session| {
             let grant = match &account {
-                _ if draining => Err(Blocked::new(reasons::UNINSTALLED, UNINSTALLED)),
+                _ if is_drained(mode, &session) => Err(Blocked::new(reasons::UNINSTALLED, UNINSTALLED)),
                 Err(refusal) => Err(Blocked::permanent(reasons::INVALID_USERNAME, refusal.message.clone())),
                 Ok(_) => grant(cache, key, admin.as_deref(), &session),
             };
@@ -71,6 +72,15 @@ pub(super) fn dereference(
         .collect();
     let admin_deleted_at = admin.as_ref().and_then(|admin| cache.deleted_at(&**admin));
     Snapshot { account: account.ok(), admin, admin_deleted_at, server, sessions, now }
+}
+
+/// May this session not have access, because the operator is to go?
+fn is_drained(mode: Mode, session: &DatabaseSession) -> bool {
+    match mode {
+        Mode::Normal => false,
+        Mode::NoStarts => !may_have_access(session),
+        Mode::Draining => true,
+    }
 }
 
 impl Snapshot {

@@ -22,7 +22,7 @@ pub async fn report_failure(shared: &Shared, key: &AccountKey, blocker: &Blocker
     let server = shared.servers.get(&key.admin);
     // What panicked once may panic again.
     let snapshot = catch_unwind(AssertUnwindSafe(|| {
-        dereference(&shared.cache(), server, &shared.issued, key, shared.drain.is_asked(), now)
+        dereference(&shared.cache(), server, &shared.issued, key, shared.drain.mode(), now)
     }));
     let Ok(snapshot) = snapshot else {
         let sessions = shared.cache().sessions_of_account(key);

@@ -64,8 +64,12 @@ pub(super) async fn end(
             return Err(error.into());
         }
     };
-    if ended.is_change(shared.reports.get(key).map(|report| report.account.phase)) {
+    // The answer to an attempt before this one may have been lost.
+    let was_ending = shared.audit.orphan_is_ending(key);
+    if ended.is_change(shared.reports.get(key).map(|report| report.account.phase), was_ending) {
         shared.audit.orphan(key, OrphanAccess::Ended);
+    } else {
+        shared.audit.forget_orphan(key);
     }
     shared.orphans.set_stuck(key, None);
     shared.passwords.set(key, None);
@@ -119,12 +123,13 @@ enum EndedOrphan {
 }
 
 impl EndedOrphan {
-    /// Is this the end of an access? `reported`: what was said of the account before.
-    fn is_change(&self, reported: Option<AccountPhase>) -> bool {
+    /// Is this the end of an access? `reported`: what was said of the account before. `was_ending`: the audit log says
+    /// that it is about to end.
+    fn is_change(&self, reported: Option<AccountPhase>, was_ending: bool) -> bool {
         match self {
             Self::Ended(_) => true,
             // Where another reconcile was faster, that one has reported it.
-            Self::Already { .. } => reported == Some(AccountPhase::Enabled),
+            Self::Already { .. } => was_ending || reported == Some(AccountPhase::Enabled),
             Self::NotOurs { .. } => false,
         }
     }
@@ -162,9 +167,10 @@ mod tests {
             (others(false), Disabled, false, false),
         ] {
             assert_eq!(ended.phase(), phase, "{ended:?}");
-            assert_eq!(ended.is_change(Some(Enabled)), after_enabled, "{ended:?}");
-            assert_eq!(ended.is_change(Some(Disabled)), otherwise, "{ended:?}");
-            assert_eq!(ended.is_change(None), otherwise, "{ended:?}");
+            assert_eq!(ended.is_change(Some(Enabled), false), after_enabled, "{ended:?}");
+            assert_eq!(ended.is_change(Some(Disabled), false), otherwise, "{ended:?}");
+            assert_eq!(ended.is_change(None, false), otherwise, "{ended:?}");
+            assert_eq!(ended.is_change(None, true), after_enabled, "{ended:?}");
         }
     }
 }

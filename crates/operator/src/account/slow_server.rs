@@ -50,7 +50,7 @@ pub(super) async fn reporting<T>(
 async fn report(shared: &Shared, key: &AccountKey) -> bool {
     let server = shared.servers.get(&key.admin);
     let snapshot =
-        dereference(&shared.cache(), server, &shared.issued, key, shared.drain.is_asked(), shared.now());
+        dereference(&shared.cache(), server, &shared.issued, key, shared.drain.mode(), shared.now());
     let mut reported = false;
     for session in snapshot.sessions {
         let Some(result) = meanwhile(&session) else { continue };

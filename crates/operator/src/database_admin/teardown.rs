@@ -15,10 +15,11 @@ use rolecall_engine::Class;
 
 use super::observation::Observation;
 use crate::api_writer::Severity;
+use crate::audit::OrphanAccess;
 use crate::model::{
-    Action, Blocker, ObjectKey, Priority, ReconcileError, ReconcileKey, plus, session::is_touched,
+    AccountKey, Action, Blocker, ObjectKey, Priority, ReconcileError, ReconcileKey, plus, session::is_touched,
 };
-use crate::servers::{Server, ServerState, end_account, teardown_secret};
+use crate::servers::{PlannedEnd, Server, ServerState, plan_end, teardown_secret};
 use crate::{Shared, account, sets};
 
 /// How soon the sessions are counted again, at first and at last.
@@ -63,7 +64,7 @@ pub(super) async fn tear_down(
         observed.state.server.as_ref().filter(|_| !observed.state.unreachable && !admin.spec.suspend);
     let left = match (admin.spec.deletion, server) {
         (Deletion::Retain, _) => Ok(()),
-        (Deletion::Revoke, Some(server)) => sweep(server, key).await,
+        (Deletion::Revoke, Some(server)) => sweep(shared, server, key).await,
         // Nothing was ever done on a server that was never reached.
         (Deletion::Revoke, None) if admin.status.as_ref().is_none_or(|status| status.endpoint.is_none()) => {
             Ok(())
@@ -172,13 +173,18 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
 
 /// Disables every account that carries our record and can still log in, though no session accounts for it, and drops
 /// the permission sets.
-async fn sweep(server: &Server, key: &ObjectKey) -> Result<(), Unswept> {
+async fn sweep(shared: &Shared, server: &Server, key: &ObjectKey) -> Result<(), Unswept> {
     let inventory = server.engine.inventory().await?;
     for entry in inventory.accounts {
         let ours = entry.owner.as_ref().is_some_and(|record| server.owner.claim(record).is_ours_to_end());
         if ours && (entry.enabled || entry.backends > 0) {
             tracing::info!(admin = %key, account = %entry.account, "disabling an account that no session accounts for");
-            end_account(server, entry.account, false).await?;
+            let account = AccountKey { admin: key.clone(), username: entry.account.as_str().into() };
+            if let PlannedEnd::Needed(end) = plan_end(server, entry.account, false).await? {
+                shared.audit.orphan(&account, OrphanAccess::Ending);
+                end.carry_out(server).await?;
+                shared.audit.orphan(&account, OrphanAccess::Ended);
+            }
         }
     }
     Ok(sets::drop_all(server).await?)
@@ -198,7 +204,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::AccountKey;
 
     #[tokio::test(start_paused = true)]
     async fn an_admin_is_not_released_while_a_start_may_be_under_way() {

@@ -25,17 +25,6 @@ pub enum PlannedEnd {
 #[derive(Clone, Debug)]
 pub struct NeededEnd(Plan);
 
-/// What became of an account that was to be ended.
-#[derive(Clone, Debug)]
-pub enum EndedAccount {
-    /// See [`PlannedEnd::NotOurs`].
-    NotOurs,
-    /// See [`PlannedEnd::AlreadyEnded`].
-    AlreadyEnded,
-    /// It was ended, and the server was read back.
-    Ended(Applied),
-}
-
 /// Reads an account without any session, and plans its end: it is disabled, and with `drop` dropped where that is
 /// possible. Nothing is changed.
 ///
@@ -83,19 +72,6 @@ impl NeededEnd {
     pub async fn carry_out(&self, server: &Server) -> Result<Applied, Error> {
         server.engine.apply(&self.0).await
     }
-}
-
-/// Plans the end of an account without any session, and carries it out.
-///
-/// # Errors
-///
-/// As for [`plan_end`] and [`NeededEnd::carry_out`].
-pub async fn end_account(server: &Server, account: AccountName, drop: bool) -> Result<EndedAccount, Error> {
-    Ok(match plan_end(server, account, drop).await? {
-        PlannedEnd::NotOurs { .. } => EndedAccount::NotOurs,
-        PlannedEnd::AlreadyEnded { .. } => EndedAccount::AlreadyEnded,
-        PlannedEnd::Needed(end) => EndedAccount::Ended(end.carry_out(server).await?),
-    })
 }
 
 #[cfg(test)]

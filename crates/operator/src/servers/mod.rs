@@ -25,7 +25,7 @@ use rolecall_api::Endpoint;
 use rolecall_engine::{Engine, Owner};
 use rolecall_pki::credentials::Ca;
 
-pub use end::{EndedAccount, NeededEnd, PlannedEnd, end_account, plan_end};
+pub use end::{NeededEnd, PlannedEnd, plan_end};
 pub use proof::Proof;
 
 use crate::model::{Blocker, ObjectKey};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long an operator has for its first answer: longer than it takes until another replica has the Lease of one that
+/// How long an operator has to hear of it: longer than it takes until another replica has the Lease of one that
 /// was killed.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(45);
 
@@ -11,8 +11,8 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(45);
 pub(super) struct Round {
     /// The operator had answered that it drains, just before the sessions were read.
     pub(super) answered: bool,
-    /// It has answered at all.
-    pub(super) answered_once: bool,
+    /// It has heard at all of what is asked.
+    pub(super) heard: bool,
     /// For how long this has been going on.
     pub(super) waited: Duration,
     /// How many sessions may have access.
@@ -34,13 +34,13 @@ pub(super) enum Next {
 
 /// What to do after a round.
 pub(super) fn next(round: Round, timeout: Duration) -> Next {
-    let Round { answered, answered_once, waited, open } = round;
+    let Round { answered, heard, waited, open } = round;
     // Without an operator waiting longer changes nothing.
-    let patience = if answered_once { timeout } else { timeout.min(ANSWERS_WITHIN) };
+    let patience = if heard { timeout } else { timeout.min(ANSWERS_WITHIN) };
     match (open, answered) {
         (0, true) => Next::Done,
         _ if waited < patience => Next::Wait,
-        (0, false) if !answered_once => Next::Nobody,
+        (0, false) if !heard => Next::Nobody,
         _ => Next::GiveUp,
     }
 }
@@ -49,9 +49,9 @@ pub(super) fn next(round: Round, timeout: Duration) -> Next {
 mod tests {
     use super::*;
 
-    fn after(seconds: u64, open: usize, answered: bool, answered_once: bool) -> Next {
+    fn after(seconds: u64, open: usize, answered: bool, heard: bool) -> Next {
         let waited = Duration::from_secs(seconds);
-        next(Round { answered, answered_once, waited, open }, Duration::from_secs(240))
+        next(Round { answered, heard, waited, open }, Duration::from_secs(240))
     }
 
     #[test]
@@ -74,5 +74,10 @@ mod tests {
         assert_eq!(after(44, 1, false, false), Next::Wait);
         assert_eq!(after(45, 1, false, false), Next::GiveUp);
         assert_eq!(after(45, 0, false, false), Next::Nobody);
+        assert_eq!(
+            after(46, 0, false, true),
+            Next::Wait,
+            "a reconcile from before may still start a session"
+        );
     }
 }

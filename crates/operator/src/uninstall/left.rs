@@ -68,9 +68,9 @@ impl Left {
     }
 
     /// How far it is.
-    pub(super) fn progress(&self, answered: bool) -> String {
+    pub(super) fn progress(&self, heard: bool) -> String {
         let open = count(self.open(), "session");
-        if answered {
+        if heard {
             format!("{open} may still have access.")
         } else {
             format!("{open} may have access; no operator has answered yet.")
@@ -78,11 +78,11 @@ impl Left {
     }
 
     /// That it took too long.
-    pub(super) fn refusal(&self, answered: bool, waited: Duration) -> String {
+    pub(super) fn refusal(&self, heard: bool, waited: Duration) -> String {
         let open = count(self.open(), "session");
         let mut text = format!("{open} may still have access after {} s:\n", waited.as_secs());
         name(&self.sessions, &mut text);
-        text.push_str(if answered {
+        text.push_str(if heard {
             "Remove what is in the way and uninstall again, or leave these logins open: uninstall.force=true\n"
         } else {
             "No operator has answered, and nobody else ends them. Start one (kubectl scale deployment, replicas 1) and uninstall again\n"

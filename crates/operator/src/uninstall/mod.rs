@@ -12,16 +12,18 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use kube::{Client, Config};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::leader::{is_final, lease_namespace};
 use decide::{Next, Round};
 use left::Left;
-use request::Request;
+use request::{FRESH, Reply, Request};
 
 /// How often the sessions are read.
 const EVERY: Duration = Duration::from_secs(2);
+
+const FORCED: &str = "Uninstalled nevertheless, as uninstall.force says.";
 
 /// What is to be prepared, and how far it may go.
 #[derive(Clone, Debug)]
@@ -67,19 +69,19 @@ pub async fn prepare(
     say: &mut (dyn FnMut(String) + Send),
     stop: &CancellationToken,
 ) -> anyhow::Result<String> {
-    let left = Left::read(client, options).await?;
-    if let Some(refusal) = left.finalizers() {
-        if !options.force {
-            bail!(refusal);
-        }
-        say(refusal);
-    }
     let namespace = lease_namespace(client, options.lease_namespace.as_deref());
     let mut request = Request::new(client, &namespace);
     let drained = tokio::select! {
         biased;
         () = stop.cancelled() => Err(anyhow::anyhow!("stopped before every access had ended")),
         drained = drain(client, options, &mut request, say) => drained,
+    };
+    let drained = match drained {
+        Err(error) if options.force && !stop.is_cancelled() => {
+            say(format!("{error:#}"));
+            return Ok(FORCED.to_owned());
+        }
+        drained => drained,
     };
     if drained.is_err() {
         match request.withdraw().await {
@@ -99,32 +101,32 @@ async fn drain(
     request: &mut Request,
     say: &mut (dyn FnMut(String) + Send),
 ) -> anyhow::Result<String> {
-    let (begun, mut answered_once, mut said) = (Instant::now(), false, String::new());
+    let (begun, mut heard, mut said) = (Instant::now(), false, String::new());
+    let left = retried(options, begun, say, async || Left::read(client, options).await).await?;
+    if let Some(refusal) = left.finalizers() {
+        if !options.force {
+            bail!(refusal);
+        }
+        say(refusal);
+    }
     say(format!("Waiting up to {} s until every access has ended.", options.timeout.as_secs()));
     loop {
         // In this order: what is read then was decided by a draining operator.
-        let round = async {
-            let answered = request.renew().await?;
-            Ok::<_, anyhow::Error>((answered, Left::read(client, options).await?))
+        let round = async || {
+            let reply = request.renew().await?;
+            let left = timeout(FRESH, Left::read(client, options)).await;
+            Ok((reply, left.context("reading the sessions took too long")??))
         };
-        let (answered, left) = match round.await {
-            Ok(read) => read,
-            Err(error) if is_refused(&error) || begun.elapsed() >= options.timeout => return Err(error),
-            Err(error) => {
-                say(format!("Trying again: {error:#}"));
-                sleep(EVERY).await;
-                continue;
-            }
-        };
-        answered_once |= answered;
-        let round = Round { answered, answered_once, waited: begun.elapsed(), open: left.open() };
+        let (reply, left): (Reply, Left) = retried(options, begun, say, round).await?;
+        heard |= reply.heard || reply.drained;
+        let round = Round { answered: reply.drained, heard, waited: begun.elapsed(), open: left.open() };
         match decide::next(round, options.timeout) {
             Next::Done => return Ok("No session has access.".to_owned()),
             Next::Nobody => {
                 return Ok("No session has access. No operator answers, so none can start one.".to_owned());
             }
             Next::Wait => {
-                let progress = left.progress(answered_once);
+                let progress = left.progress(heard);
                 if progress != said {
                     say(progress.clone());
                     said = progress;
@@ -132,12 +134,26 @@ async fn drain(
                 sleep(EVERY).await;
             }
             Next::GiveUp => {
-                let refusal = left.refusal(answered_once, begun.elapsed());
-                if options.force {
-                    return Ok(format!("{refusal}Uninstalled all the same, as uninstall.force says."));
-                }
-                bail!(refusal);
+                bail!(left.refusal(heard, begun.elapsed()));
             }
+        }
+    }
+}
+
+/// Does something that needs the API server, again and again until the time is over; what it refuses for good once.
+async fn retried<T>(
+    options: &Options,
+    begun: Instant,
+    say: &mut (dyn FnMut(String) + Send),
+    mut attempt: impl AsyncFnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    loop {
+        match attempt().await {
+            Err(error) if !is_refused(&error) && begun.elapsed() < options.timeout => {
+                say(format!("Trying again: {error:#}"));
+                sleep(EVERY).await;
+            }
+            result => return result,
         }
     }
 }
@@ -145,5 +161,6 @@ async fn drain(
 /// Did the API server say no, in a way that does not change by itself?
 fn is_refused(error: &anyhow::Error) -> bool {
     let api = error.chain().find_map(|cause| cause.downcast_ref::<kube::Error>());
-    matches!(api, Some(kube::Error::Api(status)) if is_final(status.code))
+    // 410: a list changed too much between two of its pages.
+    matches!(api, Some(kube::Error::Api(status)) if status.code != 410 && is_final(status.code))
 }
