@@ -40,7 +40,7 @@ pub enum Mode {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Drain {
     state: Mutex<State>,
     changes: watch::Sender<Mode>,
@@ -78,12 +78,6 @@ impl Pass {
     /// What sessions may do.
     pub fn mode(&self) -> Mode {
         self.0.mode
-    }
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        Self { state: Mutex::default(), changes: watch::Sender::default() }
     }
 }
 
