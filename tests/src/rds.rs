@@ -71,7 +71,7 @@ impl RdsEnv {
         env.admin(env.spec()).await?;
         env.role("reader", json!({})).await?;
         env.user("alice", json!({"username": crate::test_env::ALICE})).await?;
-        env.start_process().await?;
+        env.start_process(&[]).await?;
         Ok(env)
     }
 
@@ -85,11 +85,11 @@ impl RdsEnv {
         }})
     }
 
-    /// Starts the operator, in place of one that runs.
+    /// Starts the operator with these flags, in place of one that runs.
     ///
     /// # Errors
     /// When it cannot be built or started.
-    pub async fn start_process(&mut self) -> Result<()> {
+    pub async fn start_process(&mut self, flags: &[&str]) -> Result<()> {
         self.process = None;
         let variables = [
             ("AWS_ACCESS_KEY_ID", KEYS.0),
@@ -98,7 +98,7 @@ impl RdsEnv {
             // Nobody is there: no login may take a call to AWS.
             ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
         ];
-        self.process = Some(self.env.process_with(&[], &variables).await.context("starting the operator")?);
+        self.process = Some(self.env.process_with(flags, &variables).await.context("starting the operator")?);
         Ok(())
     }
 

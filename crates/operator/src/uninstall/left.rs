@@ -25,6 +25,8 @@ pub(super) struct Left {
     sessions: Vec<String>,
     /// DatabaseAdmins that are deleted with the release and have a finalizer.
     admins: Vec<String>,
+    /// DatabaseAdmins on whose servers accounts can be used without a session, each with their number.
+    orphaned: Vec<String>,
 }
 
 impl Left {
@@ -45,6 +47,7 @@ impl Left {
         Self {
             sessions: sessions.iter().filter(|session| may_have_access(session)).map(line).collect(),
             admins: admins.iter().filter(goes).map(key).collect(),
+            orphaned: admins.iter().filter_map(orphaned).collect(),
         }
     }
 
@@ -65,6 +68,16 @@ impl Left {
         name(&self.admins, &mut text);
         text.push_str("Delete them first, which ends the sessions on them: kubectl delete dba NAME --namespace NAMESPACE\n");
         Some(text)
+    }
+
+    /// What is said when no session has access: also which logins stay open, because no session accounts for them.
+    pub(super) fn done(&self) -> String {
+        let mut text = "No session has access.".to_owned();
+        if !self.orphaned.is_empty() {
+            text.push_str(" Accounts that belong to no session can still be used (kubectl describe dba NAME: its condition OrphanedAccounts names them):\n");
+            name(&self.orphaned, &mut text);
+        }
+        text
     }
 
     /// How far it is.
@@ -95,6 +108,11 @@ impl Left {
 fn release(object: &impl ResourceExt) -> Option<String> {
     let annotation = |name: &str| object.annotations().get(&format!("meta.helm.sh/release-{name}"));
     Some(format!("{}/{}", annotation("namespace")?, annotation("name")?))
+}
+
+fn orphaned(admin: &DatabaseAdmin) -> Option<String> {
+    let number = admin.status.as_ref()?.accounts.as_ref()?.orphaned;
+    (number > 0).then(|| format!("{}: {}", key(admin), count(number as usize, "account")))
 }
 
 fn line(session: &DatabaseSession) -> String {
@@ -204,6 +222,15 @@ mod tests {
             let line = format!("  shop/d ({phase}): DatabaseUnreachable: it is silent\n");
             assert!(left.open() == 1 && refusal.contains(&line), "{refusal}");
         }
+    }
+
+    #[test]
+    fn logins_that_stay_open_without_a_session_are_named() {
+        let mut server = admin(&[], json!({}));
+        assert_eq!(left(&[], &[server.clone()], &options()).done(), "No session has access.");
+        server.status = Some(serde_json::from_value(json!({"accounts": {"orphaned": 2}})).unwrap());
+        let said = left(&[], &[server], &options()).done();
+        assert!(said.ends_with("names them):\n  shop/orders: 2 accounts\n"), "{said}");
     }
 
     #[test]

@@ -121,9 +121,9 @@ async fn drain(
         heard |= reply.heard || reply.drained;
         let round = Round { answered: reply.drained, heard, waited: begun.elapsed(), open: left.open() };
         match decide::next(round, options.timeout) {
-            Next::Done => return Ok("No session has access.".to_owned()),
+            Next::Done => return Ok(left.done()),
             Next::Nobody => {
-                return Ok("No session has access. No operator answers, so none can start one.".to_owned());
+                return Ok(format!("No operator answers, so none can start a session. {}", left.done()));
             }
             Next::Wait => {
                 let progress = left.progress(heard);
