@@ -102,7 +102,7 @@ pub struct DatabaseAdminSpec {
 
     /// What happens to a session that needs a database role that the server lacks. `Reject` (default): the
     /// session does not start, naming the role (`DbRoleNotFound`). `Create`: the role is created without
-    /// login and privileges.
+    /// login and privileges, unless its name is one of the server's own (`pg_`, `rds_`, `sys:`).
     #[serde(default)]
     pub missing_db_roles: MissingDbRoles,
 

@@ -203,8 +203,9 @@ pub(crate) const MONGODB_ADMIN: Rule = (
 pub(crate) const IAM_USERS: Rule = (
     "self.protocol == 'mongodb' || !has(self.userCredentials) || !has(self.userCredentials.awsIam) \
      || has(self.auth.awsIam)",
-    "must not contain awsIam unless auth contains it, too: the first user with rds_iam would lock out an admin user with \
-     a password; use auth.awsIam, or userCredentials.password",
+    "must not contain awsIam unless auth contains it, too: on RDS the first user with rds_iam would lock out an admin user \
+     with a password, on Redshift auth.awsIam says for users, too, what the host name does not (the cluster, the region); \
+     use auth.awsIam, or userCredentials.password",
 );
 
 /// DatabaseAdmin.

@@ -213,8 +213,8 @@ impl LoginSource for ClusterLogin {
         self.known(GIVEN_UP_BEFORE).ok_or(failure)
     }
 
-    fn refused(&self) {
-        *self.cached() = None;
+    fn refused(&self, login: &Login) {
+        self.cached().take_if(|lent| login.has_secret(&lent.login.secret));
     }
 }
 
@@ -325,7 +325,9 @@ mod tests {
         *source.cached() = Some(lives(20));
         assert_eq!(source.login().await.unwrap_err().reason, Reason::LoginFailed);
         *source.cached() = Some(lives(600));
-        source.refused();
+        source.refused(&Login { secret: "one of before".into(), ..login.clone() });
+        assert!(source.login().await.is_ok(), "that one was asked for since");
+        source.refused(&login);
         assert!(source.login().await.is_err());
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use aws_config::BehaviorVersion;
+use aws_config::default_provider::use_fips::use_fips_provider;
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
 use aws_config::imds::credentials::ImdsCredentialsProvider;
@@ -140,6 +141,8 @@ async fn chain(instance_metadata: bool) -> SharedCredentialsProvider {
     let config = ProviderConfig::without_region()
         .with_region(region)
         .with_behavior_version(Some(BehaviorVersion::latest()));
+    let fips = use_fips_provider(&config).await;
+    let config = config.with_use_fips(fips);
     let profile = ProfileFileCredentialsProvider::builder().configure(&config).build();
     let web_identity = WebIdentityTokenCredentialsProvider::builder().configure(&config).build();
     let container = EcsCredentialsProvider::builder().configure(&config).build();

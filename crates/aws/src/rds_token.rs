@@ -107,8 +107,8 @@ impl LoginSource for RdsLogin {
         Ok(login(self.cached().insert(made)))
     }
 
-    fn refused(&self) {
-        *self.cached() = None;
+    fn refused(&self, login: &Login) {
+        self.cached().take_if(|cached| login.has_secret(&cached.token));
     }
 }
 
@@ -140,9 +140,13 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(1100)).await;
         let second = source.login().await.unwrap();
         assert_eq!(first.secret.expose_secret(), second.secret.expose_secret());
-        source.refused();
+        source.refused(&second);
         let third = source.login().await.unwrap();
         assert_ne!(first.secret.expose_secret(), third.secret.expose_secret());
+        // A token of another second would be another one.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        source.refused(&first);
+        assert!(third.has_secret(&source.login().await.unwrap().secret), "it was signed since");
         assert!(!format!("{source:?} {third:?}").contains("X-Amz"), "{source:?}");
     }
 

@@ -113,13 +113,19 @@ impl Dialect {
         }
     }
 
+    /// Does the name belong to the server or its platform, which alone makes such roles?
+    pub fn is_servers_own(self, role: &str) -> bool {
+        match self {
+            Self::PostgreSql => role.starts_with("pg_") || role.starts_with("rds_"),
+            Self::Redshift => role.starts_with("sys:"),
+            Self::MongoDb => false,
+        }
+    }
+
     /// Why a role may be handed out only where it is named literally, going by its name alone.
     pub fn why_literally(self, role: &str) -> Option<&'static str> {
         match self {
-            Self::PostgreSql if role.starts_with("pg_") || role.starts_with("rds_") => Some(
-                "roles of the server's own must be named literally in spec.grantableDbRoles of the DatabaseAdmin",
-            ),
-            Self::Redshift if role.starts_with("sys:") => Some(
+            _ if self.is_servers_own(role) => Some(
                 "roles of the server's own must be named literally in spec.grantableDbRoles of the DatabaseAdmin",
             ),
             Self::MongoDb if RoleName::parse(role).is_ok_and(|role| role.is_powerful()) => Some(

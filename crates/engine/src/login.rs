@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::error::Error;
 
@@ -14,6 +14,13 @@ pub struct Login {
     pub username: String,
     /// The password: a token, or one that works for some minutes.
     pub secret: SecretString,
+}
+
+impl Login {
+    /// Is it the same secret?
+    pub fn has_secret(&self, secret: &SecretString) -> bool {
+        self.secret.expose_secret() == secret.expose_secret()
+    }
 }
 
 impl fmt::Debug for Login {
@@ -33,9 +40,9 @@ pub trait LoginSource: Send + Sync + fmt::Debug {
     /// Why there is none: no credentials, or whoever lends it refuses.
     async fn login(&self) -> Result<Login, Error>;
 
-    /// The server has refused the last login: it is not given out again. Engines ask once more then, and try once more
-    /// where the answer is another one.
-    fn refused(&self);
+    /// The server has refused this login: it is not given out again. One that was made since is kept. Engines ask once
+    /// more then, and try once more where the answer is another one.
+    fn refused(&self, login: &Login);
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a DatabaseAdmin says about a server of AWS.
 
-use rolecall_api::{DatabaseAdmin, TlsMode, reasons};
+use rolecall_api::{DatabaseAdmin, Protocol, TlsMode, reasons};
 use rolecall_aws::{Host, Target, rds_roots};
 use rolecall_postgres::Platform;
 
@@ -16,6 +16,21 @@ pub fn aws_region(admin: &DatabaseAdmin, ambient: Option<&str>) -> Option<String
         [names.own.0, names.dialled.0].iter().find_map(|host| Host::of(host)?.region)
     };
     written.or_else(of_host).or_else(|| ambient.map(str::to_owned))
+}
+
+/// Does an address say by itself all that `spec.auth.awsIam` says beside it: the server's own name, its region, and on
+/// Redshift the cluster?
+pub fn says_itself(protocol: Protocol, uri: &str) -> bool {
+    let address = match protocol {
+        Protocol::Postgres => rolecall_postgres::parse_address(uri).ok(),
+        Protocol::Redshift => rolecall_redshift::parse_address(uri).ok(),
+        Protocol::Mongodb => None,
+    };
+    let host = address.and_then(|(host, _)| Host::of(&host)).filter(|host| host.region.is_some());
+    host.is_some_and(|host| match protocol {
+        Protocol::Redshift => host.redshift_cluster().is_some(),
+        _ => host.service.is_rds(),
+    })
 }
 
 /// What the tokens of a user of RDS are signed for. `user`: the database user.

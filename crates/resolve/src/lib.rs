@@ -14,7 +14,7 @@ mod redshift;
 mod username;
 
 pub use admin::{AdminUser, admin_user, database, grantable};
-pub use aws::{aws_region, default_server_ca, rds_admin_target, rds_target};
+pub use aws::{aws_region, default_server_ca, rds_admin_target, rds_target, says_itself};
 pub use convert::{database_username, role_spec, rule_spec, user_spec};
 pub use grant::{Blocked, Grant, decide, selected};
 pub use mongodb::{MongodbAddress, mongodb_config};

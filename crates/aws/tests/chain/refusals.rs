@@ -125,3 +125,15 @@ async fn keys_that_are_not_good_are_refused_by_name() {
         assert!(!error.contains("of-another-session"), "{error}");
     }
 }
+
+/// The SDK refuses FIPS together with the address of a double, so that this is how it shows that STS is asked with it.
+#[tokio::test]
+async fn whoever_wants_fips_gets_nothing_from_another_endpoint_of_sts() {
+    let bench = Bench::start().await;
+    bench.front.trust_web_identity("of-the-pod", ROLE);
+    let mut variables = bench.irsa("of-the-pod");
+    variables.extend(set([("AWS_USE_FIPS_ENDPOINT", "true")]));
+    let answer = bench.run(CLUSTER, &variables).await;
+    assert!(answer.error().contains("FIPS"), "{answer:?}");
+    assert!(bench.front.calls().is_empty(), "{:?}", bench.front.calls());
+}

@@ -168,6 +168,14 @@ fn role_refusal(
         return not_grantable(why);
     }
     let Some(facts) = observed.roles.get(role) else {
+        if dialect.is_servers_own(role) {
+            return Some(Refusal::new(
+                Reason::DbRoleNotFound,
+                format!(
+                    "the database has no role {role:?}, and only the server or its platform creates roles of such names; correct dbRoles, or spec.platform of the DatabaseAdmin"
+                ),
+            ));
+        }
         if enabled.create_missing_roles {
             return None;
         }
@@ -233,4 +241,42 @@ fn set_refusal(desired: &Desired, observed: &Observed, set: &str) -> Option<Refu
         return refused(reason, &format!("the admin user may not grant it; {remedy}"));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::account::Credential;
+    use crate::{AccountName, Dialect, Owner, Want};
+
+    #[test]
+    fn a_role_of_the_servers_own_is_never_created() {
+        let refused = |dialect: Dialect, role: &str| {
+            let wanted = WantedRole { named_literally: true, ..WantedRole::default() };
+            let enabled = Enabled {
+                roles: BTreeMap::from([(role.to_owned(), wanted.clone())]),
+                sets: BTreeSet::new(),
+                databases: BTreeSet::new(),
+                credential: Credential::External,
+                in_use: false,
+                create_missing_roles: true,
+                disconnecting_sets: BTreeSet::new(),
+            };
+            let desired = Desired {
+                account: AccountName::new("alice").unwrap(),
+                owner: Owner::default(),
+                session_database: None,
+                want: Want::Enabled(enabled.clone()),
+            };
+            let observed = Observed { dialect, ..Observed::default() };
+            role_refusal(&desired, &enabled, &observed, role, &wanted).map(|refusal| refusal.reason)
+        };
+        for role in ["rds_iam", "rds_superuser", "pg_monitor"] {
+            assert_eq!(refused(Dialect::PostgreSql, role), Some(Reason::DbRoleNotFound), "{role}");
+        }
+        assert_eq!(refused(Dialect::Redshift, "sys:dba"), Some(Reason::DbRoleNotFound));
+        assert_eq!(refused(Dialect::PostgreSql, "reader"), None);
+    }
 }

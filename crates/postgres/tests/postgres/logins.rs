@@ -28,7 +28,7 @@ impl LoginSource for Secrets {
         Ok(Login { username: self.username.clone(), secret: self.secrets[at].into() })
     }
 
-    fn refused(&self) {
+    fn refused(&self, _: &Login) {
         self.refusals.fetch_add(1, SeqCst);
     }
 }

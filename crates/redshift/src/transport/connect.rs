@@ -137,7 +137,7 @@ impl Connector {
         };
         match &opened {
             Ok(_) => self.logins.accepted(),
-            Err(error) if is_refused(error) => self.logins.refused(&self.config),
+            Err(error) if is_refused(error) => self.logins.refused(&self.config, &attempt.login),
             Err(_) => {}
         }
         opened

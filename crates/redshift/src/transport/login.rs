@@ -74,9 +74,9 @@ impl Logins {
     }
 
     /// The server let nobody in with it.
-    pub(crate) fn refused(&self, config: &Config) {
+    pub(crate) fn refused(&self, config: &Config, login: &Login) {
         match &config.auth {
-            Auth::Lent(source) => source.refused(),
+            Auth::Lent(source) => source.refused(login),
             Auth::Password(_) => drop(self.refused.fetch_add(1, Relaxed)),
         }
     }
@@ -96,8 +96,10 @@ mod tests {
         let config = Config::new("wh", 5439, "adm", Auth::Password("wrong".into()));
         let logins = Logins::default();
         for _ in 0..TRIES {
-            assert_eq!(logins.attempt(&config, None).await.unwrap().login.username, "adm");
-            logins.refused(&config);
+            let attempt = logins.attempt(&config, None).await.unwrap();
+            assert_eq!(attempt.login.username, "adm");
+            logins.refused(&config, &attempt.login);
+            drop(attempt);
         }
         assert_eq!(logins.attempt(&config, None).await.unwrap_err().reason, Reason::LoginFailed);
         logins.accepted();

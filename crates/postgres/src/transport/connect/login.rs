@@ -15,9 +15,9 @@ impl Connector {
         }
     }
 
-    pub(super) async fn login_after_refusal(&self) -> Result<Option<Login>, Error> {
-        if let Auth::Login(source) = &self.config.auth {
-            source.refused();
+    pub(super) async fn login_after_refusal(&self, refused: Option<&Login>) -> Result<Option<Login>, Error> {
+        if let (Auth::Login(source), Some(refused)) = (&self.config.auth, refused) {
+            source.refused(refused);
         }
         self.login().await
     }

@@ -227,7 +227,7 @@ impl Connector {
             };
             if login.is_some() && sqlstate::is_of_login(&error.code) {
                 let refused = login.take();
-                login = self.login_after_refusal().await.map_err(everywhere)?;
+                login = self.login_after_refusal(refused.as_ref()).await.map_err(everywhere)?;
                 if !renewed && login::is_another(login.as_ref(), refused.as_ref()) {
                     tracing::debug!(database, code = error.code, "logging in with a new token");
                     renewed = true;
