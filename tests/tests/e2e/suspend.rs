@@ -9,6 +9,13 @@ use rolecall_tests::TestEnv;
 use rolecall_tests::objects::{is_ready, phase, reason_of};
 use serde_json::{Value, json};
 
+use crate::admin_secrets::{elsewhere, to};
+use crate::checks::admin_reports;
+use crate::deletion_admin::delete_secrets;
+
+/// What only the statement that lists all accounts needs.
+pub(crate) const NEEDED_TO_LIST: &str = "execute on function pg_catalog.bool_and(boolean)";
+
 fn suspend(value: bool) -> Value {
     json!({"spec": {"suspend": value}})
 }
@@ -99,5 +106,112 @@ async fn a_suspended_user_on_a_suspended_database_loses_access_when_the_database
             reason_of(s) != "UserSuspended"
         });
     assert!(stays.await.is_err());
+    Ok(())
+}
+
+async fn suspended(env: &TestEnv) -> Result<()> {
+    env.patch::<DatabaseAdmin>("orders", suspend(true)).await?;
+    let suspended = |admin: &DatabaseAdmin| reason_of(admin) == "DatabaseSuspended";
+    env.until("orders", "suspended", suspended).await.map(drop)
+}
+
+async fn resume(env: &TestEnv) -> Result<()> {
+    env.patch::<DatabaseAdmin>("orders", suspend(false)).await.map(drop)
+}
+
+#[tokio::test]
+async fn an_access_ends_although_the_address_changed_during_a_suspension() -> Result<()> {
+    let env = TestEnv::start().await?;
+    let other = elsewhere(&env).await?;
+    env.session("alice-orders", json!({})).await?;
+    env.active("alice-orders").await?;
+    suspended(&env).await?;
+    env.admin(to(&other)).await?;
+    resume(&env).await?;
+    admin_reports(&env, "LiveAccounts", "end the sessions").await?;
+    env.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    assert!(env.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_access_expires_although_the_secrets_went_during_a_suspension() -> Result<()> {
+    let env = TestEnv::start().await?;
+    env.session("expires", json!({"ttl": "3s"})).await?;
+    env.active("expires").await?;
+    suspended(&env).await?;
+    delete_secrets(&env).await?;
+    env.phase("expires", SessionPhase::Ending, "DatabaseSuspended").await?;
+    resume(&env).await?;
+    env.ended("expires", EndReason::Expired).await?;
+    assert!(env.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_access_ends_with_the_kept_credentials_after_a_suspension() -> Result<()> {
+    let mut env = TestEnv::start().await?;
+    env.session("alice-orders", json!({})).await?;
+    env.active("alice-orders").await?;
+    suspended(&env).await?;
+    let broken = env.pg.client_cert("somebody-else")?;
+    env.tls_secret("orders-admin-cert", &broken.cert_pem, &broken.key_pem).await?;
+    // The next one has used no other credentials.
+    env.crash_operator().await;
+    env.start_operator().await?;
+    resume(&env).await?;
+    admin_reports(&env, "LoginFailed", "common name").await?;
+    env.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    assert!(env.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_access_ends_after_a_suspension_though_the_server_refuses_a_check() -> Result<()> {
+    let env = TestEnv::start().await?;
+    env.session("alice-orders", json!({})).await?;
+    env.active("alice-orders").await?;
+    suspended(&env).await?;
+    // Only the check of what the server is and lacks calls it.
+    let check = "execute on function pg_catalog.pg_postmaster_start_time() from public";
+    env.pg.sql("postgres", &format!("revoke {check}")).await?;
+    resume(&env).await?;
+    admin_reports(&env, "MissingAdminOption", "pg_postmaster_start_time").await?;
+    env.delete_and_wait::<DatabaseSession>("alice-orders").await?;
+    assert!(env.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_without_its_secrets_is_torn_down_after_a_suspension() -> Result<()> {
+    let env = TestEnv::start().await?;
+    env.session("alice-orders", json!({"ttl": "1h"})).await?;
+    env.active("alice-orders").await?;
+    suspended(&env).await?;
+    delete_secrets(&env).await?;
+    resume(&env).await?;
+    env.delete_and_wait::<DatabaseAdmin>("orders").await?;
+    env.ended("alice-orders", EndReason::DatabaseRemoved).await?;
+    assert!(env.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_access_ends_though_its_database_went_by_force_after_a_suspension() -> Result<()> {
+    let env = TestEnv::start().await?;
+    env.session("alice-orders", json!({"ttl": "1h"})).await?;
+    env.active("alice-orders").await?;
+    suspended(&env).await?;
+    env.pg.sql("postgres", &format!("revoke {NEEDED_TO_LIST} from public")).await?;
+    resume(&env).await?;
+    let log = env.operator.as_ref().context("an operator")?.log();
+    log.wait_for("the accounts could not be listed").await?;
+    env.delete::<DatabaseAdmin>("orders").await?;
+    env.patch::<DatabaseAdmin>("orders", json!({"metadata": {"finalizers": null}})).await?;
+    env.gone::<DatabaseAdmin>("orders").await?;
+    log.wait_for("its accounts were not torn down").await?;
+    env.pg.sql("postgres", &format!("grant {NEEDED_TO_LIST} to public")).await?;
+    env.ended("alice-orders", EndReason::DatabaseRemoved).await?;
+    assert!(env.account().await?.is_some_and(|account| account.is_disabled()));
     Ok(())
 }

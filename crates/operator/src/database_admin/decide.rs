@@ -9,6 +9,7 @@ use rolecall_engine::{Class, Error, Finding, Preflight, Reason};
 use crate::model::session::phase;
 use crate::model::{Action, Blocker, Priority, plus};
 use crate::progress;
+use crate::servers::connect;
 
 /// When a DatabaseAdmin is due again, unless its blocker says otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +79,11 @@ pub(super) fn moved(
             used.uri, used.admin_user, endpoint.uri, endpoint.admin_user
         ),
     ))
+}
+
+/// Why no session starts on this server, going by what is written, though those that are there can be ended.
+pub(super) fn no_starts(admin: &DatabaseAdmin) -> Option<Blocker> {
+    connect::no_starts(admin).map(|why| Blocker::stalled(reasons::UNSUPPORTED, why))
 }
 
 /// The finding that keeps every session from starting. The others concern single roles and databases.

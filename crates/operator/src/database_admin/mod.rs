@@ -73,7 +73,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
         account::find_missing(shared, key, server).await;
     }
     let due = Due {
-        retry: observed.is_failing() || leftovers.is_none(),
+        retry: observed.is_failing() || observed.is_unchecked(&admin) || leftovers.is_none(),
         resync: shared.clock.spread(shared.settings.resync_interval, 0.9..1.1),
     };
     Ok(decide::next(due, observed.state.blocker.as_ref(), &status.conditions, now))

@@ -1,6 +1,6 @@
 //! What was observed of a server, as plain data.
 
-use rolecall_api::{AccountCounts, Endpoint, ObjectCounts, reasons};
+use rolecall_api::{AccountCounts, DatabaseAdmin, Endpoint, ObjectCounts, reasons};
 use rolecall_engine::Preflight;
 
 use super::orphans::Orphan;
@@ -39,5 +39,10 @@ impl Observation {
     /// Is something in the way that may go away?
     pub(super) fn is_failing(&self) -> bool {
         self.state.blocker.as_ref().is_some_and(|blocker| blocker.reason != reasons::UNSUPPORTED)
+    }
+
+    /// Did the suspension end, and could the accounts not be read since? Until they are, nothing starts or ends.
+    pub(super) fn is_unchecked(&self, admin: &DatabaseAdmin) -> bool {
+        self.state.unchecked && self.state.server.is_some() && !admin.spec.suspend
     }
 }

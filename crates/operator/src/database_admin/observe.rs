@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
-use rolecall_api::{DatabaseAdmin, Deletion, MissingDbRoles, ObjectCounts, reasons};
-use rolecall_engine::{Class, Needs, Preflight};
+use rolecall_api::{DatabaseAdmin, Deletion, MissingDbRoles, ObjectCounts, conditions, reasons};
+use rolecall_engine::{Class, Inventory, Needs, Preflight};
 
 use super::decide::{self, Fallback};
 use super::observation::Observation;
@@ -42,11 +42,18 @@ fn begin(shared: &Shared, key: &ObjectKey, admin: &DatabaseAdmin, before: &Serve
             server: before.server.clone(),
             verified: before.verified,
             retain: admin.spec.suspend || admin.spec.deletion == Deletion::Retain,
-            unchecked: admin.spec.suspend || before.unchecked,
+            unchecked: admin.spec.suspend || before.unchecked || resumed_before(admin, before),
             ..ServerState::default()
         },
         ..Observation::default()
     }
+}
+
+/// Did a suspension end while no operator ran? The status still tells of it then.
+fn resumed_before(admin: &DatabaseAdmin, before: &ServerState) -> bool {
+    let status = admin.status.as_ref().filter(|_| before.server.is_none());
+    let ready = status.and_then(|status| conditions::find(&status.conditions, conditions::READY));
+    ready.is_some_and(|ready| ready.reason == reasons::DATABASE_SUSPENDED)
 }
 
 struct Pass<'a> {
@@ -80,10 +87,7 @@ impl Pass<'_> {
         self.admitted(&server, preflight).await?;
         self.observed.state.server = Some(Arc::clone(&server));
         match server.engine.inventory().await {
-            Ok(inventory) => {
-                inventory::assess(self.shared, self.key, self.admin, &server, &inventory, &mut self.observed);
-                self.observed.state.unchecked = false;
-            }
+            Ok(inventory) => self.checked(&server, &inventory),
             Err(error) => tracing::warn!(admin = %self.key, %error, "the accounts could not be listed"),
         }
         Ok(())
@@ -168,7 +172,7 @@ impl Pass<'_> {
         }
         trust::add(&mut preflight, trust::finding(server, &self.before, now).await);
         self.observed.state.verified = Some(now);
-        self.observed.state.blocker = decide::blocking(&preflight);
+        self.observed.state.blocker = decide::no_starts(admin).or_else(|| decide::blocking(&preflight));
         self.observed.endpoint = Some(server.endpoint.clone());
         failover::notice(shared, key, admin, server, Some(&preflight.history));
         self.observed.preflight = Some(decide::with_objects(preflight, shared.sets.lacking(key)));
@@ -190,13 +194,19 @@ impl Pass<'_> {
         self.observed.state.unreachable = decide::is_unreachable(error);
         if self.before.server.as_ref().is_some_and(|old| old.fingerprint != server.fingerprint) {
             self.fall_back().await;
-        } else if let Some(kept) =
+        } else if let Some((kept, inventory)) =
             connect::kept_that_works(self.shared.connector(), self.admin, error, self.now).await
         {
-            self.observed.state.server = Some(kept);
+            self.observed.state.server = Some(Arc::clone(&kept));
             self.observed.state.unreachable = false;
+            self.checked(&kept, &inventory);
         } else {
-            self.observed.state.server = Some(server);
+            self.observed.state.server = Some(Arc::clone(&server));
+            if !self.observed.state.unreachable
+                && let Ok(inventory) = server.engine.inventory().await
+            {
+                self.checked(&server, &inventory);
+            }
         }
         self.stop(Blocker::from(error))
     }
@@ -220,10 +230,19 @@ impl Pass<'_> {
 
     /// Accesses can still be ended on the server that was used last, if that one answers.
     async fn fall_back(&mut self) {
-        if let Some(last) = &self.before.server {
-            let answer = last.engine.inventory().await;
-            self.observed.state.unreachable = answer.is_err_and(|error| error.class == Class::Unreachable);
+        let Some(last) = self.before.server.clone() else { return };
+        let answer = last.engine.inventory().await;
+        self.observed.state.unreachable =
+            answer.as_ref().is_err_and(|error| error.class == Class::Unreachable);
+        if let Ok(inventory) = answer {
+            self.checked(&last, &inventory);
         }
+    }
+
+    /// All accounts of the server on which accesses are ended were read: after a suspension, they can be.
+    fn checked(&mut self, server: &Server, inventory: &Inventory) {
+        inventory::assess(self.shared, self.key, self.admin, server, inventory, &mut self.observed);
+        self.observed.state.unchecked = false;
     }
 
     fn stop<T>(&mut self, blocker: Blocker) -> Result<T, Stopped> {
@@ -249,4 +268,35 @@ fn needs(cache: &Cache, key: &ObjectKey, admin: &DatabaseAdmin, platform_roles: 
         needs.roles.extend(platform_roles.iter().map(|role| (*role).to_owned()));
     }
     needs
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_suspension_that_ended_while_no_operator_ran_is_known_from_the_status() {
+        let shared = Shared::alone();
+        let unchecked = |suspend: bool, reason: &str, before: &ServerState| {
+            let ready = json!({
+                "type": "Ready", "status": "True", "reason": reason, "message": "",
+                "lastTransitionTime": "2026-01-01T12:00:00Z",
+            });
+            let admin: DatabaseAdmin = serde_json::from_value(json!({
+                "metadata": {"name": "orders", "namespace": "shop"},
+                "spec": {"protocol": "postgres", "uri": "db:5432", "auth": {}, "suspend": suspend},
+                "status": {"conditions": [ready]},
+            }))
+            .unwrap();
+            begin(&shared, &ObjectKey::of(&admin), &admin, before).state.unchecked
+        };
+        let nothing = ServerState::default();
+        assert!(unchecked(false, reasons::DATABASE_SUSPENDED, &nothing));
+        assert!(!unchecked(false, reasons::SUCCEEDED, &nothing));
+        assert!(unchecked(true, reasons::SUCCEEDED, &nothing));
+        let before = ServerState { unchecked: true, ..ServerState::default() };
+        assert!(unchecked(false, reasons::SUCCEEDED, &before), "no reconcile has read its accounts since");
+    }
 }

@@ -149,6 +149,8 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
         let no_admin = || Blocker::stalled(reasons::DATABASE_NOT_FOUND, message);
         let state = ServerState {
             blocker: Some(error.as_ref().map_or_else(no_admin, Blocker::from)),
+            // Nobody is left who could be told what came back.
+            unchecked: state.unchecked && error.is_some(),
             unreachable: error.is_some_and(|error| error.class == Class::Unreachable),
             gone_since: Some(since),
             ..state

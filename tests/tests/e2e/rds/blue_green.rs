@@ -9,6 +9,8 @@ use rolecall_tests::rds::RdsEnv;
 use rolecall_tests::test_env::{ADMIN_USER, ALICE};
 use serde_json::json;
 
+use crate::suspend::NEEDED_TO_LIST;
+
 /// What no statement but the one that lists all accounts contains.
 const LISTING: &str = "ON u.oid = k.member";
 
@@ -80,6 +82,29 @@ async fn after_a_suspension_all_accounts_are_read_before_any_is_touched() -> Res
     for change in [of_alice.as_str(), "ALTER ROLE \"bob\"", "CREATE ROLE \"carol\""] {
         assert!(listed < first(change)?, "{change} came before all accounts were read:\n{after}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn accounts_that_could_not_be_read_after_a_suspension_are_read_again() -> Result<()> {
+    let env = TestEnv::builder().flag("--resync-interval=1h").start().await?;
+    env.session("over", json!({"ttl": "1h"})).await?;
+    env.active("over").await?;
+    env.delete_and_wait::<DatabaseSession>("over").await?;
+    env.session("waits", json!({"user": "bob"})).await?;
+    suspend(&env).await?;
+    bring_back(&env, ALICE).await?;
+    env.user("bob", json!({"username": "bob"})).await?;
+    env.pg.sql("postgres", &format!("revoke {NEEDED_TO_LIST} from public")).await?;
+    resume(&env).await?;
+    let log = env.operator.as_ref().context("an operator")?.log();
+    log.wait_for("the accounts could not be listed").await?;
+    env.pending("waits", "Pending").await?;
+    assert!(env.account().await?.is_some_and(|account| account.login), "nothing is touched before");
+    env.pg.sql("postgres", &format!("grant {NEEDED_TO_LIST} to public")).await?;
+    env.active("waits").await?;
+    env.account_until("disabled again", |account| account.is_some_and(|account| account.is_disabled()))
+        .await?;
     Ok(())
 }
 

@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use rolecall_api::{DatabaseAdmin, Endpoint, Protocol, reasons};
+use rolecall_api::{AdminAwsIam, DatabaseAdmin, Endpoint, Protocol, reasons};
 use rolecall_aws::Aws;
-use rolecall_engine::{Engine, Owner, Reason};
+use rolecall_engine::{Engine, Inventory, Owner, Reason};
 use rolecall_pki::credentials::Ca;
 use rolecall_resolve::Blocked;
 
@@ -61,6 +61,15 @@ pub fn unsupported(admin: &DatabaseAdmin) -> Option<String> {
     }
 }
 
+/// Why no access may start with this DatabaseAdmin, though those that are there can be ended; `None` where they may.
+/// Admission refuses such an object, and one that was stored before is not validated again.
+pub fn no_starts(admin: &DatabaseAdmin) -> Option<&'static str> {
+    match admin.spec.protocol {
+        Protocol::Postgres => postgres::no_starts(admin),
+        Protocol::Redshift | Protocol::Mongodb => None,
+    }
+}
+
 /// Makes the server, or gives back `before` where nothing that it was made from has changed. Reads Secrets, connects
 /// to nothing.
 pub async fn read(
@@ -86,19 +95,21 @@ pub async fn read_kept(by: Connector<'_>, admin: &DatabaseAdmin, now: Timestamp)
         .ok()
 }
 
-/// For a server that refuses the credentials in the Secrets: the same server, where it accepts the kept ones.
+/// For a server that refuses the credentials in the Secrets: the same server, where it accepts the kept ones, with its
+/// accounts.
 pub async fn kept_that_works(
     by: Connector<'_>,
     admin: &DatabaseAdmin,
     refused: &rolecall_engine::Error,
     now: Timestamp,
-) -> Option<Arc<Server>> {
+) -> Option<(Arc<Server>, Inventory)> {
     // A server that does not answer at all would not answer other credentials either.
     if !matches!(refused.reason, Reason::LoginFailed | Reason::TlsFailed) {
         return None;
     }
     let kept = read_kept(by, admin, now).await?;
-    kept.engine.inventory().await.is_ok().then_some(kept)
+    let inventory = kept.engine.inventory().await.ok()?;
+    Some((kept, inventory))
 }
 
 async fn read_with(
@@ -167,9 +178,16 @@ pub async fn read_used(
     read(by, &as_used(admin, used), None, now).await.map(Some)
 }
 
-/// The DatabaseAdmin with the address and admin user that are in use.
+/// The DatabaseAdmin with the address and admin user that are in use. What it says of the server for logins by IAM may be
+/// of the new one: where the address in use says that itself, it is left out.
 fn as_used(admin: &DatabaseAdmin, used: Endpoint) -> DatabaseAdmin {
     let mut before = admin.clone();
+    if let Some(iam) = &mut before.spec.auth.aws_iam
+        && used.uri != admin.spec.uri
+        && rolecall_resolve::says_itself(admin.spec.protocol, &used.uri)
+    {
+        *iam = AdminAwsIam::default();
+    }
     before.spec.uri = used.uri;
     before.spec.admin_user.name = Some(used.admin_user);
     before
@@ -206,4 +224,54 @@ async fn server_ca(admin: &DatabaseAdmin, secrets: &mut Secrets<'_>) -> Result<O
 
 fn endpoint(admin: &DatabaseAdmin, admin_user: &str) -> Endpoint {
     Endpoint { uri: admin.spec.uri.clone(), admin_user: admin_user.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn admin(protocol: &str, uri: &str, iam: Value) -> DatabaseAdmin {
+        serde_json::from_value(json!({
+            "metadata": {"name": "orders", "namespace": "shop"},
+            "spec": {
+                "protocol": protocol, "uri": uri, "platform": null, "adminUser": {"name": "adm"},
+                "auth": {"awsIam": iam},
+            },
+        }))
+        .unwrap()
+    }
+
+    fn used(admin: &DatabaseAdmin, uri: &str) -> DatabaseAdmin {
+        as_used(admin, Endpoint { uri: uri.to_owned(), admin_user: "adm".to_owned() })
+    }
+
+    #[test]
+    fn tokens_for_the_server_in_use_are_signed_for_its_own_name() {
+        let (old, new) =
+            ("old.abc.eu-west-1.rds.amazonaws.com:5432", "new.def.eu-west-2.rds.amazonaws.com:5432");
+        let moved = admin("postgres", "db.shop.svc:5432", json!({"endpoint": new, "region": "eu-west-2"}));
+        let target = rolecall_resolve::rds_admin_target(&used(&moved, old), None).unwrap();
+        assert_eq!(format!("{}:{}", target.host, target.port), old);
+        assert_eq!(target.region, "eu-west-1");
+        // Another admin user alone, or an address that does not say it: what is written is all there is.
+        for uri in ["db.shop.svc:5432", "db.elsewhere.svc:5432"] {
+            let target = rolecall_resolve::rds_target(&used(&moved, uri), "adm", None).unwrap();
+            assert_eq!(format!("{}:{}", target.host, target.port), new, "{uri}");
+        }
+    }
+
+    #[test]
+    fn the_cluster_in_use_lends_its_own_logins() {
+        let old = "old.abc.eu-west-1.redshift.amazonaws.com:5439";
+        let moved = admin("redshift", "wh:5439", json!({"clusterIdentifier": "new", "region": "eu-west-2"}));
+        let target = rolecall_resolve::redshift_admin_target(&used(&moved, old), None).unwrap();
+        assert_eq!(target.cluster, rolecall_aws::Cluster::Identifier("old".to_owned()));
+        assert_eq!(target.region, "eu-west-1");
+        // The name of an endpoint in another VPC does not say the cluster.
+        let endpoint = "wh-endpoint-abc.def.eu-west-1.redshift.amazonaws.com:5439";
+        let target = rolecall_resolve::redshift_admin_target(&used(&moved, endpoint), None).unwrap();
+        assert_eq!(target.cluster, rolecall_aws::Cluster::Identifier("new".to_owned()));
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rolecall_api::{DatabaseAdmin, TlsMode};
 use rolecall_aws::RdsLogin;
-use rolecall_postgres::Auth;
+use rolecall_postgres::{Auth, Platform};
 use rolecall_resolve::AdminProof;
 
 use super::secrets::Secrets;
@@ -16,6 +16,19 @@ use crate::service_binding::{self, Binding};
 /// See [`super::unsupported`].
 pub(super) fn unsupported(admin: &DatabaseAdmin) -> Option<String> {
     rolecall_resolve::postgres_platform(admin).err()
+}
+
+/// See [`super::no_starts`].
+pub(super) fn no_starts(admin: &DatabaseAdmin) -> Option<&'static str> {
+    let spec = &admin.spec;
+    (spec.user_credentials.aws_iam.is_some() && spec.auth.aws_iam.is_none()).then_some(
+        "userCredentials must not contain awsIam unless auth contains it, too: on RDS the first user with rds_iam would lock out an admin user with a password; use auth.awsIam, or userCredentials.password",
+    )
+}
+
+/// The roles that the platform adds to every account. None that would lock out the admin user.
+fn platform_roles(platform: Platform, admin: &DatabaseAdmin) -> &'static [&'static str] {
+    platform.roles(admin.spec.user_credentials.aws_iam.is_some() && no_starts(admin).is_none())
 }
 
 /// Reads what the admin user proves itself with.
@@ -70,6 +83,32 @@ pub(super) async fn prepare(
     Ok(Prepared {
         engine: Box::new(|engines| engines.postgres(config)),
         binding,
-        platform_roles: platform.roles(admin.spec.user_credentials.aws_iam.is_some()),
+        platform_roles: platform_roles(platform, admin),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_admin_user_with_a_password_is_not_locked_out_by_users_with_tokens() {
+        let password = json!({"password": {"secretRef": {"name": "a", "key": "b"}}});
+        for (auth, users, starts, roles) in [
+            (json!({"awsIam": {}}), json!({"awsIam": {}}), true, &["rds_iam"][..]),
+            (json!({"awsIam": {}}), json!({"password": {}}), true, &[]),
+            (password.clone(), json!({"password": {}}), true, &[]),
+            (password, json!({"awsIam": {}}), false, &[]),
+        ] {
+            let admin: DatabaseAdmin = serde_json::from_value(json!({
+                "metadata": {"name": "orders"},
+                "spec": {"protocol": "postgres", "uri": "db:5432", "auth": auth, "userCredentials": users},
+            }))
+            .unwrap();
+            assert_eq!(no_starts(&admin).is_none(), starts, "{admin:?}");
+            assert_eq!(platform_roles(Platform::Rds, &admin), roles, "{admin:?}");
+        }
+    }
 }
