@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_role_of_the_servers_own_is_never_created() {
         let refused = |dialect: Dialect, role: &str| {
-            let wanted = WantedRole { named_literally: true, ..WantedRole::default() };
+            let wanted = WantedRole { named_literally: true };
             let enabled = Enabled {
                 roles: BTreeMap::from([(role.to_owned(), wanted.clone())]),
                 sets: BTreeSet::new(),
