@@ -19,6 +19,7 @@
 //! | [`error`] | what went wrong, classified by code, never by text |
 //! | [`login`] | logins of the admin user that change over time |
 //! | [`dialect`] | what differs between kinds of servers in decisions and messages |
+//! | [`kill_point`] | where tests let the program die, in debug builds |
 //! | [`address`], [`slots`], [`idle`], [`counters`] | what engines do alike: addresses, connections, figures |
 
 pub mod account;
@@ -30,6 +31,7 @@ pub mod dialect;
 pub mod error;
 pub mod history;
 pub mod idle;
+pub mod kill_point;
 pub mod login;
 pub mod name;
 pub mod objects;

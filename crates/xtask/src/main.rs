@@ -1,6 +1,7 @@
 //! Tasks of the project, run as `cargo xtask <task>`.
 
 mod bench;
+mod chaos;
 mod chart;
 mod demo;
 mod generate;
@@ -34,6 +35,8 @@ enum Task {
     Generate(generate::Args),
     /// Measures: sessions from end to end, or decisions of the policy.
     Bench(bench::Args),
+    /// Lets faults happen to the operator, the API server and the databases, and checks what is left of them.
+    Chaos(chaos::Args),
 }
 
 #[tokio::main]
@@ -44,6 +47,7 @@ async fn main() -> ExitCode {
         Task::Testbed(args) => testbed::run(args).await,
         Task::Generate(args) => generate::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Chaos(args) => chaos::run(&args).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,7 +18,7 @@ use mongodb::{Client, ServerType};
 use rolecall_engine::counters::Counters;
 use rolecall_engine::dialect::mongodb::EXTERNAL;
 use rolecall_engine::slots::Slots;
-use rolecall_engine::{Class, Error, Reason, Stats};
+use rolecall_engine::{Class, Error, Reason, Stats, kill_point};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
@@ -164,7 +164,9 @@ impl Server {
         };
         self.counters.sent(1);
         let deadline = self.config.connect_timeout + self.config.command_timeout + GRACE;
+        kill_point::reached("mongodb.sends", &request.what);
         let answer = self.answered(member, deadline, action).await;
+        kill_point::reached("mongodb.answered", &request.what);
         let answer = match answer {
             Err(waited) => return Err(self.silent(&request.what, waited)),
             Ok(Err(error)) => return Err(failure::said(&request.what, &error, self.failure_context())),

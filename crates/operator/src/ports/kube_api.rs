@@ -9,6 +9,7 @@ use kube::core::Request;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Config, Error};
 use rolecall_api::names::FIELD_MANAGER;
+use rolecall_engine::kill_point;
 use serde_json::Value;
 
 use super::{Address, ApiServer, Published, Write};
@@ -44,8 +45,15 @@ impl ApiServer for KubeApi {
     }
 
     fn write<'a>(&'a self, at: &'a Address, write: Write) -> BoxFuture<'a, kube::Result<String>> {
+        let kind = format!("{write:?}");
         let request = request(at, write);
-        Box::pin(async { self.ask(request?).await })
+        Box::pin(async move {
+            let what = format!("{kind} {}", at.collection.rsplit('/').next().unwrap_or_default());
+            kill_point::reached("api.writes", &what);
+            let written = self.ask(request?).await;
+            kill_point::reached("api.written", &what);
+            written
+        })
     }
 
     fn publish<'a>(&'a self, Published { event, about }: &'a Published) -> BoxFuture<'a, kube::Result<()>> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rolecall_engine::{Engine, Error};
+use rolecall_engine::{Engine, Error, kill_point};
 use rolecall_mongodb::Mongodb;
 use rolecall_postgres::Postgres;
 use rolecall_redshift::Redshift;
@@ -71,6 +71,7 @@ impl AuditLog for LogAudit {
                 tracing::info!(target: AUDIT, %database_admin, %namespace, %change, "failover");
             }
         }
+        kill_point::reached("audit.written", "");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use rolecall_engine::{Class, Error, Reason};
+use rolecall_engine::{Class, Error, Reason, kill_point};
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::Severity;
 
@@ -83,10 +83,12 @@ pub(crate) async fn exchange(
     let mut rows = Vec::new();
     let (before, text) = connection.text(message);
     let mut done = 0_usize;
+    kill_point::reached("postgres.sends", message.attempted(0));
     let stream = match connection.client.simple_query_raw(&text).await {
         Ok(stream) => stream,
         Err(error) => return (0, Err(error)),
     };
+    kill_point::reached("postgres.sent", message.attempted(0));
     let mut stream = pin!(stream);
     while let Some(item) = stream.next().await {
         match item {
@@ -102,6 +104,7 @@ pub(crate) async fn exchange(
             Err(error) => return (done.saturating_sub(before), Err(error)),
         }
     }
+    kill_point::reached("postgres.answered", message.attempted(0));
     (done.saturating_sub(before), Ok(reply))
 }
 

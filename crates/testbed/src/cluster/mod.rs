@@ -4,6 +4,7 @@ mod kubeconfig;
 mod kubectl;
 mod probe;
 mod programs;
+mod snapshot;
 mod version;
 
 use std::fs;
@@ -38,9 +39,9 @@ pub struct Cluster {
     etcd_binary: PathBuf,
     controllers: Vec<String>,
     apiserver_flags: Vec<String>,
-    controller_manager: Option<Program>,
+    controller_manager: Mutex<Option<Program>>,
     apiserver: Mutex<Option<Program>>,
-    etcd: Option<Program>,
+    etcd: Mutex<Option<Program>>,
     // Dropped last: the directory goes when the programs have ended.
     dir: Scratch,
 }
@@ -121,9 +122,9 @@ impl ClusterBuilder {
             etcd_binary,
             controllers: self.controllers,
             apiserver_flags: self.apiserver_flags,
-            controller_manager: None,
+            controller_manager: Mutex::new(None),
             apiserver: Mutex::new(None),
-            etcd: None,
+            etcd: Mutex::new(None),
             dir,
         })
     }
@@ -313,8 +314,8 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         // From the outside in: nobody should wait for a peer that is already gone.
-        drop(self.controller_manager.take());
+        drop(self.controller_manager.get_mut().take());
         drop(self.apiserver.get_mut().take());
-        drop(self.etcd.take());
+        drop(self.etcd.get_mut().take());
     }
 }

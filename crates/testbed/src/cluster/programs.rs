@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(20);
 impl Cluster {
     /// Starts everything, on another port when the first one is taken meanwhile.
     pub(super) async fn launch(&mut self) -> Result<()> {
-        self.etcd = Some(self.launch_etcd().await?);
+        *self.etcd.get_mut() = Some(self.launch_etcd().await?);
         let mut attempts = 0;
         let apiserver = loop {
             attempts += 1;
@@ -35,13 +35,13 @@ impl Cluster {
         let kubeconfig = self.kubeconfig_for(&Identity::Admin).await?;
         fs::write(self.kubeconfig(), kubeconfig).map_err(Error::io("writing", &self.kubeconfig()))?;
         if !self.controllers.is_empty() {
-            self.controller_manager = Some(self.launch_controller_manager()?);
+            *self.controller_manager.get_mut() = Some(self.launch_controller_manager()?);
         }
         Ok(())
     }
 
     /// etcd on Unix sockets: no ports to collide, nobody else on the machine can speak to it.
-    async fn launch_etcd(&self) -> Result<Program> {
+    pub(super) async fn launch_etcd(&self) -> Result<Program> {
         let socket = self.directory().join("etcd.sock");
         // The two advertised addresses have to look like host and port; nobody ever uses them.
         let args = vec![
@@ -93,7 +93,7 @@ impl Cluster {
         Ok(apiserver)
     }
 
-    fn launch_controller_manager(&self) -> Result<Program> {
+    pub(super) fn launch_controller_manager(&self) -> Result<Program> {
         let args = vec![
             format!("--kubeconfig={}", self.kubeconfig().display()),
             format!("--controllers={}", self.controllers.join(",")),

@@ -44,7 +44,13 @@ const BORDERS: &[Border] = &[
     border("rolecall-cli", PROGRAM_NEEDS, &[TESTBED, AWS_TESTBED]),
     border(TESTBED, &[], &[]),
     border(AWS_TESTBED, &[TESTBED], &[]),
-    border("rolecall-xtask", &["rolecall-api", TESTBED, AWS_TESTBED], &["rolecall-operator"]),
+    // What judges the operator shares nothing with it.
+    border("rolecall-chaos", &[TESTBED], &[]),
+    border(
+        "rolecall-xtask",
+        &["rolecall-api", "rolecall-chaos", TESTBED, AWS_TESTBED],
+        &["rolecall-operator"],
+    ),
     border(
         "rolecall-tests",
         &["rolecall-api", "rolecall-engine", "rolecall-operator", TESTBED, AWS_TESTBED],

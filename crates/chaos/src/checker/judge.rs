@@ -1,0 +1,345 @@
+//! From what was read to what is wrong with it: a pure function.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::Timestamp;
+
+use crate::world::{self, Server};
+
+/// What can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// Somebody can log in for whom no live session accounts.
+    LeakedLogin,
+    /// An account has a role without a live session.
+    LeakedRole,
+    /// A connection outlives the last session of its account.
+    LeakedConnection,
+    /// The Secret of a session that is over is still there.
+    LeakedSecret,
+    /// A live session cannot log in.
+    LostAccess,
+    /// The account of a live session has other roles than policy gives.
+    WrongRoles,
+    /// A session without an end is over, though nobody ended it.
+    LostSession,
+    /// A session does not get on: it neither starts nor ends.
+    Stuck,
+    /// The API server or a catalogue could not be read.
+    Unreadable,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// What kind of wrong.
+    pub class: Class,
+    /// The account, session or Secret.
+    pub subject: String,
+    /// What was seen.
+    pub seen: String,
+}
+
+/// A session, as its object says.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its DatabaseAdmin.
+    pub server: Option<Server>,
+    /// Its database user.
+    pub username: String,
+    /// Its phase.
+    pub phase: String,
+    /// The reason of its condition Ready.
+    pub reason: String,
+    /// Why it ended.
+    pub end_reason: String,
+    /// It is being deleted.
+    pub deleting: bool,
+    /// It ends by itself.
+    pub timed: bool,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An account, as a catalogue shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// It can log in.
+    pub login: bool,
+    /// Its roles, beside the one that marks it as managed and those of permission sets.
+    pub roles: BTreeSet<String>,
+    /// Its permission sets.
+    pub sets: BTreeSet<String>,
+    /// It may read what policy lets it read.
+    pub reads: bool,
+    /// Its open connections.
+    pub connections: usize,
+}
+
+/// A login that was tried.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// The session whose credentials they are.
+    pub session: String,
+    /// The server and the account.
+    pub account: (Server, String),
+    /// It should work, as the session is live.
+    pub should: bool,
+    /// What the server said, where it did not work.
+    pub refused: Option<String>,
+}
+
+/// Everything that was read.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// When.
+    pub now: Timestamp,
+    /// All sessions.
+    pub sessions: Vec<Session>,
+    /// The Secrets of sessions, by name, with the uid of the session.
+    pub secrets: BTreeMap<String, String>,
+    /// All accounts that are managed, or can log in.
+    pub accounts: BTreeMap<(Server, String), Account>,
+    /// Logins that were tried.
+    pub logins: Vec<Login>,
+}
+
+impl Session {
+    /// Does it give access now?
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.phase == "Active" && !self.deleting && self.expires_at.is_none_or(|at| at > now)
+    }
+
+    fn account(&self) -> Option<(Server, String)> {
+        Some((self.server?, self.username.clone()))
+    }
+}
+
+impl Violation {
+    pub(super) fn new(class: Class, subject: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self { class, subject: subject.into(), seen: seen.into() }
+    }
+
+    pub(super) fn key(&self) -> (Class, String) {
+        (self.class, self.subject.clone())
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}: {}", self.class, self.subject, self.seen)
+    }
+}
+
+/// What is wrong.
+pub fn judge(facts: &Facts) -> Vec<Violation> {
+    let live: Vec<&Session> = facts.sessions.iter().filter(|session| session.is_live(facts.now)).collect();
+    let explained: BTreeSet<(Server, String)> = live.iter().filter_map(|session| session.account()).collect();
+    let mut found = Vec::new();
+    found.extend(facts.sessions.iter().filter_map(|session| progress(session, facts.now)));
+    for (key, account) in &facts.accounts {
+        if !explained.contains(key) {
+            found.extend(leaks(key, account));
+        }
+    }
+    for key in &explained {
+        found.extend(lacks(key, facts.accounts.get(key)));
+    }
+    for session in &live {
+        if !facts.secrets.contains_key(&session.name) {
+            found.push(Violation::new(Class::LostAccess, &session.name, "it is live and has no Secret"));
+        }
+    }
+    for (name, uid) in &facts.secrets {
+        if !live.iter().any(|session| session.uid == *uid) {
+            found.push(Violation::new(Class::LeakedSecret, name, "its session is not live"));
+        }
+    }
+    found.extend(facts.logins.iter().filter_map(login));
+    found
+}
+
+/// A session is live, or over for a reason, or something is wrong.
+fn progress(session: &Session, now: Timestamp) -> Option<Violation> {
+    let stuck = |seen: String| Some(Violation::new(Class::Stuck, &session.name, seen));
+    let what = format!("{} ({})", session.phase, session.reason);
+    if session.deleting {
+        return stuck(format!("it was deleted and is still there, {what}"));
+    }
+    match session.phase.as_str() {
+        "Active" if session.is_live(now) && session.reason == "Succeeded" => None,
+        "Active" => stuck(format!("{what}, expires {:?}", session.expires_at)),
+        "Rejected" if session.timed => None,
+        "Ended" if session.timed && session.end_reason == "Expired" => None,
+        // Somebody deleted its DatabaseAdmin.
+        "Ended" if session.end_reason == "DatabaseRemoved" => None,
+        "Ended" | "Rejected" => {
+            let seen = format!("{what}, {:?}", session.end_reason);
+            Some(Violation::new(Class::LostSession, &session.name, seen))
+        }
+        _ => stuck(what),
+    }
+}
+
+fn leaks(key: &(Server, String), account: &Account) -> Vec<Violation> {
+    let subject = format!("{} on {}", key.1, key.0.name());
+    let new = |class, seen: &str| Violation::new(class, &subject, seen);
+    let mut found = Vec::new();
+    if account.login {
+        found.push(new(Class::LeakedLogin, "it can log in"));
+    }
+    if account.connections > 0 {
+        found.push(new(Class::LeakedConnection, "it is connected"));
+    }
+    if let Some(role) = account.roles.iter().chain(&account.sets).next() {
+        found.push(new(Class::LeakedRole, &format!("it has the role {role}")));
+    }
+    found
+}
+
+fn lacks(key: &(Server, String), account: Option<&Account>) -> Option<Violation> {
+    let subject = format!("{} on {}", key.1, key.0.name());
+    let Some(account) = account.filter(|account| account.login) else {
+        return Some(Violation::new(Class::LostAccess, subject, "it cannot log in"));
+    };
+    let sets = usize::from(key.0 != Server::Events);
+    if account.roles != world::roles_on(key.0) || account.sets.len() != sets || !account.reads {
+        return Some(Violation::new(Class::WrongRoles, subject, format!("{account:?}")));
+    }
+    None
+}
+
+fn login(login: &Login) -> Option<Violation> {
+    let subject = format!("{} of {} on {}", login.session, login.account.1, login.account.0.name());
+    match (&login.refused, login.should) {
+        (Some(refused), true) => Some(Violation::new(Class::LostAccess, subject, refused)),
+        (None, false) => {
+            Some(Violation::new(Class::LeakedLogin, subject, "credentials of a session that is over work"))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALICE: &str = "alice@example.com";
+
+    fn session(name: &str) -> Session {
+        Session {
+            name: name.to_owned(),
+            uid: format!("uid-{name}"),
+            server: Some(Server::Orders),
+            username: ALICE.to_owned(),
+            phase: "Active".to_owned(),
+            reason: "Succeeded".to_owned(),
+            ..Session::default()
+        }
+    }
+
+    fn account() -> Account {
+        Account {
+            login: true,
+            roles: world::roles_on(Server::Orders),
+            sets: BTreeSet::from(["rolecall:1".to_owned()]),
+            reads: true,
+            connections: 1,
+        }
+    }
+
+    /// One live session, and everything that belongs to it.
+    fn sound() -> Facts {
+        Facts {
+            now: Timestamp::UNIX_EPOCH,
+            sessions: vec![session("one")],
+            secrets: [("one".to_owned(), "uid-one".to_owned())].into(),
+            accounts: [((Server::Orders, ALICE.to_owned()), account())].into(),
+            logins: vec![Login {
+                session: "one".to_owned(),
+                account: (Server::Orders, ALICE.to_owned()),
+                should: true,
+                refused: None,
+            }],
+        }
+    }
+
+    fn classes(change: impl FnOnce(&mut Facts)) -> Vec<Class> {
+        let mut facts = sound();
+        change(&mut facts);
+        judge(&facts).into_iter().map(|violation| violation.class).collect()
+    }
+
+    fn with_account(change: impl FnOnce(&mut Account)) -> Vec<Class> {
+        classes(|facts| change(facts.accounts.values_mut().next().unwrap()))
+    }
+
+    #[test]
+    fn nothing_is_wrong_where_all_is_well() {
+        assert_eq!(classes(|_| {}), []);
+    }
+
+    #[test]
+    fn an_account_is_open_only_while_a_session_lives() {
+        let over = |facts: &mut Facts| {
+            facts.sessions.clear();
+            facts.secrets.clear();
+            facts.logins.clear();
+        };
+        assert_eq!(classes(over), [Class::LeakedLogin, Class::LeakedConnection, Class::LeakedRole]);
+        let closed = |facts: &mut Facts| {
+            over(facts);
+            facts.accounts.values_mut().for_each(|account| *account = Account::default());
+        };
+        assert_eq!(classes(closed), []);
+        assert_eq!(
+            classes(|facts| facts.sessions[0].expires_at = Some(facts.now)).first(),
+            Some(&Class::Stuck)
+        );
+    }
+
+    #[test]
+    fn a_live_session_has_its_account() {
+        assert_eq!(classes(|facts| facts.accounts.clear()), [Class::LostAccess]);
+        assert_eq!(with_account(|account| account.login = false), [Class::LostAccess]);
+        assert_eq!(with_account(|account| account.roles.clear()), [Class::WrongRoles]);
+        assert_eq!(with_account(|account| account.reads = false), [Class::WrongRoles]);
+        let extra = |account: &mut Account| {
+            account.roles.insert("extra".to_owned());
+        };
+        assert_eq!(with_account(extra), [Class::WrongRoles]);
+        assert_eq!(classes(|facts| facts.secrets.clear()), [Class::LostAccess]);
+    }
+
+    #[test]
+    fn credentials_work_exactly_as_long_as_their_session() {
+        let refused = |facts: &mut Facts| facts.logins[0].refused = Some("no".to_owned());
+        assert_eq!(classes(refused), [Class::LostAccess]);
+        assert_eq!(classes(|facts| facts.logins[0].should = false), [Class::LeakedLogin]);
+        let left = |facts: &mut Facts| {
+            facts.secrets.insert("two".to_owned(), "uid-two".to_owned());
+        };
+        assert_eq!(classes(left), [Class::LeakedSecret]);
+    }
+
+    #[test]
+    fn a_session_gets_on() {
+        let phase = |phase: &str, change: fn(&mut Session)| {
+            let mut session = Session { phase: phase.to_owned(), ..session("two") };
+            change(&mut session);
+            progress(&session, Timestamp::UNIX_EPOCH).map(|violation| violation.class)
+        };
+        assert_eq!(phase("Pending", |_| {}), Some(Class::Stuck));
+        assert_eq!(phase("Ending", |_| {}), Some(Class::Stuck));
+        assert_eq!(phase("Ended", |session| session.deleting = true), Some(Class::Stuck));
+        assert_eq!(phase("Ended", |_| {}), Some(Class::LostSession));
+        assert_eq!(phase("Rejected", |_| {}), Some(Class::LostSession));
+        assert_eq!(phase("Rejected", |session| session.timed = true), None);
+        assert_eq!(phase("Ended", |session| session.end_reason = "DatabaseRemoved".to_owned()), None);
+    }
+}

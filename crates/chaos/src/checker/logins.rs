@@ -1,0 +1,134 @@
+//! Logins, tried with what is, or was, in Secrets.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use anyhow::{Context, Result};
+use futures::StreamExt;
+use rolecall_testbed::Certificate;
+use tokio_postgres::Client;
+
+use super::judge::{Facts, Login};
+use crate::objects::{Kind, is_active, name_of, secret_data};
+use crate::world::{DATABASE, Server, World, username};
+
+/// Credentials of so many sessions that are over are tried.
+const REMEMBERED: usize = 40;
+/// So many connections of users stay open over the next faults.
+const HELD: usize = 6;
+const AT_ONCE: usize = 8;
+
+/// What is remembered of sessions: their credentials.
+#[derive(Default)]
+pub(super) struct Logins {
+    credentials: VecDeque<Credentials>,
+    held: VecDeque<Client>,
+}
+
+#[derive(Clone)]
+struct Credentials {
+    session: String,
+    uid: String,
+    account: (Server, String),
+    data: BTreeMap<String, String>,
+}
+
+impl Logins {
+    /// Keeps the credentials of all sessions that give access now.
+    pub(super) async fn remember(&mut self, world: &World) -> Result<()> {
+        let sessions = world.objects.list(Kind::Session).await?;
+        let secrets = world.objects.list(Kind::Secret).await?;
+        let secrets: BTreeMap<&str, _> = secrets.iter().map(|secret| (name_of(secret), secret)).collect();
+        for session in sessions.iter().filter(|session| is_active(session)) {
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            let Some(server) = Server::of(&text(&session["spec"]["database"])) else { continue };
+            let Some(secret) = secrets.get(name_of(session)) else { continue };
+            let (uid, data) = (text(&session["metadata"]["uid"]), secret_data(secret));
+            // The last ones count: a Secret may have been made again.
+            self.credentials.retain(|known| known.uid != uid || known.data == data);
+            if !self.credentials.iter().any(|known| known.uid == uid) {
+                let (name, user) = (name_of(session).to_owned(), username(&text(&session["spec"]["user"])));
+                self.credentials.push_back(Credentials { session: name, uid, account: (server, user), data });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries them: those of live sessions have to work, the others must not.
+    pub(super) async fn tried(&mut self, world: &World, facts: &Facts) -> Result<Vec<Login>> {
+        let live: Vec<_> = facts.sessions.iter().filter(|session| session.is_live(facts.now)).collect();
+        let uids: BTreeSet<&str> = live.iter().map(|session| session.uid.as_str()).collect();
+        let open: BTreeSet<(Server, String)> =
+            live.iter().filter_map(|session| Some((session.server?, session.username.clone()))).collect();
+        let over = self.credentials.iter().filter(|one| !uids.contains(one.uid.as_str())).count();
+        for _ in REMEMBERED..over {
+            if let Some(oldest) = self.credentials.iter().position(|one| !uids.contains(one.uid.as_str())) {
+                self.credentials.remove(oldest);
+            }
+        }
+        let due = self.credentials.iter().filter_map(|one| {
+            let should = uids.contains(one.uid.as_str());
+            // A certificate works until it runs out, whenever its account is enabled.
+            (should || one.data.contains_key("password") || !open.contains(&one.account))
+                .then_some((one, should))
+        });
+        let tried = due.map(async |(one, should)| (one, should, one.log_in(world).await));
+        let tried: Vec<_> = futures::stream::iter(tried).buffer_unordered(AT_ONCE).collect().await;
+        let mut logins = Vec::new();
+        self.held.retain(|client| !client.is_closed());
+        for (one, should, result) in tried {
+            let refused = match result {
+                Ok(client) => {
+                    self.held.extend(client.filter(|_| should));
+                    None
+                }
+                Err(error) => Some(format!("{error:#}")),
+            };
+            let (session, account) = (one.session.clone(), one.account.clone());
+            logins.push(Login { session, account, should, refused });
+        }
+        while self.held.len() > HELD {
+            self.held.pop_front();
+        }
+        Ok(logins)
+    }
+}
+
+impl Credentials {
+    /// Logs in past everything that may be broken; with a connection where it can be kept.
+    async fn log_in(&self, world: &World) -> Result<Option<Client>> {
+        let value =
+            |key: &str| self.data.get(key).cloned().with_context(|| format!("its Secret has no {key}"));
+        let (server, user) = &self.account;
+        let Some(pg) = world.postgres.get(server) else {
+            let identity = Certificate {
+                common_name: user.clone(),
+                cert_pem: value("tls.crt")?,
+                key_pem: value("tls.key")?,
+            };
+            let client = world.mongo.connect(&identity).await?;
+            let found = client
+                .database(DATABASE)
+                .run_command(mongodb::bson::doc! { "find": "notes", "limit": 1 })
+                .await;
+            client.shutdown().immediate(true).await;
+            found.context("reading")?;
+            return Ok(None);
+        };
+        if let Some(password) = self.data.get("password") {
+            return Ok(Some(pg.connect_with_password(DATABASE, user, password).await?));
+        }
+        let identity = Certificate {
+            common_name: user.clone(),
+            cert_pem: value("tls.crt")?,
+            key_pem: value("tls.key")?,
+        };
+        Ok(Some(pg.connect(DATABASE, &identity).await?))
+    }
+}
+
+impl std::fmt::Debug for Logins {
+    /// Credentials are not shown.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Logins").field("credentials", &self.credentials.len()).finish_non_exhaustive()
+    }
+}

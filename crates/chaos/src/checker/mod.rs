@@ -1,0 +1,97 @@
+//! Says which account differs from what the live sessions explain.
+//!
+//! It reads the API server and the catalogues, and tries logins. It knows of the operator what its documentation says,
+//! and nothing of its code.
+
+mod judge;
+mod logins;
+mod read;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+pub use judge::{Account, Class, Facts, Login, Session, Violation, judge};
+
+use crate::world::World;
+use logins::Logins;
+use read::Reader;
+
+const POLL: Duration = Duration::from_millis(150);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Checker {
+    reader: Reader,
+    logins: Logins,
+    /// What was reported already.
+    known: BTreeSet<(Class, String)>,
+}
+
+/// What became of a fault.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// When everything was as it should be, or was given up.
+    pub after: Duration,
+    /// Sessions that gave access then.
+    pub live: usize,
+    /// What was still wrong, and had not been reported before.
+    pub violations: Vec<Violation>,
+}
+
+impl Checker {
+    /// One that has seen nothing yet.
+    #[expect(clippy::new_without_default, reason = "it is made once, on purpose")]
+    pub fn new() -> Self {
+        Self { reader: Reader::default(), logins: Logins::default(), known: BTreeSet::new() }
+    }
+
+    /// Keeps the credentials of all sessions that give access now, to try them when they no longer should.
+    ///
+    /// # Errors
+    /// What the API server answered.
+    pub async fn remember_credentials(&mut self, world: &World) -> Result<()> {
+        self.logins.remember(world).await
+    }
+
+    /// Waits until everything is as it should be, for so long at most, and says what is not.
+    pub async fn heal(&mut self, world: &World, patience: Duration) -> Outcome {
+        let begun = Instant::now();
+        loop {
+            let (live, violations) = match self.look(world).await {
+                Ok(seen) => seen,
+                Err(error) => (0, vec![Violation::new(Class::Unreadable, "a look", format!("{error:#}"))]),
+            };
+            let new: Vec<Violation> =
+                violations.into_iter().filter(|violation| !self.known.contains(&violation.key())).collect();
+            if new.is_empty() || begun.elapsed() > patience {
+                self.known.extend(new.iter().map(Violation::key));
+                return Outcome { after: begun.elapsed(), live, violations: new };
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The sessions that give access, and what is wrong now.
+    async fn look(&mut self, world: &World) -> Result<(usize, Vec<Violation>)> {
+        let mut facts = self.reader.facts(world).await?;
+        let mut violations = judge(&facts);
+        if violations.is_empty() {
+            // Logins take the longest: only where all else is well.
+            self.logins.remember(world).await?;
+            facts.logins = self.logins.tried(world, &facts).await?;
+            violations = judge(&facts);
+        }
+        Ok((facts.sessions.iter().filter(|session| session.is_live(facts.now)).count(), violations))
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (after, live) = (self.after.as_secs_f64(), self.live);
+        write!(f, "{after:>6.1} s {live:>3} live ")?;
+        self.violations.iter().try_for_each(|violation| write!(f, "\n      VIOLATION {violation}"))
+    }
+}

@@ -1,0 +1,108 @@
+//! The table at the end.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::checker::{Outcome, Violation};
+use crate::schedule::Kind;
+
+/// One fault, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// Its kind; none before the first.
+    pub kind: Option<Kind>,
+    /// What it was in detail.
+    pub detail: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Everything that happened.
+#[derive(Clone, Debug)]
+pub struct Report {
+    seed: u64,
+    rounds: Vec<Round>,
+    /// Faults that could not be inflicted as a whole, and why.
+    pub failed: Vec<(Kind, String)>,
+    /// Sessions that were created.
+    pub sessions: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Report {
+    /// Nothing has happened yet.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, rounds: Vec::new(), failed: Vec::new(), sessions: 0, took: Duration::ZERO }
+    }
+
+    /// Adds a fault.
+    pub fn add(&mut self, round: Round) {
+        self.rounds.push(round);
+    }
+
+    /// Adds one that could not be inflicted.
+    pub fn failed(&mut self, kind: Kind, error: &anyhow::Error) {
+        self.failed.push((kind, format!("{error:#}")));
+    }
+
+    /// Everything that was wrong.
+    pub fn violations(&self) -> impl Iterator<Item = &Violation> {
+        self.rounds.iter().flat_map(|round| &round.outcome.violations)
+    }
+
+    /// How many faults there were.
+    pub fn faults(&self) -> usize {
+        self.rounds.iter().filter(|round| round.kind.is_some()).count()
+    }
+
+    /// The kill points that were hit, by name, and how often.
+    pub fn kill_points(&self) -> BTreeMap<&str, usize> {
+        let mut points = BTreeMap::new();
+        let armed = |round: &&Round| matches!(round.kind, Some(Kind::OperatorKillPoint | Kind::LateLeader));
+        for round in self.rounds.iter().filter(armed) {
+            if let Some((_, point)) = round.detail.split_once(": ") {
+                *points.entry(point).or_default() += 1;
+            }
+        }
+        points
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| fault | times | violations | healed, median | healed, longest |")?;
+        writeln!(f, "|---|--:|--:|--:|--:|")?;
+        for kind in Kind::ALL {
+            let of_kind: Vec<&Round> = self.rounds.iter().filter(|round| round.kind == Some(*kind)).collect();
+            if !of_kind.is_empty() {
+                row(f, kind.name(), &of_kind)?;
+            }
+        }
+        let all: Vec<&Round> = self.rounds.iter().filter(|round| round.kind.is_some()).collect();
+        row(f, "all", &all)?;
+        writeln!(
+            f,
+            "\nseed {}, {:.0} s, {} sessions, {} kinds of kill points hit {} times",
+            self.seed,
+            self.took.as_secs_f64(),
+            self.sessions,
+            self.kill_points().len(),
+            self.kill_points().values().sum::<usize>(),
+        )?;
+        for (kind, error) in &self.failed {
+            writeln!(f, "not inflicted as a whole: {}: {error}", kind.name())?;
+        }
+        self.violations().try_for_each(|violation| writeln!(f, "VIOLATION {violation}"))
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, rounds: &[&Round]) -> fmt::Result {
+    let mut healed: Vec<Duration> = rounds.iter().map(|round| round.outcome.after).collect();
+    healed.sort_unstable();
+    let violations: usize = rounds.iter().map(|round| round.outcome.violations.len()).sum();
+    let seconds = |time: Option<&Duration>| time.copied().unwrap_or_default().as_secs_f64();
+    let (median, longest) = (seconds(healed.get(healed.len() / 2)), seconds(healed.last()));
+    writeln!(f, "| {name} | {} | {violations} | {median:.1} s | {longest:.1} s |", rounds.len())
+}
