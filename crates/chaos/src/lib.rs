@@ -67,6 +67,7 @@ pub async fn run(options: Options) -> Result<Report> {
     let mut checker = Checker::new();
     let mut report = Report::new(options.seed);
     let first = checker.heal(&world, options.patience).await;
+    eprintln!("    0 before the first        {first}");
     report.add(Round { kind: None, detail: String::new(), outcome: first });
     let begun = Instant::now();
     let mut schedule = Schedule::new(options.seed, &options.kinds);

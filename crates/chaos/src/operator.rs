@@ -19,6 +19,8 @@ const POLL: Duration = Duration::from_millis(10);
 /// What the log says once it works, and when it leads.
 const READY: &str = "rolecall_operator: ready";
 const LEADS: &str = "leader: leading";
+/// Also one that needs no Lease reads it: somebody may ask on it to uninstall.
+const LEASES: &str = "--leader-election-namespace=rolecall-system";
 /// How much of a log is shown with a violation.
 const SHOWN: usize = 150;
 
@@ -64,7 +66,7 @@ impl Operators {
             .args(["-c", include_str!("operator.sh"), "rolecall-operator"])
             .arg(&log)
             .arg(&self.binary)
-            .args(["--listen=127.0.0.1:0", "--resync-interval=5s"])
+            .args(["--listen=127.0.0.1:0", "--resync-interval=5s", LEASES])
             .args(flags)
             .env_clear()
             .envs(environment(self.logs.path()))

@@ -18,10 +18,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::Shared;
 use crate::cache::{Cached, Source};
 use crate::coverage::Scope;
+use crate::history::{self, Heard};
 use crate::model::{ObjectKey, WALK};
-use crate::{Shared, history};
 
 /// The running watches. Each ends when this is dropped.
 #[derive(Debug)]
@@ -44,18 +45,19 @@ pub fn start(
     // All of what has to be listed is known before any of it is.
     scopes.iter().for_each(|scope| need_all(shared, scope));
     let (restored, epoch) = tokio::sync::watch::channel(0);
+    let heard = Arc::new(Heard::default());
     for scope in &scopes {
-        watches.add::<ProvisioningRole>(client, scope, shared, &epoch, stop);
-        watches.add::<DbObjectImportRule>(client, scope, shared, &epoch, stop);
-        watches.add::<DatabaseUser>(client, scope, shared, &epoch, stop);
-        watches.add::<DatabaseAdmin>(client, scope, shared, &epoch, stop);
-        watches.add::<DatabaseSession>(client, scope, shared, &epoch, stop);
+        watches.add::<ProvisioningRole>(client, scope, shared, (&heard, &epoch), stop);
+        watches.add::<DbObjectImportRule>(client, scope, shared, (&heard, &epoch), stop);
+        watches.add::<DatabaseUser>(client, scope, shared, (&heard, &epoch), stop);
+        watches.add::<DatabaseAdmin>(client, scope, shared, (&heard, &epoch), stop);
+        watches.add::<DatabaseSession>(client, scope, shared, (&heard, &epoch), stop);
     }
     let (client, stop) = (client.clone(), stop.clone());
     watches.tasks.spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = history::follow(client, scopes, restored) => {}
+            () = history::follow(client, scopes, &heard, restored) => {}
         }
     });
     watches
@@ -74,7 +76,7 @@ impl Watches {
         client: &Client,
         scope: &Scope,
         shared: &Arc<Shared>,
-        restored: &tokio::sync::watch::Receiver<u64>,
+        (heard, restored): (&Arc<Heard>, &tokio::sync::watch::Receiver<u64>),
         stop: &CancellationToken,
     ) where
         K: Cached,
@@ -83,12 +85,12 @@ impl Watches {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
-        let (shared, stop, scope, restored) =
-            (Arc::clone(shared), stop.clone(), scope.clone(), restored.clone());
+        let (shared, stop, scope) = (Arc::clone(shared), stop.clone(), scope.clone());
+        let (heard, restored) = (Arc::clone(heard), restored.clone());
         self.tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = follow::<K>(api, scope, &shared, restored) => {}
+                () = follow::<K>(api, scope, &shared, &heard, restored) => {}
             }
         });
     }
@@ -111,6 +113,7 @@ async fn follow<K>(
     api: Api<DeserializeGuard<K>>,
     scope: Scope,
     shared: &Shared,
+    heard: &Heard,
     mut restored: tokio::sync::watch::Receiver<u64>,
 ) where
     K: Cached,
@@ -126,6 +129,13 @@ async fn follow<K>(
                 event = events.next() => event,
             };
             let Some(event) = event else { return };
+            match &event {
+                Ok(Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) => {
+                    heard.object(object.meta().resource_version.as_deref());
+                }
+                Ok(Event::Init | Event::InitDone) => {}
+                Err(_) => heard.failure(),
+            }
             listing.observe::<K>(shared, &scope, event);
         }
     }
@@ -272,15 +282,26 @@ mod tests {
         watches.failed().await;
     }
 
-    /// An API server that answers lists, and never says anything in a watch.
-    fn api_server(list: Arc<Mutex<Value>>) -> Client {
+    /// An API server that answers lists. A watch says nothing; or it reports these events, and the next ones fail.
+    fn api_server(list: Arc<Mutex<Value>>, events: Option<String>) -> Client {
+        let events = Arc::new(Mutex::new(events.map(|events| (events, true))));
         let answer = tower::service_fn(move |request: Request<Body>| {
             let list = list.lock().unwrap().to_string();
+            let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            let is_of_roles = request.uri().path().ends_with("provisioningroles");
+            let mut events = events.lock().unwrap();
+            let event = events
+                .as_mut()
+                .filter(|_| is_watch && is_of_roles)
+                .map(|(text, first)| std::mem::take(first).then(|| text.clone()));
             async move {
-                if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
-                    std::future::pending::<()>().await;
-                }
-                Response::builder().body(Body::from(list.into_bytes()))
+                let body = match event {
+                    Some(Some(events)) => events,
+                    Some(None) => return Err(tower::BoxError::from("the API server is gone")),
+                    None if is_watch => std::future::pending().await,
+                    None => list,
+                };
+                Ok(Response::builder().body(Body::from(body.into_bytes()))?)
             }
         });
         Client::new(answer, "shop")
@@ -309,7 +330,7 @@ mod tests {
         let stored = Arc::new(Mutex::new(roles(1_000, &[("reader", 900), ("writer", 1_000)])));
         let stop = CancellationToken::new();
         let _watches =
-            start(&api_server(Arc::clone(&stored)), &BTreeSet::from(["shop".into()]), &shared, &stop);
+            start(&api_server(Arc::clone(&stored), None), &BTreeSet::from(["shop".into()]), &shared, &stop);
         let cached = || -> Vec<(String, Option<String>)> {
             let cache = shared.cache();
             let keys = ProvisioningRole::keys(&cache).into_iter();
@@ -323,5 +344,26 @@ mod tests {
         *stored.lock().unwrap() = roles(500, &[("reader", 400)]);
         tokio::time::sleep(Duration::from_secs(100)).await;
         assert_eq!(cached(), [("reader".into(), version("400"))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restore_is_noticed_when_a_watch_fails_even_to_a_backup_that_is_newer_than_the_last_look() {
+        let shared = Shared::alone();
+        let stored = Arc::new(Mutex::new(roles(500, &[("reader", 400)])));
+        let mut event = roles(1_000, &[("reader", 1_000)])["items"][0].take();
+        event["kind"] = json!("ProvisioningRole");
+        let event = json!({"type": "MODIFIED", "object": event}).to_string() + "\n";
+        let stop = CancellationToken::new();
+        let client = api_server(Arc::clone(&stored), Some(event));
+        let _watches = start(&client, &BTreeSet::from(["shop".into()]), &shared, &stop);
+        let version = || {
+            let key = ObjectKey { namespace: "shop".into(), name: "reader".into() };
+            shared.cache().role(&key).and_then(|role| role.object.resource_version())
+        };
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(version().as_deref(), Some("1000"));
+        *stored.lock().unwrap() = roles(800, &[]);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(version(), None);
     }
 }

@@ -43,6 +43,7 @@ async fn the_operator_works_from_the_root_file_system_of_its_image_which_is_pack
     let root = dir.path().join("root");
     run(Command::new(script("root.sh")).arg(&root))?;
     let program = root.join("rolecall-operator");
+    assert_has_no_kill_points(&program)?;
     assert_packed_the_same(&program, dir.path())?;
 
     let env = TestEnv::builder().without_operator().start().await?;
@@ -65,6 +66,14 @@ async fn the_operator_works_from_the_root_file_system_of_its_image_which_is_pack
     env.ended("timed", EndReason::Expired).await?;
     env.delete_and_wait::<DatabaseSession>("standing").await?;
     assert!(env.account().await?.is_some_and(|account| account.is_disabled()));
+    Ok(())
+}
+
+/// What lets a test kill the program at a certain point is not in what is shipped.
+fn assert_has_no_kill_points(program: &Path) -> Result<()> {
+    const VARIABLE: &[u8] = b"ROLECALL_KILL_POINT";
+    let found = fs::read(program)?.windows(VARIABLE.len()).any(|part| part == VARIABLE);
+    ensure!(!found, "the program reads the variable of kill points");
     Ok(())
 }
 

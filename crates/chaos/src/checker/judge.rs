@@ -172,7 +172,7 @@ fn progress(session: &Session, now: Timestamp) -> Option<Violation> {
         return stuck(format!("it was deleted and is still there, {what}"));
     }
     match session.phase.as_str() {
-        "Active" if session.is_live(now) && session.reason == "Succeeded" => None,
+        "Active" if session.is_live(now) && session.reason == "Active" => None,
         "Active" => stuck(format!("{what}, expires {:?}", session.expires_at)),
         "Rejected" if session.timed => None,
         "Ended" if session.timed && session.end_reason == "Expired" => None,
@@ -238,7 +238,7 @@ mod tests {
             server: Some(Server::Orders),
             username: ALICE.to_owned(),
             phase: "Active".to_owned(),
-            reason: "Succeeded".to_owned(),
+            reason: "Active".to_owned(),
             ..Session::default()
         }
     }

@@ -20,6 +20,8 @@ use logins::Logins;
 use read::Reader;
 
 const POLL: Duration = Duration::from_millis(150);
+/// How often it is said what has not healed yet.
+const TOLD: Duration = Duration::from_secs(15);
 
 /// See the module.
 #[derive(Debug)]
@@ -59,6 +61,7 @@ impl Checker {
     /// Waits until everything is as it should be, for so long at most, and says what is not.
     pub async fn heal(&mut self, world: &World, patience: Duration) -> Outcome {
         let begun = Instant::now();
+        let mut told = begun;
         loop {
             let (live, violations) = match self.look(world).await {
                 Ok(seen) => seen,
@@ -67,8 +70,17 @@ impl Checker {
             let new: Vec<Violation> =
                 violations.into_iter().filter(|violation| !self.known.contains(&violation.key())).collect();
             if new.is_empty() || begun.elapsed() > patience {
-                self.known.extend(new.iter().map(Violation::key));
+                // What cannot be read says nothing of anything: it is never old news.
+                let seen = new.iter().filter(|violation| violation.class != Class::Unreadable);
+                self.known.extend(seen.map(Violation::key));
                 return Outcome { after: begun.elapsed(), live, violations: new };
+            }
+            if told.elapsed() > TOLD {
+                told = Instant::now();
+                eprintln!(
+                    "      not yet: {}",
+                    new.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+                );
             }
             tokio::time::sleep(POLL).await;
         }

@@ -49,11 +49,17 @@ impl Reader {
             Some(client) => client.clone(),
             None => self.mongo.insert(world.mongo.superuser().await?).clone(),
         };
-        let command = doc! { "usersInfo": 1, "showCustomData": true, "showAuthenticationRestrictions": true };
+        let all = run_through_elections(&client, "$external", doc! { "usersInfo": 1 }).await?;
+        let names: Vec<Document> = users_of(&all)
+            .iter()
+            .filter_map(|user| Some(doc! { "user": user.get_str("user").ok()?, "db": "$external" }))
+            .collect();
+        // Restrictions are shown only of users that are named.
+        let command =
+            doc! { "usersInfo": names, "showCustomData": true, "showAuthenticationRestrictions": true };
         let answer = run_through_elections(&client, "$external", command).await?;
-        let users = answer.get_array("users").cloned().unwrap_or_default();
-        let users = users.iter().filter_map(|user| user.as_document());
-        let managed = users.filter(|user| {
+        let users = users_of(&answer);
+        let managed = users.iter().filter(|user| {
             user.get_document("customData").is_ok_and(|data| data.get_bool(MARKER).unwrap_or(false))
         });
         Ok(managed.map(|user| (mongo_name(user), mongo_account(user))).collect())
@@ -109,6 +115,11 @@ async fn of_postgres(world: &World, server: Server) -> Result<BTreeMap<String, A
         (row.get(0), Account { login: row.get(1), roles, sets, reads: row.get(4), connections })
     });
     Ok(accounts.collect())
+}
+
+fn users_of(answer: &Document) -> Vec<Document> {
+    let users = answer.get_array("users").cloned().unwrap_or_default();
+    users.iter().filter_map(|user| user.as_document().cloned()).collect()
 }
 
 fn mongo_name(user: &Document) -> String {

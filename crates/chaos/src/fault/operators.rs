@@ -73,7 +73,7 @@ pub(super) async fn late(world: &mut World, random: &mut StdRng) -> Result<Strin
 
 pub(super) async fn leader_lost(world: &mut World, random: &mut StdRng) -> Result<String> {
     drop(world.operator.current.take());
-    let flags = ["--leader-elect=true", "--leader-election-namespace=rolecall-system"];
+    let flags = ["--leader-elect=true"];
     let first = world.operator.start(&flags, None)?;
     first.ready().await?;
     let second = world.operator.start(&flags, None)?;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::cluster::{Cluster, HOSTS};
 use super::evidence::Login;
 use super::invariants::Break;
+use super::moves;
 use super::server::Server;
 use super::store::{Store, Written, collection, has_finalizer};
 use crate::model::session::phase;
@@ -77,6 +78,7 @@ impl Cluster {
         let read = |value: &Value| serde_json::from_value::<DatabaseSession>(value.clone()).unwrap();
         let Some(before) = &written.before else { return };
         let (was, is) = (read(before), read(&written.after));
+        self.check_move(&was, &is);
         let uid = is.uid().unwrap_or_default();
         let said = self.evidence().said.get(&uid).cloned().unwrap_or_default();
         let wanted: &[&str] = match phase(&is) {
@@ -101,6 +103,22 @@ impl Cluster {
         if open && !excused && !explains(&self.store(), &account, Some(&uid)) {
             self.violated(format!("{} was released, and {account:?} can log in", is.name_any()));
         }
+    }
+
+    /// A session goes from phase to phase as the documentation says.
+    fn check_move(&self, was: &DatabaseSession, is: &DatabaseSession) {
+        let moved = (format!("{:?}", phase(was)), format!("{:?}", phase(is)));
+        if moved.0 == moved.1 {
+            return;
+        }
+        if !moves::DOCUMENTED.contains(&moved) {
+            let (from, to) = &moved;
+            self.violated(format!(
+                "{} goes from {from} to {to}, which docs/lifecycle.md lacks",
+                is.name_any()
+            ));
+        }
+        self.evidence().moves.insert(moved);
     }
 
     /// A server has carried out a plan.

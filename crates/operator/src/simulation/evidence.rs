@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rolecall_engine::Account;
 
+use super::moves::Move;
+
 /// A server and a user on it.
 pub(super) type Login = (&'static str, String);
 
@@ -24,6 +26,8 @@ pub(super) struct Evidence {
     pub(super) observed: BTreeMap<Login, u32>,
     /// How often each kind of line was written to the audit log.
     pub(super) lines: BTreeMap<String, u32>,
+    /// From which phase to which sessions went.
+    pub(super) moves: BTreeSet<Move>,
     /// Writes that changed something: to the API server, and plans.
     pub(super) writes: u32,
 }

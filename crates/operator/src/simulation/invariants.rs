@@ -11,6 +11,7 @@
 //! | nothing of others is touched | a plan changes somebody else's user, too |
 //! | nothing wedges | the finalizer cannot be taken off a session, and nobody says so |
 //! | no write without a difference | each status is written twice |
+//! | a session that is over stays over | the operator hears of no session that it is over |
 //! | the audit log comes first | the line that an access is there is lost |
 
 use super::lifecycle::{History, each, run, standing};
@@ -28,6 +29,7 @@ pub(super) enum Break {
     FinalizersStay,
     WritesRepeat,
     AuditLinesAreLost,
+    EndsAreForgotten,
 }
 
 #[test]
@@ -35,6 +37,20 @@ fn each_invariant_fails_where_something_is_broken() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let start = || (standing(0), 5);
     let delete = || (Operation::DeleteSession(0), 30);
+    let timed = || {
+        let ttl = Some(3);
+        (
+            Operation::CreateSession {
+                session: 0,
+                user: 0,
+                admin: 0,
+                database: Some("app"),
+                ttl,
+                keep: 1_000,
+            },
+            5,
+        )
+    };
     let deny = || (Operation::SetRole { role: 0, grants: Grants::DenyAll }, 20);
     for (broken, steps, violated) in [
         (Break::FinalizersGo, vec![start()], "was enabled, and no session accounts for it"),
@@ -45,6 +61,7 @@ fn each_invariant_fails_where_something_is_broken() {
         (Break::FinalizersStay, vec![start(), (Operation::DeleteSession(0), 5)], "is being deleted"),
         (Break::WritesRepeat, vec![start()], "changes nothing, as the operator knew"),
         (Break::AuditLinesAreLost, vec![start()], "is Active, and the audit log says"),
+        (Break::EndsAreForgotten, vec![timed(), (Operation::Repair, 60)], "goes from Ended to"),
     ] {
         let history = |broken| History { seed: 1, passwords: false, steps: each(steps.clone()), broken };
         run(&history(None)).unwrap();

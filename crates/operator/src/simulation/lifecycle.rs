@@ -1,7 +1,7 @@
 //! Invariants that hold whatever happens, in whatever order.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::cluster::Cluster;
 use super::convergence::{security, unsettled};
 use super::invariants::Break;
 use super::life::Life;
+use super::moves::Move;
 use super::operation::{ADMINS, Operation, SESSIONS, Step, USERS, steps};
 use super::server::OTHERS;
 use super::store::When;
@@ -106,8 +107,17 @@ fn take_place(life: &mut Life, begin: impl FnOnce() -> Life) {
     *life = begin();
 }
 
-/// One history, from beginning to end. Returns how often each kind of line was written to the audit log.
-pub(super) fn run(history: &History) -> Result<BTreeMap<String, u32>, TestCaseError> {
+/// What was seen in a history.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// How often each kind of line was written to the audit log.
+    pub(super) lines: BTreeMap<String, u32>,
+    /// From which phase to which sessions went.
+    pub(super) moves: BTreeSet<Move>,
+}
+
+/// One history, from beginning to end.
+pub(super) fn run(history: &History) -> Result<Seen, TestCaseError> {
     let mut run = Run::new(history);
     let (mut calm, mut since_change) = (true, Duration::ZERO);
     for (number, step) in history.steps.iter().enumerate() {
@@ -130,7 +140,8 @@ pub(super) fn run(history: &History) -> Result<BTreeMap<String, u32>, TestCaseEr
         }
     }
     end(&mut run)?;
-    Ok(std::mem::take(&mut run.cluster.evidence().lines))
+    let mut evidence = run.cluster.evidence();
+    Ok(Seen { lines: std::mem::take(&mut evidence.lines), moves: std::mem::take(&mut evidence.moves) })
 }
 
 /// All faults are repaired: everything settles.
@@ -204,15 +215,17 @@ fn whatever_happens_accesses_are_what_policy_says_and_nothing_wedges() {
     let config = Config { cases, max_shrink_iters: 3_000, failure_persistence: None, ..Config::default() };
     let seed = set("ROLECALL_SIMULATION_SEED").unwrap_or(SEED);
     let mut runner = TestRunner::new_with_rng(config, of_seed(seed));
-    let said = RefCell::new(BTreeMap::<String, u32>::new());
+    let seen = RefCell::new(Seen::default());
     let tried = runner.run(&history(), |history| {
-        for (what, times) in run(&history)? {
-            *said.borrow_mut().entry(what).or_default() += times;
+        let (of_this, mut seen) = (run(&history)?, seen.borrow_mut());
+        for (what, times) in of_this.lines {
+            *seen.lines.entry(what).or_default() += times;
         }
+        seen.moves.extend(of_this.moves);
         Ok(())
     });
     match tried {
-        Ok(()) => eprintln!("said: {said:?}"),
+        Ok(()) => eprintln!("seen: {:?}", seen.borrow()),
         Err(TestError::Fail(why, history)) => {
             let steps: Vec<String> = history.steps.iter().map(|step| format!("{step:?}")).collect();
             panic!(
@@ -229,7 +242,7 @@ fn whatever_happens_accesses_are_what_policy_says_and_nothing_wedges() {
 /// What was said in the audit log in a history of these steps.
 fn said(passwords: bool, steps: Vec<(Operation, u64)>) -> BTreeMap<String, u32> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    run(&History { seed: 1, passwords, steps: each(steps), broken: None }).unwrap()
+    run(&History { seed: 1, passwords, steps: each(steps), broken: None }).unwrap().lines
 }
 
 /// Operations, each with the seconds until the next.

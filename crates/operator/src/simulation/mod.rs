@@ -12,6 +12,7 @@
 //! | `oracle`, `convergence` | what should be in the end |
 //! | `lifecycle` | the test: histories are generated, run, and shrunk where one fails |
 //! | `invariants` | shows that each invariant fails where something is broken on purpose |
+//! | `moves` | from which phase to which a session may go |
 //! | `walk` | which files a session enters until it is Active |
 //!
 //! `ROLECALL_SIMULATION_CASES` says how many histories are tried, `ROLECALL_SIMULATION_SEED` which, and
@@ -25,6 +26,7 @@ mod evidence;
 mod invariants;
 mod life;
 mod lifecycle;
+mod moves;
 mod network;
 mod operation;
 mod oracle;

@@ -103,6 +103,7 @@ fn is_stalled(cluster: &Cluster, collection: &str) -> bool {
 
 fn read<K: DeserializeOwned>(cluster: &Cluster, collection: &str, object: Value) -> DeserializeGuard<K> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let object = cluster.forgetting_ends(object);
     let at = Address { collection: collection.to_owned(), name };
     cluster.store().learnt(&at, store::version(&object));
     DeserializeGuard(Ok(serde_json::from_value(object).unwrap()))
