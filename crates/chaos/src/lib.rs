@@ -62,9 +62,9 @@ pub struct Options {
 pub async fn run(options: Options) -> Result<Report> {
     // One TLS provider for all clients of the process; a test may have been first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut world = World::start(&options).await?;
+    let mut world = World::start(&options.operator).await?;
     let churn = Churn::start(&world, options.seed);
-    let mut checker = Checker::new();
+    let mut checker = Checker::default();
     let mut report = Report::new(options.seed);
     let first = checker.heal(&world, options.patience).await;
     eprintln!("    0 before the first        {first}");

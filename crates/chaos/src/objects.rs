@@ -22,8 +22,6 @@ pub enum Kind {
     Secret,
     /// A Namespace.
     Namespace,
-    /// A Lease.
-    Lease,
 }
 
 impl Kind {
@@ -33,7 +31,6 @@ impl Kind {
             Self::Admin => ("rolecall.dev", "v1alpha1", "DatabaseAdmin", "databaseadmins"),
             Self::Secret => ("", "v1", "Secret", "secrets"),
             Self::Namespace => ("", "v1", "Namespace", "namespaces"),
-            Self::Lease => ("coordination.k8s.io", "v1", "Lease", "leases"),
         };
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -11,7 +12,6 @@ use mongodb::bson::{Document, doc};
 use rolecall_testbed::{Certificate, Cluster, Identity, Mongo, MongoAdmin, PgVersion, Postgres};
 use serde_json::{Value, json};
 
-use crate::Options;
 use crate::link::{Link, State};
 use crate::objects::Objects;
 use crate::operator::Operators;
@@ -96,7 +96,7 @@ impl World {
     ///
     /// # Errors
     /// When a component does not start.
-    pub async fn start(options: &Options) -> Result<Self> {
+    pub async fn start(operator: &Path) -> Result<Self> {
         let cluster = Cluster::start().await?;
         cluster
             .kubectl(&["apply", "--server-side", "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy")])
@@ -135,7 +135,7 @@ impl World {
         let mongo = Mongo::builder().members(3).start().await?;
         certificates.insert(Server::Events, prepare_mongo(&mongo).await?);
 
-        let operator = Operators::new(&options.operator, kubeconfig)?;
+        let operator = Operators::new(operator, kubeconfig)?;
         let mut world =
             Self { operator, cluster, api, objects, postgres, links, standby, mongo, certificates };
         world

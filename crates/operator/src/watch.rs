@@ -131,7 +131,7 @@ async fn follow<K>(
             let Some(event) = event else { return };
             match &event {
                 Ok(Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) => {
-                    heard.object(object.meta().resource_version.as_deref());
+                    heard.object(object.resource_version().as_deref());
                 }
                 Ok(Event::Init | Event::InitDone) => {}
                 Err(_) => heard.failure(),

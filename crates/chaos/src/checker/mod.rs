@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(150);
 const TOLD: Duration = Duration::from_secs(15);
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Checker {
     reader: Reader,
     logins: Logins,
@@ -44,12 +44,6 @@ pub struct Outcome {
 }
 
 impl Checker {
-    /// One that has seen nothing yet.
-    #[expect(clippy::new_without_default, reason = "it is made once, on purpose")]
-    pub fn new() -> Self {
-        Self { reader: Reader::default(), logins: Logins::default(), known: BTreeSet::new() }
-    }
-
     /// Keeps the credentials of all sessions that give access now, to try them when they no longer should.
     ///
     /// # Errors
