@@ -73,23 +73,26 @@ impl Link {
     }
 }
 
-async fn carry(client: TcpStream, mut state: watch::Receiver<(State, u16)>) {
+async fn carry(mut client: TcpStream, mut state: watch::Receiver<(State, u16)>) {
     let (was, port) = *state.borrow_and_update();
     match was {
         State::Cut => return,
         State::Silent => return std::future::pending().await,
         State::Whole | State::Slow(_) => {}
     }
-    let Ok(server) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await else { return };
-    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let answers = answers(from_server, to_client, state.clone());
-    let requests = requests(from_client, to_server);
-    tokio::select! {
-        () = async { tokio::join!(requests, answers); } => {}
-        silent = ended(&mut state, port) => if silent {
-            // Neither side hears of the other again.
-            std::future::pending::<()>().await;
-        },
+    let Ok(mut server) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await else { return };
+    let silent = {
+        let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
+        let answers = answers(from_server, to_client, state.clone());
+        let requests = requests(from_client, to_server);
+        tokio::select! {
+            () = async { tokio::join!(requests, answers); } => false,
+            silent = ended(&mut state, port) => silent,
+        }
+    };
+    if silent {
+        // Both stay open, and neither hears of the other again.
+        std::future::pending::<()>().await;
     }
 }
 

@@ -17,6 +17,7 @@
 use super::lifecycle::{History, each, run, standing};
 use super::operation::Operation;
 use super::oracle::Grants;
+use super::store::When;
 
 /// What is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,7 @@ fn each_invariant_fails_where_something_is_broken() {
             5,
         )
     };
+    let crash = || (Operation::Crash { after: 0, when: When::Before }, 0);
     let deny = || (Operation::SetRole { role: 0, grants: Grants::DenyAll }, 20);
     for (broken, steps, violated) in [
         (Break::FinalizersGo, vec![start()], "was enabled, and no session accounts for it"),
@@ -61,7 +63,7 @@ fn each_invariant_fails_where_something_is_broken() {
         (Break::FinalizersStay, vec![start(), (Operation::DeleteSession(0), 5)], "is being deleted"),
         (Break::WritesRepeat, vec![start()], "changes nothing, as the operator knew"),
         (Break::AuditLinesAreLost, vec![start()], "is Active, and the audit log says"),
-        (Break::EndsAreForgotten, vec![timed(), (Operation::Repair, 60)], "goes from Ended to"),
+        (Break::EndsAreForgotten, vec![timed(), crash(), (standing(1), 30)], "goes from Ended to"),
     ] {
         let history = |broken| History { seed: 1, passwords: false, steps: each(steps.clone()), broken };
         run(&history(None)).unwrap();
