@@ -57,32 +57,31 @@ impl Checker {
         let begun = Instant::now();
         let mut told = begun;
         loop {
-            let (live, violations) = match self.look(world).await {
-                Ok(seen) => seen,
-                Err(error) => (0, vec![Violation::new(Class::Unreadable, "a look", format!("{error:#}"))]),
-            };
-            let new: Vec<Violation> =
-                violations.into_iter().filter(|violation| !self.known.contains(&violation.key())).collect();
-            if new.is_empty() || begun.elapsed() > patience {
+            let mut look = self.look(world).await.unwrap_or_else(|error| Look {
+                read: Instant::now(),
+                live: 0,
+                violations: vec![Violation::new(Class::Unreadable, "a look", format!("{error:#}"))],
+            });
+            look.violations.retain(|violation| !self.known.contains(&violation.key()));
+            let Look { read, live, violations } = look;
+            if violations.is_empty() || begun.elapsed() > patience {
                 // What cannot be read says nothing of anything: it is never old news.
-                let seen = new.iter().filter(|violation| violation.class != Class::Unreadable);
+                let seen = violations.iter().filter(|violation| violation.class != Class::Unreadable);
                 self.known.extend(seen.map(Violation::key));
-                return Outcome { after: begun.elapsed(), live, violations: new };
+                return Outcome { after: read - begun, live, violations };
             }
             if told.elapsed() > TOLD {
                 told = Instant::now();
-                eprintln!(
-                    "      not yet: {}",
-                    new.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-                );
+                let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
+                eprintln!("      not yet: {}", all.join("; "));
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
-    /// The sessions that give access, and what is wrong now.
-    async fn look(&mut self, world: &World) -> Result<(usize, Vec<Violation>)> {
+    async fn look(&mut self, world: &World) -> Result<Look> {
         let mut facts = self.reader.facts(world).await?;
+        let read = Instant::now();
         let mut violations = judge(&facts);
         if violations.is_empty() {
             // Logins take the longest: only where all else is well.
@@ -90,8 +89,18 @@ impl Checker {
             facts.logins = self.logins.tried(world, &facts).await?;
             violations = judge(&facts);
         }
-        Ok((facts.sessions.iter().filter(|session| session.is_live(facts.now)).count(), violations))
+        let live = facts.sessions.iter().filter(|session| session.is_live(facts.now)).count();
+        Ok(Look { read, live, violations })
     }
+}
+
+/// What was seen at one time.
+struct Look {
+    /// When everything but the logins had been read.
+    read: Instant,
+    /// The sessions that give access.
+    live: usize,
+    violations: Vec<Violation>,
 }
 
 impl fmt::Display for Outcome {
