@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use rolecall_api::duration::parse as duration;
 
+use crate::activity::{CANCEL_EXAMPLES, QueriesArgs, StopArgs, TERMINATE_EXAMPLES};
+use crate::doctor::DoctorArgs;
 use crate::output::Output;
 
 /// Who may do what on which database, and why.
@@ -35,7 +37,8 @@ pub struct Cli {
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 done; 1 error, with a message on standard error; 2 the answer is no, if that was requested \
-(explain --exit-code, convert --strict). connect ends with the status of the client program.";
+(explain --exit-code, convert --strict, doctor). connect ends with the status of the client program; doctor ends with 3 \
+where nothing is wrong, as far as it could look.";
 
 /// Flags of every command.
 #[derive(Clone, Debug, Default, Args)]
@@ -93,6 +96,16 @@ pub enum Command {
     Sessions(SessionsArgs),
     /// End sessions, and wait until the database shows the access gone.
     End(EndArgs),
+    /// Show what a session's user runs now.
+    Queries(QueriesArgs),
+    /// Cancel queries of a session's user; the connections stay.
+    #[command(after_help = CANCEL_EXAMPLES)]
+    Cancel(StopArgs),
+    /// End connections of a session's user; the session stays.
+    #[command(after_help = TERMINATE_EXAMPLES)]
+    Terminate(StopArgs),
+    /// Find out what is wrong between the operator and a database server, and how to mend it.
+    Doctor(DoctorArgs),
     /// Convert Teleport's db, role, db_object_import_rule and user YAML to Rolecall's kinds.
     Convert(ConvertArgs),
     /// Start a session, run psql or mongosh in it, and end the session.

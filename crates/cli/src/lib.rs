@@ -10,13 +10,18 @@
 //! | [`explain`] | what a user may do on a database, and why not more |
 //! | [`ls`] | which databases a user reaches |
 //! | [`sessions`], [`end`] | what is live; ending it |
+//! | [`activity`] | what a session's user runs; cancelling and terminating it |
+//! | [`doctor`] | what is wrong between the operator and a server |
 //! | [`convert`] | Teleport's YAML to Rolecall's kinds |
 //! | [`connect`] | a session with a certificate, and psql or mongosh in it |
 //! | [`output`], [`table`] | what is printed |
 
+pub mod activity;
+mod admin_login;
 pub mod args;
 pub mod connect;
 pub mod convert;
+pub mod doctor;
 pub mod end;
 pub mod explain;
 pub mod input;
@@ -29,8 +34,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rolecall_engine::Stop;
 
 use args::{Cli, Command};
+
 
 /// What a command ends with; see `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +80,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Ls(args) => ls::run(&global, &args).await,
         Command::Sessions(args) => sessions::run(&global, &args).await,
         Command::End(args) => end::run(&global, &args).await,
+        Command::Queries(args) => activity::queries(&global, &args).await,
+        Command::Cancel(args) => activity::stop(&global, &args, Stop::Cancel).await,
+        Command::Terminate(args) => activity::stop(&global, &args, Stop::Terminate).await,
+        Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Convert(args) => convert::run(&global, &args),
         Command::Connect(args) => connect::run(&global, args).await,
     }

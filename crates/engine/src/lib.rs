@@ -18,17 +18,21 @@
 //! | [`sets`] | permission sets: names, the desired and the synced set, the pure step to what has to change |
 //! | [`error`] | what went wrong, classified by code, never by text |
 //! | [`login`] | logins of the admin user that change over time |
+//! | [`examine`] | what a person wants to know who looks for a fault |
+//! | [`activity`] | what a user runs, seen and stopped as that user |
 //! | [`dialect`] | what differs between kinds of servers in decisions and messages |
 //! | [`kill_point`] | where tests let the program die, in debug builds |
 //! | [`address`], [`slots`], [`idle`], [`counters`] | what engines do alike: addresses, connections, figures |
 
 pub mod account;
+pub mod activity;
 pub mod address;
 mod certificate;
 mod claim;
 pub mod counters;
 pub mod dialect;
 pub mod error;
+pub mod examine;
 pub mod history;
 pub mod idle;
 pub mod kill_point;
@@ -45,11 +49,13 @@ mod urgency;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+pub use activity::{Activity, Running, Stop};
 pub use account::{Account, Desired, Observed, Query, Want};
 pub use certificate::ClientCertificate;
 pub use claim::{Claim, UNNAMED_CLUSTER};
 pub use dialect::Dialect;
 pub use error::{Class, Error, Reason, Refusal};
+pub use examine::{Examination, Examine};
 pub use history::{History, HistoryChange, HistoryWatch};
 pub use login::{Login, LoginSource};
 pub use name::AccountName;

@@ -27,6 +27,10 @@ pub struct Preflight {
     /// What the admin user lacks, most important first; empty when it can do everything that is needed. A finding
     /// with [`Reason::PublicConnect`] is a warning.
     pub findings: Vec<Finding>,
+    /// Needed roles that do not exist. On MongoDB it is not asked.
+    pub absent_roles: BTreeSet<String>,
+    /// Needed logical databases that do not exist. On MongoDB they need not exist.
+    pub absent_databases: BTreeSet<String>,
 }
 
 /// One thing that the admin user lacks.
@@ -38,6 +42,22 @@ pub struct Finding {
     pub object: String,
     /// One sentence with the exact statement that fixes it.
     pub message: String,
+    /// The statements that fix it, in their order, for whoever may run them: SQL, on MongoDB commands of mongosh. Empty
+    /// where none does.
+    pub fix: Vec<String>,
+}
+
+impl Finding {
+    /// A finding that no statement fixes.
+    pub fn new(reason: Reason, object: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason, object: object.into(), message: message.into(), fix: Vec::new() }
+    }
+
+    /// One that statements fix: `message` says what is wrong, and they are appended to it.
+    pub fn fixed_by(reason: Reason, object: impl Into<String>, message: &str, fix: Vec<String>) -> Self {
+        let message = format!("{message}: run {}", fix.join("; "));
+        Self { reason, object: object.into(), message, fix }
+    }
 }
 
 /// The managed accounts of a server.

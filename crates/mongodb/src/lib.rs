@@ -16,6 +16,8 @@ mod reads;
 mod statements;
 mod transport;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
 pub use rolecall_engine::dialect::mongodb::{RoleName, account_name, user_name};
@@ -24,8 +26,8 @@ pub use transport::config::Config;
 
 pub use rolecall_engine::ClientCertificate;
 use rolecall_engine::{
-    Applied, Catalog, CatalogQuery, DesiredSet, Dialect, Engine, Error, Finding, HistoryWatch, Inventory,
-    Needs, Observed, Plan, Preflight, Query, SetEntry, Stats, SyncedSet,
+    Activity, Applied, Catalog, CatalogQuery, DesiredSet, Dialect, Engine, Error, Examination, Examine, Finding, HistoryWatch, Inventory,
+    Needs, Observed, Plan, Preflight, Query, Running, SetEntry, Stats, Stop, SyncedSet,
 };
 
 /// One MongoDB server, reached as its admin user.
@@ -115,5 +117,29 @@ impl Engine for Mongodb {
 
     async fn close(&self) {
         self.server.close().await;
+    }
+}
+
+#[async_trait]
+impl Activity for Mongodb {
+    async fn running(&self) -> Result<Vec<Running>, Error> {
+        Ok(self.running_of_user().await?.into_iter().map(|own| own.running).collect())
+    }
+
+    async fn stop(&self, id: &str, how: Stop) -> Result<bool, Error> {
+        self.stop_own(id, how).await
+    }
+
+    async fn leave(&self) {
+        self.close().await;
+    }
+}
+
+#[async_trait]
+impl Examine for Mongodb {
+    async fn examine(&self, _databases: &BTreeSet<String>) -> Result<Examination, Error> {
+        let (_, answer) = self.server.hello_and_answer().await?;
+        let clock = answer.get_datetime("localTime").ok().map(|at| at.timestamp_millis() * 1_000);
+        Ok(Examination { clock, ..Examination::default() })
     }
 }

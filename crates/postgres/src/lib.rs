@@ -17,15 +17,18 @@ mod reads;
 mod statements;
 mod transport;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
 pub use transport::config::{Auth, Config, parse_address};
 pub use transport::platform::{Platform, RDS_IAM};
 pub use transport::sqlstate;
+pub use transport::tls::request_tls;
 
 use rolecall_engine::{
-    Applied, Catalog, CatalogQuery, Changes, DesiredSet, Dialect, Engine, Error, Finding, HistoryWatch,
-    Inventory, Needs, Observed, Plan, Preflight, Query, SetEntry, Stats, SyncedSet,
+    Activity, Applied, Catalog, CatalogQuery, Changes, DesiredSet, Dialect, Engine, Error, Examination, Examine, Finding, HistoryWatch,
+    Inventory, Needs, Observed, Plan, Preflight, Query, Running, SetEntry, Stats, Stop, SyncedSet,
 };
 use rolecall_pki::tls::ClientCertificate;
 
@@ -125,5 +128,27 @@ impl Engine for Postgres {
 
     async fn close(&self) {
         self.server.close_idle();
+    }
+}
+
+#[async_trait]
+impl Activity for Postgres {
+    async fn running(&self) -> Result<Vec<Running>, Error> {
+        self.running_of_user().await
+    }
+
+    async fn stop(&self, id: &str, how: Stop) -> Result<bool, Error> {
+        self.stop_own(id, how).await
+    }
+
+    async fn leave(&self) {
+        self.close().await;
+    }
+}
+
+#[async_trait]
+impl Examine for Postgres {
+    async fn examine(&self, databases: &BTreeSet<String>) -> Result<Examination, Error> {
+        self.examine_server(databases).await
     }
 }

@@ -21,14 +21,16 @@ mod reads;
 mod statements;
 mod transport;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
 pub use transport::config::{Auth, Config, DEFAULT_DATABASE, DEFAULT_PORT, parse_address};
 pub use transport::sqlstate;
 
 use rolecall_engine::{
-    Applied, Catalog, CatalogQuery, DesiredSet, Dialect, Engine, Error, Inventory, Needs, Observed, Owner,
-    Plan, Preflight, Query, SetEntry, Stats, SyncedSet,
+    Activity, Applied, Catalog, CatalogQuery, DesiredSet, Dialect, Engine, Error, Examination, Examine, Inventory, Needs, Observed, Owner,
+    Plan, Preflight, Query, Running, SetEntry, Stats, Stop, SyncedSet,
 };
 
 /// One Redshift cluster, reached as its admin user.
@@ -115,5 +117,28 @@ impl Engine for Redshift {
 
     async fn close(&self) {
         self.server.close_idle();
+    }
+}
+
+#[async_trait]
+impl Activity for Redshift {
+    async fn running(&self) -> Result<Vec<Running>, Error> {
+        self.running_of_user().await
+    }
+
+    async fn stop(&self, id: &str, how: Stop) -> Result<bool, Error> {
+        self.stop_own(id, how).await
+    }
+
+    async fn leave(&self) {
+        self.close().await;
+    }
+}
+
+#[async_trait]
+impl Examine for Redshift {
+    async fn examine(&self, _databases: &BTreeSet<String>) -> Result<Examination, Error> {
+        let clock = self.read_clock().await?;
+        Ok(Examination { clock, ..Examination::default() })
     }
 }

@@ -75,6 +75,13 @@ impl Connection {
 
     /// Runs a text of several statements: one transaction, unless it says otherwise itself.
     pub(super) async fn simple(&mut self, text: &str) -> (Vec<Done>, Option<SqlError>) {
+        self.shared.lock().runs(self.session.process, Some(text));
+        let answer = self.simple_while_shown(text).await;
+        self.shared.lock().runs(self.session.process, None);
+        answer
+    }
+
+    async fn simple_while_shown(&mut self, text: &str) -> (Vec<Done>, Option<SqlError>) {
         let mut done = Vec::new();
         self.shared.lock().log.push((self.session.login.clone(), text.to_owned()));
         let statements = match parse(text) {
@@ -218,6 +225,9 @@ impl Connection {
                 for process in answer.terminated {
                     state.terminate(process);
                 }
+                for process in answer.cancelled {
+                    state.cancel(process);
+                }
                 let tag = statement.tag(answer.rows.len());
                 Ok(Done { tag, columns: Some(answer.columns), rows: answer.rows })
             }
@@ -249,8 +259,15 @@ impl Connection {
         }
     }
 
-    /// Waits, but not longer than `statement_timeout`.
+    /// Waits, but not longer than `statement_timeout`, and not after somebody cancels it.
     async fn within_timeout(&self, what: impl Future<Output = ()>) -> SqlResult<()> {
+        tokio::select! {
+            done = self.until_timeout(what) => done,
+            () = self.session.cancel.notified() => Err(SqlError::timed_out()),
+        }
+    }
+
+    async fn until_timeout(&self, what: impl Future<Output = ()>) -> SqlResult<()> {
         let timeout = self.setting("statement_timeout").and_then(|value| value.parse().ok()).unwrap_or(0);
         if timeout == 0 {
             what.await;

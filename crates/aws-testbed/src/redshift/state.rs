@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::catalog::Catalog;
@@ -58,6 +59,10 @@ pub(crate) struct Session {
     pub(crate) started: Timestamp,
     /// Ends it.
     pub(crate) kill: CancellationToken,
+    /// Cancels what it runs.
+    pub(crate) cancel: Arc<Notify>,
+    /// What it runs, and since when.
+    pub(crate) query: Option<(String, Timestamp)>,
     /// Nobody is at the other end: a test opened it.
     pub(crate) is_phantom: bool,
 }
@@ -248,6 +253,8 @@ impl State {
             database: database.to_owned(),
             started: self.now(),
             kill: CancellationToken::new(),
+            cancel: Arc::default(),
+            query: None,
             is_phantom: false,
         };
         self.sessions.insert(session.process, session.clone());
@@ -262,6 +269,21 @@ impl State {
         session.kill.cancel();
         if session.is_phantom {
             self.close(process);
+        }
+    }
+
+    /// Cancels what a session runs, if it runs something.
+    pub(crate) fn cancel(&self, process: i32) {
+        if let Some(session) = self.sessions.get(&process) {
+            session.cancel.notify_waiters();
+        }
+    }
+
+    /// A session begins to run this, or nothing any more.
+    pub(crate) fn runs(&mut self, process: i32, text: Option<&str>) {
+        let now = self.now();
+        if let Some(session) = self.sessions.get_mut(&process) {
+            session.query = text.map(|text| (text.to_owned(), now));
         }
     }
 

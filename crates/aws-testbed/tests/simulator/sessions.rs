@@ -86,3 +86,36 @@ async fn others_end_their_own_sessions_alone() {
     let session = lenient.open_session("bob", "dev").unwrap();
     assert_eq!(rows(&admin, &format!("SELECT pg_terminate_backend({})", session.process)).await, ["1"]);
 }
+
+/// The SQLSTATE that ends a statement, or empty where the connection ends.
+fn spawn(client: tokio_postgres::Client, statement: &'static str) -> tokio::task::JoinHandle<String> {
+    tokio::spawn(async move {
+        let error = client.simple_query(statement).await.unwrap_err();
+        error.code().map(|code| code.code().to_owned()).unwrap_or_default()
+    })
+}
+
+#[tokio::test]
+async fn what_runs_is_in_stv_recents_and_its_user_cancels_it() {
+    let cluster = Cluster::start().await;
+    let password = cluster.redshift.create_user("alice").unwrap();
+    let other = cluster.redshift.create_user("bob").unwrap();
+    let connect = async |user: &str, password: &str| cluster.redshift.connect(user, password, "dev").await.unwrap();
+    let (running, asking) = (connect("alice", &password).await, connect("alice", &password).await);
+    let bob = connect("bob", &other).await;
+    let process = rows(&running, "SELECT pg_backend_pid()").await.remove(0);
+    cluster.redshift.delay("select svv_roles", Some(std::time::Duration::from_secs(600)));
+    let running = spawn(running, "SELECT role_name FROM svv_roles");
+    let recents = "SELECT query FROM stv_recents WHERE status = 'Running' AND user_name = 'alice' AND pid = ";
+    let recents = format!("{recents}{process}");
+    while rows(&asking, &recents).await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rows(&asking, &recents).await[0].trim_end(), "SELECT role_name FROM svv_roles");
+    assert_eq!(rows(&bob, &recents).await, [""; 0], "others see nothing of it");
+    let cancel = format!("SELECT pg_cancel_backend({process})");
+    assert_eq!(refusal(&bob, &cancel).await, "42501");
+    assert_eq!(rows(&asking, &cancel).await, ["1"]);
+    assert_eq!(running.await.unwrap(), "57014");
+    assert_eq!(rows(&asking, &recents).await, [""; 0]);
+}

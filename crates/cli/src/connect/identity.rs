@@ -6,11 +6,12 @@ use anyhow::Context;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use secrecy::SecretString;
 
 use super::files::Files;
 
 /// Key, request and files. The files go when it is dropped.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     key: KeyPair,
     files: Files,
     request: String,
@@ -19,7 +20,7 @@ pub(super) struct Identity {
 
 impl Identity {
     /// A new key, with its request.
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let key = KeyPair::generate().context("making a key")?;
         let mut params = CertificateParams::default();
         // Only the public key is taken from a request, so that it need not name anybody.
@@ -32,7 +33,7 @@ impl Identity {
     }
 
     /// The request as `spec.certificateRequest` takes it.
-    pub(super) fn request(&self) -> &str {
+    pub(crate) fn request(&self) -> &str {
         &self.request
     }
 
@@ -56,6 +57,12 @@ impl Identity {
     /// The file with both certificate and key, once there is a certificate.
     pub(super) fn together(&self) -> PathBuf {
         self.files.path("tls.pem")
+    }
+
+    /// Certificate and key, for clients in this process.
+    pub(crate) fn pem(&self) -> anyhow::Result<(String, SecretString)> {
+        let certificate = std::fs::read_to_string(self.certificate()).context("reading the certificate")?;
+        Ok((certificate, self.key.serialize_pem().into()))
     }
 
     pub(super) fn certificate(&self) -> PathBuf {

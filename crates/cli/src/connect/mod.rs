@@ -4,11 +4,11 @@ mod address;
 mod client;
 mod files;
 pub(crate) mod iam;
-mod identity;
+pub(crate) mod identity;
 pub(crate) mod mongosh;
 mod psql;
-mod session;
-mod signals;
+pub(crate) mod session;
+pub(crate) mod signals;
 
 use anyhow::{Context, bail};
 use kube::ResourceExt;

@@ -30,7 +30,7 @@ const MAX_PREFIX: usize = 200;
 
 /// A session that was created here.
 #[derive(Clone, Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     api: Api<DatabaseSession>,
     name: String,
     uid: Option<String>,
@@ -38,15 +38,15 @@ pub(super) struct Session {
 
 /// What a started session gives.
 #[derive(Clone, Debug)]
-pub(super) struct Access {
+pub(crate) struct Access {
     /// The name in the database.
-    pub(super) username: String,
+    pub(crate) username: String,
     /// Where the server is.
-    pub(super) connection: Connection,
+    pub(crate) connection: Connection,
 }
 
 impl Session {
-    pub(super) async fn create(
+    pub(crate) async fn create(
         api: Api<DatabaseSession>,
         user: &str,
         database: &str,
@@ -78,12 +78,12 @@ impl Session {
         Ok(Self { name: session.name_any(), uid: session.uid(), api })
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Waits until the session is Active, and puts its certificate into place. What it waits for is shown meanwhile.
-    pub(super) async fn start(&self, identity: &mut Identity, timeout: Duration) -> anyhow::Result<Access> {
+    pub(crate) async fn start(&self, identity: &mut Identity, timeout: Duration) -> anyhow::Result<Access> {
         let deadline = Instant::now() + timeout;
         let mut shown = String::new();
         let mut since = Instant::now();
@@ -146,7 +146,7 @@ impl Session {
     }
 
     /// Deletes it, without waiting.
-    pub(super) async fn end(&self) -> anyhow::Result<()> {
+    pub(crate) async fn end(&self) -> anyhow::Result<()> {
         let same = Preconditions { uid: self.uid.clone(), resource_version: None };
         match self.api.delete(&self.name, &DeleteParams::default().preconditions(same)).await {
             // Another one ended it before.

@@ -5,14 +5,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that stop a program. While this exists none of them ends the process.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("listening for signals");
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -22,7 +22,7 @@ impl Signals {
     }
 
     /// Any of them.
-    pub(super) async fn any(&mut self) {
+    pub(crate) async fn any(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -87,14 +87,24 @@ impl Cluster {
     ///
     /// An API server that does not answer.
     pub async fn whoami(&self) -> anyhow::Result<String> {
-        let api: Api<SelfSubjectReview> = Api::all(self.client.clone());
-        let review = api
-            .create(&PostParams::default(), &SelfSubjectReview::default())
-            .await
-            .map_err(plain)
-            .context("asking the API server who you are; name the user with --user")?;
+        let review = self.review().await.context("asking the API server who you are; name the user with --user")?;
         let name = review.status.and_then(|status| status.user_info).and_then(|user| user.username);
         name.context("the API server does not say who you are; name the user with --user")
+    }
+
+    /// The API server's clock, to the second; `None` where it does not say.
+    ///
+    /// # Errors
+    ///
+    /// An API server that does not answer.
+    pub async fn clock(&self) -> anyhow::Result<Option<jiff::Timestamp>> {
+        let review = self.review().await.context("asking the API server for the time")?;
+        Ok(review.metadata.creation_timestamp.map(|time| time.0))
+    }
+
+    async fn review(&self) -> anyhow::Result<SelfSubjectReview> {
+        let api: Api<SelfSubjectReview> = Api::all(self.client.clone());
+        api.create(&PostParams::default(), &SelfSubjectReview::default()).await.map_err(plain)
     }
 }
 

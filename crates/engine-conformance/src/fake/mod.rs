@@ -74,11 +74,12 @@ impl Engine for Fake {
         for (name, _) in
             server.roles.iter().filter(|(name, role)| needs.roles.contains(*name) && !role.grantable)
         {
-            findings.push(Finding {
-                reason: Reason::MissingAdminOption,
-                object: name.clone(),
-                message: format!("the admin user may not grant the role {name:?}: run GRANT \"{name}\" TO \"{}\" WITH ADMIN OPTION", server.admin_user),
-            });
+            findings.push(Finding::fixed_by(
+                Reason::MissingAdminOption,
+                name,
+                &format!("the admin user may not grant the role {name:?}"),
+                vec![format!("GRANT \"{name}\" TO \"{}\" WITH ADMIN OPTION", server.admin_user)],
+            ));
         }
         Ok(Preflight {
             version: server.version.clone(),

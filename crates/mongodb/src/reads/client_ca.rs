@@ -146,7 +146,7 @@ impl Mongodb {
 }
 
 fn finding(message: String) -> Finding {
-    Finding { reason: Reason::ClientCaNotTrusted, object: String::new(), message }
+    Finding::new(Reason::ClientCaNotTrusted, "", message)
 }
 
 /// A `hello`, which is answered before anybody logs in.

@@ -3,6 +3,7 @@
 //! | module | contains |
 //! |---|---|
 //! | `observe`, `inventory` | accounts |
+//! | `activity` | what the user who is logged in runs |
 //! | `members` | the members of a replica set, and what runs on each |
 //! | `preflight`, `privileges`, `client_ca` | what the server and the admin user lack |
 //! | `powers` | what makes a database role powerful |
@@ -10,6 +11,7 @@
 //! | `objects` | the collections of a logical database |
 //! | `sets` | permission sets, their records and members |
 
+pub(crate) mod activity;
 pub(crate) mod client_ca;
 pub(crate) mod history;
 pub(crate) mod inventory;

@@ -24,6 +24,7 @@ impl Mongodb {
             identity: self.identity().await?,
             history: history(&answer),
             findings,
+            ..Preflight::default()
         })
     }
 
@@ -45,40 +46,35 @@ impl Mongodb {
             .missing()
             .into_iter()
             .map(|(place, resource, actions)| {
-                let give = remedy::give(&[(json_of(&resource), &actions)], admin, role);
-                Finding {
-                    reason: Reason::MissingMongoPrivileges,
-                    object: place.to_owned(),
-                    message: format!("the admin user lacks {} on {place}: run {give}", actions.join(", ")),
-                }
+                Finding::fixed_by(
+                    Reason::MissingMongoPrivileges,
+                    place,
+                    &format!("the admin user lacks {} on {place}", actions.join(", ")),
+                    remedy::give_commands(&[(json_of(&resource), &actions)], admin, role),
+                )
             })
             .collect();
         let named = needs.roles.iter().filter_map(|text| Some((text, RoleName::parse(text).ok()?)));
         for (text, name) in named {
             if !privileges.on_database(&name.database, "grantRole") {
-                findings.push(Finding {
-                    reason: Reason::MissingMongoPrivileges,
-                    object: text.clone(),
-                    message: format!(
-                        "the admin user may not grant the role {text:?}: {}",
-                        remedy::may_grant(text, admin, role)
-                    ),
-                });
+                findings.push(Finding::fixed_by(
+                    Reason::MissingMongoPrivileges,
+                    text,
+                    &format!("the admin user may not grant the role {text:?}"),
+                    remedy::may_grant_commands(text, admin, role),
+                ));
             }
             if needs.create_missing_roles
                 && !name.is_built_in()
                 && !privileges.on_database(&name.database, "createRole")
             {
                 let resource = json!({"db": name.database, "collection": ""});
-                findings.push(Finding {
-                    reason: Reason::MissingMongoPrivileges,
-                    object: text.clone(),
-                    message: format!(
-                        "missingDbRoles: Create needs createRole on the database {:?}: run {}",
-                        name.database,
-                        remedy::give(&[(resource, &["createRole"])], admin, role)
-                    ),
-                });
+                findings.push(Finding::fixed_by(
+                    Reason::MissingMongoPrivileges,
+                    text,
+                    &format!("missingDbRoles: Create needs createRole on the database {:?}", name.database),
+                    remedy::give_commands(&[(resource, &["createRole"])], admin, role),
+                ));
             }
         }
         findings

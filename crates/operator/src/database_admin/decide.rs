@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn finding(reason: Reason) -> Finding {
-        Finding { reason, object: String::new(), message: reason.as_str().to_owned() }
+        Finding::new(reason, "", reason.as_str())
     }
 
     fn preflight(identity: &str, findings: &[Reason]) -> Preflight {
@@ -166,6 +166,7 @@ mod tests {
             findings: findings.iter().copied().map(finding).collect(),
             version: "17".into(),
             history: History { branch: String::new(), run: String::new(), position: 0 },
+            ..Preflight::default()
         }
     }
 

@@ -92,15 +92,15 @@ impl Judge<'_> {
             return None;
         }
         let names: Vec<String> = stuck.iter().map(|account| format!("{:?}", account.as_str())).collect();
-        Some(Finding {
-            reason: Reason::MissingAdminOption,
-            object: stuck[0].to_string(),
-            message: format!(
+        Some(Finding::new(
+            Reason::MissingAdminOption,
+            stuck[0].to_string(),
+            format!(
                 "the admin user may not change these accounts, so that their access cannot be ended (they were made before the server was upgraded, or somebody revoked what it had): {}: {}",
                 names.join(", "),
                 self.dialect.manage_accounts(&stuck, admin_user)
             ),
-        })
+        ))
     }
 
     /// The accounts that were dropped, as they should be, and are there again, though nobody can use them: a server that

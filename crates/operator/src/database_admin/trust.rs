@@ -29,11 +29,9 @@ pub(super) async fn finding(server: &Server, before: &ServerState, now: Timestam
             tracing::debug!(%error, "whether the server accepts users' certificates could not be checked");
             let is_same = before.server.as_ref().is_some_and(|old| old.fingerprint == server.fingerprint);
             let known = before.blocker.as_ref().filter(|_| is_same);
-            known.filter(|blocker| blocker.reason == reasons::CLIENT_CA_NOT_TRUSTED).map(|blocker| Finding {
-                reason: Reason::ClientCaNotTrusted,
-                object: String::new(),
-                message: blocker.message.clone(),
-            })
+            known
+                .filter(|blocker| blocker.reason == reasons::CLIENT_CA_NOT_TRUSTED)
+                .map(|blocker| Finding::new(Reason::ClientCaNotTrusted, "", &blocker.message))
         }
     }
 }

@@ -285,12 +285,7 @@ impl SetRegistry {
         });
         let lines: BTreeSet<(Reason, &str)> =
             lacking.flat_map(|(reason, message)| message.lines().map(move |line| (reason, line))).collect();
-        let finding = |(reason, line): (Reason, &str)| Finding {
-            reason,
-            object: String::new(),
-            message: line.to_owned(),
-        };
-        lines.into_iter().map(finding).collect()
+        lines.into_iter().map(|(reason, line)| Finding::new(reason, "", line)).collect()
     }
 
     /// The state of a set.

@@ -3,6 +3,7 @@
 mod facts;
 mod fault;
 mod identity;
+mod inspect;
 mod trust;
 mod verifier;
 
@@ -18,6 +19,7 @@ pub use rolecall_engine::ClientCertificate;
 
 pub use facts::{key_fault, validity, weak_signature};
 pub use fault::{ClientFacts, ServerFacts, Whose, alert_name, handshake, refused_client};
+pub use inspect::{CertificateView, Inspection, inspect, verdict, view};
 pub use identity::{Identity, match_fault, unusable_key};
 pub use trust::{Shown, dial, refused_as_a_client, tls_error};
 pub use verifier::Verifier;

@@ -150,16 +150,7 @@ impl ServerCertVerifier for Verifier {
         if !self.is_trusted_itself(cert) {
             return self.chain.verify_tls12_signature(message, cert, signature);
         }
-        let spki = public_key(cert)?;
-        let key = RawPublicKeyEntity::try_from(&spki).map_err(|_| CertificateError::BadEncoding)?;
-        let supported = &self.provider.signature_verification_algorithms;
-        let algorithms = supported.mapping.iter().find(|(scheme, _)| *scheme == signature.scheme);
-        let (_, algorithms) = algorithms.ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
-        match algorithms.iter().any(|one| key.verify_signature(*one, message, signature.signature()).is_ok())
-        {
-            true => Ok(HandshakeSignatureValid::assertion()),
-            false => Err(CertificateError::BadSignature.into()),
-        }
+        verify_tls12(&self.provider, message, cert, signature)
     }
 
     fn verify_tls13_signature(
@@ -171,13 +162,41 @@ impl ServerCertVerifier for Verifier {
         if !self.is_trusted_itself(cert) {
             return self.chain.verify_tls13_signature(message, cert, signature);
         }
-        let supported = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature_with_raw_key(message, &public_key(cert)?, signature, supported)
+        verify_tls13(&self.provider, message, cert, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chain.supported_verify_schemes()
     }
+}
+
+/// Was a handshake of TLS 1.2 signed with the key of this certificate, whatever its form?
+pub(super) fn verify_tls12(
+    provider: &CryptoProvider,
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let spki = public_key(cert)?;
+    let key = RawPublicKeyEntity::try_from(&spki).map_err(|_| CertificateError::BadEncoding)?;
+    let supported = &provider.signature_verification_algorithms;
+    let algorithms = supported.mapping.iter().find(|(scheme, _)| *scheme == signature.scheme);
+    let (_, algorithms) = algorithms.ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+    match algorithms.iter().any(|one| key.verify_signature(*one, message, signature.signature()).is_ok()) {
+        true => Ok(HandshakeSignatureValid::assertion()),
+        false => Err(CertificateError::BadSignature.into()),
+    }
+}
+
+/// The same for TLS 1.3.
+pub(super) fn verify_tls13(
+    provider: &CryptoProvider,
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    signature: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, rustls::Error> {
+    let supported = &provider.signature_verification_algorithms;
+    verify_tls13_signature_with_raw_key(message, &public_key(cert)?, signature, supported)
 }
 
 fn public_key(certificate: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, rustls::Error> {

@@ -5,9 +5,11 @@
 //! | `apply` | carrying out plans |
 //! | `drain` | disabling an account, and waiting until no connection and no login under way is left |
 //! | `confirmations` | what a synchronous standby has confirmed |
+//! | `stop` | stopping what the user who is logged in runs |
 //! | `sets` | permission sets: synced, listed, dropped |
 
 pub(crate) mod apply;
 pub(crate) mod confirmations;
 pub(crate) mod drain;
 pub(crate) mod sets;
+pub(crate) mod stop;

@@ -12,10 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::Postgres;
 use crate::transport::config::Config;
-use crate::transport::tls::trusting;
-
-/// The request for TLS: its length, and the number that means it.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+use crate::transport::tls::{request_tls, trusting};
 
 impl Postgres {
     /// Shows the server a certificate of the CA for users.
@@ -31,9 +28,7 @@ impl Postgres {
             Ok(result) => result,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
-        let finding = |message| {
-            Ok(Some(Finding { reason: Reason::ClientCaNotTrusted, object: String::new(), message }))
-        };
+        let finding = |message: String| Ok(Some(Finding::new(Reason::ClientCaNotTrusted, "", message)));
         match result {
             Ok(()) if shown.was_asked_for() => Ok(None),
             Ok(()) => finding(
@@ -67,8 +62,7 @@ impl Postgres {
 /// A handshake, and then an end in order. A server that takes the certificate has nothing to say to that.
 async fn shake(config: &Config, client: rustls::ClientConfig) -> io::Result<()> {
     let mut stream = TcpStream::connect((config.host.as_str(), config.port)).await?;
-    stream.write_all(&SSL_REQUEST).await?;
-    if stream.read_u8().await? != b'S' {
+    if !request_tls(&mut stream).await? {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let name = config.tls.server_name.as_ref().unwrap_or(&config.host);

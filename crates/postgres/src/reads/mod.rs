@@ -4,15 +4,19 @@
 //! |---|---|
 //! | `observe`, `batcher` | accounts, and how reads at the same time share a message |
 //! | `inventory` | all managed accounts |
+//! | `activity` | what the user who is logged in runs |
 //! | `preflight`, `client_ca` | what the server lacks |
+//! | `examine` | what a person wants to know who looks for a fault |
 //! | `history` | where the server is in its history |
 //! | `objects`, `announcements` | the objects of a logical database, and that they have changed |
 //! | `privileges` | what the admin user may grant, and what a permission set can do |
 //! | `sets` | permission sets, their records and members |
 
+pub(crate) mod activity;
 pub(crate) mod announcements;
 pub(crate) mod batcher;
 pub(crate) mod client_ca;
+pub(crate) mod examine;
 pub(crate) mod history;
 pub(crate) mod inventory;
 pub(crate) mod objects;

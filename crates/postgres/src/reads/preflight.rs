@@ -39,9 +39,10 @@ impl Postgres {
             true => {}
             false => self.reader_since.note_writer(),
         }
+        let creates_marker = !facts.marker && !self.server.config().read_only;
         if facts.read_only {
             findings.push(read_only());
-        } else if !facts.marker {
+        } else if creates_marker {
             match self.server.run(&place, &ensure_marker()).await {
                 Ok(_) => {}
                 Err(error) if error.code == sqlstate::INSUFFICIENT_PRIVILEGE => {}
@@ -49,7 +50,8 @@ impl Postgres {
                 Err(error) => return Err(error),
             }
         }
-        let facts = if facts.marker { facts } else { self.facts(&place, wanted, version.dialect).await? };
+        let facts =
+            if creates_marker { self.facts(&place, wanted, version.dialect).await? } else { facts };
         findings.extend(self.findings(wanted, &facts));
         findings.extend(self.server.pooler(&place).await?);
         findings.sort_by_key(|finding| rank(finding.reason));
@@ -58,7 +60,20 @@ impl Postgres {
             None => self.server.config().address(),
         };
         let history = self.history(&place).await?.history;
-        Ok(Preflight { version: version.text, identity, history, findings })
+        let roles: BTreeSet<&str> = facts.roles.iter().flatten().map(|role| role.name.as_str()).collect();
+        let databases: BTreeSet<&str> =
+            facts.databases.iter().flatten().map(|database| database.name.as_str()).collect();
+        let absent = |needed: &BTreeSet<String>, there: &BTreeSet<&str>| {
+            needed.iter().filter(|name| !there.contains(name.as_str())).cloned().collect()
+        };
+        Ok(Preflight {
+            version: version.text,
+            identity,
+            history,
+            findings,
+            absent_roles: absent(&wanted.roles, &roles),
+            absent_databases: absent(&wanted.databases, &databases),
+        })
     }
 
     fn preflight_place(&self, wanted: &Wanted) -> Place {
@@ -70,7 +85,7 @@ impl Postgres {
     }
 
     async fn facts(&self, place: &Place, wanted: &Wanted, dialect: Dialect) -> Result<Facts, Error> {
-        let message = facts_message(wanted, dialect);
+        let message = facts_message(wanted, dialect, self.server.config().read_only);
         let reply = self.server.run(place, &message).await?;
         let mut facts: Facts = parse(&reply, || message.attempted(0).to_owned())?;
         // Not everybody may call it everywhere.
@@ -92,20 +107,20 @@ impl Postgres {
         let admin = identifier(admin_user);
         let mut findings = Vec::new();
         if !facts.create_role {
-            findings.push(Finding {
-                reason: Reason::MissingCreateRole,
-                object: admin_user.clone(),
-                message: format!("the admin user may not create users: run ALTER ROLE {admin} CREATEROLE"),
-            });
+            findings.push(Finding::fixed_by(
+                Reason::MissingCreateRole,
+                admin_user,
+                "the admin user may not create users",
+                vec![format!("ALTER ROLE {admin} CREATEROLE")],
+            ));
         }
         if facts.no_passwords {
-            findings.push(Finding {
-                reason: Reason::MissingCreateRole,
-                object: RDS_PASSWORD.to_owned(),
-                message: format!(
-                    "the admin user may not set passwords, as rds.restrict_password_commands is on: run GRANT {RDS_PASSWORD} TO {admin}"
-                ),
-            });
+            findings.push(Finding::fixed_by(
+                Reason::MissingCreateRole,
+                RDS_PASSWORD,
+                "the admin user may not set passwords, as rds.restrict_password_commands is on",
+                vec![format!("GRANT {RDS_PASSWORD} TO {admin}")],
+            ));
         }
         let lacks_admin_option =
             |role: &str| facts.roles.iter().flatten().any(|r| r.name == role && !r.grantable);
@@ -114,56 +129,52 @@ impl Postgres {
             wanted.roles.iter().map(String::as_str).chain([MARKER]).filter(|role| lacks_admin_option(role))
         {
             let reason = if role == RDS_IAM { Reason::MissingRdsIam } else { Reason::MissingAdminOption };
-            findings.push(Finding {
+            findings.push(Finding::fixed_by(
                 reason,
-                object: role.to_owned(),
-                message: format!(
-                    "the admin user may not grant the role {role:?}: run GRANT {} TO {admin} WITH ADMIN OPTION",
-                    identifier(role)
-                ),
-            });
+                role,
+                &format!("the admin user may not grant the role {role:?}"),
+                vec![format!("GRANT {} TO {admin} WITH ADMIN OPTION", identifier(role))],
+            ));
         }
         if self.server.config().platform == Platform::Rds
             && wanted.roles.contains(RDS_IAM)
             && !exists(RDS_IAM)
         {
-            findings.push(Finding {
-                reason: Reason::MissingRdsIam,
-                object: RDS_IAM.to_owned(),
-                message: format!("the server has no role {RDS_IAM:?}: is it RDS or Aurora PostgreSQL? If it is, turn on IAM database authentication"),
-            });
+            findings.push(Finding::new(
+                Reason::MissingRdsIam,
+                RDS_IAM,
+                format!("the server has no role {RDS_IAM:?}: is it RDS or Aurora PostgreSQL? If it is, turn on IAM database authentication"),
+            ));
         }
         for database in facts.databases.iter().flatten() {
             let name = identifier(&database.name);
             if wanted.databases.contains(&database.name) && !database.admin {
-                findings.push(Finding {
-                    reason: Reason::MissingConnect,
-                    object: database.name.clone(),
-                    message: format!(
-                        "the admin user may not connect to the logical database {:?}: run GRANT CONNECT ON DATABASE {name} TO {admin}",
-                        database.name
-                    ),
-                });
+                findings.push(Finding::fixed_by(
+                    Reason::MissingConnect,
+                    &database.name,
+                    &format!("the admin user may not connect to the logical database {:?}", database.name),
+                    vec![format!("GRANT CONNECT ON DATABASE {name} TO {admin}")],
+                ));
             }
         }
         for database in facts.databases.iter().flatten() {
             let name = identifier(&database.name);
             if !wanted.databases.contains(&database.name) && database.public {
                 // Where the admin user itself connects it must not be locked out with the others.
-                let first = match self.server.place(None) {
-                    Place::Any(own) if own == database.name => {
-                        format!("GRANT CONNECT ON DATABASE {name} TO {admin}; ")
-                    }
-                    _ => String::new(),
-                };
-                findings.push(Finding {
-                    reason: Reason::PublicConnect,
-                    object: database.name.clone(),
-                    message: format!(
-                        "everybody may connect to the logical database {:?}, so users can, too: run {first}REVOKE CONNECT ON DATABASE {name} FROM PUBLIC",
+                let mut fix = Vec::new();
+                if matches!(self.server.place(None), Place::Any(own) if own == database.name) {
+                    fix.push(format!("GRANT CONNECT ON DATABASE {name} TO {admin}"));
+                }
+                fix.push(format!("REVOKE CONNECT ON DATABASE {name} FROM PUBLIC"));
+                findings.push(Finding::fixed_by(
+                    Reason::PublicConnect,
+                    &database.name,
+                    &format!(
+                        "everybody may connect to the logical database {:?}, so users can, too",
                         database.name
                     ),
-                });
+                    fix,
+                ));
             }
         }
         findings
@@ -185,12 +196,11 @@ fn rank(reason: Reason) -> usize {
 }
 
 fn read_only() -> Finding {
-    Finding {
-        reason: Reason::ReadOnlyEndpoint,
-        object: String::new(),
-        message: "the server is read-only (a replica, or the reader endpoint of a cluster): use the writer's address"
-            .to_owned(),
-    }
+    Finding::new(
+        Reason::ReadOnlyEndpoint,
+        "",
+        "the server is read-only (a replica, or the reader endpoint of a cluster): use the writer's address",
+    )
 }
 
 #[derive(Deserialize)]
@@ -219,10 +229,15 @@ struct Database {
     public: bool,
 }
 
-fn facts_message(wanted: &Wanted, dialect: Dialect) -> Message {
+/// `by_choice`: that transactions are read-only is our own choice, and says nothing of the server.
+fn facts_message(wanted: &Wanted, dialect: Dialect, by_choice: bool) -> Message {
     let roles: BTreeSet<&str> =
         wanted.roles.iter().map(String::as_str).filter(|role| is_possible(role)).chain([MARKER]).collect();
     let grantable = crate::reads::observe::grantable(dialect);
+    let read_only = match by_choice {
+        true => "false",
+        false => "pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool",
+    };
     Message::one(
         "reading what the admin user may do",
         format!(
@@ -230,7 +245,7 @@ fn facts_message(wanted: &Wanted, dialect: Dialect) -> Message {
   WHERE r.rolname = CURRENT_USER)
 SELECT pg_catalog.json_build_object(
 'create_role', me.rolsuper OR me.rolcreaterole,
-'read_only', pg_catalog.pg_is_in_recovery() OR pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool,
+'read_only', pg_catalog.pg_is_in_recovery() OR {read_only},
 'no_passwords', COALESCE(pg_catalog.current_setting('rds.restrict_password_commands', true) IN ('1', 'on'), false)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {password} AND pg_catalog.pg_has_role(r.oid, 'MEMBER')),
 'marker', EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {marker}),

@@ -44,11 +44,11 @@ impl Signs {
         let mut seen = self.seen();
         seen.meanwhile.take_if(|(since, _)| since.elapsed() > KEPT);
         let sign = seen.login.as_ref().or(seen.meanwhile.as_ref().map(|(_, sign)| sign))?;
-        Some(Finding {
-            reason: Reason::PoolerInBetween,
-            object: address.to_owned(),
-            message: format!("a connection pooler is between the operator and the server ({sign}): {REMEDY}"),
-        })
+        Some(Finding::new(
+            Reason::PoolerInBetween,
+            address,
+            format!("a connection pooler is between the operator and the server ({sign}): {REMEDY}"),
+        ))
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

@@ -1,10 +1,14 @@
 //! TLS to the server: the admin user's client, and what is wrong where it does not get through.
 
+use std::io;
+
 use rolecall_engine::Error;
 use rolecall_pki::pem::Fault;
 use rolecall_pki::tls::{self, ClientFacts, Identity, ServerFacts, TlsClient, TlsMode, Whose};
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::{CertificateDer, UnixTime};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::transport::config::{Auth, Config};
 
@@ -58,6 +62,24 @@ impl Tls {
         let client = ClientFacts { whose: Whose::Admin, chain: &self.chain, trust: trusting };
         let client = (!self.chain.is_empty()).then_some(client);
         tls::handshake(error, server, client, UnixTime::now())
+    }
+}
+
+/// The request for TLS: its length, and the number that means it.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// Asks the server at the other end of a new connection for TLS, which it answers before anybody has to log in. False:
+/// it has none to offer. Redshift answers it, too.
+///
+/// # Errors
+///
+/// What the network answers; `InvalidData` where it is another kind of server.
+pub async fn request_tls(stream: &mut TcpStream) -> io::Result<bool> {
+    stream.write_all(&SSL_REQUEST).await?;
+    match stream.read_u8().await? {
+        b'S' => Ok(true),
+        b'N' => Ok(false),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "what answers is no PostgreSQL server")),
     }
 }
 

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod activity;
 mod certificates;
 mod connecting;
 mod credentials;

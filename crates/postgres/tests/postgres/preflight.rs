@@ -1,6 +1,7 @@
 //! What a preflight finds missing, with the statement that fixes it.
 
-use rolecall_engine::{Class, Engine as _, Finding, Needs, Reason};
+use rolecall_engine::examine::Hba;
+use rolecall_engine::{Class, Engine as _, Examine as _, Finding, Needs, Reason};
 use rolecall_postgres::{Config, Postgres as Engine};
 use rolecall_testbed::{PgVersion, Postgres};
 
@@ -199,4 +200,58 @@ async fn a_server_identifies_itself() {
     let engine = Engine::new(config(&pg, "adm", &certificate)).unwrap();
     let identity = engine.preflight(&Needs::default()).await.unwrap().identity;
     assert_eq!(identity, pg.address());
+}
+
+#[tokio::test]
+async fn a_caller_that_only_reads_makes_no_marker_and_takes_the_server_for_what_it_is() {
+    let pg = Postgres::start(PgVersion::V17).await.unwrap();
+    pg.sql("postgres", "create role adm login createrole; create role reader").await.unwrap();
+    let only_reads = Config { read_only: true, ..config(&pg, "adm", &pg.client_cert("adm").unwrap()) };
+    let engine = Engine::new(only_reads).unwrap();
+    let needs = Needs {
+        roles: ["reader".to_owned(), "gone".to_owned()].into(),
+        databases: ["postgres".to_owned(), "nowhere".to_owned()].into(),
+        create_missing_roles: false,
+    };
+    let preflight = engine.preflight(&needs).await.unwrap();
+    let reasons: Vec<Reason> = preflight.findings.iter().map(|finding| finding.reason).collect();
+    assert_eq!(reasons, [Reason::MissingAdminOption], "{preflight:?}");
+    assert_eq!(preflight.findings[0].fix, ["GRANT \"reader\" TO \"adm\" WITH ADMIN OPTION"]);
+    assert!(preflight.findings[0].message.ends_with(&format!(": run {}", preflight.findings[0].fix[0])));
+    assert!(preflight.absent_roles.iter().eq(["gone"]) && preflight.absent_databases.iter().eq(["nowhere"]));
+    let marker = "select count(*) from pg_roles where rolname = 'teleport-auto-user'";
+    assert_eq!(pg.value("postgres", marker).await.unwrap().as_deref(), Some("0"));
+}
+
+#[tokio::test]
+async fn clock_event_triggers_and_pg_hba_are_read_as_far_as_the_admin_user_may() {
+    for version in PgVersion::ALL {
+        let pg = Postgres::start(version).await.unwrap();
+        pg.sql("postgres", "create role adm login createrole").await.unwrap();
+        pg.sql("postgres", "create database app").await.unwrap();
+        let trigger = "create function f() returns event_trigger language plpgsql as 'begin end';
+             create event trigger watch on ddl_command_end execute function f();
+             create event trigger off on ddl_command_end execute function f();
+             alter event trigger off disable";
+        pg.sql("app", trigger).await.unwrap();
+        let only_reads = Config { read_only: true, ..config(&pg, "adm", &pg.client_cert("adm").unwrap()) };
+        let engine = Engine::new(only_reads).unwrap();
+        let databases = ["app".to_owned(), "nowhere".to_owned()].into();
+        let found = engine.examine(&databases).await.unwrap();
+        let now = jiff::Timestamp::now().as_microsecond();
+        assert!(found.clock.is_some_and(|clock| (clock - now).abs() < 60_000_000), "{version}: {found:?}");
+        let names: Vec<_> = found
+            .event_triggers
+            .iter()
+            .map(|trigger| (trigger.database.as_str(), trigger.name.as_str(), trigger.function.as_str()))
+            .collect();
+        assert_eq!(names, [("app", "watch", "public.f()")], "{version}");
+        assert_eq!(found.hba, Hba::Closed, "{version}");
+        assert!(found.unread.len() == 1 && found.unread[0].contains("nowhere"), "{version}: {found:?}");
+
+        let open = "grant select on pg_hba_file_rules to adm; grant execute on function pg_hba_file_rules() to adm";
+        pg.sql("postgres", open).await.unwrap();
+        let Hba::Rules(rules) = engine.examine(&databases).await.unwrap().hba else { panic!("{version}") };
+        assert!(rules.iter().any(|rule| rule.connection == "hostssl" && rule.method == "cert"), "{rules:?}");
+    }
 }

@@ -9,6 +9,7 @@
 //! | `drain` | waiting until nobody is in any more |
 //! | `drop` | users dropped, where nothing depends on them in any database |
 //! | `record` | the roles that records are kept in |
+//! | `stop` | stopping what the user who is logged in runs |
 //! | `sync`, `grants`, `retire` | permission sets |
 
 pub(crate) mod apply;
@@ -20,4 +21,5 @@ pub(crate) mod guard;
 pub(crate) mod record;
 pub(crate) mod reset;
 pub(crate) mod retire;
+pub(crate) mod stop;
 pub(crate) mod sync;

@@ -7,10 +7,12 @@
 //! | `roles` | roles: whose they are, what they may, who may hand them out |
 //! | `sight` | what the admin user can see at all |
 //! | `observe`, `inventory` | accounts |
+//! | `activity` | what the user who is logged in runs |
 //! | `preflight` | what the server and the admin user lack |
 //! | `objects`, `sets`, `catalog` | objects, and the privileges of permission sets |
 //! | `dependents` | what depends on a user in a logical database |
 
+pub(crate) mod activity;
 pub(crate) mod catalog;
 pub(crate) mod dependents;
 pub(crate) mod inventory;

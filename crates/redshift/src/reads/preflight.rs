@@ -20,7 +20,8 @@ impl Redshift {
         let names = [admin, SERVER_USER];
         let seen = Seen::read(&self.server.read(&run_in, &Seen::statements(Some(&names))).await?);
         let findings = findings(&seen, needs, admin);
-        if findings.iter().all(|finding| finding.reason != Reason::MissingCreateRole) {
+        let may_create = findings.iter().all(|finding| finding.reason != Reason::MissingCreateRole);
+        if may_create && !self.server.config().read_only {
             self.ensure_marker(&run_in).await?;
         }
         Ok(Preflight {
@@ -29,6 +30,13 @@ impl Redshift {
             identity: self.server.config().address(),
             history: History::default(),
             findings,
+            absent_roles: needs.roles.iter().filter(|role| !seen.roles.exists(role)).cloned().collect(),
+            absent_databases: needs
+                .databases
+                .iter()
+                .filter(|name| !seen.databases.contains(name))
+                .cloned()
+                .collect(),
         })
     }
 }
@@ -36,26 +44,24 @@ impl Redshift {
 /// What the admin user lacks, most important first.
 fn findings(seen: &Seen, needs: &Needs, admin: &str) -> Vec<Finding> {
     let rights = seen.roles.rights(&seen.users, admin);
-    let finding =
-        |reason, object: &str, message: String| Finding { reason, object: object.to_owned(), message };
     let mut findings = Vec::new();
     let lacking = rights.lacking();
     if !lacking.is_empty() {
-        let message = format!(
-            "the admin user lacks {}: run GRANT ROLE \"sys:superuser\" TO {}",
-            lacking.join(", "),
-            identifier(admin)
-        );
-        findings.push(finding(Reason::MissingCreateRole, admin, message));
+        findings.push(Finding::fixed_by(
+            Reason::MissingCreateRole,
+            admin,
+            &format!("the admin user lacks {}", lacking.join(", ")),
+            vec![format!("GRANT ROLE \"sys:superuser\" TO {}", identifier(admin))],
+        ));
     }
     findings.extend(seen.sight(admin).finding(admin));
     for role in needs.roles.iter().filter(|role| seen.roles.exists(role) && !rights.may_grant(role)) {
-        let message = format!(
-            "the admin user may not grant the role {role:?}: run GRANT ROLE {} TO {} WITH ADMIN OPTION",
-            identifier(role),
-            identifier(admin)
-        );
-        findings.push(finding(Reason::MissingAdminOption, role, message));
+        findings.push(Finding::fixed_by(
+            Reason::MissingAdminOption,
+            role,
+            &format!("the admin user may not grant the role {role:?}"),
+            vec![format!("GRANT ROLE {} TO {} WITH ADMIN OPTION", identifier(role), identifier(admin))],
+        ));
     }
     findings
 }

@@ -58,26 +58,23 @@ impl Sight {
     }
 
     /// The statement that lets it see.
-    fn remedy(&self, admin: &str) -> String {
+    fn statement(&self, admin: &str) -> String {
         let admin = identifier(admin);
         if self.unrestricted {
             // The password of a superuser cannot be disabled: a random verifier stands for none.
-            format!("run ALTER USER {admin} PASSWORD 'md5<32 random hexadecimal digits>' CREATEUSER")
+            format!("ALTER USER {admin} PASSWORD 'md5<32 random hexadecimal digits>' CREATEUSER")
         } else {
-            format!("run ALTER USER {admin} SYSLOG ACCESS UNRESTRICTED")
+            format!("ALTER USER {admin} SYSLOG ACCESS UNRESTRICTED")
         }
     }
 
     /// For the preflight.
     pub(crate) fn finding(&self, admin: &str) -> Option<Finding> {
-        (!self.is_clear()).then(|| Finding {
-            reason: Reason::MissingSystemAccess,
-            object: admin.to_owned(),
-            message: format!(
-                "the admin user {}, so that no end of an access can be proven: {}",
-                self.missing(),
-                self.remedy(admin)
-            ),
+        (!self.is_clear()).then(|| {
+            let message =
+                format!("the admin user {}, so that no end of an access can be proven", self.missing());
+            let statement = self.statement(admin);
+            Finding::fixed_by(Reason::MissingSystemAccess, admin, &message, vec![statement])
         })
     }
 
@@ -89,7 +86,7 @@ impl Sight {
             attempted: attempted.into(),
             code: String::new(),
             detail: format!("the admin user {}", self.missing()),
-            remedy: self.remedy(admin),
+            remedy: format!("run {}", self.statement(admin)),
         }
     }
 }

@@ -47,6 +47,32 @@ pub(crate) fn sessions() -> Statement {
     Statement::new("reading sessions", "SELECT process, user_name, db_name FROM stv_sessions")
 }
 
+/// The cluster's clock, in UTC.
+pub(crate) fn clock() -> Statement {
+    Statement::new("reading the clock", "SELECT getdate()")
+}
+
+/// The process of the connection itself.
+pub(crate) fn own_process() -> Statement {
+    Statement::new("reading the number of the process", "SELECT pg_backend_pid()")
+}
+
+/// The sessions that the user sees: its own, in any case.
+pub(crate) fn own_sessions() -> Statement {
+    Statement::new(
+        "reading the user's sessions",
+        "SELECT process, starttime, user_name, db_name FROM stv_sessions",
+    )
+}
+
+/// The queries that run and that the user sees: its own, in any case.
+pub(crate) fn recent_queries() -> Statement {
+    Statement::new(
+        "reading what the user runs",
+        "SELECT pid, starttime, user_name, query FROM stv_recents WHERE status = 'Running'",
+    )
+}
+
 /// The logical databases that the admin user may use, each with whether it is the cluster's own (`local`).
 pub(crate) fn databases() -> Statement {
     Statement::new(

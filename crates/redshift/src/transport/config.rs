@@ -41,6 +41,8 @@ pub struct Config {
     pub statement_timeout: Duration,
     /// How long a connection that nobody uses stays open.
     pub idle_timeout: Duration,
+    /// The preflight creates nothing. For callers that only read.
+    pub read_only: bool,
 }
 
 impl Config {
@@ -59,6 +61,7 @@ impl Config {
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
+            read_only: false,
         }
     }
 

@@ -39,15 +39,20 @@ pub(super) struct Evaluation<'a> {
     reader: &'a Reader<'a>,
     tables: &'a [(&'static Table, String)],
     terminated: RefCell<Vec<i32>>,
+    cancelled: RefCell<Vec<i32>>,
 }
 
 impl<'a> Evaluation<'a> {
     pub(super) fn new(reader: &'a Reader<'a>, tables: &'a [(&'static Table, String)]) -> Self {
-        Self { reader, tables, terminated: RefCell::default() }
+        Self { reader, tables, terminated: RefCell::default(), cancelled: RefCell::default() }
     }
 
     pub(super) fn terminated(&self) -> Vec<i32> {
         self.terminated.take()
+    }
+
+    pub(super) fn cancelled(&self) -> Vec<i32> {
+        self.cancelled.take()
     }
 
     /// Whether a condition holds. What is not known does not.
@@ -122,8 +127,8 @@ impl<'a> Evaluation<'a> {
                     ));
                 }
             },
-            ("pg_terminate_backend", [Value::Int(process)]) => self.terminate(*process)?,
-            ("pg_cancel_backend", [Value::Int(_)]) => Value::Int(0),
+            ("pg_terminate_backend", [Value::Int(process)]) => self.signal(*process, &self.terminated)?,
+            ("pg_cancel_backend", [Value::Int(process)]) => self.signal(*process, &self.cancelled)?,
             ("pg_get_userbyid", [Value::Int(id)]) => {
                 Value::text(self.reader.catalog.user_name(u32::try_from(*id).unwrap_or_default()))
             }
@@ -139,7 +144,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// One's own sessions, and as a superuser those of others.
-    fn terminate(&self, process: i64) -> SqlResult<Value> {
+    fn signal(&self, process: i64, signalled: &RefCell<Vec<i32>>) -> SqlResult<Value> {
         let reader = self.reader;
         let session = i32::try_from(process).ok().and_then(|process| reader.state.sessions.get(&process));
         let any = reader.is_superuser()
@@ -152,7 +157,7 @@ impl<'a> Evaluation<'a> {
             // Who may not does not learn whether it is there.
             None if any => Ok(Value::Int(0)),
             Some(session) if any || session.user == reader.user() => {
-                self.terminated.borrow_mut().push(session.process);
+                signalled.borrow_mut().push(session.process);
                 Ok(Value::Int(1))
             }
             _ => Err(SqlError::denied("must be superuser to terminate other server processes")),

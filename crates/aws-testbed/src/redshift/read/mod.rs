@@ -59,6 +59,8 @@ pub(super) struct Answer {
     pub(super) rows: Vec<Row>,
     /// Sessions that it ended.
     pub(super) terminated: Vec<i32>,
+    /// Sessions in which it cancelled what runs.
+    pub(super) cancelled: Vec<i32>,
 }
 
 impl Reader<'_> {
@@ -128,7 +130,8 @@ impl Reader<'_> {
         let mut rows: Vec<Row> = keyed.into_iter().map(|(_, row)| row).collect();
         rows.truncate(select.limit.unwrap_or(usize::MAX));
         let (columns, rows) = project(select, &tables, &evaluation, rows)?;
-        Ok(Answer { columns, rows, terminated: evaluation.terminated() })
+        let (terminated, cancelled) = (evaluation.terminated(), evaluation.cancelled());
+        Ok(Answer { columns, rows, terminated, cancelled })
     }
 
     fn rows(&self, table: &Table) -> Vec<Row> {

@@ -157,6 +157,20 @@ static TABLES: &[Table] = &[
         sessions::stv_sessions,
     ),
     table(
+        "stv_recents",
+        &[
+            ("userid", INT),
+            ("status", Type::Char(20)),
+            ("starttime", Type::Timestamp),
+            ("duration", INT),
+            ("user_name", Type::Char(50)),
+            ("db_name", Type::Char(50)),
+            ("query", Type::Char(600)),
+            ("pid", INT),
+        ],
+        sessions::stv_recents,
+    ),
+    table(
         "pg_stat_activity",
         &[
             ("datid", Type::Oid),

@@ -56,26 +56,40 @@ pub fn own_user(account: &AccountName, owner: &Owner) -> String {
 
 /// Lets the admin user grant the roles of the database that `role` belongs to.
 pub fn may_grant(role: &str, admin_user: &str, admin_role: Option<&str>) -> String {
+    format!("run {}", may_grant_commands(role, admin_user, admin_role).join("; "))
+}
+
+/// The same, one command each.
+pub fn may_grant_commands(role: &str, admin_user: &str, admin_role: Option<&str>) -> Vec<String> {
     let database = RoleName::parse(role).map_or_else(|_| String::new(), |name| name.database);
     let resource = json!({"db": database, "collection": ""});
-    format!("run {}", give(&[(resource, &["grantRole"])], admin_user, admin_role))
+    give_commands(&[(resource, &["grantRole"])], admin_user, admin_role)
 }
 
 /// Gives the admin user privileges: through the custom role that it has, else through a new one.
 pub fn give(privileges: &[(Value, &[&str])], admin_user: &str, admin_role: Option<&str>) -> String {
+    give_commands(privileges, admin_user, admin_role).join("; ")
+}
+
+/// The same, one command each.
+pub fn give_commands(
+    privileges: &[(Value, &[&str])],
+    admin_user: &str,
+    admin_role: Option<&str>,
+) -> Vec<String> {
     let privileges: Vec<Value> = privileges
         .iter()
         .map(|(resource, actions)| json!({"resource": resource, "actions": actions}))
         .collect();
     match admin_role {
-        Some(role) => run("admin", &json!({"grantPrivilegesToRole": role, "privileges": privileges})),
+        Some(role) => vec![run("admin", &json!({"grantPrivilegesToRole": role, "privileges": privileges}))],
         None => {
             let user = user_name_of(admin_user);
             // The name depends on the privileges, so that two such commands do not conflict.
             let role = format!("rolecall-{}", actions(&privileges));
             let create = json!({"createRole": role, "privileges": privileges, "roles": []});
             let grant = json!({"grantRolesToUser": user, "roles": [{"role": role, "db": "admin"}]});
-            format!("{}; {}", run("admin", &create), run(EXTERNAL, &grant))
+            vec![run("admin", &create), run(EXTERNAL, &grant)]
         }
     }
 }

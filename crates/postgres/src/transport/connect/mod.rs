@@ -21,7 +21,6 @@ use std::time::Duration;
 use rolecall_engine::counters::Counters;
 use rolecall_engine::{Class, Error, Login, Reason};
 use secrecy::ExposeSecret;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_postgres::config::SslMode;
@@ -36,15 +35,13 @@ use crate::transport::pooler::{self, Signs};
 use crate::transport::progress::Progress;
 use crate::transport::session::{self, Prepared, Startup};
 use crate::transport::sqlstate;
-use crate::transport::tls::Tls;
+use crate::transport::tls::{Tls, request_tls};
 use crate::transport::version::{Dialect, Version};
 
 /// How long a connection that is not needed any more may take to close properly.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// How long the server is asked to cancel a statement, and whether it is there at all.
 const ASKING: Duration = Duration::from_secs(3);
-/// The message that asks whether the server speaks TLS. It answers before anybody has to log in.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// How often a new session is made what it has to be.
 const ATTEMPTS: u32 = 10;
@@ -267,10 +264,14 @@ impl Connector {
     pub(crate) async fn answers(&self) -> bool {
         let asking = async {
             let mut stream = TcpStream::connect((self.config.host.as_str(), self.config.port)).await?;
-            stream.write_all(&SSL_REQUEST).await?;
-            stream.read_u8().await
+            request_tls(&mut stream).await
         };
-        matches!(tokio::time::timeout(ASKING, asking).await, Ok(Ok(_)))
+        // Whatever it answers.
+        match tokio::time::timeout(ASKING, asking).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => error.kind() == std::io::ErrorKind::InvalidData,
+            Err(_) => false,
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

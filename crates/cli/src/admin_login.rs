@@ -1,0 +1,236 @@
+//! The server of a DatabaseAdmin, reached as its admin user.
+//!
+//! The caller reads the Secrets with their own rights in the cluster. Transactions are read-only, and nothing that this
+//! is used for writes.
+
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use rolecall_api::{DatabaseAdmin, Protocol};
+use rolecall_aws::{ClusterLogin, RdsLogin};
+use rolecall_engine::{Engine, Examine};
+use rolecall_mongodb::{ClientCertificate, Mongodb};
+use rolecall_postgres::{Auth, Postgres, parse_address};
+use rolecall_redshift::Redshift;
+use rolecall_resolve::{
+    AdminProof, Blocked, admin_proof, default_server_ca, mongodb_config, postgres_config, rds_admin_target,
+    redshift_admin_target, redshift_config,
+};
+
+use crate::connect::{iam, mongosh};
+use crate::input::{Cluster, plain};
+
+/// A server, as its admin user.
+#[derive(Debug)]
+pub(crate) enum AdminLogin {
+    /// PostgreSQL.
+    Postgres(Box<Postgres>),
+    /// MongoDB.
+    Mongodb(Box<Mongodb>),
+    /// Amazon Redshift.
+    Redshift(Box<Redshift>),
+}
+
+/// Why there is no way in.
+#[derive(Debug)]
+pub(crate) enum Obstacle {
+    /// The caller may not read a Secret.
+    Unreadable {
+        /// Its name.
+        secret: String,
+        /// The field that names it.
+        field: &'static str,
+        /// What the API server said.
+        error: anyhow::Error,
+    },
+    /// Something in the DatabaseAdmin or its Secrets cannot be used.
+    Unusable(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Obstacle {
+    fn from(error: E) -> Self {
+        Self::Unusable(error.into())
+    }
+}
+
+impl AdminLogin {
+    /// Makes it; nothing is sent to the server yet. `address`: where to connect instead of the server's own address.
+    ///
+    /// # Errors
+    ///
+    /// A Secret that cannot be read, and anything that cannot be used.
+    pub(crate) async fn new(
+        cluster: &Cluster,
+        admin: &DatabaseAdmin,
+        address: Option<&str>,
+    ) -> Result<Self, Obstacle> {
+        Ok(match admin.spec.protocol {
+            Protocol::Postgres => Self::Postgres(Box::new(postgres(cluster, admin, address).await?)),
+            Protocol::Mongodb => Self::Mongodb(Box::new(mongodb(cluster, admin, address).await?)),
+            Protocol::Redshift => Self::Redshift(Box::new(redshift(cluster, admin, address).await?)),
+        })
+    }
+
+    /// As the operator uses it.
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        match self {
+            Self::Postgres(engine) => &**engine,
+            Self::Mongodb(engine) => &**engine,
+            Self::Redshift(engine) => &**engine,
+        }
+    }
+
+    /// As a person examines it.
+    pub(crate) fn examine(&self) -> &dyn Examine {
+        match self {
+            Self::Postgres(engine) => &**engine,
+            Self::Mongodb(engine) => &**engine,
+            Self::Redshift(engine) => &**engine,
+        }
+    }
+}
+
+/// The CAs that the server's certificate is checked against, as PEM: those of spec.tls.caSecretRef, else those of RDS,
+/// else `None`, which means those of the system.
+///
+/// # Errors
+///
+/// A Secret that cannot be read or used; RDS in a region whose CAs are not known.
+pub(crate) async fn server_authorities(
+    cluster: &Cluster,
+    admin: &DatabaseAdmin,
+) -> Result<Option<String>, Obstacle> {
+    match server_ca(cluster, admin).await? {
+        Some(authorities) => Ok(Some(authorities)),
+        None if admin.spec.protocol == Protocol::Postgres => {
+            let region = iam::ambient().region().map(str::to_owned);
+            let built_in = default_server_ca(admin, region.as_deref());
+            Ok(built_in.map_err(|blocked| because(admin, &blocked))?.map(str::to_owned))
+        }
+        None => Ok(None),
+    }
+}
+
+async fn postgres(
+    cluster: &Cluster,
+    admin: &DatabaseAdmin,
+    address: Option<&str>,
+) -> Result<Postgres, Obstacle> {
+    let because = |blocked: Blocked| because(admin, &blocked);
+    let aws = iam::ambient();
+    let proof = admin_proof(admin).map_err(because)?;
+    let auth = match proof {
+        AdminProof::X509 { secret } => {
+            let read = secret_of(cluster, secret, proof.field()).await?;
+            let cert_pem = value(&read, "tls.crt", proof.field())?;
+            Auth::X509 { cert_pem, key_pem: value(&read, "tls.key", proof.field())?.into() }
+        }
+        AdminProof::Password { secret, key } => {
+            let read = secret_of(cluster, secret, proof.field()).await?;
+            Auth::Password(value(&read, key, proof.field())?.into())
+        }
+        AdminProof::AwsIam => {
+            let target = rds_admin_target(admin, aws.region()).map_err(because)?;
+            Auth::Login(Arc::new(RdsLogin::new(Arc::clone(&aws), target)))
+        }
+    };
+    let authorities = server_authorities(cluster, admin).await?;
+    let mut config = postgres_config(admin, auth, authorities).map_err(because)?;
+    config.read_only = true;
+    config.max_connections = 1;
+    if let Some(address) = address {
+        let elsewhere = parse_address(address).context("reading --address; write HOST:PORT")?;
+        config.tls.server_name.get_or_insert_with(|| config.host.clone());
+        (config.host, config.port) = elsewhere;
+    }
+    Ok(Postgres::new(config)?)
+}
+
+async fn mongodb(
+    cluster: &Cluster,
+    admin: &DatabaseAdmin,
+    address: Option<&str>,
+) -> Result<Mongodb, Obstacle> {
+    mongosh::check(address)?;
+    let because = |blocked: Blocked| because(admin, &blocked);
+    let proof = admin_proof(admin).map_err(because)?;
+    let AdminProof::X509 { secret } = proof else {
+        return Err(Obstacle::Unusable(anyhow!(
+            "with protocol mongodb the admin user logs in with a certificate; use spec.auth.x509"
+        )));
+    };
+    let read = secret_of(cluster, secret, proof.field()).await?;
+    let certificate = ClientCertificate {
+        cert_pem: value(&read, "tls.crt", proof.field())?,
+        key_pem: value(&read, "tls.key", proof.field())?.into(),
+    };
+    let config = mongodb_config(admin, certificate, server_ca(cluster, admin).await?).map_err(because)?;
+    Ok(Mongodb::new(config)?)
+}
+
+async fn redshift(
+    cluster: &Cluster,
+    admin: &DatabaseAdmin,
+    address: Option<&str>,
+) -> Result<Redshift, Obstacle> {
+    let because = |blocked: Blocked| because(admin, &blocked);
+    let aws = iam::ambient();
+    let proof = admin_proof(admin).map_err(because)?;
+    let auth = match proof {
+        AdminProof::Password { secret, key } => {
+            let read = secret_of(cluster, secret, proof.field()).await?;
+            rolecall_redshift::Auth::Password(value(&read, key, proof.field())?.into())
+        }
+        AdminProof::AwsIam => {
+            let target = redshift_admin_target(admin, aws.region()).map_err(because)?;
+            rolecall_redshift::Auth::Lent(Arc::new(ClusterLogin::new(aws, target)))
+        }
+        AdminProof::X509 { .. } => {
+            return Err(Obstacle::Unusable(anyhow!(
+                "Redshift takes no client certificates; use spec.auth.awsIam"
+            )));
+        }
+    };
+    let mut config = redshift_config(admin, auth, server_ca(cluster, admin).await?).map_err(because)?;
+    config.read_only = true;
+    config.max_connections = 1;
+    if let Some(address) = address {
+        let elsewhere =
+            rolecall_redshift::parse_address(address).context("reading --address; write HOST:PORT")?;
+        config.tls.server_name.get_or_insert_with(|| config.host.clone());
+        (config.host, config.port) = elsewhere;
+    }
+    Ok(Redshift::new(config)?)
+}
+
+fn because(admin: &DatabaseAdmin, blocked: &Blocked) -> anyhow::Error {
+    anyhow!("the DatabaseAdmin {:?}: {}", admin.name_any(), blocked.message)
+}
+
+async fn server_ca(cluster: &Cluster, admin: &DatabaseAdmin) -> Result<Option<String>, Obstacle> {
+    let Some(reference) = &admin.spec.tls.ca_secret_ref else { return Ok(None) };
+    let field = "spec.tls.caSecretRef";
+    let read = secret_of(cluster, &reference.name, field).await?;
+    Ok(Some(value(&read, &reference.key, field)?))
+}
+
+async fn secret_of(cluster: &Cluster, name: &str, field: &'static str) -> Result<Secret, Obstacle> {
+    match cluster.api::<Secret>().get(name).await {
+        Ok(secret) => Ok(secret),
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(Obstacle::Unusable(anyhow!(
+            "there is no Secret {name:?}, which {field} names: create it, or correct the field"
+        ))),
+        Err(error) => Err(Obstacle::Unreadable { secret: name.to_owned(), field, error: plain(error) }),
+    }
+}
+
+fn value(secret: &Secret, key: &str, field: &str) -> anyhow::Result<String> {
+    let name = secret.name_any();
+    let value = secret.data.as_ref().and_then(|data| data.get(key));
+    let value =
+        value.ok_or_else(|| anyhow!("the Secret {name:?}, which {field} names, has no key {key:?}"))?;
+    String::from_utf8(value.0.clone())
+        .map_err(|_| anyhow!("the key {key:?} of the Secret {name:?}, which {field} names, is no text"))
+}
