@@ -38,7 +38,6 @@ use rolecall_engine::Stop;
 
 use args::{Cli, Command};
 
-
 /// What a command ends with; see `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

@@ -49,8 +49,8 @@ mod urgency;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-pub use activity::{Activity, Running, Stop};
 pub use account::{Account, Desired, Observed, Query, Want};
+pub use activity::{Activity, Running, Stop};
 pub use certificate::ClientCertificate;
 pub use claim::{Claim, UNNAMED_CLUSTER};
 pub use dialect::Dialect;

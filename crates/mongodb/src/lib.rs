@@ -26,8 +26,9 @@ pub use transport::config::Config;
 
 pub use rolecall_engine::ClientCertificate;
 use rolecall_engine::{
-    Activity, Applied, Catalog, CatalogQuery, DesiredSet, Dialect, Engine, Error, Examination, Examine, Finding, HistoryWatch, Inventory,
-    Needs, Observed, Plan, Preflight, Query, Running, SetEntry, Stats, Stop, SyncedSet,
+    Activity, Applied, Catalog, CatalogQuery, DesiredSet, Dialect, Engine, Error, Examination, Examine,
+    Finding, HistoryWatch, Inventory, Needs, Observed, Plan, Preflight, Query, Running, SetEntry, Stats,
+    Stop, SyncedSet,
 };
 
 /// One MongoDB server, reached as its admin user.

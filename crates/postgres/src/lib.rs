@@ -27,8 +27,9 @@ pub use transport::sqlstate;
 pub use transport::tls::request_tls;
 
 use rolecall_engine::{
-    Activity, Applied, Catalog, CatalogQuery, Changes, DesiredSet, Dialect, Engine, Error, Examination, Examine, Finding, HistoryWatch,
-    Inventory, Needs, Observed, Plan, Preflight, Query, Running, SetEntry, Stats, Stop, SyncedSet,
+    Activity, Applied, Catalog, CatalogQuery, Changes, DesiredSet, Dialect, Engine, Error, Examination,
+    Examine, Finding, HistoryWatch, Inventory, Needs, Observed, Plan, Preflight, Query, Running, SetEntry,
+    Stats, Stop, SyncedSet,
 };
 use rolecall_pki::tls::ClientCertificate;
 

@@ -29,8 +29,8 @@ pub use transport::config::{Auth, Config, DEFAULT_DATABASE, DEFAULT_PORT, parse_
 pub use transport::sqlstate;
 
 use rolecall_engine::{
-    Activity, Applied, Catalog, CatalogQuery, DesiredSet, Dialect, Engine, Error, Examination, Examine, Inventory, Needs, Observed, Owner,
-    Plan, Preflight, Query, Running, SetEntry, Stats, Stop, SyncedSet,
+    Activity, Applied, Catalog, CatalogQuery, DesiredSet, Dialect, Engine, Error, Examination, Examine,
+    Inventory, Needs, Observed, Owner, Plan, Preflight, Query, Running, SetEntry, Stats, Stop, SyncedSet,
 };
 
 /// One Redshift cluster, reached as its admin user.

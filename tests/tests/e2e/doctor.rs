@@ -38,8 +38,9 @@ async fn lines(env: &BaseEnv, who: &Identity, args: &[&str]) -> Result<(i32, Vec
     assert_eq!((answer["kind"].as_str(), answer["database"].as_str()), (Some("Diagnosis"), Some("orders")));
     let text = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
     let checks = answer["checks"].as_array().context("checks")?;
-    let line =
-        |check: &Value| format!("{} {} {}", text(check, "area"), text(check, "status"), text(check, "message"));
+    let line = |check: &Value| {
+        format!("{} {} {}", text(check, "area"), text(check, "status"), text(check, "message"))
+    };
     Ok((status, checks.iter().map(line).collect()))
 }
 
@@ -99,7 +100,9 @@ async fn each_missing_right_has_its_line_and_the_script_gives_them_all() -> Resu
         let marker_and_role = match version {
             // There CREATEROLE is enough to grant any role.
             PgVersion::V15 => "select 1".to_owned(),
-            _ => format!("revoke admin option for reader, \"teleport-auto-user\" from \"{ADMIN_USER}\" cascade"),
+            _ => format!(
+                "revoke admin option for reader, \"teleport-auto-user\" from \"{ADMIN_USER}\" cascade"
+            ),
         };
         let breaking = format!(
             "{marker_and_role};
@@ -114,7 +117,11 @@ async fn each_missing_right_has_its_line_and_the_script_gives_them_all() -> Resu
         has(&found, "rights failed", "GRANT CONNECT ON DATABASE \"app\" TO \"teleport-admin\"");
         has(&found, "rights failed", "gives the role \"absent\", which does not exist");
         for role in ["reader", "teleport-auto-user"] {
-            has(&found, "rights failed", &format!("run GRANT \"{role}\" TO \"teleport-admin\" WITH ADMIN OPTION"));
+            has(
+                &found,
+                "rights failed",
+                &format!("run GRANT \"{role}\" TO \"teleport-admin\" WITH ADMIN OPTION"),
+            );
         }
         let (status, script) = doctor(&env, &engineer(), &["--fix-sql"]).await?;
         assert_eq!(status, BROKEN);
@@ -174,7 +181,12 @@ async fn a_server_that_does_not_answer_or_proves_to_be_another_is_told_from_here
     let wrong = json!({"ca.crt": env.pg.client_authority().cert_pem()});
     secret(&env, "wrong-ca", wrong).await?;
     for (change, back, start, part) in [
-        (json!({"uri": "localhost:1"}), json!({"uri": env.pg.address()}), "address failed", "does not answer from here"),
+        (
+            json!({"uri": "localhost:1"}),
+            json!({"uri": env.pg.address()}),
+            "address failed",
+            "does not answer from here",
+        ),
         (
             json!({"uri": "orders-db.invalid:5432"}),
             json!({"uri": env.pg.address()}),
@@ -215,7 +227,8 @@ async fn a_server_that_does_not_answer_or_proves_to_be_another_is_told_from_here
     assert_eq!(status, INCOMPLETE, "the operator reached it: {found:#?}");
     has(&found, "address unknown", "name it with --address");
     has(&found, "cluster warning", "spec.suspend is true");
-    let (status, found) = lines(&env, &engineer(), &["--address", &format!("127.0.0.1:{}", env.pg.port())]).await?;
+    let (status, found) =
+        lines(&env, &engineer(), &["--address", &format!("127.0.0.1:{}", env.pg.port())]).await?;
     assert_eq!(status, HEALTHY, "{found:#?}");
     has(&found, "tls ok", "proves to be \"localhost\"");
     Ok(())
@@ -253,8 +266,7 @@ async fn logins_that_are_refused_poolers_and_event_triggers_are_told() -> Result
     assert_eq!(status, BROKEN, "{found:#?}");
     has(&found, "login failed", "pg_hba.conf");
     has(&found, "tls ok", "by a certificate that is trusted");
-    env.pg.set_hba(&hba).await
-        .map_err(Into::into)
+    env.pg.set_hba(&hba).await.map_err(Into::into)
 }
 
 #[tokio::test]
@@ -270,7 +282,8 @@ async fn on_mongodb_each_missing_privilege_has_its_command() -> Result<()> {
     let (_, script) = doctor(&env, &engineer(), &["--fix-sql"]).await?;
     for line in script.lines().filter(|line| !line.is_empty() && !line.starts_with("//")) {
         let call = line.strip_prefix("db.getSiblingDB(").and_then(|line| line.strip_suffix(");"));
-        let (database, command) = call.and_then(|call| call.split_once(").runCommand(")).context(line.to_owned())?;
+        let (database, command) =
+            call.and_then(|call| call.split_once(").runCommand(")).context(line.to_owned())?;
         let command: mongodb::bson::Document = serde_json::from_str(command)?;
         env.root.database(&serde_json::from_str::<String>(database)?).run_command(command).await?;
     }
@@ -279,7 +292,8 @@ async fn on_mongodb_each_missing_privilege_has_its_command() -> Result<()> {
 
 #[tokio::test]
 async fn on_redshift_what_the_admin_user_does_not_see_has_its_statement() -> Result<()> {
-    let env = RedshiftEnv::prepare(Admin::SystemRole, json!({"password": {}}), &["--resync-interval=1s"]).await?;
+    let env =
+        RedshiftEnv::prepare(Admin::SystemRole, json!({"password": {}}), &["--resync-interval=1s"]).await?;
     let mut env = env;
     env.make_objects().await?;
     env.start_operator().await?;
@@ -289,12 +303,15 @@ async fn on_redshift_what_the_admin_user_does_not_see_has_its_statement() -> Res
     has(&found, "rights failed", "SYSLOG ACCESS UNRESTRICTED");
     has(&found, "rights ok", "may create users");
     has(&found, "tls ok", "by a certificate that is trusted");
-    for _ in 0..2 {
-        let (_, script) = doctor(&env, &engineer(), &["--fix-sql"]).await?;
-        let random = "0123456789abcdef0123456789abcdef";
-        for line in script.lines().filter(|line| !line.is_empty() && !line.starts_with("--")) {
-            env.cluster.sql("dev", &line.replace("<32 random hexadecimal digits>", random)).await?;
-        }
-    }
+    let (_, script) = doctor(&env, &engineer(), &["--fix-sql"]).await?;
+    let statements: Vec<&str> =
+        script.lines().filter(|line| !line.is_empty() && !line.starts_with("--")).collect();
+    assert_eq!(statements, [format!("ALTER USER \"{ADMIN_USER}\" SYSLOG ACCESS UNRESTRICTED;")], "{script}");
+    env.cluster.sql("dev", statements[0]).await?;
+    let (_, found) = lines(&env, &engineer(), &[]).await?;
+    // Whether that is enough is not known of Redshift: where it is not, a superuser is asked for, with a gap to fill in.
+    has(&found, "rights failed", "CREATEUSER");
+    let (_, script) = doctor(&env, &engineer(), &["--fix-sql"]).await?;
+    assert!(script.lines().all(|line| line.is_empty() || line.starts_with("--")), "{script}");
     Ok(())
 }

@@ -52,7 +52,8 @@ async fn answer(env: &BaseEnv, who: &Identity, args: &[&str]) -> Result<String> 
 }
 
 async fn items(env: &BaseEnv, who: &Identity) -> Result<Vec<Value>> {
-    let list: Value = serde_json::from_str(&answer(env, who, &["queries", "alice-orders", "-o", "json"]).await?)?;
+    let list: Value =
+        serde_json::from_str(&answer(env, who, &["queries", "alice-orders", "-o", "json"]).await?)?;
     assert_eq!((list["kind"].as_str(), list["user"].as_str()), (Some("QueryList"), Some("alice")), "{list}");
     Ok(list["items"].as_array().cloned().unwrap_or_default())
 }
@@ -92,7 +93,10 @@ async fn a_query_is_seen_cancelled_and_its_connection_terminated() -> Result<()>
     let items = items(&env, &who).await?;
     assert_eq!(items.len(), 2, "{items:?}");
     let pid = |of: usize| items[of]["pid"].as_str().unwrap_or_default().to_owned();
-    assert_eq!((items[0]["query"].as_str(), items[0]["active"].as_bool()), (Some("select pg_sleep(600)"), Some(true)));
+    assert_eq!(
+        (items[0]["query"].as_str(), items[0]["active"].as_bool()),
+        (Some("select pg_sleep(600)"), Some(true))
+    );
     assert_eq!(items[0]["databaseName"], "app");
 
     // An idle connection has nothing to cancel, and a number that is not its user's stops nothing.
@@ -127,7 +131,10 @@ async fn with_passwords_it_takes_the_right_to_read_the_secret() -> Result<()> {
     env.active("alice-orders").await?;
     let refused = run(&env, &who, &["queries", "alice-orders"]).await?;
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(refused.status.code() == Some(1) && said.contains("could not read the session's Secret"), "{said}");
+    assert!(
+        refused.status.code() == Some(1) && said.contains("could not read the session's Secret"),
+        "{said}"
+    );
     only_the_session_is_left(&env).await?;
 
     let who = person(&env, "- {apiGroups: [\"\"], resources: [secrets], verbs: [get]}").await?;
@@ -168,7 +175,8 @@ async fn on_mongodb_an_operation_is_seen_and_stopped() -> Result<()> {
     let client = env.login("alice-orders").await?;
     for command in ["cancel", "terminate"] {
         let database = client.database(&env.app);
-        let slow = mongodb::bson::doc! { "find": "orders", "filter": { "$where": "sleep(600000); return true" } };
+        let slow =
+            mongodb::bson::doc! { "find": "orders", "filter": { "$where": "sleep(600000); return true" } };
         let running = tokio::spawn(async move { database.run_command(slow).await.is_err() });
         env.eventually("it runs", async || {
             let items = items(&env, &who).await?;

@@ -100,7 +100,8 @@ async fn what_runs_is_in_stv_recents_and_its_user_cancels_it() {
     let cluster = Cluster::start().await;
     let password = cluster.redshift.create_user("alice").unwrap();
     let other = cluster.redshift.create_user("bob").unwrap();
-    let connect = async |user: &str, password: &str| cluster.redshift.connect(user, password, "dev").await.unwrap();
+    let connect =
+        async |user: &str, password: &str| cluster.redshift.connect(user, password, "dev").await.unwrap();
     let (running, asking) = (connect("alice", &password).await, connect("alice", &password).await);
     let bob = connect("bob", &other).await;
     let process = rows(&running, "SELECT pg_backend_pid()").await.remove(0);

@@ -174,10 +174,9 @@ async fn until_stopped(
         if Instant::now() >= deadline {
             let waited = rolecall_policy::format_duration(args.wait);
             let next = match how {
-                Stop::Cancel => format!(
-                    "end its connection: kubectl rolecall terminate {} {}",
-                    args.session, first.id
-                ),
+                Stop::Cancel => {
+                    format!("end its connection: kubectl rolecall terminate {} {}", args.session, first.id)
+                }
                 Stop::Terminate => format!("take the access away: kubectl rolecall end {}", args.session),
             };
             let lines: Vec<String> = left.iter().map(|one| view::line(one)).collect();
@@ -239,10 +238,7 @@ mod tests {
         assert!(error.contains("nothing of the number 7"), "{error}");
         let error = ids(choose(all.clone(), &args(&["2"], false), Stop::Cancel)).unwrap_err();
         assert!(error.contains("kubectl rolecall terminate s 2"), "{error}");
-        assert_eq!(
-            ids(choose(all.clone(), &args(&["2"], false), Stop::Terminate)),
-            Ok(vec!["2".to_owned()])
-        );
+        assert_eq!(ids(choose(all.clone(), &args(&["2"], false), Stop::Terminate)), Ok(vec!["2".to_owned()]));
         assert_eq!(ids(choose(all.clone(), &args(&[], true), Stop::Cancel)), Ok(vec!["1".to_owned()]));
         assert_eq!(ids(choose(all, &args(&[], true), Stop::Terminate)).map(|ids| ids.len()), Ok(2));
     }

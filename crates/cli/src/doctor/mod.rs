@@ -105,11 +105,7 @@ async fn diagnose(cluster: &Cluster, admin: &DatabaseAdmin, args: &DoctorArgs) -
 
 /// What the server's certificate is checked against: by its Secret, else as a session reports it, which takes no right
 /// to read Secrets.
-async fn authorities(
-    cluster: &Cluster,
-    admin: &DatabaseAdmin,
-    sessions: &[DatabaseSession],
-) -> Authorities {
+async fn authorities(cluster: &Cluster, admin: &DatabaseAdmin, sessions: &[DatabaseSession]) -> Authorities {
     match server_authorities(cluster, admin).await {
         Ok(authorities) => Authorities::Known(authorities),
         Err(Obstacle::Unusable(error)) => Authorities::Unknown(format!("{error:#}")),
@@ -215,8 +211,7 @@ async fn needs(
 ) -> (Needs, Vec<Check>) {
     match cluster.namespace().await {
         Ok(namespace) => {
-            let namespace =
-                Namespace { cluster_name: args.cluster.cluster_name.clone(), ..namespace };
+            let namespace = Namespace { cluster_name: args.cluster.cluster_name.clone(), ..namespace };
             (rights::needs(&namespace, sessions, admin), Vec::new())
         }
         Err(error) => {

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use kube::ResourceExt;
-use rolecall_api::{
-    DatabaseAdmin, DatabaseSession, MissingDbRoles, Protocol, SessionPhase,
-};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, MissingDbRoles, Protocol, SessionPhase};
 use rolecall_engine::dialect::sql::identifier;
 use rolecall_engine::{Finding, MARKER, Needs, Preflight, Reason};
 use rolecall_resolve::grantable;
@@ -24,9 +22,9 @@ pub(super) fn needs(namespace: &Namespace, sessions: &[DatabaseSession], admin: 
     for user in &namespace.users {
         let Ok(listing) = crate::ls::list(namespace, &user.name_any()) else { continue };
         for reached in listing.items.into_iter().filter(|reached| reached.database == name) {
-            needs.roles.extend(reached.db_roles.into_iter().filter(|role| {
-                matches!(grantable(admin, role), Ok(Some(_)))
-            }));
+            needs.roles.extend(
+                reached.db_roles.into_iter().filter(|role| matches!(grantable(admin, role), Ok(Some(_)))),
+            );
             if let NamesView::Only(names) = reached.database_names {
                 needs.databases.extend(names);
             }
@@ -88,8 +86,7 @@ pub(super) fn checks(
         );
     }
     let marker = (protocol == Protocol::Postgres).then_some(MARKER);
-    let grants =
-        [Reason::MissingAdminOption, Reason::MissingRdsIam, Reason::MissingMongoPrivileges];
+    let grants = [Reason::MissingAdminOption, Reason::MissingRdsIam, Reason::MissingMongoPrivileges];
     let roles = needs.roles.iter().map(String::as_str).chain(marker);
     for role in roles.filter(|role| !preflight.absent_roles.contains(*role)) {
         has(lacks(&grants, role), format!("the admin user may grant the role {role:?}"));
@@ -188,8 +185,7 @@ mod tests {
 
     #[test]
     fn roles_that_are_made_when_needed_are_no_fault() {
-        let needs =
-            Needs { roles: named(&["gone"]), create_missing_roles: true, ..Needs::default() };
+        let needs = Needs { roles: named(&["gone"]), create_missing_roles: true, ..Needs::default() };
         let preflight = Preflight { absent_roles: named(&["gone"]), ..Preflight::default() };
         let checks = checks(&preflight, &needs, Protocol::Postgres, "adm");
         assert!(checks.iter().all(|check| check.status != Status::Failed), "{checks:?}");

@@ -18,7 +18,9 @@ pub(super) fn script(diagnosis: &Diagnosis) -> String {
         diagnosis.namespace, diagnosis.database, diagnosis.uri
     ));
     script.say(match diagnosis.protocol {
-        Protocol::Postgres => "To be run by a superuser, or by whoever has these rights: psql -v ON_ERROR_STOP=1 -f FILE",
+        Protocol::Postgres => {
+            "To be run by a superuser, or by whoever has these rights: psql -v ON_ERROR_STOP=1 -f FILE"
+        }
         Protocol::Redshift => "To be run by a superuser: psql -v ON_ERROR_STOP=1 -f FILE",
         Protocol::Mongodb => "To be run by whoever may change users and roles: mongosh --file FILE",
     });
@@ -45,10 +47,8 @@ pub(super) fn script(diagnosis: &Diagnosis) -> String {
     section(&mut script, "No statement mends this:", others.into_iter());
     let unseen = diagnosis.checks.iter().filter(|check| check.status == Status::Unknown);
     section(&mut script, "This could not be looked at:", unseen);
-    let optional = diagnosis
-        .checks
-        .iter()
-        .filter(|check| check.status == Status::Warning && !check.fix.is_empty());
+    let optional =
+        diagnosis.checks.iter().filter(|check| check.status == Status::Warning && !check.fix.is_empty());
     for (index, check) in optional.enumerate() {
         if index == 0 {
             script.blank();
@@ -78,10 +78,12 @@ struct Script {
 }
 
 impl Script {
-    /// A comment. Names come from databases: a line break in one must not end it.
+    /// A comment. Names come from databases: a line break in one must not end it, nor what ends lines in JavaScript.
     fn say(&mut self, line: &str) {
         for part in line.lines() {
-            self.text.push_str(&format!("{} {}\n", self.comment, crate::table::visible(part)));
+            let part =
+                crate::table::visible(part).replace('\u{2028}', "\\u{2028}").replace('\u{2029}', "\\u{2029}");
+            self.text.push_str(&format!("{} {part}\n", self.comment));
         }
     }
 
@@ -111,10 +113,18 @@ mod tests {
             admin_user: Some("adm".to_owned()),
             verdict: Verdict::Broken,
             checks: vec![
-                check(Status::Failed, "may not create users\u{2028}\nDROP TABLE x", &["ALTER ROLE \"adm\" CREATEROLE"]),
+                check(
+                    Status::Failed,
+                    "may not create users\u{2028}\nDROP TABLE x",
+                    &["ALTER ROLE \"adm\" CREATEROLE"],
+                ),
                 check(Status::Failed, "the same", &["ALTER ROLE \"adm\" CREATEROLE"]),
                 check(Status::Failed, "does not answer", &[]),
-                check(Status::Warning, "everybody may connect", &["REVOKE CONNECT ON DATABASE \"a\" FROM PUBLIC"]),
+                check(
+                    Status::Warning,
+                    "everybody may connect",
+                    &["REVOKE CONNECT ON DATABASE \"a\" FROM PUBLIC"],
+                ),
                 check(Status::Unknown, "the triggers of \"b\"", &[]),
                 check(Status::Ok, "may grant", &[]),
             ],
@@ -124,6 +134,7 @@ mod tests {
         let runs: Vec<&str> =
             text.lines().filter(|line| !line.is_empty() && !line.starts_with("--")).collect();
         assert_eq!(runs, ["ALTER ROLE \"adm\" CREATEROLE;"]);
+        assert!(!text.contains('\u{2028}'), "it ends a comment of JavaScript");
         diagnosis.checks.clear();
         diagnosis.protocol = Protocol::Mongodb;
         assert!(script(&diagnosis).lines().all(|line| line.is_empty() || line.starts_with("//")));

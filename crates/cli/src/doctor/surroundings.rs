@@ -61,7 +61,9 @@ pub(super) fn clocks(clocks: Clocks) -> Vec<Check> {
             Status::Warning,
             format!("{whose} clock is {} that of {here}: one of the two is wrong", ahead(off)),
         ));
-    } else if checks.is_empty() && let Some((_, whose)) = own {
+    } else if checks.is_empty()
+        && let Some((_, whose)) = own
+    {
         checks.push(Check::ok(Area::Clock, format!("{whose} clock agrees with that of {here}")));
     }
     checks
@@ -130,11 +132,13 @@ fn of_rules(rules: &[HbaRule], methods: &[&str], line: &str) -> Vec<Check> {
         })
         .collect();
     let lets_in = |rule: &&HbaRule| {
-        let for_users = rule.users.iter().any(|user| {
-            user == "all" || user.strip_prefix('+').is_some_and(|role| role == MARKER)
-        });
+        let for_users = rule
+            .users
+            .iter()
+            .any(|user| user == "all" || user.strip_prefix('+').is_some_and(|role| role == MARKER));
         let by_method = methods.contains(&rule.method.as_str())
-            || (methods.contains(&"cert") && rule.options.iter().any(|option| option == "clientcert=verify-full"));
+            || (methods.contains(&"cert")
+                && rule.options.iter().any(|option| option == "clientcert=verify-full"));
         matches!(rule.connection.as_str(), "host" | "hostssl") && for_users && by_method
     };
     checks.push(match rules.iter().find(lets_in) {
@@ -155,9 +159,10 @@ fn of_rules(rules: &[HbaRule], methods: &[&str], line: &str) -> Vec<Check> {
 
 /// All of it.
 pub(super) fn checks(found: &Examination, admin: &DatabaseAdmin) -> Vec<Check> {
-    let unread = found.unread.iter().map(|what| {
-        Check::new(Area::EventTriggers, Status::Unknown, format!("could not be read: {what}"))
-    });
+    let unread = found
+        .unread
+        .iter()
+        .map(|what| Check::new(Area::EventTriggers, Status::Unknown, format!("could not be read: {what}")));
     let triggers = match admin.spec.protocol {
         Protocol::Postgres => event_triggers(&found.event_triggers),
         Protocol::Mongodb | Protocol::Redshift => Vec::new(),
@@ -224,11 +229,15 @@ mod tests {
         let password = admin(json!({"password": {}}));
         assert_eq!(status(vec![marker], &password), [Status::Warning]);
         assert_eq!(status(vec![rule("host", &["all"], "scram-sha-256")], &password), [Status::Ok]);
-        let option = HbaRule { options: vec!["clientcert=verify-full".to_owned()], ..rule("host", &["all"], "trust") };
+        let option =
+            HbaRule { options: vec!["clientcert=verify-full".to_owned()], ..rule("host", &["all"], "trust") };
         assert_eq!(status(vec![option], &by_certificate), [Status::Ok]);
         let fault = HbaRule { fault: Some("bad".to_owned()), ..HbaRule::default() };
         assert_eq!(status(vec![fault], &by_certificate), [Status::Warning, Status::Warning]);
         let closed = hba(&Hba::Closed, &by_certificate).remove(0);
-        assert!(closed.status == Status::Note && closed.message.contains("hostssl all +\"teleport-auto-user\" all cert"));
+        assert!(
+            closed.status == Status::Note
+                && closed.message.contains("hostssl all +\"teleport-auto-user\" all cert")
+        );
     }
 }

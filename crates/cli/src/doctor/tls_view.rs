@@ -88,10 +88,15 @@ fn unseen(setting: Setting<'_>, what: String) -> Check {
         Some(true) => Check::new(
             Area::Address,
             Status::Unknown,
-            format!("{what}; the operator reaches it: to look from here as well, forward its port and name it with --address"),
+            format!(
+                "{what}; the operator reaches it: to look from here as well, forward its port and name it with --address"
+            ),
         ),
-        _ => Check::failed(Area::Address, format!("{what}; check the address, the server and the network between"))
-            .because(Reason::DatabaseUnreachable.as_str()),
+        _ => Check::failed(
+            Area::Address,
+            format!("{what}; check the address, the server and the network between"),
+        )
+        .because(Reason::DatabaseUnreachable.as_str()),
     }
 }
 
@@ -122,7 +127,10 @@ fn of_inspection(probe: &Probe, inspection: &Inspection, setting: Setting<'_>) -
                     let version = inspection.version.as_deref().unwrap_or("TLS").replace('_', ".");
                     Check::ok(
                         Area::Tls,
-                        format!("{} proves to be {:?} by a certificate that is trusted ({version})", probe.address, probe.name),
+                        format!(
+                            "{} proves to be {:?} by a certificate that is trusted ({version})",
+                            probe.address, probe.name
+                        ),
                     )
                 }
                 Ok(Some(fault)) => Check::failed(Area::Tls, sentence(&fault.detail, &fault.remedy))
@@ -217,7 +225,10 @@ mod tests {
         let known = Authorities::Known(Some(authority.cert_pem().to_owned()));
         let now = Timestamp::now();
         let good = statuses(&seen(&["db"], &authority), &known, now);
-        assert_eq!(good[..3], [(Area::Address, Status::Ok), (Area::Tls, Status::Ok), (Area::Tls, Status::Ok)]);
+        assert_eq!(
+            good[..3],
+            [(Area::Address, Status::Ok), (Area::Tls, Status::Ok), (Area::Tls, Status::Ok)]
+        );
         let unknown = Authorities::Unknown("no right to read it".to_owned());
         assert_eq!(statuses(&seen(&["db"], &authority), &unknown, now)[1].1, Status::Unknown);
         assert_eq!(statuses(&seen(&["other"], &authority), &known, now)[1].1, Status::Failed, "the name");

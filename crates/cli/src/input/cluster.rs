@@ -87,7 +87,8 @@ impl Cluster {
     ///
     /// An API server that does not answer.
     pub async fn whoami(&self) -> anyhow::Result<String> {
-        let review = self.review().await.context("asking the API server who you are; name the user with --user")?;
+        let review =
+            self.review().await.context("asking the API server who you are; name the user with --user")?;
         let name = review.status.and_then(|status| status.user_info).and_then(|user| user.username);
         name.context("the API server does not say who you are; name the user with --user")
     }

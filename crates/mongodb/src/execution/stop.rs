@@ -20,8 +20,11 @@ impl Mongodb {
         {
             let sessions = vec![Bson::Document(doc! { "id": session.clone() })];
             let end = doc! { "killSessions": sessions };
-            self.send_to(&own, Request::new(format!("ending the session of the operation {id}"), "admin", end))
-                .await?;
+            self.send_to(
+                &own,
+                Request::new(format!("ending the session of the operation {id}"), "admin", end),
+            )
+            .await?;
         }
         Ok(true)
     }

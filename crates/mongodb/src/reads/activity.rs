@@ -33,7 +33,8 @@ impl Mongodb {
             return Ok(sorted(entries.iter().filter_map(|entry| own(entry, None)).collect()));
         };
         let several = members.len() > 1;
-        let answers = members.iter().map(async |member| (member, self.server.list(&request, Some(member)).await));
+        let answers =
+            members.iter().map(async |member| (member, self.server.list(&request, Some(member)).await));
         let (mut found, mut answered, mut refused) = (Vec::new(), false, None);
         for (member, answer) in join_all(answers).await {
             match answer {

@@ -32,7 +32,10 @@ async fn a_user_sees_and_stops_its_own_operations_and_nobody_elses() {
         let running = bench.run_for(&client, Duration::from_secs(600)).await;
         let now = seen(&mine).await;
         let [one] = now.as_slice() else { panic!("{now:?}") };
-        assert!(one.active && one.database == "shop.orders" && one.query.contains("sleep(600000)"), "{one:?}");
+        assert!(
+            one.active && one.database == "shop.orders" && one.query.contains("sleep(600000)"),
+            "{one:?}"
+        );
         assert!(one.since.as_deref().is_some_and(|since| since.ends_with('Z')), "{one:?}");
         assert_eq!(seen(&theirs).await, []);
         assert!(!theirs.stop(&one.id, how).await.unwrap(), "it is another one's");

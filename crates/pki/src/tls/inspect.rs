@@ -91,8 +91,7 @@ pub async fn inspect(stream: TcpStream, name: &str) -> io::Result<Inspection> {
 }
 
 fn broken(name: &str, chain: &[CertificateDer<'static>], said: &rustls::Error) -> Fault {
-    let server =
-        ServerFacts { host: name, chain, trusted: Some(&[]), trusts_leaves: false, name_remedy: "" };
+    let server = ServerFacts { host: name, chain, trusted: Some(&[]), trusts_leaves: false, name_remedy: "" };
     handshake(said, server, None, UnixTime::now())
 }
 

@@ -19,8 +19,8 @@ pub use rolecall_engine::ClientCertificate;
 
 pub use facts::{key_fault, validity, weak_signature};
 pub use fault::{ClientFacts, ServerFacts, Whose, alert_name, handshake, refused_client};
-pub use inspect::{CertificateView, Inspection, inspect, verdict, view};
 pub use identity::{Identity, match_fault, unusable_key};
+pub use inspect::{CertificateView, Inspection, inspect, verdict, view};
 pub use trust::{Shown, dial, refused_as_a_client, tls_error};
 pub use verifier::Verifier;
 

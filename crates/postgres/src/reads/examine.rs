@@ -43,7 +43,9 @@ impl Postgres {
             match self.event_triggers(&database).await {
                 Ok(triggers) => found.event_triggers.extend(triggers),
                 Err(error) => {
-                    found.unread.push(format!("the event triggers of the logical database {database:?}: {error}"));
+                    found
+                        .unread
+                        .push(format!("the event triggers of the logical database {database:?}: {error}"));
                 }
             }
         }

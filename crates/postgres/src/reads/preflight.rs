@@ -50,8 +50,7 @@ impl Postgres {
                 Err(error) => return Err(error),
             }
         }
-        let facts =
-            if creates_marker { self.facts(&place, wanted, version.dialect).await? } else { facts };
+        let facts = if creates_marker { self.facts(&place, wanted, version.dialect).await? } else { facts };
         findings.extend(self.findings(wanted, &facts));
         findings.extend(self.server.pooler(&place).await?);
         findings.sort_by_key(|finding| rank(finding.reason));

@@ -43,7 +43,8 @@ pub struct Config {
     pub lock_timeout: Duration,
     /// How long a connection that nobody uses stays open.
     pub idle_timeout: Duration,
-    /// Transactions are read-only: what would write fails with SQLSTATE 25006. For callers that only read.
+    /// Transactions are read-only: what would write fails with SQLSTATE 25006, and the preflight creates nothing. For
+    /// callers that only read.
     pub read_only: bool,
 }
 

@@ -56,7 +56,8 @@ async fn a_user_sees_and_stops_its_own_queries_and_nobody_elses() {
         let running = spawn(bench.login(&alice).await.unwrap(), slow.clone());
         let idle = bench.login(&alice).await.unwrap();
         idle.batch_execute("begin; select 1").await.unwrap();
-        let seen = until(&mine, |seen| seen.iter().filter(|one| one.active).count() == 1 && seen.len() == 2).await;
+        let seen =
+            until(&mine, |seen| seen.iter().filter(|one| one.active).count() == 1 && seen.len() == 2).await;
         assert_eq!((seen[0].query.as_str(), seen[0].state.as_str()), (slow.as_str(), "active"), "{version}");
         assert!(seen[0].since.as_deref().is_some_and(|since| since.ends_with('Z') && since.contains('T')));
         assert_eq!((seen[0].waits_for.as_str(), seen[0].database.as_str()), ("Timeout: PgSleep", "postgres"));

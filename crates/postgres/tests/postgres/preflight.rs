@@ -249,7 +249,8 @@ async fn clock_event_triggers_and_pg_hba_are_read_as_far_as_the_admin_user_may()
         assert_eq!(found.hba, Hba::Closed, "{version}");
         assert!(found.unread.len() == 1 && found.unread[0].contains("nowhere"), "{version}: {found:?}");
 
-        let open = "grant select on pg_hba_file_rules to adm; grant execute on function pg_hba_file_rules() to adm";
+        let open =
+            "grant select on pg_hba_file_rules to adm; grant execute on function pg_hba_file_rules() to adm";
         pg.sql("postgres", open).await.unwrap();
         let Hba::Rules(rules) = engine.examine(&databases).await.unwrap().hba else { panic!("{version}") };
         assert!(rules.iter().any(|rule| rule.connection == "hostssl" && rule.method == "cert"), "{rules:?}");

@@ -74,7 +74,13 @@ impl Sight {
             let message =
                 format!("the admin user {}, so that no end of an access can be proven", self.missing());
             let statement = self.statement(admin);
-            Finding::fixed_by(Reason::MissingSystemAccess, admin, &message, vec![statement])
+            match self.unrestricted {
+                // It has a gap to fill in.
+                true => {
+                    Finding::new(Reason::MissingSystemAccess, admin, format!("{message}: run {statement}"))
+                }
+                false => Finding::fixed_by(Reason::MissingSystemAccess, admin, &message, vec![statement]),
+            }
         })
     }
 
