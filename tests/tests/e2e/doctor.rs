@@ -12,7 +12,7 @@ use rolecall_tests::test_env::{ADMIN_USER, ALICE};
 use rolecall_tests::{MongoTestEnv, TestEnv};
 use serde_json::{Value, json};
 
-use crate::checks::{admin_ready, secret};
+use crate::checks::{admin_ready, secret, trigger_reconcile};
 
 const HEALTHY: i32 = 0;
 const BROKEN: i32 = 2;
@@ -263,10 +263,19 @@ async fn logins_that_are_refused_poolers_and_event_triggers_are_told() -> Result
 
     env.pg.set_hba("hostssl all all all reject\n").await?;
     let (status, found) = lines(&env, &engineer(), &[]).await?;
+    assert_eq!(status, INCOMPLETE, "the operator says that it logs in: {found:#?}");
+    has(&found, "login unknown", "pg_hba.conf");
+    has(&found, "tls ok", "by a certificate that is trusted");
+    let all =
+        format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{ADMIN_USER}'");
+    env.pg.sql("postgres", &all).await?;
+    trigger_reconcile(&env).await?;
+    env.until("orders", "not Ready", |admin: &DatabaseAdmin| !is_ready(admin)).await?;
+    let (status, found) = lines(&env, &engineer(), &[]).await?;
     assert_eq!(status, BROKEN, "{found:#?}");
     has(&found, "login failed", "pg_hba.conf");
-    has(&found, "tls ok", "by a certificate that is trusted");
-    env.pg.set_hba(&hba).await.map_err(Into::into)
+    env.pg.set_hba(&hba).await?;
+    Ok(())
 }
 
 #[tokio::test]

@@ -2,8 +2,6 @@
 
 use clap::Args;
 
-use crate::args::Cluster;
-
 /// `doctor`.
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = EXAMPLES)]
@@ -20,10 +18,6 @@ pub struct DoctorArgs {
     /// certificate must still carry the server's own name. Not with MongoDB.
     #[arg(long, value_name = "HOST:PORT")]
     pub address: Option<String>,
-
-    /// The name of the cluster.
-    #[command(flatten)]
-    pub cluster: Cluster,
 }
 
 const EXAMPLES: &str = "\

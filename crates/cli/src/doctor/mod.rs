@@ -21,7 +21,8 @@ mod tls_view;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, DatabaseSession};
-use rolecall_engine::{Needs, Reason};
+use rolecall_engine::{Error, Needs, Reason};
+use rolecall_resolve::{AdminProof, admin_proof};
 
 pub use args::DoctorArgs;
 pub use report::{Area, Check, Diagnosis, Status, Verdict};
@@ -30,6 +31,7 @@ pub use show::text;
 use crate::Exit;
 use crate::admin_login::{AdminLogin, Obstacle, server_authorities};
 use crate::args::Global;
+use crate::connect::iam;
 use crate::explain::API_VERSION;
 use crate::input::{Cluster, Namespace, get, list, name_of};
 use crate::output::{self, colour, render};
@@ -44,6 +46,7 @@ use tls_view::{Authorities, Setting};
 pub async fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<Exit> {
     let cluster = Cluster::connect(global).await?;
     let admin: DatabaseAdmin = get(&cluster, &name_of::<DatabaseAdmin>(&args.database)?).await?;
+    probe::check(&admin, args.address.as_deref())?;
     let diagnosis = diagnose(&cluster, &admin, args).await;
     let colour = colour();
     let text = match args.fix_sql {
@@ -163,12 +166,23 @@ async fn as_admin(
             return checks;
         }
     };
-    let (needs, mut checks) = needs(cluster, admin, sessions, args).await;
+    let by_iam = admin_proof(admin).is_ok_and(|proof| proof == AdminProof::AwsIam);
+    if by_iam && let Err(error) = iam::ambient().credentials().await {
+        let mut checks = vec![Check::new(
+            Area::Login,
+            Status::Unknown,
+            format!(
+                "the login, the rights and what else takes a login could not be looked at: they take AWS credentials of yours ({error})"
+            ),
+        )];
+        checks.extend(only_cluster());
+        return checks;
+    }
+    let (needs, mut checks) = needs(cluster, admin, sessions).await;
     let user = rolecall_resolve::admin_user(admin).name.unwrap_or_default();
     match login.engine().preflight(&needs).await {
         Err(error) => {
-            // Of TLS and the address the probe has said so already.
-            checks.push(Check::failed(Area::Login, error.to_string()).because(error.reason.as_str()));
+            checks.push(login_failed(&error, by_iam, cluster_view::reaches(admin)));
             checks.extend(only_cluster());
         }
         Ok(preflight) => {
@@ -202,18 +216,34 @@ async fn as_admin(
     checks
 }
 
-/// What the admin user needs; what of it could not be found out.
+/// A login that did not come about. What is refused to this machine, or to whose AWS credentials are used here, may be
+/// let in where the operator is.
+fn login_failed(error: &Error, by_iam: bool, operator_reaches: Option<bool>) -> Check {
+    /// No rule lets this client in.
+    const NO_RULE: &str = "28000";
+    let of_here = error.reason == Reason::LoginFailed && (by_iam || error.code == NO_RULE);
+    let check = match operator_reaches {
+        Some(true) if of_here => Check::new(
+            Area::Login,
+            Status::Unknown,
+            format!(
+                "{error}; the operator says that it logs in: the server may have other rules for where you are, or this is new"
+            ),
+        ),
+        _ => Check::failed(Area::Login, error.to_string()),
+    };
+    check.because(error.reason.as_str())
+}
+
+/// What the admin user needs; what of it could not be found out. What users are called in databases does not matter for
+/// it, so that the cluster's name is not asked for.
 async fn needs(
     cluster: &Cluster,
     admin: &DatabaseAdmin,
     sessions: &[DatabaseSession],
-    args: &DoctorArgs,
 ) -> (Needs, Vec<Check>) {
     match cluster.namespace().await {
-        Ok(namespace) => {
-            let namespace = Namespace { cluster_name: args.cluster.cluster_name.clone(), ..namespace };
-            (rights::needs(&namespace, sessions, admin), Vec::new())
-        }
+        Ok(namespace) => (rights::needs(&namespace, sessions, admin), Vec::new()),
         Err(error) => {
             let check = Check::new(
                 Area::Rights,
@@ -222,5 +252,40 @@ async fn needs(
             );
             (rights::needs(&Namespace::default(), sessions, admin), vec![check])
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rolecall_engine::Class;
+
+    use super::*;
+
+    #[test]
+    fn a_login_that_is_refused_here_is_a_fault_unless_the_operator_logs_in() {
+        let error = |reason, code: &str| Error {
+            class: Class::Unreachable,
+            reason,
+            attempted: "connecting".to_owned(),
+            code: code.to_owned(),
+            detail: "no".to_owned(),
+            remedy: String::new(),
+        };
+        let status =
+            |reason, code, by_iam, reaches| login_failed(&error(reason, code), by_iam, reaches).status;
+        assert_eq!(status(Reason::LoginFailed, "28000", false, Some(true)), Status::Unknown);
+        assert_eq!(status(Reason::LoginFailed, "28000", false, Some(false)), Status::Failed);
+        assert_eq!(status(Reason::LoginFailed, "28000", false, None), Status::Failed);
+        assert_eq!(
+            status(Reason::LoginFailed, "28P01", false, Some(true)),
+            Status::Failed,
+            "a wrong password"
+        );
+        assert_eq!(
+            status(Reason::LoginFailed, "", true, Some(true)),
+            Status::Unknown,
+            "other AWS credentials"
+        );
+        assert_eq!(status(Reason::TlsFailed, "", false, Some(true)), Status::Failed);
     }
 }

@@ -64,6 +64,21 @@ impl Probe {
     }
 }
 
+/// Can this address be used in place of the server's own?
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(super) fn check(admin: &DatabaseAdmin, address: Option<&str>) -> anyhow::Result<()> {
+    if admin.spec.protocol == Protocol::Mongodb {
+        return crate::connect::mongosh::check(address);
+    }
+    if let Some(address) = address {
+        rolecall_postgres::parse_address(address).context("reading --address; write HOST:PORT")?;
+    }
+    Ok(())
+}
+
 /// Where the server is. Secrets are not needed for that.
 ///
 /// # Errors
@@ -73,7 +88,6 @@ pub(super) fn places(admin: &DatabaseAdmin, address: Option<&str>) -> anyhow::Re
     let because = |blocked: Blocked| anyhow!("{}", blocked.message);
     let (host, port, mut tls) = match admin.spec.protocol {
         Protocol::Mongodb => {
-            crate::connect::mongosh::check(address)?;
             let nothing = ClientCertificate { cert_pem: String::new(), key_pem: String::new().into() };
             let config = mongodb_config(admin, nothing, None).map_err(because)?;
             return Ok(Places {
