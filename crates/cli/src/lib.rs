@@ -14,6 +14,7 @@
 //! | [`doctor`] | what is wrong between the operator and a server |
 //! | [`convert`] | Teleport's YAML to Rolecall's kinds |
 //! | [`connect`] | a session with a certificate, and psql or mongosh in it |
+//! | `reach` | from here to a server of the cluster: directly, by an address, by a port-forward |
 //! | [`output`], [`table`] | what is printed |
 
 pub mod activity;
@@ -27,6 +28,7 @@ pub mod explain;
 pub mod input;
 pub mod ls;
 pub mod output;
+mod reach;
 pub mod sessions;
 pub mod table;
 

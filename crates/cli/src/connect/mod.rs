@@ -1,6 +1,5 @@
 //! A session with a certificate or an IAM token, and a client program in it: psql or mongosh.
 
-mod address;
 mod client;
 mod files;
 pub(crate) mod iam;
@@ -38,9 +37,10 @@ pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     let admin: DatabaseAdmin = get(&cluster, &name_of::<DatabaseAdmin>(&args.database)?).await?;
     let shell = check(&admin, &args)?;
     let program = shell.program().find()?;
-    let elsewhere = match shell {
-        Shell::Psql => address::elsewhere(&admin, args.address.as_deref()).await?,
-        Shell::Mongosh => None,
+    // The local port is open until this ends.
+    let (elsewhere, _port) = match shell {
+        Shell::Psql => psql::elsewhere(&cluster, &admin, args.address.as_deref()).await?,
+        Shell::Mongosh => (None, None),
     };
     let authorities = args
         .ca_file

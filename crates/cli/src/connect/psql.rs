@@ -4,13 +4,18 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use anyhow::Context;
 use rolecall_api::{DatabaseAdmin, TlsMode};
+use rolecall_resolve::parse_postgres_address;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::process::Command;
 
 use super::client::Program;
 use super::identity::Identity;
 use super::session::Access;
+use crate::input::Cluster;
+use crate::output;
+use crate::reach::{LocalPort, Route};
 
 /// The program.
 pub(super) const PSQL: Program = Program {
@@ -120,6 +125,30 @@ pub(super) fn server_name(admin: &DatabaseAdmin) -> Option<String> {
     let own = admin.spec.auth.aws_iam.as_ref().and_then(|iam| iam.endpoint.as_deref());
     let own = own.map(|own| own.split_once(':').map_or(own, |(host, _)| host).to_owned());
     admin.spec.tls.server_name.clone().or(own)
+}
+
+/// The address to connect to where it is not the one of the name that the server's certificate carries: the one asked
+/// for, a forwarded port, or that of the server where its certificate carries another name.
+///
+/// # Errors
+///
+/// There is no way to the server.
+pub(super) async fn elsewhere(
+    cluster: &Cluster,
+    admin: &DatabaseAdmin,
+    asked: Option<&str>,
+) -> anyhow::Result<(Option<SocketAddr>, Option<LocalPort>)> {
+    let (host, port) =
+        parse_postgres_address(&admin.spec.uri).context("reading spec.uri of the DatabaseAdmin")?;
+    let route = Route::find(cluster, &host, port, asked).await?;
+    if route.is_direct() && server_name(admin).is_none_or(|name| name == host) {
+        return Ok((None, None));
+    }
+    if route.is_forwarded() {
+        output::say(format_args!("connecting {}", route.describe()));
+    }
+    let (address, port) = route.local().await?;
+    Ok((Some(address), port))
 }
 
 /// The program with what it needs to connect.

@@ -49,6 +49,11 @@ impl Cluster {
         &self.namespace
     }
 
+    /// The client that asks it.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The objects of one kind in the namespace.
     pub fn api<K>(&self) -> Api<K>
     where

@@ -2,6 +2,7 @@
 
 mod kubeconfig;
 mod kubectl;
+mod kubelet;
 mod probe;
 mod programs;
 mod snapshot;
@@ -27,7 +28,8 @@ use crate::scratch::Scratch;
 
 /// A running API server with RBAC, with its etcd and, unless left out, a controller manager.
 ///
-/// There is no kubelet and no scheduler: pods are stored and never run. The controller manager finishes the deletion
+/// There is no scheduler, and of a kubelet only what forwards ports ([`Cluster::pod`]): pods are stored and never run. The
+/// controller manager finishes the deletion
 /// of namespaces and collects garbage (owner references) and does nothing else. Everything stops, and its directory
 /// goes, when this value is dropped or the process dies.
 #[derive(Debug)]
@@ -40,6 +42,7 @@ pub struct Cluster {
     controllers: Vec<String>,
     apiserver_flags: Vec<String>,
     controller_manager: Mutex<Option<Program>>,
+    kubelet: Mutex<Option<kubelet::Kubelet>>,
     apiserver: Mutex<Option<Program>>,
     etcd: Mutex<Option<Program>>,
     // Dropped last: the directory goes when the programs have ended.
@@ -123,6 +126,7 @@ impl ClusterBuilder {
             controllers: self.controllers,
             apiserver_flags: self.apiserver_flags,
             controller_manager: Mutex::new(None),
+            kubelet: Mutex::new(None),
             apiserver: Mutex::new(None),
             etcd: Mutex::new(None),
             dir,
@@ -315,6 +319,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         // From the outside in: nobody should wait for a peer that is already gone.
         drop(self.controller_manager.get_mut().take());
+        drop(self.kubelet.get_mut().take());
         drop(self.apiserver.get_mut().take());
         drop(self.etcd.get_mut().take());
     }

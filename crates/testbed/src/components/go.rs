@@ -37,6 +37,12 @@ const ETCD: Module = [
     ("main.go", include_str!("../../components/etcd/main.go")),
 ];
 
+const KUBELET: Module = [
+    ("go.mod", include_str!("../../components/kubelet/go.mod")),
+    ("go.sum", include_str!("../../components/kubelet/go.sum")),
+    ("main.go", include_str!("../../components/kubelet/main.go")),
+];
+
 /// From this version on Go fetches the newer one that a go.mod asks for by itself.
 const OLDEST_GO: u32 = 21;
 const GO_REMEDY: &str =
@@ -73,6 +79,11 @@ fn of_kubernetes(name: &str, module: &Module, packages: &[&str]) -> Result<PathB
 /// The directory with etcd.
 pub(super) fn etcd() -> Result<PathBuf> {
     cache::ensure("etcd", &ETCD, |dir| build("etcd", &ETCD, dir, "", &["."]))
+}
+
+/// The directory with what forwards ports of Pods.
+pub(super) fn kubelet() -> Result<PathBuf> {
+    cache::ensure("kubelet", &KUBELET, |dir| build("kubelet", &KUBELET, dir, "", &["."]))
 }
 
 /// Builds `packages` of the module made of `files` into `dir`.

@@ -64,6 +64,14 @@ pub fn etcd() -> Result<PathBuf> {
     Ok(go::etcd()?.join("etcd"))
 }
 
+/// What of a kubelet forwards ports, built unless it is in the cache (seconds).
+///
+/// # Errors
+/// When Go is missing or the build fails.
+pub fn kubelet() -> Result<PathBuf> {
+    Ok(go::kubelet()?.join("kubelet"))
+}
+
 /// One PostgreSQL and a directory made by its `initdb`, from which every server of it starts.
 #[derive(Clone, Debug)]
 pub struct PostgresInstallation {
@@ -157,6 +165,7 @@ pub fn prepare_all(kubernetes: &[KubernetesVersion]) -> Result<()> {
     charts::prepare()?;
     gitops::prepare()?;
     etcd()?;
+    kubelet()?;
     for version in kubernetes {
         Kubernetes::prepare(*version)?;
     }
