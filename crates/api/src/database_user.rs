@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::rules::{self, at};
 use crate::{CreateDbUserMode, schema};
 
+/// Annotation of a DatabaseUser: who uses it from the cluster, as the API server names them, separated by commas. It is
+/// what `kubectl rolecall` goes by where no user is named. It gives nobody any right.
+pub const KUBERNETES_USERS: &str = "rolecall.dev/kubernetes-users";
+
 /// A user, its roles and traits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(

@@ -108,7 +108,7 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Convert Teleport's db, role, db_object_import_rule and user YAML to Rolecall's kinds.
     Convert(ConvertArgs),
-    /// Start a session, run psql or mongosh in it, and end the session.
+    /// Start a session, run a client in it, and end the session: psql, mongosh, any other.
     Connect(ConnectArgs),
 }
 
@@ -209,7 +209,7 @@ describes. Within v1 fields are added, never changed or removed.";
 #[derive(Clone, Debug, Default, Args)]
 #[command(after_help = LS_EXAMPLES)]
 pub struct LsArgs {
-    /// The DatabaseUser, by name or by its name in databases. Default: the one called like you in the cluster.
+    /// The DatabaseUser, by name or by its name in databases. Default: the one that names you in the cluster.
     #[arg(short, long, env = "ROLECALL_USER", hide_env_values = true)]
     pub user: Option<String>,
 
@@ -324,7 +324,7 @@ pub struct ConnectArgs {
     /// The DatabaseAdmin, by name.
     pub database: String,
 
-    /// The DatabaseUser, by name or by its name in databases. Default: the one called like you in the cluster.
+    /// The DatabaseUser, by name or by its name in databases. Default: the one that names you in the cluster.
     #[arg(short, long, env = "ROLECALL_USER", hide_env_values = true)]
     pub user: Option<String>,
 
@@ -344,10 +344,29 @@ pub struct ConnectArgs {
     #[arg(long)]
     pub reason: Option<String>,
 
-    /// Connect to this address instead of the server's own, for example that of a port-forward. The server's
-    /// certificate must still carry the server's own name. Not with MongoDB.
+    /// Connect to this address instead of the server's own, for example that of a tunnel. The server's certificate must
+    /// still carry the server's own name. Default: the server's own where it resolves here; where it is a Service or
+    /// a Pod of the cluster, a port that is forwarded through the API server.
     #[arg(long, value_name = "HOST:PORT")]
     pub address: Option<String>,
+
+    /// Run the command after -- instead of psql or mongosh. It finds in its environment how to connect: PGHOST, PGUSER,
+    /// PGSSLCERT and so on; with MongoDB MONGODB_URI.
+    #[arg(long)]
+    pub exec: bool,
+
+    /// Print how to connect instead of running a client, and keep the session until Ctrl-C: env, uri, jdbc or dsn.
+    #[arg(long, value_name = "FORM", value_enum, hide_possible_values = true, conflicts_with = "exec")]
+    pub print: Option<crate::connect::Form>,
+
+    /// Keep a local port open for clients with windows, such as pgAdmin, DBeaver or Compass, until Ctrl-C, and print
+    /// what to enter in them. It logs in with the session's credentials, which are renewed.
+    #[arg(long, conflicts_with_all = ["exec", "print", "client_args"])]
+    pub proxy: bool,
+
+    /// With --proxy: the local port. Default: a free one.
+    #[arg(long, value_name = "PORT", default_value = "0", hide_default_value = true, requires = "proxy")]
+    pub port: u16,
 
     /// The authorities that the server's certificate is checked against, in PEM. Default: those that the session's
     /// status lists, which are the DatabaseAdmin's, else those of the system (psql 16 and later).
@@ -359,7 +378,7 @@ pub struct ConnectArgs {
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = duration)]
     pub timeout: std::time::Duration,
 
-    /// Arguments for psql or mongosh.
+    /// Arguments for psql or mongosh; with --exec the command.
     #[arg(last = true, value_name = "ARGS")]
     pub client_args: Vec<std::ffi::OsString>,
 
@@ -373,17 +392,23 @@ Examples:
   # psql in horizon on orders, for an hour at most
   kubectl rolecall connect orders --db-name horizon
 
-  # One statement with one role, through a port-forward
-  kubectl rolecall connect orders --db-name horizon --db-roles reader \\
-    --address 127.0.0.1:5432 -- -c 'select 1'
+  # One statement with one role
+  kubectl rolecall connect orders --db-name horizon --db-roles reader -- -c 'select 1'
+
+  # Any other client
+  kubectl rolecall connect orders --db-name horizon --exec -- pg_dump --schema-only
+
+  # A local port for pgAdmin, DBeaver or Compass
+  kubectl rolecall connect orders --db-name horizon --proxy --port 15432
 
   # mongosh on a MongoDB, with one command
   kubectl rolecall connect events --db-name horizon -- \\
     --quiet --eval 'db.orders.countDocuments()'
 
+A server that the cluster reaches by the name of a Service or a Pod is reached by a port-forward through the API server. \
 The key never leaves this machine: the session gets a certificate request. On Linux key and certificate lie in memory \
 and never in a file system; elsewhere in a directory that only you can read, until the client program ends. No right to \
-read Secrets is needed.";
+read Secrets is needed, unless users log in by passwords.";
 
 #[cfg(test)]
 mod tests {

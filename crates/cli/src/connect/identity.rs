@@ -8,6 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use secrecy::SecretString;
 
+use secrecy::SecretString;
+
 use super::files::Files;
 
 /// Key, request and files. The files go when it is dropped.
@@ -29,6 +31,8 @@ impl Identity {
         let request = BASE64_STANDARD.encode(request.pem().context("writing a certificate request")?);
         let mut files = Files::new()?;
         files.put("tls.key", key.serialize_pem().as_bytes())?;
+        // As Java reads it.
+        files.put("tls.pk8", key.serialized_der())?;
         Ok(Self { key, files, request, authorities: false })
     }
 
@@ -38,7 +42,7 @@ impl Identity {
     }
 
     /// Puts a certificate into place, the first or a renewed one.
-    pub(super) fn put_certificate(&mut self, pem: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn put_certificate(&mut self, pem: &[u8]) -> anyhow::Result<()> {
         self.files.put("tls.crt", pem)?;
         let mut together = pem.to_vec();
         if !together.ends_with(b"\n") {
@@ -49,13 +53,13 @@ impl Identity {
     }
 
     /// Puts the authorities into place that the server's certificate is checked against.
-    pub(super) fn put_authorities(&mut self, pem: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn put_authorities(&mut self, pem: &[u8]) -> anyhow::Result<()> {
         self.authorities = true;
         self.files.put("ca.crt", pem)
     }
 
     /// The file with both certificate and key, once there is a certificate.
-    pub(super) fn together(&self) -> PathBuf {
+    pub(crate) fn together(&self) -> PathBuf {
         self.files.path("tls.pem")
     }
 
@@ -65,16 +69,26 @@ impl Identity {
         Ok((certificate, self.key.serialize_pem().into()))
     }
 
-    pub(super) fn certificate(&self) -> PathBuf {
+    pub(crate) fn certificate(&self) -> PathBuf {
         self.files.path("tls.crt")
     }
 
-    pub(super) fn key(&self) -> PathBuf {
+    pub(crate) fn key(&self) -> PathBuf {
         self.files.path("tls.key")
     }
 
+    /// The key as Java reads it.
+    pub(crate) fn key_der(&self) -> PathBuf {
+        self.files.path("tls.pk8")
+    }
+
+    /// The key itself, for what logs in within this process.
+    pub(crate) fn key_pem(&self) -> SecretString {
+        self.key.serialize_pem().into()
+    }
+
     /// The file with the server's authorities; `None`: those of the system.
-    pub(super) fn authorities(&self) -> Option<PathBuf> {
+    pub(crate) fn authorities(&self) -> Option<PathBuf> {
         self.authorities.then(|| self.files.path("ca.crt"))
     }
 }

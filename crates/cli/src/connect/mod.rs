@@ -1,27 +1,36 @@
-//! A session with a certificate or an IAM token, and a client program in it: psql or mongosh.
+//! A session, and a client in it: psql, mongosh, another program, or one that is told how to connect.
 
 mod client;
+mod credentials;
 mod files;
+mod forms;
 pub(crate) mod iam;
 pub(crate) mod identity;
-pub(crate) mod mongosh;
+mod mongosh;
+mod proxy;
 mod psql;
+mod server;
 pub(crate) mod session;
 pub(crate) mod signals;
+mod socks;
+mod tunnel;
 
 use anyhow::{Context, bail};
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Protocol};
-use rolecall_engine::Login;
+use tokio::process::Command;
 
+pub use forms::Form;
 pub use psql::{Proof, Target, environment};
 
 use crate::Exit;
 use crate::args::{ConnectArgs, Global};
 use crate::input::{Cluster, Namespace, get, list, name_of, own_user, user_of};
 use crate::output;
+use credentials::Credentials;
 use identity::Identity;
-use session::{Access, Session};
+use server::{Server, Started};
+use session::{Access, News, Session};
 use signals::Signals;
 
 /// Exit status after an interruption.
@@ -31,32 +40,25 @@ const INTERRUPTED: u8 = 130;
 ///
 /// # Errors
 ///
-/// A database whose users log in in another way, a client program that is not installed, a session that does not start.
+/// A server that is not reached from here, a client program that is not installed, a session that does not start.
 pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     let cluster = Cluster::connect(global).await?;
     let admin: DatabaseAdmin = get(&cluster, &name_of::<DatabaseAdmin>(&args.database)?).await?;
-    let shell = check(&admin, &args)?;
-    let program = shell.program().find()?;
-    // The local port is open until this ends.
-    let (elsewhere, _port) = match shell {
-        Shell::Psql => psql::elsewhere(&cluster, &admin, args.address.as_deref()).await?,
-        Shell::Mongosh => (None, None),
-    };
+    check(&admin, &args)?;
+    let client = Client::of(&admin, &args)?;
     let authorities = args
         .ca_file
         .as_ref()
         .map(|path| std::fs::read(path).with_context(|| format!("reading {}", path.display())));
     let authorities = authorities.transpose()?;
     let user = user(&cluster, &args).await?;
+    // Before there is a session: without a way or credentials it would be of no use.
+    let server = Server::find(&cluster, &admin, &args).await?;
+    let credentials = Credentials::of(&cluster, &admin).await?;
     let mut identity = Identity::new()?;
     // Installed before there is a session, so that no signal leaves one behind.
     let mut signals = Signals::new()?;
-    // Before there is a session: without credentials it would be of no use.
-    let signer = match by_iam(&admin) {
-        true => Some(iam::Signer::new().await?),
-        false => None,
-    };
-    let request = signer.is_none().then(|| identity.request().to_owned());
+    let request = credentials.are_certificates().then(|| identity.request().to_owned());
     let session = Session::create(cluster.api(), &user, &admin.name_any(), &args, request.as_deref()).await?;
     let started = tokio::select! {
         started = session.start(&mut identity, args.timeout) => started.map(Some),
@@ -64,82 +66,144 @@ pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     };
     let ran = match started {
         Ok(Some(access)) => {
-            let login = match &signer {
-                Some(signer) => signer.login(&admin, &access.username).await.map(Some),
-                None => Ok(None),
-            };
-            let command = login.and_then(|login| {
+            let used = async {
                 put_authorities(&mut identity, authorities, &admin, &access)?;
-                match shell {
-                    Shell::Psql => {
-                        let mut target = Target::new(&admin, &access, elsewhere);
-                        let token = login.map(|Login { username, secret }| {
-                            target.username = username;
-                            secret
-                        });
-                        Ok(psql::command(&program, &target, &identity, token))
-                    }
-                    Shell::Mongosh => mongosh::command(&program, &admin, args.db_name.as_deref(), &identity),
-                }
-            });
-            match command {
-                Ok(command) => {
-                    let name = shell.program().name;
-                    let arguments = &args.client_args;
-                    client::run(name, command, arguments, &mut identity, &session, &mut signals).await
-                }
-                Err(error) => Err(error),
-            }
+                let started = server.start(&admin, access, credentials).await?;
+                let running = Running { session: &session, identity: &mut identity, signals: &mut signals };
+                use_session(client, global, &args, started, running).await
+            };
+            used.await
         }
         Ok(None) => Ok(Exit::Other(INTERRUPTED)),
         Err(error) => Err(error),
     };
-    if let Err(error) = session.end().await {
-        output::say(format_args!("warning: {error:#}; end it: kubectl rolecall end {}", session.name()));
+    if let Err(error) = session.end(&mut signals).await {
+        output::say(format_args!(
+            "warning: {error:#}; end it: kubectl rolecall end {} --namespace {}; else its ttl does",
+            session.name(),
+            cluster.namespace_name()
+        ));
     }
     ran
 }
 
-/// The client programs.
-#[derive(Clone, Copy, Debug)]
-enum Shell {
-    Psql,
-    Mongosh,
+/// What uses the session.
+enum Client {
+    /// A program, with arguments of ours before the caller's.
+    Shell(std::path::PathBuf),
+    /// Any other program, which reads its environment.
+    Command(std::path::PathBuf),
+    /// Whoever reads what is printed.
+    Print(Form),
+    /// Whoever connects to a local port.
+    Proxy,
 }
 
-impl Shell {
-    fn program(self) -> client::Program {
-        match self {
-            Self::Psql => psql::PSQL,
-            Self::Mongosh => mongosh::MONGOSH,
+impl Client {
+    fn of(admin: &DatabaseAdmin, args: &ConnectArgs) -> anyhow::Result<Self> {
+        if args.proxy {
+            return Ok(Self::Proxy);
+        }
+        if let Some(form) = args.print {
+            if admin.spec.protocol == Protocol::Mongodb && matches!(form, Form::Jdbc | Form::Dsn) {
+                bail!("MongoDB's clients take a URI: --print uri");
+            }
+            return Ok(Self::Print(form));
+        }
+        if args.exec {
+            let Some(name) = args.client_args.first() else {
+                bail!(
+                    "--exec runs the command after --, and there is none; for example: --exec -- pg_dump --schema-only"
+                );
+            };
+            let found = client::find(name);
+            return Ok(Self::Command(
+                found.with_context(|| format!("there is no program {} on the PATH", name.display()))?,
+            ));
+        }
+        let program = match admin.spec.protocol {
+            Protocol::Postgres | Protocol::Redshift => psql::PSQL,
+            Protocol::Mongodb => mongosh::MONGOSH,
+        };
+        program.find().map(Self::Shell)
+    }
+}
+
+/// What a client needs while it uses a session.
+struct Running<'a> {
+    session: &'a Session,
+    identity: &'a mut Identity,
+    signals: &'a mut Signals,
+}
+
+async fn use_session(
+    client: Client,
+    global: &Global,
+    args: &ConnectArgs,
+    started: Started,
+    running: Running<'_>,
+) -> anyhow::Result<Exit> {
+    let Running { session, identity, signals } = running;
+    match client {
+        Client::Shell(program) => {
+            let mut command = Command::new(program);
+            started.set_up(&mut command, identity, args.db_name.as_deref()).await?;
+            client::run(command, &args.client_args, identity, session, signals).await
+        }
+        Client::Command(program) => {
+            let mut command = Command::new(program);
+            let variables = started.variables(identity, args.db_name.as_deref()).await?;
+            psql::set(&mut command, &variables);
+            let arguments = args.client_args.get(1..).unwrap_or_default();
+            client::run(command, arguments, identity, session, signals).await
+        }
+        Client::Print(form) => {
+            let text = started.print(form, identity, args.db_name.as_deref()).await?;
+            output::print(&text)?;
+            output::say(format_args!(
+                "the session {} and its files are there until this ends: Ctrl-C",
+                session.name()
+            ));
+            stay(session, identity, signals, |_| ()).await
+        }
+        Client::Proxy => tunnel::run(global, args, started, Running { session, identity, signals }).await,
+    }
+}
+
+/// Stays until somebody interrupts, or the session is over. `renewed`: what else is to be done with a certificate.
+async fn stay(
+    session: &Session,
+    identity: &mut Identity,
+    signals: &mut Signals,
+    renewed: impl Fn(&[u8]),
+) -> anyhow::Result<Exit> {
+    let mut watch = session.watch();
+    loop {
+        tokio::select! {
+            () = signals.any() => return Ok(Exit::Done),
+            news = watch.next() => {
+                if let News::Certificate(pem) = &news {
+                    renewed(pem);
+                }
+                let over = matches!(news, News::Over(_));
+                client::heed(news, identity, session)?;
+                if over {
+                    return Ok(Exit::Done);
+                }
+            }
         }
     }
 }
 
-/// What can be checked before anything is created.
-fn check(admin: &DatabaseAdmin, args: &ConnectArgs) -> anyhow::Result<Shell> {
+/// What can be checked before anything is asked or created.
+fn check(admin: &DatabaseAdmin, args: &ConnectArgs) -> anyhow::Result<()> {
     let name = admin.name_any();
-    let shell = match admin.spec.protocol {
-        Protocol::Postgres | Protocol::Redshift => Shell::Psql,
-        Protocol::Mongodb => Shell::Mongosh,
-    };
-    if admin.spec.user_credentials.x509.is_none() && !by_iam(admin) {
-        bail!(
-            "the users of the DatabaseAdmin {name} log in neither with certificates (userCredentials.x509) nor with IAM tokens (userCredentials.awsIam), which connect needs"
-        );
-    }
-    match shell {
-        Shell::Psql if args.db_name.is_none() => {
+    match admin.spec.protocol {
+        Protocol::Postgres | Protocol::Redshift if args.db_name.is_none() => {
             bail!("which logical database on {name}? name it with --db-name")
         }
-        Shell::Psql => {}
-        Shell::Mongosh => mongosh::check(args.address.as_deref())?,
+        _ => Ok(()),
     }
-    Ok(shell)
-}
-
-fn by_iam(admin: &DatabaseAdmin) -> bool {
-    admin.spec.user_credentials.aws_iam.is_some()
 }
 
 /// The DatabaseUser to act for.

@@ -2,19 +2,14 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 
-use anyhow::Context;
 use rolecall_api::{DatabaseAdmin, TlsMode};
-use rolecall_resolve::parse_postgres_address;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::process::Command;
 
 use super::client::Program;
 use super::identity::Identity;
 use super::session::Access;
-use crate::input::Cluster;
-use crate::output;
 use crate::reach::{LocalPort, Route};
 
 /// The program.
@@ -58,21 +53,43 @@ pub struct Target {
     pub database: String,
     /// The user in the database.
     pub username: String,
-    /// Whether the server's name is checked, beside its authority.
-    pub verify_name: bool,
+    /// What of the server is checked.
+    pub tls: TlsMode,
 }
 
 impl Target {
     /// The server of a session, at its own address or at another one.
-    pub(super) fn new(admin: &DatabaseAdmin, access: &Access, elsewhere: Option<SocketAddr>) -> Self {
+    pub(super) fn new(
+        admin: &DatabaseAdmin,
+        access: &Access,
+        username: &str,
+        elsewhere: Option<SocketAddr>,
+    ) -> Self {
         let connection = &access.connection;
         Self {
             server_name: server_name(admin).unwrap_or_else(|| connection.host.clone()),
             address: elsewhere.map(|address| address.ip()),
             port: elsewhere.map_or(connection.port, |address| address.port()),
             database: connection.database.clone().unwrap_or_default(),
-            username: access.username.clone(),
-            verify_name: admin.spec.tls.mode == TlsMode::VerifyFull,
+            username: username.to_owned(),
+            tls: admin.spec.tls.mode,
+        }
+    }
+}
+
+impl Target {
+    /// Whether the connection is over TLS.
+    pub(super) fn uses_tls(&self) -> bool {
+        self.tls != TlsMode::Disable
+    }
+
+    /// What is checked, in libpq's words. `own`: against authorities of one's own.
+    pub(super) fn ssl_mode(&self, own: bool) -> &'static str {
+        match self.tls {
+            TlsMode::Disable => "disable",
+            // libpq trusts the system's authorities only together with the name.
+            TlsMode::VerifyCa if own => "verify-ca",
+            TlsMode::VerifyCa | TlsMode::VerifyFull => "verify-full",
         }
     }
 }
@@ -97,17 +114,17 @@ pub fn environment(
     proof: &Proof,
     authorities: Option<OsString>,
 ) -> Vec<(&'static str, OsString)> {
-    // libpq trusts the system's authorities only together with the name.
-    let verify_name = target.verify_name || authorities.is_none();
     let mut variables = vec![
         ("PGHOST", target.server_name.clone().into()),
         ("PGPORT", target.port.to_string().into()),
         ("PGDATABASE", target.database.clone().into()),
         ("PGUSER", target.username.clone().into()),
-        ("PGSSLMODE", if verify_name { "verify-full" } else { "verify-ca" }.into()),
-        // The word means the system's.
-        ("PGSSLROOTCERT", authorities.unwrap_or_else(|| "system".into())),
+        ("PGSSLMODE", target.ssl_mode(authorities.is_some()).into()),
     ];
+    if target.uses_tls() {
+        // The word means the system's.
+        variables.push(("PGSSLROOTCERT", authorities.unwrap_or_else(|| "system".into())));
+    }
     match proof {
         Proof::Certificate { certificate, key } => {
             variables.push(("PGSSLCERT", certificate.clone()));
@@ -132,42 +149,37 @@ pub(super) fn server_name(admin: &DatabaseAdmin) -> Option<String> {
 ///
 /// # Errors
 ///
-/// There is no way to the server.
+/// No port can be opened.
 pub(super) async fn elsewhere(
-    cluster: &Cluster,
+    route: Route,
     admin: &DatabaseAdmin,
-    asked: Option<&str>,
 ) -> anyhow::Result<(Option<SocketAddr>, Option<LocalPort>)> {
-    let (host, port) =
-        parse_postgres_address(&admin.spec.uri).context("reading spec.uri of the DatabaseAdmin")?;
-    let route = Route::find(cluster, &host, port, asked).await?;
-    if route.is_direct() && server_name(admin).is_none_or(|name| name == host) {
+    if route.is_direct() && server_name(admin).is_none_or(|name| name == route.host()) {
         return Ok((None, None));
-    }
-    if route.is_forwarded() {
-        output::say(format_args!("connecting {}", route.describe()));
     }
     let (address, port) = route.local().await?;
     Ok((Some(address), port))
 }
 
-/// The program with what it needs to connect.
-pub(super) fn command(
-    program: &Path,
-    target: &Target,
-    identity: &Identity,
-    token: Option<SecretString>,
-) -> Command {
-    let mut command = Command::new(program);
+/// Lets a program connect there and nowhere else, whatever the caller's environment says.
+pub(super) fn set(command: &mut Command, variables: &[(&'static str, OsString)]) {
     for variable in FOREIGN {
         command.env_remove(variable);
     }
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+}
+
+/// The variables of a session.
+pub(super) fn of_session(
+    target: &Target,
+    identity: &Identity,
+    secret: Option<SecretString>,
+) -> Vec<(&'static str, OsString)> {
     let authorities = identity.authorities().map(OsString::from);
     let certificate =
         || Proof::Certificate { certificate: identity.certificate().into(), key: identity.key().into() };
-    let proof = token.map_or_else(certificate, Proof::Token);
-    command.envs(environment(target, &proof, authorities));
-    command
+    let proof = secret.map_or_else(certificate, Proof::Token);
+    environment(target, &proof, authorities)
 }
 
 #[cfg(test)]
@@ -182,7 +194,7 @@ mod tests {
             port: 5432,
             database: "horizon".to_owned(),
             username: "alice".to_owned(),
-            verify_name: true,
+            tls: TlsMode::VerifyFull,
         };
         let proof = Proof::Token("token".into());
         let variables = environment(&target, &proof, Some("ca".into()));
@@ -199,7 +211,7 @@ mod tests {
             port: 5432,
             database: "horizon".to_owned(),
             username: "alice".to_owned(),
-            verify_name: false,
+            tls: TlsMode::VerifyCa,
         };
         let mode = |target: &Target, authorities: Option<&str>| {
             let proof = Proof::Certificate { certificate: "crt".into(), key: "key".into() };
@@ -210,7 +222,9 @@ mod tests {
         };
         assert_eq!(mode(&target, Some("ca")), (Some("verify-ca".into()), Some("ca".into())));
         assert_eq!(mode(&target, None), (Some("verify-full".into()), Some("system".into())));
-        target.verify_name = true;
+        target.tls = TlsMode::VerifyFull;
         assert_eq!(mode(&target, Some("ca")), (Some("verify-full".into()), Some("ca".into())));
+        target.tls = TlsMode::Disable;
+        assert_eq!(mode(&target, Some("ca")), (Some("disable".into()), None));
     }
 }

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use jiff::Timestamp;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 use rolecall_api::{
     Condition, Connection, DatabaseSession, DatabaseSessionSpec, GoDuration, SessionPhase, conditions,
 };
-use tokio::time::{Instant, sleep};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::identity::Identity;
+use super::signals::Signals;
 use crate::args::ConnectArgs;
 use crate::input::plain;
 use crate::output;
@@ -24,6 +28,18 @@ const SHOWN_AFTER: Duration = Duration::from_secs(1);
 /// The message for a session that no operator has processed.
 const UNSEEN: &str =
     "no operator has processed it yet (is rolecall-operator running, and does it watch this namespace?)";
+
+/// How often to check whether the certificate was renewed or the session has ended.
+const WATCH: Duration = Duration::from_secs(15);
+
+/// How long the API server may take for one answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long to wait between two attempts to end the session.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// How long to try to end the session.
+const END: Duration = Duration::from_secs(90);
 
 /// Longest name that leaves room for what the API server adds.
 const MAX_PREFIX: usize = 200;
@@ -43,6 +59,40 @@ pub(crate) struct Access {
     pub(crate) username: String,
     /// Where the server is.
     pub(crate) connection: Connection,
+    /// The Secret with the credentials, where there is one.
+    pub(crate) secret: Option<String>,
+    /// When the session ends by itself.
+    pub(crate) expires: Option<Timestamp>,
+}
+
+/// What happens to a session while it is used.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Its certificate was renewed; or not yet, and this is the one before.
+    Certificate(Vec<u8>),
+    /// It is over, for this reason.
+    Over(String),
+    /// It is not known, for this reason. It is asked on.
+    Unknown(String),
+    /// After that it is known again.
+    Known,
+}
+
+/// The watch over a session. It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    news: mpsc::Receiver<News>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Watch {
+    /// The next news; none any more where the session is over.
+    pub(crate) async fn next(&mut self) -> News {
+        match self.news.recv().await {
+            Some(news) => news,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Session {
@@ -83,8 +133,8 @@ impl Session {
     }
 
     /// Waits until the session is Active, and puts its certificate into place. What it waits for is shown meanwhile.
-    pub(crate) async fn start(&self, identity: &mut Identity, timeout: Duration) -> anyhow::Result<Access> {
-        let deadline = Instant::now() + timeout;
+    pub(crate) async fn start(&self, identity: &mut Identity, limit: Duration) -> anyhow::Result<Access> {
+        let deadline = Instant::now() + limit;
         let mut shown = String::new();
         let mut since = Instant::now();
         let status = loop {
@@ -96,7 +146,7 @@ impl Session {
                     Progress::Hopeless(why) => bail!("the session {} does not start: {why}", self.name),
                     Progress::Waiting(why) => {
                         if Instant::now() >= deadline {
-                            let timeout = GoDuration::from(timeout);
+                            let timeout = GoDuration::from(limit);
                             bail!("the session {} does not start within {timeout}: {why}", self.name);
                         }
                         // A short wait is not worth a line.
@@ -126,37 +176,108 @@ impl Session {
         }
         let connection =
             status.connection.context("the session is Active and does not say where the server is")?;
-        Ok(Access { username: status.username.unwrap_or_default(), connection })
+        Ok(Access {
+            username: status.username.unwrap_or_default(),
+            connection,
+            secret: status.credentials_secret_ref.map(|secret| secret.name),
+            expires: status.expires_at.map(|time| time.0),
+        })
     }
 
-    /// Stores a renewed certificate. Returns why the session is over, if it is.
-    pub(super) async fn refresh(&self, identity: &mut Identity) -> anyhow::Result<Option<String>> {
-        let Some(session) = self.api.get_opt(&self.name).await.map_err(plain)? else {
-            return Ok(Some("it was deleted".to_owned()));
-        };
-        let status = session.status.unwrap_or_default();
-        if status.phase != Some(SessionPhase::Active) {
-            let reason = status.end_reason.map_or("it is ending".to_owned(), |reason| format!("{reason:?}"));
-            return Ok(Some(reason));
-        }
-        if let Some(certificate) = status.certificate {
-            identity.put_certificate(&certificate.0)?;
-        }
-        Ok(None)
+    /// Watches it, beside whatever else is done. An API server that does not answer is asked on: a network that is gone
+    /// for a while does not end a session.
+    pub(crate) fn watch(&self) -> Watch {
+        let (sender, news) = mpsc::channel(1);
+        let session = self.clone();
+        let task = tokio::spawn(async move {
+            let mut known = true;
+            loop {
+                sleep(WATCH).await;
+                let asked = timeout(ANSWER, session.api.get_opt(&session.name)).await;
+                let asked = match asked {
+                    Ok(asked) => asked.map_err(plain),
+                    Err(_) => Err(anyhow!("the API server does not answer for {ANSWER:?}")),
+                };
+                let told = match asked {
+                    Ok(found) => {
+                        if !known && sender.send(News::Known).await.is_err() {
+                            return;
+                        }
+                        known = true;
+                        news_of(found)
+                    }
+                    Err(error) if known => {
+                        known = false;
+                        Some(News::Unknown(format!("{error:#}")))
+                    }
+                    Err(_) => None,
+                };
+                let over = matches!(told, Some(News::Over(_)));
+                if let Some(told) = told
+                    && sender.send(told).await.is_err()
+                {
+                    return;
+                }
+                if over {
+                    return;
+                }
+            }
+        });
+        Watch { news, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// Deletes it, without waiting.
-    pub(crate) async fn end(&self) -> anyhow::Result<()> {
+    /// Deletes it, without waiting for the end. Where the API server does not answer it is tried again for a while, until
+    /// somebody interrupts.
+    pub(crate) async fn end(&self, signals: &mut Signals) -> anyhow::Result<()> {
+        let deadline = Instant::now() + END;
+        let mut told = false;
+        loop {
+            let failed = match timeout(ANSWER, self.delete()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) if !may_pass(&error) => {
+                    let failed = plain(error);
+                    return Err(failed.context(format!("the session {} could not be ended", self.name)));
+                }
+                Ok(Err(error)) => plain(error),
+                Err(_) => anyhow!("the API server does not answer for {ANSWER:?}"),
+            };
+            if Instant::now() >= deadline {
+                return Err(failed.context(format!("the session {} could not be ended", self.name)));
+            }
+            if !told {
+                told = true;
+                output::say(format_args!(
+                    "ending the session {}: {failed:#}; trying again (Ctrl-C leaves it to its ttl)",
+                    self.name
+                ));
+            }
+            tokio::select! {
+                () = sleep(RETRY) => {}
+                () = signals.any() => {
+                    return Err(failed.context(format!("the session {} was not ended", self.name)));
+                }
+            }
+        }
+    }
+
+    async fn delete(&self) -> Result<(), kube::Error> {
         let same = Preconditions { uid: self.uid.clone(), resource_version: None };
         match self.api.delete(&self.name, &DeleteParams::default().preconditions(same)).await {
             // Another one ended it before.
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            ended => ended
-                .map_err(plain)
-                .with_context(|| format!("the session {} could not be ended", self.name))
-                .map(|_| ()),
+            ended => ended.map(drop),
         }
     }
+}
+
+fn news_of(session: Option<DatabaseSession>) -> Option<News> {
+    let Some(session) = session else { return Some(News::Over("it was deleted".to_owned())) };
+    let status = session.status.unwrap_or_default();
+    if status.phase != Some(SessionPhase::Active) {
+        let reason = status.end_reason.map_or("it is ending".to_owned(), |reason| format!("{reason:?}"));
+        return Some(News::Over(reason));
+    }
+    status.certificate.map(|certificate| News::Certificate(certificate.0))
 }
 
 /// How far a starting session has come.
@@ -228,6 +349,25 @@ mod tests {
     fn condition(type_: &str, status: &str, reason: &str) -> Value {
         json!({"type": type_, "status": status, "reason": reason, "message": "m",
                "lastTransitionTime": "2024-01-01T00:00:00Z"})
+    }
+
+    #[test]
+    fn what_a_session_says_of_itself_while_it_is_used() {
+        let of = |status: Value| {
+            let spec = json!({"user": "alice", "database": "orders"});
+            let session = json!({"apiVersion": "rolecall.dev/v1alpha1", "kind": "DatabaseSession", "metadata": {},
+                                 "spec": spec, "status": status});
+            news_of(Some(serde_json::from_value(session).expect("it is a session")))
+        };
+        assert_eq!(news_of(None), Some(News::Over("it was deleted".to_owned())));
+        assert_eq!(of(json!({"phase": "Active"})), None);
+        assert_eq!(
+            of(json!({"phase": "Active", "certificate": "QQ=="})),
+            Some(News::Certificate(b"A".to_vec()))
+        );
+        let ended = json!({"phase": "Ended", "endReason": "Expired"});
+        assert_eq!(of(ended), Some(News::Over("Expired".to_owned())));
+        assert_eq!(of(json!({"phase": "Ending"})), Some(News::Over("it is ending".to_owned())));
     }
 
     #[test]

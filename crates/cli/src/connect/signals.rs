@@ -31,7 +31,7 @@ impl Signals {
     }
 
     /// Those that end a terminal program too. Ctrl-C is not: the client program gets it as well, and cancels a query.
-    pub(super) async fn ending(&mut self) {
+    pub(crate) async fn ending(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.hangup.recv() => {}

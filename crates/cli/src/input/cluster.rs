@@ -114,17 +114,14 @@ impl Cluster {
     }
 }
 
-/// The DatabaseUser to act for where none is named: the one called like the caller.
+/// The DatabaseUser to act for where none is named: the one that names the caller.
 ///
 /// # Errors
 ///
-/// There is none.
+/// None does, or several do.
 pub async fn own_user(cluster: &Cluster, namespace: &Namespace) -> anyhow::Result<String> {
     let me = cluster.whoami().await?;
-    match namespace.user(&me) {
-        Ok(user) => Ok(user.name_any()),
-        Err(error) => bail!("you are {me:?} in the cluster: {error}; name the user with --user"),
-    }
+    namespace.user_for(&me).map(ResourceExt::name_any)
 }
 
 /// The object of that name; where there is none, the message names the existing ones.

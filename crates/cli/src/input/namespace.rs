@@ -2,7 +2,7 @@
 
 use anyhow::{anyhow, bail};
 use kube::ResourceExt;
-use rolecall_api::{DatabaseAdmin, DatabaseUser, DbObjectImportRule, ProvisioningRole};
+use rolecall_api::{DatabaseAdmin, DatabaseUser, DbObjectImportRule, KUBERNETES_USERS, ProvisioningRole};
 use rolecall_policy::{ImportRule, ImportRules, Roles};
 use rolecall_resolve::{compile_role, database_username, rule_spec};
 
@@ -52,6 +52,36 @@ impl Namespace {
                 "several DatabaseUsers are called {name:?} in databases: {}; name one of them",
                 several.iter().map(|user| user.name_any()).collect::<Vec<_>>().join(", ")
             ),
+        }
+    }
+
+    /// The one DatabaseUser that names somebody of the cluster: by its name, by its name in databases, or by an
+    /// annotation.
+    ///
+    /// # Errors
+    ///
+    /// None does, or several do; the message names them.
+    pub(crate) fn user_for(&self, me: &str) -> anyhow::Result<&DatabaseUser> {
+        let names = |user: &DatabaseUser| {
+            let listed = user.annotations().get(KUBERNETES_USERS);
+            listed.is_some_and(|listed| listed.split(',').any(|name| name.trim() == me))
+                || user.name_any() == me
+                || self.is_called(user, me)
+        };
+        let found: Vec<_> = self.users.iter().filter(|user| names(user)).collect();
+        match found.as_slice() {
+            [user] => Ok(user),
+            [] => Err(anyhow!(
+                "you are {me:?} in the cluster, and no DatabaseUser{} says so; {}; name yours with --user, or let whoever \
+                 administers it add your name to its annotation {KUBERNETES_USERS}",
+                self.place(),
+                known(me, &self.users)
+            )),
+            several => Err(anyhow!(
+                "you are {me:?} in the cluster, which several DatabaseUsers{} say: {}; name one with --user",
+                self.place(),
+                several.iter().map(|user| user.name_any()).collect::<Vec<_>>().join(", ")
+            )),
         }
     }
 
@@ -129,7 +159,41 @@ pub(super) fn listed(missing: &str, mut names: Vec<String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rolecall_api::DatabaseUserSpec;
+
     use super::*;
+
+    #[test]
+    fn one_user_is_who_somebody_is_in_the_cluster() {
+        let user = |name: &str, username: Option<&str>, listed: &str| {
+            let spec =
+                DatabaseUserSpec { username: username.map(str::to_owned), ..DatabaseUserSpec::default() };
+            let mut user = DatabaseUser::new(name, spec);
+            user.annotations_mut().insert(KUBERNETES_USERS.to_owned(), listed.to_owned());
+            user
+        };
+        let users = vec![
+            user("alice", Some("alice@example.com"), ""),
+            user("robert", None, "oidc:bob, system:serviceaccount:ci:bob"),
+            user("report", None, "oidc:bob"),
+        ];
+        let namespace = Namespace { name: Some("shop".to_owned()), users, ..Namespace::default() };
+        let found = |me: &str| {
+            let found = namespace.user_for(me).map(ResourceExt::name_any);
+            found.map_err(|error| error.to_string())
+        };
+        assert_eq!(found("alice").as_deref(), Ok("alice"));
+        assert_eq!(found("alice@example.com").as_deref(), Ok("alice"));
+        assert_eq!(found("system:serviceaccount:ci:bob").as_deref(), Ok("robert"));
+        let several = found("oidc:bob").expect_err("there are two");
+        assert!(
+            several.ends_with("in namespace shop say: robert, report; name one with --user"),
+            "{several}"
+        );
+        // What only begins so is somebody else.
+        let none = found("oidc:bo").expect_err("there is none");
+        assert!(none.contains("there are alice, robert, report; name yours with --user"), "{none}");
+    }
 
     #[test]
     fn of_many_names_the_most_similar_are_listed() {

@@ -61,7 +61,11 @@ pub(crate) fn of_service(
     let (mut pods, mut others) = (0, Vec::new());
     for slice in slices {
         let namespace = slice.namespace().unwrap_or_default();
-        let found = slice.ports.iter().flatten().find(|port| port.name.as_deref().unwrap_or("") == named.as_deref().unwrap_or(""));
+        let found = slice
+            .ports
+            .iter()
+            .flatten()
+            .find(|port| port.name.as_deref().unwrap_or("") == named.as_deref().unwrap_or(""));
         let target = match (headless, &named) {
             (false, Some(_)) => found.and_then(|port| port.port).and_then(|port| u16::try_from(port).ok()),
             // The address is the Pod's own, and so is the port.
@@ -124,8 +128,10 @@ mod tests {
         let spec = json!({"ports": [{"name": "sql", "port": 5432, "targetPort": "db"}, {"name": "web", "port": 80}]});
         // The endpoint controller has resolved the name of the target port, which may differ from Pod to Pod.
         let slices = json!([
-            slice(json!([{"name": "web", "port": 8080}, {"name": "sql", "port": 6543}]),
-                  &[endpoint("db-1", true), endpoint("db-0", false)]),
+            slice(
+                json!([{"name": "web", "port": 8080}, {"name": "sql", "port": 6543}]),
+                &[endpoint("db-1", true), endpoint("db-0", false)]
+            ),
             slice(json!([{"name": "sql", "port": 7654}]), &[endpoint("db-2", true)]),
         ]);
         assert_eq!(
@@ -146,8 +152,10 @@ mod tests {
     #[test]
     fn a_member_is_found_by_its_host_name_and_keeps_its_port() {
         let spec = json!({"clusterIP": "None", "ports": [{"port": 27017, "targetPort": 1}]});
-        let slices =
-            json!([slice(json!([{"port": 1}]), &[endpoint("m-0", true), endpoint("m-1", true), endpoint("m-2", false)])]);
+        let slices = json!([slice(
+            json!([{"port": 1}]),
+            &[endpoint("m-0", true), endpoint("m-1", true), endpoint("m-2", false)]
+        )]);
         assert_eq!(pods(spec.clone(), slices.clone(), 27017, Some("m-1")), Ok(vec!["m-1:27017".to_owned()]));
         assert_eq!(pods(spec.clone(), slices.clone(), 27018, Some("m-0")), Ok(vec!["m-0:27018".to_owned()]));
         assert_eq!(pods(spec.clone(), slices.clone(), 27017, Some("m-2")), Err(NoPod::NotReady(1)));
@@ -159,7 +167,10 @@ mod tests {
         let spec = json!({"ports": [{"port": 5432}]});
         let outside = json!({"addresses": ["192.0.2.7"], "conditions": {"ready": true}});
         let slices = json!([slice(json!([{"port": 5432}]), &[outside])]);
-        assert_eq!(pods(spec.clone(), slices, 5432, None), Err(NoPod::Elsewhere(vec!["192.0.2.7".to_owned()])));
+        assert_eq!(
+            pods(spec.clone(), slices, 5432, None),
+            Err(NoPod::Elsewhere(vec!["192.0.2.7".to_owned()]))
+        );
         assert_eq!(pods(spec, json!([]), 5432, None), Err(NoPod::Nothing));
     }
 }

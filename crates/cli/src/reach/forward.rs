@@ -29,8 +29,10 @@ pub(super) async fn stream(client: &Client, pod: &PodPort) -> anyhow::Result<Dup
     let attempt = || format!("forwarding {pod}");
     let opened = timeout(TIMEOUT, pods.portforward(&pod.name, &[pod.port])).await;
     let opened = opened.map_err(|_| anyhow!("the API server does not answer for {TIMEOUT:?}"));
-    let mut forwarder = opened.with_context(attempt)?.map_err(|error| because(error, pod)).with_context(attempt)?;
-    let (Some(stream), Some(error)) = (forwarder.take_stream(pod.port), forwarder.take_error(pod.port)) else {
+    let mut forwarder =
+        opened.with_context(attempt)?.map_err(|error| because(error, pod)).with_context(attempt)?;
+    let (Some(stream), Some(error)) = (forwarder.take_stream(pod.port), forwarder.take_error(pod.port))
+    else {
         bail!("forwarding {pod}: there is no stream");
     };
     let attempted = attempt();

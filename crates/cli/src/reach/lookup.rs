@@ -73,7 +73,10 @@ fn without_pod(called: &str, why: NoPod, port: u16, hostname: Option<&str>) -> a
     match why {
         NoPod::NoSuchPort(ports) => {
             let ports: Vec<String> = ports.iter().map(i32::to_string).collect();
-            anyhow!("{called} has no port {port}, but {}; correct spec.uri of the DatabaseAdmin", ports.join(", "))
+            anyhow!(
+                "{called} has no port {port}, but {}; correct spec.uri of the DatabaseAdmin",
+                ports.join(", ")
+            )
         }
         NoPod::NotReady(count) => anyhow!(
             "none of the {count} Pods{member} of {called} is ready; wait for one, or see why: kubectl get pods --namespace {}",
@@ -91,7 +94,9 @@ async fn of_address(client: &Client, namespace: &str, address: IpAddr, port: u16
     let pods: Vec<Pod> = list(client, namespace, "", &format!("status.podIP={address}")).await?;
     let running = pods.iter().find(|pod| pod.metadata.deletion_timestamp.is_none());
     match running {
-        Some(pod) => Ok(Found::Pods(vec![PodPort { namespace: namespace.to_owned(), name: pod.name_any(), port }])),
+        Some(pod) => {
+            Ok(Found::Pods(vec![PodPort { namespace: namespace.to_owned(), name: pod.name_any(), port }]))
+        }
         None => bail!("no Pod of namespace {namespace} has the address {address}; {ANOTHER_WAY}"),
     }
 }

@@ -23,7 +23,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 pub(crate) use forward::LocalPort;
-use name::ClusterName;
+pub(crate) use name::ClusterName;
 
 use crate::input::Cluster;
 use endpoints::PodPort;
@@ -35,7 +35,8 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The end of a message for somebody who knows another way.
-const ANOTHER_WAY: &str = "name an address that leads to the server with --address HOST:PORT, for example that of a tunnel";
+const ANOTHER_WAY: &str =
+    "name an address that leads to the server with --address HOST:PORT, for example that of a tunnel";
 
 /// How a server is reached from here.
 #[derive(Clone, Debug)]
@@ -94,6 +95,11 @@ impl Route {
     /// Whether the server's own name leads there, without any help.
     pub(crate) fn is_direct(&self) -> bool {
         matches!(self.means, Means::Direct(_))
+    }
+
+    /// The server's own host.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
     }
 
     /// The route in words, to end a sentence that begins with "connecting".
@@ -221,7 +227,6 @@ fn rights(namespace: &str) -> String {
 
 /// A connection to a server.
 #[derive(Debug)]
-#[allow(dead_code)]
 pub(crate) enum Stream {
     /// Over the network.
     Direct(TcpStream),

@@ -62,6 +62,15 @@ impl ClusterName {
             _ => return None,
         })
     }
+
+    /// The namespace that it is in.
+    pub(crate) fn namespace(&self) -> &str {
+        match self {
+            Self::Service { namespace, .. }
+            | Self::Member { namespace, .. }
+            | Self::Pod { namespace, .. } => namespace,
+        }
+    }
 }
 
 fn is_label(text: &str) -> bool {

@@ -80,10 +80,8 @@ impl Cluster {
 
     async fn launch_kubelet(&self) -> Result<Kubelet> {
         let built = tokio::task::spawn_blocking(components::kubelet).await;
-        let binary = built.map_err(|error| Error::Build {
-            component: "kubelet".to_owned(),
-            detail: error.to_string(),
-        })??;
+        let binary = built
+            .map_err(|error| Error::Build { component: "kubelet".to_owned(), detail: error.to_string() })??;
         let mut attempts = 0;
         let (program, port) = loop {
             attempts += 1;

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 
-use super::{go, npm, pip};
+use super::{debian, go, npm, pip};
 use crate::cache;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -50,6 +50,12 @@ const REDSHIFT_PYTHON: [(&str, &str); 2] = [
 const REDSHIFT_JAVA: [(&str, &str); 2] = [
     ("pom.xml", include_str!("../../components/clients/redshift/java/pom.xml")),
     ("Client.java", include_str!("../../components/clients/redshift/java/Client.java")),
+];
+
+const MONGOSH: [(&str, &str); 3] = [
+    ("package.json", include_str!("../../components/mongosh/package.json")),
+    ("package-lock.json", include_str!("../../components/mongosh/package-lock.json")),
+    (".npmrc", include_str!("../../components/mongosh/.npmrc")),
 ];
 
 /// The driver's file, which Maven has no lock file for, and its SHA-256.
@@ -123,25 +129,53 @@ pub fn pymongo() -> Result<Client> {
 /// As [`libpq`], and when the files cannot be written.
 pub fn shells(folder: &Path) -> Result<()> {
     for (name, script) in [("psql", "psql.py"), ("mongosh", "mongosh.py")] {
-        let Client { program, arguments, environment } = python_client(script)?;
-        let quoted = |text: &OsStr| format!("'{}'", text.to_string_lossy().replace('\'', "'\\''"));
-        let variables = environment.iter().map(|(name, value)| format!("{name}={}", quoted(value)));
-        let words =
-            [program.as_os_str()].into_iter().chain(arguments.iter().map(OsString::as_os_str)).map(quoted);
-        let line: Vec<String> = variables.chain(words).collect();
-        let path = folder.join(name);
-        fs::write(
-            &path,
-            format!(
-                "#!/bin/sh\nexport {}\nexec {} \"$@\"\n",
-                line[..environment.len()].join(" "),
-                line[environment.len()..].join(" ")
-            ),
-        )
-        .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)))
-        .map_err(Error::io("writing", &path))?;
+        wrap(&folder.join(name), &python_client(script)?)?;
     }
     Ok(())
+}
+
+/// Writes a program `psql` into a folder that is PostgreSQL's own, of the machine's Debian or Ubuntu.
+///
+/// # Errors
+/// On other distributions, when the packages cannot be fetched, and when the file cannot be written.
+pub fn psql(folder: &Path) -> Result<()> {
+    let (program, environment) = debian::psql()?;
+    let environment = environment.into_iter().map(|(name, value)| (name, value.into())).collect();
+    wrap(&folder.join("psql"), &Client { program, arguments: Vec::new(), environment })
+}
+
+/// Writes a program `mongosh` into a folder that is MongoDB's own.
+///
+/// # Errors
+/// When npm is missing, the packages cannot be fetched, and when the file cannot be written.
+pub fn mongosh(folder: &Path) -> Result<()> {
+    let name = "mongosh";
+    let dir = cache::ensure(name, &MONGOSH, |dir| {
+        let progress = Progress::start(format!("fetching {name}"));
+        npm::install(name, &MONGOSH, dir)?;
+        progress.done();
+        Ok(())
+    })?;
+    let script = dir.join("node_modules/mongosh/bin/mongosh.js");
+    let client =
+        Client { program: PathBuf::from("node"), arguments: vec![script.into()], environment: Vec::new() };
+    wrap(&folder.join(name), &client)
+}
+
+/// Writes a program that runs another one with an environment and arguments of its own.
+fn wrap(path: &Path, client: &Client) -> Result<()> {
+    let quoted = |text: &OsStr| format!("'{}'", text.to_string_lossy().replace('\'', "'\\''"));
+    let mut script = "#!/bin/sh\n".to_owned();
+    for (name, value) in &client.environment {
+        script.push_str(&format!("export {name}={}\n", quoted(value)));
+    }
+    let words =
+        [client.program.as_os_str()].into_iter().chain(client.arguments.iter().map(OsString::as_os_str));
+    let words: Vec<String> = words.map(quoted).collect();
+    script.push_str(&format!("exec {} \"$@\"\n", words.join(" ")));
+    fs::write(path, script)
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o755)))
+        .map_err(Error::io("writing", path))
 }
 
 /// Redshift from Python (redshift_connector).

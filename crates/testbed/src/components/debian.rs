@@ -47,6 +47,39 @@ pub(super) fn pgbouncer() -> Result<PgBouncerInstallation> {
 
 const PGBOUNCER: &str = "usr/sbin/pgbouncer";
 
+/// psql, in the version of the distribution, and what it needs in its environment.
+pub(super) fn psql() -> Result<(PathBuf, Vec<(&'static str, String)>)> {
+    let dir = cache::ensure("psql", &[("release", &release())], |dir| {
+        unpacked("psql", dir, |apt| {
+            // The package `postgresql-client` depends on the release's version of it.
+            let package = versioned(apt, "postgresql-client")?;
+            apt.unpack(&[&package], dir)?;
+            unpack_libraries(apt, &package, &program(dir, "psql")?, dir)
+        })
+    })?;
+    Ok((program(&dir, "psql")?, libraries(&dir)))
+}
+
+/// A program of whichever version of PostgreSQL was unpacked.
+fn program(dir: &Path, name: &str) -> Result<PathBuf> {
+    let versions = dir.join("usr/lib/postgresql");
+    let entries = fs::read_dir(&versions).map_err(Error::io("reading", &versions))?;
+    let found =
+        entries.flatten().map(|entry| entry.path().join("bin").join(name)).find(|path| path.is_file());
+    found.ok_or_else(|| failed(format!("the package contains no {name}")))
+}
+
+/// The package that a package without a version in its name depends on.
+fn versioned(apt: &Apt, name: &str) -> Result<String> {
+    let depends = apt.run("apt-cache", &["depends", name])?;
+    let is_version = |word: &&str| {
+        let rest = word.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+        rest.is_some_and(|rest| rest.parse::<u16>().is_ok())
+    };
+    let package = depends.split_whitespace().find(is_version);
+    package.map(str::to_owned).ok_or_else(|| failed(format!("the distribution has no package `{name}`")))
+}
+
 /// promtool of Prometheus, in the version of the distribution.
 pub(super) fn promtool() -> Result<PathBuf> {
     let dir = cache::ensure("promtool", &[("release", &release())], |dir| {
@@ -90,13 +123,9 @@ fn unpacked(name: &'static str, dir: &Path, unpack: impl Fn(&Apt) -> Result<()>)
 
 fn unpack_postgres(apt: &Apt, dir: &Path) -> Result<()> {
     // The package `postgresql` depends on the release's version of it.
-    let depends = apt.run("apt-cache", &["depends", "postgresql"])?;
-    let package = depends
-        .split_whitespace()
-        .find(|word| word.strip_prefix("postgresql-").is_some_and(|rest| rest.parse::<u16>().is_ok()))
-        .ok_or_else(|| failed("the distribution has no package `postgresql`".to_owned()))?;
-    apt.unpack(&[package], dir)?;
-    unpack_libraries(apt, package, &bin(dir, packaged_version(dir)?).join("postgres"), dir)
+    let package = versioned(apt, "postgresql")?;
+    apt.unpack(&[&package], dir)?;
+    unpack_libraries(apt, &package, &bin(dir, packaged_version(dir)?).join("postgres"), dir)
 }
 
 /// Unpacks what a program of a package needs and the machine lacks.

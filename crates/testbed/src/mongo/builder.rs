@@ -34,13 +34,14 @@ pub struct MongoBuilder {
     replica_set: bool,
     parameters: BTreeMap<String, String>,
     client_cas: String,
+    names: Vec<String>,
 }
 
 impl MongoBuilder {
     pub(super) fn new() -> Self {
         let parameters =
             PARAMETERS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self { members: 1, replica_set: true, parameters, client_cas: String::new() }
+        Self { members: 1, replica_set: true, parameters, client_cas: String::new(), names: Vec::new() }
     }
 
     /// A replica set of so many members instead of one; three or more survive the loss of one.
@@ -69,6 +70,12 @@ impl MongoBuilder {
         self
     }
 
+    /// More DNS names in the certificates of the servers.
+    pub fn names(mut self, names: &[&str]) -> Self {
+        self.names.extend(names.iter().map(|name| (*name).to_owned()));
+        self
+    }
+
     /// Starts the servers and waits until one is primary and the others follow it.
     ///
     /// # Errors
@@ -92,7 +99,9 @@ impl MongoBuilder {
         let dir = Scratch::new("mongo", account)?;
         let server_authority = Authority::new("Rolecall test server CA")?;
         let client_authority = Authority::new("Rolecall test client CA")?;
-        let own = server_authority.member(&["localhost", "127.0.0.1"], MEMBERS)?;
+        let names: Vec<&str> =
+            ["localhost", "127.0.0.1"].into_iter().chain(self.names.iter().map(String::as_str)).collect();
+        let own = server_authority.member(&names, MEMBERS)?;
         let root = client_authority.client(ROOT)?;
 
         let pem = |name: &str| dir.path().join(name);
