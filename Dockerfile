@@ -9,6 +9,8 @@ FROM rust:1.95-bookworm AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates cmake musl-tools
 WORKDIR /source
 COPY . .
+# `--build-arg ROLECALL_PROFILE=dev` builds in a quarter of the time, for a try.
+ARG ROLECALL_PROFILE=release
 RUN deploy/image/root.sh /image
 
 FROM scratch

@@ -5,7 +5,8 @@
 #     deploy/image/run.sh DIRECTORY KUBECONFIG [FLAGS OF THE OPERATOR]
 #
 # Nothing but the image's files is there, nothing can be written, it is user 65532 without any capability, and it sees no other
-# process; the network is the machine's. It needs bubblewrap (Debian: bubblewrap).
+# process; the network is the machine's. It needs bubblewrap (Debian: bubblewrap). ROLECALL_EMULATOR names a static qemu where the
+# image is for another machine (Debian: qemu-user-static).
 set -euo pipefail
 root=$(realpath "${1:?name the directory}")
 kubeconfig=$(realpath "${2:?name a kubeconfig}")
@@ -20,6 +21,11 @@ done < <(cd "$root" && find . -type f -printf '%P\0')
 for file in /etc/resolv.conf /etc/hosts; do
     [ ! -e "$file" ] || mounts+=(--ro-bind "$file" "$file")
 done
+start=(/rolecall-operator)
+if [ -n "${ROLECALL_EMULATOR:-}" ]; then
+    mounts+=(--ro-bind "$(realpath "$ROLECALL_EMULATOR")" /emulator)
+    start=(/emulator /rolecall-operator)
+fi
 exec bwrap --tmpfs / --dir /tmp "${mounts[@]}" --ro-bind "$kubeconfig" /var/run/rolecall/kubeconfig --proc /proc --dev /dev --remount-ro / \
     --unshare-user --unshare-pid --unshare-ipc --unshare-uts --uid 65532 --gid 65532 --cap-drop ALL --new-session --die-with-parent \
-    --clearenv --setenv KUBECONFIG /var/run/rolecall/kubeconfig /rolecall-operator "$@"
+    --clearenv --setenv KUBECONFIG /var/run/rolecall/kubeconfig "${start[@]}" "$@"

@@ -22,7 +22,8 @@ pub(crate) struct Args {
     /// All but this step; may be given several times.
     #[arg(long, value_enum, value_name = "STEP")]
     skip: Vec<Step>,
-    /// Also what takes long: the tests against the API server on every Kubernetes version, and of the image.
+    /// Also what takes long: the tests against the API server on every Kubernetes version, and of the image as a release, for
+    /// ARM64 and by its Dockerfile, and of traces.
     #[arg(long)]
     full: bool,
     /// Arguments for `cargo test` in place of `--workspace`, for example `-- -p rolecall-policy labels`.
@@ -120,7 +121,7 @@ fn summary(done: &[Done], args: &Args) {
 fn left_out() -> String {
     let versions: Vec<String> = other_versions().map(|version| version.to_string()).collect();
     format!(
-        "tests of {} on Kubernetes {}, those of RDS on PostgreSQL 16 and 17, the image, built and run",
+        "tests of {} on Kubernetes {}, those of RDS on PostgreSQL 16 and 17, the image as a release, for ARM64 and by its Dockerfile, and those of traces",
         API_SERVER_TESTS.join(", "),
         versions.join(" and ")
     )
@@ -178,7 +179,7 @@ async fn perform(step: Step, args: &Args) -> anyhow::Result<()> {
     }
 }
 
-/// All tests, and with `--full` those against an API server on the other versions, and of the image.
+/// All tests, and with `--full` those against an API server on the other versions, and the long ones of the image.
 fn run_tests(args: &Args) -> anyhow::Result<()> {
     let mut arguments = vec!["test", "--no-fail-fast"];
     if args.arguments.is_empty() {
@@ -187,8 +188,21 @@ fn run_tests(args: &Args) -> anyhow::Result<()> {
     arguments.extend(args.arguments.iter().map(String::as_str));
     let mut result = cargo(&arguments);
     if args.full {
-        let image = ["test", "--workspace", "--test", "container", "--", "--ignored", "--nocapture"];
+        // One after the other: each builds.
+        let image = [
+            "test",
+            "--workspace",
+            "--test",
+            "container",
+            "--",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ];
         result = result.and(cargo(&image));
+        // What is off by default, as in the step before.
+        let traces = ["test", "--workspace", "--features", "rolecall-operator/otlp", "--lib", "traces::"];
+        result = result.and(cargo(&traces));
         let mut arguments = vec!["test", "--no-fail-fast", "--workspace"];
         arguments.extend(API_SERVER_TESTS.iter().flat_map(|name| ["--test", name]));
         for version in other_versions() {

@@ -12,15 +12,27 @@ use crate::progress::Progress;
 /// # Errors
 /// When the build fails.
 pub fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
-    let dir = cache::ensure(name, &[("version", version)], |dir| install(name, version, dir))?;
+    let dir = cache::ensure(name, &[("version", version)], |dir| install(name, version, &[], dir))?;
     Ok(dir.join("bin").join(name))
 }
 
-fn install(name: &str, version: &str, dir: &Path) -> Result<()> {
+const MDBOOK_VERSION: &str = "0.5.4";
+
+/// mdBook, which builds the book, without what serves and searches it; built unless it is in the cache (minutes).
+///
+/// # Errors
+/// When the build fails.
+pub fn mdbook() -> Result<PathBuf> {
+    let build = |dir: &Path| install("mdbook", MDBOOK_VERSION, &["--no-default-features"], dir);
+    Ok(cache::ensure("mdbook", &[("version", MDBOOK_VERSION)], build)?.join("bin/mdbook"))
+}
+
+fn install(name: &str, version: &str, options: &[&str], dir: &Path) -> Result<()> {
     let progress = Progress::start(format!("building {name} {version}"));
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["install", "--locked", "--quiet", "--version", version, "--root"])
         .arg(dir)
+        .args(options)
         .arg(name)
         // Neither the settings nor the toolchain of this workspace are the tool's business.
         .current_dir(dir)

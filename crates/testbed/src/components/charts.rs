@@ -55,7 +55,7 @@ fn of_helm_4() -> Result<PathBuf> {
 /// # Errors
 /// On other distributions, and when the package cannot be fetched.
 pub fn promtool() -> Result<PathBuf> {
-    debian::promtool()
+    Ok(debian::packages("promtool", &["prometheus"])?.join("usr/bin/promtool"))
 }
 
 /// Everything here but [`promtool`].

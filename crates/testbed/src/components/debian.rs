@@ -1,4 +1,4 @@
-//! A PostgreSQL that speaks German, PgBouncer, promtool and bubblewrap, from the packages of the machine's own Debian or Ubuntu.
+//! A PostgreSQL that speaks German, PgBouncer, and single packages, from the machine's own Debian or Ubuntu.
 //!
 //! The npm packages are built without message catalogues, so they know no language but English. Debian's packages have
 //! them. They are downloaded and unpacked into the cache; nothing is installed and no right of root is needed. Their
@@ -80,20 +80,11 @@ fn versioned(apt: &Apt, name: &str) -> Result<String> {
     package.map(str::to_owned).ok_or_else(|| failed(format!("the distribution has no package `{name}`")))
 }
 
-/// promtool of Prometheus, in the version of the distribution.
-pub(super) fn promtool() -> Result<PathBuf> {
-    let dir = cache::ensure("promtool", &[("release", &release())], |dir| {
-        unpacked("promtool", dir, |apt| apt.unpack(&["prometheus"], dir))
-    })?;
-    Ok(dir.join("usr/bin/promtool"))
-}
-
-/// bubblewrap, in the version of the distribution.
-pub(super) fn bubblewrap() -> Result<PathBuf> {
-    let dir = cache::ensure("bubblewrap", &[("release", &release())], |dir| {
-        unpacked("bubblewrap", dir, |apt| apt.unpack(&["bubblewrap"], dir))
-    })?;
-    Ok(dir.join("usr/bin/bwrap"))
+/// The directory into which one or several packages are unpacked, in the version of the distribution.
+pub(super) fn packages(component: &'static str, packages: &[&str]) -> Result<PathBuf> {
+    cache::ensure(component, &[("release", &release()), ("packages", &packages.join(" "))], |dir| {
+        unpacked(component, dir, |apt| apt.unpack(packages, dir))
+    })
 }
 
 /// The release, not its current state: a second run must not need the package archive.

