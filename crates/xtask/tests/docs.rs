@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
-use rolecall_testbed::components::charts;
+use regex::Regex;
+use rolecall_testbed::components::{charts, mdbook};
 use rolecall_xtask::root;
 
 /// The pages, by their paths from the root of the repository.
@@ -117,6 +118,70 @@ fn every_link_leads_to_a_file_or_a_heading() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn mdbook_builds_every_page_without_a_warning_and_no_link_within_the_book_is_dead() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = Command::new(mdbook().expect("mdBook"))
+        .args(["build", "--dest-dir"])
+        .arg(dir.path())
+        .arg(root().join("docs"))
+        .output()
+        .expect("mdBook runs");
+    let said =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    let warned = ["WARN", "ERROR"].iter().any(|level| said.contains(level));
+    assert!(output.status.success() && !warned, "{said}");
+
+    let html: BTreeMap<PathBuf, String> = pages()
+        .keys()
+        .filter_map(|path| path.strip_prefix("docs").ok())
+        .filter(|path| *path != Path::new("SUMMARY.md"))
+        .map(|path| path.with_extension("html"))
+        .map(|path| (path.clone(), fs::read_to_string(dir.path().join(&path)).expect("a page of its own")))
+        .collect();
+    let content = Regex::new("(?s)<main>(.*)</main>").expect("an expression");
+    let link = Regex::new("<a [^>]*href=\"([^\"]*)\"").expect("an expression");
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for (path, page) in &html {
+        let content = content.captures(page).and_then(|found| found.get(1)).expect("a text").as_str();
+        for target in link.captures_iter(content).filter_map(|found| Some(found.get(1)?.as_str())) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file =
+                if file.is_empty() { path.clone() } else { normal(&path.with_file_name("").join(file)) };
+            // What leaves the book is read in the repository.
+            if target.contains("://") || target.starts_with("../") && !html.contains_key(&file) {
+                continue;
+            }
+            seen += 1;
+            let page = html.get(&file);
+            let there =
+                page.is_some_and(|page| anchor.is_empty() || page.contains(&format!("id=\"{anchor}\"")));
+            if !there {
+                wrong.push(format!("{}: {target}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(seen > 100, "{seen}");
+}
+
+#[test]
+fn the_runbook_has_a_section_for_all_that_goes_wrong_at_night() {
+    let runbook = &pages()[Path::new("docs/runbook.md")];
+    let sections = anchors(runbook);
+    for section in [
+        "a-session-stays-ending-or-a-namespace-terminating",
+        "a-failover-of-the-database",
+        "the-credentials-of-the-admin-user-are-lost",
+        "rotated-authorities",
+        "etcd-is-restored-from-a-backup",
+        "an-upgrade-goes-wrong",
+        "too-small-for-its-work",
+    ] {
+        assert!(sections.contains(section), "{section}: {sections:#?}");
+    }
 }
 
 #[test]
