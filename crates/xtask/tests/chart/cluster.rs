@@ -1,5 +1,6 @@
 //! Releases on real API servers.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rolecall_testbed::components::{charts, gitops};
@@ -13,20 +14,31 @@ use crate::schemas::conform;
 
 const ACCOUNT: &str = "system:serviceaccount:rolecall-system:rolecall-operator";
 
-/// Helm 4 on a cluster.
-struct Helm<'a> {
+/// Helm on a cluster.
+pub(crate) struct Helm<'a> {
+    program: PathBuf,
     cluster: &'a Cluster,
     home: tempfile::TempDir,
 }
 
 impl<'a> Helm<'a> {
-    fn on(cluster: &'a Cluster) -> Self {
-        Self { cluster, home: tempfile::tempdir().expect("a directory") }
+    /// Helm 4.
+    pub(crate) fn on(cluster: &'a Cluster) -> Self {
+        Self::of(charts::helm_4().expect("Helm 4"), cluster)
+    }
+
+    /// Helm 3.
+    fn three_on(cluster: &'a Cluster) -> Self {
+        Self::of(charts::helm_3().expect("Helm 3"), cluster)
+    }
+
+    fn of(program: PathBuf, cluster: &'a Cluster) -> Self {
+        Self { program, cluster, home: tempfile::tempdir().expect("a directory") }
     }
 
     /// What it says; the error is what it says instead.
-    async fn run(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = Command::new(charts::helm_4().expect("helm"))
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(&self.program)
             .args(arguments)
             .args(["--namespace", NAMESPACE])
             .current_dir(chart())
@@ -42,7 +54,7 @@ impl<'a> Helm<'a> {
     }
 }
 
-async fn cluster(version: KubernetesVersion) -> Cluster {
+pub(crate) async fn cluster(version: KubernetesVersion) -> Cluster {
     // No controller: Deployments make no Pods here, Jobs neither.
     let cluster = Cluster::builder().version(version).controllers(&[]).start().await.expect("a cluster");
     for namespace in [NAMESPACE, "shop", "hr"] {
@@ -181,29 +193,51 @@ async fn an_uninstall_that_is_refused_deletes_nothing() {
     assert_eq!(cluster.kubectl(&deployments).await.expect("a list").trim(), "");
 }
 
-#[tokio::test]
-async fn an_installation_by_kubectl_becomes_a_release() {
+/// What `kubectl apply -k deploy` installed, with the kinds of another version; one of them has no columns.
+async fn cluster_by_kubectl() -> Cluster {
     let cluster = cluster(KubernetesVersion::NEWEST).await;
     let deploy = root().join("deploy").display().to_string();
     cluster.kubectl(&["apply", "--server-side", "--kustomize", &deploy]).await.expect("installed");
-    // As another version of the kinds would be.
     let column = json!([{"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"}]).to_string();
-    let crd = "databaseusers.rolecall.dev";
+    let patch = ["--type", "json", "--field-manager", "kubectl", "--patch", &column];
     cluster
-        .kubectl(&["patch", "crd", crd, "--type", "json", "--field-manager", "kubectl", "--patch", &column])
+        .kubectl(&[&["patch", "crd", "databaseusers.rolecall.dev"], &patch[..]].concat())
         .await
         .expect("patched");
-    let helm = Helm::on(&cluster);
-    let install = ["upgrade", "rolecall", ".", "--install", "--set", "rbac.secrets.clusterWide=true"];
-    let refused = helm.run(&install).await.expect_err("they are somebody else's");
-    assert!(refused.contains("invalid ownership metadata"), "{refused}");
-    let with = |flags: &[&'static str]| [&install[..], flags].concat();
-    helm.run(&with(&["--take-ownership", "--force-conflicts"])).await.expect("taken over");
-    helm.run(&install).await.expect("upgraded as any other");
-    let columns =
-        ["get", "crd", crd, "--output", "jsonpath={.spec.versions[0].additionalPrinterColumns[*].name}"];
-    assert!(cluster.kubectl(&columns).await.expect("columns").contains("AGE"));
-    assert!(may(&cluster, "get", "secrets", "shop").await, "its rights stayed");
+    cluster
+}
+
+/// Takes over what kubectl installed, with these flags and not with fewer, and upgrades as any other release after that.
+async fn assert_taken_over(helm: &Helm<'_>, flags: &[(&str, &str)]) {
+    let mut install = vec!["upgrade", "rolecall", ".", "--install", "--set", "rbac.secrets.clusterWide=true"];
+    let plain = install.clone();
+    for (flag, refusal) in flags {
+        let refused = helm.run(&install).await.expect_err("they are somebody else's");
+        assert!(refused.contains(refusal), "{refused}");
+        install.push(flag);
+    }
+    helm.run(&install).await.expect("taken over");
+    helm.run(&plain).await.expect("upgraded as any other");
+    let columns = "jsonpath={.spec.versions[0].additionalPrinterColumns[*].name}";
+    let columns = ["get", "crd", "databaseusers.rolecall.dev", "--output", columns];
+    assert!(helm.cluster.kubectl(&columns).await.expect("columns").contains("AGE"));
+    assert!(may(helm.cluster, "get", "secrets", "shop").await, "its rights stayed");
+}
+
+/// Why each flag is needed.
+const OWNERSHIP: (&str, &str) = ("--take-ownership", "invalid ownership metadata");
+const CONFLICTS: (&str, &str) = ("--force-conflicts", "conflict with \"kubectl\"");
+
+#[tokio::test]
+async fn an_installation_by_kubectl_becomes_a_release() {
+    let cluster = cluster_by_kubectl().await;
+    assert_taken_over(&Helm::on(&cluster), &[OWNERSHIP, CONFLICTS]).await;
+}
+
+#[tokio::test]
+async fn an_installation_by_kubectl_becomes_a_release_of_helm_3() {
+    let cluster = cluster_by_kubectl().await;
+    assert_taken_over(&Helm::three_on(&cluster), &[OWNERSHIP]).await;
 }
 
 #[tokio::test]
