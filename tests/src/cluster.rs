@@ -1,8 +1,9 @@
 //! The cluster of the test binary, and its clients.
 
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use rolecall_testbed::{Cluster, Identity, KubernetesVersion};
@@ -31,10 +32,41 @@ pub async fn cluster() -> Result<&'static Cluster> {
         };
         let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
         cluster.kubectl(&["apply", "--server-side", "-k", deploy]).await?;
+        let served = cluster.kubectl(&["get", "--raw", "/apis/admissionregistration.k8s.io/v1"]).await?;
+        let mutates = served.contains("\"mutatingadmissionpolicies\"");
+        if mutates {
+            cluster.kubectl(&["apply", "--server-side", "-k", &format!("{deploy}/mutating")]).await?;
+        }
         cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
+        wait_for_policies(cluster, mutates).await?;
         anyhow::Ok(cluster)
     };
     INSTALLED.get_or_try_init(install).await.copied()
+}
+
+/// The API server compiles policies in the background.
+async fn wait_for_policies(cluster: &Cluster, mutates: bool) -> Result<()> {
+    let file = cluster.kubeconfig().with_file_name("waiting.yaml");
+    let path = file.display().to_string();
+    let create = ["create", "--dry-run=server", "--output=jsonpath={.spec.requestedBy}", "--filename", &path];
+    let answer = async |spec: &str| {
+        let session = format!(
+            "{{apiVersion: rolecall.dev/v1alpha1, kind: DatabaseSession, metadata: {{name: waiting, namespace: default}}, \
+             spec: {spec}}}"
+        );
+        std::fs::write(&file, session)?;
+        anyhow::Ok(cluster.kubectl(&create).await)
+    };
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let refused = answer("{user: alice, database: orders, requestedBy: somebody else}").await?.is_err();
+        let written = answer("{user: alice, database: orders}").await?.is_ok_and(|who| !who.is_empty());
+        if refused && written == mutates {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "the admission policies have no effect");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// A client with every right, for the test itself.

@@ -83,6 +83,14 @@ pub struct DatabaseSessionSpec {
     #[x_kube(validation = rules::SAME_VALUE)]
     pub reason: Option<String>,
 
+    /// Who asked for the session, as the API server calls them: it says so itself where it has
+    /// MutatingAdmissionPolicies, and refuses another name than that of whoever sends the request. Who asked for a
+    /// session may end it; for the sessions of others it takes the verb `manage`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = rules::SAME_VALUE)]
+    pub requested_by: Option<String>,
+
     /// A PEM certificate request, base64 encoded on one line (`base64 -w0 request.pem`). The certificate
     /// appears in `status.certificate`; the key stays with its owner and no Secret is created. Only if the
     /// DatabaseAdmin's `userCredentials` is `x509`. Only the public key is taken from the request.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 use crate::fields::fields_markdown;
-use crate::{crds::crds, rbac, reasons};
+use crate::{admission, crds::crds, rbac, reasons};
 
 /// A definition that cannot be written as YAML.
 #[derive(Debug, thiserror::Error)]
@@ -15,8 +15,8 @@ pub struct YamlError {
     source: serde_saphyr::ser_error::Error,
 }
 
-/// Every generated file, by its path from the root of the repository: definitions, access rules, tables of
-/// reasons and fields.
+/// Every generated file, by its path from the root of the repository: definitions, access rules, admission
+/// policies, tables of reasons and fields.
 ///
 /// # Errors
 ///
@@ -28,6 +28,7 @@ pub fn generated_files() -> Result<Vec<(PathBuf, String)>, YamlError> {
         files.push((path.into(), with_header(&crd_yaml(&crd)?)));
     }
     files.extend(rbac::files().into_iter().map(|(path, yaml)| (path.into(), with_header(&yaml))));
+    files.extend(admission::files().into_iter().map(|(path, yaml)| (path.into(), with_header(&yaml))));
     files.push(("docs/reasons.md".into(), reasons_markdown()));
     files.push(("docs/fields.md".into(), fields_markdown()));
     Ok(files)

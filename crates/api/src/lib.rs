@@ -11,6 +11,7 @@ pub mod duration;
 pub mod names;
 pub mod reasons;
 
+mod admission;
 mod crds;
 mod database_admin;
 mod database_admin_status;

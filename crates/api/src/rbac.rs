@@ -52,6 +52,13 @@ fn operator() -> Vec<Rule> {
             &["patch"],
         ),
         Rule::new(
+            "What admission policies keep for it: status, finalizers, recorded names.",
+            GROUP,
+            ours(""),
+            &["operate"],
+        ),
+        Rule::new("Sessions that others asked for.", GROUP, vec!["databasesessions".into()], &["manage"]),
+        Rule::new(
             "Sessions are deleted after retainAfterEnd.",
             GROUP,
             vec!["databasesessions".into()],
@@ -96,7 +103,18 @@ fn view() -> Vec<Rule> {
 fn edit() -> Vec<Rule> {
     let why =
         "Anyone who may edit a namespace can read its Secrets, and so is admin of its databases anyway.";
-    vec![Rule::new(why, GROUP, plurals(), &["create", "update", "patch", "delete", "deletecollection"])]
+    let of = |plural: &str| vec![plural.to_owned()];
+    vec![
+        Rule::new(why, GROUP, plurals(), &["create", "update", "patch", "delete", "deletecollection"]),
+        Rule::new(
+            "Opens sessions for every user of the namespace, to every server of it, and may pass that right on.",
+            GROUP,
+            vec!["databaseusers".into(), "databaseadmins".into()],
+            &["connect"],
+        ),
+        Rule::new("Hands every role out.", GROUP, of("provisioningroles"), &["bind"]),
+        Rule::new("Changes and ends what others asked for.", GROUP, of("databasesessions"), &["manage"]),
+    ]
 }
 
 const LEASES: &str = "coordination.k8s.io";

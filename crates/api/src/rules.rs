@@ -257,7 +257,8 @@ pub(crate) const SAME_FIELDS: Rule = (
     "has(self.databaseName) == has(oldSelf.databaseName) && has(self.dbRoles) == has(oldSelf.dbRoles) \
      && has(self.ttl) == has(oldSelf.ttl) && has(self.reason) == has(oldSelf.reason) \
      && has(self.certificateRequest) == has(oldSelf.certificateRequest) \
-     && has(self.startDeadline) == has(oldSelf.startDeadline)",
+     && has(self.startDeadline) == has(oldSelf.startDeadline) \
+     && has(self.requestedBy) == has(oldSelf.requestedBy)",
     "is immutable: no field may be added or removed, and only the value of ttl may change; \
      create another DatabaseSession",
 );

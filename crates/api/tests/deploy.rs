@@ -20,12 +20,12 @@ fn deploy() -> PathBuf {
 }
 
 #[test]
-fn kustomize_installs_every_definition_and_every_access_rule() {
+fn kustomize_installs_every_definition_access_rule_and_policy() {
     let kustomization: Value =
         serde_saphyr::from_str(&fs::read_to_string(deploy().join("kustomization.yaml")).unwrap()).unwrap();
     let listed: BTreeSet<String> = serde_json::from_value(kustomization["resources"].clone()).unwrap();
     let mut present = BTreeSet::from(["namespace.yaml".to_owned()]);
-    for dir in ["crds", "rbac"] {
+    for dir in ["admission", "crds", "rbac"] {
         for file in fs::read_dir(deploy().join(dir)).unwrap() {
             present.insert(format!("{dir}/{}", file.unwrap().file_name().to_str().unwrap()));
         }

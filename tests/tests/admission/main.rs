@@ -1,8 +1,10 @@
-//! What the API server admits: every rule of the definitions, with manifests that keep it and that break it.
+//! What the API server admits: every rule of the definitions, with manifests that keep it and that break it; and every
+//! admission policy, with people who have a right and who lack it.
 
 mod cases;
 mod defaults;
 mod kinds;
+mod policies;
 mod rules;
 
 use anyhow::Result;

@@ -69,9 +69,27 @@ async fn connect_logs_in_on_mongodb_for_users_who_may_not_read_secrets() -> Resu
     Ok(())
 }
 
+#[tokio::test]
+async fn connect_says_which_right_is_missing_and_how_to_ask_for_it() -> Result<()> {
+    let env = TestEnv::start().await?;
+    let refused = connect_with(&env, "", &["--database-name", "app"]).await.err().context("no right")?;
+    let question = format!("kubectl auth can-i connect databaseusers.rolecall.dev/alice -n {}", env.namespace);
+    let text = refused.to_string();
+    ensure!(text.contains("error: creating the session: ") && text.contains(&question), "{text}");
+    Ok(())
+}
+
 /// What the client program of `connect` prints that somebody runs with the rights of the README. It leaves nothing
 /// behind.
 async fn connect(env: &BaseEnv, more: &[&str]) -> Result<String> {
+    let verbs = "
+- {apiGroups: [rolecall.dev], resources: [databaseusers], resourceNames: [alice], verbs: [connect]}
+- {apiGroups: [rolecall.dev], resources: [databaseadmins], resourceNames: [orders], verbs: [connect]}";
+    connect_with(env, verbs, more).await
+}
+
+/// As [`connect`], with these rules beside those about the kinds.
+async fn connect_with(env: &BaseEnv, rules: &str, more: &[&str]) -> Result<String> {
     let group = format!("people-of-{}", env.namespace);
     let rights = "
 apiVersion: rbac.authorization.k8s.io/v1
@@ -81,7 +99,7 @@ rules:
 - {apiGroups: [rolecall.dev], resources: [databaseadmins, provisioningroles, databaseusers, dbobjectimportrules],
    verbs: [get, list]}
 - {apiGroups: [rolecall.dev], resources: [databasesessions], verbs: [get, list, watch, create, delete]}";
-    env.apply_yaml(rights).await?;
+    env.apply_yaml(&format!("{rights}{rules}")).await?;
     env.apply(json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",

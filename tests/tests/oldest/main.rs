@@ -10,6 +10,8 @@ mod cases;
 mod defaults;
 #[path = "../admission/kinds.rs"]
 mod kinds;
+#[path = "../admission/policies/mod.rs"]
+mod policies;
 #[path = "../admission/rules.rs"]
 mod rules;
 mod sessions;

@@ -89,7 +89,8 @@ impl<'a> Login<'a> {
             ..ConnectArgs::default()
         };
         let (user, database) = (&beside.spec.user, &beside.spec.database);
-        let session = Session::create(cluster.api(), user, database, &args, request.as_deref()).await?;
+        let me = cluster.whoami().await.ok();
+        let session = Session::create(cluster.api(), user, database, &args, request.as_deref(), me).await?;
         Ok(Self { cluster, session, identity, signals, kind, timeout: way.timeout })
     }
 

@@ -59,7 +59,10 @@ pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     // Installed before there is a session, so that no signal leaves one behind.
     let mut signals = Signals::new()?;
     let request = credentials.are_certificates().then(|| identity.request().to_owned());
-    let session = Session::create(cluster.api(), &user, &admin.name_any(), &args, request.as_deref()).await?;
+    // Where the API server does not write it, who asked would need a further right to end the session.
+    let me = cluster.whoami().await.ok();
+    let session =
+        Session::create(cluster.api(), &user, &admin.name_any(), &args, request.as_deref(), me).await?;
     let started = tokio::select! {
         started = session.start(&mut identity, args.timeout) => started.map(Some),
         () = signals.any() => Ok(None),

@@ -102,6 +102,7 @@ impl Session {
         database: &str,
         args: &ConnectArgs,
         request: Option<&str>,
+        requested_by: Option<String>,
     ) -> anyhow::Result<Self> {
         let mut prefix = format!("{user}-{database}-");
         if prefix.len() > MAX_PREFIX {
@@ -114,6 +115,7 @@ impl Session {
             db_roles: args.db_roles.clone(),
             ttl: Some(args.ttl.into()),
             reason: args.reason.clone(),
+            requested_by,
             certificate_request: request.map(str::to_owned),
             start_deadline: Some(args.timeout.into()),
             retain_after_end: GoDuration::from_secs(3_600),

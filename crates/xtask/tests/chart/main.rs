@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what went wrong")]
 
+mod admission;
 mod cluster;
 mod crds;
 mod guards;

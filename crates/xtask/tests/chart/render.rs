@@ -23,7 +23,12 @@ pub(crate) struct Rendered(Vec<Value>);
 
 /// Renders the release `rolecall` with Helm 4 and with Helm 3, which have to agree.
 pub(crate) fn render(values: &Value) -> Rendered {
-    let [four, three] = template(values).map(|output| {
+    render_for("1.37.0", values)
+}
+
+/// As [`render`], for this version of Kubernetes.
+pub(crate) fn render_for(version: &str, values: &Value) -> Rendered {
+    let [four, three] = template(version, values).map(|output| {
         assert!(output.status.success(), "{values}: {}", String::from_utf8_lossy(&output.stderr));
         Rendered(documents(&String::from_utf8_lossy(&output.stdout)))
     });
@@ -33,14 +38,14 @@ pub(crate) fn render(values: &Value) -> Rendered {
 
 /// Why neither Helm renders the chart with these values.
 pub(crate) fn refusal(values: &Value) -> String {
-    let [four, three] = template(values).map(|output| {
+    let [four, three] = template("1.37.0", values).map(|output| {
         assert!(!output.status.success(), "{values} is accepted");
         String::from_utf8_lossy(&output.stderr).into_owned()
     });
     format!("{four}{three}")
 }
 
-fn template(values: &Value) -> [Output; 2] {
+fn template(version: &str, values: &Value) -> [Output; 2] {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("values.json");
     fs::write(&file, values.to_string()).expect("a file");
@@ -49,7 +54,7 @@ fn template(values: &Value) -> [Output; 2] {
         Command::new(program.expect("helm"))
             .args(["template", "rolecall"])
             .arg(chart())
-            .args(["--namespace", NAMESPACE, "--kube-version", "1.37.0", "--values"])
+            .args(["--namespace", NAMESPACE, "--kube-version", version, "--values"])
             .arg(&file)
             .env_clear()
             .envs(environment(dir.path()))

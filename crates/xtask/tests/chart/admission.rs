@@ -1,0 +1,86 @@
+//! Admission policies.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use rolecall_xtask::root;
+use serde_json::{Value, json};
+
+use crate::render::{Rendered, refusal, render, render_for};
+
+/// The generated policies of a directory, by their names.
+fn generated(directory: &str) -> Vec<(String, Value)> {
+    let files = fs::read_dir(root().join("deploy").join(directory)).expect("policies").flatten();
+    let paths = files.map(|file| file.path());
+    let policies =
+        paths.filter(|path| !path.ends_with("bindings.yaml") && !path.ends_with("kustomization.yaml"));
+    policies
+        .map(|path| {
+            let text = fs::read_to_string(path).expect("a policy");
+            let policy: Value = serde_saphyr::from_str(&text).expect("YAML");
+            (policy["metadata"]["name"].as_str().expect("a name").to_owned(), policy)
+        })
+        .collect()
+}
+
+/// Every policy of a kind is there as it is generated, and bound.
+fn assert_policies(rendered: &Rendered, kind: &str, directory: &str) {
+    let found = rendered.of(kind);
+    let expected = generated(directory);
+    assert_eq!(found.len(), expected.len());
+    for (name, expected) in &expected {
+        let policy = found.iter().find(|policy| policy["metadata"]["name"] == **name).expect("the policy");
+        assert_eq!(policy["spec"], expected["spec"], "{name}");
+    }
+    let bound: BTreeSet<String> = rendered
+        .of(&format!("{kind}Binding"))
+        .into_iter()
+        .map(|binding| binding["spec"]["policyName"].as_str().expect("a name").to_owned())
+        .collect();
+    assert_eq!(bound, expected.into_iter().map(|(name, _)| name).collect::<BTreeSet<_>>());
+}
+
+#[test]
+fn the_policies_are_installed_and_refuse() {
+    let rendered = render(&json!({}));
+    assert_policies(&rendered, "ValidatingAdmissionPolicy", "admission");
+    for binding in rendered.of("ValidatingAdmissionPolicyBinding") {
+        assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
+    }
+    let warning = render(&json!({"admission": {"validationActions": ["Warn", "Audit"]}}));
+    for binding in warning.of("ValidatingAdmissionPolicyBinding") {
+        assert_eq!(binding["spec"]["validationActions"], json!(["Warn", "Audit"]));
+    }
+    assert!(refusal(&json!({"admission": {"validationActions": []}})).contains("validationActions"));
+}
+
+#[test]
+fn who_asks_is_written_where_the_api_server_can() {
+    let kind = "MutatingAdmissionPolicy";
+    assert_policies(&render(&json!({})), kind, "mutating");
+    let never = render(&json!({"admission": {"mutating": "Never"}}));
+    assert!(never.of(kind).is_empty() && never.of("MutatingAdmissionPolicyBinding").is_empty());
+    assert!(!never.of("ValidatingAdmissionPolicy").is_empty());
+    assert!(render_for("1.31.0", &json!({})).of(kind).is_empty());
+    assert!(render_for("1.35.9", &json!({})).of(kind).is_empty());
+    assert_eq!(render_for("v1.36.0-eks-1a2b3c", &json!({})).of(kind).len(), 1);
+}
+
+#[test]
+fn the_policies_can_be_left_out() {
+    let rendered = render(&json!({"admission": {"enabled": false, "mutating": "Always"}}));
+    assert!(
+        rendered
+            .all()
+            .iter()
+            .all(|object| !object["kind"].as_str().unwrap_or_default().contains("Admission"))
+    );
+}
+
+#[test]
+fn two_releases_have_policies_of_their_own() {
+    let rendered = render(&json!({"fullnameOverride": "second"}));
+    let names = rendered.names("ValidatingAdmissionPolicy");
+    assert!(names.iter().all(|name| name.starts_with("second-")), "{names:?}");
+    assert_eq!(rendered.names("ValidatingAdmissionPolicyBinding"), names);
+}
