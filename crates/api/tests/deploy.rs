@@ -21,16 +21,26 @@ fn deploy() -> PathBuf {
 
 #[test]
 fn kustomize_installs_every_definition_access_rule_and_policy() {
-    let kustomization: Value =
-        serde_saphyr::from_str(&fs::read_to_string(deploy().join("kustomization.yaml")).unwrap()).unwrap();
-    let listed: BTreeSet<String> = serde_json::from_value(kustomization["resources"].clone()).unwrap();
-    let mut present = BTreeSet::from(["namespace.yaml".to_owned()]);
-    for dir in ["admission", "crds", "rbac"] {
-        for file in fs::read_dir(deploy().join(dir)).unwrap() {
-            present.insert(format!("{dir}/{}", file.unwrap().file_name().to_str().unwrap()));
-        }
+    let own = |name: &str| BTreeSet::from([name.to_owned()]);
+    let mut all: BTreeSet<String> = ["admission", "namespace.yaml", "rbac"].map(str::to_owned).into();
+    all.extend(files("crds", "crds/"));
+    assert_eq!(listed(""), all);
+    for part in ["admission", "mutating", "rbac"] {
+        assert_eq!(listed(part), &files(part, "") - &own("kustomization.yaml"), "{part}");
     }
-    assert_eq!(listed, present);
+}
+
+/// The resources of a kustomization.
+fn listed(directory: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(deploy().join(directory).join("kustomization.yaml")).unwrap();
+    let kustomization: Value = serde_saphyr::from_str(&text).unwrap();
+    serde_json::from_value(kustomization["resources"].clone()).unwrap()
+}
+
+/// The files of a directory, each behind a prefix.
+fn files(directory: &str, prefix: &str) -> BTreeSet<String> {
+    let files = fs::read_dir(deploy().join(directory)).unwrap();
+    files.map(|file| format!("{prefix}{}", file.unwrap().file_name().to_str().unwrap())).collect()
 }
 
 #[test]

@@ -73,7 +73,8 @@ async fn connect_logs_in_on_mongodb_for_users_who_may_not_read_secrets() -> Resu
 async fn connect_says_which_right_is_missing_and_how_to_ask_for_it() -> Result<()> {
     let env = TestEnv::start().await?;
     let refused = connect_with(&env, "", &["--database-name", "app"]).await.err().context("no right")?;
-    let question = format!("kubectl auth can-i connect databaseusers.rolecall.dev/alice -n {}", env.namespace);
+    let question =
+        format!("kubectl auth can-i connect databaseusers.rolecall.dev/alice -n {}", env.namespace);
     let text = refused.to_string();
     ensure!(text.contains("error: creating the session: ") && text.contains(&question), "{text}");
     Ok(())
