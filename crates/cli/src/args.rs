@@ -8,6 +8,8 @@ use rolecall_api::duration::parse as duration;
 use crate::activity::{CANCEL_EXAMPLES, QueriesArgs, StopArgs, TERMINATE_EXAMPLES};
 use crate::doctor::DoctorArgs;
 use crate::output::Output;
+use crate::plan::args::PlanArgs;
+use crate::who_can::args::WhoCanArgs;
 
 /// Who may do what on which database, and why.
 ///
@@ -37,8 +39,8 @@ pub struct Cli {
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 done; 1 error, with a message on standard error; 2 the answer is no, if that was requested \
-(explain --exit-code, convert --strict, doctor). connect ends with the status of the client program; doctor ends with 3 \
-where nothing is wrong, as far as it could look.";
+(explain --exit-code, convert --strict, doctor), or access grows (plan). connect ends with the status of the client program; \
+doctor ends with 3 where nothing is wrong, as far as it could look.";
 
 /// Flags of every command.
 #[derive(Clone, Debug, Default, Args)]
@@ -73,7 +75,7 @@ pub struct Global {
     #[arg(long = "as-uid", global = true, value_name = "UID", requires = "impersonate")]
     pub impersonate_uid: Option<String>,
 
-    /// How to print: table, json or yaml. Default: table; convert: yaml.
+    /// How to print: table, json or yaml; plan also: markdown. Default: table; convert: yaml.
     #[arg(short, long, global = true, value_enum, hide_possible_values = true, value_name = "FORM")]
     pub output: Option<Output>,
 }
@@ -92,6 +94,10 @@ pub enum Command {
     Explain(ExplainArgs),
     /// List the databases that a user reaches; with -v the database roles allowed on each.
     Ls(LsArgs),
+    /// Show what applying manifests would change: who gains and loses what, and which sessions end.
+    Plan(PlanArgs),
+    /// List the users that get something on a database or table, and what gives it to them.
+    WhoCan(WhoCanArgs),
     /// List the sessions that are live.
     Sessions(SessionsArgs),
     /// End sessions, and wait until the database shows the access gone.

@@ -8,6 +8,9 @@
 //! | [`args`] | flags and help |
 //! | [`input`] | manifests, files of objects, the API server |
 //! | [`explain`] | what a user may do on a database, and why not more |
+//! | [`access`] | what users get on databases, for many decisions |
+//! | [`plan`] | what applying manifests would change |
+//! | [`who_can`] | which users get what on a database |
 //! | [`ls`] | which databases a user reaches |
 //! | [`sessions`], [`end`] | what is live; ending it |
 //! | [`activity`] | what a session's user runs; cancelling and terminating it |
@@ -17,6 +20,7 @@
 //! | `reach` | from here to a server of the cluster: directly, by an address, by a port-forward |
 //! | [`output`], [`table`] | what is printed |
 
+pub mod access;
 pub mod activity;
 mod admin_login;
 pub mod args;
@@ -28,9 +32,11 @@ pub mod explain;
 pub mod input;
 pub mod ls;
 pub mod output;
+pub mod plan;
 mod reach;
 pub mod sessions;
 pub mod table;
+pub mod who_can;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -39,6 +45,7 @@ use clap::Parser;
 use rolecall_engine::Stop;
 
 use args::{Cli, Command};
+use output::Output;
 
 /// What a command ends with; see `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +75,7 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Exit::Refused) => ExitCode::from(2),
         Ok(Exit::Other(status)) => ExitCode::from(status),
         Err(error) => {
-            output::say(format_args!("error: {error:#}"));
+            output::say(format_args!("error: {error:#}{}", input::remedy(&error)));
             ExitCode::FAILURE
         }
     }
@@ -76,9 +83,14 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { global, command } = cli;
+    if global.output() == Output::Markdown && !matches!(command, Command::Plan(_)) {
+        anyhow::bail!("only plan prints Markdown; -o takes table, json or yaml here");
+    }
     match command {
         Command::Explain(args) => explain::run(&global, &args).await,
         Command::Ls(args) => ls::run(&global, &args).await,
+        Command::Plan(args) => plan::run(&global, &args).await,
+        Command::WhoCan(args) => who_can::run(&global, &args).await,
         Command::Sessions(args) => sessions::run(&global, &args).await,
         Command::End(args) => end::run(&global, &args).await,
         Command::Queries(args) => activity::queries(&global, &args).await,

@@ -16,6 +16,8 @@ pub enum Output {
     Json,
     /// For programs and people.
     Yaml,
+    /// For comments on pull requests.
+    Markdown,
 }
 
 /// A view in the requested form. Every form ends with a line break.
@@ -29,7 +31,8 @@ pub fn render<V: Serialize>(
     table: impl FnOnce() -> String,
 ) -> anyhow::Result<String> {
     match output {
-        Output::Table => Ok(table()),
+        // Only where a command has that form; it does not come here then.
+        Output::Table | Output::Markdown => Ok(table()),
         Output::Json => {
             let mut text = serde_json::to_string_pretty(view).context("writing JSON")?;
             text.push('\n');

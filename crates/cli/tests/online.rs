@@ -270,7 +270,10 @@ async fn an_unreachable_api_server_is_named() {
             message.contains(&format!("the API server at https://127.0.0.1:{port} does not answer: ")),
             "{message}"
         );
-        assert!(message.contains("Connection refused"), "{message}");
+        assert!(
+            message.contains("Connection refused") && message.contains("kubectl cluster-info"),
+            "{message}"
+        );
     }
     let output = run(&path, &["sessions", "--context", "b"]).await;
     assert!(text(&output.stderr).contains("there is no context \"b\" in the kubeconfig"), "{output:?}");
@@ -327,4 +330,162 @@ async fn sessions_are_named_as_kubectl_names_them_and_wrong_names_are_reported_w
     let explained =
         message(&["explain", "-u", "dbu/alice", "-d", "dba/orders", "--db-name", "horizon"]).await;
     assert!(explained.contains("horizon"), "{explained}");
+}
+
+fn proposal() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proposal").display().to_string()
+}
+
+#[tokio::test]
+async fn a_plan_is_against_what_the_cluster_has() {
+    let (cluster, _) = cluster().await;
+    namespace(cluster, "planned").await;
+    let session = "{apiVersion: rolecall.dev/v1alpha1, kind: DatabaseSession, metadata: {name: hers, namespace: planned}, \
+                   spec: {user: alice, database: orders, databaseName: other, ttl: 1h}}";
+    cluster.apply(session).await.expect("it is made");
+    let patch = r#"{"status": {"phase": "Active"}}"#;
+    let args = ["patch", "dbs", "hers", "-n", "planned", "--subresource=status", "--type=merge", "-p", patch];
+    cluster.kubectl(&args).await.expect("the status is written");
+
+    let plan = ["plan", "-n", "planned", "-f", &proposal()];
+    let online = run(&cluster.kubeconfig(), &[&plan[..], &["-o", "json"]].concat()).await;
+    assert_eq!(online.status.code(), Some(2), "{}", text(&online.stderr));
+    let online: Value = serde_json::from_slice(&online.stdout).expect("JSON comes out");
+    assert_eq!((&online["kind"], &online["namespace"]), (&"Plan".into(), &"planned".into()));
+    let accesses = online["accesses"].as_array().expect("a list").clone();
+    let alice = accesses
+        .iter()
+        .find(|access| access["user"] == "alice" && access["database"] == "orders")
+        .expect("hers changes");
+    assert_eq!(
+        (&alice["sessions"][0]["name"], &alice["sessions"][0]["effect"]),
+        (&"hers".into(), &"Ends".into())
+    );
+    let statements = alice["statements"]["statements"].to_string();
+    assert!(statements.contains("NOLOGIN") && alice["statements"]["when"] == "Now", "{statements}");
+
+    // Without a cluster the same is gained and lost.
+    let shop = shop().display().to_string();
+    let offline = ["plan", "-f", &proposal(), "--against", &shop, "-o", "json", "--kubeconfig", "/nowhere"];
+    let offline = Command::new(env!("CARGO_BIN_EXE_kubectl-rolecall")).args(offline).output().await;
+    let offline: Value = serde_json::from_slice(&offline.expect("it starts").stdout).expect("JSON comes out");
+    let whole = offline["accesses"].as_array().expect("a list");
+    // There what the proposal lacks is gone: only what both have is compared.
+    let frank = |accesses: &[Value]| {
+        accesses.iter().find(|access| access["user"] == "frank").map(|frank| frank["gained"].clone())
+    };
+    assert_eq!(frank(&accesses).is_some(), true);
+    assert_eq!(frank(whole), None, "there is no database in the proposal");
+
+    let comment = run(&cluster.kubeconfig(), &[&plan[..], &["-o", "markdown"]].concat()).await;
+    assert!(text(&comment.stdout).starts_with("### Database access\n\n**"), "{}", text(&comment.stdout));
+    let wrong =
+        run(&cluster.kubeconfig(), &["ls", "--user", "alice", "-n", "planned", "-o", "markdown"]).await;
+    assert_eq!(
+        (wrong.status.code(), text(&wrong.stderr).as_str()),
+        (Some(1), "error: only plan prints Markdown; -o takes table, json or yaml here\n")
+    );
+
+    // Applied, it changes nothing any more.
+    for file in ["roles.yaml", "users.yaml"] {
+        let file = format!("{}/{file}", proposal());
+        cluster
+            .kubectl(&["apply", "--server-side", "--force-conflicts", "-n", "planned", "-f", &file])
+            .await
+            .expect("it is applied");
+    }
+    let again = run(&cluster.kubeconfig(), &plan).await;
+    assert_eq!((again.status.code(), text(&again.stdout).as_str()), (Some(0), "Nobody's access changes.\n"));
+}
+
+#[tokio::test]
+async fn kustomize_puts_a_plan_together() {
+    let (cluster, _) = cluster().await;
+    namespace(cluster, "kustomized").await;
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    for file in ["roles.yaml", "users.yaml"] {
+        std::fs::copy(format!("{}/{file}", proposal()), directory.path().join(file)).expect("it is copied");
+    }
+    let kustomization = "namespace: kustomized\nresources: [roles.yaml, users.yaml]\n";
+    std::fs::write(directory.path().join("kustomization.yaml"), kustomization).expect("it is written");
+    let path = directory.path().display().to_string();
+    let with_path = async |path_variable: &Path, directory: &str| {
+        Command::new(env!("CARGO_BIN_EXE_kubectl-rolecall"))
+            .args(["plan", "--kustomize", directory, "--kubeconfig"])
+            .arg(cluster.kubeconfig())
+            .env_clear()
+            .envs(environment(Path::new("/nonexistent")))
+            .env("PATH", path_variable)
+            .output()
+            .await
+            .expect("the program starts")
+    };
+    let kubectl = cluster.kubectl_path();
+    let kubectl = kubectl.parent().expect("it is in a directory");
+    // The namespace is that of the kustomization.
+    let planned = with_path(kubectl, &path).await;
+    assert_eq!(planned.status.code(), Some(2), "{}", text(&planned.stderr));
+    assert!(text(&planned.stdout).contains("frank on orders: access is new"), "{}", text(&planned.stdout));
+    let missing = with_path(Path::new("/nonexistent"), &path).await;
+    assert!(text(&missing.stderr).contains("| kubectl rolecall plan -f -"), "{}", text(&missing.stderr));
+    let wrong = with_path(kubectl, "/nonexistent").await;
+    assert!(text(&wrong.stderr).contains("kubectl kustomize /nonexistent: "), "{}", text(&wrong.stderr));
+}
+
+#[tokio::test]
+async fn who_can_says_the_same_online_and_names_live_sessions() {
+    let (cluster, _) = cluster().await;
+    namespace(cluster, "who").await;
+    let session = "{apiVersion: rolecall.dev/v1alpha1, kind: DatabaseSession, metadata: {name: hers, namespace: who}, \
+                   spec: {user: alice, database: orders, databaseName: horizon, ttl: 1h}}";
+    cluster.apply(session).await.expect("it is made");
+    let ask = async |more: &[&str]| {
+        let question = ["who-can", "orders", "horizon.recruitment.hr_scratchpad", "-o", "json"];
+        let output = run(&cluster.kubeconfig(), &[&question[..], more].concat()).await;
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON comes out")
+    };
+    let mut online = ask(&["-n", "who"]).await;
+    let offline = ask(&["-f", &shop().display().to_string()]).await;
+    assert_eq!(online["items"][0]["sessions"].take(), serde_json::json!(["hers"]));
+    assert_eq!(online, offline);
+    let typo =
+        run(&cluster.kubeconfig(), &["who-can", "orders", "a.b.c", "--privilege", "SELCT", "-n", "who"])
+            .await;
+    assert_eq!(text(&typo.stderr), "error: \"SELCT\" is no privilege; did you mean SELECT?\n");
+}
+
+#[tokio::test]
+async fn what_keeps_somebody_from_an_answer_is_said_with_what_to_run() {
+    let (cluster, _) = cluster().await;
+    for name in ["here", "there"] {
+        namespace(cluster, name).await;
+    }
+    cluster
+        .apply("{apiVersion: v1, kind: Namespace, metadata: {name: nothing}}")
+        .await
+        .expect("the namespace is made");
+    for args in [&["who-can", "orders"][..], &["explain", "-d", "orders", "-u", "alice"]] {
+        let output = run(&cluster.kubeconfig(), &[args, &["-n", "nothing"]].concat()).await;
+        let message = text(&output.stderr);
+        assert!(
+            message.starts_with("error: there is no DatabaseAdmin \"orders\" in namespace nothing"),
+            "{message}"
+        );
+        assert!(
+            message.contains("here, ")
+                && message.contains("there")
+                && message.ends_with(": say which with -n\n"),
+            "{message}"
+        );
+    }
+    let stranger = Identity::user("stranger", &[]);
+    let kubeconfig = cluster.kubeconfig_file_for(&stranger).await.expect("a kubeconfig is made");
+    for args in [&["who-can", "orders"][..], &["plan", "-f", &proposal()]] {
+        let output = run(&kubeconfig, &[args, &["-n", "here"]].concat()).await;
+        let message = text(&output.stderr);
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert!(message.contains("\"stranger\" cannot list resource"), "{message}");
+        assert!(message.contains("kubectl create rolebinding NAME --clusterrole=view"), "{message}");
+    }
 }

@@ -76,7 +76,8 @@ pub fn answer(namespace: &Namespace, question: Question<'_>) -> anyhow::Result<E
             if unasked.is_allowed() { Decision { denial: decision.denial, ..unasked } } else { decision };
     }
     let mut notices = Vec::new();
-    let blocked = blocked(namespace, user, admin, &compiled, &question, &decision, &mut notices);
+    let facts = (&question, &decision, &names);
+    let blocked = blocked(namespace, user, admin, &compiled, facts, &mut notices);
     notices.extend(not_ready(admin));
     let objects = question.objects.map(|objects| {
         explain_objects(&namespace.import_rules(), &database, question.database_name, &decision, objects)
@@ -156,8 +157,7 @@ fn blocked(
     user: &DatabaseUser,
     admin: &DatabaseAdmin,
     roles: &Roles,
-    question: &Question<'_>,
-    decision: &Decision,
+    (question, decision, names): (&Question<'_>, &Decision, &NamesView),
     notices: &mut Vec<String>,
 ) -> Vec<BlockedView> {
     let username = namespace.username(user);
@@ -171,10 +171,10 @@ fn blocked(
         Claim::Taken(taken) => blocked.push(taken),
         Claim::Unclear(message) => notices.push(message),
     }
-    let decide = |user: &DatabaseUser| {
-        rolecall_resolve::decide(user, &username, admin, roles, question.database_name, question.requested)
-            .err()
+    let decide_on = |user: &DatabaseUser, name: Option<&str>| {
+        rolecall_resolve::decide(user, &username, admin, roles, name, question.requested).err()
     };
+    let decide = |user: &DatabaseUser| decide_on(user, question.database_name);
     let awake = DatabaseUser {
         spec: rolecall_api::DatabaseUserSpec { suspend: false, ..user.spec.clone() },
         ..user.clone()
@@ -187,12 +187,11 @@ fn blocked(
         Some(reason)
             if reason.reason == reasons::DATABASE_NAME_REQUIRED && question.database_name.is_none() =>
         {
-            blocked.extend(
-                decision
-                    .denial
-                    .as_ref()
-                    .map(|denial| Blocked::new(denial.reason.as_str(), denial.message.clone())),
-            );
+            blocked.extend(match &decision.denial {
+                Some(denial) => Some(Blocked::new(denial.reason.as_str(), denial.message.clone())),
+                // What grantableDbRoles says is the same for all that the user may connect to.
+                None => decide_on(&awake, Some(one_of(names))),
+            });
         }
         other => blocked.extend(other),
     }
@@ -212,6 +211,14 @@ fn blocked(
         ));
     }
     blocked.into_iter().map(BlockedView::from).collect()
+}
+
+/// A logical database that represents all these.
+fn one_of(names: &NamesView) -> &str {
+    match names {
+        NamesView::Only(names) => names.first().map_or(UNLISTED, String::as_str),
+        NamesView::AllExcept(_) => UNLISTED,
+    }
 }
 
 /// What the operator says about the server, where it says anything bad.

@@ -14,7 +14,7 @@ use rolecall_api::DatabaseAdmin;
 
 use crate::Exit;
 use crate::args::{ExplainArgs, Global};
-use crate::input::{Cluster, gather, name_of, read_objects, user_of};
+use crate::input::{Cluster, find_admin, gather, name_of, read_objects, user_of};
 use crate::output::{self, colour, render};
 
 /// The command.
@@ -25,6 +25,7 @@ use crate::output::{self, colour, render};
 pub async fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {
     let (user, database) = (user_of(&args.user)?, name_of::<DatabaseAdmin>(&args.database)?);
     let namespace = gather(global, &args.source).await?;
+    find_admin(global, &args.source, &namespace, &database).await?;
     let objects = match (&args.objects, &args.database_name) {
         (Some(file), _) => Some(Objects::of_file(read_objects(file)?)),
         (None, Some(name)) if args.live => {

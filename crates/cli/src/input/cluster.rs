@@ -149,7 +149,25 @@ where
         format!("; {}", listed(name, names))
     });
     let namespace = cluster.namespace_name();
-    bail!("there is no {kind} {name:?} in namespace {namespace}{}", known.unwrap_or_default())
+    let elsewhere = elsewhere::<K>(cluster, name).await;
+    bail!("there is no {kind} {name:?} in namespace {namespace}{}{elsewhere}", known.unwrap_or_default())
+}
+
+/// In which other namespaces objects of that name are, for the end of a message that it is missing here. Nothing, where
+/// there are none, or the caller may not see them.
+pub(crate) async fn elsewhere<K>(cluster: &Cluster, name: &str) -> String
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let called = ListParams::default().fields(&format!("metadata.name={name}"));
+    let found = cluster.everywhere::<K>().list(&called).await;
+    let namespaces: Vec<String> =
+        found.into_iter().flat_map(|list| list.items).filter_map(|object| object.namespace()).collect();
+    match namespaces.as_slice() {
+        [] => String::new(),
+        [one] => format!("; it is in the namespace {one}: add -n {one}"),
+        several => format!("; the namespaces {} have one each: say which with -n", several.join(", ")),
+    }
 }
 
 /// All objects of a kind, page by page.
@@ -212,8 +230,29 @@ pub(crate) fn plain(error: kube::Error) -> anyhow::Error {
                 "the cluster does not have Rolecall's kinds; install them: rolecall-operator crds | kubectl apply -f -"
             )
         }
+        kube::Error::Api(status) if is_forbidden_to_read(&status) => anyhow!(
+            "{}; the ClusterRole rolecall-view allows it, which is part of view: kubectl create rolebinding NAME \
+             --clusterrole=view --user=YOU -n NAMESPACE",
+            status.message
+        ),
         kube::Error::Api(status) => anyhow!("{}", status.message),
         kube::Error::Service(error) => anyhow::Error::from_boxed(error),
         other => other.into(),
+    }
+}
+
+/// May the caller not read objects of ours?
+fn is_forbidden_to_read(status: &kube::core::Status) -> bool {
+    let of_ours = status.details.as_ref().is_some_and(|details| details.group == rolecall_api::names::GROUP);
+    let reads = [" cannot list ", " cannot get ", " cannot watch "];
+    status.code == 403 && of_ours && reads.iter().any(|verb| status.message.contains(verb))
+}
+
+/// What helps where an error is not about what was asked, for the end of its message.
+pub(crate) fn remedy(error: &anyhow::Error) -> &'static str {
+    if error.chain().any(|cause| cause.is::<Unreachable>()) {
+        "; kubectl cluster-info says whether it is there, --context chooses another one"
+    } else {
+        ""
     }
 }

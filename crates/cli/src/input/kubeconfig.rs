@@ -83,7 +83,10 @@ fn check_names(global: &Global, kubeconfig: &Kubeconfig, origin: &str) -> anyhow
     let current = kubeconfig.current_context.as_ref().filter(|name| !name.is_empty());
     match global.context.as_ref().or(current) {
         Some(name) if !contexts.contains(name) => {
-            bail!("there is no context {name:?} in the kubeconfig {origin}; {}", listed(name, contexts))
+            bail!(
+                "there is no context {name:?} in the kubeconfig {origin}; {} (kubectl config get-contexts)",
+                listed(name, contexts)
+            )
         }
         None => bail!(
             "the kubeconfig {origin} has no current-context; name one with --context: {}",
@@ -133,7 +136,8 @@ mod tests {
         let context = Some("x".to_owned());
         assert_eq!(
             error(Global { context, ..Global::default() }, &kubeconfig),
-            Err("there is no context \"x\" in the kubeconfig k; there are a".to_owned())
+            Err("there is no context \"x\" in the kubeconfig k; there are a (kubectl config get-contexts)"
+                .to_owned())
         );
         let cluster = Some("x".to_owned());
         assert_eq!(

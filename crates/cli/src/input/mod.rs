@@ -9,12 +9,14 @@ mod reference;
 mod yaml;
 
 pub use cluster::{Cluster, own_user};
-pub(crate) use cluster::{get, list, plain};
+pub(crate) use cluster::{elsewhere, get, list, plain, remedy};
 pub use manifests::{collect as collect_manifests, read as read_manifests};
 pub use namespace::Namespace;
 pub use objects::{parse as parse_objects, read as read_objects};
 pub use reference::{name_of, user_of};
 pub use yaml::{Document, Location, documents, kustomizations, parse as parse_documents, read_text, typed};
+
+use rolecall_api::DatabaseAdmin;
 
 use crate::args::{Global, Source};
 
@@ -35,4 +37,26 @@ pub async fn gather(global: &Global, source: &Source) -> anyhow::Result<Namespac
     };
     namespace.cluster_name.clone_from(&source.cluster.cluster_name);
     Ok(namespace)
+}
+
+/// The DatabaseAdmin of that name.
+///
+/// # Errors
+///
+/// There is none; the message names the existing ones, and other namespaces that have it.
+pub async fn find_admin<'a>(
+    global: &Global,
+    source: &Source,
+    namespace: &'a Namespace,
+    name: &str,
+) -> anyhow::Result<&'a DatabaseAdmin> {
+    let error = match namespace.admin(name) {
+        Ok(admin) => return Ok(admin),
+        Err(error) => error,
+    };
+    if !source.files.is_empty() {
+        return Err(error);
+    }
+    let cluster = Cluster::connect(global).await?;
+    Err(anyhow::anyhow!("{error}{}", elsewhere::<DatabaseAdmin>(&cluster, name).await))
 }

@@ -17,7 +17,11 @@ pub fn name_of<K: Resource<DynamicType = ()>>(text: &str) -> anyhow::Result<Stri
         Some(found) => {
             bail!("{text:?} names a {}, but a {} is expected here", found.kind, K::kind(&()))
         }
-        None => bail!("{kind:?} in {text:?} is no kind; write the {}'s name alone", K::kind(&())),
+        None => {
+            let meant =
+                likely(kind).map(|meant| format!(" (did you mean {meant}/{name}?)")).unwrap_or_default();
+            bail!("{kind:?} in {text:?} is no kind{meant}; write the {}'s name alone", K::kind(&()))
+        }
     }
 }
 
@@ -31,6 +35,16 @@ pub fn user_of(text: &str) -> anyhow::Result<String> {
         Some((kind, _)) if kind_called(kind).is_some() => name_of::<DatabaseUser>(text),
         _ => Ok(text.to_owned()),
     }
+}
+
+/// The kind that was probably meant.
+fn likely(text: &str) -> Option<String> {
+    /// From here on words look alike.
+    const ALIKE: f64 = 0.9;
+    let text = text.to_ascii_lowercase();
+    let names = kinds().into_iter().flat_map(|kind| kind.called).filter(|name| name.len() > 4);
+    let likeness = |name: &String| strsim::jaro_winkler(name, &text);
+    names.filter(|name| likeness(name) > ALIKE).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
 struct Kind {
@@ -89,6 +103,11 @@ mod tests {
         assert_eq!(
             name_of::<DatabaseAdmin>("pod/orders").expect_err("refused").to_string(),
             "\"pod\" in \"pod/orders\" is no kind; write the DatabaseAdmin's name alone"
+        );
+        assert_eq!(
+            name_of::<DatabaseSession>("databasesesion/a").expect_err("refused").to_string(),
+            "\"databasesesion\" in \"databasesesion/a\" is no kind (did you mean databasesession/a?); write the \
+             DatabaseSession's name alone"
         );
         assert_eq!(user_of("dbu/alice").expect("a user"), "alice");
         assert_eq!(user_of("host/alice").expect("a name in databases"), "host/alice");

@@ -6,6 +6,7 @@
 //! | `role`, `membership` | statements that several messages have in common |
 //! | `guard` | the check that is made again under the account's lock |
 //! | `logins` | ending logins under way |
+//! | `preview` | a plan for people who review it |
 //! | `rights` | rights on objects that somebody granted to an account itself |
 
 pub(crate) mod activate;
@@ -14,6 +15,7 @@ pub(crate) mod end;
 pub(crate) mod guard;
 pub(crate) mod logins;
 pub(crate) mod membership;
+pub(crate) mod preview;
 #[cfg(test)]
 mod rendered;
 pub(crate) mod rights;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rolecall_engine::plan::{Activate, Adjust, End};
+use rolecall_engine::plan::{Activate, Adjust, End, Plan};
 use rolecall_engine::{AccountName, Owner};
 
 use crate::statements::activate;
@@ -11,6 +11,7 @@ use crate::statements::end;
 use crate::statements::end::Part;
 use crate::statements::guard::Guard;
 use crate::statements::logins;
+use crate::statements::preview::preview;
 use crate::statements::rights;
 use crate::statements::role;
 use crate::transport::message::Message;
@@ -160,6 +161,34 @@ fn what_depends_on_it() {
 #[test]
 fn what_it_owns_by_name() {
     insta::assert_snapshot!(rights::dependent_names(account().as_str(), "o", false, 10).sql());
+}
+
+#[test]
+fn what_a_reviewer_sees() {
+    let adjust = Adjust {
+        account: account(),
+        owner_uid: "1-2".into(),
+        record: None,
+        session_database: None,
+        create_roles: vec!["new".into()],
+        revoke: vec!["old".into()],
+        grant: vec!["new".into()],
+        grant_sets: vec!["rolecall:4567".into()],
+        enable: true,
+        terminate: true,
+        verifier: None,
+    };
+    let plans = [
+        Plan::Nothing,
+        Plan::Activate(activation(true)),
+        Plan::Activate(activation(false)),
+        Plan::Adjust(adjust),
+        Plan::End(ending()),
+    ];
+    let shown: Vec<String> =
+        plans.iter().map(|plan| format!("-- {plan}\n{}", preview(plan).join(";\n"))).collect();
+    assert!(!shown.concat().contains("SCRAM"));
+    insta::assert_snapshot!(shown.join("\n\n"));
 }
 
 #[test]

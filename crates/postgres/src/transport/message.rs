@@ -133,6 +133,11 @@ impl Message {
         statement.map(|statement| statement.needs.clone()).unwrap_or_default()
     }
 
+    /// The statements, in their order. They may contain a password verifier: not for logs.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.statements.iter().map(|statement| statement.sql.as_str())
+    }
+
     /// The text that is sent. It may contain a password verifier: not for logs.
     pub(crate) fn sql(&self) -> String {
         let mut text = String::new();

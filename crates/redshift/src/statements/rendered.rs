@@ -1,9 +1,11 @@
 //! Every statement, as text.
 
+use rolecall_engine::plan::{Activate, Adjust, End, Plan};
 use rolecall_engine::{AccountName, Owner};
 use rolecall_policy::{ObjectKind, Privilege, PrivilegeSet};
 
 use super::object::{self, Grantee, READABLE, Target};
+use super::preview::preview;
 use super::query::Identity;
 use super::{Statement, query, role, user};
 use crate::execution::record;
@@ -108,6 +110,54 @@ fn every_statement_as_text() {
     let texts: Vec<String> =
         all().iter().map(|statement| format!("-- {}\n{}", statement.what, statement.sql)).collect();
     insta::assert_snapshot!(texts.join("\n"));
+}
+
+#[test]
+fn what_a_reviewer_sees() {
+    let account = AccountName::new("alice").unwrap();
+    let activate = Activate {
+        account: account.clone(),
+        owner: owner(),
+        session_database: None,
+        create: true,
+        create_roles: vec!["new".into()],
+        close_first: false,
+        take_over_from: None,
+        revoke: Vec::new(),
+        settings: Default::default(),
+        expires: false,
+        grant: vec!["new".into(), "reader".into()],
+        grant_sets: vec!["rolecall_4567".into()],
+        verifier: Some("md50123456789abcdef0123456789abcdef".to_owned().into()),
+    };
+    let adjust = Adjust {
+        account: account.clone(),
+        owner_uid: "1".into(),
+        record: None,
+        session_database: None,
+        create_roles: Vec::new(),
+        revoke: vec!["old".into()],
+        grant: vec!["new".into()],
+        grant_sets: Vec::new(),
+        enable: true,
+        terminate: true,
+        verifier: None,
+    };
+    let end = End {
+        account,
+        owner_uid: "1".into(),
+        take_over: None,
+        session_database: None,
+        revoke: vec!["new".into()],
+        settings: Default::default(),
+        expires: false,
+        drop: true,
+    };
+    let plans = [Plan::Nothing, Plan::Activate(activate), Plan::Adjust(adjust), Plan::End(end)];
+    let shown: Vec<String> =
+        plans.iter().map(|plan| format!("-- {plan}\n{}", preview(plan).join(";\n"))).collect();
+    assert!(!shown.concat().contains("md5"));
+    insta::assert_snapshot!(shown.join("\n\n"));
 }
 
 #[test]
