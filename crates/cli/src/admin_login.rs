@@ -5,31 +5,36 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{anyhow, bail};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Protocol};
 use rolecall_aws::{ClusterLogin, RdsLogin};
 use rolecall_engine::{Engine, Examine};
 use rolecall_mongodb::{ClientCertificate, Mongodb};
-use rolecall_postgres::{Auth, Postgres, parse_address};
+use rolecall_postgres::{Auth, Postgres};
 use rolecall_redshift::Redshift;
 use rolecall_resolve::{
     AdminProof, Blocked, admin_proof, default_server_ca, mongodb_config, postgres_config, rds_admin_target,
     redshift_admin_target, redshift_config,
 };
 
-use crate::connect::{iam, mongosh};
+use crate::connect::iam;
 use crate::input::{Cluster, plain};
+use crate::reach::Elsewhere;
 
 /// A server, as its admin user.
 #[derive(Debug)]
-pub(crate) enum AdminLogin {
-    /// PostgreSQL.
+pub(crate) struct AdminLogin {
+    server: Server,
+    /// What it is dialled through.
+    _way: Option<Elsewhere>,
+}
+
+#[derive(Debug)]
+enum Server {
     Postgres(Box<Postgres>),
-    /// MongoDB.
     Mongodb(Box<Mongodb>),
-    /// Amazon Redshift.
     Redshift(Box<Redshift>),
 }
 
@@ -66,30 +71,52 @@ impl AdminLogin {
         admin: &DatabaseAdmin,
         address: Option<&str>,
     ) -> Result<Self, Obstacle> {
-        Ok(match admin.spec.protocol {
-            Protocol::Postgres => Self::Postgres(Box::new(postgres(cluster, admin, address).await?)),
-            Protocol::Mongodb => Self::Mongodb(Box::new(mongodb(cluster, admin, address).await?)),
-            Protocol::Redshift => Self::Redshift(Box::new(redshift(cluster, admin, address).await?)),
-        })
+        let (server, way) = match admin.spec.protocol {
+            Protocol::Postgres => {
+                let (engine, way) = postgres(cluster, admin, address).await?;
+                (Server::Postgres(Box::new(engine)), way)
+            }
+            Protocol::Mongodb => (Server::Mongodb(Box::new(mongodb(cluster, admin, address).await?)), None),
+            Protocol::Redshift => {
+                let (engine, way) = redshift(cluster, admin, address).await?;
+                (Server::Redshift(Box::new(engine)), way)
+            }
+        };
+        Ok(Self { server, _way: way })
     }
 
     /// As the operator uses it.
     pub(crate) fn engine(&self) -> &dyn Engine {
-        match self {
-            Self::Postgres(engine) => &**engine,
-            Self::Mongodb(engine) => &**engine,
-            Self::Redshift(engine) => &**engine,
+        match &self.server {
+            Server::Postgres(engine) => &**engine,
+            Server::Mongodb(engine) => &**engine,
+            Server::Redshift(engine) => &**engine,
         }
     }
 
     /// As a person examines it.
     pub(crate) fn examine(&self) -> &dyn Examine {
-        match self {
-            Self::Postgres(engine) => &**engine,
-            Self::Mongodb(engine) => &**engine,
-            Self::Redshift(engine) => &**engine,
+        match &self.server {
+            Server::Postgres(engine) => &**engine,
+            Server::Mongodb(engine) => &**engine,
+            Server::Redshift(engine) => &**engine,
         }
     }
+}
+
+/// MongoDB's driver dials the names of all members for itself, and checks the name that it dials.
+///
+/// # Errors
+///
+/// That another address cannot be used.
+pub(crate) fn dials_by_name(address: Option<&str>) -> anyhow::Result<()> {
+    if address.is_some() {
+        bail!(
+            "--address does not work with MongoDB here, whose driver checks the name that it dials; let the server's own \
+             name lead to that address, for example in /etc/hosts"
+        );
+    }
+    Ok(())
 }
 
 /// The CAs that the server's certificate is checked against, as PEM: those of spec.tls.caSecretRef, else those of RDS,
@@ -117,7 +144,7 @@ async fn postgres(
     cluster: &Cluster,
     admin: &DatabaseAdmin,
     address: Option<&str>,
-) -> Result<Postgres, Obstacle> {
+) -> Result<(Postgres, Option<Elsewhere>), Obstacle> {
     let because = |blocked: Blocked| because(admin, &blocked);
     let aws = iam::ambient();
     let proof = admin_proof(admin).map_err(because)?;
@@ -140,12 +167,12 @@ async fn postgres(
     let mut config = postgres_config(admin, auth, authorities).map_err(because)?;
     config.read_only = true;
     config.max_connections = 1;
-    if let Some(address) = address {
-        let elsewhere = parse_address(address).context("reading --address; write HOST:PORT")?;
+    let way = Elsewhere::find(cluster, &config.host, config.port, address).await?;
+    if let Some(way) = &way {
         config.tls.server_name.get_or_insert_with(|| config.host.clone());
-        (config.host, config.port) = elsewhere;
+        (config.host, config.port) = (way.address.ip().to_string(), way.address.port());
     }
-    Ok(Postgres::new(config)?)
+    Ok((Postgres::new(config)?, way))
 }
 
 async fn mongodb(
@@ -153,7 +180,7 @@ async fn mongodb(
     admin: &DatabaseAdmin,
     address: Option<&str>,
 ) -> Result<Mongodb, Obstacle> {
-    mongosh::check(address)?;
+    dials_by_name(address)?;
     let because = |blocked: Blocked| because(admin, &blocked);
     let proof = admin_proof(admin).map_err(because)?;
     let AdminProof::X509 { secret } = proof else {
@@ -174,7 +201,7 @@ async fn redshift(
     cluster: &Cluster,
     admin: &DatabaseAdmin,
     address: Option<&str>,
-) -> Result<Redshift, Obstacle> {
+) -> Result<(Redshift, Option<Elsewhere>), Obstacle> {
     let because = |blocked: Blocked| because(admin, &blocked);
     let aws = iam::ambient();
     let proof = admin_proof(admin).map_err(because)?;
@@ -196,13 +223,12 @@ async fn redshift(
     let mut config = redshift_config(admin, auth, server_ca(cluster, admin).await?).map_err(because)?;
     config.read_only = true;
     config.max_connections = 1;
-    if let Some(address) = address {
-        let elsewhere =
-            rolecall_redshift::parse_address(address).context("reading --address; write HOST:PORT")?;
+    let way = Elsewhere::find(cluster, &config.host, config.port, address).await?;
+    if let Some(way) = &way {
         config.tls.server_name.get_or_insert_with(|| config.host.clone());
-        (config.host, config.port) = elsewhere;
+        (config.host, config.port) = (way.address.ip().to_string(), way.address.port());
     }
-    Ok(Redshift::new(config)?)
+    Ok((Redshift::new(config)?, way))
 }
 
 fn because(admin: &DatabaseAdmin, blocked: &Blocked) -> anyhow::Error {

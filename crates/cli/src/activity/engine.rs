@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Protocol};
 use rolecall_aws::{ClusterLogin, RdsLogin};
 use rolecall_engine::Activity;
 use rolecall_mongodb::{ClientCertificate, Mongodb};
-use rolecall_postgres::{Auth, Postgres, parse_address};
+use rolecall_postgres::{Auth, Postgres};
 use rolecall_redshift::Redshift;
 use rolecall_resolve::{
     Blocked, default_server_ca, mongodb_config, postgres_config, rds_target, redshift_config, redshift_target,
@@ -16,24 +16,38 @@ use rolecall_resolve::{
 
 use super::Way;
 use super::login::{Credentials, Proof};
-use crate::connect::{iam, mongosh};
+use crate::admin_login::dials_by_name;
+use crate::connect::iam;
 use crate::input::Cluster;
+use crate::reach::Elsewhere;
 
-/// The server as this user, in the logical database of its session.
+/// The server as this user, in the logical database of its session, and what it is dialled through: that is kept as
+/// long as the server is used.
 pub(super) async fn of_user(
-    _cluster: &Cluster,
+    cluster: &Cluster,
     admin: &DatabaseAdmin,
     credentials: &Credentials,
     way: &Way,
-) -> anyhow::Result<Box<dyn Activity>> {
+) -> anyhow::Result<(Box<dyn Activity>, Option<Elsewhere>)> {
     match admin.spec.protocol {
-        Protocol::Postgres => Ok(Box::new(postgres(admin, credentials, way)?)),
-        Protocol::Mongodb => Ok(Box::new(mongodb(admin, credentials, way)?)),
-        Protocol::Redshift => Ok(Box::new(redshift(admin, credentials, way)?)),
+        Protocol::Postgres => {
+            let (engine, through) = postgres(cluster, admin, credentials, way).await?;
+            Ok((Box::new(engine), through))
+        }
+        Protocol::Mongodb => Ok((Box::new(mongodb(admin, credentials, way)?), None)),
+        Protocol::Redshift => {
+            let (engine, through) = redshift(cluster, admin, credentials, way).await?;
+            Ok((Box::new(engine), through))
+        }
     }
 }
 
-fn postgres(admin: &DatabaseAdmin, credentials: &Credentials, way: &Way) -> anyhow::Result<Postgres> {
+async fn postgres(
+    cluster: &Cluster,
+    admin: &DatabaseAdmin,
+    credentials: &Credentials,
+    way: &Way,
+) -> anyhow::Result<(Postgres, Option<Elsewhere>)> {
     let because = |blocked: Blocked| because(admin, &blocked);
     let Credentials { access, proof } = credentials;
     let aws = iam::ambient();
@@ -56,16 +70,16 @@ fn postgres(admin: &DatabaseAdmin, credentials: &Credentials, way: &Way) -> anyh
     config.default_database.clone_from(&access.connection.database);
     config.read_only = true;
     config.max_connections = 1;
-    if let Some(address) = &way.address {
-        let elsewhere = parse_address(address).context("reading --address; write HOST:PORT")?;
+    let through = Elsewhere::find(cluster, &config.host, config.port, way.address.as_deref()).await?;
+    if let Some(through) = &through {
         config.tls.server_name.get_or_insert_with(|| config.host.clone());
-        (config.host, config.port) = elsewhere;
+        (config.host, config.port) = (through.address.ip().to_string(), through.address.port());
     }
-    Ok(Postgres::new(config)?)
+    Ok((Postgres::new(config)?, through))
 }
 
 fn mongodb(admin: &DatabaseAdmin, credentials: &Credentials, way: &Way) -> anyhow::Result<Mongodb> {
-    mongosh::check(way.address.as_deref())?;
+    dials_by_name(way.address.as_deref())?;
     let Proof::Certificate(cert_pem, key_pem) = &credentials.proof else {
         bail!("on MongoDB users log in with certificates; use userCredentials.x509");
     };
@@ -78,7 +92,12 @@ fn mongodb(admin: &DatabaseAdmin, credentials: &Credentials, way: &Way) -> anyho
     Ok(Mongodb::new(config)?)
 }
 
-fn redshift(admin: &DatabaseAdmin, credentials: &Credentials, way: &Way) -> anyhow::Result<Redshift> {
+async fn redshift(
+    cluster: &Cluster,
+    admin: &DatabaseAdmin,
+    credentials: &Credentials,
+    way: &Way,
+) -> anyhow::Result<(Redshift, Option<Elsewhere>)> {
     let because = |blocked: Blocked| because(admin, &blocked);
     let Credentials { access, proof } = credentials;
     let aws = iam::ambient();
@@ -95,13 +114,12 @@ fn redshift(admin: &DatabaseAdmin, credentials: &Credentials, way: &Way) -> anyh
     config.default_database.clone_from(&access.connection.database);
     config.read_only = true;
     config.max_connections = 1;
-    if let Some(address) = &way.address {
-        let elsewhere =
-            rolecall_redshift::parse_address(address).context("reading --address; write HOST:PORT")?;
+    let through = Elsewhere::find(cluster, &config.host, config.port, way.address.as_deref()).await?;
+    if let Some(through) = &through {
         config.tls.server_name.get_or_insert_with(|| config.host.clone());
-        (config.host, config.port) = elsewhere;
+        (config.host, config.port) = (through.address.ip().to_string(), through.address.port());
     }
-    Ok(Redshift::new(config)?)
+    Ok((Redshift::new(config)?, through))
 }
 
 /// The authorities of the server's certificate, as the session reports them.

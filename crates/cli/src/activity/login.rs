@@ -116,7 +116,7 @@ impl<'a> Login<'a> {
             acted = acting => acted,
             () = signals.any() => Ok(None),
         };
-        if let Err(error) = session.end().await {
+        if let Err(error) = session.end(signals).await {
             output::say(format_args!("warning: {error:#}; end it: kubectl rolecall end {}", session.name()));
         }
         acted

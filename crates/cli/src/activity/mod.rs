@@ -109,7 +109,7 @@ impl Subject {
         let login = Login::new(&self.cluster, &self.session, &self.admin, command, way).await?;
         login
             .run(async |access| {
-                let engine = engine::of_user(&self.cluster, &self.admin, access, way).await?;
+                let (engine, _through) = engine::of_user(&self.cluster, &self.admin, access, way).await?;
                 let done = act(&*engine).await;
                 engine.leave().await;
                 done

@@ -8,8 +8,6 @@ use base64::prelude::BASE64_STANDARD;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use secrecy::SecretString;
 
-use secrecy::SecretString;
-
 use super::files::Files;
 
 /// Key, request and files. The files go when it is dropped.

@@ -71,7 +71,7 @@ impl Probe {
 /// What is wrong with it.
 pub(super) fn check(admin: &DatabaseAdmin, address: Option<&str>) -> anyhow::Result<()> {
     if admin.spec.protocol == Protocol::Mongodb {
-        return crate::connect::mongosh::check(address);
+        return crate::admin_login::dials_by_name(address);
     }
     if let Some(address) = address {
         rolecall_postgres::parse_address(address).context("reading --address; write HOST:PORT")?;

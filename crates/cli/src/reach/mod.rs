@@ -161,6 +161,35 @@ impl Route {
     }
 }
 
+/// Where a driver dials in place of the server's own address. A port that was opened for it closes with this.
+#[derive(Debug)]
+pub(crate) struct Elsewhere {
+    /// What to dial.
+    pub(crate) address: SocketAddr,
+    _open: Option<LocalPort>,
+}
+
+impl Elsewhere {
+    /// Finds a route, as [`Route::find`] does. `None`: the server's own address leads there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Route::find`], and where no local port can be opened.
+    pub(crate) async fn find(
+        cluster: &Cluster,
+        host: &str,
+        port: u16,
+        asked: Option<&str>,
+    ) -> anyhow::Result<Option<Self>> {
+        let route = Route::find(cluster, host, port, asked).await?;
+        if route.is_direct() {
+            return Ok(None);
+        }
+        let (address, open) = route.local().await?;
+        Ok(Some(Self { address, _open: open }))
+    }
+}
+
 async fn unasked(cluster: &Cluster, host: &str, port: u16) -> anyhow::Result<Means> {
     let why = match resolve(host, port).await {
         Ok(addresses) => return Ok(Means::Direct(addresses)),

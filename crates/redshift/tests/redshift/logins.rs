@@ -43,7 +43,7 @@ impl LoginSource for SlowLender {
         Ok(Login { username: format!("IAM:{ADMIN}"), secret: self.password.clone().into() })
     }
 
-    fn refused(&self) {}
+    fn refused(&self, _: &Login) {}
 }
 
 #[tokio::test]
