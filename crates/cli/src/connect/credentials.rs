@@ -24,7 +24,7 @@ enum Origin {
     /// A key that was made here, and a certificate for it.
     Certificate,
     /// AWS, asked by whoever runs this.
-    Aws(Signer),
+    Aws(Box<Signer>),
     /// The Secret of the session.
     Secret(Api<Secret>),
 }
@@ -39,7 +39,7 @@ impl Credentials {
         let UserCredentials { x509, password, aws_iam } = &admin.spec.user_credentials;
         let origin = match (x509, aws_iam, password) {
             (Some(_), ..) => Origin::Certificate,
-            (None, Some(_), _) => Origin::Aws(Signer::new().await?),
+            (None, Some(_), _) => Origin::Aws(Box::new(Signer::new().await?)),
             (None, None, Some(_)) => Origin::Secret(cluster.api()),
             (None, None, None) => bail!(
                 "the DatabaseAdmin {} does not say how its users log in; let whoever administers it set spec.userCredentials",

@@ -72,7 +72,13 @@ impl Server {
             Self::Mongodb(way) => Kind::Mongodb(way),
             Self::Postgres(route) => {
                 let (elsewhere, port) = psql::elsewhere(route.clone(), admin).await?;
-                Kind::Postgres(Postgres { admin: admin.clone(), elsewhere, route, redshift, _port: port })
+                Kind::Postgres(Box::new(Postgres {
+                    admin: admin.clone(),
+                    elsewhere,
+                    route,
+                    redshift,
+                    _port: port,
+                }))
             }
         };
         Ok(Started { access, credentials, kind })
@@ -92,7 +98,7 @@ pub(super) struct Started {
 /// What differs between the engines.
 pub(super) enum Kind {
     /// PostgreSQL or Redshift.
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
     /// MongoDB.
     Mongodb(Way),
 }
