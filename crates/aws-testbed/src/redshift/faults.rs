@@ -20,6 +20,26 @@ impl Redshift {
         self.shared.lock().faults.fail.push((times, kind.to_owned(), code));
     }
 
+    /// The next statements of a kind do nothing, and the server says that they are done.
+    pub fn ignore_next(&self, kind: &str, times: u32) {
+        self.shared.lock().faults.ignored.push((times, kind.to_owned()));
+    }
+
+    /// The next statements of a kind are done, and the server gives no answer to them.
+    pub fn leave_unanswered(&self, kind: &str, times: u32) {
+        self.shared.lock().faults.unanswered.push((times, kind.to_owned()));
+    }
+
+    /// A view shows nothing any more, or again what there is.
+    pub fn blank(&self, view: &str, is_blank: bool) {
+        let blank = &mut self.shared.lock().faults.blank;
+        if is_blank {
+            blank.insert(view.to_owned());
+        } else {
+            blank.remove(view);
+        }
+    }
+
     /// Statements of a kind take longer by this from now on; none ends it.
     pub fn delay(&self, kind: &str, delay: Option<Duration>) {
         let mut state = self.shared.lock();

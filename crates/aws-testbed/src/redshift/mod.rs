@@ -1,7 +1,7 @@
 //! A simulator of Amazon Redshift (provisioned), on the wire. It is not Redshift: it knows the statements that Rolecall
 //! can send and the views that it reads, and refuses everything else.
 //!
-//! What it enforces, each with a test in `tests/redshift.rs`:
+//! What it enforces, each with a test in `tests/simulator`:
 //! 1. The grammar, with the server's SQLSTATEs for what is not in it (42601, 42P01, 42883, 0A000).
 //! 2. Names: 127 bytes, no `:` `/` `.` in those of roles, no role called like a user, quoted users keep their case and
 //!    everything else is folded, backslashes escape in texts.

@@ -77,6 +77,12 @@ pub(crate) struct Faults {
     pub(crate) fail: Vec<(u32, String, &'static str)>,
     /// Every statement of a kind waits as long; an empty kind is every one.
     pub(crate) delays: Vec<(String, Duration)>,
+    /// The next statements of a kind are said to be done, and are not: how many still, and the kind.
+    pub(crate) ignored: Vec<(u32, String)>,
+    /// The next statements of a kind are done, and get no answer.
+    pub(crate) unanswered: Vec<(u32, String)>,
+    /// Views that show nothing.
+    pub(crate) blank: BTreeSet<String>,
     /// New connections are closed at once.
     pub(crate) down: bool,
 }
@@ -285,8 +291,24 @@ impl State {
         })
     }
 
+    /// Whether a statement of this kind is to be ignored.
+    pub(crate) fn is_ignored(&mut self, kind: &str) -> bool {
+        is_next(&mut self.faults.ignored, kind)
+    }
+
+    /// Whether a statement of this kind gets no answer.
+    pub(crate) fn is_unanswered(&mut self, kind: &str) -> bool {
+        is_next(&mut self.faults.unanswered, kind)
+    }
+
     pub(crate) fn delay(&self, kind: &str) -> Duration {
         let delays = self.faults.delays.iter().filter(|(of, _)| of.is_empty() || of == kind);
         delays.map(|(_, delay)| *delay).sum()
     }
+}
+
+/// Counts one down, where one of the kind is left.
+fn is_next(faults: &mut [(u32, String)], kind: &str) -> bool {
+    let found = faults.iter_mut().find(|(left, of)| *left > 0 && of == kind);
+    found.map(|(left, _)| *left -= 1).is_some()
 }

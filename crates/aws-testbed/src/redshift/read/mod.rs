@@ -132,6 +132,10 @@ impl Reader<'_> {
     }
 
     fn rows(&self, table: &Table) -> Vec<Row> {
+        // What a test sets up sees everything.
+        if !self.session.is_phantom && self.state.faults.blank.contains(table.name) {
+            return Vec::new();
+        }
         let mut rows = (table.rows)(self);
         for row in &mut rows {
             for (value, (_, of)) in row.iter_mut().zip(table.columns) {

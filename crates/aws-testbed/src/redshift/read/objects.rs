@@ -1,7 +1,7 @@
 //! Databases and what is in them.
 
 use super::{Reader, Row, Value};
-use crate::redshift::catalog::{Database, Identity, Kind, Object, ObjectKey};
+use crate::redshift::catalog::{Database, Identity, Kind, Object, ObjectKey, RDSDB_ID};
 
 pub(super) fn svv_redshift_databases(reader: &Reader<'_>) -> Vec<Row> {
     let databases = reader.catalog.databases.iter();
@@ -156,12 +156,16 @@ pub(super) fn pg_proc(reader: &Reader<'_>) -> Vec<Row> {
     functions.collect()
 }
 
+/// With those that each cluster has for itself.
 pub(super) fn pg_database(reader: &Reader<'_>) -> Vec<Row> {
+    let row = |id: u32, name: &str, owner: u32, connects: bool| {
+        vec![Value::id(id), Value::text(name), Value::id(owner), Value::Bool(connects)]
+    };
+    let own = [(1, "template1", true), (2, "template0", false), (3, "padb_harvest", true)];
+    let own = own.map(|(id, name, connects)| row(id, name, RDSDB_ID, connects));
     let databases = reader.catalog.databases.iter();
-    databases
-        .map(|(name, database)| {
-            vec![Value::id(database.id), Value::text(name.as_str()), Value::id(database.owner)]
-        })
+    own.into_iter()
+        .chain(databases.map(|(name, database)| row(database.id, name, database.owner, true)))
         .collect()
 }
 

@@ -250,7 +250,7 @@ static TABLES: &[Table] = &[
     ),
     table(
         "pg_database",
-        &[("oid", Type::Oid), ("datname", Type::Name), ("datdba", INT)],
+        &[("oid", Type::Oid), ("datname", Type::Name), ("datdba", INT), ("datallowconn", BOOL)],
         objects::pg_database,
     ),
     table(
