@@ -111,7 +111,7 @@ reasons! {
         "The server has no logical database of that name, or it accepts no connections.",
         "Recreate the session with another `databaseName`, or create the logical database.";
     INVALID_USERNAME = "InvalidUsername":
-        "The database user name cannot be used: over 63 bytes, reserved by the server, the admin user or the marker; on Redshift also over 46 bytes, with other characters than letters, digits and `_ + . @ -`, a reserved word, or the name of a role.",
+        "The database user name cannot be used: over 63 bytes, reserved by the server, the admin user or the marker; on Redshift also over 45 bytes, with other characters than letters, digits and `_ + . @ -`, a reserved word, or the name of a role.",
         "Recreate the DatabaseUser with another `username`.";
     CREDENTIALS_MISMATCH = "CredentialsMismatch":
         "The session has a certificate request, but the DatabaseAdmin does not issue certificates.",

@@ -52,6 +52,7 @@ impl Redshift {
     ///
     /// `Invalid` when something in the configuration cannot be used; the message names it.
     pub fn new(config: Config) -> Result<Self, Error> {
+        config.check_admin_user()?;
         Ok(Self {
             server: transport::server::Server::new(config)?,
             recorded: std::sync::Mutex::default(),

@@ -1,7 +1,8 @@
-//! Accounts: started, adjusted, ended.
+//! Accounts: started and adjusted.
 
-use rolecall_engine::plan::{Activate, Adjust, End};
-use rolecall_engine::{AccountName, Applied, Class, Error, Owner, Reason};
+use rolecall_engine::dialect::redshift::record::is_record;
+use rolecall_engine::plan::{Activate, Adjust};
+use rolecall_engine::{AccountName, Applied, Class, Error, MARKER, Reason};
 use secrecy::SecretString;
 
 use super::guard::{Found, Whose, changed, claim};
@@ -10,23 +11,28 @@ use crate::Redshift;
 use crate::quote::is_possible;
 use crate::reads::observe::read_in;
 use crate::reads::roles::Roles;
-use crate::statements::{Statement, role, user};
+use crate::statements::{Needs, Statement, role, user};
 use crate::transport::server::{TargetDatabase, Transaction};
 
 impl Redshift {
     pub(crate) async fn activate(&self, plan: &Activate) -> Result<Applied, Error> {
         check_verifier(&plan.account, plan.verifier.as_ref())?;
         let run_in = self.server.target_database(plan.session_database.as_deref());
-        self.ensure_record(&run_in, &plan.owner).await?;
         if plan.close_first {
             let whose = match &plan.take_over_from {
                 Some(from) => Whose::OursOr(&plan.owner.uid, from),
                 None => Whose::OursOrNone(&plan.owner.uid),
             };
-            self.close_account(&run_in, &plan.account, whose, &plan.owner, plan.take_over_from.is_some())
-                .await?;
+            // Before anything else, so that nothing else keeps it from being closed.
+            self.close_account(&run_in, &plan.account, whose).await?;
+            let taken = match &plan.take_over_from {
+                Some(from) => self.take_over(&run_in, &plan.account, from, &plan.owner).await,
+                None => Ok(()),
+            };
             self.drain(&run_in, &plan.account).await?;
+            taken?;
         }
+        self.ensure_record(&run_in, &plan.owner).await?;
         let mut retries = self.server.retries();
         loop {
             match self.try_activate(&run_in, plan).await {
@@ -67,14 +73,14 @@ impl Redshift {
         self.check_roles(&roles, &plan.create_roles, &granted)?;
         let mut statements: Vec<Statement> = create_roles(&roles, &plan.create_roles);
         if plan.create {
-            statements.push(role::grant(rolecall_engine::MARKER, account));
+            statements.push(role::grant(MARKER, account));
         }
         statements.extend(reset::own(&users, account, uid));
         statements.extend(granted.iter().map(|granted| role::grant(granted, account)));
         statements.extend(plan.verifier.as_ref().map(|verifier| user::set_password(account, verifier)));
         statements.push(user::open(account));
         for statement in &statements {
-            self.target_database(&mut transaction, statement).await?;
+            self.run_with_records(&mut transaction, statement).await?;
         }
         if plan.create {
             self.check_name(&mut transaction, account).await?;
@@ -140,104 +146,14 @@ impl Redshift {
         statements.extend(plan.verifier.as_ref().map(|verifier| user::set_password(account, verifier)));
         statements.extend(plan.enable.then(|| user::open(account)));
         for statement in &statements {
-            self.target_database(&mut transaction, statement).await?;
-        }
-        transaction.commit().await
-    }
-
-    pub(crate) async fn end(&self, plan: &End) -> Result<Applied, Error> {
-        let run_in = self.server.target_database(plan.session_database.as_deref());
-        let account = &plan.account;
-        let uid = plan.owner_uid.as_str();
-        let (whose, owner) = match &plan.take_over {
-            Some(from) => {
-                self.ensure_record(&run_in, &from.owner).await?;
-                (Whose::OursOr(uid, &from.from_uid), from.owner.clone())
-            }
-            None => (Whose::Ours(uid), Owner { uid: uid.to_owned(), ..Owner::default() }),
-        };
-        // By itself, so that nothing else keeps it from being closed.
-        self.close_account(&run_in, account, whose, &owner, plan.take_over.is_some()).await?;
-        self.drain(&run_in, account).await?;
-        let mut retries = self.server.retries();
-        loop {
-            match self.try_strip(&run_in, account, uid).await {
-                Err(error) if retries.again(&error).await => {}
-                result => break result?,
-            }
-        }
-        if !plan.drop {
-            return Ok(Applied::default());
-        }
-        let kept_because = self.drop_user(&run_in, account, uid).await?;
-        Ok(Applied { dropped: kept_because.is_none(), kept_because, ..Applied::default() })
-    }
-
-    /// Lets nobody in any more, and makes it ours where it is a predecessor's.
-    async fn close_account(
-        &self,
-        run_in: &TargetDatabase,
-        account: &AccountName,
-        whose: Whose<'_>,
-        owner: &Owner,
-        takes_over: bool,
-    ) -> Result<(), Error> {
-        let mut retries = self.server.retries();
-        loop {
-            match self.try_close(run_in, account, whose, owner, takes_over).await {
-                Err(error) if retries.again(&error).await => {}
-                result => return result,
-            }
-        }
-    }
-
-    async fn try_close(
-        &self,
-        run_in: &TargetDatabase,
-        account: &AccountName,
-        whose: Whose<'_>,
-        owner: &Owner,
-        takes_over: bool,
-    ) -> Result<(), Error> {
-        let mut transaction = self.server.begin(run_in).await?;
-        let found = claim(&mut transaction, account, &user::close(account), whose).await?;
-        let is_superuser = found.users.users.get(account.as_str()).is_some_and(|user| user.is_superuser);
-        // The limit is not kept for superusers.
-        let mut statements: Vec<Statement> =
-            is_superuser.then(|| user::no_superuser(account)).into_iter().collect();
-        if let Some(from) = found.owner_uid.as_ref().filter(|from| takes_over && **from != owner.uid) {
-            statements
-                .push(role::revoke(&rolecall_engine::dialect::redshift::record::owner_role(from), account));
-            statements.extend(reset::own(&found.users, account, &owner.uid));
-        }
-        for statement in &statements {
-            self.target_database(&mut transaction, statement).await?;
-        }
-        transaction.commit().await
-    }
-
-    async fn try_strip(
-        &self,
-        run_in: &TargetDatabase,
-        account: &AccountName,
-        uid: &str,
-    ) -> Result<(), Error> {
-        let _changing = self.changing.lock().await;
-        let mut transaction = self.server.begin(run_in).await?;
-        let found = claim(&mut transaction, account, &user::claim(account), Whose::Ours(uid)).await?;
-        if found.users.is_open(account) != Some(false) {
-            return Err(changed(account, ""));
-        }
-        let revokes = reset::strip(&found.users, account, uid);
-        for statement in revokes.into_iter().chain(reset::clear(&found.users, account)) {
-            transaction.run(&statement).await?;
+            self.run_with_records(&mut transaction, statement).await?;
         }
         transaction.commit().await
     }
 
     /// The roles that are granted must exist by then; and those of records, which somebody may have dropped.
     fn check_roles(&self, roles: &Roles, created: &[String], granted: &[&String]) -> Result<(), Error> {
-        if !roles.exists(rolecall_engine::MARKER) {
+        if !roles.exists(MARKER) {
             self.forget_record();
         }
         match granted.iter().find(|role| !roles.exists(role) && !created.contains(role)) {
@@ -254,7 +170,7 @@ impl Redshift {
     }
 
     /// Runs a statement. Where a role of a record is gone, it is made anew the next time.
-    async fn target_database(
+    pub(super) async fn run_with_records(
         &self,
         transaction: &mut Transaction<'_>,
         statement: &Statement,
@@ -262,7 +178,9 @@ impl Redshift {
         match transaction.run(statement).await {
             Err(error) if error.reason == Reason::DbRoleNotFound => {
                 self.forget_record();
-                Err(error)
+                let is_ours =
+                    matches!(&statement.needs, Needs::Role(role) if role == MARKER || is_record(role));
+                Err(Error { class: if is_ours { Class::Transient } else { error.class }, ..error })
             }
             result => result.map(drop),
         }

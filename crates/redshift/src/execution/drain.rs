@@ -3,7 +3,7 @@
 //! A user that is closed keeps its sessions, and a password that AWS lent works on for up to an hour: only the
 //! connection limit keeps it out. So the account is closed first, and its sessions are ended until none is left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rolecall_engine::{AccountName, Class, Error, Reason};
@@ -20,14 +20,15 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Redshift {
-    /// Ends the sessions of a closed account until none is left, and none has come late.
-    pub(crate) async fn drain(&self, run_in: &TargetDatabase, account: &AccountName) -> Result<(), Error> {
+    /// Ends the sessions of a closed account until none is left, and none has come late. Were there any?
+    pub(crate) async fn drain(&self, run_in: &TargetDatabase, account: &AccountName) -> Result<bool, Error> {
         let begun = Instant::now();
+        let mut were_any = false;
         loop {
-            self.end_sessions(run_in, account, None, begun).await?;
+            were_any |= self.end_sessions(run_in, account, None, begun).await?;
             let left = self.sessions_later(run_in).await?;
             if sessions::of(&left, account).next().is_none() {
-                return Ok(());
+                return Ok(were_any);
             }
         }
     }
@@ -40,35 +41,46 @@ impl Redshift {
     ) -> Result<(), Error> {
         let now = self.sessions(run_in).await?;
         let processes = sessions::of(&now, account).map(|session| session.process).collect();
-        self.end_sessions(run_in, account, Some(processes), Instant::now()).await
+        self.end_sessions(run_in, account, Some(processes), Instant::now()).await.map(drop)
     }
 
-    /// `only`: none but these.
+    /// `only`: none but these. Were there any?
     async fn end_sessions(
         &self,
         run_in: &TargetDatabase,
         account: &AccountName,
         only: Option<BTreeSet<i64>>,
         begun: Instant,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let mut pause = FIRST_PAUSE;
+        let mut were_any = false;
         let mut refused = None;
+        // What may not be ended is not tried again, and does not keep the others from being ended.
+        let mut denied: BTreeMap<i64, Error> = BTreeMap::new();
         loop {
             let all = self.sessions(run_in).await?;
             let is_meant = |process: &i64| only.as_ref().is_none_or(|only| only.contains(process));
             let left: Vec<i64> =
                 sessions::of(&all, account).map(|session| session.process).filter(is_meant).collect();
             if left.is_empty() {
-                return Ok(());
+                return Ok(were_any);
             }
-            if begun.elapsed() > TIMEOUT {
-                return Err(still_there(account, &left, refused));
+            were_any = true;
+            let is_over = begun.elapsed() > TIMEOUT;
+            if is_over || left.iter().all(|process| denied.contains_key(process)) {
+                let error = left.iter().find_map(|process| denied.remove(process));
+                return Err(error.unwrap_or_else(|| still_there(account, &left, refused)));
             }
-            for process in &left {
+            for process in left {
+                if denied.contains_key(&process) {
+                    continue;
+                }
                 // It says whether the signal was sent, which does not matter: the next reading shows what it did.
-                match self.server.run(run_in, &user::terminate(account, *process)).await {
+                match self.server.run(run_in, &user::terminate(account, process)).await {
                     Err(error) if error.class == Class::Unreachable => return Err(error),
-                    Err(error) if error.code == sqlstate::INSUFFICIENT_PRIVILEGE => return Err(error),
+                    Err(error) if error.code == sqlstate::INSUFFICIENT_PRIVILEGE => {
+                        denied.insert(process, error);
+                    }
                     Err(error) => refused = Some(error),
                     Ok(_) => {}
                 }

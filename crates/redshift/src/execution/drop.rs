@@ -6,11 +6,13 @@
 
 use rolecall_engine::{AccountName, Class, Error};
 
-use super::guard::{Whose, claim};
+use super::guard::{Whose, changed, claim};
 use crate::Redshift;
-use crate::reads::observe::names;
+use crate::reads::dependents::Dependents;
+use crate::reads::observe::databases;
+use crate::reads::sight::Sight;
+use crate::reads::users::Users;
 use crate::statements::{query, user};
-use crate::transport::rows::number;
 use crate::transport::server::TargetDatabase;
 use crate::transport::sqlstate;
 
@@ -27,17 +29,43 @@ impl Redshift {
         owner_uid: &str,
     ) -> Result<Option<String>, Error> {
         let user = account.as_str();
-        let statements = [query::databases(), query::users(Some(&[user]))];
+        let admin = self.server.config().admin_user.as_str();
+        let names = [user, admin];
+        let statements = [
+            query::databases(),
+            query::catalog_databases(),
+            query::users(Some(&names)),
+            query::user_info(Some(&names)),
+        ];
         let answers = self.server.read(run_in, &statements).await?;
         let rows = |number: usize| answers.get(number).map(Vec::as_slice).unwrap_or_default();
-        let Some(user_id) = rows(1).first().map(|row| number(row, 1)) else { return Ok(None) };
-        let mut last = run_in.clone();
-        for database in names(rows(0)) {
-            if let Some(why) = self.clear_dependents(&database, user, user_id).await? {
+        let users = Users::read(rows(2), rows(3), &[]);
+        let Some(user_id) = users.users.get(user).map(|user| user.id) else {
+            return if users.users.contains_key(admin) { Ok(None) } else { Err(changed(account, "")) };
+        };
+        let sight = Sight::of(&users, None, admin);
+        if !sight.sees_privileges() {
+            return Ok(Some(sight.error(format!("reading the privileges of {user:?}"), admin).to_string()));
+        }
+        let databases = databases(rows(0), rows(1));
+        let Some(last) = databases.last() else {
+            return Ok(Some("which logical databases there are is not known".to_owned()));
+        };
+        // All are looked at before anything is taken: a user that is kept keeps everything.
+        let mut found = Vec::new();
+        for database in &databases {
+            match self.known_dependents(database, user, user_id).await? {
+                Ok(dependents) if dependents.fixed.is_empty() => found.push((database, dependents)),
+                Ok(dependents) => return Ok(Some(dependents.named(database))),
+                Err(why) => return Ok(Some(why)),
+            }
+        }
+        for (database, dependents) in found.iter().filter(|(_, dependents)| !dependents.is_empty()) {
+            if let Some(why) = self.clear_dependents(database, user, user_id, dependents).await? {
                 return Ok(Some(why));
             }
-            last = TargetDatabase::Exactly(database);
         }
+        let last = TargetDatabase::Exactly(last.clone());
         let mut retries = self.server.retries();
         loop {
             match self.drop_once(&last, account, owner_uid).await {
@@ -52,24 +80,30 @@ impl Redshift {
         }
     }
 
+    /// What depends on the user in one database; in words, why that is not known.
+    async fn known_dependents(
+        &self,
+        database: &str,
+        user: &str,
+        user_id: i64,
+    ) -> Result<Result<Dependents, String>, Error> {
+        match self.dependents(database, user, user_id).await {
+            Err(error) if error.class == Class::Unreachable => Err(error),
+            Err(error) => {
+                Ok(Err(format!("what it owns in the logical database {database:?} is not known: {error}")))
+            }
+            Ok(found) => Ok(Ok(found)),
+        }
+    }
+
     /// Revokes the user's rights in one database. Why something is left there, where it is.
     async fn clear_dependents(
         &self,
         database: &str,
         user: &str,
         user_id: i64,
+        found: &Dependents,
     ) -> Result<Option<String>, Error> {
-        let found = match self.dependents(database, user, user_id).await {
-            Ok(found) => found,
-            Err(error) if error.class == Class::Unreachable => return Err(error),
-            Err(error) => return Ok(Some(unknown(database, &error))),
-        };
-        if !found.fixed.is_empty() {
-            return Ok(Some(found.named(database)));
-        }
-        if found.is_empty() {
-            return Ok(None);
-        }
         let run_in = TargetDatabase::Exactly(database.to_owned());
         for revoke in found.revokes(user) {
             match self.server.run(&run_in, &revoke).await {
@@ -79,11 +113,10 @@ impl Redshift {
                 Ok(_) => {}
             }
         }
-        match self.dependents(database, user, user_id).await {
-            Ok(left) => Ok((!left.is_empty()).then(|| left.named(database))),
-            Err(error) if error.class == Class::Unreachable => Err(error),
-            Err(error) => Ok(Some(unknown(database, &error))),
-        }
+        Ok(match self.known_dependents(database, user, user_id).await? {
+            Ok(left) => (!left.is_empty()).then(|| left.named(database)),
+            Err(why) => Some(why),
+        })
     }
 
     async fn drop_once(
@@ -104,8 +137,4 @@ impl Redshift {
             }
         }
     }
-}
-
-fn unknown(database: &str, error: &Error) -> String {
-    format!("what it owns in the logical database {database:?} is not known: {error}")
 }

@@ -2,7 +2,8 @@
 //!
 //! | module | contains |
 //! |---|---|
-//! | `apply` | accounts: started, adjusted, ended |
+//! | `apply` | accounts: started and adjusted |
+//! | `end` | accounts: ended, and taken over from a predecessor |
 //! | `guard` | what must hold in the transaction that changes an account |
 //! | `reset` | what takes everything from an account that it should not have |
 //! | `drain` | waiting until nobody is in any more |
@@ -13,6 +14,7 @@
 pub(crate) mod apply;
 pub(crate) mod drain;
 pub(crate) mod drop;
+pub(crate) mod end;
 pub(crate) mod grants;
 pub(crate) mod guard;
 pub(crate) mod record;

@@ -31,6 +31,14 @@ impl Redshift {
         if !members.is_empty() {
             return Ok(kept(format!("it has {} members, {:?} among them", members.len(), members[0])));
         }
+        let admin = self.server.config().admin_user.as_str();
+        let sight = seen.sight(admin);
+        if !sight.sees_privileges() {
+            return Ok(kept(sight.error(format!("reading the privileges of {set:?}"), admin).to_string()));
+        }
+        if seen.databases.is_empty() {
+            return Ok(kept("which logical databases there are is not known".to_owned()));
+        }
         for database in &seen.databases {
             match self.revoke_everything(database, set).await {
                 Ok(()) => {}

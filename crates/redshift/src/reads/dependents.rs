@@ -35,7 +35,7 @@ impl Dependents {
     }
 
     /// From the answers.
-    fn read(answers: &[Vec<Row>], database: &str) -> Self {
+    fn read(answers: &[Vec<Row>], database: &str, user: &str) -> Self {
         let rows = |number: usize| answers.get(number).into_iter().flatten();
         let mut fixed = Vec::new();
         for (number, kind) in
@@ -45,11 +45,12 @@ impl Dependents {
                 .extend(rows(number).map(|row| format!("it owns {kind} {:?} in {database:?}", text(row, 0))));
         }
         fixed.extend(rows(8).map(|row| {
-            format!(
-                "it gets rights on what is created in {database:?} (default privileges on {} in the schema {:?})",
-                text(row, 1),
-                text(row, 0)
-            )
+            let what = match text(row, 2) == user {
+                true => "it gives rights on what it creates",
+                false => "it gets rights on what is created",
+            };
+            let (kind, schema) = (text(row, 1), text(row, 0));
+            format!("{what} in {database:?} (default privileges on {kind} in the schema {schema:?})")
         }));
         let mut rights: Vec<Target> = rows(4)
             .map(|row| Target::Table { schema: text(row, 0).to_owned(), name: text(row, 1).to_owned() })
@@ -100,7 +101,7 @@ impl Redshift {
     ) -> Result<Dependents, Error> {
         let run_in = TargetDatabase::Exactly(database.to_owned());
         let answers = self.server.read(&run_in, &Dependents::statements(user, user_id)).await?;
-        Ok(Dependents::read(&answers, database))
+        Ok(Dependents::read(&answers, database, user))
     }
 }
 
@@ -121,10 +122,13 @@ mod tests {
             vec![row(["s", "USAGE"])],
             vec![row(["s", "f", "integer", "EXECUTE"])],
             none(),
-            vec![row(["s", "RELATION"])],
+            vec![row(["s", "RELATION", "dba"]), row(["", "FUNCTION", "al"])],
         ];
-        let found = Dependents::read(&answers, "shop");
-        assert_eq!(found.fixed.len(), 2);
+        let found = Dependents::read(&answers, "shop", "al");
+        assert_eq!(found.fixed.len(), 3);
+        assert!(
+            found.fixed[1].starts_with("it gets rights") && found.fixed[2].starts_with("it gives rights")
+        );
         let revokes: Vec<String> = found.revokes("al").into_iter().map(|statement| statement.sql).collect();
         assert_eq!(
             revokes,
@@ -139,6 +143,6 @@ mod tests {
             "{}",
             found.named("shop")
         );
-        assert!(Dependents::read(&[], "shop").is_empty());
+        assert!(Dependents::read(&[], "shop", "al").is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! Reading one account, and what is needed to decide about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rolecall_engine::account::DatabaseFacts;
@@ -40,6 +40,7 @@ impl Seen {
             query::role_grants(),
             query::system_privileges(),
             query::databases(),
+            query::catalog_databases(),
             query::sessions(),
         ]
     }
@@ -50,8 +51,8 @@ impl Seen {
         Self {
             users: Users::read(rows(0), rows(1), rows(2)),
             roles: Roles::read(rows(3), rows(4), rows(5)),
-            databases: names(rows(6)),
-            sessions: sessions::read(rows(7)),
+            databases: databases(rows(6), rows(7)),
+            sessions: sessions::read(rows(8)),
         }
     }
 
@@ -75,6 +76,23 @@ pub(crate) async fn read_in(
     Ok((Users::read(rows(0), rows(1), rows(2)), Roles::read(rows(3), &[], &[])))
 }
 
+/// The logical databases that are the cluster's own, from the answers to [`query::databases`] and `catalog_databases`.
+///
+/// The first shows those that the admin user may use, and which are of a datashare; the second shows all.
+pub(crate) fn databases(known: &[Row], catalog: &[Row]) -> Vec<String> {
+    let is_local = |row: &&Row| text(row, 1).eq_ignore_ascii_case("local");
+    let foreign: BTreeSet<&str> = known.iter().filter(|row| !is_local(row)).map(|row| text(row, 0)).collect();
+    let local = known.iter().filter(is_local).chain(catalog).map(|row| text(row, 0));
+    let own = local.filter(|name| !foreign.contains(name) && !is_internal(name));
+    own.collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect()
+}
+
+/// Logical databases that each cluster has for itself, and nobody connects to.
+fn is_internal(database: &str) -> bool {
+    matches!(database, "template0" | "template1" | "padb_harvest" | "awsdatacatalog")
+        || database.starts_with("sys:")
+}
+
 /// The first columns.
 pub(crate) fn names(rows: &[Row]) -> Vec<String> {
     rows.iter().map(|row| text(row, 0).to_owned()).collect()
@@ -93,8 +111,9 @@ impl Redshift {
         if !sight.is_clear() {
             return Err(sight.error(what, admin));
         }
+        let is_dropped = !seen.users.users.contains_key(account.as_str());
         let is_quiet = query.to_end
-            && seen.users.is_open(account) == Some(false)
+            && (is_dropped || seen.users.is_open(account) == Some(false))
             && sessions::count(&seen.sessions, account) == 0;
         if is_quiet {
             seen.sessions = self.sessions_later(&run_in).await?;
@@ -133,9 +152,34 @@ impl Redshift {
         self.sessions(run_in).await
     }
 
-    /// The sessions of the cluster.
+    /// The sessions of the cluster. That there is none of an account follows from them: so it is an error where the admin
+    /// user does not see those of others.
     pub(crate) async fn sessions(&self, run_in: &TargetDatabase) -> Result<Vec<Session>, Error> {
-        let answers = self.server.read(run_in, &[query::sessions()]).await?;
-        Ok(sessions::read(answers.first().map(Vec::as_slice).unwrap_or_default()))
+        let admin = self.server.config().admin_user.as_str();
+        let names = [admin, SERVER_USER];
+        let names = Some(names.as_slice());
+        let statements = [query::users(names), query::user_info(names), query::sessions()];
+        let answers = self.server.read(run_in, &statements).await?;
+        let rows = |number: usize| answers.get(number).map(Vec::as_slice).unwrap_or_default();
+        let sessions = sessions::read(rows(2));
+        let sight = Sight::of(&Users::read(rows(0), rows(1), &[]), Some(&sessions), admin);
+        if sight.sessions { Ok(sessions) } else { Err(sight.error("reading the sessions", admin)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::rows::tests::row;
+
+    #[test]
+    fn logical_databases_are_those_of_either_list_but_the_servers_own_and_shared_ones() {
+        let known = [row(["dev", "local"]), row(["share", "shared"])];
+        let catalog = ["dev", "app", "share", "template0", "template1", "padb_harvest", "sys:internal"];
+        let catalog = catalog.map(|name| row([name]));
+        assert_eq!(databases(&known, &catalog), ["app", "dev"]);
+        assert_eq!(databases(&[], &catalog[..2]), ["app", "dev"]);
+        assert_eq!(databases(&known, &[]), ["dev"]);
+        assert_eq!(databases(&[], &catalog[3..]), [""; 0]);
     }
 }

@@ -69,11 +69,13 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_name_is_told_apart_with_every_prefix_but_one() {
+    fn the_longest_name_is_shown_whole_with_every_prefix() {
+        const SHOWN: usize = 50;
         let longest = "x".repeat(rolecall_engine::dialect::redshift::name::MAX_USER_BYTES);
-        let shown = format!("IAM:{longest}");
-        assert_eq!(shown.len(), 50);
-        assert!(Session { process: 1, login: shown }.is_of(&longest));
+        for login in ["", "IAM:", "IAMA:"].map(|prefix| format!("{prefix}{longest}:readers")) {
+            let shown = login.chars().take(SHOWN).collect();
+            assert!(Session { process: 1, login: shown }.is_of(&longest), "{login}");
+        }
     }
 
     #[test]

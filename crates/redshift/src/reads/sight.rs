@@ -27,10 +27,11 @@ impl Sight {
     pub(crate) fn of(users: &Users, sessions: Option<&[Session]>, admin: &str) -> Self {
         let is_superuser = users.users.get(admin).is_some_and(|user| user.is_superuser);
         let others = || users.info.keys().any(|name| name != admin);
-        let other_sessions = |sessions: &[Session]| sessions.iter().any(|session| !session.is_of(admin));
+        // A superuser sees at least the session that asks.
+        let is_seen = |session: &Session| is_superuser || !session.is_of(admin);
         Self {
             users: is_superuser || others(),
-            sessions: is_superuser || sessions.is_none_or(other_sessions),
+            sessions: sessions.is_none_or(|sessions| sessions.iter().any(is_seen)),
             unrestricted: users.info.get(admin).is_some_and(|info| info.sees_others),
             is_superuser,
         }
@@ -135,7 +136,9 @@ mod tests {
     #[test]
     fn who_sees_others_or_everything_sees_enough() {
         assert!(sight("f", "RESTRICTED", true, &["rdsdb"]).is_clear());
-        assert!(sight("t", "RESTRICTED", false, &[]).is_clear());
-        assert_eq!(sight("t", "RESTRICTED", false, &[]).finding("admin"), None);
+        let superuser = sight("t", "RESTRICTED", false, &["IAM:admin"]);
+        assert!(superuser.is_clear());
+        assert_eq!(superuser.finding("admin"), None);
+        assert!(!sight("t", "RESTRICTED", false, &[]).is_clear(), "not even its own session");
     }
 }

@@ -47,11 +47,19 @@ pub(crate) fn sessions() -> Statement {
     Statement::new("reading sessions", "SELECT process, user_name, db_name FROM stv_sessions")
 }
 
-/// The logical databases that are the cluster's own.
+/// The logical databases that the admin user may use, each with whether it is the cluster's own (`local`).
 pub(crate) fn databases() -> Statement {
     Statement::new(
         "reading the logical databases",
-        "SELECT database_name FROM svv_redshift_databases WHERE database_type = 'local'",
+        "SELECT database_name, database_type FROM svv_redshift_databases",
+    )
+}
+
+/// All logical databases that anybody can connect to.
+pub(crate) fn catalog_databases() -> Statement {
+    Statement::new(
+        "reading the catalogue of logical databases",
+        "SELECT datname FROM pg_database WHERE datallowconn",
     )
 }
 
@@ -115,13 +123,13 @@ pub(crate) fn database_privileges(of: Identity<'_>) -> Statement {
     Statement::new("reading privileges on databases", of.limit(sql))
 }
 
-/// Privileges that somebody gets on what is created later.
+/// Privileges that somebody gets on what is created later, or gives on what it creates itself.
 pub(crate) fn default_privileges(user: &str) -> Statement {
+    let user = literal(user);
     Statement::new(
         "reading default privileges",
         format!(
-            "SELECT schema_name, object_type FROM svv_default_privileges WHERE grantee_type = 'user' AND grantee_name = {}",
-            literal(user)
+            "SELECT schema_name, object_type, owner_name FROM svv_default_privileges WHERE (grantee_type = 'user' AND grantee_name = {user}) OR (owner_type = 'user' AND owner_name = {user})"
         ),
     )
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rolecall_engine::address::host_and_port;
-use rolecall_engine::{Error, LoginSource};
+use rolecall_engine::dialect::redshift::name::MAX_USER_BYTES;
+use rolecall_engine::{Class, Error, LoginSource, Reason};
 use rolecall_pki::tls::Tls;
 use secrecy::SecretString;
 
@@ -69,6 +70,25 @@ impl Config {
             format!("{}:{}", self.host, self.port)
         }
     }
+
+    /// The list of sessions has no room for the whole of a longer name: the admin user's own sessions would look like those
+    /// of somebody else, and an admin user who sees nobody else as if it did.
+    pub(crate) fn check_admin_user(&self) -> Result<(), Error> {
+        let length = self.admin_user.len();
+        if length <= MAX_USER_BYTES {
+            return Ok(());
+        }
+        Err(Error {
+            class: Class::Invalid,
+            reason: Reason::InvalidUsername,
+            attempted: format!("using {} as {:?}", self.address(), self.admin_user),
+            code: String::new(),
+            detail: format!(
+                "the name of the admin user has {length} bytes, and the sessions of a user of Redshift can be told apart by {MAX_USER_BYTES} at most"
+            ),
+            remedy: "name another admin user in spec.adminUser".to_owned(),
+        })
+    }
 }
 
 /// How the admin user proves itself.
@@ -106,6 +126,15 @@ mod tests {
     fn debug_output_contains_no_secret() {
         let shown = format!("{:?}", Config::new("wh", 5439, "adm", Auth::Password("hunter2".into())));
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn an_admin_user_whose_sessions_would_look_like_those_of_others_is_refused() {
+        let named = |length| Config::new("wh", 5439, "x".repeat(length), Auth::Password("p".into()));
+        let refused = crate::Redshift::new(named(MAX_USER_BYTES + 1)).unwrap_err();
+        assert_eq!((refused.class, refused.reason), (Class::Invalid, Reason::InvalidUsername));
+        assert!(refused.to_string().contains("adminUser"), "{refused}");
+        assert_eq!(named(MAX_USER_BYTES).check_admin_user(), Ok(()));
     }
 
     #[test]

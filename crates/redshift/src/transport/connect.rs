@@ -14,7 +14,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::config::Config;
+use super::config::{Auth, Config};
 use super::exchange::{exchange, said};
 use super::login::Logins;
 use super::refusal::{failed, refused, unreachable};
@@ -78,8 +78,28 @@ impl Connector {
         database: &str,
         permit: OwnedSemaphorePermit,
     ) -> Result<Connection, NotOpened> {
+        let permit = Arc::new(permit);
+        match self.log_in(database, &permit).await {
+            // What was lent may have ended early. What is lent anew is worth another try at once.
+            Err(NotOpened { error, .. })
+                if is_refused(&error) && matches!(self.config.auth, Auth::Lent(_)) =>
+            {
+                self.log_in(database, &permit).await
+            }
+            result => result,
+        }
+    }
+
+    async fn log_in(
+        &self,
+        database: &str,
+        permit: &Arc<OwnedSemaphorePermit>,
+    ) -> Result<Connection, NotOpened> {
+        let here = |error| NotOpened { error, elsewhere: false };
+        // Before the server's time begins: how long AWS takes says nothing about the server.
+        let lent = self.logins.lent(&self.config).await.map_err(here)?;
         let deadline = self.config.connect_timeout;
-        match tokio::time::timeout(deadline, self.open_unbounded(database, Arc::new(permit))).await {
+        match tokio::time::timeout(deadline, self.log_in_with(lent, database, permit)).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => {
                 let elsewhere = sqlstate::may_be_about_the_database(&error.code);
@@ -88,15 +108,16 @@ impl Connector {
             Err(_) => {
                 let seconds = deadline.as_secs_f32();
                 let detail = format!("no login to the database {database:?} within {seconds} s");
-                Err(NotOpened { error: unreachable(&self.config, detail), elsewhere: false })
+                Err(here(unreachable(&self.config, detail)))
             }
         }
     }
 
-    async fn open_unbounded(
+    async fn log_in_with(
         &self,
+        lent: Option<Login>,
         database: &str,
-        permit: Arc<OwnedSemaphorePermit>,
+        permit: &Arc<OwnedSemaphorePermit>,
     ) -> Result<Connection, Error> {
         // Resolved each time: after a resize the name means another address.
         let host = (self.config.host.as_str(), self.config.port);
@@ -107,28 +128,19 @@ impl Connector {
         if addresses.is_empty() {
             return Err(unreachable(&self.config, "the host name has no address".to_owned()));
         }
-        let mut first_try = true;
-        loop {
-            let login = self.logins.get(&self.config).await?;
-            let startup = self.startup(database, &addresses, &login);
-            let permit = Arc::clone(&permit);
-            let opened = match &self.tls {
-                Some((tls, _)) => self.handshake(&startup, tls.clone(), database, permit).await,
-                None => self.handshake(&startup, NoTls, database, permit).await,
-            };
-            let error = match opened {
-                Ok(connection) => {
-                    self.logins.accepted();
-                    return Ok(connection);
-                }
-                Err(error) => error,
-            };
-            let is_refused = error.code == sqlstate::LOGIN_REFUSED || error.code == "28P01";
-            if !(is_refused && self.logins.refused(&self.config) && first_try) {
-                return Err(error);
-            }
-            first_try = false;
+        let attempt = self.logins.attempt(&self.config, lent).await?;
+        let startup = self.startup(database, &addresses, &attempt.login);
+        let permit = Arc::clone(permit);
+        let opened = match &self.tls {
+            Some((tls, _)) => self.handshake(&startup, tls.clone(), database, permit).await,
+            None => self.handshake(&startup, NoTls, database, permit).await,
+        };
+        match &opened {
+            Ok(_) => self.logins.accepted(),
+            Err(error) if is_refused(error) => self.logins.refused(&self.config),
+            Err(_) => {}
         }
+        opened
     }
 
     fn startup(&self, database: &str, addresses: &[SocketAddr], login: &Login) -> tokio_postgres::Config {
@@ -213,8 +225,13 @@ impl Connector {
         self.counters.sent(1);
         let answered = exchange(&connection.client, std::slice::from_ref(&statement)).await;
         let answers = answered.map_err(|(_, error)| said(&statement, &error, &self.config.admin_user))?;
-        Ok(answers.into_iter().next().unwrap_or_default())
+        let answer = answers.into_iter().next();
+        answer.ok_or_else(|| unreachable(&self.config, format!("{} was not answered", statement.what)))
     }
+}
+
+fn is_refused(error: &Error) -> bool {
+    error.code == sqlstate::LOGIN_REFUSED || error.code == "28P01"
 }
 
 /// The version.

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use rolecall_engine::{Class, Error, Login, Reason};
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::config::{Auth, Config};
 
@@ -16,18 +17,50 @@ const TRIES: u32 = 2;
 #[derive(Debug, Default)]
 pub(crate) struct Logins {
     refused: AtomicU32,
+    /// Held from the moment a password is taken until the server has answered: several that are tried at once would all
+    /// be wrong before the first of them is counted.
+    trying: Mutex<()>,
+}
+
+/// What to log in with. While it lives, no other login with a password is tried.
+#[derive(Debug)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) login: Login,
+    _alone: Option<MutexGuard<'a, ()>>,
 }
 
 impl Logins {
-    /// What to log in with now.
+    /// What is lent, where it is: whoever lends it takes its own time, which is not that of the server.
     ///
     /// # Errors
     ///
-    /// Why there is nothing: nobody lends it, or it was refused too often.
-    pub(crate) async fn get(&self, config: &Config) -> Result<Login, Error> {
+    /// Why nobody lends it.
+    pub(crate) async fn lent(&self, config: &Config) -> Result<Option<Login>, Error> {
         match &config.auth {
-            Auth::Lent(source) => source.login().await,
-            Auth::Password(_) if self.refused.load(Relaxed) >= TRIES => Err(Error {
+            Auth::Lent(source) => source.login().await.map(Some),
+            Auth::Password(_) => Ok(None),
+        }
+    }
+
+    /// What to log in with now: what was lent, or the password, one login at a time.
+    ///
+    /// # Errors
+    ///
+    /// The password was refused too often.
+    pub(crate) async fn attempt(&self, config: &Config, lent: Option<Login>) -> Result<Attempt<'_>, Error> {
+        if let Some(login) = lent {
+            return Ok(Attempt { login, _alone: None });
+        }
+        let alone = self.trying.lock().await;
+        Ok(Attempt { login: self.password(config)?, _alone: Some(alone) })
+    }
+
+    fn password(&self, config: &Config) -> Result<Login, Error> {
+        match &config.auth {
+            Auth::Password(password) if self.refused.load(Relaxed) < TRIES => {
+                Ok(Login { username: config.admin_user.clone(), secret: password.clone() })
+            }
+            _ => Err(Error {
                 class: Class::Unreachable,
                 reason: Reason::LoginFailed,
                 attempted: format!("connecting to {} as {:?}", config.address(), config.admin_user),
@@ -37,23 +70,14 @@ impl Logins {
                 ),
                 remedy: "put the right password into the Secret; where the user is locked by now, run ALTER USER ... PASSWORD as a superuser".to_owned(),
             }),
-            Auth::Password(password) => {
-                Ok(Login { username: config.admin_user.clone(), secret: password.clone() })
-            }
         }
     }
 
-    /// The server let nobody in with it. True where it is worth another try at once, with what is lent anew.
-    pub(crate) fn refused(&self, config: &Config) -> bool {
+    /// The server let nobody in with it.
+    pub(crate) fn refused(&self, config: &Config) {
         match &config.auth {
-            Auth::Lent(source) => {
-                source.refused();
-                true
-            }
-            Auth::Password(_) => {
-                self.refused.fetch_add(1, Relaxed);
-                false
-            }
+            Auth::Lent(source) => source.refused(),
+            Auth::Password(_) => drop(self.refused.fetch_add(1, Relaxed)),
         }
     }
 
@@ -72,11 +96,11 @@ mod tests {
         let config = Config::new("wh", 5439, "adm", Auth::Password("wrong".into()));
         let logins = Logins::default();
         for _ in 0..TRIES {
-            assert_eq!(logins.get(&config).await.unwrap().username, "adm");
-            assert!(!logins.refused(&config));
+            assert_eq!(logins.attempt(&config, None).await.unwrap().login.username, "adm");
+            logins.refused(&config);
         }
-        assert_eq!(logins.get(&config).await.unwrap_err().reason, Reason::LoginFailed);
+        assert_eq!(logins.attempt(&config, None).await.unwrap_err().reason, Reason::LoginFailed);
         logins.accepted();
-        assert!(logins.get(&config).await.is_ok());
+        assert!(logins.attempt(&config, None).await.is_ok());
     }
 }

@@ -176,6 +176,16 @@ impl Server {
         let answered = tokio::time::timeout(deadline, exchange(&connection.client, statements)).await;
         match answered {
             Err(_) => Err(silent()),
+            // Which answer belongs to which statement is not known any more, on this connection and hereafter.
+            Ok(Ok(answers)) if answers.len() != statements.len() => Err(Error {
+                detail: format!(
+                    "{} has given {} answers to {} statements",
+                    self.config().address(),
+                    answers.len(),
+                    statements.len()
+                ),
+                ..silent()
+            }),
             Ok(Ok(answers)) => {
                 lease.clean = !in_transaction;
                 Ok(answers)

@@ -2,9 +2,9 @@
 
 use super::OWN_PREFIX;
 
-/// The longest name of a user. The list of sessions has room for 50 bytes, of which a login with IAM takes four
-/// (`IAM:`): sessions of longer names could not be told apart, and an end could not be proven.
-pub const MAX_USER_BYTES: usize = 46;
+/// The longest name of a user. The list of sessions has room for 50 bytes, of which a login with IAM takes up to five
+/// (`IAMA:`): sessions of longer names could not be told apart, and an end could not be proven.
+pub const MAX_USER_BYTES: usize = 45;
 
 /// The longest identifier that the server keeps whole.
 pub const MAX_ROLE_BYTES: usize = 127;
@@ -240,8 +240,8 @@ mod tests {
         for name in ["alice", "alice@example.com", "a+b", "Bob.Smith", "x-1_2", "remote-bob-leaf"] {
             assert_eq!(user_fault(name), None, "{name}");
         }
-        assert_eq!(user_fault(&"x".repeat(46)), None);
-        let long = "x".repeat(47);
+        assert_eq!(user_fault(&"x".repeat(45)), None);
+        let long = "x".repeat(46);
         for name in [
             "1a",
             "_a",
