@@ -7,7 +7,7 @@ use rolecall_api::duration::parse as duration;
 
 use crate::activity::{CANCEL_EXAMPLES, QueriesArgs, StopArgs, TERMINATE_EXAMPLES};
 use crate::doctor::DoctorArgs;
-use crate::output::Output;
+use crate::output::{Form, Output};
 use crate::plan::args::PlanArgs;
 use crate::who_can::args::WhoCanArgs;
 
@@ -363,7 +363,7 @@ pub struct ConnectArgs {
 
     /// Print how to connect instead of running a client, and keep the session until Ctrl-C: env, uri, jdbc or dsn.
     #[arg(long, value_name = "FORM", value_enum, hide_possible_values = true, conflicts_with = "exec")]
-    pub print: Option<crate::connect::Form>,
+    pub print: Option<Form>,
 
     /// Keep a local port open for clients with windows, such as pgAdmin, DBeaver or Compass, until Ctrl-C, and print
     /// what to enter in them. It logs in with the session's credentials, which are renewed.
@@ -399,10 +399,12 @@ Examples:
   kubectl rolecall connect orders --db-name horizon
 
   # One statement with one role
-  kubectl rolecall connect orders --db-name horizon --db-roles reader -- -c 'select 1'
+  kubectl rolecall connect orders --db-name horizon --db-roles reader -- \\
+    -c 'select 1'
 
   # Any other client
-  kubectl rolecall connect orders --db-name horizon --exec -- pg_dump --schema-only
+  kubectl rolecall connect orders --db-name horizon --exec -- \\
+    pg_dump --schema-only
 
   # A local port for pgAdmin, DBeaver or Compass
   kubectl rolecall connect orders --db-name horizon --proxy --port 15432

@@ -20,6 +20,19 @@ pub enum Output {
     Markdown,
 }
 
+/// The form of what a client of a database is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// Shell commands that set environment variables.
+    Env,
+    /// A URI, of PostgreSQL or MongoDB.
+    Uri,
+    /// A URL for Java: PostgreSQL's driver (42.7.14 and later), or Amazon's for Redshift.
+    Jdbc,
+    /// keyword=value, as libpq takes it.
+    Dsn,
+}
+
 /// A view in the requested form. Every form ends with a line break.
 ///
 /// # Errors

@@ -5,23 +5,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::bail;
-use clap::ValueEnum;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::psql::Target;
-
-/// A form that a client takes its settings in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Form {
-    /// Shell commands that set environment variables.
-    Env,
-    /// A URI, of PostgreSQL or MongoDB.
-    Uri,
-    /// A URL for Java: PostgreSQL's driver (42.7.14 and later), or Amazon's for Redshift.
-    Jdbc,
-    /// keyword=value, as libpq takes it.
-    Dsn,
-}
 
 /// The files that a client reads.
 #[derive(Clone, Copy, Debug)]

@@ -20,13 +20,12 @@ use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, Protocol};
 use tokio::process::Command;
 
-pub use forms::Form;
 pub use psql::{Proof, Target, environment};
 
 use crate::Exit;
 use crate::args::{ConnectArgs, Global};
 use crate::input::{Cluster, Namespace, get, list, name_of, own_user, user_of};
-use crate::output;
+use crate::output::{self, Form};
 use credentials::Credentials;
 use identity::Identity;
 use server::{Server, Started};

@@ -10,14 +10,14 @@ use rolecall_resolve::parse_postgres_address;
 use tokio::process::Command;
 
 use super::credentials::Credentials;
-use super::forms::{self, Form, Paths};
+use super::forms::{self, Paths};
 use super::identity::Identity;
 use super::mongosh::Way;
 use super::psql::{self, Target};
 use super::session::Access;
 use crate::args::ConnectArgs;
 use crate::input::Cluster;
-use crate::output;
+use crate::output::{self, Form};
 use crate::reach::{LocalPort, Route};
 
 /// The variable that clients of MongoDB find the URI in, with `--exec` and `--print env`.

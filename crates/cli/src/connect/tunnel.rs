@@ -92,8 +92,9 @@ pub(super) async fn run(
         route: server.route.clone(),
         tls: Tls {
             mode: match target.tls {
-                TlsMode::VerifyFull => tls::TlsMode::VerifyFull,
-                TlsMode::VerifyCa => tls::TlsMode::VerifyCa,
+                // The name goes unchecked only against authorities of one's own.
+                TlsMode::VerifyCa if identity.authorities().is_some() => tls::TlsMode::VerifyCa,
+                TlsMode::VerifyCa | TlsMode::VerifyFull => tls::TlsMode::VerifyFull,
                 TlsMode::Disable => tls::TlsMode::Disable,
             },
             ca_pem: own.context("reading the CAs")?,

@@ -24,6 +24,7 @@ pub(crate) struct Bench {
     pub(crate) namespace: &'static str,
     pub(crate) bin: TempDir,
     host: String,
+    port: u16,
 }
 
 /// What a session is answered with.
@@ -53,7 +54,7 @@ impl Answer {
         Self { signer, authorities: Some(authorities.to_owned()), ..Self::nothing() }
     }
 
-    fn status(&self, session: &Value, host: &str) -> Value {
+    fn status(&self, session: &Value, host: &str, port: u16) -> Value {
         let encode = |text: &str| BASE64_STANDARD.encode(text);
         let certificate = match (&self.signer, session["spec"]["certificateRequest"].as_str()) {
             (Some((certificate, key)), Some(request)) => {
@@ -65,7 +66,7 @@ impl Answer {
         json!({"status": {
             "phase": "Active", "username": self.username, "certificate": certificate,
             "credentialsSecretRef": self.secret.map(|name| json!({"name": name})),
-            "connection": {"host": host, "port": 5432, "database": session["spec"]["databaseName"],
+            "connection": {"host": host, "port": port, "database": session["spec"]["databaseName"],
                            "caBundle": self.authorities.as_deref().map(encode)},
         }})
     }
@@ -119,8 +120,9 @@ impl Bench {
          auth: {{x509: {{secretRef: {{name: a}}}}}}, userCredentials: {{x509: {{caSecretRef: {{name: b}}}}}}}}}}"
         );
         cluster.apply(&manifests).await.expect("the manifests are valid");
-        let host = uri.split(':').next().unwrap_or_default().to_owned();
-        Self { cluster, namespace, host, bin: tempfile::tempdir().expect("a directory can be made") }
+        let (host, port) = uri.split_once(':').unwrap_or_default();
+        let (host, port) = (host.to_owned(), port.parse().unwrap_or_default());
+        Self { cluster, namespace, host, port, bin: tempfile::tempdir().expect("a directory can be made") }
     }
 
     /// A program of this name, before any other.
@@ -216,7 +218,7 @@ impl Bench {
     /// Answers every session, in the operator's place, until it is dropped.
     pub(crate) fn operator(&self, answer: Answer) -> AbortOnDropHandle<()> {
         let (cluster, namespace, answer) = (self.cluster, self.namespace, Arc::new(answer));
-        let host = self.host.clone();
+        let (host, port) = (self.host.clone(), self.port);
         AbortOnDropHandle::new(tokio::spawn(async move {
             loop {
                 for session in sessions(cluster, namespace).await {
@@ -224,7 +226,7 @@ impl Bench {
                         continue;
                     }
                     let name = session["metadata"]["name"].as_str().unwrap_or_default();
-                    let status = answer.status(&session, &host).to_string();
+                    let status = answer.status(&session, &host, port).to_string();
                     let how = ["--subresource=status", "--type=merge", "-p", &status];
                     // It may have ended meanwhile.
                     let _ =

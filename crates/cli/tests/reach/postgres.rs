@@ -134,7 +134,7 @@ async fn a_password_is_read_from_the_sessions_secret() {
     let bench = Bench::new("passwords", "postgres", "orders-db.passwords.svc:5432").await;
     bench.psql().await;
     bench.server(server.port()).await;
-    server.create_password_user("carol", "s3cret", "login").await.expect("she is made");
+    server.create_password_user("carol", "s3cret", "").await.expect("she is made");
     let patch = json!({"spec": {"userCredentials": {"x509": null, "password": {}}}}).to_string();
     let admin = ["patch", "dba", "orders", "-n", "passwords", "--type=merge", "-p", &patch];
     bench.cluster.kubectl(&admin).await.expect("it is patched");

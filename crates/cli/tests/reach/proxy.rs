@@ -119,7 +119,7 @@ async fn a_renewed_certificate_is_used_for_the_next_connection() {
     let operator = bench.operator(expired);
     let proxy = Proxy::start(&bench).await;
     let output = proxy.psql(&bench, proxy.password(), "select current_user").await;
-    assert!(text(&output.stderr).contains("certificate expired"), "{output:?}");
+    assert!(text(&output.stderr).contains("CertificateExpired"), "{output:?}");
     drop(operator);
     let _operator = bench.operator(Answer { renew: true, ..good });
     let mut last = String::new();

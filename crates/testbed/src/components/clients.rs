@@ -103,6 +103,7 @@ pub fn prepare() -> Result<()> {
     jdbc()?;
     redshift_connector()?;
     redshift_jdbc()?;
+    mongosh_files()?;
     Ok(())
 }
 
@@ -149,17 +150,21 @@ pub fn psql(folder: &Path) -> Result<()> {
 /// # Errors
 /// When npm is missing, the packages cannot be fetched, and when the file cannot be written.
 pub fn mongosh(folder: &Path) -> Result<()> {
+    let dir = mongosh_files()?;
+    let script = dir.join("node_modules/mongosh/bin/mongosh.js");
+    let client =
+        Client { program: PathBuf::from("node"), arguments: vec![script.into()], environment: Vec::new() };
+    wrap(&folder.join("mongosh"), &client)
+}
+
+fn mongosh_files() -> Result<PathBuf> {
     let name = "mongosh";
-    let dir = cache::ensure(name, &MONGOSH, |dir| {
+    cache::ensure(name, &MONGOSH, |dir| {
         let progress = Progress::start(format!("fetching {name}"));
         npm::install(name, &MONGOSH, dir)?;
         progress.done();
         Ok(())
-    })?;
-    let script = dir.join("node_modules/mongosh/bin/mongosh.js");
-    let client =
-        Client { program: PathBuf::from("node"), arguments: vec![script.into()], environment: Vec::new() };
-    wrap(&folder.join(name), &client)
+    })
 }
 
 /// Writes a program that runs another one with an environment and arguments of its own.

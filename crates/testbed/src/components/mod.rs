@@ -142,7 +142,7 @@ pub fn mongodb() -> Result<MongoInstallation> {
     pip::mongodb()
 }
 
-/// Prepares everything but what is fetched in seconds from the machine's distribution ([`german_postgres`], [`pgbouncer`],
+/// Prepares everything but what is fetched in seconds from the machine's distribution ([`german_postgres`], [`pgbouncer`], [`clients::psql`],
 /// [`charts::promtool`], [`images`]), as a first step before tests, so that none of them waits for a build.
 ///
 /// # Errors

@@ -151,10 +151,24 @@ async fn log_in(
             Ok(accepted.then_some(server))
         }
         Err(error) => {
+            let error = refused_certificate(error);
             let said = format!("{error:#}");
             client.write_all(&startup::refusal("08001", &said)).await.context("answering a client")?;
             Err(error)
         }
+    }
+}
+
+/// Says what to do where the server does not take the certificate, which with TLS 1.3 shows after the handshake.
+fn refused_certificate(error: anyhow::Error) -> anyhow::Error {
+    let refused = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().and_then(tls::refused_as_a_client)
+    };
+    match error.chain().find_map(refused) {
+        Some(_) => error.context(
+            "the server does not take the session's certificate; if it ran out, it is renewed within a minute: connect again",
+        ),
+        None => error,
     }
 }
 
