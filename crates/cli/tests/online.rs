@@ -118,9 +118,25 @@ async fn the_caller_is_the_user_where_none_is_named() {
     assert_eq!(zoe.status.code(), Some(1));
     assert_eq!(
         text(&zoe.stderr),
-        "error: you are \"zoe\" in the cluster: there is no DatabaseUser \"zoe\" in namespace whoami; there are alice, \
-         bob, carol, dave, erin; name the user with --user\n"
+        "error: you are \"zoe\" in the cluster, and no DatabaseUser in namespace whoami says so; there are alice, bob, carol, \
+         dave, erin; name yours with --user, or let whoever administers it add your name to its annotation \
+         rolecall.dev/kubernetes-users\n"
     );
+    let annotation = "rolecall.dev/kubernetes-users=somebody, zoe";
+    for (user, stdout, stderr) in [
+        ("alice", text(&alice.stdout), ""),
+        (
+            "bob",
+            String::new(),
+            "error: you are \"zoe\" in the cluster, which several DatabaseUsers in namespace whoami say: \
+                                alice, bob; name one with --user\n",
+        ),
+    ] {
+        let args = ["annotate", "dbu", user, "-n", "whoami", annotation];
+        cluster.kubectl(&args).await.expect("it is annotated");
+        let zoe = who("zoe", &["readers"]).await;
+        assert_eq!((text(&zoe.stdout), text(&zoe.stderr)), (stdout, stderr.to_owned()));
+    }
     let stranger = who("stranger", &[]).await;
     assert_eq!(stranger.status.code(), Some(1));
     let message = text(&stranger.stderr);
