@@ -226,7 +226,9 @@ async fn address(text: &str) -> anyhow::Result<SocketAddr> {
         bail!("{text:?} has no port; write HOST:PORT, for example {text}:{port}");
     }
     let found = resolve(&host, port).await.map_err(|why| anyhow!("{host} does not resolve here ({why})"))?;
-    found.first().copied().with_context(|| format!("{host} has no address"))
+    // What listens for tunnels listens there at least.
+    let v4 = found.iter().find(|address| address.is_ipv4());
+    v4.or(found.first()).copied().with_context(|| format!("{host} has no address"))
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
