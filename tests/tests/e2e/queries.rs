@@ -112,7 +112,7 @@ async fn a_query_is_seen_cancelled_and_its_connection_terminated() -> Result<()>
     assert_eq!(cancelled, format!("cancelled {}: select pg_sleep(600)\n", pid(0)));
     assert_eq!(running.await?, "57014");
     let terminated = answer(&env, &who, &["terminate", "alice-orders", &pid(1)]).await?;
-    assert_eq!(terminated, format!("terminated {}: select id from orders\n", pid(1)));
+    assert_eq!(terminated, format!("terminated {}: begin; select id from orders\n", pid(1)));
     assert!(idle.simple_query("select 1").await.is_err(), "its connection has ended");
     only_the_session_is_left(&env).await?;
     drop(env.login("alice-orders").await?);
@@ -150,8 +150,9 @@ async fn on_redshift_a_query_is_seen_cancelled_and_its_connection_terminated() -
     let who = person(&env, "- {apiGroups: [\"\"], resources: [secrets], verbs: [get]}").await?;
     env.session("alice-orders", json!({})).await?;
     env.active("alice-orders").await?;
-    env.cluster.delay("select svv_role_grants", Some(Duration::from_secs(600)));
-    let slow = "SELECT role_name FROM svv_role_grants";
+    // Nobody else asks for it.
+    env.cluster.delay("select pg_group", Some(Duration::from_secs(600)));
+    let slow = "SELECT groname FROM pg_group";
     for (command, code) in [("cancel", "57014"), ("terminate", "57P01")] {
         let running = spawn(env.login("alice-orders").await?, slow);
         env.eventually("it runs", async || {
