@@ -9,7 +9,7 @@ use rolecall_xtask::root;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::render::{NAMESPACE, chart, render};
+use crate::render::{NAMESPACE, chart, render, render_for};
 use crate::schemas::conform;
 
 const ACCOUNT: &str = "system:serviceaccount:rolecall-system:rolecall-operator";
@@ -243,6 +243,7 @@ async fn an_installation_by_kubectl_becomes_a_release_of_helm_3() {
 #[tokio::test]
 async fn the_oldest_kubernetes_takes_every_object_and_knows_every_field() {
     let cluster = cluster(KubernetesVersion::OLDEST).await;
+    let version = format!("{}.0", KubernetesVersion::OLDEST);
     let many = json!({
         "networkPolicy": {"enabled": true, "aws": true},
         "monitoring": {"dashboard": {"enabled": true}},
@@ -250,13 +251,13 @@ async fn the_oldest_kubernetes_takes_every_object_and_knows_every_field() {
         "rbac": {"secrets": {"namespaces": ["shop", "hr"]}},
     });
     for values in [many, json!({"watchNamespaces": ["shop"], "replicaCount": 1})] {
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": render(&values).all()});
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": render_for(&version, &values).all()});
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), list.to_string()).expect("a file");
         let path = file.path().display().to_string();
         let apply = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename", &path];
         cluster.kubectl(&apply).await.expect("every object is taken");
-        let rendered = render(&values);
+        let rendered = render_for(&version, &values);
         let objects: Vec<&Value> = rendered.all().iter().collect();
         conform(&cluster, &objects).await.expect("every object conforms");
     }
