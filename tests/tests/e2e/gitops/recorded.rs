@@ -111,8 +111,8 @@ async fn every_phase_of_every_kind_is_as_recorded() -> Result<()> {
     once::<DatabaseUser>(&env, "dora", "UserSuspended", false, "suspended").await?;
 
     suspended(&env).await?;
-    unreachable(&env).await?;
-    changed(&mut env).await
+    unreachable(&mut env).await?;
+    changed(&env).await
 }
 
 /// As the API server makes them, before an operator has seen them.
@@ -168,7 +168,7 @@ async fn suspended(env: &TestEnv) -> Result<()> {
 }
 
 /// The server is down.
-async fn unreachable(env: &TestEnv) -> Result<()> {
+async fn unreachable(env: &mut TestEnv) -> Result<()> {
     for (name, spec) in [("lapses", json!({"ttl": "3s"})), ("pruned", json!({}))] {
         env.session(name, spec).await?;
         env.active(name).await?;
@@ -180,14 +180,15 @@ async fn unreachable(env: &TestEnv) -> Result<()> {
     env.session("late", json!({})).await?;
     assert_recorded("unreachable", &env.pending("late", "DatabaseUnreachable").await?)?;
     once::<DatabaseAdmin>(env, "orders", "DatabaseUnreachable", false, "unreachable").await?;
+    // The operator would end its sessions: nobody has seen the deletion yet.
+    env.crash_operator().await;
     env.delete::<DatabaseAdmin>("orders").await?;
     let deleted = |admin: &DatabaseAdmin| admin.metadata.deletion_timestamp.is_some();
     assert_recorded("deleted", &env.until("orders", "being deleted", deleted).await?)
 }
 
 /// Changed, and the operator has not seen it yet.
-async fn changed(env: &mut TestEnv) -> Result<()> {
-    env.crash_operator().await;
+async fn changed(env: &TestEnv) -> Result<()> {
     let spec = json!({"spec": {"labels": {"a": "b"}}});
     assert_recorded("changed", &env.patch::<DatabaseAdmin>("later", spec).await?)?;
     let spec = json!({"spec": {"traits": {"a": ["b"]}}});
