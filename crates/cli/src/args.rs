@@ -1,5 +1,8 @@
 //! Flags and help.
 
+mod plan;
+mod who_can;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -8,8 +11,9 @@ use rolecall_api::duration::parse as duration;
 use crate::activity::{CANCEL_EXAMPLES, QueriesArgs, StopArgs, TERMINATE_EXAMPLES};
 use crate::doctor::DoctorArgs;
 use crate::output::{Form, Output};
-use crate::plan::args::PlanArgs;
-use crate::who_can::args::WhoCanArgs;
+
+pub use plan::PlanArgs;
+pub use who_can::WhoCanArgs;
 
 /// Who may do what on which database, and why.
 ///

@@ -2,40 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::Timestamp;
 use kube::ResourceExt;
-use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser};
+use rolecall_api::{DatabaseAdmin, DatabaseUser};
 use rolecall_policy::{CanonicalEntry, CanonicalPermissions, DatabaseNames, PrivilegeSet};
-use rolecall_resolve::Blocked;
 
-use super::objects::{self, KnownObjects, Labelled};
+use super::objects::{self, Labelled};
+use super::question::{Decided, Pair, Question};
 use super::sessions;
 use super::statements;
 use super::view::{
     AccessChange, Change, Difference, ObjectChange, OptionChange, PlanView, SessionEffect, Statements, When,
 };
 use super::{changed, names};
-use crate::access::{Access, Policy};
+use crate::access::Policy;
 use crate::explain::API_VERSION;
-use crate::input::Namespace;
-
-/// Two states of a namespace, and what is known beside them.
-#[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
-    /// The namespace as it is.
-    pub before: &'a Namespace,
-    /// The namespace as it would be.
-    pub after: &'a Namespace,
-    /// Its sessions.
-    pub sessions: &'a [DatabaseSession],
-    /// Objects of its servers.
-    pub objects: &'a [KnownObjects],
-    /// The time.
-    pub now: Timestamp,
-}
-
-/// What a user gets on a database, or all that keeps it from it.
-pub(super) type Decided = Result<Access, Vec<Blocked>>;
 
 /// What would change.
 pub fn compare(question: Question<'_>) -> PlanView {
@@ -63,38 +43,6 @@ pub fn compare(question: Question<'_>) -> PlanView {
         changes,
         accesses,
         notices,
-    }
-}
-
-/// A user and a database in both states.
-pub(super) struct Pair<'a> {
-    pub(super) before: (&'a Policy<'a>, Option<&'a DatabaseUser>, Option<&'a DatabaseAdmin>),
-    pub(super) after: (&'a Policy<'a>, Option<&'a DatabaseUser>, Option<&'a DatabaseAdmin>),
-    pub(super) user: &'a str,
-    pub(super) database: &'a str,
-}
-
-impl<'a> Pair<'a> {
-    fn of(before: &'a Policy<'a>, after: &'a Policy<'a>, user: &'a str, database: &'a str) -> Self {
-        let side = |policy: &'a Policy<'a>| {
-            (policy, policy.users().get(user).copied(), policy.admins().get(database).copied())
-        };
-        Self { before: side(before), after: side(after), user, database }
-    }
-
-    fn decide(&self, side: (&'a Policy<'a>, Option<&'a DatabaseUser>, Option<&'a DatabaseAdmin>)) -> Decided {
-        let gone = |kind: &str, name: &str| {
-            let reason = match kind {
-                "DatabaseUser" => rolecall_api::reasons::USER_NOT_FOUND,
-                _ => rolecall_api::reasons::DATABASE_NOT_FOUND,
-            };
-            Err(vec![Blocked::new(reason, format!("there is no {kind} {name:?}"))])
-        };
-        match side {
-            (_, None, _) => gone("DatabaseUser", self.user),
-            (_, _, None) => gone("DatabaseAdmin", self.database),
-            (policy, Some(user), Some(admin)) => policy.access(user, admin),
-        }
     }
 }
 

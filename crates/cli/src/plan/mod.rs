@@ -2,7 +2,6 @@
 //!
 //! Everything is decided by a pure function over two states of a namespace ([`compare`]).
 
-pub mod args;
 mod changed;
 mod compare;
 mod kustomize;
@@ -10,27 +9,27 @@ mod markdown;
 mod names;
 mod objects;
 mod overlay;
+mod question;
 mod sessions;
 mod show;
 mod statements;
 mod summary;
 mod view;
 
-pub use compare::{Question, compare};
+pub use compare::compare;
 pub use markdown::markdown;
-pub use objects::KnownObjects;
+pub use question::{KnownObjects, Question};
 pub use show::table;
 pub use view::*;
 
 use rolecall_api::DatabaseSession;
 
 use crate::Exit;
-use crate::args::Global;
+use crate::args::{Global, PlanArgs};
 use crate::input::{
     Cluster, Namespace, collect_manifests, documents, kustomizations, parse_documents, read_manifests,
 };
 use crate::output::{self, Output, colour, render};
-use args::PlanArgs;
 
 /// The command.
 ///

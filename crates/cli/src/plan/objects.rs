@@ -8,20 +8,11 @@ use rolecall_policy::{
     DbObject, LabelledObjects, ObjectPermissions, PrivilegeSet, decide_objects, label_objects,
 };
 
-use super::compare::{Decided, Pair};
 use super::names;
+use super::question::{Decided, KnownObjects, Pair};
 use super::view::ObjectDifference;
 use crate::access::Policy;
 use crate::input::read_objects;
-
-/// Objects of a server.
-#[derive(Clone, Debug)]
-pub struct KnownObjects {
-    /// The DatabaseAdmin; `None`: any.
-    pub database: Option<String>,
-    /// The objects.
-    pub list: Arc<[DbObject]>,
-}
 
 /// Reads `[DATABASE=]FILE`.
 ///

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 use rolecall_api::{DatabaseSession, SessionPhase, reasons};
 use rolecall_resolve::Grant;
 
-use super::compare::{Pair, Question};
+use super::question::{Pair, Question};
 use super::view::{SessionChange, SessionEffect};
 use crate::explain::BlockedView;
 

@@ -12,7 +12,7 @@ use rolecall_engine::{AccountName, Desired, Dialect, Observed, Owner, Plan, Want
 use rolecall_policy::Mode;
 use rolecall_resolve::{Grant, admin_user};
 
-use super::compare::{Decided, Pair};
+use super::question::{Decided, Pair};
 use super::sessions::Live;
 use super::view::Statements;
 

@@ -1,6 +1,5 @@
 //! Who gets what on a database, and by what.
 
-pub mod args;
 mod object;
 mod show;
 
@@ -19,11 +18,10 @@ pub use show::table;
 
 use crate::Exit;
 use crate::access::{Access, Policy};
-use crate::args::Global;
+use crate::args::{Global, WhoCanArgs};
 use crate::explain::{API_VERSION, BlockedView, NamesView};
 use crate::input::{Cluster, Namespace, find_admin, gather, name_of};
 use crate::output::{self, Output, colour, render};
-use args::WhoCanArgs;
 
 /// What `who-can` answers. Its JSON is stable like that of `explain`; `docs/who-can-json.md` describes it.
 #[derive(Clone, Debug, Serialize)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::args::Cluster;
+use super::Cluster;
 
 /// `plan`.
 #[derive(Clone, Debug, Default, Args)]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::args::Source;
+use super::Source;
 
 /// `who-can`.
 #[derive(Clone, Debug, Default, Args)]
