@@ -390,7 +390,7 @@ async fn a_plan_is_against_what_the_cluster_has() {
     let frank = |accesses: &[Value]| {
         accesses.iter().find(|access| access["user"] == "frank").map(|frank| frank["gained"].clone())
     };
-    assert_eq!(frank(&accesses).is_some(), true);
+    assert!(frank(&accesses).is_some());
     assert_eq!(frank(whole), None, "there is no database in the proposal");
 
     let comment = run(&cluster.kubeconfig(), &[&plan[..], &["-o", "markdown"]].concat()).await;

@@ -201,7 +201,7 @@ fn sessions_end_change_start_and_expire() {
         sessions.map(|session| (session.name, session.effect)).collect()
     };
     let suspended = with(|namespace| namespace.admins[0].spec.suspend = true);
-    let names: Vec<_> = effects(&suspended).into_iter().map(|(name, effect)| (name, effect)).collect();
+    let names: Vec<_> = effects(&suspended).into_iter().collect();
     let ends = |name: &str| (name.to_owned(), SessionEffect::Ends);
     assert_eq!(names, [ends("alice-1"), ends("alice-2"), ends("erin-1")]);
     // An hour after its start, which was half an hour ago.

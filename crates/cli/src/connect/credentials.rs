@@ -26,7 +26,7 @@ enum Origin {
     /// AWS, asked by whoever runs this.
     Aws(Box<Signer>),
     /// The Secret of the session.
-    Secret(Api<Secret>),
+    Secret(Box<Api<Secret>>),
 }
 
 impl Credentials {
@@ -40,7 +40,7 @@ impl Credentials {
         let origin = match (x509, aws_iam, password) {
             (Some(_), ..) => Origin::Certificate,
             (None, Some(_), _) => Origin::Aws(Box::new(Signer::new().await?)),
-            (None, None, Some(_)) => Origin::Secret(cluster.api()),
+            (None, None, Some(_)) => Origin::Secret(Box::new(cluster.api())),
             (None, None, None) => bail!(
                 "the DatabaseAdmin {} does not say how its users log in; let whoever administers it set spec.userCredentials",
                 admin.name_any()

@@ -260,7 +260,7 @@ pub(crate) async fn eventually(what: &str, mut is: impl AsyncFnMut() -> bool) {
             sleep(Duration::from_millis(100)).await;
         }
     });
-    waited.await.unwrap_or_else(|_| panic!("{what}: not in time"));
+    assert!(waited.await.is_ok(), "{what}: not in time");
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {
