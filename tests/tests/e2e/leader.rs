@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Patch, PatchParams};
 use rolecall_api::{DatabaseSession, EndReason};
 use rolecall_tests::{Network, Operator, TestEnv};
 use serde_json::json;
@@ -121,4 +122,19 @@ async fn a_leader_that_the_api_server_does_not_hear_from_stops_before_another_ta
     env.delete_and_wait::<DatabaseSession>("alice-orders").await?;
     assert!(env.account().await?.is_some_and(|account| account.is_disabled()));
     second.stop().await
+}
+
+#[tokio::test]
+async fn a_status_that_an_operator_without_the_lead_writes_late_is_put_right() -> Result<()> {
+    let env = TestEnv::start().await?;
+    env.session("alice-orders", json!({})).await?;
+    let before = env.active("alice-orders").await?;
+    let late = json!({"status": {"phase": "Pending", "startedAt": null}});
+    let written = env
+        .api::<DatabaseSession>()
+        .patch_status("alice-orders", &PatchParams::default(), &Patch::Merge(&late))
+        .await?;
+    assert_ne!(written.status, before.status);
+    env.active("alice-orders").await?;
+    env.login("alice-orders").await.map(drop)
 }

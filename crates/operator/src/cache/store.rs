@@ -182,9 +182,9 @@ impl Cached for DatabaseSession {
         let key = ObjectKey::of(&object);
         tracing::trace!(target: WALK, %key, "cached");
         let before = cache.sessions.get(&key).cloned();
-        let changed = before
-            .as_ref()
-            .is_none_or(|before| is_changed(&**before, &object) || lost_its_mark(before, &object));
+        let changed = before.as_ref().is_none_or(|before| {
+            is_changed(&**before, &object) || lost_its_mark(before, &object) || went_back(before, &object)
+        });
         let urgent = object.metadata.deletion_timestamp.is_some()
             || may_have_access(&object) && (before.is_some() || is_overdue(&object, cache.now));
         let account = cache.account_of.get(&key).cloned();
@@ -232,6 +232,16 @@ fn is_overdue(session: &DatabaseSession, now: Timestamp) -> bool {
 fn lost_its_mark(before: &DatabaseSession, after: &DatabaseSession) -> bool {
     let has_access = after.metadata.deletion_timestamp.is_none() && may_have_access(after);
     has_access && is_touched(before) && !is_touched(after)
+}
+
+/// Its phase is one that came before: an operator that had the lead until now has written late what it knew. Where this
+/// one wrote it (a session that may start again), it is looked at once more for nothing.
+fn went_back(before: &DatabaseSession, after: &DatabaseSession) -> bool {
+    use SessionPhase::{Active, Ended, Ending, Pending, Rejected};
+    matches!(
+        (phase(before), phase(after)),
+        (Active, Pending) | (Ending, Pending | Active) | (Ended | Rejected, Pending | Active | Ending)
+    )
 }
 
 /// Did anything change that a person or another controller did? Our own writes of status, finalizers and annotations

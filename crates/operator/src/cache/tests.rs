@@ -242,6 +242,28 @@ fn a_session_with_access_that_lost_its_finalizer_is_reconciled() {
 }
 
 #[test]
+fn a_session_whose_phase_another_operator_wrote_late_is_reconciled() {
+    use SessionPhase::{Active, Ended, Ending, Pending};
+    for (before, after, triggers) in [
+        (Active, Pending, true),
+        (Ended, Active, true),
+        (Ending, Active, true),
+        (Pending, Active, false),
+        (Active, Ending, false),
+        (Ending, Ended, false),
+    ] {
+        let mut cache = Cache::new("here");
+        apply(&mut cache, user("alice", None, &[]));
+        apply(&mut cache, in_phase(before, None));
+        let mut late = in_phase(after, None);
+        late.metadata.resource_version = Some("2".into());
+        let triggered = apply(&mut cache, late);
+        let wanted = triggers.then(|| ReconcileKey::Account(account("alice")));
+        assert_eq!(triggered, wanted.into_iter().collect(), "{before:?} to {after:?}");
+    }
+}
+
+#[test]
 fn a_user_that_is_gone_is_reconciled_for_what_is_kept_of_it() {
     let mut cache = Cache::new("here");
     apply(&mut cache, user("alice", None, &[]));
