@@ -1,5 +1,7 @@
 //! Flags and help.
 
+mod completion;
+mod get;
 mod plan;
 mod who_can;
 
@@ -12,6 +14,8 @@ use crate::activity::{CANCEL_EXAMPLES, QueriesArgs, StopArgs, TERMINATE_EXAMPLES
 use crate::doctor::DoctorArgs;
 use crate::output::{Form, Output};
 
+pub use completion::{CompletionArgs, ManArgs, Shell};
+pub use get::{GetArgs, Kind};
 pub use plan::PlanArgs;
 pub use who_can::WhoCanArgs;
 
@@ -79,7 +83,7 @@ pub struct Global {
     #[arg(long = "as-uid", global = true, value_name = "UID", requires = "impersonate")]
     pub impersonate_uid: Option<String>,
 
-    /// How to print: table, json or yaml; plan also: markdown. Default: table; convert: yaml.
+    /// How to print: table, json or yaml; get and ls also: wide; plan also: markdown. Default: table; convert: yaml.
     #[arg(short, long, global = true, value_enum, hide_possible_values = true, value_name = "FORM")]
     pub output: Option<Output>,
 }
@@ -98,6 +102,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// List the databases that a user reaches; with -v the database roles allowed on each.
     Ls(LsArgs),
+    /// List databases, users, roles or rules, with what follows from all of them together.
+    Get(GetArgs),
     /// Show what applying manifests would change: who gains and loses what, and which sessions end.
     Plan(PlanArgs),
     /// List the users that get something on a database or table, and what gives it to them.
@@ -120,6 +126,10 @@ pub enum Command {
     Convert(ConvertArgs),
     /// Start a session, run a client in it, and end the session: psql, mongosh, any other.
     Connect(ConnectArgs),
+    /// Print a script that completes commands, flags and names in a shell.
+    Completion(CompletionArgs),
+    /// Write man pages.
+    Man(ManArgs),
 }
 
 /// Where the objects come from.

@@ -1,9 +1,12 @@
 //! Ending sessions.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use anyhow::{Context, anyhow};
-use kube::ResourceExt;
 use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::wait::{await_condition, conditions::is_deleted};
+use kube::{Api, ResourceExt};
 use rolecall_api::{DatabaseSession, conditions};
 use tokio::time::timeout;
 
@@ -54,13 +57,15 @@ async fn end(cluster: &Cluster, name: &str, args: &EndArgs) -> anyhow::Result<Da
     if args.no_wait {
         return Ok(session);
     }
-    match timeout(args.timeout, await_condition(api.clone(), name, is_deleted(&uid))).await {
+    let gone = timeout(args.timeout, await_condition(api.clone(), name, is_deleted(&uid)));
+    let waited = tokio::select! {
+        waited = gone => waited,
+        never = tell(&api, name) => match never {},
+    };
+    match waited {
         Ok(waited) => waited.map(|_| session).with_context(ending),
         Err(_) => {
-            let why = api.get_opt(name).await.ok().flatten().and_then(|session| {
-                let ready = conditions::find(&session.status?.conditions, conditions::READY)?.clone();
-                Some(format!(" ({}: {})", ready.reason, ready.message))
-            });
+            let why = why(&api, name).await.map(|why| format!(" ({why})"));
             Err(anyhow!(
                 "the session {name} has not ended after {}{}; it is still ending",
                 rolecall_policy::format_duration(args.timeout),
@@ -68,4 +73,27 @@ async fn end(cluster: &Cluster, name: &str, args: &EndArgs) -> anyhow::Result<Da
             ))
         }
     }
+}
+
+/// Says again and again what a session that ends waits for, each time that it is something else.
+async fn tell(api: &Api<DatabaseSession>, name: &str) -> Infallible {
+    /// What takes less needs no words.
+    const PAUSE: Duration = Duration::from_secs(3);
+    let mut told = None;
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        let why =
+            why(api, name).await.unwrap_or_else(|| "until the database shows the access gone".to_owned());
+        if told.as_ref() != Some(&why) {
+            output::say(format_args!("waiting for the end of {name}: {why}"));
+            told = Some(why);
+        }
+    }
+}
+
+/// What a session says of itself.
+async fn why(api: &Api<DatabaseSession>, name: &str) -> Option<String> {
+    let session = api.get_opt(name).await.ok().flatten()?;
+    let ready = conditions::find(&session.status?.conditions, conditions::READY)?.clone();
+    Some(format!("{}: {}", ready.reason, ready.message))
 }

@@ -11,6 +11,8 @@
 //! | [`access`] | what users get on databases, for many decisions |
 //! | [`plan`] | what applying manifests would change |
 //! | [`who_can`] | which users get what on a database |
+//! | [`get`] | lists of objects, with what follows from all of them |
+//! | [`completion`] | completion in shells, man pages |
 //! | [`ls`] | which databases a user reaches |
 //! | [`sessions`], [`end`] | what is live; ending it |
 //! | [`activity`] | what a session's user runs; cancelling and terminating it |
@@ -24,11 +26,13 @@ pub mod access;
 pub mod activity;
 mod admin_login;
 pub mod args;
+pub mod completion;
 pub mod connect;
 pub mod convert;
 pub mod doctor;
 pub mod end;
 pub mod explain;
+pub mod get;
 pub mod input;
 pub mod ls;
 pub mod output;
@@ -62,6 +66,16 @@ pub enum Exit {
 pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     // One TLS provider for everything; a second installation fails and changes nothing.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(answered) = completion::answer(&args) {
+        return match answered {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                output::say(format_args!("error: {error:#}"));
+                ExitCode::FAILURE
+            }
+        };
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(answer) => {
@@ -83,13 +97,14 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { global, command } = cli;
-    if global.output() == Output::Markdown && !matches!(command, Command::Plan(_)) {
-        anyhow::bail!("only plan prints Markdown; -o takes table, json or yaml here");
-    }
+    check_form(&global, &command)?;
     match command {
         Command::Explain(args) => explain::run(&global, &args).await,
         Command::Ls(args) => ls::run(&global, &args).await,
         Command::Plan(args) => plan::run(&global, &args).await,
+        Command::Get(args) => get::run(&global, &args).await,
+        Command::Completion(args) => completion::run(&args),
+        Command::Man(args) => completion::write_pages(&args),
         Command::WhoCan(args) => who_can::run(&global, &args).await,
         Command::Sessions(args) => sessions::run(&global, &args).await,
         Command::End(args) => end::run(&global, &args).await,
@@ -99,5 +114,19 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Convert(args) => convert::run(&global, &args),
         Command::Connect(args) => connect::run(&global, args).await,
+    }
+}
+
+/// Some forms are those of one command alone.
+fn check_form(global: &args::Global, command: &Command) -> anyhow::Result<()> {
+    match (global.output(), command) {
+        (Output::Markdown, Command::Plan(_)) | (Output::Wide, Command::Get(_) | Command::Ls(_)) => Ok(()),
+        (Output::Markdown, _) => {
+            anyhow::bail!("only plan prints Markdown; -o takes table, json or yaml here")
+        }
+        (Output::Wide, _) => {
+            anyhow::bail!("only get and ls have wide columns; -o takes table, json or yaml here")
+        }
+        _ => Ok(()),
     }
 }

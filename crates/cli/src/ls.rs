@@ -68,8 +68,9 @@ pub async fn run(global: &Global, args: &LsArgs) -> anyhow::Result<Exit> {
     };
     let listing = list(&namespace, &user)?;
     let colour = colour();
-    output::print(&render(&listing, global.output(), || table(&listing, args.verbose, colour))?)?;
-    if global.output() == output::Output::Table {
+    let verbose = args.verbose || global.output() == output::Output::Wide;
+    output::print(&render(&listing, global.output(), || table(&listing, verbose, colour))?)?;
+    if matches!(global.output(), output::Output::Table | output::Output::Wide) {
         for blocked in &listing.blocked {
             output::say(format_args!("{}: {}", blocked.reason, blocked.message));
         }
@@ -88,7 +89,7 @@ pub async fn run(global: &Global, args: &LsArgs) -> anyhow::Result<Exit> {
 pub fn list(namespace: &Namespace, user: &str) -> anyhow::Result<Listing> {
     let user = namespace.user(user)?;
     let username = namespace.username(user);
-    let resolved = User::resolve(&user_spec(user, &username), &namespace.compiled_roles());
+    let resolved = User::resolve(&user_spec(user, &username), &namespace.compiled_roles_of(user));
     let mut admins: Vec<_> = namespace.admins.iter().collect();
     admins.sort_by_key(|admin| admin.name_any());
     let databases: Vec<Database> = admins.iter().map(|admin| rolecall_resolve::database(admin)).collect();

@@ -16,6 +16,8 @@ pub enum Output {
     Json,
     /// For programs and people.
     Yaml,
+    /// For people with wide terminals.
+    Wide,
     /// For comments on pull requests.
     Markdown,
 }
@@ -45,7 +47,7 @@ pub fn render<V: Serialize>(
 ) -> anyhow::Result<String> {
     match output {
         // Only where a command has that form; it does not come here then.
-        Output::Table | Output::Markdown => Ok(table()),
+        Output::Table | Output::Wide | Output::Markdown => Ok(table()),
         Output::Json => {
             let mut text = serde_json::to_string_pretty(view).context("writing JSON")?;
             text.push('\n');

@@ -200,6 +200,9 @@ async fn sessions_are_listed_and_ended() {
         "error: the session stuck has not ended after 2s (Pending: Waiting for the operator); it is still ending\n\
          error: there is no DatabaseSession \"gone\" in namespace live; there are over, stuck\n"
     );
+    let waits = run(&kubeconfig, &["end", "stuck", "-n", "live", "--timeout", "6s"]).await;
+    let told = "waiting for the end of stuck: Pending: Waiting for the operator\n";
+    assert_eq!(text(&waits.stderr).matches(told).count(), 1, "{}", text(&waits.stderr));
     let unstick = r#"{"metadata": {"finalizers": null}}"#;
     let args = ["patch", "dbs", "stuck", "-n", "live", "--type=merge", "-p", unstick];
     cluster.kubectl(&args).await.expect("the finalizer goes");

@@ -31,6 +31,12 @@ enum What {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Commands of the kubectl plugin that ask nobody, beside kubectl, and on many manifests.
+    Cli {
+        /// Arguments of the benchmark: the number of manifests.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Decisions of the policy alone.
     Policy {
         /// Arguments of the benchmark, for example a part of a name.
@@ -60,6 +66,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             let which = ["--package", "rolecall-postgres", "--bench", "objects"];
             bench(&[which, quick].concat(), arguments)
         }
+        What::Cli { arguments } => bench(&["--package", "rolecall-cli", "--bench", "offline"], arguments),
         What::Policy { arguments } => bench(&["--package", "rolecall-policy"], arguments),
     }
 }

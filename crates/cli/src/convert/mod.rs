@@ -143,7 +143,7 @@ pub fn render(objects: &[Object], output: Output, colour: bool) -> anyhow::Resul
             let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": values});
             output::render(&list, Output::Json, String::new)
         }
-        Output::Table => {
+        Output::Table | Output::Wide => {
             let mut table = Table::new(&["KIND", "NAME"]);
             for value in &values {
                 let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();

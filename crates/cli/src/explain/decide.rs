@@ -60,7 +60,7 @@ pub fn answer(namespace: &Namespace, question: Question<'_>) -> anyhow::Result<E
     let user = namespace.user(question.user)?;
     let admin = namespace.admin(question.database)?;
     let username = namespace.username(user);
-    let compiled = namespace.compiled_roles();
+    let compiled = namespace.compiled_roles_of(user);
     let spec = user_spec(user, &username);
     let resolved = User::resolve(&spec, &compiled);
     let database = rolecall_resolve::database(admin);

@@ -42,6 +42,12 @@ pub(super) async fn config(global: &Global) -> anyhow::Result<Config> {
     Ok(config)
 }
 
+/// The contexts of the kubeconfig; none where it cannot be read.
+pub fn contexts(global: &Global) -> Vec<String> {
+    let found = kubeconfig(global).ok().flatten();
+    found.into_iter().flat_map(|(found, _)| found.contexts).map(|context| context.name).collect()
+}
+
 /// The kubeconfig with what to call it; `None`: there is none.
 fn kubeconfig(global: &Global) -> anyhow::Result<Option<(Kubeconfig, String)>> {
     if let Some(path) = &global.kubeconfig {

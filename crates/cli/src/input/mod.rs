@@ -10,8 +10,10 @@ mod yaml;
 
 pub use cluster::{Cluster, own_user};
 pub(crate) use cluster::{elsewhere, get, list, plain, remedy};
+pub use kubeconfig::contexts;
 pub use manifests::{collect as collect_manifests, read as read_manifests};
 pub use namespace::Namespace;
+pub(crate) use namespace::listed;
 pub use objects::{parse as parse_objects, read as read_objects};
 pub use reference::{name_of, user_of};
 pub use yaml::{Document, Location, documents, kustomizations, parse as parse_documents, read_text, typed};

@@ -104,6 +104,15 @@ impl Namespace {
         roles
     }
 
+    /// The roles that a user names, compiled: all that decisions about this user need.
+    pub fn compiled_roles_of(&self, user: &DatabaseUser) -> Roles {
+        let mut roles = Roles::new();
+        for role in self.roles.iter().filter(|role| user.spec.roles.contains(&role.name_any())) {
+            roles.insert_compiled(&role.name_any(), compile_role(role));
+        }
+        roles
+    }
+
     /// The import rules; the built-in one where there is none.
     pub fn import_rules(&self) -> ImportRules {
         let read =
@@ -139,7 +148,7 @@ fn known<K: ResourceExt>(missing: &str, objects: &[K]) -> String {
 }
 
 /// "there are a, b", for a message about a name that is missing: of many those that are most like it.
-pub(super) fn listed(missing: &str, mut names: Vec<String>) -> String {
+pub(crate) fn listed(missing: &str, mut names: Vec<String>) -> String {
     /// The most names that are listed.
     const SHOWN: usize = 10;
     let count = names.len();
