@@ -20,7 +20,7 @@ mod tls_view;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use rolecall_api::{DatabaseAdmin, DatabaseSession};
+use rolecall_api::{DatabaseAdmin, DatabaseSession, Protocol};
 use rolecall_engine::{Error, Needs, Reason};
 use rolecall_resolve::{AdminProof, admin_proof};
 
@@ -35,6 +35,7 @@ use crate::connect::iam;
 use crate::explain::API_VERSION;
 use crate::input::{Cluster, Namespace, get, list, name_of};
 use crate::output::{self, colour, render};
+use crate::reach::Elsewhere;
 use surroundings::Clocks;
 use tls_view::{Authorities, Setting};
 
@@ -67,7 +68,11 @@ async fn diagnose(cluster: &Cluster, admin: &DatabaseAdmin, args: &DoctorArgs) -
             Vec::new()
         }
     };
-    let address = args.address.as_deref();
+    let (way, noted) = way(cluster, admin, args.address.as_deref()).await;
+    checks.extend(noted);
+    // The port is open until the end.
+    let local = way.as_ref().map(|way| way.address.to_string());
+    let address = local.as_deref().or(args.address.as_deref());
     let authorities = authorities(cluster, admin, &sessions).await;
     match probe::places(admin, address) {
         Ok(places) => {
@@ -89,7 +94,7 @@ async fn diagnose(cluster: &Cluster, admin: &DatabaseAdmin, args: &DoctorArgs) -
             };
             checks.extend(probes.iter().flat_map(|probe| tls_view::checks(probe, setting)));
             let answers = places.is_srv || probes.iter().any(probe::Probe::answers);
-            checks.extend(as_admin(cluster, admin, &sessions, args, answers).await);
+            checks.extend(as_admin(cluster, admin, &sessions, address, answers).await);
         }
         Err(error) => checks.push(Check::failed(Area::Address, format!("{error:#}"))),
     }
@@ -103,6 +108,32 @@ async fn diagnose(cluster: &Cluster, admin: &DatabaseAdmin, args: &DoctorArgs) -
         admin_user: rolecall_resolve::admin_user(admin).name,
         verdict: Verdict::of(&checks),
         checks,
+    }
+}
+
+/// What is dialled in place of the server's own address, and what to say of that. Where no way is found, it shows when the
+/// server is dialled.
+async fn way(
+    cluster: &Cluster,
+    admin: &DatabaseAdmin,
+    asked: Option<&str>,
+) -> (Option<Elsewhere>, Option<Check>) {
+    let note = |text: String| Some(Check::new(Area::Address, Status::Note, text));
+    let Ok(places) = probe::places(admin, None) else { return (None, None) };
+    // MongoDB's driver dials the names of all members for itself.
+    let (Some((host, port)), false) = (places.hosts.first(), admin.spec.protocol == Protocol::Mongodb) else {
+        return (None, None);
+    };
+    match Elsewhere::find(cluster, host, *port, asked).await {
+        Ok(Some(way)) if asked.is_none() => {
+            let text = format!(
+                "{host} does not resolve here, and is reached by a port-forward through the API server, at {}",
+                way.address
+            );
+            (Some(way), note(text))
+        }
+        Ok(way) => (way, None),
+        Err(error) => (None, note(format!("no way to {host} was found from here: {error:#}"))),
     }
 }
 
@@ -133,7 +164,7 @@ async fn as_admin(
     cluster: &Cluster,
     admin: &DatabaseAdmin,
     sessions: &[DatabaseSession],
-    args: &DoctorArgs,
+    address: Option<&str>,
     answers: bool,
 ) -> Vec<Check> {
     let api_server = cluster.clock().await.ok().flatten().map(|at| (at, Timestamp::now()));
@@ -147,7 +178,7 @@ async fn as_admin(
         checks.extend(only_cluster());
         return checks;
     }
-    let login = match AdminLogin::new(cluster, admin, args.address.as_deref()).await {
+    let login = match AdminLogin::new(cluster, admin, address).await {
         Ok(login) => login,
         Err(Obstacle::Unreadable { secret, field, error }) => {
             let mut checks = vec![Check::new(

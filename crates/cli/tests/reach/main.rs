@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod bench;
+mod doctor;
 mod forwarding;
 mod mongodb;
 mod outage;
