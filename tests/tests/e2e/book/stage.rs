@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use rolecall_testbed::components::{charts, clients};
@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use super::nodes;
 use super::pages::{Block, Where};
 
+const README: &str = include_str!("../../../../README.md");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// All commands of a page, on a machine that does other things as well.
 const TIMEOUT: Duration = Duration::from_secs(240);
@@ -61,8 +62,8 @@ impl Stage {
         Ok(Self { cluster, other: OnceCell::new(), pg, folder })
     }
 
-    /// With an operator, and what the first session of the book makes in the namespace `shop`: with certificates for users,
-    /// and a session that stays.
+    /// With an operator installed as the README says, and what the first session of the book makes in the namespace `shop`:
+    /// with certificates for users, and a session that stays.
     pub(super) async fn in_use() -> Result<Self> {
         let stage =
             Self::with("hostssl all teleport-admin all scram-sha-256\nhostssl all all all cert\n").await?;
@@ -70,9 +71,10 @@ impl Stage {
         for (name, text) in [("users.crt", users.cert_pem()), ("users.key", users.key_pem())] {
             std::fs::write(stage.folder.path().join(name), text)?;
         }
-        let install = "kubectl create namespace shop
-            helm install rolecall charts/rolecall --namespace rolecall-system --create-namespace --set 'watchNamespaces={shop}'
-            kubectl create secret tls orders-client-ca --namespace shop --cert=users.crt --key=users.key";
+        let install =
+            super::pages::blocks(README).into_iter().find(|block| block.text.contains("helm install"));
+        let install = install.context("the README installs a release")?.text
+            + "kubectl create secret tls orders-client-ca --namespace shop --cert=users.crt --key=users.key";
         let mut blocks = super::commands_of("first-session.md")?;
         // Up to where somebody logs in with a password.
         let login = blocks.iter().position(|block| block.text.contains("SELECT current_user"));
@@ -84,7 +86,12 @@ impl Stage {
                 .replace("ttl: 10m, ", "")
                 .replace("userCredentials: {password: {}}", by_certificate);
         }
-        stage.run("first-session.md", install, &blocks).await?;
+        let started = Instant::now();
+        stage.run("first-session.md", &install, &blocks).await?;
+        println!(
+            "from the README's `helm install` to an active session: {:.0} s",
+            started.elapsed().as_secs_f64()
+        );
         Ok(stage)
     }
 
