@@ -27,6 +27,7 @@ fn run(command: &mut Command) -> Result<String> {
 async fn the_operator_works_from_the_root_file_system_of_its_image() -> Result<()> {
     let root = Root::build("dev", std::env::consts::ARCH).await?;
     packed::assert_has_no_kill_points(&root)?;
+    root.assert_names_no_place_of_this_machine()?;
     works::assert_works(&root, None).await
 }
 

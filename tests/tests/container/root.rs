@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rolecall_testbed::components::images;
 
 use crate::run;
@@ -56,6 +56,21 @@ impl Root {
     /// The operator in it.
     pub(crate) fn program(&self) -> PathBuf {
         self.path().join("rolecall-operator")
+    }
+
+    /// The operator holds no path of the machine that built it: another machine would make another program.
+    pub(crate) fn assert_names_no_place_of_this_machine(&self) -> Result<()> {
+        let program = std::fs::read(self.program())?;
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the sources")?;
+        let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo"));
+        let cargo = std::env::var_os("CARGO_HOME").map(PathBuf::from).or(home).context("cargo's home")?;
+        for place in [source, &cargo] {
+            let bytes = place.as_os_str().as_encoded_bytes();
+            let found =
+                memchr::memmem::find(&program, bytes).map(|at| &program[at..program.len().min(at + 120)]);
+            ensure!(found.is_none(), "{}", String::from_utf8_lossy(found.unwrap_or_default()));
+        }
+        Ok(())
     }
 
     /// A directory beside it.
