@@ -230,9 +230,9 @@ pub(crate) fn plain(error: kube::Error) -> anyhow::Error {
                 "the cluster does not have Rolecall's kinds; install them: rolecall-operator crds | kubectl apply -f -"
             )
         }
-        kube::Error::Api(status) if is_forbidden_to_read(&status) => anyhow!(
-            "{}; the ClusterRole rolecall-view allows it, which is part of view: kubectl create rolebinding NAME \
-             --clusterrole=view --user=YOU -n NAMESPACE",
+        kube::Error::Api(status) if lacks_a_right(&status) => anyhow!(
+            "{}; reading is part of the ClusterRole view, opening and ending sessions of edit: kubectl create rolebinding \
+             NAME --clusterrole=view --user=YOU -n NAMESPACE",
             status.message
         ),
         kube::Error::Api(status) => anyhow!("{}", status.message),
@@ -241,11 +241,13 @@ pub(crate) fn plain(error: kube::Error) -> anyhow::Error {
     }
 }
 
-/// May the caller not read objects of ours?
-fn is_forbidden_to_read(status: &kube::core::Status) -> bool {
-    let of_ours = status.details.as_ref().is_some_and(|details| details.group == rolecall_api::names::GROUP);
-    let reads = [" cannot list ", " cannot get ", " cannot watch "];
-    status.code == 403 && of_ours && reads.iter().any(|verb| status.message.contains(verb))
+/// Do Roles not allow the caller this, with an object of ours? An admission policy, which says what to do itself, gives
+/// its message as a cause.
+fn lacks_a_right(status: &kube::core::Status) -> bool {
+    let details = status.details.as_ref();
+    status.code == 403
+        && details
+            .is_some_and(|details| details.group == rolecall_api::names::GROUP && details.causes.is_empty())
 }
 
 /// What helps where an error is not about what was asked, for the end of its message.
