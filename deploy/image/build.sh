@@ -30,8 +30,10 @@ elif command -v musl-gcc >/dev/null; then
 else
     lacks musl-gcc "musl-tools"
 fi
-# Paths of the machine that builds it do not belong into a program.
-export RUSTFLAGS="--remap-path-prefix=$PWD=/source --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+# Paths of the machine that builds it do not belong into a program, neither those of Rust nor those of C.
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+export RUSTFLAGS="--remap-path-prefix=$PWD=/source --remap-path-prefix=$cargo_home=/cargo"
+export "CFLAGS_${target//-/_}=-ffile-prefix-map=$PWD=/source -ffile-prefix-map=$cargo_home=/cargo"
 # How much of an earlier build is reused has no place in it either.
 export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 profile=${ROLECALL_PROFILE:-release}
