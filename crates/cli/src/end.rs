@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::Exit;
 use crate::args::{EndArgs, Global};
-use crate::input::{Cluster, get, name_of, plain};
+use crate::input::{Cluster, get, name_of, plain, remedy};
 use crate::output::{self, Output};
 
 /// The command: deletes the sessions, all at once, and waits until the database showed the access gone, which is when
@@ -38,8 +38,11 @@ pub async fn run(global: &Global, args: &EndArgs) -> anyhow::Result<Exit> {
         let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": ended});
         output::print(&output::render(&list, global.output(), String::new)?)?;
     }
-    let failures: Vec<String> =
-        results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    let failures: Vec<String> = results
+        .into_iter()
+        .filter_map(Result::err)
+        .map(|error| format!("{error:#}{}", remedy(&error)))
+        .collect();
     if failures.is_empty() { Ok(Exit::Done) } else { Err(anyhow!(failures.join("\nerror: "))) }
 }
 

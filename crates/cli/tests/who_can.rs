@@ -67,11 +67,10 @@ fn it_agrees_with_explain() {
                 assert_eq!(item.is_some(), explained.allowed, "{user} {database} {name:?}");
                 if let Some(item) = item {
                     assert_eq!(item.mode, explained.mode);
-                    let roles = |roles: Vec<String>| roles;
-                    assert_eq!(
-                        roles(item.db_roles.iter().map(|role| role.name.clone()).collect()),
-                        roles(explained.db_roles.iter().map(|role| role.role.name.clone()).collect())
-                    );
+                    let given: Vec<_> = item.db_roles.iter().map(|role| role.name.clone()).collect();
+                    let explained: Vec<_> =
+                        explained.db_roles.iter().map(|role| role.role.name.clone()).collect();
+                    assert_eq!(given, explained);
                 }
             }
         }

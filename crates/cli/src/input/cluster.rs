@@ -236,7 +236,10 @@ pub(crate) fn plain(error: kube::Error) -> anyhow::Error {
             status.message
         ),
         kube::Error::Api(status) => anyhow!("{}", status.message),
-        kube::Error::Service(error) => anyhow::Error::from_boxed(error),
+        kube::Error::Service(error) => match error.downcast::<Unreachable>() {
+            Ok(unreachable) => anyhow::Error::new(*unreachable),
+            Err(error) => anyhow::Error::from_boxed(error),
+        },
         other => other.into(),
     }
 }

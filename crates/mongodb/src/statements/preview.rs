@@ -65,6 +65,8 @@ fn shown(request: Request) -> String {
     let mut command = request.command;
     command.remove("writeConcern");
     let database = serde_json::Value::from(request.database);
+    // A document of texts, numbers and lists always has a JSON form.
+    let command = serde_json::to_string(&command).unwrap_or_default();
     format!("db.getSiblingDB({database}).runCommand({command})")
 }
 
