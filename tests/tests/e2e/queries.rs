@@ -27,6 +27,7 @@ metadata: {{name: rolecall-people}}
 rules:
 - {{apiGroups: [rolecall.dev], resources: [databaseadmins], verbs: [get, list]}}
 - {{apiGroups: [rolecall.dev], resources: [databasesessions], verbs: [get, list, create, delete]}}
+- {{apiGroups: [rolecall.dev], resources: [databaseusers, databaseadmins], verbs: [connect]}}
 {more}"
     );
     env.apply_yaml(&rights).await?;
