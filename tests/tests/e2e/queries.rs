@@ -155,7 +155,14 @@ async fn on_redshift_a_query_is_seen_cancelled_and_its_connection_terminated() -
     env.cluster.delay("select pg_group", Some(Duration::from_secs(600)));
     let slow = "SELECT groname FROM pg_group";
     for (command, code) in [("cancel", "57014"), ("terminate", "57P01")] {
-        let running = spawn(env.login("alice-orders").await?, slow);
+        let mut client = None;
+        // The end of a session that asked changes the password, which the other sessions get.
+        env.eventually("its password lets in", async || {
+            client = env.login("alice-orders").await.ok();
+            Ok(client.is_some())
+        })
+        .await?;
+        let running = spawn(client.context("a login")?, slow);
         env.eventually("it runs", async || {
             Ok(items(&env, &who).await?.iter().any(|item| item["query"] == slow && item["active"] == true))
         })

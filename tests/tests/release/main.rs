@@ -19,6 +19,7 @@ use pods::{Pods, uninstall};
 /// The chart as it was before, under a version of its own. Its Job before an uninstall calls a command that is gone: it is
 /// not uninstalled here.
 const BEFORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/release/rolecall-0.0.9.tgz");
+const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/rolecall");
 
 /// Nothing of Rolecall waits for its deletion.
@@ -30,6 +31,16 @@ async fn assert_nothing_is_terminating() -> Result<()> {
         for object in listed["items"].as_array().into_iter().flatten() {
             assert!(object["metadata"]["deletionTimestamp"].is_null(), "{object:#}");
         }
+    }
+    Ok(())
+}
+
+/// Takes away what the version before did not have. Helm would ask whose it is.
+async fn without_admission_policies() -> Result<()> {
+    let cluster = cluster::cluster().await?;
+    for part in ["mutating", "admission"] {
+        let directory = format!("{DEPLOY}/{part}");
+        cluster.kubectl(&["delete", "--ignore-not-found", "-k", &directory]).await?;
     }
     Ok(())
 }
@@ -46,6 +57,7 @@ async fn assert_closed(env: &TestEnv, standing: &str) -> Result<()> {
 async fn a_release_lives_and_goes_without_leaving_a_login_open_or_anything_terminating() -> Result<()> {
     // What `kubectl apply -k deploy` installed, with sessions.
     let env = TestEnv::builder().without_operator().start().await?;
+    without_admission_policies().await?;
     let helm = Helm::four().await?;
     let values = format!("rbac.secrets.namespaces={{{}}}", env.namespace);
     let by_kubectl = env.process(&[]).await?;
