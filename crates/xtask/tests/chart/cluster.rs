@@ -57,6 +57,12 @@ impl<'a> Helm<'a> {
 pub(crate) async fn cluster(version: KubernetesVersion) -> Cluster {
     // No controller: Deployments make no Pods here, Jobs neither.
     let cluster = Cluster::builder().version(version).controllers(&[]).start().await.expect("a cluster");
+    namespaces(&cluster).await;
+    cluster
+}
+
+/// Makes the operator's namespace, which enforces the restricted standard, and two of databases.
+pub(crate) async fn namespaces(cluster: &Cluster) {
     for namespace in [NAMESPACE, "shop", "hr"] {
         cluster.kubectl(&["create", "namespace", namespace]).await.expect("a namespace");
     }
@@ -65,7 +71,6 @@ pub(crate) async fn cluster(version: KubernetesVersion) -> Cluster {
     cluster.kubectl(&account).await.expect("an account");
     let enforce = ["label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted"];
     cluster.kubectl(&enforce).await.expect("a label");
-    cluster
 }
 
 /// May the operator do this?

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use rolecall_testbed::KubernetesVersion;
+use rolecall_testbed::Cluster;
 use rolecall_xtask::root;
 use serde_json::{Value, json};
 
-use crate::cluster::{Helm, cluster};
+use crate::cluster::{Helm, namespaces};
 
 /// The values in the section of the book about objects in the first release.
 fn values_of_the_book() -> Value {
@@ -23,13 +23,22 @@ fn write(dir: &Path, values: &Value) -> String {
     file.display().to_string()
 }
 
+/// A cluster with what `--wait` waits for: somebody who looks at Deployments.
+async fn cluster() -> Cluster {
+    let cluster =
+        Cluster::builder().controllers(&["deployment-controller"]).start().await.expect("a cluster");
+    namespaces(&cluster).await;
+    cluster
+}
+
 #[tokio::test]
 async fn objects_are_in_the_first_release_as_a_hook_that_runs_once() {
-    let cluster = cluster(KubernetesVersion::NEWEST).await;
+    let cluster = cluster().await;
     let helm = Helm::on(&cluster);
     let dir = tempfile::tempdir().expect("a directory");
     let mut values = values_of_the_book();
     values["watchNamespaces"] = json!(["shop"]);
+    values["replicaCount"] = json!(0);
 
     let mut without = values.clone();
     for object in without["extraObjects"].as_array_mut().expect("objects") {
@@ -40,7 +49,7 @@ async fn objects_are_in_the_first_release_as_a_hook_that_runs_once() {
     assert!(refused.contains("ensure CRDs are installed first"), "{refused}");
 
     let file = write(dir.path(), &values);
-    helm.run(&["install", "rolecall", ".", "--values", &file]).await.expect("installed");
+    helm.run(&["install", "rolecall", ".", "--wait", "--values", &file]).await.expect("installed");
     let uid = ["get", "dba", "orders", "--namespace", "shop", "--output", "jsonpath={.metadata.uid}"];
     let made = cluster.kubectl(&uid).await.expect("it is there");
     helm.run(&["upgrade", "rolecall", ".", "--values", &file]).await.expect("upgraded");
@@ -51,7 +60,7 @@ async fn objects_are_in_the_first_release_as_a_hook_that_runs_once() {
 
 #[tokio::test]
 async fn objects_are_in_a_chart_of_their_own_after_that_of_the_operator() {
-    let cluster = cluster(KubernetesVersion::NEWEST).await;
+    let cluster = cluster().await;
     let helm = Helm::on(&cluster);
     let dir = tempfile::tempdir().expect("a directory");
     fs::create_dir(dir.path().join("templates")).expect("a directory");
@@ -67,7 +76,8 @@ async fn objects_are_in_a_chart_of_their_own_after_that_of_the_operator() {
     let chart = dir.path().display().to_string();
     let install = ["install", "shop-databases", chart.as_str()];
     helm.run(&install).await.expect_err("the kinds are not there");
-    helm.run(&["install", "rolecall", ".", "--set", "watchNamespaces={shop}"]).await.expect("installed");
+    let operator = ["install", "rolecall", ".", "--wait", "--set", "watchNamespaces={shop},replicaCount=0"];
+    helm.run(&operator).await.expect("installed");
     helm.run(&install).await.expect("installed");
     let kinds = "databaseadmins,databaseusers,provisioningroles,dbobjectimportrules,databasesessions";
     let count = ["get", kinds, "--all-namespaces", "--output", "name"];

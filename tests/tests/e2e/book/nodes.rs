@@ -26,6 +26,9 @@ pub(super) async fn play(cluster: &Cluster) -> Result<()> {
                 operator = Some((arguments, started));
             }
         }
+        if operator.is_some() {
+            report(cluster).await?;
+        }
         end_hooks(cluster).await?;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -40,6 +43,36 @@ async fn arguments(cluster: &Cluster) -> Option<Vec<String>> {
     let own = arguments
         .map(|argument| if argument.starts_with("--listen=") { "--listen=127.0.0.1:0" } else { argument });
     Some(own.map(str::to_owned).collect())
+}
+
+/// The Deployment's status says what `helm --wait` waits for: its operators are of the newest template, and ready.
+async fn report(cluster: &Cluster) -> Result<()> {
+    let deployment = ["deployment", "rolecall-operator", "--namespace", NAMESPACE];
+    let get = [&["get"], &deployment[..], &["--output", "json", "--ignore-not-found"]].concat();
+    let text = cluster.kubectl(&get).await?;
+    let Ok(object) = serde_json::from_str::<Value>(&text) else { return Ok(()) };
+    let generation = &object["metadata"]["generation"];
+    if &object["status"]["observedGeneration"] == generation {
+        return Ok(());
+    }
+    let count = &object["spec"]["replicas"];
+    let condition = |kind, reason| json!({"type": kind, "status": "True", "reason": reason, "message": ""});
+    let patch = json!({"status": {
+        "observedGeneration": generation,
+        "replicas": count,
+        "updatedReplicas": count,
+        "readyReplicas": count,
+        "availableReplicas": count,
+        "conditions": [
+            condition("Available", "MinimumReplicasAvailable"),
+            condition("Progressing", "NewReplicaSetAvailable"),
+        ],
+    }});
+    let patch = patch.to_string();
+    let patch = ["--subresource", "status", "--type", "merge", "--patch", &patch];
+    // Helm may have deleted it meanwhile.
+    let _ = cluster.kubectl(&[&["patch"], &deployment[..], &patch].concat()).await;
+    Ok(())
 }
 
 /// Jobs of hooks run the program, as their account. Pods of hooks succeed: they ask by a name that only a cluster has.
