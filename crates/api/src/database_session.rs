@@ -154,6 +154,10 @@ pub struct DatabaseSessionStatus {
     #[schemars(schema_with = "schema::of::<CreateDbUserMode>")]
     pub mode: Option<CreateDbUserMode>,
 
+    /// The role that gets what the account owns before it is dropped, according to the latest policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reassign_to: Option<String>,
+
     /// Objects per privilege that the user has through object permissions, for example `{SELECT: 12, UPDATE: 1}`.
     #[serde(default, skip_serializing_if = "schema::is_empty")]
     pub permissions: BTreeMap<String, u64>,

@@ -124,6 +124,10 @@ pub struct AccountStatus {
     #[schemars(schema_with = "schema::of::<CreateDbUserMode>")]
     pub mode: Option<CreateDbUserMode>,
 
+    /// The role that gets what the account owns before it is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reassign_to: Option<String>,
+
     /// What a person should know or do, for example the membership that Rolecall cannot revoke, who granted
     /// it and the statement to run.
     #[serde(skip_serializing_if = "Option::is_none")]

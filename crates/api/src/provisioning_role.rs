@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
+use crate::rules::at;
 use crate::{GoDuration, Selector, rules, schema};
 
 /// What a role allows and denies.
@@ -54,6 +55,7 @@ pub struct ProvisioningRoleSpec {
 
 /// How users are provisioned.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = at(".ownedObjects.policy", rules::REASSIGN_BEFORE_A_DROP))]
 #[serde(rename_all = "camelCase")]
 pub struct RoleOptions {
     /// What becomes of the database user when its last session ends. `Keep`: it stays, disabled and without
@@ -73,6 +75,40 @@ pub struct RoleOptions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::positive_duration")]
     pub max_session_ttl: Option<GoDuration>,
+
+    /// What becomes of the objects that the user made in its sessions and owns when it is to be dropped. Absent: as
+    /// `Keep`, but where another role of the user says otherwise. Of several roles `Keep` wins, and so it is where they
+    /// name different roles. MongoDB has no owners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::of::<OwnedObjects>")]
+    pub owned_objects: Option<OwnedObjects>,
+}
+
+/// What becomes of what a user owns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = at(".role", rules::ROLE_OF_REASSIGN))]
+#[serde(rename_all = "camelCase")]
+pub struct OwnedObjects {
+    /// `Keep`: the user keeps them, so that it is disabled and not dropped. `ReassignTo`: they go to `role`, in every
+    /// logical database of the server, and the user is dropped; needs `createDbUserMode: BestEffortDrop`. What would
+    /// run with the rights of its new owner (functions that are SECURITY DEFINER, views, triggers ...) is never given
+    /// away: then nothing is, and the user is kept as with `Keep`.
+    pub policy: OwnedObjectsPolicy,
+
+    /// The role that gets them; on Redshift, where roles own nothing, a user. The admin user must be a member of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::role_name")]
+    pub role: Option<String>,
+}
+
+/// Whether a user keeps what it owns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum OwnedObjectsPolicy {
+    /// It does.
+    #[default]
+    Keep,
+    /// Somebody else gets it.
+    ReassignTo,
 }
 
 /// What becomes of a database user, from the weakest to the strongest.

@@ -138,6 +138,9 @@ reasons! {
     ACCOUNT_KEPT = "AccountKept":
         "An account that should have been dropped is disabled instead, because something depends on it.",
         "The message says what: reassign or drop it, then drop the user.";
+    OBJECTS_REASSIGNED = "ObjectsReassigned":
+        "What an account owned was given to the role in `options.ownedObjects`, and the account was to be dropped.",
+        "Nothing; the message says what it was, and where.";
     ORPHAN_ENDED = "OrphanEnded":
         "An account of this DatabaseAdmin could be used although it has no session, and its access was ended: the server lost the end (failover, restore), the DatabaseAdmin was recreated, or somebody enabled the login or removed the session by force.",
         "Check for an event AccessReturned: after a failover, the README explains what an asynchronous standby means. Nothing else needs to be done.";
@@ -224,6 +227,9 @@ reasons! {
     MISSING_OBJECT_PRIVILEGES = "MissingObjectPrivileges":
         "The admin user may not grant the privileges on objects that policy grants.",
         "Run the statements in the message, or remove the permissions from the ProvisioningRole.";
+    CANNOT_REASSIGN = "CannotReassign":
+        "The role in `options.ownedObjects` does not exist, must not get what users own, or the admin user is no member of it. Sessions start and end nevertheless; a user that owns something is disabled, not dropped.",
+        "Run the statement in the message (`GRANT ... TO ...`), or name another role.";
     MISSING_RDS_IAM = "MissingRdsIam":
         "The server lacks the role `rds_iam`, or the admin user may not grant it.",
         "Turn on IAM database authentication, and run the statement in the message.";

@@ -76,6 +76,17 @@ pub(crate) const NO_PRIVILEGE_WILDCARD: Rule =
 pub(crate) const NO_ROLE_WILDCARD: Rule =
     ("self != '*'", "must name a database role; * is only for deny, where it takes away every role");
 
+/// For what becomes of what a user owns.
+pub(crate) const ROLE_OF_REASSIGN: Rule =
+    ("(self.policy == 'ReassignTo') == has(self.role)", "must be set with policy: ReassignTo, and only then");
+
+/// For the options of a role.
+pub(crate) const REASSIGN_BEFORE_A_DROP: Rule = (
+    "!has(self.ownedObjects) || self.ownedObjects.policy != 'ReassignTo' || \
+     (has(self.createDbUserMode) && self.createDbUserMode == 'BestEffortDrop')",
+    "must be Keep, or createDbUserMode must be BestEffortDrop: a user that is not dropped keeps what it owns",
+);
+
 /// For the name of something in a database.
 pub(crate) const SHORT_NAME: Rule = (
     "size(bytes(self)) <= 63",

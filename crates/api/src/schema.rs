@@ -19,6 +19,8 @@ const MAX_LIST: usize = 256;
 const MAX_KEYS: usize = 64;
 /// Longest name of something in a database, in characters.
 const MAX_NAME: usize = 63;
+/// Longest name of a role: that of Redshift.
+const MAX_ROLE: usize = 127;
 /// Most labels that a mapping adds, and the longest value: their rule counts for each label of each mapping.
 const MAX_OBJECT_LABELS: usize = 32;
 const MAX_OBJECT_LABEL: usize = 100;
@@ -52,6 +54,16 @@ pub(crate) fn database_name(_: &mut SchemaGenerator) -> Schema {
         "minLength": 1,
         "maxLength": MAX_NAME,
         RULES: list_of(&[rules::SHORT_NAME, rules::NO_CONTROL_CHARACTERS]),
+    })
+}
+
+/// The name of a role of a server.
+pub(crate) fn role_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_ROLE,
+        RULES: list_of(&[rules::NO_CONTROL_CHARACTERS]),
     })
 }
 

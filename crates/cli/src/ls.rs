@@ -48,6 +48,9 @@ pub struct Reached {
     pub mode: Mode,
     /// The database roles that it may have.
     pub db_roles: Vec<String>,
+    /// The role that gets what the user owns before it is dropped.
+    #[serde(skip)]
+    pub reassign_to: Option<String>,
     /// Whether the DatabaseAdmin is suspended, so that no session starts now.
     pub suspended: bool,
 }
@@ -102,6 +105,7 @@ pub fn list(namespace: &Namespace, user: &str) -> anyhow::Result<Listing> {
         database_names: (&reach.database_names).into(),
         mode: reach.mode,
         db_roles: reach.db_roles.clone(),
+        reassign_to: reach.reassign_to.clone(),
         suspended: admin.spec.suspend,
     });
     let items = items.collect();

@@ -93,7 +93,13 @@ impl DesiredAccount {
 
     /// That it ends instead.
     pub fn end(mut self, drop: bool) -> Self {
-        self.0.want = Want::Ended { drop };
+        self.0.want = Want::Ended { drop, reassign_to: None };
+        self
+    }
+
+    /// That it is dropped instead, after what it owns was given to somebody else.
+    pub fn end_giving_to(mut self, new_owner: &str) -> Self {
+        self.0.want = Want::Ended { drop: true, reassign_to: Some(new_owner.to_owned()) };
         self
     }
 
@@ -139,7 +145,7 @@ pub async fn bring(engine: &dyn Engine, desired: &Desired) -> Result<Applied, St
     let applied = engine.apply(&plan).await.map_err(Stopped::Failed)?;
     let mut settled = plan::settled(desired);
     if applied.kept_because.is_some() {
-        settled.want = Want::Ended { drop: false };
+        settled.want = Want::Ended { drop: false, reassign_to: None };
     }
     let observed = engine.observe(&query).await.map_err(Stopped::Failed)?;
     match plan::plan(&settled, &observed).map_err(Stopped::Refused)? {

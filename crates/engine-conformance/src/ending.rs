@@ -13,6 +13,8 @@ cases![
     what_has_gone_has_ended,
     what_has_gone_meanwhile_is_noticed,
     what_owns_something_is_kept_and_closed,
+    what_owns_something_is_dropped_where_somebody_else_gets_it,
+    what_nobody_else_can_get_keeps_the_account,
     a_right_in_another_database_is_no_hindrance,
     a_prepared_transaction_keeps_the_account,
     an_end_reports_what_it_cannot_revoke,
@@ -116,6 +118,42 @@ async fn what_owns_something_is_kept_and_closed(h: &dyn Harness) -> Outcome {
     desired.must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, working([&reader]));
     Ok(())
+}
+
+async fn what_owns_something_is_dropped_where_somebody_else_gets_it(h: &dyn Harness) -> Outcome {
+    let (user, reader) = (h.name("owner"), h.role("reader", None).await);
+    let Some(heir) = h.new_owner("heir").await else { return Ok(()) };
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&reader]);
+    desired.must(h.engine()).await?;
+    // Where nothing is owned there is nothing to give.
+    let applied = desired.clone().end_giving_to(&heir).must(h.engine()).await?;
+    check_eq!((applied.dropped, applied.reassigned), (true, None));
+    desired.must(h.engine()).await?;
+    check!(h.leave(&user, &Trace::OwnedObject).await && !h.owns_something(&heir).await, "{user}");
+    let applied = desired.end_giving_to(&heir).must(h.engine()).await?;
+    check!(applied.dropped && applied.kept_because.is_none(), "{applied:?}");
+    let Some(reassigned) = applied.reassigned else { return Err("nothing says what was given".to_owned()) };
+    check_eq!((reassigned.to.as_str(), reassigned.objects.len()), (heir.as_str(), 1));
+    check!(h.user_state(&user).await.is_none() && h.owns_something(&heir).await, "{user}");
+    Ok(())
+}
+
+async fn what_nobody_else_can_get_keeps_the_account(h: &dyn Harness) -> Outcome {
+    let user = h.name("owner");
+    if h.new_owner("heir").await.is_none() {
+        return Ok(());
+    }
+    let desired = DesiredAccount::start(&user, &h.database())?;
+    desired.must(h.engine()).await?;
+    h.leave(&user, &Trace::OwnedObject).await;
+    let nobody = h.missing_role("nobody");
+    let applied = desired.clone().end_giving_to(&nobody).must(h.engine()).await?;
+    check_eq!((applied.dropped, applied.reassigned), (false, None));
+    let Some(why) = applied.kept_because else { return Err("nothing says why".to_owned()) };
+    check!(why.contains(&nobody), "{why}");
+    check_eq!(seen(h, &user).await?, closed());
+    // It is no hindrance for the next session.
+    desired.must(h.engine()).await.map(drop)
 }
 
 async fn a_right_in_another_database_is_no_hindrance(h: &dyn Harness) -> Outcome {

@@ -103,6 +103,19 @@ pub trait Harness: Send + Sync {
     /// Logs in as the user and keeps the connection. False when the server says no.
     async fn log_in(&self, user: &str) -> bool;
 
+    /// Creates a role (where roles own nothing: a user) that can get what users own; `None` where there is no such thing, or
+    /// the admin user may not give it anything.
+    async fn new_owner(&self, base: &str) -> Option<String> {
+        let _ = base;
+        None
+    }
+
+    /// Does a role (or user) own something?
+    async fn owns_something(&self, role: &str) -> bool {
+        let _ = role;
+        false
+    }
+
     /// Does something to a user that outlives a session. False where there is no such thing.
     async fn leave(&self, user: &str, what: &Trace) -> bool;
 

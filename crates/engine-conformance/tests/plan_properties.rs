@@ -86,7 +86,7 @@ fn want() -> impl Strategy<Value = Want> {
                 ..Enabled::default()
             })
         }),
-        2 => any::<bool>().prop_map(|drop| Want::Ended { drop }),
+        2 => any::<bool>().prop_map(|drop| Want::Ended { drop, reassign_to: None }),
     ]
 }
 
@@ -106,7 +106,7 @@ fn server() -> impl Strategy<Value = ServerState> {
         for name in roles {
             let attributes = if name == "powerful" { vec!["CREATEROLE".to_owned()] } else { Vec::new() };
             let grantable = name != "theirs";
-            server.roles.insert(name, Role { attributes, grantable });
+            server.roles.insert(name, Role { attributes, grantable, ..Role::default() });
         }
         server.users.extend(user.map(|user| ("alice".to_owned(), user)));
         server
@@ -138,7 +138,7 @@ proptest! {
         let applied = block_on(fake.apply(&plan)).unwrap();
         let mut settled = plan::settled(&desired);
         if applied.kept_because.is_some() {
-            settled.want = Want::Ended { drop: false };
+            settled.want = Want::Ended { drop: false, reassign_to: None };
         }
         let left = plan_for(&fake, &settled).unwrap();
         prop_assert!(left.is_nothing(), "{plan} left {left}\n{:?}", alice(&fake));
@@ -192,7 +192,7 @@ proptest! {
             account: AccountName::new("alice").unwrap(),
             owner: owner("us"),
             session_database: None,
-            want: Want::Ended { drop },
+            want: Want::Ended { drop, reassign_to: None },
         };
         let plan = plan_for(&fake, &desired).unwrap();
         let applied = block_on(fake.apply(&plan)).unwrap();

@@ -33,6 +33,8 @@ pub enum Want {
     Ended {
         /// Drop the account where nothing depends on it (BestEffortDrop); else it is kept, disabled (Keep).
         drop: bool,
+        /// Who gets what it owns before it is dropped: see [`End::reassign_to`](crate::plan::End::reassign_to).
+        reassign_to: Option<String>,
     },
 }
 

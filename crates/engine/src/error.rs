@@ -47,6 +47,8 @@ pub enum Reason {
     MissingObjectPrivileges,
     /// The admin user may not grant `rds_iam`.
     MissingRdsIam,
+    /// What an account owns cannot be given to the role that should get it.
+    CannotReassign,
     /// The admin user lacks privileges on MongoDB.
     MissingMongoPrivileges,
     /// The admin user does not see other users or their sessions (Redshift).
@@ -92,6 +94,7 @@ impl Reason {
             Self::MissingConnect => "MissingConnect",
             Self::MissingObjectPrivileges => "MissingObjectPrivileges",
             Self::MissingRdsIam => "MissingRdsIam",
+            Self::CannotReassign => "CannotReassign",
             Self::MissingMongoPrivileges => "MissingMongoPrivileges",
             Self::MissingSystemAccess => "MissingSystemAccess",
             Self::ReadOnlyEndpoint => "ReadOnlyEndpoint",

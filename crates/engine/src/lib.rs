@@ -46,6 +46,8 @@ pub mod sets;
 pub mod slots;
 mod urgency;
 
+use std::fmt;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
@@ -214,6 +216,22 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     async fn close(&self);
 }
 
+/// What an account owned and somebody else owns now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reassigned {
+    /// Who owns it.
+    pub to: String,
+    /// What it is, for people, one text for each logical database: `2 objects in the database "shop" (table app.a, table
+    /// app.b)`.
+    pub objects: Vec<String>,
+}
+
+impl fmt::Display for Reassigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "what it owned belongs to {:?} now: {}", self.to, self.objects.join(", "))
+    }
+}
+
 /// The outcome of a plan beyond its success.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -222,9 +240,20 @@ pub struct Applied {
     /// Why an account that should have been dropped was kept (disabled) instead: what the server said and what
     /// depends on it.
     pub kept_because: Option<String>,
+    /// What it owned and somebody else owns now.
+    pub reassigned: Option<Reassigned>,
     /// Why limits and settings are still stored for it: a rule of the server does not let them be cleared. They do not
     /// delay an end.
     pub not_reset: Option<String>,
     /// Memberships that could not be revoked, with the statement that does it. They do not delay an end.
     pub leftovers: Vec<account::Leftover>,
+}
+
+impl Applied {
+    /// What people should know of a drop: what somebody else owns now, and why it did not happen.
+    pub fn remarks(&self) -> Option<String> {
+        let reassigned = self.reassigned.as_ref().map(ToString::to_string);
+        let all: Vec<String> = reassigned.into_iter().chain(self.kept_because.clone()).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
 }

@@ -25,7 +25,9 @@ pub use types::{Activate, Adjust, End, Plan, TakeOver};
 pub fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Refusal> {
     match &desired.want {
         Want::Enabled(enabled) => plan_enabled(desired, enabled, observed),
-        Want::Ended { drop } => Ok(plan_ended(desired, *drop, observed)),
+        Want::Ended { drop, reassign_to } => {
+            Ok(plan_ended(desired, *drop, reassign_to.clone().filter(|_| *drop), observed))
+        }
     }
 }
 
@@ -236,7 +238,7 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
     Ok(if idle { Plan::Nothing } else { Plan::Adjust(adjust) })
 }
 
-fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
+fn plan_ended(desired: &Desired, drop: bool, reassign_to: Option<String>, observed: &Observed) -> Plan {
     let Some(account) = &observed.account else { return plan_vanished(desired, observed) };
     let ours = claim(desired, account).is_ours_to_end();
     if !account.managed || !ours || desired.account.as_str() == observed.admin_user {
@@ -262,6 +264,7 @@ fn plan_ended(desired: &Desired, drop: bool, observed: &Observed) -> Plan {
         settings: account.settings.clone(),
         expires: account.expires,
         drop,
+        reassign_to,
     })
 }
 
@@ -279,6 +282,7 @@ fn plan_vanished(desired: &Desired, observed: &Observed) -> Plan {
         settings: BTreeSet::new(),
         expires: false,
         drop: true,
+        reassign_to: None,
     })
 }
 

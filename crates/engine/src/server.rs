@@ -11,6 +11,8 @@ pub struct Needs {
     pub roles: BTreeSet<String>,
     /// Logical databases.
     pub databases: BTreeSet<String>,
+    /// Roles (Redshift: users) that get what accounts own before these are dropped.
+    pub new_owners: BTreeSet<String>,
     /// Roles that are missing are created, so that they are no finding.
     pub create_missing_roles: bool,
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::mode::Mode;
 use crate::one_line::{Join, OneLine};
 use crate::origin::Origin;
+use crate::owned_objects::OwnedObjectsDecision;
 use crate::permission::PermissionEntries;
 
 /// The answer for one user, one database server and one logical database.
@@ -43,6 +44,9 @@ pub struct Provisioning {
     pub contributing: Vec<Contribution>,
     /// The smallest `maxSessionTtl` of the contributing roles.
     pub max_session_ttl: Option<SessionLimit>,
+    /// What becomes of what the user owns when it is dropped, by the contributing roles.
+    #[serde(skip_serializing_if = "OwnedObjectsDecision::is_silent")]
+    pub owned_objects: OwnedObjectsDecision,
     /// The database roles that the user gets, sorted by name.
     pub db_roles: Vec<GivenRole>,
     /// The database roles that some contributing role gives and that the user does not get, sorted by name.

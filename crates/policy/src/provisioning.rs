@@ -10,6 +10,7 @@ use crate::mode::Mode;
 use crate::object::Database;
 use crate::one_line::Few;
 use crate::origin::Origin;
+use crate::owned_objects::{OwnedObjectsDecision, OwnedObjectsOption};
 use crate::permission::PermissionEntries;
 use crate::user::User;
 
@@ -99,6 +100,12 @@ pub(crate) fn provision(user: &User, matched: &[Matched]) -> (Provisioning, Vec<
     let limits = contributing.iter().filter_map(|role| {
         role.role.max_session_ttl().map(|ttl| SessionLimit { ttl, role: role.role.name().to_owned() })
     });
+    let owned_objects = contributing.iter().filter_map(|role| {
+        role.role.owned_objects().map(|owned_objects| OwnedObjectsOption {
+            role: role.role.name().to_owned(),
+            owned_objects: owned_objects.clone(),
+        })
+    });
     let permissions = PermissionEntries {
         allow: contributing
             .iter()
@@ -110,6 +117,7 @@ pub(crate) fn provision(user: &User, matched: &[Matched]) -> (Provisioning, Vec<
         mode,
         contributing: contributions,
         max_session_ttl: limits.min_by_key(|limit| limit.ttl),
+        owned_objects: OwnedObjectsDecision::combine(owned_objects.collect()),
         db_roles,
         withheld_db_roles,
         permissions,

@@ -25,6 +25,8 @@ pub struct Reach {
     pub database_names: DatabaseNames,
     /// The database roles that it may have, sorted.
     pub db_roles: Vec<String>,
+    /// The role that gets what the user owns before it is dropped.
+    pub reassign_to: Option<String>,
 }
 
 /// Logical databases that a user may connect to.
@@ -89,6 +91,7 @@ fn reach_of(user: &User, matched: &[Matched], needs_name: bool) -> Reach {
         mode: Mode::Disabled,
         database_names: DatabaseNames::Only(Vec::new()),
         db_roles: Vec::new(),
+        reassign_to: None,
     };
     if let Some(unresolved) = user.unresolved() {
         return nothing(Some(unresolved.clone()));
@@ -122,6 +125,7 @@ fn reach_of(user: &User, matched: &[Matched], needs_name: bool) -> Reach {
         mode: provisioning.mode,
         database_names,
         db_roles: provisioning.db_roles.into_iter().map(|role| role.name).collect(),
+        reassign_to: provisioning.owned_objects.reassign_to,
     }
 }
 

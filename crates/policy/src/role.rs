@@ -8,6 +8,7 @@ use crate::conditions::Conditions;
 use crate::effect::Effect;
 use crate::fault::{Fault, Faults};
 use crate::mode::Mode;
+use crate::owned_objects::OwnedObjects;
 use crate::spec::RoleSpec;
 
 /// A valid role, ready to be evaluated.
@@ -16,6 +17,7 @@ pub struct Role {
     name: String,
     mode: Mode,
     max_session_ttl: Option<Duration>,
+    owned_objects: Option<OwnedObjects>,
     allow: Conditions,
     deny: Conditions,
 }
@@ -28,16 +30,29 @@ impl Role {
     /// All faults of the role, each with the path of its field: malformed templates, patterns and expressions;
     /// `*` where it has no meaning (as a selector's key with other values than `["*"]`, in `allow.dbRoles`, in
     /// permissions of allow); entries of `dbPermissions` without a privilege or with one that no kind of object
-    /// has; a session length of zero.
+    /// has; a session length of zero; objects that go to another role where no user is dropped.
     pub fn compile(name: &str, spec: &RoleSpec) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::new();
         if spec.options.max_session_ttl.is_some_and(|ttl| ttl.is_zero()) {
             faults.add("options.maxSessionTtl", "must be longer than 0s");
         }
+        let owned_objects = spec.options.owned_objects.clone();
+        if let Some(OwnedObjects::ReassignTo { role }) = &owned_objects {
+            if role.is_empty() {
+                faults.add("options.ownedObjects.role", "must name a role");
+            }
+            if spec.options.mode() != Mode::BestEffortDrop {
+                faults.add(
+                    "options.ownedObjects.policy",
+                    "ReassignTo needs createDbUserMode: BestEffortDrop; a user that is not dropped keeps what it owns",
+                );
+            }
+        }
         let role = Self {
             name: name.to_owned(),
             mode: spec.options.mode(),
             max_session_ttl: spec.options.max_session_ttl,
+            owned_objects,
             allow: Conditions::read(name, Effect::Allow, &spec.allow, &mut faults),
             deny: Conditions::read(name, Effect::Deny, &spec.deny, &mut faults),
         };
@@ -57,6 +72,11 @@ impl Role {
     /// The role's limit of a session's length.
     pub fn max_session_ttl(&self) -> Option<Duration> {
         self.max_session_ttl
+    }
+
+    /// What the role says about what a user owns that is dropped.
+    pub fn owned_objects(&self) -> Option<&OwnedObjects> {
+        self.owned_objects.as_ref()
     }
 
     /// What the role gives.
@@ -129,12 +149,15 @@ mod tests {
             ..RoleSpec::default()
         };
         spec.options.max_session_ttl = Some(Duration::ZERO);
+        spec.options.owned_objects = Some(OwnedObjects::ReassignTo { role: String::new() });
         let faults = Role::compile("r", &spec).expect_err("faulty");
         let paths: Vec<&str> = faults.iter().map(|fault| fault.path.as_str()).collect();
         assert_eq!(
             paths,
             [
                 "options.maxSessionTtl",
+                "options.ownedObjects.role",
+                "options.ownedObjects.policy",
                 "allow.dbLabelsExpression",
                 "allow.dbNames[1]",
                 "allow.dbUsers[0]",

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration;
 use crate::mode::Mode;
+use crate::owned_objects::OwnedObjects;
 
 /// A label selector as written: label key to patterns.
 pub type SelectorSpec = BTreeMap<String, Vec<String>>;
@@ -42,6 +43,9 @@ pub struct RoleOptions {
     /// How long a session may last, written like `8h` or `1h30m`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "duration::optional")]
     pub max_session_ttl: Option<Duration>,
+    /// What becomes of what the user owns when it is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owned_objects: Option<OwnedObjects>,
 }
 
 impl RoleOptions {

@@ -136,5 +136,5 @@ fn started(user: &str) -> Desired {
 }
 
 fn ended(user: &str, drop: bool) -> Desired {
-    Desired { want: Want::Ended { drop }, ..started(user) }
+    Desired { want: Want::Ended { drop, reassign_to: None }, ..started(user) }
 }

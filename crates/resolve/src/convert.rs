@@ -2,20 +2,21 @@
 //! is added to the API and not decided upon does not compile.
 
 use rolecall_api::{
-    CreateDbUserMode, DatabaseUser, DbObjectImportRuleSpec, DbPermission, ProvisioningRoleSpec, RoleOptions,
-    RoleRules,
+    CreateDbUserMode, DatabaseUser, DbObjectImportRuleSpec, DbPermission, OwnedObjectsPolicy,
+    ProvisioningRoleSpec, RoleOptions, RoleRules,
 };
-use rolecall_policy::{Mode, spec};
+use rolecall_policy::{Mode, OwnedObjects, spec};
 
 /// What policy needs of a ProvisioningRole.
 pub fn role_spec(role: &ProvisioningRoleSpec) -> spec::RoleSpec {
     let ProvisioningRoleSpec { options, allow, deny } = role;
-    let RoleOptions { create_db_user_mode, create_db_user, max_session_ttl } = options;
+    let RoleOptions { create_db_user_mode, create_db_user, max_session_ttl, owned_objects } = options;
     spec::RoleSpec {
         options: spec::RoleOptions {
             create_db_user_mode: create_db_user_mode.map(mode),
             create_db_user: *create_db_user,
             max_session_ttl: max_session_ttl.map(rolecall_api::GoDuration::get),
+            owned_objects: owned_objects.as_ref().map(self::owned_objects),
         },
         allow: conditions(allow),
         deny: conditions(deny),
@@ -97,6 +98,14 @@ fn conditions(rules: &RoleRules) -> spec::RoleConditions {
                 permissions: permissions.clone(),
             })
             .collect(),
+    }
+}
+
+fn owned_objects(owned: &rolecall_api::OwnedObjects) -> OwnedObjects {
+    let rolecall_api::OwnedObjects { policy, role } = owned;
+    match policy {
+        OwnedObjectsPolicy::Keep => OwnedObjects::Keep {},
+        OwnedObjectsPolicy::ReassignTo => OwnedObjects::ReassignTo { role: role.clone().unwrap_or_default() },
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Grant {
     pub db_roles: BTreeMap<String, bool>,
     /// The longest that a session may live.
     pub max_session_ttl: Option<Duration>,
+    /// Who gets what the account owns before it is dropped.
+    pub reassign_to: Option<String>,
     /// The object permissions, in the form that permission sets are keyed by.
     pub permissions: CanonicalPermissions,
     /// The entries that they come from, to be computed with.
@@ -39,10 +41,11 @@ impl Grant {
 /// Equal grants give the same, wherever it comes from.
 impl PartialEq for Grant {
     fn eq(&self, other: &Self) -> bool {
-        let Self { mode, db_roles, max_session_ttl, permissions, entries: _ } = self;
+        let Self { mode, db_roles, max_session_ttl, reassign_to, permissions, entries: _ } = self;
         *mode == other.mode
             && *db_roles == other.db_roles
             && *max_session_ttl == other.max_session_ttl
+            && *reassign_to == other.reassign_to
             && *permissions == other.permissions
     }
 }
@@ -121,6 +124,7 @@ pub fn decide(
         mode: decision.provisioning.mode,
         db_roles,
         max_session_ttl: decision.provisioning.max_session_ttl.as_ref().map(|limit| limit.ttl),
+        reassign_to: decision.provisioning.owned_objects.reassign_to,
         permissions: decision.provisioning.permissions.canonical(),
         entries: Arc::new(decision.provisioning.permissions),
     })

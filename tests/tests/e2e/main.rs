@@ -32,6 +32,7 @@ mod mongodb;
 mod namespaced;
 mod orphans;
 mod outage;
+mod owned_objects;
 mod owners;
 mod passwords;
 mod permissions;

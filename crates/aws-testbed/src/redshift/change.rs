@@ -35,6 +35,10 @@ pub(crate) enum Change {
         on: On,
         right: Right,
     },
+    Owner {
+        on: On,
+        owner: u32,
+    },
 }
 
 /// On what a right is.
@@ -81,6 +85,18 @@ impl Catalog {
             Change::Revoke { on, right } => {
                 if let Some(acl) = self.acl_mut(on) {
                     acl.remove(right);
+                }
+            }
+            Change::Owner { on: On::Database(name), owner } => {
+                if let Some(database) = self.databases.get_mut(name) {
+                    database.owner = *owner;
+                }
+            }
+            Change::Owner { on: On::Object(database, key), owner } => {
+                let object =
+                    self.databases.get_mut(database).and_then(|database| database.objects.get_mut(key));
+                if let Some(object) = object {
+                    object.owner = *owner;
                 }
             }
         }

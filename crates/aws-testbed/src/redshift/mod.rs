@@ -17,6 +17,7 @@
 //! 9. Server version 8.0.2, passwords by codes 3, 5 and 13, 28000 and 42704 at login, temporary passwords that end.
 //! 10. pg_terminate_backend is for one's own sessions and for superusers.
 //! 11. A text of several statements is one transaction; 25P02 after an error.
+//! 12. Only superusers give tables and schemas to others.
 //!
 //! ```no_run
 //! # async fn example() -> rolecall_aws_testbed::redshift::Result<()> {

@@ -252,7 +252,7 @@ mod tests {
         definitions.schemas.values().for_each(|schema| of(schema, &mut rules));
         assert!(rules.len() > 40, "{}", rules.len());
         let spec = json!({"protocol": "postgres", "uri": "[::1]:1", "auth": {}, "userCredentials": {}, "platform": "RDS",
-                          "tls": {"mode": "Disable"}, "databaseLabels": {}, "mappings": [], "spec": {}, "x509": {},
+                          "tls": {"mode": "Disable"}, "policy": "Keep", "databaseLabels": {}, "mappings": [], "spec": {}, "x509": {},
                           "metadata": {"name": "n"}, "*": ["*"]});
         for (type_, rule) in rules {
             let value = match type_.as_str() {

@@ -94,6 +94,7 @@ fn options(
         create_db_user_mode: mode,
         create_db_user: fields.truth("create_db_user")?,
         max_session_ttl: fields.take("max_session_ttl").and_then(|field| ttl(&field, reporter)),
+        owned_objects: None,
     };
     for guard in GUARDS {
         if let Some(field) = fields.take(guard).filter(|field| !is_off(field.value)) {
@@ -122,7 +123,7 @@ fn mode(field: &Field<'_>, reporter: &mut Reporter<'_>) -> anyhow::Result<Option
             "keep" => Some(CreateDbUserMode::Keep),
             "best_effort_drop" => Some(CreateDbUserMode::BestEffortDrop),
             "best_effort_reassign_and_drop" => {
-                reporter.lost(&field.path, "objects of the user are not given to another one; BestEffortDrop keeps a user that owns any");
+                reporter.lost(&field.path, "BestEffortDrop keeps a user that owns something: name the role that gets it in options.ownedObjects");
                 Some(CreateDbUserMode::BestEffortDrop)
             }
             other => {

@@ -25,6 +25,9 @@ pub(super) fn needs(namespace: &Namespace, sessions: &[DatabaseSession], admin: 
             needs.roles.extend(
                 reached.db_roles.into_iter().filter(|role| matches!(grantable(admin, role), Ok(Some(_)))),
             );
+            if admin.spec.protocol != Protocol::Mongodb {
+                needs.new_owners.extend(reached.reassign_to);
+            }
             if let NamesView::Only(names) = reached.database_names {
                 needs.databases.extend(names);
             }
@@ -54,7 +57,7 @@ pub(super) fn checks(
         .filter(|finding| finding.reason != Reason::PoolerInBetween)
         .map(|finding| {
             let status = match finding.reason {
-                Reason::PublicConnect => Status::Warning,
+                Reason::PublicConnect | Reason::CannotReassign => Status::Warning,
                 _ => Status::Failed,
             };
             Check::found(Area::Rights, status, finding)
@@ -90,6 +93,12 @@ pub(super) fn checks(
     let roles = needs.roles.iter().map(String::as_str).chain(marker);
     for role in roles.filter(|role| !preflight.absent_roles.contains(*role)) {
         has(lacks(&grants, role), format!("the admin user may grant the role {role:?}"));
+    }
+    for role in &needs.new_owners {
+        has(
+            lacks(&[Reason::CannotReassign], role),
+            format!("{role:?} may get what users made in their sessions"),
+        );
     }
     if protocol == Protocol::Postgres {
         let there: BTreeSet<&String> = needs.databases.difference(&preflight.absent_databases).collect();
@@ -160,6 +169,7 @@ mod tests {
         let needs = Needs {
             roles: named(&["reader", "writer", "gone"]),
             databases: named(&["app", "nowhere"]),
+            new_owners: named(&["graveyard", "dba"]),
             create_missing_roles: false,
         };
         let preflight = Preflight {
@@ -170,6 +180,7 @@ mod tests {
                     "the admin user may not grant the role \"writer\"",
                     vec!["GRANT \"writer\" TO \"adm\" WITH ADMIN OPTION".to_owned()],
                 ),
+                Finding::new(Reason::CannotReassign, "dba", "the role \"dba\" has the attribute SUPERUSER"),
                 Finding::fixed_by(Reason::PublicConnect, "app2", "open", vec!["REVOKE".to_owned()]),
             ],
             absent_roles: named(&["gone"]),

@@ -109,6 +109,7 @@ pub fn answer(namespace: &Namespace, question: Question<'_>) -> anyhow::Result<E
         mode: provisioning.mode,
         contributing: provisioning.contributing,
         max_session_ttl: provisioning.max_session_ttl,
+        owned_objects: Some(provisioning.owned_objects).filter(|owned| !owned.is_silent()),
         roles: roles::view(&spec, &compiled, &database, question.database_name.unwrap_or(UNLISTED)),
         db_roles: provisioning
             .db_roles

@@ -66,6 +66,9 @@ fn head(explanation: &Explanation) -> Table {
             format!("{} (role {})", rolecall_policy::format_duration(limit.ttl), limit.role).into(),
         );
     }
+    if let Some(owned) = &explanation.owned_objects {
+        line("Owned objects:", owned.to_string().into());
+    }
     for notice in &explanation.notices {
         line("Note:", notice.into());
     }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use rolecall_policy::{
-    Contribution, DatabaseNames, Denial, GivenRole, Mode, ObjectExplanation, Origin, PermissionEntries,
-    Privilege, SessionLimit, WithheldRole,
+    Contribution, DatabaseNames, Denial, GivenRole, Mode, ObjectExplanation, Origin, OwnedObjectsDecision,
+    PermissionEntries, Privilege, SessionLimit, WithheldRole,
 };
 use rolecall_resolve::Blocked;
 use serde::Serialize;
@@ -43,6 +43,8 @@ pub struct Explanation {
     pub contributing: Vec<Contribution>,
     /// The longest that a session may last.
     pub max_session_ttl: Option<SessionLimit>,
+    /// What becomes of what the user owns when it is dropped, where a role says so.
+    pub owned_objects: Option<OwnedObjectsDecision>,
     /// Every role that the user names.
     pub roles: Vec<RoleView>,
     /// Database roles that the user gets.

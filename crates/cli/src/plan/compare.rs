@@ -234,6 +234,17 @@ fn options(before: &Decided, after: &Decided) -> Vec<OptionChange> {
             after: ttl(after.grant.max_session_ttl),
         });
     }
+    if before.grant.reassign_to != after.grant.reassign_to {
+        let owned = |to: &Option<String>| match to {
+            Some(role) => format!("ReassignTo {role}"),
+            None => "Keep".to_owned(),
+        };
+        options.push(OptionChange {
+            option: "ownedObjects",
+            before: owned(&before.grant.reassign_to),
+            after: owned(&after.grant.reassign_to),
+        });
+    }
     options
 }
 

@@ -23,14 +23,16 @@ struct State {
     sets: BTreeSet<String>,
     databases: BTreeSet<String>,
     mode: Mode,
+    reassign_to: Option<String>,
 }
 
 /// From a session before to one afterwards that ask for all that they may have, on no logical database in particular.
 pub(super) fn between(pair: &Pair<'_>, before: &Decided, after: &Decided) -> Statements {
     let state = |decided: &Decided| {
         let access = decided.as_ref().ok()?;
-        let Grant { db_roles, mode, .. } = &access.grant;
-        Some(State { roles: db_roles.clone(), mode: *mode, ..State::default() })
+        let Grant { db_roles, mode, reassign_to, .. } = &access.grant;
+        let (roles, reassign_to) = (db_roles.clone(), reassign_to.clone());
+        Some(State { roles, mode: *mode, reassign_to, ..State::default() })
     };
     render(pair, state(before), state(after))
 }
@@ -62,6 +64,7 @@ fn together<'a>(
             sets: set.into_iter().collect(),
             databases: database.map(str::to_owned).into_iter().collect(),
             mode: grant.mode,
+            reassign_to: grant.reassign_to.clone(),
         };
         match &mut together {
             None => together = Some(state),
@@ -70,6 +73,7 @@ fn together<'a>(
                 all.sets.extend(state.sets);
                 all.databases.extend(state.databases);
                 all.mode = all.mode.max(state.mode);
+                all.reassign_to = all.reassign_to.take().filter(|to| state.reassign_to.as_ref() == Some(to));
             }
         }
     }
@@ -128,7 +132,9 @@ fn transition(
             create_missing_roles: false,
             disconnecting_sets: BTreeSet::new(),
         }),
-        (Some(state), None) => Want::Ended { drop: state.mode == Mode::BestEffortDrop },
+        (Some(state), None) => {
+            Want::Ended { drop: state.mode == Mode::BestEffortDrop, reassign_to: state.reassign_to.clone() }
+        }
     };
     let databases = before.into_iter().chain(after).flat_map(|state| &state.databases);
     let desired =

@@ -109,7 +109,7 @@ impl Difference {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OptionChange {
-    /// `createDbUserMode` or `maxSessionTtl`.
+    /// `createDbUserMode`, `maxSessionTtl` or `ownedObjects`.
     pub option: &'static str,
     /// Its value before.
     pub before: String,

@@ -2,7 +2,7 @@
 
 use rolecall_engine::account::Leftover;
 use rolecall_engine::plan::{Activate, Adjust, End};
-use rolecall_engine::{AccountName, Applied, Class, Error, Reason};
+use rolecall_engine::{AccountName, Applied, Class, Error, Reason, Reassigned};
 use secrecy::ExposeSecret;
 
 use super::refused;
@@ -84,10 +84,13 @@ impl ServerState {
         user.settings.clear();
         user.rights.clear();
         self.revoke(&plan.account, &plan.revoke);
-        let user = self.owned(&plan.account, &plan.owner_uid)?.clone();
+        let mut user = self.owned(&plan.account, &plan.owner_uid)?.clone();
         let mut applied = Applied { leftovers: self.account(&user).leftovers, ..Applied::default() };
         if plan.drop {
             let prepared = applied.leftovers.iter().find(|left| matches!(left, Leftover::Prepared { .. }));
+            let prepared = prepared.cloned();
+            let to = plan.reassign_to.as_ref().filter(|_| prepared.is_none());
+            let reassigned = to.and_then(|to| self.give_away(&mut user, to));
             match user.blocks_drop.or(prepared.map(|left| left.message(&plan.account))) {
                 Some(why) => applied.kept_because = Some(why),
                 None => {
@@ -95,8 +98,23 @@ impl ServerState {
                     applied = Applied { dropped: true, ..Applied::default() };
                 }
             }
+            applied.reassigned = reassigned;
         }
         Ok(applied)
+    }
+
+    fn give_away(&mut self, user: &mut User, to: &str) -> Option<Reassigned> {
+        let owned = user.blocks_drop.take()?;
+        match self.roles.get_mut(to) {
+            Some(role) => {
+                role.owns.push(owned.clone());
+                Some(Reassigned { to: to.to_owned(), objects: vec![owned] })
+            }
+            None => {
+                user.blocks_drop = Some(format!("the role {to:?} does not exist: {owned}"));
+                None
+            }
+        }
     }
 
     fn create_roles(&mut self, roles: &[String]) {

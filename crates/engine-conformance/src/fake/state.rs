@@ -44,6 +44,8 @@ pub struct Role {
     pub attributes: Vec<String>,
     /// The admin user may grant it, and take away what it granted.
     pub grantable: bool,
+    /// What it got of accounts that were dropped.
+    pub owns: Vec<String>,
 }
 
 /// A logical database.
@@ -82,7 +84,7 @@ pub struct User {
     pub backends: u32,
     /// Logical databases in which it has rights of its own.
     pub rights: BTreeSet<String>,
-    /// Why it cannot be dropped.
+    /// Why it cannot be dropped: what it owns.
     pub blocks_drop: Option<String>,
 }
 
@@ -116,7 +118,7 @@ impl Default for ServerState {
 
 impl Default for Role {
     fn default() -> Self {
-        Self { attributes: Vec::new(), grantable: true }
+        Self { attributes: Vec::new(), grantable: true, owns: Vec::new() }
     }
 }
 
@@ -156,7 +158,7 @@ impl ServerState {
     /// A role of that name; users are roles, too.
     fn role_facts(&self, name: &str) -> Option<RoleFacts> {
         if let Some(role) = self.roles.get(name) {
-            let Role { attributes, grantable } = role.clone();
+            let Role { attributes, grantable, owns: _ } = role.clone();
             return Some(RoleFacts { attributes, managed: false, grantable, unseen: false });
         }
         let user = self.users.get(name)?;

@@ -56,7 +56,7 @@ impl Harness for FakeServer {
     async fn role(&self, base: &str, attribute: Option<&str>) -> String {
         let name = self.name(base);
         let attributes = attribute.into_iter().map(str::to_owned).collect();
-        self.fake.state().roles.insert(name.clone(), Role { attributes, grantable: true });
+        self.fake.state().roles.insert(name.clone(), Role { attributes, ..Role::default() });
         name
     }
 
@@ -113,6 +113,14 @@ impl Harness for FakeServer {
             }
             None => false,
         }
+    }
+
+    async fn new_owner(&self, base: &str) -> Option<String> {
+        Some(self.role(base, None).await)
+    }
+
+    async fn owns_something(&self, role: &str) -> bool {
+        self.fake.state().roles.get(role).is_some_and(|role| !role.owns.is_empty())
     }
 
     async fn leave(&self, user: &str, what: &Trace) -> bool {

@@ -257,6 +257,28 @@ impl Harness for RealServer {
         }
     }
 
+    async fn new_owner(&self, base: &str) -> Option<String> {
+        // Whoever has no rights of the roles that it is in may give them nothing.
+        if !self.has_grantors() && self.kind == Admin::CreateRoleNoInherit {
+            return None;
+        }
+        let (name, admin) = (unique(base), &self.admin);
+        let options = if self.has_grantors() { "with inherit true, set true" } else { "" };
+        let setup = format!(
+            "create role {name}; grant {name} to {admin} {options}; grant create on database postgres to {admin}"
+        );
+        self.sql("postgres", &setup).await;
+        Some(name)
+    }
+
+    async fn owns_something(&self, role: &str) -> bool {
+        let query = format!(
+            "select count(*) > 0 from pg_shdepend where refobjid = {}::regrole and deptype = 'o'",
+            literal(role)
+        );
+        self.pg.value("postgres", &query).await.unwrap().as_deref() == Some("t")
+    }
+
     async fn leave(&self, user: &str, what: &Trace) -> bool {
         let role = quote(user);
         let admin = &self.admin;

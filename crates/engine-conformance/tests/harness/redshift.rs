@@ -229,6 +229,20 @@ impl Harness for RedshiftServer {
         client.map(|client| self.kept.lock().unwrap().push(client)).is_some()
     }
 
+    async fn new_owner(&self, base: &str) -> Option<String> {
+        let name = self.name(base).to_lowercase();
+        self.sql(&format!("CREATE USER {} PASSWORD DISABLE", identifier(&name))).await;
+        Some(name)
+    }
+
+    async fn owns_something(&self, user: &str) -> bool {
+        let query = format!(
+            "SELECT c.relname FROM pg_class c JOIN pg_user u ON u.usesysid = c.relowner WHERE u.usename = {}",
+            literal(user)
+        );
+        !self.sql_in(OTHER, &query).await.is_empty()
+    }
+
     async fn leave(&self, user: &str, what: &Trace) -> bool {
         let name = identifier(user);
         match what {

@@ -70,6 +70,7 @@ impl End {
         if !self.settings.is_empty() || self.expires {
             steps.push("clear what is stored for it: settings, limits".to_owned());
         }
+        steps.extend(self.reassign_to.as_ref().map(|role| format!("give what it owns to {role}")));
         steps.extend(self.drop.then(|| "drop it, where nothing depends on it".to_owned()));
         steps
     }

@@ -100,6 +100,10 @@ pub struct End {
     pub expires: bool,
     /// Drop it afterwards, when nothing depends on it.
     pub drop: bool,
+    /// Before it is dropped, what it owns goes to this role of the server (Redshift: to this user), in all logical
+    /// databases. All of it or, as far as that can be told before, nothing: not where code of the account would run with
+    /// the rights of its new owner, and not to a role that is powerful. It is kept then.
+    pub reassign_to: Option<String>,
 }
 
 /// Whose record an account carries, and the one that it gets instead.

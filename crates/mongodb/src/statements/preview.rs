@@ -116,6 +116,7 @@ mod tests {
             settings: BTreeSet::new(),
             expires: false,
             drop: true,
+            reassign_to: None,
         };
         let has = BTreeSet::from(["read@shop".to_owned(), "read@hr".to_owned()]);
         let plans = [Plan::Nothing, Plan::Activate(activate), Plan::Adjust(adjust), Plan::End(end)];

@@ -157,7 +157,7 @@ pub(crate) fn wanted(user: &str, roles: &[&str]) -> Desired {
 
 /// That its access has ended.
 pub(crate) fn ended(user: &str, drop: bool) -> Desired {
-    Desired { want: Want::Ended { drop }, ..wanted(user, &[]) }
+    Desired { want: Want::Ended { drop, reassign_to: None }, ..wanted(user, &[]) }
 }
 
 /// The same while a session is live.

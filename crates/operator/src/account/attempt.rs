@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rolecall_api::MissingDbRoles;
-use rolecall_engine::{Class, Desired, Observed, Plan, Reason, Refusal, Want, plan};
+use rolecall_engine::{Applied, Class, Desired, Observed, Plan, Reason, Refusal, Want, plan};
 
 use super::conclusion::{Conclusion, Ends, Live, Starts, account_phase};
 use super::credentials;
@@ -119,7 +119,7 @@ impl Run<'_> {
         }
         // Live sessions on an account that somebody took: it is not ours to touch any more.
         let ends = match proof::check_not_ours(&desired, observed, snapshot.was_enabled(), &blocker) {
-            Ok(proof) => Ends::Gone { proof, kept_because: None },
+            Ok(proof) => Ends::Gone { proof, kept_because: None, reassigned: None },
             Err(why) => not_ended(context.shared, snapshot, why),
         };
         conclude_ends(context, snapshot, conclusion, ends).await;
@@ -138,7 +138,8 @@ impl Run<'_> {
         match execute::end(context, desired, observed, plan, snapshot.was_enabled()).await {
             Ok((applied, proof)) => {
                 conclusion.report_ended(desired, observed, &applied);
-                let ends = Ends::Gone { proof, kept_because: applied.kept_because };
+                let Applied { kept_because, reassigned, .. } = applied;
+                let ends = Ends::Gone { proof, kept_because, reassigned };
                 conclude_ends(context, snapshot, conclusion, ends).await;
                 context.carry_out(effects::of_end());
                 Ok(Attempt::Concluded)
@@ -200,7 +201,8 @@ impl Run<'_> {
         }
         let effect = effects::of_verified(enabled, &desired.owner, observed.dialect);
         context.carry_out([effect]);
-        let ends = Ends::Gone { proof: verified.others_ended(), kept_because: applied.kept_because };
+        let Applied { kept_because, reassigned, .. } = applied;
+        let ends = Ends::Gone { proof: verified.others_ended(), kept_because, reassigned };
         conclude_ends(context, snapshot, conclusion, ends).await;
         let is_whole = trouble.is_none();
         conclude_live(context, snapshot, conclusion, Trust::Verified { verified, trouble }).await;

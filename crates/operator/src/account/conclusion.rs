@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rolecall_api::AccountPhase;
 use rolecall_engine::AccountName;
 use rolecall_engine::account::Leftover;
-use rolecall_engine::{Account, Applied, Claim, Desired, Observed};
+use rolecall_engine::{Account, Applied, Claim, Desired, Observed, Reassigned};
 use std::collections::BTreeSet;
 
 use super::proof::{Abandoned, ProvenEnded, Retained, Verified};
@@ -58,6 +58,8 @@ pub(super) enum Ends {
         proof: ProvenEnded,
         /// Why the account was not dropped though it should have been.
         kept_because: Option<String>,
+        /// What it owned and somebody else owns now.
+        reassigned: Option<Reassigned>,
     },
     /// They cannot be ended now.
     Blocked(Blocker),
@@ -138,6 +140,7 @@ fn leftover_message<'a>(
     let lines: BTreeSet<String> = found
         .chain(&applied.leftovers)
         .map(|leftover| leftover.message(account))
+        .chain(applied.reassigned.as_ref().map(ToString::to_string))
         .chain(applied.kept_because.clone())
         .chain(applied.not_reset.clone())
         .collect();
@@ -176,7 +179,12 @@ mod tests {
     fn desired() -> Desired {
         let owner = Owner { uid: "us".into(), admin: "shop/orders".into(), ..Owner::default() };
         let account = AccountName::new("alice").unwrap();
-        Desired { account, owner, session_database: None, want: Want::Ended { drop: false } }
+        Desired {
+            account,
+            owner,
+            session_database: None,
+            want: Want::Ended { drop: false, reassign_to: None },
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! From names to a snapshot: what is cached about an account, and what policy gives each of its sessions. No I/O: the
 //! watches have brought everything here already.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -112,21 +111,16 @@ impl Snapshot {
     }
 }
 
-/// The database roles that a session has or would get.
-pub fn wanted_roles(
+/// What a session has or would get; `None` where that is nothing.
+pub fn wanted_grant(
     cache: &Cache,
     admin_key: &ObjectKey,
     admin: &DatabaseAdmin,
     session: &DatabaseSession,
-) -> BTreeSet<String> {
-    let Some(key) =
-        cache.account_of_session(&admin_key.sibling(session.metadata.name.as_deref().unwrap_or_default()))
-    else {
-        return BTreeSet::new();
-    };
-    grant(cache, key, Some(admin), session)
-        .map(|grant| grant.db_roles.into_keys().collect())
-        .unwrap_or_default()
+) -> Option<Grant> {
+    let name = session.metadata.name.as_deref().unwrap_or_default();
+    let key = cache.account_of_session(&admin_key.sibling(name))?;
+    grant(cache, key, Some(admin), session).ok()
 }
 
 /// What policy gives a session, based on everything in the namespace.

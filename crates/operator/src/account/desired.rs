@@ -11,7 +11,7 @@ use rolecall_engine::{AccountName, Desired, Observed, Owner, Want, plan};
 
 use super::decide::Setback;
 use super::permission_sets::sets_of;
-use super::session::Session;
+use super::session::{Session, reassign_to};
 use crate::model::{Blocker, WALK};
 use crate::sets::SetState;
 
@@ -139,7 +139,8 @@ pub(super) fn desired(
         }
         let mode = ending.iter().filter_map(|session| session.mode()).max();
         let drop = mode == Some(CreateDbUserMode::BestEffortDrop);
-        return Some(with(Want::Ended { drop }, &databases(ending)));
+        let reassign_to = reassign_to(ending.iter().copied());
+        return Some(with(Want::Ended { drop, reassign_to }, &databases(ending)));
     }
     let databases =
         databases(sessions.iter().filter(|session| session.access().is_some() && !session.set_aside));

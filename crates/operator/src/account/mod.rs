@@ -54,7 +54,7 @@ mod status;
 pub mod unbound;
 mod write;
 
-pub use dereference::wanted_roles;
+pub use dereference::wanted_grant;
 pub use failure::report_failure;
 pub use missing_secrets::find_missing;
 pub use reconcile::reconcile;

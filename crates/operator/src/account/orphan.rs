@@ -43,8 +43,9 @@ pub(super) async fn end(
     let known = known.or_else(|| returned::last_report(shared, key));
     let drop =
         known.as_ref().is_some_and(|known| known.account.mode == Some(CreateDbUserMode::BestEffortDrop));
+    let reassign_to = known.as_ref().and_then(|known| known.account.reassign_to.clone());
     let was_over = returned::was_over(shared, key);
-    let ended = match plan_end(&server, account, drop).await {
+    let ended = match plan_end(&server, account, drop, reassign_to).await {
         Ok(PlannedEnd::Needed(end)) => {
             tracing::warn!(account = %key, "no session accounts for this enabled account any more; ending it");
             shared.audit.orphan(key, OrphanAccess::Ending);
@@ -84,7 +85,7 @@ pub(super) async fn end(
         }
         message = match was_over {
             true => Some(returned::report(shared, key, Response::Ended(applied)).await),
-            false => applied.kept_because.clone(),
+            false => applied.remarks(),
         };
     }
     report(shared, key, known, &ended, message);

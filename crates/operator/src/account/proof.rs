@@ -119,7 +119,7 @@ pub(super) fn check_not_ours(
     refused: &Blocker,
 ) -> Result<ProvenEnded, Blocker> {
     plan::check_ended(desired, observed, was_enabled).map_err(|refusal| Blocker::from(&refusal))?;
-    let ended = Desired { want: Want::Ended { drop: false }, ..desired.clone() };
+    let ended = Desired { want: Want::Ended { drop: false, reassign_to: None }, ..desired.clone() };
     match plan::plan(&ended, observed) {
         Ok(Plan::Nothing) => Ok(ProvenEnded(())),
         _ => Err(refused.clone()),

@@ -82,6 +82,8 @@ pub struct Active {
     pub db_roles: Vec<String>,
     /// What becomes of the account at the end.
     pub mode: Option<CreateDbUserMode>,
+    /// Who gets what it owns then.
+    pub reassign_to: Option<String>,
     /// Since when.
     pub started_at: Option<Timestamp>,
     /// Until when.

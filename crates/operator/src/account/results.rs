@@ -11,7 +11,7 @@ use super::permission_sets::{Permissions, permissions};
 use super::proof::WasActive;
 use super::reports::AccountReport;
 use super::result::{Active, Gone, SessionResult, Shown};
-use super::session::{Session, api_mode};
+use super::session::{Session, api_mode, reassign_to};
 use crate::events::Severity;
 use crate::model::session::{phase, started_at};
 use crate::model::{AccountKey, Blocker, plus};
@@ -125,6 +125,7 @@ fn active(
         username: endpoint.username.to_owned(),
         db_roles: conclusion.roles.clone(),
         mode: api_mode(&access.grant),
+        reassign_to: access.grant.reassign_to.clone(),
         started_at: None,
         expires_at: None,
         renew_at: None,
@@ -210,9 +211,17 @@ pub(super) fn announcements(key: &AccountKey, session: &Session, conclusion: &Co
         return events;
     }
     match &conclusion.ends {
-        Ends::Gone { kept_because: Some(why), .. } => {
-            let note = format!("{} on {} is disabled, not dropped: {why}", key.username, key.admin);
-            events.push(warning(reasons::ACCOUNT_KEPT, "Drop", note));
+        Ends::Gone { kept_because, reassigned, .. } => {
+            events.extend(reassigned.as_ref().map(|reassigned| Event {
+                severity: Severity::Normal,
+                reason: reasons::OBJECTS_REASSIGNED.to_owned(),
+                action: "Drop",
+                note: format!("{} on {}: {reassigned}", key.username, key.admin),
+            }));
+            events.extend(kept_because.as_ref().map(|why| {
+                let note = format!("{} on {} is disabled, not dropped: {why}", key.username, key.admin);
+                warning(reasons::ACCOUNT_KEPT, "Drop", note)
+            }));
         }
         Ends::Abandoned { blocker, .. } => {
             let note = format!(
@@ -228,7 +237,7 @@ pub(super) fn announcements(key: &AccountKey, session: &Session, conclusion: &Co
             );
             events.push(warning(reasons::DATABASE_REMOVED, "End", note));
         }
-        Ends::Unknown | Ends::Blocked(_) | Ends::Gone { kept_because: None, .. } => {}
+        Ends::Unknown | Ends::Blocked(_) => {}
     }
     events
 }
@@ -252,6 +261,7 @@ pub(super) fn account_report(
             sessions: u32::try_from(having.count()).unwrap_or(u32::MAX),
             db_roles: state.roles,
             mode: sessions.iter().filter_map(Session::mode).max(),
+            reassign_to: reassign_to(sessions),
             message: state.message,
         },
     })

@@ -33,11 +33,14 @@ impl Response<'_> {
     fn message(&self, username: &str, cause: &str) -> String {
         match self {
             Self::Ended(applied) => {
-                let after = match (&applied.kept_because, applied.dropped) {
+                let mut after = match (&applied.kept_because, applied.dropped) {
                     (Some(why), _) => format!(", and is disabled, not dropped: {why}"),
                     (None, true) => ", and the account was dropped".to_owned(),
                     (None, false) => String::new(),
                 };
+                if let Some(reassigned) = &applied.reassigned {
+                    after.push_str(&format!("; {reassigned}"));
+                }
                 format!(
                     "{username} could be used again after its access had ended ({cause}): it was ended again{after}"
                 )

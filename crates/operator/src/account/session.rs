@@ -189,6 +189,21 @@ impl Session {
             Err(_) => self.object.status.as_ref().and_then(|status| status.mode),
         }
     }
+
+    /// Who gets what the account owns before it is dropped, likewise.
+    fn reassign_to(&self) -> Option<&str> {
+        match &self.grant {
+            Ok(grant) => grant.reassign_to.as_deref(),
+            Err(_) => self.object.status.as_ref().and_then(|status| status.reassign_to.as_deref()),
+        }
+    }
+}
+
+/// Who gets what the account of these sessions owns before it is dropped: nobody, where they do not agree.
+pub(super) fn reassign_to<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> Option<String> {
+    let mut sessions = sessions.into_iter();
+    let first = sessions.next()?.reassign_to()?;
+    sessions.all(|session| session.reassign_to() == Some(first)).then(|| first.to_owned())
 }
 
 /// The mode of a decision, as the API calls it; `None`: no user is created.
@@ -227,6 +242,7 @@ pub(super) mod samples {
             mode: Mode::Keep,
             db_roles: roles.iter().map(|&role| (role.to_owned(), true)).collect(),
             max_session_ttl: None,
+            reassign_to: None,
             permissions: rolecall_policy::CanonicalPermissions::default(),
             entries: Arc::default(),
         }

@@ -37,6 +37,7 @@ pub(super) fn status(
             status.username = Some(active.username.clone());
             status.db_roles = active.db_roles.clone();
             status.mode = active.mode;
+            status.reassign_to = active.reassign_to.clone();
             status.started_at = active.started_at.map(Time);
             status.expires_at = active.expires_at.map(Time);
             status.credentials_secret_ref = active.secret.clone().map(|name| SecretRef { name });
@@ -133,6 +134,7 @@ fn history(before: &DatabaseSessionStatus, generation: Option<i64>, now: Timesta
         username: before.username.clone(),
         db_roles: before.db_roles.clone(),
         mode: before.mode,
+        reassign_to: before.reassign_to.clone(),
         started_at: before.started_at.clone(),
         expires_at: before.expires_at.clone(),
         ended_at: Some(before.ended_at.clone().unwrap_or(Time(now))),

@@ -264,7 +264,10 @@ fn needs(cache: &Cache, key: &ObjectKey, admin: &DatabaseAdmin, platform_roles: 
     };
     for session in cache.sessions_of_admin(key).filter(|session| decide::needs_privileges(session)) {
         needs.databases.extend(session.spec.database_name.clone());
-        needs.roles.extend(account::wanted_roles(cache, key, admin, session));
+        if let Some(grant) = account::wanted_grant(cache, key, admin, session) {
+            needs.roles.extend(grant.db_roles.into_keys());
+            needs.new_owners.extend(grant.reassign_to);
+        }
         needs.roles.extend(platform_roles.iter().map(|role| (*role).to_owned()));
     }
     needs

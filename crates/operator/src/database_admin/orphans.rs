@@ -189,7 +189,8 @@ impl Judge<'_> {
                 phase,
                 sessions: 0,
                 db_roles,
-                mode: before.and_then(|before| before.mode),
+                mode: before.as_ref().and_then(|before| before.mode),
+                reassign_to: before.and_then(|before| before.reassign_to),
                 message,
             };
             reports.push((key, AccountReport { user, account }));

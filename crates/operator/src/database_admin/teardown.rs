@@ -182,7 +182,7 @@ async fn sweep(shared: &Shared, server: &Server, key: &ObjectKey) -> Result<(), 
         if ours && (entry.enabled || entry.backends > 0) {
             tracing::info!(admin = %key, account = %entry.account, "disabling an account that no session accounts for");
             let account = AccountKey { admin: key.clone(), username: entry.account.as_str().into() };
-            if let PlannedEnd::Needed(end) = plan_end(server, entry.account, false).await? {
+            if let PlannedEnd::Needed(end) = plan_end(server, entry.account, false, None).await? {
                 shared.audit.orphan(&account, OrphanAccess::Ending);
                 end.carry_out(server).await?;
                 shared.audit.orphan(&account, OrphanAccess::Ended);

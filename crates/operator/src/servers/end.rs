@@ -26,14 +26,19 @@ pub enum PlannedEnd {
 pub struct NeededEnd(Plan);
 
 /// Reads an account without any session, and plans its end: it is disabled, and with `drop` dropped where that is
-/// possible. Nothing is changed.
+/// possible, after what it owns was given to `reassign_to`. Nothing is changed.
 ///
 /// # Errors
 ///
 /// What the server answered, or that the account may be ours and can be used, but must be left alone.
-pub async fn plan_end(server: &Server, account: AccountName, drop: bool) -> Result<PlannedEnd, Error> {
-    let desired =
-        Desired { account, owner: server.owner.clone(), session_database: None, want: Want::Ended { drop } };
+pub async fn plan_end(
+    server: &Server,
+    account: AccountName,
+    drop: bool,
+    reassign_to: Option<String>,
+) -> Result<PlannedEnd, Error> {
+    let want = Want::Ended { drop, reassign_to };
+    let desired = Desired { account, owner: server.owner.clone(), session_database: None, want };
     let observed = server.engine.observe(&desired.query()).await?;
     if let Err(refusal) = plan::check_ended(&desired, &observed, true) {
         return Err(Error {
@@ -83,7 +88,7 @@ mod tests {
     fn planned(account: Option<Account>) -> PlannedEnd {
         let owner = Owner { uid: "us".into(), admin: "shop/orders".into(), ..Owner::default() };
         let account_name = AccountName::new("alice").unwrap();
-        let want = Want::Ended { drop: false };
+        let want = Want::Ended { drop: false, reassign_to: None };
         let desired = Desired { account: account_name, owner, session_database: None, want };
         without_plan(&desired, &Observed { account, ..Observed::default() })
     }

@@ -110,6 +110,7 @@ fn options() -> impl Strategy<Value = RoleOptions> {
             create_db_user_mode: mode,
             create_db_user: switch,
             max_session_ttl: hours.map(|hours| std::time::Duration::from_secs(3600 * hours)),
+            owned_objects: None,
         }
     })
 }

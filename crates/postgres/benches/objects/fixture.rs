@@ -116,7 +116,7 @@ impl Fixture {
     }
 
     pub(crate) async fn end(&self, user: &str) {
-        self.account(user, Want::Ended { drop: false }).await;
+        self.account(user, Want::Ended { drop: false, reassign_to: None }).await;
     }
 
     async fn account(&self, user: &str, want: Want) {

@@ -9,6 +9,7 @@ use rolecall_engine::{AccountName, Applied, Class, Error, Owner, Query, Reason};
 use crate::Postgres;
 use crate::execution::confirmations;
 use crate::execution::drain::EndTarget;
+use crate::execution::reassign::Given;
 use crate::reads::observe::Question;
 use crate::reads::preflight;
 use crate::statements::activate;
@@ -167,12 +168,20 @@ impl Postgres {
             // It would outlive the account, and nothing would show any more whose it is.
             applied.kept_because = Some(prepared.message(&plan.account));
         } else if plan.drop {
+            let Given { reassigned, kept_because } = self.give_away(&place, plan).await?;
+            applied.reassigned = reassigned;
+            if let Some(why) = kept_because {
+                applied.kept_because = Some(self.why_kept(&place, &plan.account, &why).await);
+                return Ok(applied);
+            }
             match self.drop_account(&place, plan).await {
                 Ok(()) => {
-                    applied = Applied { dropped: true, ..Applied::default() };
+                    let reassigned = applied.reassigned.take();
+                    applied = Applied { dropped: true, reassigned, ..Applied::default() };
                 }
                 Err(error) if error.class == Class::Refused => {
-                    applied.kept_because = Some(self.why_kept(&place, &plan.account, &error).await);
+                    let why = error.to_string();
+                    applied.kept_because = Some(self.why_kept(&place, &plan.account, &why).await);
                 }
                 Err(error) => return Err(error),
             }
@@ -290,10 +299,10 @@ impl Postgres {
         crate::reads::observe::parse(&reply, || message.attempted(0).to_owned())
     }
 
-    async fn why_kept(&self, place: &Place, account: &AccountName, error: &Error) -> String {
+    async fn why_kept(&self, place: &Place, account: &AccountName, why: &str) -> String {
         match self.what_depends_on(place, account.as_str()).await {
-            Some(dependents) => format!("{error}: {dependents}"),
-            None => error.to_string(),
+            Some(dependents) => format!("{why}: {dependents}"),
+            None => why.to_owned(),
         }
     }
 
@@ -302,6 +311,12 @@ impl Postgres {
         let mut dependencies = self.dependencies_of(place, role).await.ok()?;
         // What it owns comes first: only a person can decide about that.
         dependencies.sort_by_key(|one| one.kind != "o");
+        self.name(place, role, &mut dependencies).await;
+        (!dependencies.is_empty()).then(|| rights::described(&dependencies))
+    }
+
+    /// Adds the names of some of it, where the admin user can connect.
+    pub(crate) async fn name(&self, place: &Place, role: &str, dependencies: &mut [rights::Dependency]) {
         let mut left = MOST_NAMED;
         for one in dependencies.iter_mut().take(MOST_NAMED) {
             if left == 0 {
@@ -317,7 +332,6 @@ impl Postgres {
                 Err(error) => tracing::debug!(role, %error, "what depends on it cannot be named"),
             }
         }
-        (!dependencies.is_empty()).then(|| rights::described(&dependencies))
     }
 }
 

@@ -3,6 +3,7 @@
 //! | module | contains |
 //! |---|---|
 //! | `apply` | carrying out plans |
+//! | `reassign` | giving what an account owns to another role, before it is dropped |
 //! | `drain` | disabling an account, and waiting until no connection and no login under way is left |
 //! | `confirmations` | what a synchronous standby has confirmed |
 //! | `stop` | stopping what the user who is logged in runs |
@@ -11,5 +12,6 @@
 pub(crate) mod apply;
 pub(crate) mod confirmations;
 pub(crate) mod drain;
+pub(crate) mod reassign;
 pub(crate) mod sets;
 pub(crate) mod stop;

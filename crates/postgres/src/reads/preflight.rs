@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::Postgres;
 use crate::quote::{identifier, is_possible, literal, names};
 use crate::reads::observe::parse;
+use crate::statements::reassign::{self, NewOwner};
 use crate::statements::role::create_role;
 use crate::transport::failover;
 use crate::transport::message::{Message, Needs};
@@ -51,7 +52,7 @@ impl Postgres {
             }
         }
         let facts = if creates_marker { self.facts(&place, wanted, version.dialect).await? } else { facts };
-        findings.extend(self.findings(wanted, &facts));
+        findings.extend(self.findings(wanted, &facts, version.dialect));
         findings.extend(self.server.pooler(&place).await?);
         findings.sort_by_key(|finding| rank(finding.reason));
         let identity = match facts.system {
@@ -100,7 +101,7 @@ impl Postgres {
         Ok(facts)
     }
 
-    fn findings(&self, wanted: &Wanted, facts: &Facts) -> Vec<Finding> {
+    fn findings(&self, wanted: &Wanted, facts: &Facts, dialect: Dialect) -> Vec<Finding> {
         // Whatever else the server says about who this is: nobody but the admin user is to be given rights.
         let admin_user = &self.server.config().admin_user;
         let admin = identifier(admin_user);
@@ -145,6 +146,13 @@ impl Postgres {
                 format!("the server has no role {RDS_IAM:?}: is it RDS or Aurora PostgreSQL? If it is, turn on IAM database authentication"),
             ));
         }
+        findings.extend(wanted.new_owners.iter().filter_map(|role| {
+            let found = facts.new_owners.iter().flatten().find(|owner| owner.name == *role);
+            reassign::name_fault(role, "").or_else(|| match found {
+                Some(owner) => owner.fault(admin_user, dialect),
+                None => Some(reassign::missing(role)),
+            })
+        }));
         for database in facts.databases.iter().flatten() {
             let name = identifier(&database.name);
             if wanted.databases.contains(&database.name) && !database.admin {
@@ -182,13 +190,14 @@ impl Postgres {
 
 /// The order in which findings are reported.
 fn rank(reason: Reason) -> usize {
-    const ORDER: [Reason; 7] = [
+    const ORDER: [Reason; 8] = [
         Reason::PoolerInBetween,
         Reason::MissingCreateRole,
         Reason::MissingAdminOption,
         Reason::MissingConnect,
         Reason::MissingRdsIam,
         Reason::ReadOnlyEndpoint,
+        Reason::CannotReassign,
         Reason::PublicConnect,
     ];
     ORDER.iter().position(|one| *one == reason).unwrap_or(ORDER.len())
@@ -209,6 +218,8 @@ struct Facts {
     marker: bool,
     roles: Option<Vec<Role>>,
     databases: Option<Vec<Database>>,
+    /// Those that exist of the roles that get what accounts own.
+    new_owners: Option<Vec<NewOwner>>,
     /// A setting of RDS keeps the admin user from setting passwords.
     no_passwords: bool,
     #[serde(default)]
@@ -237,6 +248,8 @@ fn facts_message(wanted: &Wanted, dialect: Dialect, by_choice: bool) -> Message 
         true => "false",
         false => "pg_catalog.current_setting('transaction_read_only')::pg_catalog.bool",
     };
+    let new_owners: BTreeSet<&str> =
+        wanted.new_owners.iter().map(String::as_str).filter(|role| is_possible(role)).collect();
     Message::one(
         "reading what the admin user may do",
         format!(
@@ -250,6 +263,7 @@ SELECT pg_catalog.json_build_object(
 'marker', EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = {marker}),
 'roles', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', r.rolname, 'grantable', {grantable}))
   FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ({roles})),
+'new_owners', {new_owners},
 'databases', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', d.datname,
     'admin', pg_catalog.has_database_privilege(d.oid, 'CONNECT'),
     'public', NOT d.datistemplate AND pg_catalog.has_database_privilege('public', d.oid, 'CONNECT')) ORDER BY d.datname)
@@ -258,6 +272,7 @@ FROM me",
             marker = literal(MARKER),
             password = literal(RDS_PASSWORD),
             roles = names(roles),
+            new_owners = reassign::new_owners(&names(new_owners), dialect),
         ),
     )
 }

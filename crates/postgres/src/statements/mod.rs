@@ -8,6 +8,7 @@
 //! | `logins` | ending logins under way |
 //! | `preview` | a plan for people who review it |
 //! | `rights` | rights on objects that somebody granted to an account itself |
+//! | `reassign` | what an account owns, given to another role |
 
 pub(crate) mod activate;
 pub(crate) mod adjust;
@@ -16,6 +17,7 @@ pub(crate) mod guard;
 pub(crate) mod logins;
 pub(crate) mod membership;
 pub(crate) mod preview;
+pub(crate) mod reassign;
 #[cfg(test)]
 mod rendered;
 pub(crate) mod rights;

@@ -63,6 +63,10 @@ fn end(message: &mut Message, plan: &End) {
     terminate(message, plan.account.as_str());
     membership::revoke(message, &plan.account, &plan.revoke, WITHOUT_GRANTORS, false);
     role::reset_settings(message, &plan.account, &plan.settings);
+    if let Some(role) = &plan.reassign_to {
+        // In every logical database where it owns something.
+        message.push("", format!("REASSIGN OWNED BY {account} TO {}", identifier(role)));
+    }
     if plan.drop {
         message.push("", format!("DROP ROLE {account}"));
     }

@@ -12,6 +12,7 @@ use crate::statements::end::Part;
 use crate::statements::guard::Guard;
 use crate::statements::logins;
 use crate::statements::preview::preview;
+use crate::statements::reassign::{self, NewOwner};
 use crate::statements::rights;
 use crate::statements::role;
 use crate::transport::message::Message;
@@ -64,6 +65,7 @@ fn ending() -> End {
         settings: BTreeSet::from([None, Some("app".into())]),
         expires: true,
         drop: true,
+        reassign_to: Some("grave \"yard".into()),
     }
 }
 
@@ -151,6 +153,38 @@ fn what_it_had_and_passed_on() {
 #[test]
 fn the_account_itself() {
     insta::assert_snapshot!(end::drop_account(&ending()).sql());
+}
+
+fn new_owner(by_superuser: bool) -> NewOwner {
+    NewOwner {
+        name: "grave \"yard".into(),
+        attributes: None,
+        managed: false,
+        inherited: true,
+        settable: true,
+        member: true,
+        by_superuser,
+    }
+}
+
+#[test]
+fn what_it_owns_for_somebody_else() {
+    insta::assert_snapshot!(both(|dialect| reassign::reassign(&ending(), &new_owner(false), dialect)));
+}
+
+#[test]
+fn what_nobody_else_can_own() {
+    insta::assert_snapshot!(reassign::drop_personal(&ending(), true, Dialect(17)).sql());
+}
+
+#[test]
+fn who_may_own_it() {
+    insta::assert_snapshot!(both(|dialect| reassign::new_owner("grave \"yard", dialect)));
+}
+
+#[test]
+fn what_its_new_owner_needs() {
+    insta::assert_snapshot!(reassign::missing_rights(&account(), "grave \"yard").sql());
 }
 
 #[test]

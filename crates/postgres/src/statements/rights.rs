@@ -230,18 +230,23 @@ pub(crate) fn described(dependencies: &[Dependency]) -> String {
                 "r" => "it is named in policies of",
                 _ => "it is referred to by",
             };
-            let objects = if one.count == 1 { "object" } else { "objects" };
-            let mut text = match &one.database {
-                Some(database) => format!("{what} {} {objects} in the database {database:?}", one.count),
-                None => format!("{what} {} {objects} of the whole server", one.count),
-            };
-            if !one.names.is_empty() {
-                text.push_str(&format!(" ({}", one.names.join(", ")));
-                let others = one.count.saturating_sub(one.names.len() as u64);
-                text.push_str(&if others > 0 { format!(" and {others} more)") } else { ")".to_owned() });
-            }
-            text
+            format!("{what} {}", described_objects(one))
         })
         .collect();
     items.join(", ")
+}
+
+/// What they are, in words: `2 objects in the database "shop" (table app.a, table app.b)`.
+pub(crate) fn described_objects(one: &Dependency) -> String {
+    let objects = if one.count == 1 { "object" } else { "objects" };
+    let mut text = match &one.database {
+        Some(database) => format!("{} {objects} in the database {database:?}", one.count),
+        None => format!("{} {objects} of the whole server", one.count),
+    };
+    if !one.names.is_empty() {
+        text.push_str(&format!(" ({}", one.names.join(", ")));
+        let others = one.count.saturating_sub(one.names.len() as u64);
+        text.push_str(&if others > 0 { format!(" and {others} more)") } else { ")".to_owned() });
+    }
+    text
 }

@@ -8,6 +8,9 @@ pub(crate) const CHANGED: &str = "RC001";
 pub(crate) const HOLDS_RIGHTS: &str = "RC002";
 /// Of our own: a role with the name of a permission set does not carry our record.
 pub(crate) const NOT_OURS: &str = "RC003";
+/// Of our own: what the account owns carries code that would run with the rights of its new owner, or more is owned than
+/// may be dropped.
+pub(crate) const CARRIES_CODE: &str = "RC004";
 
 /// How our own checks fail: plain SQL has no other way, and PL/pgSQL would be compiled each time.
 pub(crate) const DIVISION_BY_ZERO: &str = "22012";
@@ -93,6 +96,7 @@ pub fn meaning(code: &str) -> (Class, Reason) {
         _ if is_retried(code) => (Class::Transient, Reason::ServerRefused),
         CHANGED | HOLDS_RIGHTS => (Class::Transient, Reason::AccountInUse),
         NOT_OURS => (Class::Refused, Reason::DbRoleNotGrantable),
+        CARRIES_CODE => (Class::Refused, Reason::CannotReassign),
         // Somebody created it meanwhile; the next read shows it.
         "42710" => (Class::Transient, Reason::ServerRefused),
         // Cancelled by a time-out of ours, out of resources, or the transaction is already dead.

@@ -172,7 +172,13 @@ pub fn enabled(account: &str, roles: &[&str]) -> Desired {
 }
 
 pub fn ended(account: &str, drop: bool) -> Desired {
-    Desired { want: Want::Ended { drop }, ..enabled(account, &[]) }
+    Desired { want: Want::Ended { drop, reassign_to: None }, ..enabled(account, &[]) }
+}
+
+/// That it is dropped, after what it owns was given to somebody else.
+pub fn ended_giving_to(account: &str, new_owner: &str) -> Desired {
+    let want = Want::Ended { drop: true, reassign_to: Some(new_owner.to_owned()) };
+    Desired { want, ..enabled(account, &[]) }
 }
 
 /// The same while a session is live.

@@ -16,6 +16,7 @@ mod owners;
 mod poolers;
 mod pooling;
 mod preflight;
+mod reassign;
 mod rules;
 mod standby;
 mod triggers;

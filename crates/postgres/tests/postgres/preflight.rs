@@ -21,7 +21,7 @@ async fn the_reported_statement_fixes_what_is_missing() {
     for version in PgVersion::ALL {
         // Here nobody has made the marker yet.
         let pg = Postgres::start(version).await.unwrap();
-        pg.sql("postgres", "create role adm login; create role reader").await.unwrap();
+        pg.sql("postgres", "create role adm login; create role reader; create role heir").await.unwrap();
         for database in ["closed", "spare"] {
             pg.sql("postgres", &format!("create database {database}")).await.unwrap();
         }
@@ -30,6 +30,7 @@ async fn the_reported_statement_fixes_what_is_missing() {
         let needs = Needs {
             roles: ["reader".to_owned()].into(),
             databases: ["closed".to_owned(), "postgres".to_owned()].into(),
+            new_owners: ["heir".to_owned()].into(),
             create_missing_roles: false,
         };
 
@@ -39,6 +40,7 @@ async fn the_reported_statement_fixes_what_is_missing() {
         assert_eq!(digits, Some(version.major().to_string().as_str()), "{preflight:?}");
         assert_eq!(preflight.findings[0].reason, Reason::MissingCreateRole, "{preflight:?}");
         assert!(find(&preflight.findings, Reason::MissingConnect).is_some(), "{version}: {preflight:?}");
+        assert!(find(&preflight.findings, Reason::CannotReassign).is_some(), "{version}: {preflight:?}");
         for _ in 0..5 {
             let preflight = engine.preflight(&needs).await.unwrap();
             for finding in preflight.findings.iter().filter(|finding| finding.reason != Reason::PublicConnect)
@@ -211,7 +213,7 @@ async fn a_caller_that_only_reads_makes_no_marker_and_takes_the_server_for_what_
     let needs = Needs {
         roles: ["reader".to_owned(), "gone".to_owned()].into(),
         databases: ["postgres".to_owned(), "nowhere".to_owned()].into(),
-        create_missing_roles: false,
+        ..Needs::default()
     };
     let preflight = engine.preflight(&needs).await.unwrap();
     let reasons: Vec<Reason> = preflight.findings.iter().map(|finding| finding.reason).collect();

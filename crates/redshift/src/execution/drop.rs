@@ -4,11 +4,13 @@
 //! elsewhere to whoever gets its number next. So each logical database is looked at first, and one that cannot be keeps
 //! the user, closed.
 
-use rolecall_engine::{AccountName, Class, Error};
+use rolecall_engine::plan::End;
+use rolecall_engine::{AccountName, Applied, Class, Error, Reassigned};
 
 use super::guard::{Whose, changed, claim};
 use crate::Redshift;
 use crate::reads::dependents::Dependents;
+use crate::reads::new_owner::new_owner_fault;
 use crate::reads::observe::databases;
 use crate::reads::sight::Sight;
 use crate::reads::users::Users;
@@ -17,29 +19,39 @@ use crate::transport::server::TargetDatabase;
 use crate::transport::sqlstate;
 
 impl Redshift {
-    /// Drops a closed account of ours. Why it was kept, where it was.
+    /// Drops a closed account of ours, after what it owns was given to whom the plan names.
     ///
     /// # Errors
     ///
     /// When the server cannot be reached, or the account is not what it was.
-    pub(crate) async fn drop_user(
+    pub(crate) async fn drop_user(&self, run_in: &TargetDatabase, plan: &End) -> Result<Applied, Error> {
+        let mut reassigned = None;
+        let kept_because = self.drop_or_say_why_not(run_in, plan, &mut reassigned).await?;
+        Ok(Applied { dropped: kept_because.is_none(), kept_because, reassigned, ..Applied::default() })
+    }
+
+    /// Why it was kept, where it was.
+    async fn drop_or_say_why_not(
         &self,
         run_in: &TargetDatabase,
-        account: &AccountName,
-        owner_uid: &str,
+        plan: &End,
+        reassigned: &mut Option<Reassigned>,
     ) -> Result<Option<String>, Error> {
-        let user = account.as_str();
+        let (account, user) = (&plan.account, plan.account.as_str());
         let admin = self.server.config().admin_user.as_str();
-        let names = [user, admin];
+        let to = plan.reassign_to.as_deref();
+        let names: Vec<&str> = [user, admin].into_iter().chain(to).collect();
+        let names = names.as_slice();
         let statements = [
             query::databases(),
             query::catalog_databases(),
-            query::users(Some(&names)),
-            query::user_info(Some(&names)),
+            query::users(Some(names)),
+            query::user_info(Some(names)),
+            query::user_grants(Some(names)),
         ];
         let answers = self.server.read(run_in, &statements).await?;
         let rows = |number: usize| answers.get(number).map(Vec::as_slice).unwrap_or_default();
-        let users = Users::read(rows(2), rows(3), &[]);
+        let users = Users::read(rows(2), rows(3), rows(4));
         let Some(user_id) = users.users.get(user).map(|user| user.id) else {
             return if users.users.contains_key(admin) { Ok(None) } else { Err(changed(account, "")) };
         };
@@ -55,9 +67,25 @@ impl Redshift {
         let mut found = Vec::new();
         for database in &databases {
             match self.known_dependents(database, user, user_id).await? {
-                Ok(dependents) if dependents.fixed.is_empty() => found.push((database, dependents)),
-                Ok(dependents) => return Ok(Some(dependents.named(database))),
+                Ok(dependents) if dependents.keeps(to.is_some()) => {
+                    return Ok(Some(dependents.named(database)));
+                }
+                Ok(dependents) => found.push((database, dependents)),
                 Err(why) => return Ok(Some(why)),
+            }
+        }
+        let gives = found.iter().any(|(_, dependents)| !dependents.owned.is_empty());
+        if let Some(to) = to.filter(|_| gives) {
+            if let Some(fault) = new_owner_fault(&users, to, user) {
+                return Ok(Some(fault.message));
+            }
+            for (database, dependents) in found.iter().filter(|(_, found)| !found.owned.is_empty()) {
+                if let Some(why) = self.give_away(database, plan, to, dependents).await? {
+                    return Ok(Some(format!("{why}: {}", dependents.named(database))));
+                }
+                let given =
+                    reassigned.get_or_insert_with(|| Reassigned { to: to.to_owned(), objects: Vec::new() });
+                given.objects.push(dependents.described(database));
             }
         }
         for (database, dependents) in found.iter().filter(|(_, dependents)| !dependents.is_empty()) {
@@ -68,7 +96,7 @@ impl Redshift {
         let last = TargetDatabase::Exactly(last.clone());
         let mut retries = self.server.retries();
         loop {
-            match self.drop_once(&last, account, owner_uid).await {
+            match self.drop_once(&last, account, &plan.owner_uid).await {
                 Ok(()) => return Ok(None),
                 Err(error) if retries.again(&error).await => {}
                 Err(error) if error.class == Class::Unreachable || error.is_of_changed_account() => {

@@ -36,8 +36,7 @@ impl Redshift {
         if !plan.drop {
             return Ok(Applied::default());
         }
-        let kept_because = self.drop_user(&run_in, account, uid).await?;
-        Ok(Applied { dropped: kept_because.is_none(), kept_because, ..Applied::default() })
+        self.drop_user(&run_in, plan).await
     }
 
     /// Where an account could not be closed because somebody has dropped it: its sessions go on, and are ended.

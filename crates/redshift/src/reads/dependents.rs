@@ -4,6 +4,7 @@
 use rolecall_engine::Error;
 
 use crate::Redshift;
+use crate::quote::qualified;
 use crate::statements::object::{Grantee, Target, revoke_all};
 use crate::statements::query::Identity;
 use crate::statements::{Statement, query};
@@ -13,7 +14,9 @@ use crate::transport::server::TargetDatabase;
 /// What depends on a user in one database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dependents {
-    /// What it owns, and rights that are not revoked one by one: for people.
+    /// Tables and schemas that it owns.
+    pub(crate) owned: Vec<Target>,
+    /// What else it owns, and rights that are not revoked one by one: for people.
     pub(crate) fixed: Vec<String>,
     /// Objects that it has rights on.
     pub(crate) rights: Vec<Target>,
@@ -38,9 +41,16 @@ impl Dependents {
     fn read(answers: &[Vec<Row>], database: &str, user: &str) -> Self {
         let rows = |number: usize| answers.get(number).into_iter().flatten();
         let mut fixed = Vec::new();
-        for (number, kind) in
-            ["the table", "the schema", "the function", "the database"].into_iter().enumerate()
-        {
+        let mut owned: Vec<Target> = rows(1).map(|row| Target::Schema(text(row, 0).to_owned())).collect();
+        for row in rows(0) {
+            let (name, schema) = (text(row, 0), text(row, 2));
+            if text(row, 1).trim() == TABLE && !name.starts_with(OF_MATERIALIZED_VIEW) {
+                owned.push(Target::Table { schema: schema.to_owned(), name: name.to_owned() });
+            } else {
+                fixed.push(format!("it owns the view {} in {database:?}", qualified(schema, name)));
+            }
+        }
+        for (number, kind) in [(2, "the function"), (3, "the database")] {
             fixed
                 .extend(rows(number).map(|row| format!("it owns {kind} {:?} in {database:?}", text(row, 0))));
         }
@@ -64,12 +74,29 @@ impl Dependents {
             .collect();
         rights.sort();
         rights.dedup();
-        Self { fixed, rights }
+        Self { owned, fixed, rights }
     }
 
     /// Is there nothing?
     pub(crate) fn is_empty(&self) -> bool {
-        self.fixed.is_empty() && self.rights.is_empty()
+        self.owned.is_empty() && self.fixed.is_empty() && self.rights.is_empty()
+    }
+
+    /// Does something depend on the user that cannot be taken away? `gives`: what it owns is given to another user, which
+    /// views and functions are not: they work with the rights of their owner.
+    pub(crate) fn keeps(&self, gives: bool) -> bool {
+        !self.fixed.is_empty() || (!gives && !self.owned.is_empty())
+    }
+
+    /// What it owns that is given to another user, in words: `2 objects in the database "dev" (TABLE "app"."a", ...)`.
+    pub(crate) fn described(&self, database: &str) -> String {
+        let names: Vec<String> = self.owned.iter().take(NAMED).map(Target::sql).collect();
+        let more = match self.owned.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let objects = if self.owned.len() == 1 { "object" } else { "objects" };
+        format!("{} {objects} in the database {database:?} ({}{more})", self.owned.len(), names.join(", "))
     }
 
     /// What takes the rights away.
@@ -79,9 +106,10 @@ impl Dependents {
 
     /// For people: the first of it.
     pub(crate) fn named(&self, database: &str) -> String {
+        let owned = self.owned.iter().map(|target| format!("it owns {} in {database:?}", target.sql()));
         let rights =
             self.rights.iter().map(|target| format!("it has rights on {} in {database:?}", target.sql()));
-        let all: Vec<String> = self.fixed.iter().cloned().chain(rights).collect();
+        let all: Vec<String> = self.fixed.iter().cloned().chain(owned).chain(rights).collect();
         let more = all.len().saturating_sub(NAMED);
         let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
         if more == 0 { named } else { format!("{named}; and {more} more") }
@@ -90,6 +118,10 @@ impl Dependents {
 
 /// How many of them a message names.
 const NAMED: usize = 5;
+/// The kind of tables in pg_class.
+const TABLE: &str = "r";
+/// What the name of a table begins with in which a materialized view keeps its rows.
+const OF_MATERIALIZED_VIEW: &str = "mv_tbl__";
 
 impl Redshift {
     /// What depends on a user in this database.
@@ -114,8 +146,8 @@ mod tests {
     fn what_is_owned_stays_and_rights_are_revoked() {
         let none = Vec::new;
         let answers = vec![
-            vec![row(["orders"])],
-            none(),
+            vec![row(["orders", "r", "app"]), row(["v", "v", "app"]), row(["mv_tbl__m__0", "r", "app"])],
+            vec![row(["mine"])],
             none(),
             none(),
             vec![row(["s", "t", "SELECT"]), row(["s", "t", "INSERT"])],
@@ -125,9 +157,15 @@ mod tests {
             vec![row(["s", "RELATION", "dba"]), row(["", "FUNCTION", "al"])],
         ];
         let found = Dependents::read(&answers, "shop", "al");
-        assert_eq!(found.fixed.len(), 3);
+        let owned: Vec<String> = found.owned.iter().map(Target::sql).collect();
+        assert_eq!(owned, [r#"SCHEMA "mine""#, r#"TABLE "app"."orders""#]);
+        assert_eq!(
+            found.described("shop"),
+            r#"2 objects in the database "shop" (SCHEMA "mine", TABLE "app"."orders")"#
+        );
+        assert_eq!(found.fixed.len(), 4);
         assert!(
-            found.fixed[1].starts_with("it gets rights") && found.fixed[2].starts_with("it gives rights")
+            found.fixed[2].starts_with("it gets rights") && found.fixed[3].starts_with("it gives rights")
         );
         let revokes: Vec<String> = found.revokes("al").into_iter().map(|statement| statement.sql).collect();
         assert_eq!(
@@ -139,10 +177,12 @@ mod tests {
             ]
         );
         assert!(
-            found.named("shop").starts_with("it owns the table \"orders\" in \"shop\""),
+            found.named("shop").starts_with(r#"it owns the view "app"."v" in "shop""#),
             "{}",
             found.named("shop")
         );
+        let tables = Dependents { owned: found.owned, ..Dependents::default() };
+        assert!(tables.keeps(false) && !tables.keeps(true) && found.fixed.len() == 4);
         assert!(Dependents::read(&[], "shop", "al").is_empty());
     }
 }

@@ -11,11 +11,13 @@
 //! | `preflight` | what the server and the admin user lack |
 //! | `objects`, `sets`, `catalog` | objects, and the privileges of permission sets |
 //! | `dependents` | what depends on a user in a logical database |
+//! | `new_owner` | who may get what accounts own |
 
 pub(crate) mod activity;
 pub(crate) mod catalog;
 pub(crate) mod dependents;
 pub(crate) mod inventory;
+pub(crate) mod new_owner;
 pub(crate) mod objects;
 pub(crate) mod observe;
 pub(crate) mod preflight;

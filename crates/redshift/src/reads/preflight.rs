@@ -2,6 +2,7 @@
 
 use rolecall_engine::{Error, Finding, History, Needs, Preflight, Reason};
 
+use super::new_owner::new_owner_fault;
 use super::observe::Seen;
 use super::sight::SERVER_USER;
 use crate::Redshift;
@@ -17,8 +18,9 @@ impl Redshift {
         };
         let version = self.server.version(&run_in).await?;
         let admin = self.server.config().admin_user.as_str();
-        let names = [admin, SERVER_USER];
-        let seen = Seen::read(&self.server.read(&run_in, &Seen::statements(Some(&names))).await?);
+        let new_owners = needs.new_owners.iter().map(String::as_str);
+        let names: Vec<&str> = [admin, SERVER_USER].into_iter().chain(new_owners).collect();
+        let seen = Seen::read(&self.server.read(&run_in, &Seen::statements(Some(names.as_slice()))).await?);
         let findings = findings(&seen, needs, admin);
         let may_create = findings.iter().all(|finding| finding.reason != Reason::MissingCreateRole);
         if may_create && !self.server.config().read_only {
@@ -55,6 +57,8 @@ fn findings(seen: &Seen, needs: &Needs, admin: &str) -> Vec<Finding> {
         ));
     }
     findings.extend(seen.sight(admin).finding(admin));
+    let owners = needs.new_owners.iter();
+    findings.extend(owners.filter_map(|user| new_owner_fault(&seen.users, user, "")));
     for role in needs.roles.iter().filter(|role| seen.roles.exists(role) && !rights.may_grant(role)) {
         findings.push(Finding::fixed_by(
             Reason::MissingAdminOption,

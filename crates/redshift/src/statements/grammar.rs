@@ -9,8 +9,10 @@ use serde_json::Value;
 use super::rendered::all;
 
 /// Kinds of statements that Redshift has.
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 11] = [
     "access_statement",
+    "alter_schema_statement",
+    "alter_table_statement",
     "alter_user_statement",
     "create_role_statement",
     "create_user_statement",

@@ -4,7 +4,7 @@
 
 use rolecall_policy::{ObjectKind, Privilege, PrivilegeSet};
 
-use super::Statement;
+use super::{Needs, Statement};
 use crate::quote::{identifier, qualified};
 
 /// Privileges that the server's lists show. What could not be read back could not be taken away for certain.
@@ -121,6 +121,13 @@ pub(crate) fn revoke_all(target: &Target, grantee: Grantee<'_>) -> Statement {
         format!("revoking {what} on {on} from {from}"),
         format!("REVOKE {what} ON {on} FROM {from}"),
     )
+}
+
+/// Gives a table or a schema to another user. Roles own nothing.
+pub(crate) fn set_owner(target: &Target, user: &str) -> Statement {
+    let (on, user) = (target.sql(), identifier(user));
+    Statement::new(format!("giving {on} to {user}"), format!("ALTER {on} OWNER TO {user}"))
+        .needing(Needs::Superuser)
 }
 
 /// As in `TABLE "s"."a", "s"."b"`.

@@ -1,7 +1,7 @@
 //! A plan as statements for people who review a change. Nothing here is sent.
 //!
 //! The statements are those that are sent. Left out is what only the cluster knows: the processes that are ended, the
-//! settings that are cleared, the role that records the owner.
+//! settings that are cleared, what is given to another owner, the role that records the owner.
 
 use rolecall_engine::MARKER;
 use rolecall_engine::plan::{Activate, Adjust, End, Plan};

@@ -160,7 +160,8 @@ pub(crate) fn default_privileges(user: &str) -> Statement {
     )
 }
 
-/// What a user owns in the database that the connection is in: one statement for each catalogue.
+/// What a user owns in the database that the connection is in: one statement for each catalogue. Tables with their kind
+/// and their schema.
 pub(crate) fn owned(user_id: i64) -> [Statement; 4] {
     let owned = |what: &str, name: &str, catalogue: &str, owner: &str| {
         Statement::new(
@@ -168,8 +169,11 @@ pub(crate) fn owned(user_id: i64) -> [Statement; 4] {
             format!("SELECT {name} FROM {catalogue} WHERE {owner} = {user_id}"),
         )
     };
+    let tables = format!(
+        "SELECT c.relname, c.relkind, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relowner = {user_id}"
+    );
     [
-        owned("tables", "relname", "pg_class", "relowner"),
+        Statement::new("reading which tables the user owns", tables),
         owned("schemas", "nspname", "pg_namespace", "nspowner"),
         owned("functions", "proname", "pg_proc", "proowner"),
         owned("databases", "datname", "pg_database", "datdba"),

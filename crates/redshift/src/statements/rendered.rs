@@ -86,6 +86,8 @@ pub(super) fn all() -> Vec<Statement> {
     all.push(object::grant(select, &[&targets[0], &targets[1]], role));
     all.push(object::revoke(select, &[&targets[0], &targets[1]], role));
     all.push(object::revoke_all(&Target::Database("de\"v".into()), account_name));
+    all.push(object::set_owner(&targets[0], "grave\"yard"));
+    all.push(object::set_owner(&targets[2], "graveyard"));
     // Reads.
     all.extend(Seen::statements(None));
     all.extend(Seen::statements(Some(&["alice", "rdsdb"])).into_iter().take(3));
@@ -152,6 +154,7 @@ fn what_a_reviewer_sees() {
         settings: Default::default(),
         expires: false,
         drop: true,
+        reassign_to: Some("heir".into()),
     };
     let plans = [Plan::Nothing, Plan::Activate(activate), Plan::Adjust(adjust), Plan::End(end)];
     let shown: Vec<String> =

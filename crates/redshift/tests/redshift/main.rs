@@ -6,6 +6,7 @@
 mod drops;
 mod ends;
 mod logins;
+mod reassign;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,8 +99,12 @@ impl Cluster {
 
     /// A table of hers.
     fn own_table(&self, database: &str) {
-        let table = Object { owner: Some(ALICE), ..Object::new(Kind::Table, "app", "hers") };
-        self.simulator.create_object(database, &table).unwrap();
+        self.own(database, &Object::new(Kind::Table, "app", "hers"));
+    }
+
+    /// An object of hers.
+    fn own(&self, database: &str, object: &Object<'_>) {
+        self.simulator.create_object(database, &Object { owner: Some(ALICE), ..object.clone() }).unwrap();
     }
 
     /// A right on a table of somebody else.
@@ -145,7 +150,7 @@ fn desired(want: Want) -> Desired {
 }
 
 fn ended(drop: bool) -> Desired {
-    desired(Want::Ended { drop })
+    desired(Want::Ended { drop, reassign_to: None })
 }
 
 fn enabled() -> Desired {

@@ -42,6 +42,11 @@ pub(super) fn resources(statement: &Statement, database: &str) -> Vec<Resource> 
             });
             targets.chain(grantees.iter().filter_map(grantee_resource)).collect()
         }
+        Statement::SetOwner { of, owner } => {
+            let targets = objects::keys(of).into_iter().filter_map(Result::ok);
+            let objects = targets.map(|key| Resource::Acl(On::Object(database.to_owned(), key)));
+            objects.chain([Resource::User(owner.clone())]).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -87,6 +92,7 @@ pub(super) fn changes(
         Statement::Revoke { privileges, on, from, grant_option_only } => {
             objects::revoke(catalog, actor, privileges, on, from, *grant_option_only)
         }
+        Statement::SetOwner { of, owner } => objects::set_owner(catalog, actor, of, owner),
         _ => Ok(Vec::new()),
     }
 }

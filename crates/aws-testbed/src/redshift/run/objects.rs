@@ -76,6 +76,24 @@ pub(super) fn revoke(
     Ok(changes.into_iter().chain(again).collect())
 }
 
+/// As superuser, or as owner who could give it to itself only: nobody becomes a user here.
+pub(super) fn set_owner(
+    catalog: &Catalog,
+    actor: Actor<'_>,
+    target: &Target,
+    owner: &str,
+) -> SqlResult<Vec<Change>> {
+    let owner = catalog.user(owner).ok_or_else(|| SqlError::unknown("user", owner))?.id;
+    let mut changes = Vec::new();
+    for (on, name, before, _, _) in found(catalog, actor, target)? {
+        if !catalog.is_superuser(actor.user) && (before != actor.user || owner != actor.user) {
+            return Err(SqlError::denied(format!("must be owner of {name}")));
+        }
+        changes.push(Change::Owner { on, owner });
+    }
+    Ok(changes)
+}
+
 fn is_granted(catalog: &Catalog, on: &On, right: &Right) -> bool {
     let acl = match on {
         On::Database(name) => catalog.databases.get(name).map(|database| &database.acl),

@@ -16,21 +16,73 @@ pub(crate) enum Statement {
     Begin,
     Commit,
     Rollback,
-    Set { name: String, value: Vec<String> },
+    Set {
+        name: String,
+        value: Vec<String>,
+    },
     Show(String),
-    Lock { schema: Option<String>, table: String },
-    CreateUser { name: String, options: Vec<UserOption> },
-    AlterUser { name: String, options: Vec<UserOption> },
-    DropUser { names: Vec<String>, if_exists: bool },
-    CreateRole { name: String },
-    AlterRoleOwner { name: String, owner: String },
-    DropRole { name: String, force: bool },
-    GrantRole { roles: Vec<String>, to: Vec<Grantee>, admin_option: bool },
-    RevokeRole { roles: Vec<String>, from: Vec<Grantee>, admin_option_only: bool },
-    GrantSystem { privileges: Vec<String>, to: Vec<Grantee> },
-    RevokeSystem { privileges: Vec<String>, from: Vec<Grantee> },
-    Grant { privileges: Privileges, on: Target, to: Vec<Grantee>, grant_option: bool },
-    Revoke { privileges: Privileges, on: Target, from: Vec<Grantee>, grant_option_only: bool },
+    Lock {
+        schema: Option<String>,
+        table: String,
+    },
+    CreateUser {
+        name: String,
+        options: Vec<UserOption>,
+    },
+    AlterUser {
+        name: String,
+        options: Vec<UserOption>,
+    },
+    DropUser {
+        names: Vec<String>,
+        if_exists: bool,
+    },
+    CreateRole {
+        name: String,
+    },
+    AlterRoleOwner {
+        name: String,
+        owner: String,
+    },
+    DropRole {
+        name: String,
+        force: bool,
+    },
+    GrantRole {
+        roles: Vec<String>,
+        to: Vec<Grantee>,
+        admin_option: bool,
+    },
+    RevokeRole {
+        roles: Vec<String>,
+        from: Vec<Grantee>,
+        admin_option_only: bool,
+    },
+    GrantSystem {
+        privileges: Vec<String>,
+        to: Vec<Grantee>,
+    },
+    RevokeSystem {
+        privileges: Vec<String>,
+        from: Vec<Grantee>,
+    },
+    Grant {
+        privileges: Privileges,
+        on: Target,
+        to: Vec<Grantee>,
+        grant_option: bool,
+    },
+    Revoke {
+        privileges: Privileges,
+        on: Target,
+        from: Vec<Grantee>,
+        grant_option_only: bool,
+    },
+    /// ALTER TABLE or ALTER SCHEMA ... OWNER TO.
+    SetOwner {
+        of: Target,
+        owner: String,
+    },
     Select(Select),
 }
 
@@ -54,6 +106,8 @@ impl Statement {
             Self::RevokeRole { .. } => "revoke role".to_owned(),
             Self::GrantSystem { .. } | Self::Grant { .. } => "grant".to_owned(),
             Self::RevokeSystem { .. } | Self::Revoke { .. } => "revoke".to_owned(),
+            Self::SetOwner { of: Target::Schemas(_), .. } => "alter schema".to_owned(),
+            Self::SetOwner { .. } => "alter table".to_owned(),
             Self::Select(select) => match select.from.first() {
                 Some(from) => format!("select {}", from.name),
                 None => "select".to_owned(),

@@ -1,7 +1,7 @@
 //! Tokens to statements.
 
 use super::lexer::{Token, tokens};
-use super::{Qualified, Statement};
+use super::{Qualified, Statement, Target};
 use crate::redshift::error::{SqlError, SqlResult};
 use crate::redshift::names;
 
@@ -104,6 +104,18 @@ impl Parser<'_> {
     fn alter(&mut self) -> SqlResult<Statement> {
         if self.take("user") {
             return self.alter_user();
+        }
+        let of = if self.take("table") {
+            Some(Target::Tables(vec![self.qualified()?]))
+        } else if self.take("schema") {
+            Some(Target::Schemas(vec![self.role_name()?]))
+        } else {
+            None
+        };
+        if let Some(of) = of {
+            self.expect("owner")?;
+            self.expect("to")?;
+            return Ok(Statement::SetOwner { of, owner: self.user_name()? });
         }
         self.expect("role")?;
         let name = self.role_name()?;

@@ -59,6 +59,7 @@ fn grant(max: Option<u64>) -> Result<Grant, Blocked> {
         mode: Mode::Keep,
         db_roles: BTreeMap::new(),
         max_session_ttl: max.map(Duration::from_secs),
+        reassign_to: None,
         permissions: rolecall_policy::CanonicalPermissions::default(),
         entries: std::sync::Arc::default(),
     })

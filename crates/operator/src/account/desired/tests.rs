@@ -160,7 +160,7 @@ fn an_account_is_desired_for_its_live_and_starting_sessions_and_ended_for_those_
     let desired = desired_of(&[starting("a", &["reader"])]).unwrap();
     assert!(!enabled(&desired).in_use, "what is found is left over");
     let desired = desired_of(&[ending("a")]).unwrap();
-    assert!(matches!(desired.want, Want::Ended { drop: false }));
+    assert!(matches!(desired.want, Want::Ended { drop: false, .. }));
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn verified() -> Conclusion {
     Conclusion {
         live: Live::Kept { verified: Some(verified), trouble: None },
         starts: Starts::Started(verified),
-        ends: Ends::Gone { proof: verified.others_ended(), kept_because: None },
+        ends: Ends::Gone { proof: verified.others_ended(), kept_because: None, reassigned: None },
         roles: vec!["reader".to_owned()],
         ..Conclusion::default()
     }
@@ -92,7 +92,7 @@ fn an_end_is_reported_as_it_is_known() {
     let blocker = Blocker::passing(reasons::DATABASE_UNREACHABLE, "");
     let blocked = result(Ends::Blocked(blocker.clone()));
     assert!(matches!(blocked, Some(SessionResult::Ending { reason: Some(EndReason::AccessRevoked), .. })));
-    let proven = result(Ends::Gone { proof: samples::ended(), kept_because: None });
+    let proven = result(Ends::Gone { proof: samples::ended(), kept_because: None, reassigned: None });
     assert!(
         matches!(
             proven,
@@ -114,7 +114,7 @@ fn an_end_is_reported_as_it_is_known() {
 fn a_session_is_not_ended_before_its_secret_is_gone() {
     let mut session = ending("a");
     session.revocation_failed = Some(Blocker::passing(reasons::API_REFUSED, ""));
-    let ends = Ends::Gone { proof: samples::ended(), kept_because: None };
+    let ends = Ends::Gone { proof: samples::ended(), kept_because: None, reassigned: None };
     let conclusion = Conclusion { ends, ..Conclusion::default() };
     let result = result_of(&session, &conclusion);
     assert!(
@@ -155,7 +155,11 @@ fn what_a_person_has_to_know_is_announced_once_for_each_session_that_it_concerns
         events.into_iter().map(|event| event.reason).collect::<Vec<_>>()
     };
     let kept = Conclusion {
-        ends: Ends::Gone { proof: samples::ended(), kept_because: Some("it owns a table".to_owned()) },
+        ends: Ends::Gone {
+            proof: samples::ended(),
+            kept_because: Some("it owns a table".to_owned()),
+            reassigned: None,
+        },
         lost_password: Some("it was stored again"),
         ..verified()
     };

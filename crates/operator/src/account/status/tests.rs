@@ -33,6 +33,7 @@ fn active() -> Active {
         secret: Some("alice-orders".into()),
         shown: Shown::Verified(samples::verified(100)),
         mode: None,
+        reassign_to: None,
         renew_at: None,
         certificate: None,
         connection: None,
