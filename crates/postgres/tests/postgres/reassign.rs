@@ -27,16 +27,21 @@ impl Case {
     /// A logical database where everybody may create, and the account has run this.
     async fn database(&self, base: &str, statements: &str) -> String {
         let database = unique(base);
-        let Self { bench, user, .. } = self;
-        bench.sql(&format!("create database {database}")).await;
-        bench.sql(&format!("grant create on database {database} to {}", bench.admin)).await;
+        self.bench.sql(&format!("create database {database}")).await;
+        self.bench.sql(&format!("grant create on database {database} to {}", self.bench.admin)).await;
+        self.make(&database, statements).await;
+        database
+    }
+
+    /// What the account runs in a logical database.
+    async fn make(&self, database: &str, statements: &str) {
+        let user = &self.user;
         let all = format!(
             "grant create on schema public to public; grant create on database {database} to {user};
              set session authorization {user}; {statements}; reset session authorization;
              revoke create on database {database} from {user}"
         );
-        bench.pg.sql(&database, &all).await.unwrap_or_else(|error| panic!("{statements}: {error}"));
-        database
+        self.bench.pg.sql(database, &all).await.unwrap_or_else(|error| panic!("{statements}: {error}"));
     }
 
     async fn end(&self) -> Applied {
@@ -166,19 +171,24 @@ async fn nothing_that_works_with_the_rights_of_its_owner_is_given_away() {
         ),
     ];
     for version in PgVersion::ALL {
-        // One account and one database after the other: what each has would keep all.
         let mut case = Case::new(version).await;
+        let (first, second) =
+            (case.database("a_first", "select 1").await, case.database("second", "select 1").await);
+        // One account after the other: what each has would keep all.
         for (statements, named) in codes {
             case.user = unique("alice");
             case.bench.reach(&enabled(&case.user, &[])).await;
-            let first = case.database("a_first", "create table plain ()").await;
-            let database = case.database("second", &format!("{FUNCTION}; {statements}")).await;
+            case.make(&first, "create table plain ()").await;
+            case.make(&second, &format!("{FUNCTION}; {statements}")).await;
             let why = case.kept_because().await.replace("public.", "");
-            assert!(why.contains(named) && why.contains(&database), "{version}: {statements}: {why}");
+            assert!(why.contains(named) && why.contains(&second), "{version}: {statements}: {why}");
             assert_eq!(case.owners(&first).await, case.user, "{version}: {statements}");
-            for database in [first, database] {
-                case.bench.sql(&format!("drop database {database} with (force)")).await;
+            for database in [&first, &second] {
+                case.bench.pg.sql(database, &format!("drop owned by {}", case.user)).await.unwrap();
             }
+        }
+        for database in [first, second] {
+            case.bench.sql(&format!("drop database {database} with (force)")).await;
         }
     }
 }
