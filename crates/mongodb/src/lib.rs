@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 
 pub use rolecall_engine::dialect::mongodb::{RoleName, account_name, user_name};
-pub use statements::preview::preview;
+pub use statements::preview::{preview, preview_set};
 pub use transport::address::Address;
 pub use transport::config::Config;
 

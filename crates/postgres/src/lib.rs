@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 
 pub use statements::preview::preview;
+pub use statements::preview_set::preview_set;
 pub use transport::config::{Auth, Config, parse_address};
 pub use transport::platform::{Platform, RDS_IAM};
 pub use transport::sqlstate;

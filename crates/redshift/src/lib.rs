@@ -26,6 +26,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 
 pub use statements::preview::preview;
+pub use statements::preview_set::preview_set;
 pub use transport::config::{Auth, Config, DEFAULT_DATABASE, DEFAULT_PORT, parse_address};
 pub use transport::sqlstate;
 

@@ -7,9 +7,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rolecall_engine::dialect::mongodb::RoleName;
+use rolecall_engine::objects::Catalog;
 use rolecall_engine::plan::{Activate, Adjust, End, Plan};
+use rolecall_engine::sets::{DesiredSet, plan_set};
 
 use crate::statements::change::Change;
+use crate::statements::set;
 use crate::statements::user::custom_data;
 use crate::transport::request::Request;
 
@@ -22,6 +25,20 @@ pub fn preview(plan: &Plan, has: &BTreeSet<String>) -> Vec<String> {
         Plan::End(plan) => end(plan),
     };
     requests.into_iter().map(shown).collect()
+}
+
+/// The command that gives a permission set what it should have, as mongosh runs it; none where it has that, or where it
+/// is more than a server can handle.
+pub fn preview_set(desired: &DesiredSet, catalog: &Catalog) -> Vec<String> {
+    let state = catalog.sets.get(&desired.role);
+    if plan_set(desired, catalog).is_nothing() {
+        return Vec::new();
+    }
+    let (Ok(name), Ok(privileges)) = (RoleName::parse(&desired.role), set::wanted(desired, catalog)) else {
+        return Vec::new();
+    };
+    let command = set::command(&name.role, state.is_some(), &privileges);
+    vec![shown(CHANGE.request(String::new(), &name.database, command))]
 }
 
 /// What is waited for is not shown.
@@ -72,9 +89,29 @@ fn shown(request: Request) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rolecall_engine::objects::SetState;
     use rolecall_engine::{AccountName, Owner};
+    use rolecall_policy::{Privilege, PrivilegeSet};
 
     use super::*;
+
+    #[test]
+    fn a_permission_set_is_made_and_replaced() {
+        let find = PrivilegeSet::from_iter([Privilege::Find]);
+        let mut catalog = set::tests::catalog(&["orders".to_owned()]);
+        let desired = set::tests::desired(vec![(0, find)]);
+        let made = preview_set(&desired, &catalog);
+        let [made] = made.as_slice() else { panic!("one command: {made:?}") };
+        assert!(
+            made.starts_with(r#"db.getSiblingDB("shop").runCommand({"createRole":"rolecall:1","#),
+            "{made}"
+        );
+        let privilege = r#"{"resource":{"db":"shop","collection":"orders"},"actions":["find"]}"#;
+        assert!(made.contains(privilege), "{made}");
+        catalog.sets.insert(desired.role.clone(), SetState::default());
+        let replaced = preview_set(&desired, &catalog);
+        assert!(replaced[0].contains(r#""updateRole":"rolecall:1""#) && replaced[0].contains(privilege));
+    }
 
     #[test]
     fn what_a_reviewer_sees() {

@@ -46,6 +46,12 @@ pub(crate) fn wanted(desired: &DesiredSet, catalog: &Catalog) -> Result<Vec<Docu
     Ok(privileges)
 }
 
+/// Makes the role of a set, or replaces all that it has.
+pub(crate) fn command(role: &str, exists: bool, privileges: &[Document]) -> Document {
+    let verb = if exists { "updateRole" } else { "createRole" };
+    doc! { verb: role, "privileges": privileges, "roles": [] }
+}
+
 /// The privileges of a set that should have more than a server can handle: those of its present ones that it should
 /// have.
 pub(crate) fn narrowed(desired: &DesiredSet, catalog: &Catalog, state: &SetState) -> Vec<Document> {

@@ -6,7 +6,8 @@
 //! | `role`, `membership` | statements that several messages have in common |
 //! | `guard` | the check that is made again under the account's lock |
 //! | `logins` | ending logins under way |
-//! | `preview` | a plan for people who review it |
+//! | `set` | permission sets: their record, privileges on objects |
+//! | `preview`, `preview_set` | a plan for people who review it |
 //! | `rights` | rights on objects that somebody granted to an account itself |
 //! | `reassign` | what an account owns, given to another role |
 
@@ -18,7 +19,9 @@ pub(crate) mod logins;
 pub(crate) mod membership;
 pub(crate) mod preview;
 pub(crate) mod reassign;
+pub(crate) mod preview_set;
 #[cfg(test)]
 mod rendered;
 pub(crate) mod rights;
 pub(crate) mod role;
+pub(crate) mod set;

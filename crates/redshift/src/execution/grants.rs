@@ -7,13 +7,10 @@ use rolecall_policy::PrivilegeSet;
 
 use crate::Redshift;
 use crate::quote::identifier;
-use crate::statements::object::{Grantee, Target, grant, revoke};
+use crate::statements::object::{Grantee, Target, batches, grant, revoke};
 use crate::statements::{Statement, role};
 use crate::transport::server::TargetDatabase;
 use crate::transport::sqlstate;
-
-/// A statement for many tables at once.
-const TABLES: usize = 200;
 
 /// What the server said about objects, by number.
 pub(crate) type Refusals = BTreeMap<usize, Error>;
@@ -40,18 +37,15 @@ impl Redshift {
             Verb::Grant => grant(privileges, targets, Grantee::Role(set)),
             Verb::Revoke => revoke(privileges, targets, Grantee::Role(set)),
         };
-        let is_table = |(_, target): &&(usize, &Target)| matches!(target, Target::Table { .. });
-        let tables: Vec<(usize, &Target)> = objects.iter().filter(is_table).copied().collect();
-        let others: Vec<(usize, &Target)> = objects.iter().filter(|one| !is_table(one)).copied().collect();
-        let mut single: Vec<(usize, &Target)> = others;
-        for chunk in tables.chunks(TABLES) {
-            let targets: Vec<&Target> = chunk.iter().map(|(_, target)| *target).collect();
+        let mut single: Vec<(usize, &Target)> = Vec::new();
+        for batch in batches(objects, |(_, target)| target) {
+            let targets: Vec<&Target> = batch.iter().map(|(_, target)| *target).collect();
             match self.run_again(run_in, &statement(&targets)).await {
                 Ok(()) => {}
                 Err(error) if error.class == Class::Unreachable => return Err(error),
                 // One of them is the reason: each by itself.
-                Err(_) if chunk.len() > 1 => single.extend(chunk),
-                Err(error) => note(refusals, chunk[0].0, error),
+                Err(_) if batch.len() > 1 => single.extend(batch),
+                Err(error) => note(refusals, batch[0].0, error),
             }
         }
         for (object, target) in single {

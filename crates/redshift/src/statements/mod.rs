@@ -5,7 +5,7 @@
 //! | `user` | users: created, opened, closed, reset, dropped |
 //! | `role` | roles and memberships |
 //! | `object` | privileges on objects |
-//! | `preview` | a plan for people who review it |
+//! | `preview`, `preview_set` | a plan for people who review it |
 //! | `query` | everything that is read |
 //!
 //! Redshift's grammar is not PostgreSQL's: what is used here is what its manual has, and tests let a parser of that
@@ -16,6 +16,7 @@
 mod grammar;
 pub(crate) mod object;
 pub(crate) mod preview;
+pub(crate) mod preview_set;
 pub(crate) mod query;
 #[cfg(test)]
 mod rendered;

@@ -19,6 +19,9 @@ pub(crate) const READABLE: [Privilege; 8] = [
     Privilege::Execute,
 ];
 
+/// The most tables in a statement.
+const TABLES: usize = 200;
+
 /// An object, as it is named in a GRANT.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Target {
@@ -128,6 +131,13 @@ pub(crate) fn set_owner(target: &Target, user: &str) -> Statement {
     let (on, user) = (target.sql(), identifier(user));
     Statement::new(format!("giving {on} to {user}"), format!("ALTER {on} OWNER TO {user}"))
         .needing(Needs::Superuser)
+}
+
+/// What one statement each is for: many tables, or one object of another kind. `of`: the object in what is divided.
+pub(crate) fn batches<T: Copy>(objects: &[T], of: impl Fn(&T) -> &Target) -> Vec<Vec<T>> {
+    let (tables, others): (Vec<T>, Vec<T>) =
+        objects.iter().copied().partition(|object| matches!(of(object), Target::Table { .. }));
+    tables.chunks(TABLES).map(<[T]>::to_vec).chain(others.into_iter().map(|object| vec![object])).collect()
 }
 
 /// As in `TABLE "s"."a", "s"."b"`.

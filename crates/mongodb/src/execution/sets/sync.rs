@@ -1,6 +1,6 @@
 //! Giving sets the privileges that they should have: one command for a set that differs, then a read of the result.
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::Document;
 use rolecall_engine::dialect::mongodb::{RoleName, remedy};
 use rolecall_engine::objects::{Catalog, SetState};
 use rolecall_engine::sets::{DesiredSet, SyncedSet, counts, plan_from};
@@ -85,12 +85,10 @@ impl Mongodb {
         state: Option<&SetState>,
         privileges: &[Document],
     ) -> Result<(), Error> {
-        let verb = match state {
-            None => "createRole",
-            Some(state) if is_foreign(state, desired) => return Err(not_ours(desired)),
-            Some(_) => "updateRole",
-        };
-        let command = doc! { verb: &name.role, "privileges": privileges, "roles": [] };
+        if state.is_some_and(|state| is_foreign(state, desired)) {
+            return Err(not_ours(desired));
+        }
+        let command = set::command(&name.role, state.is_some(), privileges);
         let what = format!("making the permission set {:?}", desired.role);
         let request = self.change().request(what, &name.database, command);
         match self.run_for_sets(&name.database, request).await {

@@ -18,6 +18,7 @@ use crate::Postgres;
 use crate::quote::{block, identifier, literal, numbers};
 use crate::reads::objects::{ObjectId, Table};
 use crate::reads::observe::parse;
+use crate::statements::set::{self, AroundNames};
 use crate::transport::message::{Message, Reply};
 use crate::transport::server::{Place, jittered};
 use crate::transport::sqlstate::{LOCK_NOT_AVAILABLE, UNDEFINED_OBJECT, is_retried, meaning};
@@ -219,26 +220,21 @@ END",
             Verb::Revoke { option_only, .. } => {
                 format!(
                     "revoking {}{privileges} on {objects} of class {class} from {set}",
-                    option(option_only)
+                    set::option(option_only)
                 )
             }
         }
     }
 
     fn sql(&self, dialect: Dialect) -> Sql {
-        let (privileges, class, set) = (&self.privileges, self.class, identifier(self.set));
-        match self.verb {
-            Verb::Grant => Sql {
-                before: format!("GRANT {privileges} ON {class} "),
-                after: format!(" TO {set}"),
-                become_grantor: String::new(),
-            },
-            Verb::Revoke { grantor, option_only } => Sql {
-                before: format!("REVOKE {}{privileges} ON {class} ", option(option_only)),
-                after: format!(" FROM {set} CASCADE"),
-                become_grantor: become_grantor(grantor, dialect),
-            },
-        }
+        let Self { privileges, class, set, .. } = self;
+        let (AroundNames { before, after }, become_grantor) = match self.verb {
+            Verb::Grant => (set::grant(privileges, *class, set), String::new()),
+            Verb::Revoke { grantor, option_only } => {
+                (set::revoke(privileges, *class, set, option_only), become_grantor(grantor, dialect))
+            }
+        };
+        Sql { before, after, become_grantor }
     }
 }
 
@@ -247,10 +243,6 @@ struct Sql {
     before: String,
     after: String,
     become_grantor: String,
-}
-
-fn option(only: bool) -> &'static str {
-    if only { "GRANT OPTION FOR " } else { "" }
 }
 
 /// A grant is taken away by whoever made it only. Until the end of the transaction the admin user becomes the grantor,

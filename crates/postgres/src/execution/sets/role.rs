@@ -8,6 +8,7 @@ use crate::reads::objects::is_foreign_grant;
 use crate::statements::guard::record_of;
 use crate::statements::rights;
 use crate::statements::role::create_role;
+use crate::statements::set;
 use crate::transport::message::{Message, Needs};
 use crate::transport::server::Place;
 use crate::transport::sqlstate::NOT_OURS;
@@ -86,12 +87,10 @@ fn make(desired: &DesiredSet) -> Message {
             literal(record_of(&desired.record.uid))
         ),
     );
-    // A struct of strings always has a JSON form.
-    let json = serde_json::to_string(&desired.record).unwrap_or_default();
     message.push_needing(
         Needs::AdminOption(role.clone()),
         format!("writing the record of {role}"),
-        format!("COMMENT ON ROLE {role} IS {}", literal(json)),
+        set::record(&desired.role, &desired.record),
     );
     message
 }

@@ -16,6 +16,7 @@ use crate::Postgres;
 use crate::quote::{identifier, is_possible};
 use crate::reads::objects::{Index, ObjectId, Only, Table, grants, index, object_id, state_of};
 use crate::reads::privileges::{Answer, Questions, Who};
+use crate::statements::set;
 use crate::transport::message::Message;
 use crate::transport::server::Place;
 use crate::transport::version::Dialect;
@@ -238,7 +239,7 @@ impl Work<'_> {
         let (database, set) = (identifier(&self.catalog.database), identifier(&self.desired.role));
         let message = Message::one(
             format!("granting CONNECT on the database {database} to {set}"),
-            format!("GRANT CONNECT ON DATABASE {database} TO {set}"),
+            set::connect(&self.catalog.database, &self.desired.role),
         );
         match self.engine.server.run(self.place, &message).await {
             Err(error) if error.class == Class::Refused => self.no_connect = Some(error),
