@@ -214,6 +214,14 @@ fn sessions_end_change_start_and_expire() {
     assert!(starts.contains(&("bob-waits".to_owned(), SessionEffect::Starts)), "{starts:?}");
     let gone = with(|namespace| namespace.users.retain(|user| user.metadata.name.as_deref() != Some("erin")));
     assert_eq!(effects(&gone), [ends("erin-1")]);
+    // Without a ttl it waits for its access to come back.
+    let standing = session(
+        "standing",
+        json!({"user": "erin", "database": "orders", "databaseName": "horizon", "dbRoles": ["team-green"]}),
+        active(),
+    );
+    let waits = plan(&gone, &[standing], &[]).accesses.into_iter().flat_map(|access| access.sessions);
+    assert!(waits.map(|session| (session.effect, session.waits)).eq([(SessionEffect::Ends, true)]));
 }
 
 #[test]

@@ -144,8 +144,14 @@ fn access_change(question: &Question<'_>, pair: &Pair<'_>, labelled: &mut Labell
         || sessions.iter().any(|session| session.effect == SessionEffect::Starts);
     let live = sessions::live_of(question.sessions, pair);
     let statements = match live.is_empty() {
-        true => Statements { when: When::NextSession, ..statements::between(pair, &before, &after) },
-        false => Statements { when: When::Now, ..statements::of_sessions(pair, &live) },
+        true => {
+            let between = statements::between(pair, &before, &after, question.objects, labelled);
+            Statements { when: When::NextSession, ..between }
+        }
+        false => {
+            let of_sessions = statements::of_sessions(pair, &live, question.objects, labelled);
+            Statements { when: When::Now, ..of_sessions }
+        }
     };
     Some(AccessChange {
         user: pair.user.to_owned(),

@@ -11,6 +11,7 @@ mod objects;
 mod overlay;
 mod question;
 mod sessions;
+mod sets;
 mod show;
 mod statements;
 mod summary;

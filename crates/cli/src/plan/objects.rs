@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rolecall_policy::{
-    DbObject, LabelledObjects, ObjectPermissions, PrivilegeSet, decide_objects, label_objects,
+    DbObject, LabelledObjects, ObjectPermissions, PermissionEntries, PrivilegeSet, decide_objects,
+    label_objects,
 };
 
 use super::names;
@@ -28,9 +29,39 @@ pub(super) fn read(text: &str) -> anyhow::Result<KnownObjects> {
     Ok(KnownObjects { database, list: read_objects(Path::new(file))?.into() })
 }
 
-/// The objects of a server with the labels that they have on one side, computed once.
+/// One of the two states that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Side {
+    Before,
+    After,
+}
+
+/// The objects of a server, or of one of its logical databases, with the labels that they have on one side, computed once.
 #[derive(Debug, Default)]
-pub(super) struct Labelled(HashMap<(bool, String), Arc<LabelledObjects>>);
+pub(super) struct Labelled(HashMap<(Side, String, Option<String>), Arc<LabelledObjects>>);
+
+impl Labelled {
+    /// What entries give on objects. `list`: always the same for a server and logical database. None where an import
+    /// rule is not valid, or there is no DatabaseAdmin.
+    pub(super) fn permissions(
+        &mut self,
+        side: Side,
+        pair: &Pair<'_>,
+        logical: Option<&str>,
+        list: &Arc<[DbObject]>,
+        entries: &PermissionEntries,
+    ) -> Option<ObjectPermissions> {
+        let (policy, _, admin): (&Policy<'_>, _, _) = match side {
+            Side::Before => pair.before,
+            Side::After => pair.after,
+        };
+        let database = rolecall_resolve::database(admin?);
+        let key = (side, pair.database.to_owned(), logical.map(str::to_owned));
+        let label = || Arc::new(label_objects(policy.rules(), &database, Arc::clone(list)));
+        let labelled = self.0.entry(key).or_insert_with(label);
+        decide_objects(policy.rules(), &database, logical, entries, labelled).ok()
+    }
+}
 
 /// The objects on which privileges differ; `None` where no objects of the server are known.
 pub(super) fn differences(
@@ -41,12 +72,14 @@ pub(super) fn differences(
     labelled: &mut Labelled,
 ) -> Option<Vec<ObjectDifference>> {
     let database = pair.database;
-    let of_server =
-        known.iter().filter(|known| known.database.as_deref().is_none_or(|name| name == database));
-    let list: Arc<[DbObject]> = of_server.clone().flat_map(|known| known.list.iter().cloned()).collect();
-    of_server.clone().next()?;
-    let (had, has) =
-        (permissions(labelled, false, pair, &list, before), permissions(labelled, true, pair, &list, after));
+    let mut of_server = KnownObjects::of_server(known, database).peekable();
+    of_server.peek()?;
+    let list: Arc<[DbObject]> = of_server.flat_map(|known| known.list.iter().cloned()).collect();
+    let mut permissions = |side: Side, decided: &Decided| {
+        let entries = &decided.as_ref().ok()?.provisioning.permissions;
+        labelled.permissions(side, pair, None, &list, entries)
+    };
+    let (had, has) = (permissions(Side::Before, before), permissions(Side::After, after));
     let privileges = |permissions: &Option<ObjectPermissions>, decided: &Decided, index: usize| {
         let may_connect =
             decided.as_ref().is_ok_and(|access| names::has(&access.names, &list[index].database));
@@ -67,22 +100,4 @@ pub(super) fn differences(
         })
     };
     Some(list.iter().enumerate().filter_map(difference).collect())
-}
-
-fn permissions(
-    labelled: &mut Labelled,
-    afterwards: bool,
-    pair: &Pair<'_>,
-    list: &Arc<[DbObject]>,
-    decided: &Decided,
-) -> Option<ObjectPermissions> {
-    let (policy, _, admin): (&Policy<'_>, _, _) = if afterwards { pair.after } else { pair.before };
-    let (access, database) = (decided.as_ref().ok()?, rolecall_resolve::database(admin?));
-    let key = (afterwards, pair.database.to_owned());
-    let labelled = labelled
-        .0
-        .entry(key)
-        .or_insert_with(|| Arc::new(label_objects(policy.rules(), &database, Arc::clone(list))));
-    // An import rule that is not valid gives nothing.
-    decide_objects(policy.rules(), &database, None, &access.provisioning.permissions, labelled).ok()
 }

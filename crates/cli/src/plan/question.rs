@@ -37,6 +37,13 @@ pub struct KnownObjects {
     pub list: Arc<[DbObject]>,
 }
 
+impl KnownObjects {
+    /// Those of one server.
+    pub(super) fn of_server<'a>(known: &'a [Self], database: &'a str) -> impl Iterator<Item = &'a Self> {
+        known.iter().filter(move |known| known.database.as_deref().is_none_or(|name| name == database))
+    }
+}
+
 /// A user and a database in both states.
 pub(super) struct Pair<'a> {
     pub(super) before: (&'a Policy<'a>, Option<&'a DatabaseUser>, Option<&'a DatabaseAdmin>),

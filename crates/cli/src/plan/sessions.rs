@@ -55,6 +55,8 @@ fn phase(session: &DatabaseSession) -> SessionPhase {
 
 fn change(session: &DatabaseSession, pair: &Pair<'_>, now: Timestamp) -> Option<SessionChange> {
     let (before, after) = (pair.before.0.session(session), pair.after.0.session(session));
+    // One that expires is over.
+    let waits = after.is_err() && session.spec.ttl.is_none();
     let (effect, why) = match (before, after) {
         (Ok(_), Err(blocked)) => (SessionEffect::Ends, Some(blocked.into())),
         (Err(_), Ok(_)) => (SessionEffect::Starts, None),
@@ -73,6 +75,7 @@ fn change(session: &DatabaseSession, pair: &Pair<'_>, now: Timestamp) -> Option<
         database_name: session.spec.database_name.clone(),
         effect,
         why,
+        waits,
     })
 }
 

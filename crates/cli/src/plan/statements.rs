@@ -1,7 +1,8 @@
-//! What the operator would run: the plans of the engines, from the account as policy has it now to the account as
-//! policy would have it.
+//! What the operator would run: the plans of the engines, from the account and its permission sets as policy has them
+//! now to both as policy would have them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 use rolecall_api::{DatabaseAdmin, DatabaseUser, Protocol};
@@ -12,36 +13,80 @@ use rolecall_engine::{AccountName, Desired, Dialect, Observed, Owner, Plan, Want
 use rolecall_policy::Mode;
 use rolecall_resolve::{Grant, admin_user};
 
-use super::question::{Decided, Pair};
+use super::names;
+use super::objects::Labelled;
+use super::question::{Decided, KnownObjects, Pair};
 use super::sessions::Live;
+use super::sets::{self, Set};
 use super::view::Statements;
 
 /// An account as its sessions want it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 struct State {
     roles: BTreeMap<String, bool>,
-    sets: BTreeSet<String>,
+    sets: BTreeMap<String, Set>,
     databases: BTreeSet<String>,
     mode: Mode,
     reassign_to: Option<String>,
 }
 
-/// From a session before to one afterwards that ask for all that they may have, on no logical database in particular.
-pub(super) fn between(pair: &Pair<'_>, before: &Decided, after: &Decided) -> Statements {
-    let state = |decided: &Decided| {
+/// From a session before to one afterwards that ask for all that they may have, in each logical database of which objects
+/// are known; without these on no logical database in particular.
+pub(super) fn between(
+    pair: &Pair<'_>,
+    before: &Decided,
+    after: &Decided,
+    known: &[KnownObjects],
+    labelled: &mut Labelled,
+) -> Statements {
+    let databases: BTreeSet<&str> = KnownObjects::of_server(known, pair.database)
+        .flat_map(|known| known.list.iter().map(|object| &*object.database))
+        .collect();
+    let state = |decided: &Decided, admin: Option<&DatabaseAdmin>| {
         let access = decided.as_ref().ok()?;
         let Grant { db_roles, mode, reassign_to, .. } = &access.grant;
+        let reached = databases.iter().filter(|database| names::has(&access.names, database));
+        let sets = reached.filter_map(|database| set(admin, &access.grant, database)).collect();
         let (roles, reassign_to) = (db_roles.clone(), reassign_to.clone());
-        Some(State { roles, mode: *mode, reassign_to, ..State::default() })
+        Some(State { roles, mode: *mode, sets, reassign_to, ..State::default() })
     };
-    render(pair, state(before), state(after))
+    let (before, after) = (state(before, pair.before.2), state(after, pair.after.2));
+    render(pair, before, after, known, labelled)
 }
 
 /// From what live sessions have to what they would have.
-pub(super) fn of_sessions(pair: &Pair<'_>, live: &[Live<'_>]) -> Statements {
+pub(super) fn of_sessions(
+    pair: &Pair<'_>,
+    live: &[Live<'_>],
+    known: &[KnownObjects],
+    labelled: &mut Labelled,
+) -> Statements {
     let before = together(pair.before.2, live.iter().map(|live| (live, live.before.as_ref())));
     let after = together(pair.after.2, live.iter().map(|live| (live, live.after.as_ref())));
-    render(pair, before, after)
+    render(pair, before, after, known, labelled)
+}
+
+/// The permission set of a grant in a logical database, by its role's name; none where there are no object permissions.
+fn set(admin: Option<&DatabaseAdmin>, grant: &Grant, database: &str) -> Option<(String, Set)> {
+    let admin = admin.filter(|_| grant.has_permissions())?;
+    let role = dialect(admin).set_name(&uid(admin), database, &grant.permissions);
+    Some((role, Set { database: database.to_owned(), entries: Arc::clone(&grant.entries) }))
+}
+
+/// One that is new, or only in manifests, has none yet.
+fn uid(admin: &DatabaseAdmin) -> String {
+    admin.uid().filter(|uid| !uid.is_empty()).unwrap_or_else(|| "...".to_owned())
+}
+
+fn owner(admin: &DatabaseAdmin) -> Owner {
+    Owner {
+        uid: uid(admin),
+        admin: match admin.namespace() {
+            Some(namespace) => format!("{namespace}/{}", admin.name_any()),
+            None => admin.name_any(),
+        },
+        ..Owner::default()
+    }
 }
 
 /// What sessions of one account have together: the roles that all of them have, and the permission set of each.
@@ -53,15 +98,9 @@ fn together<'a>(
     for (live, grant) in sessions {
         let Some(grant) = grant else { continue };
         let database = live.session.spec.database_name.as_deref();
-        let set = match (admin.and_then(ResourceExt::uid), database) {
-            (Some(uid), Some(database)) if grant.has_permissions() => {
-                admin.map(|admin| dialect(admin).set_name(&uid, database, &grant.permissions))
-            }
-            _ => None,
-        };
         let state = State {
             roles: grant.db_roles.clone(),
-            sets: set.into_iter().collect(),
+            sets: database.and_then(|database| set(admin, grant, database)).into_iter().collect(),
             databases: database.map(str::to_owned).into_iter().collect(),
             mode: grant.mode,
             reassign_to: grant.reassign_to.clone(),
@@ -80,23 +119,44 @@ fn together<'a>(
     together
 }
 
-fn render(pair: &Pair<'_>, before: Option<State>, after: Option<State>) -> Statements {
+fn render(
+    pair: &Pair<'_>,
+    before: Option<State>,
+    after: Option<State>,
+    known: &[KnownObjects],
+    labelled: &mut Labelled,
+) -> Statements {
     let (Some(user), Some(admin)) = (pair.after.1.or(pair.before.1), pair.after.2.or(pair.before.2)) else {
         return Statements::default();
     };
     let Some(plan) = transition(pair, user, admin, before.as_ref(), after.as_ref()) else {
         return Statements::default();
     };
-    if plan.is_nothing() {
-        return Statements::default();
+    let nothing = BTreeMap::new();
+    let sets_before = before.as_ref().map_or(&nothing, |state| &state.sets);
+    let sets_after = after.as_ref().map_or(&nothing, |state| &state.sets);
+    let (mut steps, mut statements) = (Vec::new(), Vec::new());
+    // Before the account is a member of them.
+    for (role, set) in sets_after {
+        let owner = owner(admin);
+        let privileges = sets::statements(pair, known, labelled, role, set, sets_before.get(role), &owner);
+        if !privileges.is_empty() {
+            steps.push(format!("give the permission set {role} what it should have in {}", set.database));
+            statements.extend(privileges);
+        }
     }
-    let has = before.map(|state| state.roles.into_keys().chain(state.sets).collect()).unwrap_or_default();
-    let statements = match admin.spec.protocol {
-        Protocol::Postgres => rolecall_postgres::preview(&plan),
-        Protocol::Mongodb => rolecall_mongodb::preview(&plan, &has),
-        Protocol::Redshift => rolecall_redshift::preview(&plan),
-    };
-    Statements { steps: plan.steps(), statements, ..Statements::default() }
+    if !plan.is_nothing() {
+        let has = before
+            .map(|state| state.roles.into_keys().chain(state.sets.into_keys()).collect())
+            .unwrap_or_default();
+        steps.extend(plan.steps());
+        statements.extend(match admin.spec.protocol {
+            Protocol::Postgres => rolecall_postgres::preview(&plan),
+            Protocol::Mongodb => rolecall_mongodb::preview(&plan, &has),
+            Protocol::Redshift => rolecall_redshift::preview(&plan),
+        });
+    }
+    Statements { steps, statements, ..Statements::default() }
 }
 
 /// The plan of the engines; `None` where an account cannot be what it should.
@@ -108,15 +168,7 @@ fn transition(
     after: Option<&State>,
 ) -> Option<Plan> {
     let account = AccountName::new(pair.after.0.username(user)).ok()?;
-    let owner = Owner {
-        // One that is new, or only in manifests, has none yet.
-        uid: admin.uid().filter(|uid| !uid.is_empty()).unwrap_or_else(|| "...".to_owned()),
-        admin: match admin.namespace() {
-            Some(namespace) => format!("{namespace}/{}", admin.name_any()),
-            None => admin.name_any(),
-        },
-        ..Owner::default()
-    };
+    let owner = owner(admin);
     let want = match (before, after) {
         (None, None) => return None,
         (_, Some(state)) => Want::Enabled(Enabled {
@@ -125,7 +177,7 @@ fn transition(
                 .iter()
                 .map(|(role, literal)| (role.clone(), WantedRole { named_literally: *literal }))
                 .collect(),
-            sets: state.sets.clone(),
+            sets: state.sets.keys().cloned().collect(),
             databases: state.databases.clone(),
             credential: Credential::External,
             in_use: before.is_some(),
@@ -140,7 +192,7 @@ fn transition(
     let desired =
         Desired { account, owner: owner.clone(), session_database: databases.clone().next().cloned(), want };
     let roles = after.into_iter().flat_map(|state| state.roles.keys());
-    let sets = after.into_iter().flat_map(|state| &state.sets);
+    let sets = after.into_iter().flat_map(|state| state.sets.keys());
     let observed = Observed {
         account: before.map(|state| found(state, owner.clone())),
         roles: roles
@@ -165,7 +217,7 @@ fn transition(
 
 /// The account of a live session.
 fn found(state: &State, owner: Owner) -> Account {
-    let roles = state.roles.keys().chain(&state.sets);
+    let roles = state.roles.keys().chain(state.sets.keys());
     Account {
         managed: true,
         owner: Some(owner),

@@ -136,6 +136,7 @@ fn of_objects(objects: &[ObjectDifference], most: usize, lines: &mut Vec<Line>) 
 pub(super) fn session(session: &SessionChange) -> String {
     let on = session.database_name.as_ref().map(|name| format!(" on {name}")).unwrap_or_default();
     let effect = match session.effect {
+        SessionEffect::Ends if session.waits => "ends, and waits until it is allowed again",
         SessionEffect::Ends => "ends",
         SessionEffect::Changes => "goes on with other rights",
         SessionEffect::Starts => "has waited, and starts",

@@ -160,6 +160,8 @@ pub struct SessionChange {
     pub effect: SessionEffect,
     /// Why it ends, or when it expires.
     pub why: Option<BlockedView>,
+    /// It ends, and has no ttl: then it waits, and starts again when policy lets it.
+    pub waits: bool,
 }
 
 /// When statements run.

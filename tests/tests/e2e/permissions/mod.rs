@@ -9,6 +9,7 @@ mod explained;
 mod granting;
 mod kinds;
 mod lacking;
+mod planned;
 mod sharing;
 mod statuses;
 mod untouched;
