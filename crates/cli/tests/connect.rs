@@ -473,7 +473,7 @@ async fn what_cannot_work_creates_nothing() {
     for (database, expected) in [
         (
             "order",
-            "error: there is no DatabaseAdmin \"order\" in namespace refused; there are events, orders, tokens\n",
+            "error: there is no DatabaseAdmin \"order\" in namespace refused; there are events, orders, tokens; did you mean orders?\n",
         ),
         ("dbu/alice", "error: \"dbu/alice\" names a DatabaseUser, but a DatabaseAdmin is expected here\n"),
     ] {

@@ -144,7 +144,7 @@ fn a_missing_user_is_reported_with_the_existing_ones() {
     );
     assert_eq!(
         ask("alice", "order"),
-        "there is no DatabaseAdmin \"order\"; there are orders, people, events"
+        "there is no DatabaseAdmin \"order\"; there are orders, people, events; did you mean orders?"
     );
 }
 

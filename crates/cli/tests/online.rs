@@ -2,6 +2,9 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "online/errors.rs"]
+mod errors;
+
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -190,7 +193,7 @@ async fn sessions_are_listed_and_ended() {
     assert_eq!(rows[1][..7], ["one", "alice", "orders", "horizon", "Active", "-", "Active"]);
     assert_eq!(rows[2][4], "Pending");
 
-    let ended = run(&kubeconfig, &["end", "one", "stuck", "gone", "-n", "live", "--timeout", "2s"]).await;
+    let ended = run(&kubeconfig, &["end", "one", "stuck", "absent", "-n", "live", "--timeout", "2s"]).await;
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(text(&ended.stdout), "session one ended\n");
     // The one that ends meanwhile is there or not.
@@ -198,7 +201,7 @@ async fn sessions_are_listed_and_ended() {
     assert_eq!(
         message,
         "error: the session stuck has not ended after 2s (Pending: Waiting for the operator); it is still ending\n\
-         error: there is no DatabaseSession \"gone\" in namespace live; there are over, stuck\n"
+         error: there is no DatabaseSession \"absent\" in namespace live; there are over, stuck\n"
     );
     let waits = run(&kubeconfig, &["end", "stuck", "-n", "live", "--timeout", "6s"]).await;
     let told = "waiting for the end of stuck: Pending: Waiting for the operator\n";

@@ -62,6 +62,8 @@ pub async fn run(global: &Global, args: ConnectArgs) -> anyhow::Result<Exit> {
     let me = cluster.whoami().await.ok();
     let session =
         Session::create(cluster.api(), &user, &admin.name_any(), &args, request.as_deref(), me).await?;
+    // From here on it is said what the session waits for.
+    cluster.keep_quiet();
     let started = tokio::select! {
         started = session.start(&mut identity, args.timeout) => started.map(Some),
         () = signals.any() => Ok(None),
@@ -202,7 +204,9 @@ fn check(admin: &DatabaseAdmin, args: &ConnectArgs) -> anyhow::Result<()> {
     let name = admin.name_any();
     match admin.spec.protocol {
         Protocol::Postgres | Protocol::Redshift if args.db_name.is_none() => {
-            bail!("which logical database on {name}? name it with --db-name")
+            bail!(
+                "which logical database on {name}? name it with --db-name; kubectl rolecall ls shows which you may reach"
+            )
         }
         _ => Ok(()),
     }

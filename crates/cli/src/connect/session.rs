@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use jiff::Timestamp;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::identity::Identity;
 use super::signals::Signals;
 use crate::args::ConnectArgs;
-use crate::input::plain;
+use crate::input::{Silent, plain};
 use crate::output;
 
 /// How often a starting session is checked.
@@ -139,9 +139,26 @@ impl Session {
         let deadline = Instant::now() + limit;
         let mut shown = String::new();
         let mut since = Instant::now();
+        let mut silent_since = None;
         let status = loop {
             // By reading it and not by a watch, which takes more rights.
-            match self.api.get_opt(&self.name).await {
+            let patience = ANSWER.min(deadline.saturating_duration_since(Instant::now()));
+            let Ok(asked) = timeout(patience, self.api.get_opt(&self.name)).await else {
+                let since = *silent_since.get_or_insert_with(|| Instant::now() - patience);
+                let silent = Silent(Duration::from_secs(since.elapsed().as_secs()));
+                if Instant::now() >= deadline {
+                    let timeout = GoDuration::from(limit);
+                    return Err(anyhow::Error::new(silent)
+                        .context(format!("the session {} does not start within {timeout}", self.name)));
+                }
+                if since.elapsed() < ANSWER * 2 {
+                    output::say(format_args!("waiting for the session {}: {silent}", self.name));
+                }
+                shown = String::new();
+                continue;
+            };
+            silent_since = None;
+            match asked {
                 Ok(None) => bail!("the session {} does not start: somebody deleted it", self.name),
                 Ok(Some(session)) => match progress(&session) {
                     Progress::Started => break session.status.unwrap_or_default(),
@@ -198,7 +215,7 @@ impl Session {
                 let asked = timeout(ANSWER, session.api.get_opt(&session.name)).await;
                 let asked = match asked {
                     Ok(asked) => asked.map_err(plain),
-                    Err(_) => Err(anyhow!("the API server does not answer for {ANSWER:?}")),
+                    Err(_) => Err(Silent(ANSWER).into()),
                 };
                 let told = match asked {
                     Ok(found) => {
@@ -241,7 +258,7 @@ impl Session {
                     return Err(failed.context(format!("the session {} could not be ended", self.name)));
                 }
                 Ok(Err(error)) => plain(error),
-                Err(_) => anyhow!("the API server does not answer for {ANSWER:?}"),
+                Err(_) => Silent(ANSWER).into(),
             };
             if Instant::now() >= deadline {
                 return Err(failed.context(format!("the session {} could not be ended", self.name)));

@@ -2,15 +2,15 @@
 
 use std::fmt::Debug;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{ListParams, PostParams};
 use kube::client::ClientBuilder;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tower::BoxError;
-use tower::util::MapErrLayer;
+use tower::util::MapFutureLayer;
 
+use super::failure::{Patience, plain};
 use super::namespace::listed;
 use super::{Namespace, kubeconfig};
 use crate::args::Global;
@@ -23,6 +23,7 @@ const PAGE: u32 = 500;
 pub struct Cluster {
     client: Client,
     namespace: String,
+    patience: Patience,
 }
 
 impl Cluster {
@@ -40,13 +41,20 @@ impl Cluster {
         let url = config.cluster_url.to_string();
         let builder =
             ClientBuilder::try_from(config).context("preparing the connection to the API server")?;
-        let unreachable = MapErrLayer::new(move |error: BoxError| name_address(&url, error));
-        Ok(Self { client: builder.with_layer(&unreachable).build(), namespace })
+        let patience = Patience::new(&url);
+        let patient = patience.clone();
+        let layer = MapFutureLayer::new(move |answer| patient.clone().answer(answer));
+        Ok(Self { client: builder.with_layer(&layer).build(), namespace, patience })
     }
 
     /// The namespace to work in.
     pub fn namespace_name(&self) -> &str {
         &self.namespace
+    }
+
+    /// From now on the caller says itself when the API server does not answer.
+    pub(crate) fn keep_quiet(&self) {
+        self.patience.keep_quiet();
     }
 
     /// The client that asks it.
@@ -189,75 +197,5 @@ where
             Some(token) => page.continue_token = Some(token),
             None => return Ok(objects),
         }
-    }
-}
-
-/// Says which API server did not answer. What goes wrong before a connection is tried, such as a login, is left as it
-/// is.
-fn name_address(url: &str, error: BoxError) -> BoxError {
-    if error.is::<kube::Error>() {
-        return error;
-    }
-    Unreachable { url: url.trim_end_matches('/').to_owned(), source: error }.into()
-}
-
-/// The API server does not answer at its address.
-#[derive(Debug)]
-struct Unreachable {
-    url: String,
-    source: BoxError,
-}
-
-impl std::fmt::Display for Unreachable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the API server at {} does not answer", self.url)
-    }
-}
-
-impl std::error::Error for Unreachable {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.source)
-    }
-}
-
-/// An error without the struct that the API server wraps it in.
-pub(crate) fn plain(error: kube::Error) -> anyhow::Error {
-    /// What an API server says to a path that it does not serve, with and without other kinds in the group.
-    const NOT_SERVED: [&str; 2] = ["404 page not found", "could not find the requested resource"];
-    match error {
-        kube::Error::Api(status) if NOT_SERVED.iter().any(|text| status.message.contains(text)) => {
-            anyhow!(
-                "the cluster does not have Rolecall's kinds; install them: rolecall-operator crds | kubectl apply -f -"
-            )
-        }
-        kube::Error::Api(status) if lacks_a_right(&status) => anyhow!(
-            "{}; reading is part of the ClusterRole view, opening and ending sessions of edit: kubectl create rolebinding \
-             NAME --clusterrole=view --user=YOU -n NAMESPACE",
-            status.message
-        ),
-        kube::Error::Api(status) => anyhow!("{}", status.message),
-        kube::Error::Service(error) => match error.downcast::<Unreachable>() {
-            Ok(unreachable) => anyhow::Error::new(*unreachable),
-            Err(error) => anyhow::Error::from_boxed(error),
-        },
-        other => other.into(),
-    }
-}
-
-/// Do Roles not allow the caller this, with an object of ours? An admission policy, which says what to do itself, gives
-/// its message as a cause.
-fn lacks_a_right(status: &kube::core::Status) -> bool {
-    let details = status.details.as_ref();
-    status.code == 403
-        && details
-            .is_some_and(|details| details.group == rolecall_api::names::GROUP && details.causes.is_empty())
-}
-
-/// What helps where an error is not about what was asked, for the end of its message.
-pub(crate) fn remedy(error: &anyhow::Error) -> &'static str {
-    if error.chain().any(|cause| cause.is::<Unreachable>()) {
-        "; kubectl cluster-info says whether it is there, --context chooses another one"
-    } else {
-        ""
     }
 }

@@ -51,6 +51,10 @@ pub fn contexts(global: &Global) -> Vec<String> {
 /// The kubeconfig with what to call it; `None`: there is none.
 fn kubeconfig(global: &Global) -> anyhow::Result<Option<(Kubeconfig, String)>> {
     if let Some(path) = &global.kubeconfig {
+        // As a list may name what is not there, kubectl says nothing of the kind for $KUBECONFIG.
+        if !path.try_exists().unwrap_or(true) {
+            bail!("there is no kubeconfig {}; name another one with --kubeconfig", path.display());
+        }
         let read = Kubeconfig::read_from(path);
         let read = read.with_context(|| format!("reading the kubeconfig {}", path.display()))?;
         return Ok(Some((read, path.display().to_string())));

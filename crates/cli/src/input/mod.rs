@@ -1,6 +1,7 @@
 //! Where views get their facts from: manifests, files of objects, the API server.
 
 mod cluster;
+mod failure;
 mod kubeconfig;
 mod manifests;
 mod namespace;
@@ -9,7 +10,8 @@ mod reference;
 mod yaml;
 
 pub use cluster::{Cluster, own_user};
-pub(crate) use cluster::{elsewhere, get, list, plain, remedy};
+pub(crate) use cluster::{elsewhere, get, list};
+pub(crate) use failure::{Silent, plain, remedy};
 pub use kubeconfig::contexts;
 pub use manifests::{collect as collect_manifests, read as read_manifests};
 pub use namespace::Namespace;

@@ -151,19 +151,23 @@ fn known<K: ResourceExt>(missing: &str, objects: &[K]) -> String {
 pub(crate) fn listed(missing: &str, mut names: Vec<String>) -> String {
     /// The most names that are listed.
     const SHOWN: usize = 10;
+    /// From here on names look alike.
+    const ALIKE: f64 = 0.85;
     let count = names.len();
     if count == 0 {
         return "there are none".to_owned();
     }
+    let likeness = |name: &String| strsim::jaro_winkler(name, missing);
+    let likely = names.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    // Of a single one it is clear.
+    let likely = likely.filter(|name| count > 1 && likeness(name) > ALIKE);
+    let meant = likely.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
     if count <= SHOWN {
-        return format!("there are {}", names.join(", "));
+        return format!("there are {}{meant}", names.join(", "));
     }
-    names.sort_by(|a, b| {
-        let likeness = |name: &String| strsim::jaro_winkler(name, missing);
-        likeness(b).total_cmp(&likeness(a)).then_with(|| a.cmp(b))
-    });
+    names.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)).then_with(|| a.cmp(b)));
     names.truncate(SHOWN);
-    format!("there are {} and {} more", names.join(", "), count - SHOWN)
+    format!("there are {} and {} more{meant}", names.join(", "), count - SHOWN)
 }
 
 #[cfg(test)]
@@ -209,8 +213,14 @@ mod tests {
         let names: Vec<String> = (0..40).map(|number| format!("database-{number:02}")).collect();
         let names = [names, vec!["orders".to_owned()]].concat();
         let message = listed("order", names);
-        assert!(message.starts_with("there are orders, ") && message.ends_with(" and 31 more"), "{message}");
+        assert!(
+            message.starts_with("there are orders, ")
+                && message.ends_with(" and 31 more; did you mean orders?"),
+            "{message}"
+        );
         assert_eq!(listed("x", vec!["b".to_owned(), "a".to_owned()]), "there are b, a");
         assert_eq!(listed("x", Vec::new()), "there are none");
+        let names = ["people", "orders"].map(str::to_owned).to_vec();
+        assert_eq!(listed("poeple", names), "there are people, orders; did you mean people?");
     }
 }

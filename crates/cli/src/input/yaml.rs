@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_path_to_error::Segment;
 use serde_saphyr::Spanned;
 
 /// The largest file that is read.
@@ -155,23 +156,37 @@ pub fn typed<T: DeserializeOwned>(document: &Document) -> anyhow::Result<T> {
             }
         }
         Err(error) => {
-            let path = track.path().to_string();
+            let at = track.path();
+            let path = at.to_string();
             // The document itself is called a dot.
             let field = if path == "." { String::new() } else { format!("{path}: ") };
-            bail!("{}: {field}{}", document.place, with_quoting_hint(&error.to_string()))
+            let hint = if fits_as_text::<T>(&document.value, &at) {
+                " (YAML reads unquoted on, off, yes, no and numbers as such: quote it)"
+            } else {
+                ""
+            };
+            bail!("{}: {field}{error}{hint}", document.place)
         }
     }
 }
 
-/// Explains how to quote a word that YAML read as something else.
-fn with_quoting_hint(error: &str) -> String {
-    if error.contains("expected a string")
-        && (error.contains("boolean") || error.contains("integer") || error.contains("floating"))
-    {
-        format!("{error} (YAML reads unquoted on, off, yes, no and numbers as such: quote it)")
-    } else {
-        error.to_owned()
+/// Would the word or number that does not fit, at this path, do as a text?
+fn fits_as_text<T: DeserializeOwned>(value: &Value, path: &serde_path_to_error::Path) -> bool {
+    let mut value = value.clone();
+    let mut at = Some(&mut value);
+    for segment in path {
+        at = at.and_then(|value| match segment {
+            Segment::Seq { index } => value.get_mut(index),
+            Segment::Map { key } | Segment::Enum { variant: key } => value.get_mut(key),
+            Segment::Unknown => None,
+        });
     }
+    let Some(found @ (Value::Bool(_) | Value::Number(_))) = at else { return false };
+    *found = Value::String(found.to_string());
+    let mut track = serde_path_to_error::Track::new();
+    let read = T::deserialize(serde_path_to_error::Deserializer::new(&value, &mut track));
+    // What does not fit elsewhere is another error.
+    read.is_ok() || track.path().to_string() != path.to_string()
 }
 
 fn is_stdin(path: &Path) -> bool {

@@ -3,11 +3,12 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use rolecall_testbed::{Cluster, PgVersion, Postgres};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use rolecall_testbed::{Cluster, PgVersion, Postgres, environment};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{ChildStderr, Command};
 use tokio::time::{sleep, timeout};
 
-use crate::bench::{Answer, Bench, TIMEOUT};
+use crate::bench::{Answer, Bench, TIMEOUT, eventually};
 use crate::postgres::DATABASE;
 
 #[tokio::test]
@@ -56,6 +57,52 @@ async fn an_api_server_that_does_not_answer_for_a_while_ends_no_session() {
     cluster.unpause_api_server().await;
     timeout(TIMEOUT, child.wait()).await.expect("it ends in time").expect("it ends");
     assert_eq!(bench.sessions().await, 0);
+
+    // One that starts: what it waits for is said, and it does not wait without end.
+    let mut command = bench.connect(&[&DATABASE[..], &["--timeout", "15s", "--", "-c", "select 1"]].concat());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut said = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    eventually("it is made", async || bench.sessions().await == 1).await;
+    cluster.pause_api_server().await;
+    says(&mut said, "waiting for the session alice-orders-", ": the API server does not answer for 10s")
+        .await;
+    // It gives up, and ends what it made.
+    says(&mut said, "ending the session alice-orders-", "(Ctrl-C leaves it to its ttl)").await;
+
+    // What only asks says it, too.
+    let mut asking = Command::new(env!("CARGO_BIN_EXE_kubectl-rolecall"));
+    asking.args(["sessions", "-n", bench.namespace, "--kubeconfig"]).arg(cluster.kubeconfig());
+    let asking = asking.env_clear().envs(environment(bench.bin.path())).stderr(Stdio::piped());
+    let mut asking = asking.stdout(Stdio::null()).kill_on_drop(true).spawn().expect("it starts");
+    let mut waits = BufReader::new(asking.stderr.take().expect("it is piped")).lines();
+    says(
+        &mut waits,
+        "waiting for the API server at https://",
+        "it has not answered for 5s (Ctrl-C gives up)",
+    )
+    .await;
+
+    cluster.unpause_api_server().await;
+    let why = "does not start within 15s: the API server does not answer for ";
+    let last = says(&mut said, "error: the session alice-orders-", "--context chooses another one").await;
+    assert!(last.contains(why), "{last}");
+    let status = timeout(TIMEOUT, child.wait()).await.expect("it ends in time").expect("it ends");
+    assert_eq!(status.code(), Some(1));
+    bench.ended().await;
+    timeout(TIMEOUT, asking.wait()).await.expect("it ends in time").expect("it ends");
     // Leaked, as statics are: its programs end because the process does.
     cluster.kill_api_server().await;
+}
+
+/// Waits for a line that begins and ends so.
+async fn says(lines: &mut Lines<BufReader<ChildStderr>>, begins: &str, ends: &str) -> String {
+    let waited = timeout(TIMEOUT, async {
+        loop {
+            let line = lines.next_line().await.expect("it is text").expect("it goes on");
+            if line.starts_with(begins) && line.ends_with(ends) {
+                return line;
+            }
+        }
+    });
+    waited.await.expect("it is said in time")
 }
