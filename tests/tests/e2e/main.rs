@@ -43,6 +43,7 @@ mod queries;
 mod rds;
 mod rebuild;
 mod redshift;
+mod redshift_connect;
 mod refusals;
 mod restart;
 mod secrecy;

@@ -241,6 +241,12 @@ impl Bench {
         sessions(self.cluster, self.namespace).await.len()
     }
 
+    /// Ends what a killed `connect` left.
+    pub(crate) async fn end_all(&self) {
+        let all = ["delete", "dbs", "--all", "-n", self.namespace];
+        self.cluster.kubectl(&all).await.expect("they are deleted");
+    }
+
     /// Waits until there is no session any more.
     pub(crate) async fn ended(&self) {
         eventually("the session ends", async || self.sessions().await == 0).await;

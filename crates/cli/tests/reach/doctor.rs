@@ -6,6 +6,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::bench::{Answer, Bench, TIMEOUT, eventually, text};
+use crate::documented::names_every_field;
 use crate::postgres::server;
 
 async fn run(bench: &Bench, args: &[&str]) -> std::process::Output {
@@ -36,6 +37,7 @@ async fn doctor_and_queries_reach_a_service_by_a_port_forward() {
 
     let output = run(&bench, &["doctor", "orders", "-o", "json"]).await;
     let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    names_every_field("doctor.md", &answer);
     let checks = answer["checks"].as_array().expect("checks");
     let has = |area: &str, status: &str, part: &str| {
         let is_it = |check: &&Value| {

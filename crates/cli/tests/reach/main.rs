@@ -5,7 +5,10 @@
 
 mod bench;
 mod doctor;
+#[path = "../documented/mod.rs"]
+mod documented;
 mod forwarding;
+mod jdbc;
 mod mongodb;
 mod outage;
 mod postgres;

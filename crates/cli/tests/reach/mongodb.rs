@@ -1,5 +1,6 @@
 //! MongoDB and mongosh: it checks the names that it dials, and is led to them.
 
+use mongodb::bson::doc;
 use rolecall_testbed::Mongo;
 use serde_json::json;
 
@@ -57,5 +58,45 @@ async fn an_address_leads_mongosh_to_a_server_under_its_own_name() {
     let answer = Answer::signed(server.client_authority(), server.server_ca_pem());
     let output = bench.output(&[&[address.as_str()][..], &WHO].concat(), answer).await;
     assert_eq!(text(&output.stdout), "CN=alice\n", "{}", text(&output.stderr));
+    assert_eq!(bench.sessions().await, 0);
+}
+
+#[tokio::test]
+async fn mongosh_finds_the_primary_of_a_replica_set_through_port_forwards() {
+    let names: Vec<String> = (0..3).map(|i| format!("mongo-{i}.orders-db.members.svc")).collect();
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    let server = Mongo::builder().members(3).names(&all).start().await.expect("it starts");
+    server.create_user_everywhere("alice", &[]).await.expect("she is made");
+    // To whoever dials a member by its name in the cluster, the members have names in the cluster.
+    let found = server.run("admin", doc! { "replSetGetConfig": 1 }).await.expect("it is read");
+    let mut config = found.get_document("config").expect("there is one").clone();
+    let version = config.get_i32("version").expect("there is one");
+    config.insert("version", version + 1);
+    let members = config.get_array_mut("members").expect("there are some");
+    for (member, name) in members.iter_mut().zip(&names) {
+        let member = member.as_document_mut().expect("it is one");
+        member.insert("horizons", doc! { "cluster": format!("{name}:27017") });
+    }
+    server.run("admin", doc! { "replSetReconfig": config }).await.expect("it is changed");
+    // The only member that the DatabaseAdmin names must not be the one that is looked for.
+    if server.primary().await.expect("they answer") == Some(0) {
+        server.step_down().await.expect("another one is elected");
+    }
+    let uri = format!("mongodb://{}:27017/?replicaSet={}", names[0], Mongo::REPLICA_SET);
+    let bench = Bench::new("members", "mongodb", &uri).await;
+    bench.mongosh().await;
+    let spec = json!({"clusterIP": "None", "ports": [{"name": "sql", "port": 27017}]});
+    bench.service(spec, 27017, &[("mongo-0", true), ("mongo-1", true), ("mongo-2", true)]).await;
+    for (i, port) in server.ports().into_iter().enumerate() {
+        bench.pod(&format!("mongo-{i}"), 27017, port).await;
+    }
+    let who = "const hello = db.hello(); \
+               print(db.runCommand({connectionStatus: 1}).authInfo.authenticatedUsers[0].user, hello.isWritablePrimary, hello.me)";
+    let answer = Answer::signed(server.client_authority(), server.server_ca_pem());
+    let output = bench.output(&["--", "--quiet", "--eval", who], answer).await;
+    let said = text(&output.stdout);
+    let primary = said.strip_prefix("CN=alice true ").map(str::trim).unwrap_or_default().to_owned();
+    let is_another = names[1..].iter().any(|name| primary == format!("{name}:27017"));
+    assert!(is_another, "{said}{}", text(&output.stderr));
     assert_eq!(bench.sessions().await, 0);
 }

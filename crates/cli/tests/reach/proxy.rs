@@ -11,6 +11,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::bench::{Answer, Bench, TIMEOUT, eventually, text};
+use crate::documented::names_every_field;
 use crate::postgres::{DATABASE, server};
 
 struct Proxy {
@@ -67,6 +68,7 @@ async fn clients_log_in_at_a_local_port_and_are_the_sessions_user() {
     let _operator = bench.operator(Answer::signed(server.client_authority(), authority.cert_pem()));
     let proxy = Proxy::start(&bench).await;
     let shown = &proxy.shown;
+    names_every_field("connect.md", shown);
     assert_eq!(
         (&shown["kind"], &shown["host"], &shown["database"], &shown["user"]),
         (&"Proxy".into(), &"127.0.0.1".into(), &"postgres".into(), &"alice".into())

@@ -78,14 +78,23 @@ pub struct Client {
 impl Client {
     /// The command that logs in by what is in `folder`. It knows nothing of the caller's environment.
     pub fn command(&self, folder: &Path) -> Command {
+        self.command_for(folder.as_os_str(), folder)
+    }
+
+    /// The command that logs in by a URL, of a client that takes one ([`jdbc`]). `home`: an empty folder.
+    pub fn command_for_url(&self, url: &str, home: &Path) -> Command {
+        self.command_for(OsStr::new(url), home)
+    }
+
+    fn command_for(&self, argument: &OsStr, home: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
-            .arg(folder)
+            .arg(argument)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             // Some read files in the home directory.
-            .env("HOME", folder)
+            .env("HOME", home)
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null());
         command

@@ -12,6 +12,7 @@ pub mod images;
 mod npm;
 mod pip;
 mod preview;
+mod shells;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use std::process::{Command, Stdio};
 
 pub use cargo::{cargo_tool, mdbook};
 pub use grammar::parse_redshift;
+pub use shells::Shells;
 
 use crate::account::Account;
 use crate::cluster::KubernetesVersion;
@@ -143,7 +145,7 @@ pub fn mongodb() -> Result<MongoInstallation> {
 }
 
 /// Prepares everything but what is fetched in seconds from the machine's distribution ([`german_postgres`], [`pgbouncer`], [`clients::psql`],
-/// [`charts::promtool`], [`images`]), as a first step before tests, so that none of them waits for a build.
+/// [`charts::promtool`], [`Shells`], [`images`]), as a first step before tests, so that none of them waits for a build.
 ///
 /// # Errors
 /// The first failure, naming what has to be installed when that is the reason.
