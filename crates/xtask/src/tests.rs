@@ -121,7 +121,7 @@ fn summary(done: &[Done], args: &Args) {
 fn left_out() -> String {
     let versions: Vec<String> = other_versions().map(|version| version.to_string()).collect();
     format!(
-        "tests of {} on Kubernetes {}, those of RDS on PostgreSQL 16 and 17, the image as a release, for ARM64 and by its Dockerfile, and those of traces",
+        "tests of {} on Kubernetes {}, those of RDS on PostgreSQL 16 and 17, the image as a release, for ARM64 and by its Dockerfile, the kubectl plugin for each machine, and those of traces",
         API_SERVER_TESTS.join(", "),
         versions.join(" and ")
     )

@@ -1,10 +1,11 @@
-//! The image: built, packed, and run as a container would run it.
+//! The image: built, packed, and run as a container would run it. And the kubectl plugin's archives.
 //!
 //! The operator is built with the profile `dev` for that. A release takes a quarter of an hour, so what is about one, about
 //! ARM64 and about the Dockerfile is run by `cargo xtask test --full` only; it needs buildah beside what the testbed fetches.
 
 mod dockerfile;
 mod packed;
+mod plugin;
 mod root;
 mod works;
 
@@ -46,6 +47,13 @@ async fn the_operator_works_on_arm64() -> Result<()> {
     packed::assert_packed_the_same(&root)?;
     let emulator = (std::env::consts::ARCH != "aarch64").then(images::qemu_aarch64).transpose()?;
     works::assert_works(&root, emulator.as_deref()).await
+}
+
+#[tokio::test]
+#[ignore = "it builds for another machine: cargo xtask test --full"]
+async fn the_plugin_is_a_static_program_for_each_machine() -> Result<()> {
+    // What differs between machines does not differ between profiles, and a release takes four times as long.
+    tokio::task::spawn_blocking(|| plugin::assert_packed_for_each_machine("dev")).await?
 }
 
 #[tokio::test]
