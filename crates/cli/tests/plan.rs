@@ -264,3 +264,19 @@ fn each_kind_of_server_has_its_own_statements() {
     assert_eq!(of("orders"), "GRANT \"read@horizon\" TO \"alice@example.com\"");
     assert!(of("events").starts_with("db.getSiblingDB(\"$external\").runCommand("), "{}", of("events"));
 }
+
+#[test]
+fn other_import_rules_change_what_a_set_has_and_not_the_set() {
+    // Without the rule that gives departments only what is selected by name is left.
+    let after = with(|namespace| namespace.rules.truncate(1));
+    let plan = plan(&after, &sessions(), &known_objects());
+    let statements = &access(&plan, "alice", "orders").statements;
+    let on_sets: Vec<&str> = statements.statements.iter().map(String::as_str).collect();
+    assert_eq!(statements.when, When::Now);
+    assert!(
+        on_sets.iter().any(|one| one.starts_with("REVOKE ") && one.contains("\"hr_scratchpad\"")),
+        "{on_sets:#?}"
+    );
+    let new = on_sets.iter().any(|one| one.starts_with("CREATE ROLE") || one.starts_with("GRANT"));
+    assert!(!new && !on_sets.is_empty(), "{on_sets:#?}");
+}

@@ -129,10 +129,10 @@ fn choose(running: Vec<Running>, args: &StopArgs, how: Stop) -> anyhow::Result<V
         // An idle connection has nothing to cancel.
         return Ok(running.into_iter().filter(|one| one.active || how == Stop::Terminate).collect());
     }
-    let listed = |running: &[Running]| {
-        let lines: Vec<String> = running.iter().map(view::line).collect();
-        if lines.is_empty() { "it runs nothing".to_owned() } else { lines.join("\n") }
-    };
+    let listed = |running: &[Running]| running.iter().map(view::line).collect::<Vec<_>>().join("\n");
+    if running.is_empty() {
+        bail!("this user has no connection to the server, so that there is nothing to stop");
+    }
     if args.pids.is_empty() {
         let active: Vec<Running> = running.iter().filter(|one| one.active).cloned().collect();
         return match active.len() {
@@ -234,6 +234,10 @@ mod tests {
         assert!(error.contains("several queries") && error.contains("SELECT 3"), "{error}");
         let error = ids(choose(vec![running("2", false)], &args(&[], false), Stop::Cancel)).unwrap_err();
         assert!(error.contains("no query runs") && error.contains("idle in transaction"), "{error}");
+        for pids in [&[][..], &["7"]] {
+            let error = ids(choose(Vec::new(), &args(pids, false), Stop::Cancel)).unwrap_err();
+            assert!(error.contains("no connection to the server"), "{error}");
+        }
         let error = ids(choose(all.clone(), &args(&["7"], false), Stop::Terminate)).unwrap_err();
         assert!(error.contains("nothing of the number 7"), "{error}");
         let error = ids(choose(all.clone(), &args(&["2"], false), Stop::Cancel)).unwrap_err();

@@ -18,8 +18,8 @@ pub(crate) mod guard;
 pub(crate) mod logins;
 pub(crate) mod membership;
 pub(crate) mod preview;
-pub(crate) mod reassign;
 pub(crate) mod preview_set;
+pub(crate) mod reassign;
 #[cfg(test)]
 mod rendered;
 pub(crate) mod rights;
