@@ -577,3 +577,47 @@ items:
         }
     }
 }
+
+/// Every key of an object below `value`, as the path of its object and its name.
+fn keys(value: &serde_json::Value, path: &str, found: &mut Vec<(String, String)>) {
+    match value {
+        serde_json::Value::Object(object) => {
+            for (name, value) in object {
+                found.push((path.to_owned(), name.clone()));
+                let name = name.replace('~', "~0").replace('/', "~1");
+                keys(value, &format!("{path}/{name}"), found);
+            }
+        }
+        serde_json::Value::Array(list) => {
+            list.iter().enumerate().for_each(|(i, value)| keys(value, &format!("{path}/{i}"), found));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn no_field_disappears_without_a_word() {
+    for entry in fixture("").read_dir().expect("the fixtures are there").flatten() {
+        let name = entry.file_name().into_string().expect("fixtures have plain names");
+        let text = input::read_text(&entry.path()).expect("the fixture is there");
+        let documents = input::parse_documents(&text, &name).expect("YAML");
+        let values: Vec<serde_json::Value> = documents.into_iter().map(|document| document.value).collect();
+        for (number, value) in values.iter().enumerate() {
+            let mut all = Vec::new();
+            keys(value, "", &mut all);
+            for (path, key) in all {
+                let mut changed = values.clone();
+                let object = changed[number].pointer_mut(&path).and_then(serde_json::Value::as_object_mut);
+                let object = object.expect("it is one");
+                let moved = object.remove(&key).expect("it is there");
+                object.insert("surprise".to_owned(), moved);
+                let text: Vec<String> = changed.iter().map(ToString::to_string).collect();
+                // An error is not silent either.
+                let Ok((yaml, report)) = convert_text(&text.join("\n---\n"), &name) else { continue };
+                let mut said = report.notes.iter().chain(&report.lost).map(ToString::to_string);
+                let is_told = yaml.contains("surprise") || said.any(|line| line.contains("surprise"));
+                assert!(is_told, "{name}: {path}/{key}: {yaml}");
+            }
+        }
+    }
+}
