@@ -13,7 +13,7 @@ use crate::account::drift::AppliedAccounts;
 use crate::account::issued::IssuedStore;
 use crate::account::orphan_store::OrphanStore;
 use crate::account::passwords::PasswordStore;
-use crate::account::reports::AccountReports;
+use crate::account::reports::{AccountReport, AccountReports};
 use crate::api_writer::{ApiWriter, WriteObserver};
 use crate::audit::Audit;
 use crate::cache::{Cache, Cached, ClockReading, Source};
@@ -23,7 +23,7 @@ use crate::coverage::Coverage;
 use crate::database_admin::FailoverWatch;
 use crate::drain::{Drain, Mode};
 use crate::metrics::Metrics;
-use crate::model::{ObjectKey, Priority, ReconcileKey, Triggers};
+use crate::model::{AccountKey, ObjectKey, Priority, ReconcileKey, Triggers};
 use crate::ports::{Clock, Engines, Ports};
 use crate::servers::Servers;
 use crate::servers::connect::Connector;
@@ -33,6 +33,10 @@ use crate::settings::Settings;
 
 /// How long after a change a server's accounts are counted again: many changes, one count.
 const RECOUNT: Duration = Duration::from_secs(3);
+
+/// How long after an access began or ended the status of its DatabaseUser says so: what happens meanwhile is written
+/// with it.
+pub(crate) const REPORT_AFTER: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug)]
@@ -149,6 +153,21 @@ impl Shared {
     /// Counts the accounts of a server again, soon.
     pub fn recount(&self, admin: &ObjectKey) {
         self.queue.add_at(ReconcileKey::Admin(admin.clone()), Priority::Normal, Instant::now() + RECOUNT);
+    }
+
+    /// Writes what became of an account into the status of its DatabaseUser: at once where a person should know, and
+    /// otherwise soon, together with what else becomes of the user's accounts until then. Who is about to be uninstalled puts
+    /// nothing off.
+    pub(crate) fn report(&self, account: &AccountKey, report: AccountReport) -> bool {
+        let user = ReconcileKey::User(report.user.clone());
+        let may_wait = report.is_routine() && self.drain.mode() == Mode::Normal;
+        let news = self.reports.set(account, report);
+        match (news, may_wait) {
+            (false, _) => {}
+            (true, true) => self.queue.add_at(user, Priority::Normal, Instant::now() + REPORT_AFTER),
+            (true, false) => self.queue.add(user, Priority::Normal),
+        }
+        news
     }
 
     /// Forgets an object that is gone, and what is kept of it alone.

@@ -1,7 +1,8 @@
 //! Secrets of live sessions that somebody deleted, or removed the password from: they are created again.
 //!
 //! Secrets are not watched, as that would need the right to read all of them. So those of live sessions are read one by
-//! one, at a slow pace: a few with each reconcile of their DatabaseAdmin, the least recently seen first.
+//! one, at a slow pace: a few with each reconcile of their DatabaseAdmin, the least recently seen first. Those that were
+//! seen a moment ago, or have just been written, are left for later.
 
 use std::sync::Arc;
 
@@ -40,11 +41,13 @@ fn due(shared: &Shared, admin: &ObjectKey) -> Vec<(AccountKey, Arc<DatabaseSessi
         let is_live = phase(session) == SessionPhase::Active && session.metadata.deletion_timestamp.is_none();
         is_live && session.spec.certificate_request.is_none()
     });
+    let fresh = shared.settings.resync_interval / 2;
     let mut found: Vec<(Instant, &Arc<DatabaseSession>)> = live
         .filter_map(|session| {
             let uid = session.metadata.uid.as_deref()?;
+            let confirmed = shared.issued.confirmed(uid).filter(|at| at.elapsed() >= fresh)?;
             shared.issued.get(uid)?.secret?;
-            Some((shared.issued.confirmed(uid)?, session))
+            Some((confirmed, session))
         })
         .collect();
     found.sort_by_key(|(confirmed, _)| *confirmed);

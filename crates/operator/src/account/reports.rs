@@ -17,6 +17,16 @@ pub struct AccountReport {
     pub account: AccountStatus,
 }
 
+impl AccountReport {
+    /// Is it the everyday one, that an access has begun or ended and nothing is wrong? Nobody acts on it, and it may be
+    /// written with those that follow.
+    pub fn is_routine(&self) -> bool {
+        let AccountStatus { phase, message, .. } = &self.account;
+        message.is_none()
+            && matches!(phase, AccountPhase::Enabled | AccountPhase::Disabled | AccountPhase::Dropped)
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct AccountReports(Mutex<Reports>);
@@ -115,6 +125,24 @@ pub fn in_status(user: &DatabaseUser, key: &AccountKey) -> Option<AccountStatus>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_person_should_know_does_not_wait() {
+        let routine = |phase, message: Option<&str>| {
+            let message = message.map(str::to_owned);
+            let account = AccountStatus { phase, message, ..AccountStatus::default() };
+            let user = ObjectKey { namespace: "shop".into(), name: "alice".into() };
+            AccountReport { user, account }.is_routine()
+        };
+        assert!(
+            [AccountPhase::Enabled, AccountPhase::Disabled, AccountPhase::Dropped]
+                .map(|phase| routine(phase, None))
+                .iter()
+                .all(|is| *is)
+        );
+        assert!(!routine(AccountPhase::Disabled, Some("it owns a table")));
+        assert!(!routine(AccountPhase::Conflict, None) && !routine(AccountPhase::Orphaned, None));
+    }
 
     #[test]
     fn the_reports_of_a_server_go_with_it_unless_an_account_is_still_to_be_ended() {

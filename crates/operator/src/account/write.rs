@@ -69,12 +69,8 @@ pub(super) async fn record(
     for database in left {
         sets::release(shared, &DatabaseKey { admin: key.admin.clone(), database: database.into() });
     }
-    if let Some(report) = report {
-        let user = report.user.clone();
-        if shared.reports.set(key, report) {
-            shared.queue.add(ReconcileKey::User(user), Priority::Normal);
-            shared.recount(&key.admin);
-        }
+    if report.is_some_and(|report| shared.report(key, report)) {
+        shared.recount(&key.admin);
     }
     let Some(failed) = failed else { return Ok(action) };
     // All of it is retried; what is due meanwhile does not wait for that.

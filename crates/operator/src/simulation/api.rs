@@ -22,6 +22,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Api(pub(super) Arc<Cluster>);
 
 impl Api {
+    /// What is asked for is counted.
+    fn note(&self, verb: &str, at: &Address) {
+        let kind = at.collection.rsplit('/').next().unwrap_or_default();
+        self.0.evidence().requests.push(format!("{verb} {kind} {}", at.name));
+    }
+
     /// A call: it takes its time on the way there and on the way back.
     async fn call<T>(&self, effect: impl FnOnce(&Cluster) -> kube::Result<T>) -> kube::Result<T> {
         let cluster = &*self.0;
@@ -81,6 +87,7 @@ impl Cluster {
 
 impl ApiServer for Api {
     fn get<'a>(&'a self, at: &'a Address) -> BoxFuture<'a, kube::Result<String>> {
+        self.note("Get", at);
         Box::pin(self.call(|cluster| {
             let store = cluster.store();
             store.raw(at).map(Value::to_string).ok_or_else(|| refused((404, "NotFound")))
@@ -88,6 +95,7 @@ impl ApiServer for Api {
     }
 
     fn write<'a>(&'a self, at: &'a Address, write: Write) -> BoxFuture<'a, kube::Result<String>> {
+        self.note(&format!("{write:?}"), at);
         Box::pin(async move {
             // What it knew when it decided to write.
             let known = self.0.store().known(at);
@@ -135,6 +143,11 @@ impl ApiServer for Api {
     }
 
     fn publish<'a>(&'a self, event: &'a Published) -> BoxFuture<'a, kube::Result<()>> {
+        self.0.evidence().requests.push(format!(
+            "Event {} {}",
+            event.event.reason,
+            event.about.name.as_deref().unwrap_or_default()
+        ));
         Box::pin(self.call(|cluster| {
             cluster.log(|| {
                 let about = event.about.name.as_deref().unwrap_or_default();

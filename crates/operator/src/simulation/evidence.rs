@@ -30,6 +30,8 @@ pub(super) struct Evidence {
     pub(super) moves: BTreeSet<Move>,
     /// Writes that changed something: to the API server, and plans.
     pub(super) writes: u32,
+    /// What was asked of the API server, watches left out: verb, kind and name.
+    pub(super) requests: Vec<String>,
 }
 
 impl Evidence {

@@ -13,6 +13,7 @@
 //! | `lifecycle` | the test: histories are generated, run, and shrunk where one fails |
 //! | `invariants` | shows that each invariant fails where something is broken on purpose |
 //! | `moves` | from which phase to which a session may go |
+//! | `requests` | what a session asks of the API server |
 //! | `walk` | which files a session enters until it is Active |
 //!
 //! `ROLECALL_SIMULATION_CASES` says how many histories are tried, `ROLECALL_SIMULATION_SEED` which, and
@@ -30,6 +31,7 @@ mod moves;
 mod network;
 mod operation;
 mod oracle;
+mod requests;
 mod server;
 mod store;
 mod walk;
