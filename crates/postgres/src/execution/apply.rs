@@ -23,6 +23,7 @@ use crate::transport::message::{Message, Reply};
 use crate::transport::server::Place;
 use crate::transport::sqlstate::{
     DEPENDENT_OBJECTS, HOLDS_RIGHTS, INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, UNDEFINED_OBJECT,
+    is_of_a_rule,
 };
 use crate::transport::standby;
 
@@ -93,6 +94,9 @@ impl Postgres {
             Err(error) if error.code == DEPENDENT_OBJECTS => {
                 self.server.run(place, &activate::message(plan, dialect, strict, true)).await.map(drop)
             }
+            Err(error) if plan.create && is_of_role_or_login(&error.code) => {
+                self.server.run(place, &activate::create_apart(plan, dialect)).await.map(drop)
+            }
             result => result.map(drop),
         }
     }
@@ -145,8 +149,12 @@ impl Postgres {
         if let Some(take_over) = &plan.take_over {
             self.take_over(&place, &plan.account, &take_over.from_uid, &take_over.owner).await?;
         }
-        if let Err(error) = self.disable(&target).await {
-            return Err(self.with_remedy(&place, &query, error).await);
+        let inside = match self.disable(&target).await {
+            Ok(inside) => inside,
+            Err(error) => return Err(self.with_remedy(&place, &query, error).await),
+        };
+        if plan.drop && !inside && self.drop_at_once(&target, &query, plan).await {
+            return Ok(Applied { dropped: true, ..Applied::default() });
         }
         // From here on no failure keeps the rest from being tried.
         let stripped = self.strip(&place, plan).await;
@@ -187,6 +195,26 @@ impl Postgres {
             }
         }
         Ok(applied)
+    }
+
+    /// Drops an account that may not log in any more, where nobody is inside or on the way in: what it had goes with it.
+    /// False: it has to be taken away piece by piece, as it may take time until the account can be dropped, or for ever. So
+    /// it is where a standby has to confirm the end: an account that is gone could not be asked for it again.
+    async fn drop_at_once(&self, target: &EndTarget<'_>, query: &Query, plan: &End) -> bool {
+        let Ok(Some(reading)) = self.look(target, query).await else { return false };
+        let Some(account) = &reading.observed.account else { return false };
+        let may_be_kept = reading.holds_rights
+            || account.leftovers.iter().any(|left| matches!(left, Leftover::Prepared { .. }));
+        if reading.synchronous || may_be_kept {
+            return false;
+        }
+        match self.try_drop(target.place, plan).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(account = target.account.as_str(), %error, "it is not dropped at once");
+                false
+            }
+        }
     }
 
     /// Where an account cannot be changed because somebody gave it an attribute, that has to go first.
@@ -253,13 +281,17 @@ impl Postgres {
     }
 
     async fn drop_account(&self, place: &Place, plan: &End) -> Result<(), Error> {
-        match self.server.run(place, &end::drop_account(plan)).await {
+        match self.try_drop(place, plan).await {
             Err(error) if error.code == DEPENDENT_OBJECTS => {
                 self.revoke_rights(place, &plan.account, true).await;
-                self.server.run(place, &end::drop_account(plan)).await.map(drop)
+                self.try_drop(place, plan).await
             }
-            result => result.map(drop),
+            result => result,
         }
+    }
+
+    async fn try_drop(&self, place: &Place, plan: &End) -> Result<(), Error> {
+        self.server.run(place, &end::drop_account(plan)).await.map(drop)
     }
 
     /// Takes away what the account itself was granted, in each database where the admin user can. Best effort: what
@@ -333,6 +365,11 @@ impl Postgres {
             }
         }
     }
+}
+
+/// May the server have refused a role for itself, or for its login and password?
+fn is_of_role_or_login(code: &str) -> bool {
+    code == INSUFFICIENT_PRIVILEGE || is_of_a_rule(code)
 }
 
 /// Whether what an account had was taken away.

@@ -149,8 +149,9 @@ impl Postgres {
         self.drain(target, query).await
     }
 
-    /// Disables the account and ends its backends. When this returns an error it may still be enabled.
-    pub(crate) async fn disable(&self, target: &EndTarget<'_>) -> Result<(), Error> {
+    /// Disables the account and ends its backends; true where it had any. When this returns an error it may still be
+    /// enabled.
+    pub(crate) async fn disable(&self, target: &EndTarget<'_>) -> Result<bool, Error> {
         let guard = target.guard();
         let short = end::disable(&guard, target.account, end::SHORT_LOCK_TIMEOUT_MS);
         let closed = match self.server.run_unless_locked(target.place, &short).await {
@@ -179,7 +180,7 @@ impl Postgres {
             // The reading that follows shows whether it matters.
             tracing::debug!(account = target.account.as_str(), %error, "backends are not ended yet");
         }
-        Ok(())
+        Ok(backends)
     }
 
     /// Has RDS refused it for the password? Only its role rds_password may set one while rds.restrict_password_commands is
@@ -190,21 +191,16 @@ impl Postgres {
 
     /// Waits until no backend is left and no login is under way that began before the account was disabled.
     pub(crate) async fn drain(&self, target: &EndTarget<'_>, query: &Query) -> Result<Reading, Error> {
-        let question = Question { query: query.clone(), to_verify: true };
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
         let mut refused = None;
         loop {
-            let reading = self.batcher.read(&self.server, target.place, question.clone()).await?;
-            let Some(account) = &reading.observed.account else { return Ok(reading) };
-            if account.enabled {
-                return Err(reopened(target.account));
-            }
-            // Within a reading the logins are read first: one that has succeeded by then is a backend.
-            let starting = self.draining.remaining(target.account, &reading.starting);
-            if account.backends == 0 && starting == 0 {
+            let (reading, starting) = self.read_closed(target, query).await?;
+            let Some(account) =
+                reading.observed.account.as_ref().filter(|one| one.backends > 0 || starting > 0)
+            else {
                 return Ok(reading);
-            }
+            };
             if begun.elapsed() > TIMEOUT {
                 return Err(still_there(target.account, account.backends, starting, refused));
             }
@@ -220,6 +216,26 @@ impl Postgres {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// What [`Postgres::drain`] waits for, where it need not be waited for.
+    pub(crate) async fn look(&self, target: &EndTarget<'_>, query: &Query) -> Result<Option<Reading>, Error> {
+        let (reading, starting) = self.read_closed(target, query).await?;
+        let backends = reading.observed.account.as_ref().map_or(0, |account| account.backends);
+        Ok((backends == 0 && starting == 0).then_some(reading))
+    }
+
+    /// Reads an account that is disabled, and how many of the logins are left that may have passed before.
+    async fn read_closed(&self, target: &EndTarget<'_>, query: &Query) -> Result<(Reading, u32), Error> {
+        let question = Question { query: query.clone(), to_verify: true };
+        let reading = self.batcher.read(&self.server, target.place, question).await?;
+        let Some(account) = &reading.observed.account else { return Ok((reading, 0)) };
+        if account.enabled {
+            return Err(reopened(target.account));
+        }
+        // Within a reading the logins are read first: one that has succeeded by then is a backend.
+        let starting = self.draining.remaining(target.account, &reading.starting);
+        Ok((reading, starting))
     }
 
     /// Ends those of these logins that are the account's, and stops waiting for those that are known to be somebody

@@ -31,10 +31,8 @@ use crate::transport::version::Dialect;
 /// The statements that are prepared on each connection, because planning them takes several times as long as running
 /// them; by name.
 pub(crate) fn prepared(dialect: Dialect) -> Vec<(&'static str, String)> {
-    let [starting, observe] = observe::prepare(dialect);
     vec![
-        ("rolecall_starting", starting),
-        ("rolecall_observe", observe),
+        ("rolecall_observe", observe::prepare(dialect)),
         ("rolecall_guard", guard::prepare()),
         ("rolecall_holds_no_rights", rights::prepare()),
     ]

@@ -33,24 +33,9 @@ pub(crate) struct Reading {
     pub(crate) synchronous: bool,
 }
 
-/// Logins under way hold a virtual transaction before they show in pg_stat_activity. They must be read first: one
-/// that has succeeded by the time of the second read shows there.
-const STARTING: &str =
-    "PREPARE rolecall_starting AS SELECT l.pid || ' ' || l.virtualtransaction FROM pg_catalog.pg_locks l
-WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS NOT NULL
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity s
-    WHERE s.pid = l.pid AND (s.usesysid IS NOT NULL OR s.datid IS NOT NULL))";
-
 /// The message that answers all questions.
 pub(crate) fn message(questions: &[Question]) -> Message {
-    let mut message = Message::new();
-    if questions.iter().any(|question| question.to_verify) {
-        message.ask("reading the logins under way", "EXECUTE rolecall_starting");
-        // pg_stat_activity is frozen within a transaction.
-        message.push("reading the backends anew", "SELECT pg_catalog.pg_stat_clear_snapshot()");
-    }
-    message.ask(what(questions), query(questions));
-    message
+    Message::one(what(questions), query(questions))
 }
 
 fn what(questions: &[Question]) -> String {
@@ -60,7 +45,7 @@ fn what(questions: &[Question]) -> String {
     }
 }
 
-/// The call of what [`prepare_observe`] prepared.
+/// The call of what [`prepare`] prepared.
 fn query(questions: &[Question]) -> String {
     let possible = |name: &&str| is_possible(name);
     let accounts: BTreeSet<&str> = questions.iter().map(|q| q.query.account.as_str()).collect();
@@ -79,14 +64,14 @@ fn query(questions: &[Question]) -> String {
     )
 }
 
-/// What is prepared on a new connection, because planning these takes several times as long as running them.
-pub(crate) fn prepare(dialect: Dialect) -> [String; 2] {
-    [STARTING.to_owned(), prepare_observe(dialect)]
-}
-
-/// The query. Its arguments: accounts, those of them that are verified, database roles and permission sets, logical
-/// databases.
-fn prepare_observe(dialect: Dialect) -> String {
+/// The query, as it is prepared on a new connection. Its arguments: accounts, those of them that are verified, database
+/// roles and permission sets, logical databases.
+///
+/// Logins under way hold a virtual transaction before they show in `pg_stat_activity`. So what is locked is read first: a
+/// login that has succeeded by the time of the second read shows there. The argument of the function that reads the backends
+/// depends on the locks, as nothing else in a statement says in which order two things are read. (Within a transaction
+/// the backends would be read only once: the message has no other statement.)
+pub(crate) fn prepare(dialect: Dialect) -> String {
     let (marker, own) = (literal(MARKER), literal(OWN_ROLE_PREFIX));
     // Whoever created it is a member that can only pass it on.
     let has_its_rights = if dialect.has_grantors() { " AND (m.inherit_option OR m.set_option)" } else { "" };
@@ -106,7 +91,12 @@ u AS MATERIALIZED (SELECT r.* FROM pg_catalog.pg_roles r WHERE r.rolname = ANY (
 r AS MATERIALIZED (SELECT r.*, {grantable} AS grantable FROM pg_catalog.pg_roles r, me
   WHERE r.rolname = ANY ($3)
     OR r.oid IN (SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN u ON u.oid = m.member)),
-backends AS MATERIALIZED (SELECT a.usesysid, pg_catalog.count(*) AS n FROM pg_catalog.pg_stat_activity a
+locks AS MATERIALIZED (SELECT l.pid, l.virtualtransaction FROM pg_catalog.pg_locks l
+  WHERE pg_catalog.cardinality($2) > 0 AND l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted
+    AND l.pid IS NOT NULL),
+activity AS MATERIALIZED (SELECT a.pid, a.datid, a.usesysid FROM pg_catalog.pg_stat_get_activity(
+  CASE WHEN (SELECT pg_catalog.count(*) FROM locks) >= 0 THEN NULL::pg_catalog.int4 END) a),
+backends AS MATERIALIZED (SELECT a.usesysid, pg_catalog.count(*) AS n FROM activity a
   WHERE a.usesysid IS NOT NULL GROUP BY a.usesysid),
 prepared AS MATERIALIZED (SELECT x.owner, pg_catalog.json_agg(pg_catalog.json_build_array(x.gid, x.database)) AS list
   FROM pg_catalog.pg_prepared_xacts x GROUP BY x.owner),
@@ -114,6 +104,8 @@ parameters AS MATERIALIZED (SELECT p.name, p.context FROM pg_catalog.pg_settings
 SELECT pg_catalog.json_build_object(
 'admin', (SELECT me.rolname FROM me),
 'synchronous', pg_catalog.current_setting('synchronous_standby_names') <> '',
+'starting', (SELECT pg_catalog.json_agg(l.pid || ' ' || l.virtualtransaction) FROM locks l WHERE NOT EXISTS (
+  SELECT FROM activity s WHERE s.pid = l.pid AND (s.usesysid IS NOT NULL OR s.datid IS NOT NULL))),
 'accounts', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
   'name', u.rolname,
   'managed', {is_managed},
@@ -186,16 +178,7 @@ pub(crate) fn grantable(dialect: Dialect) -> &'static str {
 /// Parses an answer into one reading for each question.
 pub(crate) fn readings(questions: &[Question], reply: &Reply) -> Result<Vec<Reading>, Error> {
     let all: All = parse(reply, || what(questions))?;
-    // The logins under way are the first statement's rows, where they were asked for.
-    let to_verify = questions.iter().any(|question| question.to_verify);
-    let starting: BTreeSet<String> = reply
-        .answers
-        .first()
-        .filter(|_| to_verify)
-        .into_iter()
-        .flatten()
-        .filter_map(|row| row.get(0).map(str::to_owned))
-        .collect();
+    let starting: BTreeSet<String> = all.starting.iter().flatten().cloned().collect();
     Ok(questions
         .iter()
         .map(|question| Reading {
@@ -232,6 +215,7 @@ pub(crate) fn record(comment: Option<&str>) -> Option<Owner> {
 struct All {
     admin: Option<String>,
     synchronous: bool,
+    starting: Option<Vec<String>>,
     accounts: Option<Vec<AccountRow>>,
     roles: Option<Vec<RoleRow>>,
     databases: Option<Vec<DatabaseRow>>,

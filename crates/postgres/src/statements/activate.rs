@@ -1,4 +1,5 @@
-//! Enabling an account: one transaction, one round trip, LOGIN last.
+//! Enabling an account: one transaction, one round trip. One that is kept gets its login last; one that is made has it from
+//! the beginning, as nobody sees it before the end of the transaction.
 
 use rolecall_engine::MARKER;
 use rolecall_engine::plan::Activate;
@@ -18,18 +19,35 @@ pub(crate) fn message(plan: &Activate, dialect: Dialect, strict: bool, cascade: 
 }
 
 fn create(plan: &Activate, dialect: Dialect) -> Message {
+    let mut message = made(plan, &login(plan));
+    give(&mut message, plan, dialect);
+    message
+}
+
+/// The creation where the server refused it: the role and its login apart, so that what is refused is known.
+pub(crate) fn create_apart(plan: &Activate, dialect: Dialect) -> Message {
+    let mut message = made(plan, " NOLOGIN");
+    give(&mut message, plan, dialect);
+    enable(&mut message, plan);
+    message.replicated()
+}
+
+fn made(plan: &Activate, login: &str) -> Message {
     let account = identifier(plan.account.as_str());
     let mut message = Message::new();
     message.push_needing(
         Needs::CreateRole,
         format!("creating the user {account}"),
-        format!("CREATE ROLE {account} NOLOGIN"),
+        format!("CREATE ROLE {account}{login}"),
     );
-    role::record(&mut message, &plan.account, &plan.owner);
-    membership::grant(&mut message, &plan.account, plan.grant.iter().map(String::as_str).chain([MARKER]));
-    membership::grant_sets(&mut message, &plan.account, &plan.grant_sets, dialect);
-    enable(&mut message, plan);
     message
+}
+
+/// What an account that was made is given.
+fn give(message: &mut Message, plan: &Activate, dialect: Dialect) {
+    role::record(message, &plan.account, &plan.owner);
+    membership::grant(message, &plan.account, plan.grant.iter().map(String::as_str).chain([MARKER]));
+    membership::grant_sets(message, &plan.account, &plan.grant_sets, dialect);
 }
 
 fn reset(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Message {
@@ -59,14 +77,17 @@ fn reset(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Mess
 
 fn enable(message: &mut Message, plan: &Activate) {
     let account = identifier(plan.account.as_str());
-    let password = plan
-        .verifier
-        .as_ref()
-        .map_or_else(String::new, |verifier| format!(" PASSWORD {}", literal(verifier.expose_secret())));
     let needs = if plan.verifier.is_some() { Needs::Verifier } else { Needs::Nothing };
     message.push_needing(
         needs,
         format!("enabling {account}"),
-        format!("ALTER ROLE {account} LOGIN{password}"),
+        format!("ALTER ROLE {account}{}", login(plan)),
     );
+}
+
+/// The options that let an account log in.
+fn login(plan: &Activate) -> String {
+    let password =
+        plan.verifier.as_ref().map(|verifier| format!(" PASSWORD {}", literal(verifier.expose_secret())));
+    format!(" LOGIN{}", password.unwrap_or_default())
 }

@@ -33,13 +33,15 @@ pub(crate) fn disable_keeping_password(guard: &Guard<'_>, account: &AccountName)
 fn take_login(guard: &Guard<'_>, account: &AccountName, lock_timeout_ms: u32, password: &str) -> Message {
     let (name, text) = (identifier(account.as_str()), literal(account.as_str()));
     let mut message = Message::new();
-    message.lock_timeout(lock_timeout_ms);
-    standby::wait_for_none(&mut message);
+    // Where there is no such role, nothing is set, and the next statement fails.
     message.ask(
         format!("reading {name}"),
         format!(
-            "SELECT r.rolcanlogin, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = r.oid)
-FROM pg_catalog.pg_roles r WHERE r.rolname = {text}"
+            "SELECT r.rolcanlogin, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.usesysid = r.oid),
+  {}, {}
+FROM pg_catalog.pg_roles r WHERE r.rolname = {text}",
+            Message::set_locally("lock_timeout", &format!("{lock_timeout_ms}ms")),
+            standby::WAIT_FOR_NONE
         ),
     );
     message.push_needing(

@@ -93,6 +93,11 @@ impl Message {
         self.push("setting the lock time-out", format!("SET LOCAL lock_timeout = {value}"));
     }
 
+    /// An expression that sets a setting until the end of the transaction, for a statement that reads something anyway.
+    pub(crate) fn set_locally(name: &str, value: &str) -> String {
+        format!("pg_catalog.set_config({}, {}, true)", literal(name), literal(value))
+    }
+
     /// Its statements take no time but for locks, and its commit waits for a synchronous standby where there is one.
     pub(crate) fn replicated(mut self) -> Self {
         self.replicated = true;

@@ -18,10 +18,8 @@ use crate::transport::message::{Message, Reply};
 /// How long a commit waits for a synchronous standby: no time-out of the server ends that. It stays committed here.
 pub(crate) const STANDBY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Lets the commit of this message wait for no standby.
-pub(crate) fn wait_for_none(message: &mut Message) {
-    message.push("committing on this server", "SET LOCAL synchronous_commit = local");
-}
+/// An expression that lets the commit of the message wait for no standby.
+pub(crate) const WAIT_FOR_NONE: &str = "pg_catalog.set_config('synchronous_commit', 'local', true)";
 
 /// Did the commit end its wait for the standby early, or may it have?
 pub(crate) fn is_doubtful(reply: &Reply) -> bool {

@@ -9,6 +9,7 @@ facts![
     a_role_that_a_session_has_become_outlives_its_revocation,
     a_login_on_its_way_is_announced_before_it_shows,
     activity_is_frozen_within_a_transaction,
+    what_an_argument_takes_is_read_before_activity,
     without_membership_backends_are_counted_but_not_ended,
     membership_ends_backends_also_without_inherit,
     a_dropped_user_can_still_be_inside_and_out_of_reach,
@@ -79,6 +80,30 @@ async fn activity_is_frozen_within_a_transaction(f: &Fixture) {
     assert_eq!(one(&admin, &count).await, "0");
     ok(&admin, "select pg_stat_clear_snapshot()").await;
     assert_eq!(one(&admin, &count).await, "1");
+}
+
+async fn what_an_argument_takes_is_read_before_activity(f: &Fixture) {
+    let (admin, holder, user) = (f.admin().await, f.superuser().await, f.user().await);
+    let key = f.value(&format!("select '{user}'::regrole::oid")).await;
+    ok(&holder, &format!("select pg_advisory_lock({key})")).await;
+    let both = format!(
+        "with first as materialized (select pg_advisory_lock_shared({key})),
+           activity as materialized (select a.usesysid from pg_stat_get_activity(
+             case when (select count(*) from first) >= 0 then null::int4 end) a)
+         select count(*) from activity where usesysid = '{user}'::regrole"
+    );
+    let reading = tokio::spawn(async move { one(&admin, &both).await });
+    let waits = format!(
+        "select count(*) from pg_locks where locktype = 'advisory' and objid = {key} and not granted"
+    );
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while one(&holder, &waits).await != "1" {
+        assert!(Instant::now() < deadline, "the first part does not wait");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let _client = f.login(&user).await;
+    ok(&holder, &format!("select pg_advisory_unlock({key})")).await;
+    assert_eq!(reading.await.unwrap(), "1", "who logged in meanwhile shows");
 }
 
 async fn without_membership_backends_are_counted_but_not_ended(f: &Fixture) {
