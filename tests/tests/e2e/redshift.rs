@@ -216,9 +216,9 @@ async fn what_somebody_changes_on_a_live_account_is_put_right() -> Result<()> {
     }
     assert_eq!(env.secret("alice-orders").await?, secret, "the Secret need not be read again");
     env.login("alice-orders").await?;
-    let user = env.get::<DatabaseUser>("alice").await?;
-    let phases: Vec<_> =
-        user.status.unwrap_or_default().accounts.into_iter().map(|account| account.phase).collect();
-    assert_eq!(phases, [AccountPhase::Enabled]);
-    Ok(())
+    let enabled = |user: &DatabaseUser| {
+        let accounts = user.status.iter().flat_map(|status| &status.accounts);
+        accounts.map(|account| account.phase).eq([AccountPhase::Enabled])
+    };
+    env.until("alice", "reported as enabled", enabled).await.map(drop)
 }

@@ -26,7 +26,8 @@ async fn a_session_gives_access_until_it_is_deleted_or_runs_out() -> Result<()> 
     env.active("timed").await?;
     env.ended("timed", EndReason::Expired).await?;
     env.event("timed", "Expired").await?;
-    let user: DatabaseUser = env.get("alice").await?;
-    assert!(user.status.is_some_and(|status| !status.accounts.is_empty()));
+    let reported =
+        |user: &DatabaseUser| user.status.as_ref().is_some_and(|status| !status.accounts.is_empty());
+    env.until("alice", "with an account", reported).await?;
     env.stop_operator().await
 }

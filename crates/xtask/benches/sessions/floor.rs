@@ -1,7 +1,8 @@
 //! The bare client: the writes that cannot be left out, and nothing else.
 //!
-//! It decides nothing, checks nothing, makes no keys and waits for no watch. It sends, for each session, the API
-//! requests that the operator sends, with the same content but for names, and to its own server the statements or commands
+//! It decides nothing, checks nothing, makes no keys and waits for no watch. It sends, for each session, eight API
+//! requests, each right away (start: finalizer, Secret, the statuses of session and user; end: Secret, finalizer, event, the
+//! user's status), with the same content as the operator's but for names, and to its own server the statements or commands
 //! without which there is no access or no end of it, and a read-back. It has as many connections as the operator.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -56,7 +57,7 @@ impl Floor {
         };
         phase::at_once(bed, &floor, Side::Operator, Kind::Start, 1, 1).await?;
         // The user's status follows the session's.
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::time::sleep(crate::SETTLE).await;
         floor.template = Template::learn(bed).await?;
         phase::at_once(bed, &floor, Side::Operator, Kind::End, 1, 1).await?;
         floor.template.learn_event(bed).await?;

@@ -40,8 +40,8 @@ const PARALLEL: usize = 16;
 /// Sessions that are made one after the other where the size is 1.
 const SINGLES: usize = 20;
 /// What is counted around a phase includes what follows from it a little later: a server's accounts are counted again
-/// three seconds after a change.
-const SETTLE: Duration = Duration::from_secs(4);
+/// three seconds after a change, and the status of a user says ten seconds after one what became of its accounts.
+const SETTLE: Duration = Duration::from_secs(13);
 
 /// Measures sessions.
 #[derive(Parser)]
@@ -128,7 +128,9 @@ async fn measure(bed: &Bed, floor: &Floor, side: Side, size: u32, report: &mut R
         } else {
             phase::at_once(bed, floor, side, kind, size as usize, PARALLEL).await?
         };
-        tokio::time::sleep(SETTLE).await;
+        if side == Side::Operator {
+            tokio::time::sleep(SETTLE).await;
+        }
         let spent = Gauges::read(bed).await?.since(&before);
         report.add(Sample { side, kind, size, timings, spent });
     }
@@ -152,7 +154,7 @@ async fn log_check(bed: &Bed, floor: &Floor) -> anyhow::Result<report::LogCheck>
 /// What the operator does while many sessions are live and nothing happens.
 async fn idle(bed: &Bed, floor: &Floor, sessions: u32, time: Duration) -> anyhow::Result<report::Idle> {
     phase::at_once(bed, floor, Side::Operator, Kind::Start, sessions as usize, PARALLEL).await?;
-    tokio::time::sleep(SETTLE * 2).await;
+    tokio::time::sleep(SETTLE + SETTLE / 3).await;
     let before = Gauges::read(bed).await?;
     tokio::time::sleep(time).await;
     let spent = Gauges::read(bed).await?.since(&before);

@@ -86,7 +86,7 @@ impl Report {
              ({} processors).\n\
              Start: from the request that creates a session until a watch shows it Active. End: from the request that\n\
              deletes it until a watch shows it gone. The client has {} requests under way; size 1 is {} sessions, one\n\
-             after the other. Floor: a bare client that sends the same API writes and the least to the server, and decides, checks\n\
+             after the other. Floor: a bare client that sends eight API requests and the least to the server, and decides, checks\n\
              and signs nothing. Medians of {} rounds, interleaved; times in milliseconds.\n",
             self.engine,
             processors(),
