@@ -159,6 +159,9 @@ reasons! {
     PASSWORD_RESTORED = "PasswordRestored":
         "The server lost the password of a live session, or may have: it was stored again, or a new one is in the session's Secret.",
         "Nothing, unless the message says that a new password is in the Secret: then read it again.";
+    ACCOUNT_CHANGED = "AccountChanged":
+        "Somebody changed the account of a live session on its server: a role, its login, an attribute, a setting, a limit, its record, rights of its own. The message says what it was, and whether it was taken back.",
+        "Find out who did it in the server's logs. What the message says could not be taken back has to be removed by whoever may.";
     ABANDONED = "Abandoned":
         "The DatabaseAdmin was deleted and its server did not answer until the teardown deadline.",
         "Disable the accounts named in the event on the server by hand.";

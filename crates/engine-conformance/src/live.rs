@@ -1,16 +1,17 @@
 //! How live accounts are corrected.
 
-use rolecall_engine::{Class, Plan, Reason};
+use rolecall_engine::{Class, Dialect, Inventory, Plan, Reason};
 use rolecall_pki::credentials::password;
 use secrecy::SecretString;
 
 use super::desired::{DesiredAccount, closed, owner, seen, working};
-use super::{Harness, Outcome, State, cases, check, check_eq};
+use super::{Harness, Outcome, State, Trace, cases, check, check_eq};
 
 cases![
     a_role_is_added_without_disturbing_anybody,
     a_lost_role_ends_the_backends,
     a_login_that_was_taken_is_given_back,
+    what_somebody_stored_for_it_goes_without_disturbing_anybody,
     a_password_is_replaced,
     a_record_that_was_lost_is_written_again_without_disturbing_anybody,
     an_account_without_record_that_is_not_as_it_was_left_is_left_alone,
@@ -47,6 +48,39 @@ async fn a_login_that_was_taken_is_given_back(h: &dyn Harness) -> Outcome {
     h.put(&user, &State { login: false, ..working([&one]) }).await;
     desired.live().must(h.engine()).await?;
     check_eq!(seen(h, &user).await?, working([&one]));
+    Ok(())
+}
+
+async fn what_somebody_stored_for_it_goes_without_disturbing_anybody(h: &dyn Harness) -> Outcome {
+    // There it goes when the account ends.
+    if h.engine().dialect() == Dialect::Redshift {
+        return Ok(());
+    }
+    let (user, one) = (h.name("alice"), h.role("one", None).await);
+    let desired = DesiredAccount::start(&user, &h.database())?.roles([&one]);
+    desired.must(h.engine()).await?;
+    check!(h.log_in(&user).await, "{user}");
+    for trace in [
+        Trace::Setting { in_database: false },
+        Trace::Setting { in_database: true },
+        Trace::Limit,
+        Trace::Right,
+    ] {
+        if !h.leave(&user, &trace).await {
+            continue;
+        }
+        let shown = h.engine().inventory().await.map_err(|error| error.to_string())?;
+        let strays = |shown: &Inventory| {
+            shown.accounts.iter().find(|entry| entry.account.as_str() == user).map(|entry| entry.strays)
+        };
+        check!(strays(&shown) == Some(true), "{trace:?}: {shown:?}");
+        let plan = desired.clone().live().plan(h.engine()).await?;
+        check!(matches!(&plan, Plan::Adjust(adjust) if adjust.only_takes_strays()), "{trace:?}: {plan}");
+        desired.clone().live().must(h.engine()).await?;
+        check_eq!(seen(h, &user).await?, State { backends: 1, ..working([&one]) });
+        let shown = h.engine().inventory().await.map_err(|error| error.to_string())?;
+        check!(strays(&shown) == Some(false), "{trace:?}: {shown:?}");
+    }
     Ok(())
 }
 

@@ -164,6 +164,11 @@ pub struct Account {
     pub limits: bool,
     /// A time is stored after which its password does not count: one of the limits.
     pub expires: bool,
+    /// The settings and limits in words, as in ALTER ROLE, without the values of settings: `CONNECTION LIMIT 3`, `SET
+    /// search_path`. For people.
+    pub stored: Vec<String>,
+    /// It has rights on objects that were granted to it itself, and not to a role or a permission set.
+    pub rights: bool,
     /// It is closed, but a failover may undo that: no synchronous standby is known to have confirmed it. Only where the
     /// account should end.
     pub unconfirmed: bool,

@@ -10,11 +10,11 @@ mod types;
 
 use std::collections::BTreeSet;
 
-use crate::account::{Account, Credential, Desired, Enabled, Observed};
+use crate::account::{Account, Credential, Desired, Enabled, Leftover, Observed};
 use crate::dialect::sql::identifier;
 pub use crate::error::Refusal;
 use crate::{AccountName, Claim, Dialect, OWN_ROLE_PREFIX, Owner, Reason, Want};
-pub use types::{Activate, Adjust, End, Plan, TakeOver};
+pub use types::{Activate, Adjust, End, Plan, Strays, TakeOver};
 
 /// The step from what is to what should be.
 ///
@@ -162,6 +162,7 @@ pub fn disconnect(account: AccountName, owner_uid: &str, session_database: Optio
         enable: false,
         terminate: true,
         verifier: None,
+        strays: Strays::default(),
     })
 }
 
@@ -228,14 +229,29 @@ fn plan_enabled(desired: &Desired, enabled: &Enabled, observed: &Observed) -> Re
         grant_sets: missing(account, &enabled.sets),
         enable: !account.enabled,
         verifier,
+        strays: strays(account, observed.dialect),
     };
-    let idle = adjust.record.is_none()
-        && adjust.revoke.is_empty()
-        && adjust.grant.is_empty()
-        && adjust.grant_sets.is_empty()
-        && !adjust.enable
-        && adjust.verifier.is_none();
+    let idle = adjust.only_takes_strays() && adjust.strays.is_empty();
     Ok(if idle { Plan::Nothing } else { Plan::Adjust(adjust) })
+}
+
+/// What somebody stored or granted for a live account by hand. On Redshift it goes when the account ends: VALID UNTIL
+/// is set with a password only.
+fn strays(account: &Account, dialect: Dialect) -> Strays {
+    if dialect == Dialect::Redshift {
+        return Strays::default();
+    }
+    let attribute = |leftover: &Leftover| match leftover {
+        Leftover::Attribute { attribute } => Some(attribute.clone()),
+        _ => None,
+    };
+    Strays {
+        settings: account.settings.clone(),
+        limits: account.limits,
+        expires: account.expires,
+        rights: account.rights,
+        attributes: account.leftovers.iter().filter_map(attribute).collect(),
+    }
 }
 
 fn plan_ended(desired: &Desired, drop: bool, reassign_to: Option<String>, observed: &Observed) -> Plan {

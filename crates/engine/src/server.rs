@@ -84,6 +84,9 @@ pub struct InventoryEntry {
     pub manageable: bool,
     /// The roles and permission sets that it is a member of, without the marker; empty where it may not log in.
     pub memberships: BTreeSet<String>,
+    /// Somebody stored or granted something for it that no live account has: settings, limits, attributes, rights of its
+    /// own. False where it may not log in.
+    pub strays: bool,
 }
 
 /// What an engine did since it was made. Numbers only grow, but `connections_open`.

@@ -1,5 +1,6 @@
 //! One behaviour per test, on a real API server and real PostgreSQL servers.
 
+mod account_drift;
 mod accounts;
 mod admin_conditions;
 mod admin_drift;

@@ -1,7 +1,7 @@
 //! Plans on the server in memory.
 
 use rolecall_engine::account::Leftover;
-use rolecall_engine::plan::{Activate, Adjust, End};
+use rolecall_engine::plan::{Activate, Adjust, End, Strays};
 use rolecall_engine::{AccountName, Applied, Class, Error, Reason, Reassigned};
 use secrecy::ExposeSecret;
 
@@ -69,6 +69,15 @@ impl ServerState {
         if plan.terminate {
             user.backends = 0;
         }
+        let Strays { settings, limits, expires, rights, attributes } = &plan.strays;
+        user.limits &= !limits && !expires;
+        user.settings.retain(|setting| !settings.contains(setting));
+        if *rights {
+            user.rights.clear();
+        }
+        user.leftovers.retain(
+            |left| !matches!(left, Leftover::Attribute { attribute } if attributes.contains(attribute)),
+        );
         Ok(Applied::default())
     }
 

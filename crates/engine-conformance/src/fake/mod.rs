@@ -104,6 +104,7 @@ impl Engine for Fake {
                     .filter(|_| user.login)
                     .map(|(role, _)| role.clone())
                     .collect(),
+                strays: user.login && (user.limits || !user.settings.is_empty() || !user.rights.is_empty()),
             })
         });
         Ok(Inventory { accounts: accounts.collect() })

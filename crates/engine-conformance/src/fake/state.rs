@@ -197,6 +197,8 @@ impl ServerState {
             settings: user.settings.clone(),
             limits: user.limits,
             expires: user.limits,
+            stored: Vec::from_iter(user.limits.then(|| "a limit".to_owned())),
+            rights: user.login && !user.rights.is_empty(),
             unconfirmed: false,
             backends: user.backends,
         }

@@ -1,6 +1,6 @@
 //! A plan as the steps that it takes, one a line, for people and tests.
 
-use super::{Activate, Adjust, End, Plan};
+use super::{Activate, Adjust, End, Plan, Strays};
 
 impl Plan {
     /// The steps in their order. No password and no verifier is in them.
@@ -54,6 +54,12 @@ impl Adjust {
         steps.extend(self.verifier.is_some().then(|| "store the password's verifier".to_owned()));
         steps.extend(self.enable.then(|| "let it log in".to_owned()));
         steps.extend(self.terminate.then(|| "end all connections".to_owned()));
+        let Strays { settings, limits, expires, rights, attributes } = &self.strays;
+        if !settings.is_empty() || *limits || *expires {
+            steps.push("clear what is stored for it: settings, limits".to_owned());
+        }
+        steps.extend(changes("take away the attributes", attributes));
+        steps.extend(rights.then(|| "take away rights on objects of its own".to_owned()));
         steps
     }
 }

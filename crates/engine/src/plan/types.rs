@@ -78,6 +78,44 @@ pub struct Adjust {
     pub terminate: bool,
     /// The password verifier to store; `None` leaves the one that is stored.
     pub verifier: Option<SecretString>,
+    /// What somebody stored or granted for it by hand, to be taken away as far as the server lets the admin user.
+    pub strays: Strays,
+}
+
+/// What somebody stored or granted for a live account by hand. Nothing that a session needs is among it, so that a part
+/// that cannot be taken away stops nothing: it is tried again when the account is looked at next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Strays {
+    /// Settings to clear: `None` for all databases, else the database.
+    pub settings: BTreeSet<Option<String>>,
+    /// It has limits: a CONNECTION LIMIT, NOINHERIT, addresses that it must come from.
+    pub limits: bool,
+    /// A time is stored after which its password does not count.
+    pub expires: bool,
+    /// Rights on objects were granted to it itself.
+    pub rights: bool,
+    /// Attributes that somebody added, as in ALTER ROLE.
+    pub attributes: Vec<String>,
+}
+
+impl Strays {
+    /// Is there nothing?
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Adjust {
+    /// Is all that sessions need in place, and nothing left to do but to take away what somebody stored or granted?
+    pub fn only_takes_strays(&self) -> bool {
+        self.record.is_none()
+            && self.revoke.is_empty()
+            && self.grant.is_empty()
+            && self.grant_sets.is_empty()
+            && !self.enable
+            && !self.terminate
+            && self.verifier.is_none()
+    }
 }
 
 /// See [`Plan::End`].

@@ -36,6 +36,7 @@ impl Mongodb {
                 }
             },
             manageable: true,
+            strays: user.access == LoginAccess::Restricted,
             backends: seen.backends(&user.account, user.access == LoginAccess::Locked),
         });
         Ok(Inventory { accounts: accounts.collect() })

@@ -143,6 +143,7 @@ mod tests {
             enable: false,
             terminate: true,
             verifier: None,
+            strays: Default::default(),
         };
         let end = End {
             account,

@@ -126,6 +126,10 @@ impl User {
             settings: BTreeSet::new(),
             limits: self.access == LoginAccess::Restricted,
             expires: false,
+            stored: Vec::from_iter(
+                (self.access == LoginAccess::Restricted).then(|| "authenticationRestrictions".to_owned()),
+            ),
+            rights: false,
             unconfirmed: false,
             backends,
         }

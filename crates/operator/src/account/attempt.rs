@@ -13,7 +13,7 @@ use super::conclusion::{Conclusion, Ends, Live, Starts, account_phase};
 use super::credentials;
 use super::dereference::Snapshot;
 use super::desired::{self, Terms};
-use super::effects;
+use super::effects::{self, Effect};
 use super::execute::{self, Context};
 use super::passwords::{self, Password};
 use super::proof::{self, Abandoned, NotEnded};
@@ -171,9 +171,13 @@ impl Run<'_> {
         {
             return Ok(Attempt::Again);
         }
+        let changed = context.shared.applied.changed(context.key, observed, &desired.owner.uid);
         let applied = match execute::apply(context, plan).await {
             Ok(applied) => applied,
-            Err(error) => return Ok(engine_failed(context, snapshot, conclusion, &error).await),
+            Err(error) => {
+                context.carry_out([Effect::Unsure]);
+                return Ok(engine_failed(context, snapshot, conclusion, &error).await);
+            }
         };
         let was_lost = passwords::was_lost(plan, observed, password);
         if was_lost {
@@ -201,6 +205,13 @@ impl Run<'_> {
         }
         let effect = effects::of_verified(enabled, &desired.owner, observed.dialect);
         context.carry_out([effect]);
+        if let Some(what) = changed {
+            tracing::warn!(account = %context.key, what, "somebody changed a live account");
+            conclusion.changed = Some(match &applied.not_reset {
+                None => format!("{what}; it is as it should be again"),
+                Some(why) => format!("{what}; not all of it could be taken back: {why}"),
+            });
+        }
         let Applied { kept_because, reassigned, .. } = applied;
         let ends = Ends::Gone { proof: verified.others_ended(), kept_because, reassigned };
         conclude_ends(context, snapshot, conclusion, ends).await;

@@ -27,6 +27,8 @@ pub(super) struct Conclusion {
     pub(super) account: Option<AccountState>,
     /// The server had lost the password of live sessions: what was done about that.
     pub(super) lost_password: Option<&'static str>,
+    /// What somebody else changed about an account with live sessions, and what became of that.
+    pub(super) changed: Option<String>,
     /// When to reconcile again by itself.
     pub(super) again: Option<(Timestamp, Priority)>,
     /// Something failed that may work when it is tried again.

@@ -26,6 +26,8 @@ pub(super) enum Effect {
         /// The password in its record; `None` where there are no passwords.
         password_generation: Option<u64>,
     },
+    /// A change of the account failed, and may have been made in part.
+    Unsure,
     /// The account is not live any more.
     NotLive,
 }
@@ -38,8 +40,9 @@ pub(super) fn carry_out(shared: &Shared, key: &AccountKey, effects: impl IntoIte
             Effect::ServerUnreachable(blocker) => shared.servers.mark_unreachable(&key.admin, blocker),
             Effect::Password(password) => shared.passwords.set(key, password),
             Effect::Applied { memberships, password_generation } => {
-                shared.applied.set(key, &memberships, password_generation);
+                shared.applied.set(key, memberships, password_generation);
             }
+            Effect::Unsure => shared.applied.set_unsure(key),
             Effect::NotLive => shared.applied.remove(key),
         }
     }
@@ -123,6 +126,7 @@ mod tests {
             Effect::Applied { memberships, password_generation } => {
                 format!("applied {memberships:?} {password_generation:?}")
             }
+            Effect::Unsure => "unsure".to_owned(),
             Effect::NotLive => "not live".to_owned(),
         };
         effects.iter().map(text).collect()

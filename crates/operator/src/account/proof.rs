@@ -50,11 +50,15 @@ pub(super) fn check_enabled(
 ) -> Result<Verified, Blocker> {
     let settled = plan::settled(desired);
     match plan::plan(&settled, observed) {
-        Ok(Plan::Nothing) if plan::lacks_password(&settled, observed) => Err(Blocker::passing(
-            reasons::NOT_VERIFIED,
-            "the account's record names another password than the one that was stored",
-        )),
+        Ok(Plan::Nothing | Plan::Adjust(_)) if plan::lacks_password(&settled, observed) => {
+            Err(Blocker::passing(
+                reasons::NOT_VERIFIED,
+                "the account's record names another password than the one that was stored",
+            ))
+        }
         Ok(Plan::Nothing) => Ok(Verified { at: now }),
+        // What the server does not let the admin user take away stops nothing.
+        Ok(Plan::Adjust(adjust)) if adjust.only_takes_strays() => Ok(Verified { at: now }),
         Ok(plan) => Err(Blocker::passing(
             reasons::NOT_VERIFIED,
             format!("the server does not show the desired state; still to do: {plan}"),

@@ -207,6 +207,10 @@ pub(super) fn announcements(key: &AccountKey, session: &Session, conclusion: &Co
         );
         events.push(warning(reasons::PASSWORD_RESTORED, "Keep", note));
     }
+    if let Some(what) = conclusion.changed.as_ref().filter(|_| session.is_live()) {
+        let note = format!("somebody changed {} on {}: {what}", key.username, key.admin);
+        events.push(warning(reasons::ACCOUNT_CHANGED, "Keep", note));
+    }
     if !session.is_ending() {
         return events;
     }

@@ -221,6 +221,7 @@ mod tests {
             backends,
             manageable: username != "stuck",
             memberships: ["reader", "rolecall:1"].map(str::to_owned).into(),
+            strays: false,
         }
     }
 

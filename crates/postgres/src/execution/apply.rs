@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rolecall_engine::account::Leftover;
-use rolecall_engine::plan::{Activate, Adjust, End, is_set};
+use rolecall_engine::plan::{Activate, Adjust, End, Strays, is_set};
 use rolecall_engine::{AccountName, Applied, Class, Error, Owner, Query, Reason};
 
 use crate::Postgres;
@@ -106,14 +106,40 @@ impl Postgres {
         if let Some(message) = role::create_roles(&plan.create_roles) {
             self.server.run(&place, &message).await?;
         }
-        match self.try_adjust(&place, plan).await {
-            // Grants that fail must not prevent revocations.
-            Err(error) if error.class == Class::Refused && !plan.revoke.is_empty() => {
-                self.try_adjust(&place, &adjust::taking_away(plan)).await?;
-                Err(error)
+        if !plan.only_takes_strays() {
+            match self.try_adjust(&place, plan).await {
+                // Grants that fail must not prevent revocations.
+                Err(error) if error.class == Class::Refused && !plan.revoke.is_empty() => {
+                    self.try_adjust(&place, &adjust::taking_away(plan)).await?;
+                    return Err(error);
+                }
+                result => drop(result?),
             }
-            result => result,
         }
+        let not_reset = self.take_strays(&place, plan).await?;
+        Ok(Applied { not_reset, ..Applied::default() })
+    }
+
+    /// Takes away what somebody stored or granted for a live account, as far as that can be done. What remains, in words.
+    async fn take_strays(&self, place: &Place, plan: &Adjust) -> Result<Option<String>, Error> {
+        let Strays { settings, limits, expires, rights, attributes } = &plan.strays;
+        let mut messages = Vec::new();
+        if *limits || *expires || !settings.is_empty() {
+            messages.push(adjust::clear_stored(plan));
+        }
+        messages.extend(attributes.iter().map(|attribute| adjust::take_attribute(plan, attribute)));
+        let mut remains = Vec::new();
+        for message in &messages {
+            match self.server.run_unless_locked(place, message).await {
+                Err(error) if error.class == Class::Unreachable => return Err(error),
+                Err(error) => remains.push(error.to_string()),
+                Ok(_) => {}
+            }
+        }
+        if *rights {
+            self.revoke_rights(place, &plan.account, false).await;
+        }
+        Ok((!remains.is_empty()).then(|| remains.join("; ")))
     }
 
     async fn try_adjust(&self, place: &Place, plan: &Adjust) -> Result<Applied, Error> {

@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use crate::Postgres;
 use crate::quote::literal;
-use crate::reads::observe::{parse, record};
+use crate::reads::observe::{HAS_LIMITS, SETTINGS_TO_CLEAR, parse, record};
+use crate::statements::rights::HOLDS_ANY;
 use crate::transport::message::Message;
 use crate::transport::version::Dialect;
 
@@ -20,6 +21,7 @@ struct Row {
     backends: u32,
     manageable: bool,
     memberships: BTreeSet<String>,
+    strays: bool,
 }
 
 impl Postgres {
@@ -36,6 +38,7 @@ impl Postgres {
                 backends: row.backends,
                 manageable: row.manageable,
                 memberships: row.memberships,
+                strays: row.strays,
             })
         });
         Ok(Inventory { accounts: entries.collect() })
@@ -52,11 +55,15 @@ fn message(dialect: Dialect) -> Message {
     Message::one(
         "listing the managed accounts",
         format!(
-            "SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
+            "WITH me AS MATERIALIZED (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER),
+parameters AS MATERIALIZED (SELECT p.name, p.context FROM pg_catalog.pg_settings p)
+SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_object(
   'name', u.rolname, 'comment', d.description, 'login', u.rolcanlogin, 'backends', COALESCE(b.n, 0), 'manageable', {manageable},
   'memberships', CASE WHEN u.rolcanlogin THEN (SELECT COALESCE(pg_catalog.json_agg(DISTINCT r.rolname), '[]')
     FROM pg_catalog.pg_auth_members h JOIN pg_catalog.pg_roles r ON r.oid = h.roleid
-    WHERE h.member = u.oid AND r.rolname <> {marker}) ELSE '[]' END) ORDER BY u.rolname), '[]')
+    WHERE h.member = u.oid AND r.rolname <> {marker}) ELSE '[]' END,
+  'strays', u.rolcanlogin AND ({HAS_LIMITS} OR u.rolsuper OR u.rolcreaterole OR u.rolcreatedb OR u.rolreplication OR u.rolbypassrls
+    OR EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s, me WHERE {SETTINGS_TO_CLEAR}) OR {HOLDS_ANY})) ORDER BY u.rolname), '[]')
 FROM (SELECT m.member, pg_catalog.bool_and(m.admin_option) AS admin FROM pg_catalog.pg_auth_members m
   JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE g.rolname = {marker} GROUP BY m.member) k
 JOIN pg_catalog.pg_roles u ON u.oid = k.member

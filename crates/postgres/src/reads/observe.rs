@@ -27,7 +27,7 @@ pub(crate) struct Reading {
     pub(crate) observed: Observed,
     /// Logins under way: anybody's, as it is not known yet whose they are. Only where it was asked for.
     pub(crate) starting: BTreeSet<String>,
-    /// The account itself has rights on objects. Only where it was asked for.
+    /// The account itself has rights on objects.
     pub(crate) holds_rights: bool,
     /// Commits wait for standbys.
     pub(crate) synchronous: bool,
@@ -49,23 +49,21 @@ fn what(questions: &[Question]) -> String {
 fn query(questions: &[Question]) -> String {
     let possible = |name: &&str| is_possible(name);
     let accounts: BTreeSet<&str> = questions.iter().map(|q| q.query.account.as_str()).collect();
-    let to_verify: BTreeSet<&str> =
-        questions.iter().filter(|q| q.to_verify).map(|q| q.query.account.as_str()).collect();
     let roles = questions.iter().flat_map(|q| q.query.roles.iter().chain(&q.query.sets));
     let roles: BTreeSet<&str> = roles.map(String::as_str).filter(possible).collect();
     let databases: BTreeSet<&str> =
         questions.iter().flat_map(|q| &q.query.databases).map(String::as_str).filter(possible).collect();
+    let to_verify = questions.iter().any(|question| question.to_verify);
     format!(
-        "EXECUTE rolecall_observe ({}, {}, {}, {})",
+        "EXECUTE rolecall_observe ({}, {}, {}, {to_verify})",
         names(accounts),
-        names(to_verify),
         names(roles),
         names(databases)
     )
 }
 
-/// The query, as it is prepared on a new connection. Its arguments: accounts, those of them that are verified, database
-/// roles and permission sets, logical databases.
+/// The query, as it is prepared on a new connection. Its arguments: accounts, database roles and permission sets, logical
+/// databases, and whether to read the logins under way.
 ///
 /// Logins under way hold a virtual transaction before they show in `pg_stat_activity`. So what is locked is read first: a
 /// login that has succeeded by the time of the second read shows there. The argument of the function that reads the backends
@@ -84,15 +82,15 @@ pub(crate) fn prepare(dialect: Dialect) -> String {
     };
 
     format!(
-        "PREPARE rolecall_observe (pg_catalog.name[], pg_catalog.name[], pg_catalog.name[], pg_catalog.name[]) AS
+        "PREPARE rolecall_observe (pg_catalog.name[], pg_catalog.name[], pg_catalog.name[], pg_catalog.bool) AS
 WITH me AS MATERIALIZED (SELECT r.oid, r.rolname, r.rolsuper, r.rolcreaterole FROM pg_catalog.pg_roles r
   WHERE r.rolname = CURRENT_USER),
 u AS MATERIALIZED (SELECT r.* FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ($1)),
 r AS MATERIALIZED (SELECT r.*, {grantable} AS grantable FROM pg_catalog.pg_roles r, me
-  WHERE r.rolname = ANY ($3)
+  WHERE r.rolname = ANY ($2)
     OR r.oid IN (SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN u ON u.oid = m.member)),
 locks AS MATERIALIZED (SELECT l.pid, l.virtualtransaction FROM pg_catalog.pg_locks l
-  WHERE pg_catalog.cardinality($2) > 0 AND l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted
+  WHERE $4 AND l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted
     AND l.pid IS NOT NULL),
 activity AS MATERIALIZED (SELECT a.pid, a.datid, a.usesysid FROM pg_catalog.pg_stat_get_activity(
   CASE WHEN (SELECT pg_catalog.count(*) FROM locks) >= 0 THEN NULL::pg_catalog.int4 END) a),
@@ -124,17 +122,19 @@ SELECT pg_catalog.json_build_object(
     CASE WHEN u.rolbypassrls THEN 'BYPASSRLS' END], NULL),
   'prepared', p.list,
   'settings', (SELECT pg_catalog.json_agg(d.datname) FROM pg_catalog.pg_db_role_setting s
-    LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
-    WHERE s.setrole = u.oid AND (me.rolsuper OR EXISTS (
-      SELECT FROM pg_catalog.unnest(s.setconfig) AS c (entry)
-      CROSS JOIN LATERAL pg_catalog.split_part(c.entry, '=', 1) AS n (name)
-      LEFT JOIN parameters ON parameters.name = n.name
-      WHERE parameters.context = 'user' OR n.name IN ('role', 'session_authorization')
-        OR pg_catalog.has_parameter_privilege(n.name, 'SET')))),
-  'limits', u.rolconnlimit <> -1 OR COALESCE(u.rolvaliduntil, 'infinity') <> 'infinity',
+    LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase WHERE {SETTINGS_TO_CLEAR}),
+  'stored', pg_catalog.array_remove(ARRAY[
+    CASE WHEN u.rolconnlimit <> -1 THEN 'CONNECTION LIMIT ' || u.rolconnlimit END,
+    CASE WHEN COALESCE(u.rolvaliduntil, 'infinity') <> 'infinity' THEN 'VALID UNTIL ' || pg_catalog.quote_literal(u.rolvaliduntil) END,
+    CASE WHEN NOT u.rolinherit THEN 'NOINHERIT' END], NULL) || ARRAY(
+      SELECT 'SET ' || pg_catalog.split_part(c.entry, '=', 1)
+        || COALESCE(' in the database ' || pg_catalog.quote_ident(d.datname), '')
+      FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+      CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c (entry) WHERE {SETTINGS_TO_CLEAR} ORDER BY 1 LIMIT 10),
+  'limits', {HAS_LIMITS},
   'expires', COALESCE(u.rolvaliduntil, 'infinity') <> 'infinity',
   'backends', COALESCE(b.n, 0),
-  'rights', CASE WHEN u.rolname = ANY ($2) THEN {HOLDS_ANY} ELSE false END))
+  'rights', {HOLDS_ANY}))
   FROM me, u LEFT JOIN backends b ON b.usesysid = u.oid LEFT JOIN prepared p ON p.owner = u.rolname),
 'roles', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
   'name', r.rolname,
@@ -147,19 +147,32 @@ SELECT pg_catalog.json_build_object(
     (SELECT d.description FROM pg_catalog.pg_shdescription d
       WHERE d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass) END,
   'grantable', r.grantable))
-  FROM r WHERE r.rolname = ANY ($3)),
+  FROM r WHERE r.rolname = ANY ($2)),
 'databases', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
   'name', d.datname,
   'allows', d.datallowconn,
   'public', pg_catalog.has_database_privilege('public', d.oid, 'CONNECT'),
   'roles', CASE WHEN pg_catalog.has_database_privilege('public', d.oid, 'CONNECT') THEN NULL ELSE
-    (SELECT pg_catalog.json_agg(r.rolname) FROM r WHERE r.rolname = ANY ($3) AND NOT r.rolsuper
+    (SELECT pg_catalog.json_agg(r.rolname) FROM r WHERE r.rolname = ANY ($2) AND NOT r.rolsuper
       AND pg_catalog.has_database_privilege(r.oid, d.oid, 'CONNECT')) END,
   'accounts', (SELECT pg_catalog.json_agg(u.rolname) FROM u WHERE u.oid = d.datdba
     OR EXISTS (SELECT FROM pg_catalog.aclexplode(d.datacl) a WHERE a.grantee = u.oid AND a.privilege_type = 'CONNECT'))))
-  FROM pg_catalog.pg_database d WHERE d.datname = ANY ($4)))"
+  FROM pg_catalog.pg_database d WHERE d.datname = ANY ($3)))"
     )
 }
+
+/// A condition: are these settings (the alias `s`) stored for the user of the alias `u`, and may the admin user (`me`)
+/// clear one of them? `parameters`: names and contexts of all.
+pub(crate) const SETTINGS_TO_CLEAR: &str = "s.setrole = u.oid AND (me.rolsuper OR EXISTS (
+      SELECT FROM pg_catalog.unnest(s.setconfig) AS c (entry)
+      CROSS JOIN LATERAL pg_catalog.split_part(c.entry, '=', 1) AS n (name)
+      LEFT JOIN parameters ON parameters.name = n.name
+      WHERE parameters.context = 'user' OR n.name IN ('role', 'session_authorization')
+        OR pg_catalog.has_parameter_privilege(n.name, 'SET')))";
+
+/// An expression: has the user of the alias `u` limits that no account has?
+pub(crate) const HAS_LIMITS: &str =
+    "(u.rolconnlimit <> -1 OR COALESCE(u.rolvaliduntil, 'infinity') <> 'infinity' OR NOT u.rolinherit)";
 
 /// An expression: may the admin user (the alias `me`) grant the role of the alias `r`? From 16 on that is a matter of
 /// ADMIN OPTION. A direct grant is checked first, as the function goes through all memberships of the admin user,
@@ -234,6 +247,8 @@ struct AccountRow {
     settings: Option<BTreeSet<Option<String>>>,
     limits: bool,
     expires: bool,
+    #[serde(default)]
+    stored: Vec<String>,
     backends: u32,
     rights: bool,
 }
@@ -317,6 +332,8 @@ impl AccountRow {
             settings: self.settings.clone().unwrap_or_default(),
             limits: self.limits,
             expires: self.expires,
+            stored: self.stored.clone(),
+            rights: self.rights,
             unconfirmed: false,
             backends: self.backends,
         }

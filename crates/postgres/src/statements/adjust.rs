@@ -1,6 +1,6 @@
 //! Correcting a live account.
 
-use rolecall_engine::plan::Adjust;
+use rolecall_engine::plan::{Adjust, Strays};
 use secrecy::ExposeSecret;
 
 use crate::quote::{identifier, literal};
@@ -35,6 +35,35 @@ pub(crate) fn message(plan: &Adjust, dialect: Dialect, cascade: bool) -> Message
     message.replicated()
 }
 
+/// Clears limits and settings that somebody stored for the account.
+pub(crate) fn clear_stored(plan: &Adjust) -> Message {
+    let account = identifier(plan.account.as_str());
+    let mut message = Message::new();
+    message.push_needing(
+        Needs::Role(account.clone()),
+        format!("clearing the limits of {account}"),
+        format!("ALTER ROLE {account} INHERIT CONNECTION LIMIT -1{}", role::no_end(plan.strays.expires)),
+    );
+    guard(plan).check(&mut message);
+    if !plan.strays.settings.is_empty() {
+        role::reset_settings(&mut message, &plan.account, &plan.strays.settings);
+    }
+    message.replicated()
+}
+
+/// Takes away an attribute that somebody gave the account, as in ALTER ROLE.
+pub(crate) fn take_attribute(plan: &Adjust, attribute: &str) -> Message {
+    let account = identifier(plan.account.as_str());
+    let mut message = Message::new();
+    message.push_needing(
+        Needs::Role(account.clone()),
+        format!("taking {attribute} from {account}"),
+        format!("ALTER ROLE {account} NO{attribute}"),
+    );
+    guard(plan).check(&mut message);
+    message.replicated()
+}
+
 /// What remains of an adjustment where something cannot be given: what is to be taken away.
 pub(crate) fn taking_away(plan: &Adjust) -> Adjust {
     Adjust {
@@ -43,6 +72,7 @@ pub(crate) fn taking_away(plan: &Adjust) -> Adjust {
         grant_sets: Vec::new(),
         enable: false,
         verifier: None,
+        strays: Strays::default(),
         ..plan.clone()
     }
 }

@@ -120,7 +120,10 @@ pub(crate) fn strip(plan: &End, part: Part, dialect: Dialect, cascade: bool) -> 
         message.push_needing(
             Needs::Role(name.clone()),
             format!("resetting {name}"),
-            format!("ALTER ROLE {name} PASSWORD NULL CONNECTION LIMIT -1{}", role::no_end(plan.expires)),
+            format!(
+                "ALTER ROLE {name} INHERIT PASSWORD NULL CONNECTION LIMIT -1{}",
+                role::no_end(plan.expires)
+            ),
         );
     }
     Guard::managed(&plan.account).owned_by(&plan.owner_uid).closed().check(&mut message);

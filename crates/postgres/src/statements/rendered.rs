@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rolecall_engine::plan::{Activate, Adjust, End, Plan};
+use rolecall_engine::plan::{Activate, Adjust, End, Plan, Strays};
 use rolecall_engine::{AccountName, Owner};
 
 use crate::statements::activate;
@@ -98,8 +98,22 @@ fn a_live_account() {
         enable: true,
         terminate: true,
         verifier: Some("SCRAM-SHA-256$x".into()),
+        strays: Strays::default(),
     };
     insta::assert_snapshot!(both(|dialect| adjust::message(&plan, dialect, false)));
+    let strays = Strays {
+        settings: BTreeSet::from([None, Some("app".into())]),
+        limits: true,
+        expires: true,
+        rights: true,
+        attributes: vec!["CREATEDB".into()],
+    };
+    let plan = Adjust { strays, ..plan };
+    let messages = [adjust::clear_stored(&plan), adjust::take_attribute(&plan, "CREATEDB")];
+    insta::assert_snapshot!(
+        "what_somebody_stored_for_it",
+        messages.map(|message| message.sql()).join("\n\n")
+    );
 }
 
 #[test]
@@ -211,6 +225,7 @@ fn what_a_reviewer_sees() {
         enable: true,
         terminate: true,
         verifier: None,
+        strays: Strays::default(),
     };
     let plans = [
         Plan::Nothing,

@@ -287,6 +287,43 @@ async fn two_operators_fight_over_an_account_and_one_has_it() {
 }
 
 #[tokio::test]
+async fn one_query_shows_which_accounts_somebody_changed() {
+    for version in PgVersion::ALL {
+        let bench = Bench::new(version).await;
+        let (user, other) = (unique("alice"), unique("bob"));
+        for user in [&user, &other] {
+            bench.reach(&enabled(user, &[])).await;
+        }
+        let strays = async || {
+            let before = bench.engine.stats();
+            let inventory = bench.engine.inventory().await.unwrap();
+            let after = bench.engine.stats();
+            assert_eq!(after.statements - before.statements, 1, "{version}");
+            let names = inventory.accounts.iter().filter(|entry| entry.strays);
+            names.map(|entry| entry.account.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(strays().await, [] as [&str; 0], "{version}");
+        let table = unique("of_nobody");
+        bench.sql(&format!("create table {table} ()")).await;
+        let alter = |what: &str| format!("alter role {user} {what}");
+        for (change, back) in [
+            (alter("connection limit 3"), alter("connection limit -1")),
+            (alter("valid until '2040-01-01'"), alter("valid until 'infinity'")),
+            (alter("noinherit"), alter("inherit")),
+            (alter("createdb"), alter("nocreatedb")),
+            (alter("bypassrls"), alter("nobypassrls")),
+            (alter("set search_path = x"), alter("reset all")),
+            (format!("grant select on {table} to {user}"), format!("revoke select on {table} from {user}")),
+        ] {
+            bench.sql(&change).await;
+            assert_eq!(strays().await, [user.as_str()], "{version}: {change}");
+            bench.sql(&back).await;
+            assert_eq!(strays().await, [] as [&str; 0], "{version}: {back}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_session_costs_a_known_number_of_round_trips_and_statements() {
     for version in PgVersion::ALL {
         let bench = Bench::new(version).await;

@@ -37,6 +37,7 @@ fn accounts(seen: &Seen, admin: &str) -> Result<Inventory, super::users::Unseen>
             manageable: rights.is_superuser || !user.is_superuser,
             memberships: if enabled { seen.users.memberships(&account) } else { Default::default() },
             enabled,
+            strays: false,
             account,
         });
     }

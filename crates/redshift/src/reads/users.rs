@@ -126,6 +126,8 @@ impl Users {
             settings: if user.settings.is_empty() { BTreeSet::new() } else { BTreeSet::from([None]) },
             limits: user.expires || info.is_powerful() || info.has_timeout || info.limit == Limit::Some,
             expires: user.expires,
+            stored: Vec::new(),
+            rights: false,
             unconfirmed: false,
             backends: sessions::count(sessions, account),
         }))

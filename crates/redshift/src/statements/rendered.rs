@@ -144,6 +144,7 @@ fn what_a_reviewer_sees() {
         enable: true,
         terminate: true,
         verifier: None,
+        strays: Default::default(),
     };
     let end = End {
         account,

@@ -164,6 +164,9 @@ fn what_a_person_has_to_know_is_announced_once_for_each_session_that_it_concerns
         ..verified()
     };
     assert_eq!(reasons_of(&live("a", &[]), &kept), [reasons::PASSWORD_RESTORED]);
+    let changed = Conclusion { changed: Some("it got CONNECTION LIMIT 3".to_owned()), ..verified() };
+    assert_eq!(reasons_of(&live("a", &[]), &changed), [reasons::ACCOUNT_CHANGED]);
+    assert_eq!(reasons_of(&starting("a", &[]), &changed), [] as [&str; 0]);
     assert_eq!(reasons_of(&ending("b"), &kept), [reasons::ACCOUNT_KEPT]);
     assert!(reasons_of(&ending("b"), &verified()).is_empty());
     let retained = Conclusion { ends: Ends::Retained(samples::retained()), ..Conclusion::default() };
