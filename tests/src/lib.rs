@@ -39,6 +39,7 @@
 //! of the test wrote.
 
 pub mod accounts;
+pub mod audit;
 pub mod base_env;
 pub mod cluster;
 pub mod forwarder;

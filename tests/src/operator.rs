@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::{CommandFactory, FromArgMatches};
 use kube::Config;
 use rolecall_operator::args::Args;
+use rolecall_operator::ledger::Target;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Dispatch;
 use tracing::dispatcher;
 
+use crate::audit::AuditFile;
 use crate::cluster;
 use crate::log::Log;
 
@@ -25,6 +27,7 @@ pub const FILTER: &str = "info,rolecall_operator=debug,rolecall_engine=debug,rol
 #[derive(Debug)]
 pub struct Operator {
     log: Log,
+    audit: AuditFile,
     stop: CancellationToken,
     crash: CancellationToken,
     thread: Option<JoinHandle<Result<()>>>,
@@ -44,7 +47,11 @@ impl Operator {
     /// # Errors
     /// As [`Operator::start`].
     pub fn start_with(config: Config, flags: &[String], filter: &str) -> Result<Self> {
-        let args = parse(flags)?;
+        let mut args = parse(flags)?;
+        let audit = AuditFile::default();
+        if args.audit_log == Target::Stderr {
+            args.audit_log = Target::File(audit.path().to_owned());
+        }
         let log = Log::default();
         let subscriber = rolecall_operator::log::subscriber(filter, args.log_format, false, log.clone())?;
         let dispatch = Dispatch::new(subscriber);
@@ -65,12 +72,17 @@ impl Operator {
             })
         };
         let thread = std::thread::Builder::new().name("operator".to_owned()).spawn(body)?;
-        Ok(Self { log, stop, crash, thread: Some(thread) })
+        Ok(Self { log, audit, stop, crash, thread: Some(thread) })
     }
 
     /// What it wrote so far.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The audit log that it wrote so far, where no flag says that it goes elsewhere.
+    pub fn audit(&self) -> &AuditFile {
+        &self.audit
     }
 
     /// Waits until it has listed everything and works.

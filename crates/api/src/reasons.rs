@@ -193,6 +193,9 @@ reasons! {
     WAITING_FOR_STANDBY = "WaitingForStandby":
         "The login is disabled and its connections are terminated, but no synchronous standby has confirmed it: a failover to one that lacks the change would let the user in again.",
         "Bring the standby back, or remove it from `synchronous_standby_names` and reload. Then the session ends by itself.";
+    AUDIT_LOG_UNAVAILABLE = "AuditLogUnavailable":
+        "The operator cannot write its audit log: no access is given without its line. Accesses end all the same.",
+        "Make room on the volume of the audit log, or see why what reads it does not; the message says what the system answers.";
     NOT_VERIFIED = "NotVerified":
         "After a change, the server does not show the desired state.",
         "Wait: the operator retries. If it lasts, the message says what differs.";

@@ -1,5 +1,6 @@
 //! Flags and help.
 
+mod audit;
 mod completion;
 mod get;
 mod plan;
@@ -14,6 +15,7 @@ use crate::activity::{CANCEL_EXAMPLES, QueriesArgs, StopArgs, TERMINATE_EXAMPLES
 use crate::doctor::DoctorArgs;
 use crate::output::{Form, Output};
 
+pub use audit::{AuditArgs, AuditCommand, ReportArgs, VerifyArgs};
 pub use completion::{CompletionArgs, ManArgs, Shell};
 pub use get::{GetArgs, Kind};
 pub use plan::PlanArgs;
@@ -47,7 +49,7 @@ pub struct Cli {
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 done; 1 error, with a message on standard error; 2 the answer is no, if that was requested \
-(explain --exit-code, convert --strict, doctor), or access grows (plan). connect ends with the status of the client program; \
+(explain --exit-code, convert --strict, doctor, audit verify), or access grows (plan). connect ends with the status of the client program; \
 doctor ends with 3 where nothing is wrong, as far as it could look.";
 
 /// Flags of every command.
@@ -83,7 +85,8 @@ pub struct Global {
     #[arg(long = "as-uid", global = true, value_name = "UID", requires = "impersonate")]
     pub impersonate_uid: Option<String>,
 
-    /// How to print: table, json or yaml; get and ls also: wide; plan also: markdown. Default: table; convert: yaml.
+    /// How to print: table, json or yaml; get and ls also: wide; plan also: markdown; report also: csv, html. Default: table;
+    /// convert: yaml.
     #[arg(short, long, global = true, value_enum, hide_possible_values = true, value_name = "FORM")]
     pub output: Option<Output>,
 }
@@ -122,6 +125,10 @@ pub enum Command {
     Terminate(StopArgs),
     /// Find out what is wrong between the operator and a database server, and how to mend it.
     Doctor(DoctorArgs),
+    /// Check the audit log.
+    Audit(AuditArgs),
+    /// Show who had which access, when, why, and how it ended; and who reaches what.
+    Report(ReportArgs),
     /// Convert Teleport's db, role, db_object_import_rule and user YAML to Rolecall's kinds.
     Convert(ConvertArgs),
     /// Start a session, run a client in it, and end the session: psql, mongosh, any other.

@@ -11,6 +11,7 @@
 //! | [`access`] | what users get on databases, for many decisions |
 //! | [`plan`] | what applying manifests would change |
 //! | [`who_can`] | which users get what on a database |
+//! | [`audit`], [`report`] | whether the audit log is whole; who had which access |
 //! | [`get`] | lists of objects, with what follows from all of them |
 //! | [`completion`] | completion in shells, man pages |
 //! | [`ls`] | which databases a user reaches |
@@ -26,6 +27,7 @@ pub mod access;
 pub mod activity;
 mod admin_login;
 pub mod args;
+pub mod audit;
 pub mod completion;
 pub mod connect;
 pub mod convert;
@@ -38,6 +40,7 @@ pub mod ls;
 pub mod output;
 pub mod plan;
 mod reach;
+pub mod report;
 pub mod sessions;
 pub mod table;
 pub mod who_can;
@@ -112,6 +115,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Cancel(args) => activity::stop(&global, &args, Stop::Cancel).await,
         Command::Terminate(args) => activity::stop(&global, &args, Stop::Terminate).await,
         Command::Doctor(args) => doctor::run(&global, &args).await,
+        Command::Audit(args) => audit::run(&global, &args).await,
+        Command::Report(args) => report::run(&global, &args).await,
         Command::Convert(args) => convert::run(&global, &args),
         Command::Connect(args) => connect::run(&global, args).await,
     }
@@ -121,6 +126,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
 fn check_form(global: &args::Global, command: &Command) -> anyhow::Result<()> {
     match (global.output(), command) {
         (Output::Markdown, Command::Plan(_)) | (Output::Wide, Command::Get(_) | Command::Ls(_)) => Ok(()),
+        (Output::Csv | Output::Html, Command::Report(_)) => Ok(()),
+        (Output::Csv | Output::Html, _) => {
+            anyhow::bail!("only report prints CSV and HTML; -o takes table, json or yaml here")
+        }
         (Output::Markdown, _) => {
             anyhow::bail!("only plan prints Markdown; -o takes table, json or yaml here")
         }

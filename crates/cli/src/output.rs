@@ -20,6 +20,10 @@ pub enum Output {
     Wide,
     /// For comments on pull requests.
     Markdown,
+    /// For spreadsheets.
+    Csv,
+    /// For browsers: one page that needs nothing else.
+    Html,
 }
 
 /// The form of what a client of a database is told.
@@ -47,7 +51,7 @@ pub fn render<V: Serialize>(
 ) -> anyhow::Result<String> {
     match output {
         // Only where a command has that form; it does not come here then.
-        Output::Table | Output::Wide | Output::Markdown => Ok(table()),
+        Output::Table | Output::Wide | Output::Markdown | Output::Csv | Output::Html => Ok(table()),
         Output::Json => {
             let mut text = serde_json::to_string_pretty(view).context("writing JSON")?;
             text.push('\n');

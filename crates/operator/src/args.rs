@@ -1,10 +1,13 @@
 //! Flags and environment.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use rolecall_api::duration::parse as duration;
+
+use crate::ledger::Target;
 
 /// The operator: it provisions database users for the DatabaseSessions of a cluster.
 ///
@@ -28,9 +31,18 @@ pub struct Args {
     #[arg(long, env = "ROLECALL_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
-    /// Log filter, as in RUST_LOG: `info`, `rolecall_operator=debug`, ... Audit lines are always written.
+    /// Log filter, as in RUST_LOG: `info`, `rolecall_operator=debug`, ... It says nothing about the audit log.
     #[arg(long, env = "ROLECALL_LOG", default_value = "info")]
     pub log: String,
+
+    /// Where the audit log goes: `stderr`, or the absolute path of a file. While it cannot be written no access is given.
+    #[arg(long, env = "ROLECALL_AUDIT_LOG", value_name = "TARGET", default_value = "stderr")]
+    pub audit_log: Target,
+
+    /// File with a key of at least 16 bytes that lines of the audit log are sealed with (HMAC-SHA-256), so that nobody
+    /// without it can make lines that fit. Default: they are hashed (SHA-256).
+    #[arg(long, env = "ROLECALL_AUDIT_KEY_FILE", value_name = "FILE")]
+    pub audit_key_file: Option<PathBuf>,
 
     /// Name of this cluster. DatabaseUsers of another originCluster become remote-<username>-<originCluster>. Accounts are
     /// recorded under this name, so that a rebuilt cluster finds its own again.

@@ -23,9 +23,12 @@ use tokio_util::sync::CancellationToken;
 use crate::api_client::{bounded, post_params};
 use crate::api_writer::is_conflict;
 use crate::args::Args;
-use crate::drain::{Drain, Mode};
+use crate::audit::Audit;
+use crate::drain::{Annotations, Drain, Mode};
 
 pub(crate) const LEASE: &str = "rolecall-operator";
+/// Annotation of the Lease: the last line of the audit log that was written when it was renewed.
+pub const AUDIT_HEAD: &str = "rolecall.dev/audit-head";
 /// How long a Lease is valid without being renewed.
 const DURATION: Duration = Duration::from_secs(15);
 /// How often it is renewed.
@@ -42,6 +45,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Lease {
     lost: CancellationToken,
+    /// What the leader before this one published of the audit log.
+    published: Option<String>,
     renewal: Option<(Candidate, JoinHandle<()>)>,
     /// Follows what others ask for on a Lease that nobody has.
     follower: Option<JoinHandle<()>>,
@@ -53,6 +58,7 @@ struct Candidate {
     leases: Api<coordination::Lease>,
     identity: String,
     drain: Arc<Drain>,
+    audit: Arc<Audit>,
 }
 
 /// Waits for the lead. `None`: `stop` came first. `drain` follows what others ask for on the Lease, from before the lead
@@ -65,6 +71,7 @@ pub async fn wait(
     client: &Client,
     args: &Args,
     drain: &Arc<Drain>,
+    audit: &Arc<Audit>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<Lease>> {
     let lost = CancellationToken::new();
@@ -73,11 +80,12 @@ pub async fn wait(
         leases: Api::namespaced(client.clone(), &namespace),
         identity: identity(),
         drain: Arc::clone(drain),
+        audit: Arc::clone(audit),
     };
     if !args.leader_elect {
         candidate.follow_once().await;
         let follower = tokio::spawn(async move { candidate.follow().await });
-        return Ok(Some(Lease { lost, renewal: None, follower: Some(follower) }));
+        return Ok(Some(Lease { lost, published: None, renewal: None, follower: Some(follower) }));
     }
     tracing::info!(%namespace, lease = LEASE, identity = %candidate.identity, "waiting for the lead");
     let taken = tokio::select! {
@@ -87,19 +95,25 @@ pub async fn wait(
     };
     let (lease, since) = taken.with_context(|| format!("taking the Lease {namespace}/{LEASE}"))?;
     tracing::info!("leading");
+    let published = lease.metadata.annotations.as_ref().and_then(|all| all.get(AUDIT_HEAD)).cloned();
     let (keeper, lost_then) = (candidate.clone(), lost.clone());
     let task = tokio::spawn(async move {
         // Also where this panics: nobody renews it any more.
         let _lost = lost_then.drop_guard();
         keeper.renew_until_lost(lease, since).await;
     });
-    Ok(Some(Lease { lost, renewal: Some((candidate, task)), follower: None }))
+    Ok(Some(Lease { lost, published, renewal: Some((candidate, task)), follower: None }))
 }
 
 impl Lease {
     /// Cancelled when the lead is lost.
     pub fn lost(&self) -> CancellationToken {
         self.lost.clone()
+    }
+
+    /// The last line of the audit log that the leader before this one published.
+    pub fn published(&self) -> Option<String> {
+        self.published.clone()
     }
 
     /// Gives the lead up, so that another replica need not wait until it runs out.
@@ -204,7 +218,9 @@ impl Candidate {
         loop {
             let sent = Instant::now();
             lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
-            self.drain.answer(lease.metadata.annotations.get_or_insert_default(), sent);
+            let annotations = lease.metadata.annotations.get_or_insert_default();
+            self.drain.answer(annotations, sent);
+            self.publish(annotations);
             match bounded(PATIENCE, self.leases.replace(LEASE, &post_params(), lease)).await {
                 Ok(newest) => {
                     self.observe(Some(&newest));
@@ -226,6 +242,14 @@ impl Candidate {
                 Err(error) => tracing::warn!(%error, "the Lease could not be renewed"),
             }
             sleep(AGAIN).await;
+        }
+    }
+
+    /// Says which line of the audit log is the last, where that costs nothing: whoever cuts the log off does not reach
+    /// this.
+    fn publish(&self, annotations: &mut Annotations) {
+        if let Some(head) = self.audit.head() {
+            annotations.insert(AUDIT_HEAD.to_owned(), head.to_string());
         }
     }
 
@@ -266,6 +290,7 @@ impl Candidate {
         }
         let spec = lease.spec.get_or_insert_default();
         (spec.holder_identity, spec.acquire_time, spec.renew_time) = (None, None, None);
+        self.publish(lease.metadata.annotations.get_or_insert_default());
         bounded(PATIENCE, self.leases.replace(LEASE, &post_params(), &lease)).await.map(drop)
     }
 }

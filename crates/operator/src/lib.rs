@@ -24,7 +24,7 @@
 //! | [`ports`] | what all this needs from outside, as traits |
 //! | [`api_client`] | connections to the API server, and how long an answer may take |
 //! | [`clock_skew`] | how far the API server's clock is off |
-//! | [`audit`] | who has, had, or did not get access to what |
+//! | [`audit`], [`ledger`] | who has, had, or did not get access to what; writing it so that nothing is lost unnoticed |
 //! | [`drain`], [`uninstall`] | before the operator goes: no session starts, all end |
 //! | [`leader`], [`http`], [`metrics`], [`observe`], [`log`] | the process around it |
 //! | [`probe`] | what else the program does: asking another one |
@@ -47,6 +47,7 @@ pub mod events;
 pub mod history;
 pub mod http;
 pub mod leader;
+pub mod ledger;
 pub mod log;
 pub mod metrics;
 pub mod model;
@@ -79,6 +80,7 @@ use tokio_util::sync::CancellationToken;
 
 use args::Args;
 use clock_skew::ClockSkew;
+use ledger::Ledger;
 use ports::Ports;
 
 pub use settings::Settings;
@@ -118,7 +120,8 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     };
     const PREPARING: &str = "preparing the connection to the API server";
     let skew = Arc::new(ClockSkew::default());
-    let ports = Ports::of_process(config.clone(), &skew, Aws::of_process()).context(PREPARING)?;
+    let ledger = Arc::new(Ledger::start(&args.audit_log, args.audit_key_file.as_ref())?);
+    let ports = Ports::of_process(config.clone(), &skew, Aws::of_process(), ledger).context(PREPARING)?;
     let shared = Shared::new(ports, skew, settings);
     let health = http::Health::new(Arc::clone(&shared.coverage));
     let server = http::serve(args.listen, Arc::clone(&shared), health.clone()).await?;
@@ -126,7 +129,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
 
     // With its own client: a request that is silent is tried again on another connection.
     let client = api_client::client(&config, &shared.clock_skew).context(PREPARING)?;
-    let lease = leader::wait(&client, &args, &shared.drain, &stop).await?;
+    let lease = leader::wait(&client, &args, &shared.drain, &shared.audit, &stop).await?;
     let Some(lease) = lease else {
         server.abort();
         return Ok(());
@@ -134,6 +137,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     let lost = lease.lost();
     health.set_leading();
     shared.metrics.leads();
+    shared.audit.begin(lease.published());
     let client = api_client::client(&config, &shared.clock_skew).context(PREPARING)?;
     let drain_changes = shared.drain.changes();
     let mut watches = watch::start(&client, &namespaces, &shared, &stop);
@@ -173,6 +177,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
     if !lost.is_cancelled() {
         shared.api.events.flush().await;
     }
+    shared.audit.close().await;
     lease.release().await;
     server.abort();
     result

@@ -1,8 +1,7 @@
-//! The log, and the audit log within it.
+//! The log. The audit log is not part of it: see [`crate::ledger`].
 //!
-//! What `--log` says decides what is logged, with two exceptions. Audit lines (target `audit`) are always written:
-//! whoever turns the log down must not lose who had access to what. And some crates log statements or answers with
-//! passwords in them at their lowest levels: those lines are never written.
+//! What `--log` says decides what is logged, with one exception: some crates log statements or answers with passwords in
+//! them at their lowest levels, and those lines are never written.
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
@@ -12,9 +11,6 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Registry, filter, fmt};
 
 use crate::args::LogFormat;
-
-/// The target of audit lines.
-pub const AUDIT: &str = "audit";
 
 /// The levels below which crates must never log: there they log whole statements, verifiers of passwords included, or
 /// what the API server answered.
@@ -38,22 +34,14 @@ where
     use filter::FilterExt;
 
     let wanted = EnvFilter::try_new(directives)?;
-    let others = filter::filter_fn(|metadata| !is_audit(metadata) && !is_capped(metadata));
-    let others = others.with_max_level_hint(LevelFilter::TRACE);
-    let audit = filter::filter_fn(is_audit).with_max_level_hint(LevelFilter::INFO);
-    let lines = || -> Box<dyn Layer<Registry> + Send + Sync> {
-        let lines = fmt::layer().with_ansi(ansi).with_writer(writer.clone());
-        match format {
-            LogFormat::Text => lines.boxed(),
-            LogFormat::Json => lines.json().flatten_event(true).boxed(),
-        }
+    let harmless = filter::filter_fn(|metadata| !is_capped(metadata));
+    let harmless = harmless.with_max_level_hint(LevelFilter::TRACE);
+    let lines = fmt::layer().with_ansi(ansi).with_writer(writer);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    Ok(tracing_subscriber::registry()
-        .with(vec![lines().with_filter(wanted.and(others)).boxed(), lines().with_filter(audit).boxed()]))
-}
-
-fn is_audit(metadata: &Metadata<'_>) -> bool {
-    metadata.target() == AUDIT
+    Ok(tracing_subscriber::registry().with(lines.with_filter(wanted.and(harmless)).boxed()))
 }
 
 fn is_capped(metadata: &Metadata<'_>) -> bool {
@@ -92,7 +80,6 @@ mod tests {
         let sink = lines.clone();
         let subscriber = subscriber(directives, format, false, move || sink.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
-            tracing::info!(target: AUDIT, access = "ended", "access");
             tracing::info!("something else");
             tracing::debug!(target: "tokio_postgres::simple_query", "SCRAM-SHA-256$4096:");
             tracing::trace!(target: "kube_client::client", "an answer");
@@ -101,25 +88,12 @@ mod tests {
     }
 
     #[test]
-    fn audit_lines_are_written_once_whatever_the_filter_says() {
-        for directives in
-            ["info", "warn", "off", "rolecall_operator=debug", "audit=off", "audit=error,trace", "trace"]
-        {
-            for format in [LogFormat::Text, LogFormat::Json] {
-                let text = logged(directives, format);
-                let lines = text.lines().filter(|line| line.contains("ended")).count();
-                assert_eq!(lines, 1, "--log {directives}: {text}");
-            }
-        }
+    fn what_is_asked_for_is_logged() {
         assert!(!logged("warn", LogFormat::Text).contains("something else"));
         assert!(logged("info", LogFormat::Text).contains("something else"));
-    }
-
-    #[test]
-    fn audit_lines_are_json_where_the_log_is() {
-        let text = logged("off", LogFormat::Json);
+        let text = logged("info", LogFormat::Json);
         let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
-        assert_eq!((&line["target"], &line["access"]), (&"audit".into(), &"ended".into()));
+        assert_eq!(line["message"], "something else");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Prometheus metrics. No label names a person, an object or a database, other than the DatabaseAdmin.
 
+mod audit;
 mod exposition;
 mod observed;
 mod process;
@@ -23,6 +24,7 @@ use rolecall_api::{
 use crate::model::{ObjectKey, ReconcileKey};
 use process::OfProcess;
 
+pub use audit::AuditCounters;
 pub use exposition::Format;
 pub use observed::{Observation, PHASES, ServerObservation};
 
@@ -100,8 +102,9 @@ impl ReconcileResult {
 }
 
 impl Metrics {
-    /// All metrics, at zero. `events_dropped` counts the events that were not sent.
-    pub fn new(events_dropped: Counter) -> Self {
+    /// All metrics, at zero. `events_dropped` counts the events that were not sent; `audit`, what became of lines of the
+    /// audit log.
+    pub fn new(events_dropped: Counter, audit: &AuditCounters) -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
         let mut metrics = Self {
             registry: Registry::with_prefix(PREFIX),
@@ -153,6 +156,7 @@ impl Metrics {
             "Accounts found usable again after their access had ended, by the action taken (ended, reported)",
             metrics.returned.clone(),
         );
+        audit.register(registry);
         metrics.begin_at_zero();
         metrics
     }

@@ -65,7 +65,7 @@ pub struct Shared {
     /// What is kept for the teardown of each server.
     pub teardown_secrets: TeardownSecrets,
     /// The audit log of accesses.
-    pub audit: Audit,
+    pub audit: Arc<Audit>,
     /// The permission sets that accounts want.
     pub sets: SetRegistry,
     /// The logical databases that announce changes of their objects.
@@ -91,6 +91,7 @@ impl Shared {
     pub fn new(ports: Ports, clock_skew: Arc<ClockSkew>, settings: Settings) -> Arc<Self> {
         let events_dropped = Counter::default();
         let api = ApiWriter::new(ports.api_server, events_dropped.clone());
+        let metrics = Metrics::new(events_dropped, &ports.audit_log.counters());
         Arc::new(Self {
             cache: RwLock::new(Cache::new(settings.cluster_name.clone())),
             coverage: Arc::default(),
@@ -104,11 +105,11 @@ impl Shared {
             applied: AppliedAccounts::default(),
             orphans: OrphanStore::default(),
             teardown_secrets: TeardownSecrets::default(),
-            audit: Audit::new(ports.audit_log),
+            audit: Arc::new(Audit::new(ports.audit_log)),
             sets: SetRegistry::default(),
             listeners: Listeners::default(),
             failover_watch: FailoverWatch::default(),
-            metrics: Metrics::new(events_dropped),
+            metrics,
             clock_skew,
             clock: ports.clock,
             engines: ports.engines,
@@ -256,9 +257,13 @@ impl Shared {
             max_connections_per_server: 5,
         };
         let clock_skew = Arc::new(ClockSkew::default());
-        let ports =
-            Ports::of_process(kube::Config::new(url.parse().unwrap()), &clock_skew, Aws::of_process())
-                .unwrap();
+        let ports = Ports::of_process(
+            kube::Config::new(url.parse().unwrap()),
+            &clock_skew,
+            Aws::of_process(),
+            Arc::new(crate::audit::samples::Nowhere),
+        )
+        .unwrap();
         Self::new(ports, clock_skew, settings)
     }
 }

@@ -1,6 +1,6 @@
 //! Traces of reconciles over OTLP (gRPC, without TLS), for a collector that the environment names.
 //!
-//! Only spans are sent, never log lines: an audit line is for the audit log alone. A span names the object that is
+//! Only spans are sent, never log lines. A span names the object that is
 //! reconciled and why, and an account by its database user.
 
 use std::env;
@@ -87,7 +87,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("reconcile", kind = "session");
             span.in_scope(|| {
-                tracing::info!(target: crate::log::AUDIT, username = "alice", "access");
+                tracing::info!(username = "alice", "access");
                 drop(tracing::info_span!(target: "kube_client", "HTTP"));
             });
         });

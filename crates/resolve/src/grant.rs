@@ -29,6 +29,8 @@ pub struct Grant {
     pub permissions: CanonicalPermissions,
     /// The entries that they come from, to be computed with.
     pub entries: Arc<PermissionEntries>,
+    /// The ProvisioningRoles that give all this, by name.
+    pub roles: Vec<String>,
 }
 
 impl Grant {
@@ -41,7 +43,7 @@ impl Grant {
 /// Equal grants give the same, wherever it comes from.
 impl PartialEq for Grant {
     fn eq(&self, other: &Self) -> bool {
-        let Self { mode, db_roles, max_session_ttl, reassign_to, permissions, entries: _ } = self;
+        let Self { mode, db_roles, max_session_ttl, reassign_to, permissions, entries: _, roles: _ } = self;
         *mode == other.mode
             && *db_roles == other.db_roles
             && *max_session_ttl == other.max_session_ttl
@@ -120,6 +122,10 @@ pub fn decide(
         return Err(Blocked::new(denial.reason.as_str(), denial.message.clone()));
     }
     let db_roles = grantable_roles(admin, &decision)?;
+    let mut roles: Vec<String> =
+        decision.provisioning.contributing.iter().map(|contribution| contribution.role.clone()).collect();
+    roles.sort_unstable();
+    roles.dedup();
     Ok(Grant {
         mode: decision.provisioning.mode,
         db_roles,
@@ -127,6 +133,7 @@ pub fn decide(
         reassign_to: decision.provisioning.owned_objects.reassign_to,
         permissions: decision.provisioning.permissions.canonical(),
         entries: Arc::new(decision.provisioning.permissions),
+        roles,
     })
 }
 

@@ -37,6 +37,12 @@ enum What {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// What a line of the audit log costs, beside a bare write of the same bytes to the same disk.
+    Ledger {
+        /// Arguments of the benchmark: the number of lines.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Decisions of the policy alone.
     Policy {
         /// Arguments of the benchmark, for example a part of a name.
@@ -67,6 +73,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             bench(&[which, quick].concat(), arguments)
         }
         What::Cli { arguments } => bench(&["--package", "rolecall-cli", "--bench", "offline"], arguments),
+        What::Ledger { arguments } => {
+            let which = ["--package", "rolecall-operator", "--bench", "ledger"];
+            bench(&[which, quick].concat(), arguments)
+        }
         What::Policy { arguments } => bench(&["--package", "rolecall-policy"], arguments),
     }
 }

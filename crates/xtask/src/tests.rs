@@ -121,7 +121,7 @@ fn summary(done: &[Done], args: &Args) {
 fn left_out() -> String {
     let versions: Vec<String> = other_versions().map(|version| version.to_string()).collect();
     format!(
-        "tests of {} on Kubernetes {}, those of RDS on PostgreSQL 16 and 17, the image as a release, for ARM64 and by its Dockerfile, the kubectl plugin for each machine, and those of traces",
+        "tests of {} on Kubernetes {}, those of RDS on PostgreSQL 16 and 17, the image as a release, for ARM64 and by its Dockerfile, the kubectl plugin for each machine, the report's page in a browser, and those of traces",
         API_SERVER_TESTS.join(", "),
         versions.join(" and ")
     )
@@ -200,6 +200,9 @@ fn run_tests(args: &Args) -> anyhow::Result<()> {
             "--test-threads=1",
         ];
         result = result.and(cargo(&image));
+        // It downloads a browser.
+        let page = ["test", "--workspace", "--test", "page", "--", "--ignored", "--nocapture"];
+        result = result.and(cargo(&page));
         // What is off by default, as in the step before.
         let traces = ["test", "--workspace", "--features", "rolecall-operator/otlp", "--lib", "traces::"];
         result = result.and(cargo(&traces));

@@ -135,9 +135,9 @@ async fn accesses_that_a_failover_brings_back_are_ended_at_once_and_reported() -
     ] {
         assert!(metrics.contains(&line), "{line}\n{metrics}");
     }
-    let log = env.log();
+    let log = env.operator.as_ref().context("an operator")?.audit().text();
     let audited = |what: &str, username: &str| {
-        log.lines().any(|line| line.contains("audit") && line.contains(what) && line.contains(username))
+        log.lines().any(|line| line.contains(&format!("\"event\":\"{what}\"")) && line.contains(username))
     };
     assert!(audited("failover", "orders") && audited("returned", ALICE) && audited("returned", BOB), "{log}");
     nothing_secret_is_shown(env).await

@@ -28,6 +28,7 @@ mod gitops;
 mod hanging;
 mod idle;
 mod leader;
+mod ledger;
 mod metrics;
 mod mongodb;
 mod namespaced;

@@ -115,20 +115,21 @@ async fn the_audit_log_is_written_though_nothing_else_is_logged() -> Result<()> 
     env.session("alice-orders", json!({"reason": "INC-1234"})).await?;
     env.active("alice-orders").await?;
     env.delete_and_wait::<DatabaseSession>("alice-orders").await?;
-    process.log().wait_for("\"access\":\"ended\"").await?;
+    process.log().wait_for(r#""event":"ended""#).await?;
     let text = process.log().text();
     let lines = text.lines().map(serde_json::from_str::<serde_json::Value>).collect::<Result<Vec<_>, _>>()?;
-    let lines: Vec<_> = lines.into_iter().filter(|line| line["target"] == "audit").collect();
-    let line = |access: &str| lines.iter().find(|line| line["access"] == access).cloned();
+    let line = |event: &str| lines.iter().find(|line| line["event"] == event).cloned();
     let active = line("active").with_context(|| text.clone())?;
+    assert_eq!(active["dbRoles"], json!(["reader"]));
+    assert_eq!(active["roles"], json!(["reader"]));
+    assert_eq!(active["proven"], true);
     for (field, wanted) in [
         ("session", "alice-orders"),
         ("namespace", env.namespace.as_str()),
         ("user", "alice"),
         ("database", "orders"),
-        ("database_name", "app"),
+        ("databaseName", "app"),
         ("username", "alice@example.com"),
-        ("db_roles", "reader"),
         ("reason", "Active"),
         ("why", "INC-1234"),
     ] {

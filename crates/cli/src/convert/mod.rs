@@ -131,7 +131,8 @@ pub fn convert(documents: &[Document]) -> anyhow::Result<(Vec<Object>, Report)> 
 pub fn render(objects: &[Object], output: Output, colour: bool) -> anyhow::Result<String> {
     let values: Vec<Value> = objects.iter().map(Object::manifest).collect::<Result<_, _>>()?;
     match output {
-        Output::Yaml | Output::Markdown => {
+        // The others are those of one command each.
+        Output::Yaml | Output::Markdown | Output::Csv | Output::Html => {
             let mut text = String::new();
             for (index, value) in values.iter().enumerate() {
                 text.push_str(if index > 0 { "---\n" } else { "" });

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rolecall_api::MissingDbRoles;
-use rolecall_engine::{Applied, Class, Desired, Observed, Plan, Reason, Refusal, Want, plan};
+use rolecall_engine::{Applied, Class, Desired, Observed, Plan, Reason, Want, plan};
 
 use super::conclusion::{Conclusion, Ends, Live, Starts, account_phase};
 use super::credentials;
@@ -79,8 +79,14 @@ pub(super) async fn attempt(
     let run = Run { context, snapshot, conclusion };
     match plan::plan(&desired, &observed) {
         Ok(plan) if matches!(desired.want, Want::Ended { .. }) => run.end(&desired, &observed, &plan).await,
-        Ok(plan) => run.enable(&desired, &observed, &plan, &password, None).await,
-        Err(refusal) => run.refused(desired, &observed, &refusal, &password).await,
+        Ok(plan) => {
+            let sessions = &run.snapshot.sessions;
+            match execute::announce_gains(context, sessions, &desired, &observed).await {
+                Ok(()) => run.enable(&desired, &observed, &plan, &password, None).await,
+                Err(blocker) => run.refused(desired, &observed, blocker, &password).await,
+            }
+        }
+        Err(refusal) => run.refused(desired, &observed, Blocker::from(&refusal), &password).await,
     }
 }
 
@@ -98,11 +104,10 @@ impl Run<'_> {
         self,
         desired: Desired,
         observed: &Observed,
-        refusal: &Refusal,
+        blocker: Blocker,
         password: &Password,
     ) -> Result<Attempt, ReconcileError> {
         let Self { context, snapshot, conclusion } = self;
-        let blocker = Blocker::from(refusal);
         conclusion.report_blocked(account_phase(&desired, observed), &blocker);
         if snapshot.sessions.iter().any(Session::is_starting) {
             fail_starts(&mut snapshot.sessions, &blocker);

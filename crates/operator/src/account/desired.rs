@@ -205,6 +205,17 @@ pub(super) fn without_gains(mut desired: Desired, observed: &Observed) -> Desire
     desired
 }
 
+/// Would the account get a role, or a permission set, that it lacks?
+pub(super) fn gains(desired: &Desired, observed: &Observed) -> bool {
+    let current = memberships(observed);
+    match &desired.want {
+        Want::Enabled(enabled) => {
+            enabled.roles.keys().chain(&enabled.sets).any(|role| !current.contains(role.as_str()))
+        }
+        Want::Ended { .. } => false,
+    }
+}
+
 fn memberships(observed: &Observed) -> BTreeSet<&str> {
     let memberships = observed.account.iter().flat_map(|account| &account.memberships);
     memberships.map(|membership| membership.role.as_str()).collect()

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::StreamExt;
-use rolecall_api::DatabaseSession;
 use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
+use rolecall_api::{DatabaseSession, reasons};
 use rolecall_engine::{AccountName, Applied, Desired, Observed, Plan, Want};
+use rolecall_ledger::Event;
 use serde_json::json;
 
 use super::conclusion::{Conclusion, Ends};
 use super::credentials;
-use super::decide::Setback;
+use super::decide::{Access, Setback};
 use super::dereference::Snapshot;
+use super::desired;
 use super::effects::{self, Effect};
 use super::issued::Issued;
 use super::passwords::{self, AccountPassword, KnownPasswords, Password};
@@ -21,7 +23,9 @@ use super::proof::{self, NotEnded, ProvenEnded, Verified};
 use super::session::Session;
 use crate::Shared;
 use crate::api_writer::is_conflict;
+use crate::audit::{AuditEntry, Granted};
 use crate::model::{AccountKey, Blocker, ReconcileError, WALK};
+use crate::ports::Need;
 use crate::servers::{Issuer, Server};
 
 /// How many requests for the sessions of one account are under way at once.
@@ -115,8 +119,8 @@ pub(super) async fn password(
     Ok(password)
 }
 
-/// Before anything is done on the server for starts: the finalizer, with the account's name in an annotation, and the
-/// credentials. False: not all starts are left.
+/// Before anything is done on the server for starts: the finalizer, with the account's name in an annotation, the line in
+/// the audit log, and the credentials. False: not all starts are left.
 pub(super) async fn prepare_starts(
     context: Context<'_>,
     snapshot: &mut Snapshot,
@@ -142,6 +146,7 @@ pub(super) async fn prepare_starts(
             }
         }
     }
+    announce_starts(context, sessions).await;
     let marked: Vec<usize> = indexes(sessions, Session::is_starting);
     let issued = few_at_once(marked.iter().map(|index| {
         let session = &sessions[*index];
@@ -156,6 +161,62 @@ pub(super) async fn prepare_starts(
         }
     }
     indexes(sessions, Session::is_starting) == starting
+}
+
+/// Says in the audit log that access is about to be given. Who cannot be written of gets none.
+async fn announce_starts(context: Context<'_>, sessions: &mut [Session]) {
+    let starting = indexes(sessions, Session::is_starting);
+    let announced =
+        few_at_once(starting.iter().map(|index| announce(context, &sessions[*index], reasons::STARTING)))
+            .await;
+    for (index, announced) in starting.into_iter().zip(announced) {
+        if let Err(blocker) = announced {
+            sessions[index].set_back(Setback::Failed(blocker));
+        }
+    }
+}
+
+/// Says in the audit log that live sessions are about to get more than they have.
+///
+/// # Errors
+///
+/// That it cannot be written: then they must not get it.
+pub(super) async fn announce_gains(
+    context: Context<'_>,
+    sessions: &[Session],
+    desired: &Desired,
+    observed: &Observed,
+) -> Result<(), Blocker> {
+    if !desired::gains(desired, observed) {
+        return Ok(());
+    }
+    let live = sessions.iter().filter(|session| session.is_live());
+    few_at_once(live.map(|session| announce(context, session, reasons::ACTIVE))).await.into_iter().collect()
+}
+
+async fn announce(context: Context<'_>, session: &Session, reason: &str) -> Result<(), Blocker> {
+    let Context { shared, key, .. } = context;
+    let Some(Access { grant, expires_at, .. }) = session.access() else { return Ok(()) };
+    let db_roles: Vec<String> = grant.db_roles.keys().cloned().collect();
+    let granted = Granted {
+        username: &key.username,
+        roles: &grant.roles,
+        db_roles: &db_roles,
+        permissions: None,
+        expires_at: *expires_at,
+    };
+    let entry = AuditEntry {
+        event: Event::Granting,
+        reason,
+        proven: false,
+        granted: Some(granted),
+        approved_by: &[],
+    };
+    let written = shared.audit.session(&session.object, &entry, Need::Before).await;
+    written.map_err(|error| {
+        let message = format!("{error}; no access is given before it can");
+        Blocker::passing(reasons::AUDIT_LOG_UNAVAILABLE, message)
+    })
 }
 
 /// Carries out the plan for an enabled account.

@@ -48,7 +48,7 @@ pub(super) async fn end(
     let ended = match plan_end(&server, account, drop, reassign_to).await {
         Ok(PlannedEnd::Needed(end)) => {
             tracing::warn!(account = %key, "no session accounts for this enabled account any more; ending it");
-            shared.audit.orphan(key, OrphanAccess::Ending);
+            shared.audit.orphan(key, OrphanAccess::Ending).await;
             end.carry_out(&server).await.map(EndedOrphan::Ended)
         }
         Ok(PlannedEnd::AlreadyEnded { exists }) => Ok(EndedOrphan::Already { exists }),
@@ -68,7 +68,7 @@ pub(super) async fn end(
     // The answer to an attempt before this one may have been lost.
     let was_ending = shared.audit.orphan_is_ending(key);
     if ended.is_change(shared.reports.get(key).map(|report| report.account.phase), was_ending) {
-        shared.audit.orphan(key, OrphanAccess::Ended);
+        shared.audit.orphan(key, OrphanAccess::Ended).await;
     } else {
         shared.audit.forget_orphan(key);
     }

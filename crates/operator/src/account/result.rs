@@ -78,6 +78,8 @@ pub struct Active {
     pub shown: Shown,
     /// The database user.
     pub username: String,
+    /// The ProvisioningRoles that give it.
+    pub roles: Vec<String>,
     /// Its database roles.
     pub db_roles: Vec<String>,
     /// What becomes of the account at the end.

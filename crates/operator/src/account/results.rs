@@ -123,6 +123,7 @@ fn active(
     Active {
         shown,
         username: endpoint.username.to_owned(),
+        roles: access.grant.roles.clone(),
         db_roles: conclusion.roles.clone(),
         mode: api_mode(&access.grant),
         reassign_to: access.grant.reassign_to.clone(),

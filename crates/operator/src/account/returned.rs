@@ -84,7 +84,7 @@ pub async fn report(shared: &Shared, key: &AccountKey, action: Response<'_>) -> 
     let note = action.message(&key.username, &cause);
     tracing::warn!(account = %key, action = action.name(), cause, "an access came back");
     shared.metrics.returned(&key.admin, action.name());
-    shared.audit.returned(key, action.name(), &cause);
+    shared.audit.returned(key, action.name(), &cause).await;
     let user = shared.cache().user_named(&key.admin.namespace, &key.username);
     if let Some(user) = user {
         shared.api.event(&*user, Severity::Warning, reasons::ACCESS_RETURNED, "End", &note);

@@ -245,6 +245,7 @@ pub(super) mod samples {
             reassign_to: None,
             permissions: rolecall_policy::CanonicalPermissions::default(),
             entries: Arc::default(),
+            roles: Vec::new(),
         }
     }
 

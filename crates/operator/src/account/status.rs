@@ -5,13 +5,15 @@ use rolecall_api::{
     Condition, DatabaseSession, DatabaseSessionStatus, EndReason, SecretRef, SessionPhase, Time, conditions,
     reasons,
 };
+use rolecall_ledger::Event as AuditEvent;
 
-use super::result::{Gone, SessionResult, end_reason};
+use super::result::{Gone, SessionResult, Shown, end_reason};
 use super::results::Event;
 use crate::audit::{AuditEntry, Granted};
 use crate::events::Severity;
 use crate::model::session::{Times, phase, start_deadline};
 use crate::model::{Blocker, Priority};
+use crate::ports::Need;
 
 /// The whole status that says so. Transition times stay where nothing changed.
 pub(super) fn status(
@@ -170,32 +172,60 @@ pub(super) fn requeue(
     }
 }
 
-/// What the audit log says of it.
-pub(super) fn audit_entry(result: &SessionResult) -> AuditEntry<'_> {
-    let (access, reason) = match result {
-        SessionResult::Active(_) => ("active", reasons::ACTIVE),
-        SessionResult::Waiting(blocker) => ("waiting", blocker.reason.as_str()),
-        SessionResult::Ending { blocker, .. } => ("ending", blocker.reason.as_str()),
+/// Does a live access go on with other database roles, or until another time, than the status says?
+pub(super) fn changes_access(session: &DatabaseSession, result: &SessionResult) -> bool {
+    let SessionResult::Active(active) = result else { return false };
+    let Some(before) = session.status.as_ref().filter(|status| status.phase == Some(SessionPhase::Active))
+    else {
+        return false;
+    };
+    before.db_roles != active.db_roles || before.expires_at.as_ref().map(|at| at.0) != active.expires_at
+}
+
+/// What the audit log says of it, and whether it may be told without. `changed`: see [`changes_access`].
+pub(super) fn audit_entry<'a>(
+    session: &DatabaseSession,
+    result: &'a SessionResult,
+    changed: bool,
+) -> (AuditEntry<'a>, Need) {
+    let (event, reason) = match result {
+        SessionResult::Active(_) if changed => (AuditEvent::Changed, reasons::ACTIVE),
+        SessionResult::Active(_) => (AuditEvent::Active, reasons::ACTIVE),
+        SessionResult::Waiting(blocker) => (AuditEvent::Waiting, blocker.reason.as_str()),
+        SessionResult::Ending { blocker, .. } => (AuditEvent::Ending, blocker.reason.as_str()),
         SessionResult::Ended { gone: Gone::Abandoned(_), .. }
         | SessionResult::Withdrawn { gone: Gone::Abandoned(_), .. }
-        | SessionResult::Released { gone: Gone::Abandoned(_) } => ("abandoned", reasons::ABANDONED),
+        | SessionResult::Released { gone: Gone::Abandoned(_) } => (AuditEvent::Abandoned, reasons::ABANDONED),
         SessionResult::Ended { gone: Gone::Retained(_), .. }
         | SessionResult::Withdrawn { gone: Gone::Retained(_), .. }
-        | SessionResult::Released { gone: Gone::Retained(_) } => ("retained", reasons::DATABASE_REMOVED),
-        SessionResult::Withdrawn { blocker, .. } => ("withdrawn", blocker.reason.as_str()),
-        SessionResult::Ended { reason, .. } => ("ended", end_reason(*reason)),
-        SessionResult::Rejected(blocker) => ("rejected", blocker.reason.as_str()),
-        SessionResult::Released { .. } => ("ended", reasons::DELETED),
+        | SessionResult::Released { gone: Gone::Retained(_) } => {
+            (AuditEvent::Retained, reasons::DATABASE_REMOVED)
+        }
+        SessionResult::Withdrawn { blocker, .. } => (AuditEvent::Withdrawn, blocker.reason.as_str()),
+        SessionResult::Ended { reason, .. } => (AuditEvent::Ended, end_reason(*reason)),
+        SessionResult::Rejected(blocker) => (AuditEvent::Rejected, blocker.reason.as_str()),
+        SessionResult::Released { .. } => (AuditEvent::Ended, reasons::DELETED),
     };
     let granted = match result {
         SessionResult::Active(active) => Some(Granted {
             username: &active.username,
+            roles: &active.roles,
             db_roles: &active.db_roles,
+            permissions: Some(&active.permissions),
             expires_at: active.expires_at,
         }),
         _ => None,
     };
-    AuditEntry { access, reason, granted }
+    let proven = match result {
+        SessionResult::Active(active) => matches!(active.shown, Shown::Verified(_)),
+        SessionResult::Ended { gone, .. }
+        | SessionResult::Withdrawn { gone, .. }
+        | SessionResult::Released { gone } => gone.is_certain(),
+        _ => false,
+    };
+    let begins = matches!(result, SessionResult::Active(_)) && phase(session) != SessionPhase::Active;
+    let need = if begins { Need::Before } else { Need::Kept };
+    (AuditEntry { event, reason, proven, granted, approved_by: &[] }, need)
 }
 
 /// The event that goes with news.

@@ -20,6 +20,7 @@ use crate::model::session::{Times, delete_at, is_over, is_touched};
 use crate::model::{
     AccountKey, Action, DatabaseKey, ObjectKey, Priority, ReconcileError, ReconcileKey, WALK, plus, until,
 };
+use crate::ports::Need;
 use crate::sets;
 
 /// Writes what became of the sessions and of the account. `reported`: something was written meanwhile.
@@ -109,9 +110,15 @@ pub(super) async fn write(
     // status that says the same: the status alone does not show this, and the log must not end with that line.
     let may_be_logged_active =
         is_touched(session) && matches!(result, SessionResult::Withdrawn { .. } | SessionResult::Rejected(_));
-    if news || may_be_logged_active {
+    let changed = status::changes_access(session, result);
+    if news || may_be_logged_active || changed {
         // Before anything is written: after a crash in between, the next process reports it again.
-        shared.audit.session(session, &status::audit_entry(result));
+        let (entry, need) = status::audit_entry(session, result, changed);
+        if let Err(error) = shared.audit.session(session, &entry, need).await
+            && need == Need::Before
+        {
+            return Err(error.into());
+        }
     }
     if matches!(result, SessionResult::Released { .. }) {
         shared.api.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;

@@ -67,6 +67,7 @@ fn blocker(failed: &ReconcileError) -> Option<Blocker> {
                 "a bug in the operator: the reconcile panicked and is retried; see the operator's log";
             (reasons::INTERNAL_ERROR, message.to_owned())
         }
+        ReconcileError::Unwritten(error) => (reasons::AUDIT_LOG_UNAVAILABLE, error.to_string()),
         ReconcileError::Api(_) | ReconcileError::Engine(_) => return None,
     };
     Some(Blocker::passing(reason, message))

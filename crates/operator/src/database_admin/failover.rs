@@ -12,7 +12,7 @@ use crate::servers::Server;
 
 /// Records the position of a server in its history: `history` as a reconcile saw it, else as the watching task did.
 /// Where the server may have lost changes, that is reported, and its permission sets are reconciled.
-pub(super) fn notice(
+pub(super) async fn notice(
     shared: &Shared,
     key: &ObjectKey,
     admin: &Arc<DatabaseAdmin>,
@@ -31,7 +31,7 @@ pub(super) fn notice(
     }
     shared.metrics.failover(key);
     tracing::warn!(admin = %key, %change, "the server may have lost changes: its accounts are checked");
-    shared.audit.failover(key, &change);
+    shared.audit.failover(key, &change).await;
     let note = format!(
         "{change}: changes that the server had confirmed may be lost, the end of accesses among them; every account was checked"
     );

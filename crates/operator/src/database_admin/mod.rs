@@ -92,7 +92,7 @@ pub async fn reconcile_inventory(shared: &Shared, key: &ObjectKey) -> Result<Act
     });
     let Some((admin, state)) = admin.zip(shared.servers.get(key)) else { return Ok(Action::await_change()) };
     let Some(server) = state.server else { return Ok(Action::await_change()) };
-    let change = failover::notice(shared, key, &admin, &server, None);
+    let change = failover::notice(shared, key, &admin, &server, None).await;
     let inventory = match server.engine.inventory().await {
         Ok(inventory) => inventory,
         Err(error) => {

@@ -174,7 +174,7 @@ impl Pass<'_> {
         self.observed.state.verified = Some(now);
         self.observed.state.blocker = decide::no_starts(admin).or_else(|| decide::blocking(&preflight));
         self.observed.endpoint = Some(server.endpoint.clone());
-        failover::notice(shared, key, admin, server, Some(&preflight.history));
+        failover::notice(shared, key, admin, server, Some(&preflight.history)).await;
         self.observed.preflight = Some(decide::with_objects(preflight, shared.sets.lacking(key)));
         self.keep_proof(server).await;
         if let Some(old) = self.before.server.take().filter(|old| old.fingerprint != server.fingerprint) {

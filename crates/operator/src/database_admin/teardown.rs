@@ -183,9 +183,9 @@ async fn sweep(shared: &Shared, server: &Server, key: &ObjectKey) -> Result<(), 
             tracing::info!(admin = %key, account = %entry.account, "disabling an account that no session accounts for");
             let account = AccountKey { admin: key.clone(), username: entry.account.as_str().into() };
             if let PlannedEnd::Needed(end) = plan_end(server, entry.account, false, None).await? {
-                shared.audit.orphan(&account, OrphanAccess::Ending);
+                shared.audit.orphan(&account, OrphanAccess::Ending).await;
                 end.carry_out(server).await?;
-                shared.audit.orphan(&account, OrphanAccess::Ended);
+                shared.audit.orphan(&account, OrphanAccess::Ended).await;
             }
         }
     }

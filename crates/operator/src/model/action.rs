@@ -32,6 +32,18 @@ impl Action {
     }
 }
 
+/// A line of the audit log could not be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the audit log cannot be written: {0}")]
+pub struct Unwritten(String);
+
+impl Unwritten {
+    /// Why.
+    pub fn new(why: impl Into<String>) -> Self {
+        Self(why.into())
+    }
+}
+
 /// A reconcile that could not be finished. It is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -41,6 +53,9 @@ pub enum ReconcileError {
     /// An error of the engine that is reported on no object.
     #[error(transparent)]
     Engine(#[from] rolecall_engine::Error),
+    /// A line of the audit log, without which it must not be told.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
     /// A bug. The panic itself is on standard error.
     #[error("the reconcile panicked")]
     Panicked,

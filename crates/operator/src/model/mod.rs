@@ -19,7 +19,7 @@ mod loss;
 pub mod session;
 mod time;
 
-pub use action::{Action, ReconcileError};
+pub use action::{Action, ReconcileError, Unwritten};
 pub use blocker::Blocker;
 pub use keys::{
     AccountKey, Cause, DatabaseKey, Group, ObjectKey, Priority, QueueKey, ReconcileKey, Triggers,

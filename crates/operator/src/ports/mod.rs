@@ -16,16 +16,20 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use kube::Config;
 use rolecall_aws::Aws;
 use rolecall_engine::{Engine, Error};
+use rolecall_ledger::{Entry, Head};
 
 use crate::clock_skew::ClockSkew;
+use crate::metrics::AuditCounters;
 
+pub use crate::model::Unwritten;
 pub use api_server::{Address, ApiServer, Published, Write};
 pub use kube_api::KubeApi;
-pub use system::{DatabaseServers, LogAudit, SystemClock};
+pub use system::{DatabaseServers, SystemClock};
 
 /// Everything that the core needs from outside.
 #[derive(Clone, Debug)]
@@ -48,11 +52,16 @@ impl Ports {
     /// # Errors
     ///
     /// When `config` is not usable.
-    pub fn of_process(config: Config, skew: &Arc<ClockSkew>, aws: Aws) -> kube::Result<Self> {
+    pub fn of_process(
+        config: Config,
+        skew: &Arc<ClockSkew>,
+        aws: Aws,
+        audit_log: Arc<dyn AuditLog>,
+    ) -> kube::Result<Self> {
         Ok(Self {
             api_server: Arc::new(KubeApi::new(config, skew)?),
             clock: Arc::new(SystemClock),
-            audit_log: Arc::new(LogAudit),
+            audit_log,
             engines: Arc::new(DatabaseServers),
             aws: Arc::new(aws),
         })
@@ -70,68 +79,41 @@ pub trait Clock: Debug + Send + Sync {
     }
 }
 
-/// Where audit lines go. A line that was written must survive a crash of this process.
+/// Where audit lines go. A line that was written survives a crash of this process.
 pub trait AuditLog: Debug + Send + Sync {
     /// Writes one line.
-    fn write(&self, line: &AuditLine<'_>);
+    ///
+    /// # Errors
+    ///
+    /// That it is not written. With [`Need::Kept`] it is kept, and written when that is possible.
+    fn write(&self, entry: Entry, need: Need) -> BoxFuture<'_, Result<(), Unwritten>>;
+
+    /// This operator works from now on. `published`: the line that the one before it published last.
+    fn begin(&self, _published: Option<String>) {}
+
+    /// The last line that was written.
+    fn head(&self) -> Option<Head> {
+        None
+    }
+
+    /// What is counted.
+    fn counters(&self) -> AuditCounters {
+        AuditCounters::default()
+    }
+
+    /// Nothing is written any more: waits a moment for what is under way.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
 }
 
-/// One line of the audit log. Its fields are in `docs/audit.md`.
-#[derive(Clone, Debug)]
-pub enum AuditLine<'a> {
-    /// What becomes of an access.
-    Access(Access<'a>),
-    /// An access came back though it was over.
-    Returned {
-        /// The DatabaseAdmin.
-        database_admin: &'a str,
-        /// Its namespace.
-        namespace: &'a str,
-        /// The database user.
-        username: &'a str,
-        /// What was done about it.
-        action: &'a str,
-        /// Why it came back, where that is known.
-        cause: &'a str,
-    },
-    /// A server may have lost changes.
-    Failover {
-        /// The DatabaseAdmin.
-        database_admin: &'a str,
-        /// Its namespace.
-        namespace: &'a str,
-        /// What happened.
-        change: String,
-    },
-}
-
-/// An access, as the audit log has it. What does not apply is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Access<'a> {
-    /// The session.
-    pub session: &'a str,
-    /// Its namespace.
-    pub namespace: &'a str,
-    /// Its uid.
-    pub uid: &'a str,
-    /// The DatabaseUser.
-    pub user: &'a str,
-    /// The DatabaseAdmin.
-    pub database: &'a str,
-    /// The logical database.
-    pub database_name: &'a str,
-    /// The database user.
-    pub username: &'a str,
-    /// What becomes of it: `active`, `ending`, `ended` and the like.
-    pub access: &'a str,
-    /// Why.
-    pub reason: &'a str,
-    /// Its database roles, with commas between them.
-    pub db_roles: String,
-    /// When it ends by itself.
-    pub expires_at: String,
-    /// The reason that was given for it.
-    pub why: &'a str,
+/// What depends on a line of the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// What it is about must not happen, or not be told, before it is written.
+    Before,
+    /// What it is about happens in any case.
+    Kept,
 }
 
 /// How the server of a DatabaseAdmin is reached.

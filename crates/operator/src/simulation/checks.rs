@@ -1,12 +1,15 @@
 //! What is checked at every single write, on the API server and on the servers.
 
+use std::future::ready;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
 use rolecall_api::{DatabaseSession, SessionPhase};
 use rolecall_engine::Plan;
+use rolecall_ledger::{Entry, Event};
 use serde_json::Value;
 
 use super::cluster::{Cluster, HOSTS};
@@ -16,7 +19,7 @@ use super::moves;
 use super::server::Server;
 use super::store::{Store, Written, collection, has_finalizer};
 use crate::model::session::phase;
-use crate::ports::{Address, AuditLine, AuditLog};
+use crate::ports::{Address, AuditLog, Need, Unwritten};
 
 /// The host of a DatabaseAdmin.
 pub(super) fn host_of(admin: &str) -> Option<&'static str> {
@@ -132,12 +135,24 @@ impl Cluster {
         let account = (server.host, account.to_string());
         let open = server.fake.state().users.get(&account.1).is_some_and(|user| user.login);
         let explained = self.evidence().is_excused(&account) || explains(&self.store(), &account, None);
+        let more =
+            matches!(plan, Plan::Adjust(plan) if !(plan.grant.is_empty() && plan.grant_sets.is_empty()));
+        let unlogged = more && self.faults().audit_log_full;
         let mut evidence = self.evidence();
         evidence.writes += 1;
+        if unlogged {
+            // It may have been announced right before.
+            *evidence.lines.entry("more while the log was full".to_owned()).or_default() += 1;
+        }
         evidence.shown.remove(&account);
+        let excused = evidence.is_excused(&account);
+        let announced = evidence.granting.values().any(|granting| *granting == account);
+        drop(evidence);
         if gives && open && !explained {
-            drop(evidence);
             self.violated(format!("{account:?} was enabled, and no session accounts for it"));
+        }
+        if matches!(plan, Plan::Activate(_)) && open && !announced && !excused {
+            self.violated(format!("{account:?} was enabled, and the audit log does not say so"));
         }
     }
 
@@ -167,40 +182,66 @@ impl Cluster {
 pub(super) struct Auditor(pub(super) Arc<Cluster>);
 
 impl AuditLog for Auditor {
-    fn write(&self, line: &AuditLine<'_>) {
-        let AuditLine::Access(line) = line else { return };
-        let cluster = &*self.0;
-        if line.access == "active" && cluster.breaks(Break::AuditLinesAreLost) {
+    fn write(&self, line: Entry, need: Need) -> BoxFuture<'_, Result<(), Unwritten>> {
+        if need == Need::Before && self.0.faults().audit_log_full {
+            return Box::pin(ready(Err(Unwritten::new("no space left on device"))));
+        }
+        self.check(&line);
+        Box::pin(ready(Ok(())))
+    }
+}
+
+impl Auditor {
+    fn check(&self, line: &Entry) {
+        if matches!(line.event, Event::Returned | Event::Failover) {
             return;
         }
-        cluster.log(|| format!("  audit: {} {} {}", line.session, line.access, line.reason));
-        let Some(host) = host_of(line.database) else { return };
-        let account = (host, line.username.to_owned());
-        *cluster.evidence().lines.entry(line.access.to_owned()).or_default() += 1;
-        cluster.evidence().said.insert(line.uid.to_owned(), line.access.to_owned());
+        let cluster = &*self.0;
+        let lost = match line.event {
+            Event::Active => cluster.breaks(Break::AuditLinesAreLost),
+            Event::Granting => cluster.breaks(Break::GrantsAreNotLogged),
+            _ => false,
+        };
+        if lost {
+            return;
+        }
+        let access = line.event.as_str();
+        cluster.log(|| format!("  audit: {} {access} {}", line.session, line.reason));
+        let Some(host) = host_of(&line.database) else { return };
+        let account = (host, line.username.clone());
+        *cluster.evidence().lines.entry(access.to_owned()).or_default() += 1;
+        cluster.evidence().said.insert(line.uid.clone(), access.to_owned());
+        match line.event {
+            Event::Granting => {
+                cluster.evidence().granting.insert(line.uid.clone(), account.clone());
+            }
+            Event::Ended | Event::Withdrawn | Event::Rejected => {
+                cluster.evidence().granting.remove(&line.uid);
+            }
+            _ => {}
+        }
         let shown = cluster.evidence().shown.get(&account).copied();
-        match line.access {
-            "active" if shown != Some(true) && !is_active(&cluster.store(), line.session) => {
+        match access {
+            "active" if shown != Some(true) && !is_active(&cluster.store(), &line.session) => {
                 cluster.violated(format!("{} is active, and the server has not shown it", line.session));
             }
             "ended" | "withdrawn" | "rejected" if !line.username.is_empty() => {
                 let others =
-                    explains(&cluster.store(), &account, Some(line.uid).filter(|uid| !uid.is_empty()));
+                    explains(&cluster.store(), &account, Some(&*line.uid).filter(|uid| !uid.is_empty()));
                 let excused = cluster.evidence().is_excused(&account);
                 let open = cluster.servers[host].open().contains(&account.1);
                 if !others && !excused && open {
-                    cluster
-                        .violated(format!("{} is {}, and {account:?} can log in", line.session, line.access));
+                    cluster.violated(format!("{} is {access}, and {account:?} can log in", line.session));
                 }
                 // A session that never had access needs no line.
-                if line.access == "ended" && !others && shown != Some(false) {
-                    let whose = if line.uid.is_empty() { line.username } else { line.session };
+                if access == "ended" && !others && shown != Some(false) {
+                    let whose = if line.uid.is_empty() { &line.username } else { &line.session };
                     cluster.violated(format!("{whose} is ended, and the server has not shown it"));
                 }
             }
             "abandoned" | "retained" => {
                 let mut evidence = cluster.evidence();
-                evidence.excuse(host, line.username);
+                evidence.excuse(host, &line.username);
                 evidence.released.insert(account);
             }
             _ => {}

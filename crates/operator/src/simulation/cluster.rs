@@ -50,6 +50,8 @@ pub(super) struct Faults {
     pub(super) api_silent: bool,
     /// It takes its time.
     pub(super) api_slow: bool,
+    /// Nothing can be written to the audit log.
+    pub(super) audit_log_full: bool,
     /// After so many calls to the API server, one of them fails so.
     pub(super) api_failures: Vec<(u32, ApiFailure)>,
     /// Until then, nothing is heard of these kinds, by the collections that they are in.

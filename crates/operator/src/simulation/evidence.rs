@@ -17,6 +17,8 @@ pub(super) struct Evidence {
     pub(super) shown: BTreeMap<Login, bool>,
     /// What the audit log said of a session last.
     pub(super) said: BTreeMap<String, String>,
+    /// Sessions of which the audit log said that they are about to get access, and not yet that they have none.
+    pub(super) granting: BTreeMap<String, Login>,
     /// Accounts that somebody enabled by hand or took the finalizer of, or that were released with an event: their
     /// state is not checked before everything has settled.
     pub(super) excused: BTreeSet<Login>,

@@ -13,6 +13,7 @@
 //! | no write without a difference | each status is written twice |
 //! | a session that is over stays over | the operator hears of no session that it is over |
 //! | the audit log comes first | the line that an access is there is lost |
+//! | the audit log comes first | the line that an access is about to be given is lost |
 
 use super::lifecycle::{History, each, run, standing};
 use super::operation::Operation;
@@ -30,6 +31,7 @@ pub(super) enum Break {
     FinalizersStay,
     WritesRepeat,
     AuditLinesAreLost,
+    GrantsAreNotLogged,
     EndsAreForgotten,
 }
 
@@ -63,6 +65,7 @@ fn each_invariant_fails_where_something_is_broken() {
         (Break::FinalizersStay, vec![start(), (Operation::DeleteSession(0), 5)], "is being deleted"),
         (Break::WritesRepeat, vec![start()], "changes nothing, as the operator knew"),
         (Break::AuditLinesAreLost, vec![start()], "is Active, and the audit log says"),
+        (Break::GrantsAreNotLogged, vec![start()], "was enabled, and the audit log does not say so"),
         (Break::EndsAreForgotten, vec![timed(), crash(), (standing(1), 30)], "goes from Ended to"),
     ] {
         let history = |broken| History { seed: 1, passwords: false, steps: each(steps.clone()), broken };

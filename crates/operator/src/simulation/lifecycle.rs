@@ -16,6 +16,7 @@ use super::invariants::Break;
 use super::life::Life;
 use super::moves::Move;
 use super::operation::{ADMINS, Operation, SESSIONS, Step, USERS, steps};
+use super::oracle::Grants;
 use super::server::OTHERS;
 use super::store::When;
 
@@ -283,6 +284,44 @@ fn a_start_that_is_tried_again_writes_its_secret_once() {
     let fails = Operation::ServerFails { server: 0, after: 1, when: When::Before, class: Class::Transient };
     let said = said(true, vec![(standing(0), 5), (fails, 0), (standing(1), 60)]);
     assert_eq!(said.get("active"), Some(&2), "{said:?}");
+}
+
+#[test]
+fn no_access_is_given_while_the_audit_log_is_full_and_what_is_there_ends() {
+    let full = |full| (Operation::AuditLogFull(full), 0);
+    let of = |full_meanwhile| {
+        let steps = vec![
+            (standing(0), 5),
+            full(full_meanwhile),
+            (standing(1), 20),
+            (Operation::DeleteSession(0), 20),
+        ];
+        said(false, steps)
+    };
+    let (said, usual) = (of(true), of(false));
+    assert_eq!(
+        said.get("waiting"),
+        usual.get("waiting").map(|usual| usual + 1).or(Some(1)).as_ref(),
+        "{said:?}"
+    );
+    assert_eq!(
+        (said.get("ended"), said.get("active")),
+        (usual.get("ended"), usual.get("active")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_live_access_gets_no_more_while_the_audit_log_is_full() {
+    let more = |full| {
+        let role = Operation::SetRole { role: 0, grants: Grants::Writer };
+        let repair = if full { (Operation::AuditLogFull(true), 0) } else { (Operation::Repair, 0) };
+        said(false, vec![(standing(0), 5), repair, (role, 20), (Operation::Repair, 20)])
+    };
+    let (held_up, usual) = (more(true), more(false));
+    assert_eq!(usual.get("granting"), Some(&2), "{usual:?}");
+    assert_eq!(held_up.get("granting"), Some(&2), "{held_up:?}");
+    assert_eq!(held_up.get("more while the log was full"), None, "{held_up:?}");
 }
 
 fn of_seed(seed: u32) -> proptest::test_runner::TestRng {

@@ -135,6 +135,7 @@ pub(super) enum Operation {
     },
     ApiSilent(bool),
     ApiSlow(bool),
+    AuditLogFull(bool),
     WatchStalls {
         kind: usize,
         seconds: i64,
@@ -260,6 +261,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => (0..10_u32, failure).prop_map(|(after, failure)| ApiFails { after, failure }),
         1 => any::<bool>().prop_map(ApiSilent),
         1 => any::<bool>().prop_map(ApiSlow),
+        1 => any::<bool>().prop_map(AuditLogFull),
         2 => (0..5_usize, prop_oneof![Just(2_i64), Just(20), Just(100)])
             .prop_map(|(kind, seconds)| WatchStalls { kind, seconds }),
         1 => (0..5_usize).prop_map(WatchRestarts),
@@ -298,6 +300,7 @@ impl Cluster {
             Operation::ApiFails { after, failure } => self.faults().api_failures.push((after, failure)),
             Operation::ApiSilent(silent) => self.faults().api_silent = silent,
             Operation::ApiSlow(slow) => self.faults().api_slow = slow,
+            Operation::AuditLogFull(full) => self.faults().audit_log_full = full,
             Operation::WatchStalls { kind, seconds } => {
                 let until = now + SignedDuration::from_secs(seconds);
                 self.faults().stalled.insert(watching::collections()[kind].clone(), until);

@@ -60,6 +60,18 @@ pub(super) fn psql() -> Result<(PathBuf, Vec<(&'static str, String)>)> {
     Ok((program(&dir, "psql")?, libraries(&dir)))
 }
 
+/// Chromium, in the version of the distribution, and what it needs in its environment.
+pub(super) fn chromium() -> Result<(PathBuf, Vec<(&'static str, String)>)> {
+    const PROGRAM: &str = "usr/lib/chromium/chromium";
+    let dir = cache::ensure("chromium", &[("release", &release())], |dir| {
+        unpacked("chromium", dir, |apt| {
+            apt.unpack(&["chromium", "chromium-common"], dir)?;
+            unpack_libraries(apt, "chromium", &dir.join(PROGRAM), dir)
+        })
+    })?;
+    Ok((dir.join(PROGRAM), libraries(&dir)))
+}
+
 /// A program of whichever version of PostgreSQL was unpacked.
 fn program(dir: &Path, name: &str) -> Result<PathBuf> {
     let versions = dir.join("usr/lib/postgresql");

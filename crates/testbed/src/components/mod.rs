@@ -110,6 +110,15 @@ pub fn german_postgres() -> Result<PostgresInstallation> {
     debian::german_postgres()
 }
 
+/// A browser, with what it needs in its environment: Chromium, in the version of the machine's Debian. It is large (some
+/// 130 packages where nothing of it is installed), so that only long tests use it.
+///
+/// # Errors
+/// On other distributions, and when the packages cannot be fetched.
+pub fn chromium() -> Result<(PathBuf, Vec<(&'static str, String)>)> {
+    debian::chromium()
+}
+
 /// The PgBouncer server.
 #[derive(Clone, Debug)]
 pub struct PgBouncerInstallation {
@@ -144,8 +153,8 @@ pub fn mongodb() -> Result<MongoInstallation> {
     pip::mongodb()
 }
 
-/// Prepares everything but what is fetched in seconds from the machine's distribution ([`german_postgres`], [`pgbouncer`], [`clients::psql`],
-/// [`charts::promtool`], [`Shells`], [`images`]), as a first step before tests, so that none of them waits for a build.
+/// Prepares everything but what is fetched in seconds from the machine's distribution ([`german_postgres`], [`pgbouncer`], [`chromium`],
+/// [`clients::psql`], [`charts::promtool`], [`Shells`], [`images`]), as a first step before tests, so that none of them waits for a build.
 ///
 /// # Errors
 /// The first failure, naming what has to be installed when that is the reason.

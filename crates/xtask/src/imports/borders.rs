@@ -24,6 +24,8 @@ const fn border(
 const BORDERS: &[Border] = &[
     border("rolecall-api", &[], &[]),
     border("rolecall-policy", &[], &[]),
+    // The format of the audit log, for who writes it and who reads it.
+    border("rolecall-ledger", &[], &[]),
     // What is wrong with a certificate or a key is an error of the contract.
     border("rolecall-pki", &["rolecall-engine"], &[TESTBED]),
     border("rolecall-engine", &["rolecall-policy"], &[TESTBED]),
@@ -53,7 +55,7 @@ const BORDERS: &[Border] = &[
     ),
     border(
         "rolecall-tests",
-        &["rolecall-api", "rolecall-engine", "rolecall-operator", TESTBED, AWS_TESTBED],
+        &["rolecall-api", "rolecall-engine", "rolecall-ledger", "rolecall-operator", TESTBED, AWS_TESTBED],
         &["rolecall-aws", "rolecall-pki"],
     ),
 ];
@@ -78,6 +80,7 @@ const PROGRAM_NEEDS: &[&str] = &[
     "rolecall-policy",
     "rolecall-resolve",
     "rolecall-engine",
+    "rolecall-ledger",
     "rolecall-pki",
     "rolecall-postgres",
     "rolecall-mongodb",

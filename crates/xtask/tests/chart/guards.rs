@@ -17,6 +17,9 @@ fn combinations_that_cannot_work() {
     assert_refused(&both, "Leave rbac.secrets out");
     let both = json!({"rbac": {"secrets": {"clusterWide": true, "namespaces": ["shop"]}}});
     assert_refused(&both, "are both set: leave one out");
+    assert_refused(&json!({"audit": {"log": "/audit/log"}}), "no access would be given. Set audit.volume");
+    let unused = json!({"audit": {"volume": {"emptyDir": {}}}});
+    assert_refused(&unused, "or leave audit.volume out");
     let twice = json!({"monitoring": {"serviceMonitor": {"enabled": true}, "podMonitor": {"enabled": true}}});
     assert_refused(&twice, "Enable one");
     let disabled = json!({"monitoring": {"prometheusRule": {"enabled": true, "disabled": ["RolecallNo"]}}});

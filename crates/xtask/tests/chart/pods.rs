@@ -21,6 +21,11 @@ fn everything() -> Value {
             "keepUnusedSets": "1h",
             "maxConnectionsPerServer": 8,
         },
+        "audit": {
+            "log": "/var/log/rolecall/audit.jsonl",
+            "volume": {"persistentVolumeClaim": {"claimName": "audit"}},
+            "keySecret": "audit-key",
+        },
     })
 }
 
@@ -132,6 +137,32 @@ fn secrets_to_pull_with_are_those_of_all_charts_and_of_this_one() {
     let values = json!({"global": {"imagePullSecrets": ["a"]}, "image": {"pullSecrets": [{"name": "b"}]}});
     let rendered = render(&values);
     assert_eq!(rendered.pod()["spec"]["imagePullSecrets"], json!([{"name": "a"}, {"name": "b"}]));
+}
+
+#[test]
+fn the_audit_log_lies_on_its_volume_and_its_key_is_that_of_the_secret() {
+    let mut values = everything();
+    values["extraVolumes"] = json!([{"name": "ca", "configMap": {"name": "ca"}}]);
+    values["extraVolumeMounts"] = json!([{"name": "ca", "mountPath": "/ca"}]);
+    let rendered = render(&values);
+    let (pod, container) = (&rendered.pod()["spec"], rendered.container());
+    let places = |list: &Value, field: &str| -> BTreeMap<String, Value> {
+        let list = list.as_array().into_iter().flatten();
+        list.map(|one| (one["name"].as_str().unwrap_or_default().to_owned(), one[field].clone())).collect()
+    };
+    let mounts = places(&container["volumeMounts"], "mountPath");
+    assert_eq!(mounts["audit"], "/var/log/rolecall");
+    assert!(container["args"].to_string().contains("--audit-log=/var/log/rolecall/audit.jsonl"));
+    assert!(
+        container["args"]
+            .to_string()
+            .contains(&format!("--audit-key-file={}/key", mounts["audit-key"].as_str().unwrap_or_default()))
+    );
+    assert_eq!(places(&pod["volumes"], "persistentVolumeClaim")["audit"], json!({"claimName": "audit"}));
+    assert_eq!(places(&pod["volumes"], "secret")["audit-key"]["secretName"], "audit-key");
+    assert_eq!(mounts.len(), 3);
+    let usual = render(&json!({}));
+    assert!(usual.container()["volumeMounts"].is_null() && usual.pod()["spec"]["volumes"].is_null());
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn grant(max: Option<u64>) -> Result<Grant, Blocked> {
         reassign_to: None,
         permissions: rolecall_policy::CanonicalPermissions::default(),
         entries: std::sync::Arc::default(),
+        roles: Vec::new(),
     })
 }
 

@@ -26,6 +26,7 @@ fn session(ttl: Option<u64>, status: DatabaseSessionStatus) -> DatabaseSession {
 
 fn active() -> Active {
     Active {
+        roles: Vec::new(),
         username: "alice".into(),
         db_roles: vec!["reader".into()],
         started_at: Some(at(100)),
