@@ -596,7 +596,7 @@ fn keys(value: &serde_json::Value, path: &str, found: &mut Vec<(String, String)>
 }
 
 #[test]
-fn no_field_disappears_without_a_word() {
+fn no_field_of_a_spec_disappears_without_a_word() {
     for entry in fixture("").read_dir().expect("the fixtures are there").flatten() {
         let name = entry.file_name().into_string().expect("fixtures have plain names");
         let text = input::read_text(&entry.path()).expect("the fixture is there");
@@ -605,7 +605,8 @@ fn no_field_disappears_without_a_word() {
         for (number, value) in values.iter().enumerate() {
             let mut all = Vec::new();
             keys(value, "", &mut all);
-            for (path, key) in all {
+            // What surrounds a spec has defaults.
+            for (path, key) in all.into_iter().filter(|(path, _)| path.starts_with("/spec")) {
                 let mut changed = values.clone();
                 let object = changed[number].pointer_mut(&path).and_then(serde_json::Value::as_object_mut);
                 let object = object.expect("it is one");

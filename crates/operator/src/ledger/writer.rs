@@ -220,7 +220,7 @@ impl Writer {
             Some(last) => *last != b'\n',
         };
         let synced = self.sink.sync();
-        let error = appended.err().or_else(|| synced.as_ref().err().map(|error| copy(error)));
+        let error = appended.err().or_else(|| synced.as_ref().err().map(copy));
         let safe = if synced.is_ok() { whole } else { 0 };
         self.counters.lines.inc_by(u64::try_from(safe).unwrap_or_default());
         if let Some((_, head)) = safe.checked_sub(1).and_then(|last| ends.get(last)) {

@@ -166,7 +166,7 @@ async fn a_password_that_is_refused_names_the_rule_and_is_no_failed_login() {
 #[tokio::test]
 async fn what_changes_nothing_is_not_sent() {
     let ruled = Ruled::start(&[("credcheck.password_valid_max", "365")]).await;
-    ruled.refuse(&["VALID UNTIL"]).await;
+    ruled.refuse(&["VALID UNTIL 'infinity'"]).await;
     let user = unique("alice");
     apply(&ruled.engine, &enabled(&user, &["reader"])).await.unwrap();
     apply(&ruled.engine, &ended(&user, false)).await.unwrap();
@@ -177,7 +177,7 @@ async fn what_changes_nothing_is_not_sent() {
 
 #[tokio::test]
 async fn what_may_not_be_reset_keeps_no_membership_and_no_connection() {
-    for refused in ["VALID UNTIL", "RESET ALL", "PASSWORD NULL"] {
+    for refused in ["VALID UNTIL 'infinity'", "RESET ALL", "PASSWORD NULL"] {
         let ruled = Ruled::start(&[("credcheck.password_valid_max", "365")]).await;
         let user = unique("alice");
         apply(&ruled.engine, &with_password(enabled(&user, &["reader", "writer"]))).await.unwrap();
@@ -218,7 +218,7 @@ async fn where_rds_keeps_passwords_from_the_admin_user_an_access_ends_without_to
     apply(&ruled.engine, &with_password(enabled(&user, &["reader", "writer"]))).await.unwrap();
 
     ruled.pg.sql("postgres", "revoke rds_password from keeper").await.unwrap();
-    ruled.refuse_with("42501", &[" PASSWORD ", "VALID UNTIL"]).await;
+    ruled.refuse_with("42501", &[" PASSWORD ", "VALID UNTIL 'infinity'"]).await;
     let findings = ruled.engine.preflight(&Needs::default()).await.unwrap().findings;
     let finding = findings.iter().find(|finding| finding.object == "rds_password").unwrap();
     assert!(finding.message.contains("run GRANT rds_password TO \"keeper\""), "{finding:?}");
