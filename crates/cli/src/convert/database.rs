@@ -46,7 +46,7 @@ pub(super) fn convert(
     let Some(protocol) = protocol(fields.text("protocol")?.as_deref(), service, &uri, reporter) else {
         return Ok(Vec::new());
     };
-    let admin_user = admin_user(fields.take("admin_user"))?;
+    let admin_user = admin_user(fields.take("admin_user"), reporter)?;
     if admin_user.name.is_none() && !labels.contains_key(rolecall_api::names::ADMIN_USER_LABEL) {
         reporter.note(
             "spec.admin_user",
@@ -164,7 +164,7 @@ fn mongodb_uri(uri: &str, reporter: &mut Reporter<'_>) -> String {
 }
 
 /// A name, or a mapping with a name and a default database.
-fn admin_user(field: Option<Field<'_>>) -> anyhow::Result<AdminUser> {
+fn admin_user(field: Option<Field<'_>>, reporter: &mut Reporter<'_>) -> anyhow::Result<AdminUser> {
     let Some(field) = field else { return Ok(AdminUser::default()) };
     if let Value::String(name) = field.value {
         return Ok(AdminUser {
@@ -173,7 +173,11 @@ fn admin_user(field: Option<Field<'_>>) -> anyhow::Result<AdminUser> {
         });
     }
     let mut fields = field.fields()?;
-    Ok(AdminUser { name: fields.text("name")?, default_database: fields.text("default_database")? })
+    let read = AdminUser { name: fields.text("name")?, default_database: fields.text("default_database")? };
+    for field in fields.rest() {
+        reporter.lost(field.path, "there is no such field in spec.admin_user");
+    }
+    Ok(read)
 }
 
 fn tls(
