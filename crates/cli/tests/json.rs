@@ -1,6 +1,6 @@
 //! `-o json`: what is printed is what the documentation says is printed.
 
-#![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod documented;
 

@@ -21,7 +21,7 @@ pub enum Stopped {
     /// The engine failed.
     Failed(Error),
     /// It was carried out, and yet this is left to do.
-    Unsettled(Plan),
+    Unsettled(Box<Plan>),
 }
 
 impl DesiredAccount {
@@ -150,7 +150,7 @@ pub async fn bring(engine: &dyn Engine, desired: &Desired) -> Result<Applied, St
     let observed = engine.observe(&query).await.map_err(Stopped::Failed)?;
     match plan::plan(&settled, &observed).map_err(Stopped::Refused)? {
         Plan::Nothing => Ok(applied),
-        left => Err(Stopped::Unsettled(left)),
+        left => Err(Stopped::Unsettled(Box::new(left))),
     }
 }
 

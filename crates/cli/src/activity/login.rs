@@ -117,7 +117,11 @@ impl<'a> Login<'a> {
             () = signals.any() => Ok(None),
         };
         if let Err(error) = session.end(signals).await {
-            output::say(format_args!("warning: {error:#}; end it: kubectl rolecall end {}", session.name()));
+            output::say(format_args!(
+                "warning: {error:#}; end it: kubectl rolecall end {} --namespace {}; else its ttl does",
+                session.name(),
+                cluster.namespace_name()
+            ));
         }
         acted
     }

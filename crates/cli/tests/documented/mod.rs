@@ -14,7 +14,7 @@ const MAPS: [&str; 5] = ["labels", "dbRoles", "counts", "traits", "match"];
 /// A page, below `docs`.
 pub(crate) fn page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    std::fs::read_to_string(&path).expect("the documentation has the page")
 }
 
 /// Asserts that the page names every field of what a command printed. Fields of Kubernetes itself are not asked for:
