@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
+mod documented;
 #[path = "online/errors.rs"]
 mod errors;
 
@@ -374,6 +375,7 @@ async fn a_plan_is_against_what_the_cluster_has() {
     assert_eq!(online.status.code(), Some(2), "{}", text(&online.stderr));
     let online: Value = serde_json::from_slice(&online.stdout).expect("JSON comes out");
     assert_eq!((&online["kind"], &online["namespace"]), (&"Plan".into(), &"planned".into()));
+    documented::names_every_field("plan-json.md", &online);
     let accesses = online["accesses"].as_array().expect("a list").clone();
     let alice = accesses
         .iter()

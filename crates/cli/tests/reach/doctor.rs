@@ -65,4 +65,18 @@ async fn doctor_and_queries_reach_a_service_by_a_port_forward() {
     let output = run(&bench, &["queries", "alice-now"]).await;
     assert_eq!(text(&output.stderr), "alice runs nothing on orders.\n");
     eventually("the session beside it ends", async || bench.sessions().await == 1).await;
+
+    bench.psql().await;
+    let psql = bench.connect(&["--db-name", "postgres", "--", "-X", "-c", "select pg_sleep(600)"]).spawn();
+    let psql = psql.expect("it starts");
+    let mut answer = Value::Null;
+    eventually("the query is seen", async || {
+        let output = run(&bench, &["queries", "alice-now", "-o", "json"]).await;
+        answer = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        answer["items"].as_array().is_some_and(|items| !items.is_empty())
+    })
+    .await;
+    names_every_field("queries.md", &answer);
+    drop(psql);
+    bench.end_all().await;
 }
