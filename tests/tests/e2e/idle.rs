@@ -15,7 +15,7 @@ use serde_json::json;
 /// Shorter than the resync interval.
 const QUIET: Duration = Duration::from_secs(20);
 /// Longer than anything that follows a change by a while.
-const SETTLED: Duration = Duration::from_secs(5);
+const SETTLED: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn an_idle_operator_writes_nothing_and_asks_the_database_nothing() -> Result<()> {
