@@ -78,9 +78,18 @@ async fn objects_are_in_a_chart_of_their_own_after_that_of_the_operator() {
     helm.run(&install).await.expect_err("the kinds are not there");
     let operator = ["install", "rolecall", ".", "--wait", "--set", "watchNamespaces={shop},replicaCount=0"];
     helm.run(&operator).await.expect("installed");
-    helm.run(&install).await.expect("installed");
     let kinds = "databaseadmins,databaseusers,provisioningroles,dbobjectimportrules,databasesessions";
     let count = ["get", kinds, "--all-namespaces", "--output", "name"];
+    // Mutating admission policies refuse a new kind until the API server has read its schema, some seconds later.
+    let session = root().join("deploy/samples/database_session.yaml").display().to_string();
+    let create = ["create", "--dry-run=server", "--filename", session.as_str()];
+    let served = async {
+        while cluster.kubectl(&create).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), served).await.expect("the kinds are served");
+    helm.run(&install).await.expect("installed");
     assert_eq!(cluster.kubectl(&count).await.expect("a list").lines().count(), 5);
     helm.run(&["uninstall", "shop-databases"]).await.expect("uninstalled, and before the operator");
     assert_eq!(cluster.kubectl(&count).await.expect("a list").trim(), "");
