@@ -5,11 +5,13 @@
 //! |---|---|---|
 //! | `connect` | `databaseusers`, `databaseadmins` | opening sessions for this user, and to this server |
 //! | `bind` | `provisioningroles` | handing this role out: naming it in a DatabaseUser |
+//! | `approve` | `provisioningroles` | deciding, on behalf of this role, about sessions that others ask for |
 //! | `manage` | `databasesessions` | changing and ending sessions that others asked for |
 //! | `operate` | every kind | writing what is the operator's: status, finalizers, the recorded name |
 
 use crate::crds::crds;
 use crate::names::{GROUP, USERNAME_ANNOTATION};
+use crate::schema::MAX_DECIDED;
 
 /// Requests that a policy is about.
 #[derive(Clone, Copy, Debug)]
@@ -54,14 +56,20 @@ const CONTROLLERS: &str = "[\n  'system:kube-controller-manager',\n  \
 
 /// The files with policies: path and YAML.
 pub(crate) fn files() -> Vec<(String, String)> {
-    let policies = [session_access(), session_owner(), operator_fields(), user_roles()];
+    let policies = policies();
     let bindings: Vec<String> = policies.iter().map(|policy| binding("Validating", policy.name)).collect();
     let mut files: Vec<(String, String)> =
         policies.iter().map(|policy| (path(policy.name), yaml(policy))).collect();
     files.push(("deploy/admission/bindings.yaml".to_owned(), bindings.join("---\n")));
     files.push(("deploy/mutating/session_requester.yaml".to_owned(), session_requester()));
-    files.push(("deploy/mutating/bindings.yaml".to_owned(), binding("Mutating", REQUESTER)));
+    files.push(("deploy/mutating/decision_maker.yaml".to_owned(), decision_by()));
+    let mutating = [REQUESTER, DECISION_MAKER].map(|name| binding("Mutating", name));
+    files.push(("deploy/mutating/bindings.yaml".to_owned(), mutating.join("---\n")));
     files
+}
+
+fn policies() -> [Policy; 6] {
+    [session_access(), session_owner(), operator_fields(), user_roles(), decision_maker(), decision_owner()]
 }
 
 /// Who may open a session for whom, and to what. A longer or shorter ttl is another session.
@@ -182,29 +190,7 @@ fn operator_fields() -> Policy {
 
 /// Who may hand out which role. What a role gives follows the traits, so that other traits hand all of them out anew.
 fn user_roles() -> Policy {
-    let per_role = (0..EXPRESSIONS).map(|index| {
-        let (from, to) = (index * CHECKS, (index + 1) * CHECKS);
-        let slice = (from..to)
-            .map(|at| {
-                let checked = check("provisioningroles", &format!("variables.handed[{at}]"), "bind");
-                format!("(size(variables.handed) <= {at}\n  || {checked})")
-            })
-            .collect::<Vec<_>>()
-            .join("\n&& ");
-        Validation {
-            why: "As many rights in one expression as the API server looks up in one.",
-            expression: format!("size(variables.handed) <= {from}\n|| variables.all\n|| ({slice})"),
-            message: format!(
-                "request.userInfo.username + ' may not hand out ' + (size(variables.handed) > {last} ? \
-                 'one of the ProvisioningRoles ' + variables.handed[{from}] + ' and ' + variables.handed[{last}] : \
-                 'the ProvisioningRole ' + variables.handed[{from}]) + ': that takes the verb bind on it; check: kubectl auth \
-                 can-i bind provisioningroles.{GROUP}/' + variables.handed[{from}] + ' -n ' + request.namespace + '; who may give \
-                 it adds to a Role there: {{apiGroups: [{GROUP}], resources: [provisioningroles], resourceNames: [' + \
-                 variables.handed[{from}] + '], verbs: [bind]}}'",
-                last = to - 1
-            ),
-        }
-    });
+    let per_role = each_role("handed", "bind", EXPRESSIONS, "hand out");
     let most = EXPRESSIONS * CHECKS;
     let too_many = Validation {
         why: "Beyond that the right to hand out every role has to do.",
@@ -226,16 +212,137 @@ fn user_roles() -> Policy {
                  : object.spec.?roles.orValue([]).filter(role, !(role in oldObject.spec.?roles.orValue([])))"
                     .to_owned(),
             ),
-            (
-                "all",
-                format!(
-                    "authorizer.group('{GROUP}').resource('provisioningroles').namespace(request.namespace)\n  \
-                     .check('bind').allowed()"
-                ),
-            ),
+            ("all", on_all_roles("bind")),
         ],
         validations: per_role.chain([too_many]).collect(),
     }
+}
+
+/// Who decides: the person who sends the request, whom the roles let decide, and who is not the one who asks.
+fn decision_maker() -> Policy {
+    let session = "object.spec.sessionRef";
+    let names_owner = format!(
+        "size(object.metadata.?ownerReferences.orValue([])) == 1\n\
+         && object.metadata.ownerReferences.all(owner,\n  owner.kind == 'DatabaseSession' && owner.apiVersion.startsWith('{GROUP}/')\n  \
+         && owner.name == {session}.name && owner.uid == {session}.uid\n  \
+         && !owner.?controller.orValue(false) && !owner.?blockOwnerDeletion.orValue(false))"
+    );
+    let mut validations = vec![
+        Validation {
+            why: "Who decides is who sent the request. That it does not change is a rule of the definition.",
+            expression: "object.spec.decidedBy == request.userInfo.username".to_owned(),
+            message: "'spec.decidedBy says who decides, which is ' + request.userInfo.username + ', and not ' + \
+                      object.spec.decidedBy"
+                .to_owned(),
+        },
+        Validation {
+            why: "Four eyes. The operator compares the name with that in the session.",
+            expression: "object.spec.requestedBy != request.userInfo.username".to_owned(),
+            message: "request.userInfo.username + ' asks for the session ' + object.spec.sessionRef.name + ': somebody else has \
+                      to decide about it'"
+                .to_owned(),
+        },
+        Validation {
+            why: "Nobody says to be in a group that they are not in.",
+            expression: "object.spec.?groups.orValue([]).all(group, group in request.userInfo.?groups.orValue([]))"
+                .to_owned(),
+            message: "request.userInfo.username + ' is not in every group of spec.groups'".to_owned(),
+        },
+        Validation {
+            why: "It goes with its session, and holds it up at no time.",
+            expression: names_owner,
+            message: "'metadata.ownerReferences has to be the session alone, that of spec.sessionRef, without controller and \
+                      blockOwnerDeletion: kubectl rolecall approve writes it so'"
+                .to_owned(),
+        },
+    ];
+    validations.extend(each_role("decided", "approve", MAX_DECIDED / CHECKS, "decide on behalf of"));
+    Policy {
+        name: "decision-maker",
+        about: About::Objects("databasesessiondecisions"),
+        operations: "[CREATE]",
+        variables: vec![("decided", "object.spec.roles".to_owned()), ("all", on_all_roles("approve"))],
+        validations,
+    }
+}
+
+/// A decision is taken back by whoever made it: nobody removes the word of somebody else.
+fn decision_owner() -> Policy {
+    Policy {
+        name: "decision-owner",
+        about: About::Objects("databasesessiondecisions"),
+        operations: "[DELETE]",
+        variables: vec![],
+        validations: vec![Validation {
+            why: "Who made it, the cluster's own controllers, and who may write the operator's word, too.",
+            expression: format!(
+                "oldObject.spec.decidedBy == request.userInfo.username\n\
+                 || request.userInfo.username in {CONTROLLERS}\n\
+                 || has(namespaceObject.metadata.deletionTimestamp)\n|| {}",
+                check("databasesessiondecisions", "oldObject.metadata.name", "operate")
+            ),
+            message: "request.userInfo.username + ' may not delete the decision ' + oldObject.metadata.name + ', which is that of ' + \
+                      oldObject.spec.decidedBy + '; it goes with its session'"
+                .to_owned(),
+        }],
+    }
+}
+
+/// That the caller has a verb on each role of the list in this variable, which has as many entries at most as so many
+/// expressions look up.
+fn each_role(
+    variable: &'static str,
+    verb: &'static str,
+    expressions: usize,
+    what: &'static str,
+) -> impl Iterator<Item = Validation> {
+    (0..expressions).map(move |index| {
+        let (from, to) = (index * CHECKS, (index + 1) * CHECKS);
+        let slice = (from..to)
+            .map(|at| {
+                let checked = check("provisioningroles", &format!("variables.{variable}[{at}]"), verb);
+                format!("(size(variables.{variable}) <= {at}\n  || {checked})")
+            })
+            .collect::<Vec<_>>()
+            .join("\n&& ");
+        Validation {
+            why: "As many rights in one expression as the API server looks up in one.",
+            expression: format!("size(variables.{variable}) <= {from}\n|| variables.all\n|| ({slice})"),
+            message: format!(
+                "request.userInfo.username + ' may not {what} ' + (size(variables.{variable}) > {last} ? \
+                 'one of the ProvisioningRoles ' + variables.{variable}[{from}] + ' and ' + variables.{variable}[{last}] : \
+                 'the ProvisioningRole ' + variables.{variable}[{from}]) + ': that takes the verb {verb} on it; check: kubectl auth \
+                 can-i {verb} provisioningroles.{GROUP}/' + variables.{variable}[{from}] + ' -n ' + request.namespace + '; who may give \
+                 it adds to a Role there: {{apiGroups: [{GROUP}], resources: [provisioningroles], resourceNames: [' + \
+                 variables.{variable}[{from}] + '], verbs: [{verb}]}}'",
+                last = to - 1
+            ),
+        }
+    })
+}
+
+/// That the caller has a verb on every role of the namespace.
+fn on_all_roles(verb: &str) -> String {
+    format!(
+        "authorizer.group('{GROUP}').resource('provisioningroles').namespace(request.namespace)\n  \
+         .check('{verb}').allowed()"
+    )
+}
+
+const DECISION_MAKER: &str = "decision-maker";
+
+/// Who decides, from the request, where the request does not say it.
+fn decision_by() -> String {
+    format!(
+        "# Who decides is recorded in the decision.\n\
+         apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingAdmissionPolicy\nmetadata:\n  name: rolecall-{DECISION_MAKER}\n\
+         spec:\n  failurePolicy: Fail\n  reinvocationPolicy: Never\n  matchConstraints:\n    resourceRules:\n    \
+         - apiGroups: [{GROUP}]\n      apiVersions: [\"*\"]\n      operations: [CREATE]\n      resources: [databasesessiondecisions]\n  \
+         matchConditions:\n  - name: is-absent\n    expression: |-\n{}  mutations:\n  - patchType: JSONPatch\n    jsonPatch:\n      \
+         expression: |-\n{}",
+        block(6, "has(object.spec) && !has(object.spec.decidedBy)"),
+        block(8, "[JSONPatch{op: 'add', path: '/spec/decidedBy', value: request.userInfo.username}]"),
+    )
 }
 
 const REQUESTER: &str = "session-requester";
@@ -289,8 +396,14 @@ fn yaml(policy: &Policy) -> String {
     let resources = match about {
         About::Objects(plural) => (*plural).to_owned(),
         About::Everything => {
-            let plurals = crds().into_iter().map(|crd| crd.spec.names.plural);
-            plurals.flat_map(|plural| [format!("{plural}/status"), plural]).collect::<Vec<_>>().join(", ")
+            let resources = crds().into_iter().flat_map(|crd| {
+                let subresources =
+                    crd.spec.versions.first().and_then(|version| version.subresources.as_ref());
+                let status = subresources.and_then(|subresources| subresources.status.as_ref());
+                let plural = crd.spec.names.plural.clone();
+                status.map(|_| format!("{plural}/status")).into_iter().chain([crd.spec.names.plural])
+            });
+            resources.collect::<Vec<_>>().join(", ")
         }
     };
     let mut yaml = format!(
@@ -341,7 +454,7 @@ mod tests {
         let (bindings, policies): (Vec<_>, Vec<_>) =
             files.iter().partition(|(path, _)| path.ends_with("bindings.yaml"));
         let bound: String = bindings.into_iter().map(|(_, text)| text.as_str()).collect();
-        assert_eq!(policies.len(), 5);
+        assert_eq!(policies.len(), 8);
         for (path, text) in policies {
             let policy: Value = serde_saphyr::from_str(text).unwrap();
             let name = policy["metadata"]["name"].as_str().unwrap();
@@ -352,7 +465,7 @@ mod tests {
 
     #[test]
     fn no_expression_looks_up_more_rights_than_the_api_server_does() {
-        for policy in [session_access(), session_owner(), operator_fields(), user_roles()] {
+        for policy in policies() {
             let checks = |text: &str| text.matches(".check(").count();
             let of_variables: usize = policy.variables.iter().map(|(_, text)| checks(text)).sum();
             let all: usize = policy.validations.iter().map(|one| checks(&one.expression)).sum();

@@ -7,7 +7,8 @@ use kube::CustomResourceExt;
 use serde_json::json;
 
 use crate::{
-    DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole, conditions, reasons,
+    DatabaseAdmin, DatabaseSession, DatabaseSessionDecision, DatabaseUser, DbObjectImportRule,
+    ProvisioningRole, conditions, reasons,
 };
 
 /// The definitions of all kinds, as they are installed.
@@ -19,6 +20,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         DbObjectImportRule::crd(),
         DatabaseUser::crd(),
         DatabaseSession::crd(),
+        DatabaseSessionDecision::crd(),
     ]
     .map(finish)
     .into()

@@ -10,7 +10,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CreateDbUserMode, GoDuration, SecretRef, rules, schema};
+use crate::{
+    ApprovalProgress, CreateDbUserMode, GoDuration, ReceivedDecision, SecretRef, SessionRequest, rules,
+    schema,
+};
 
 /// Who gets access to what, and for how long.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -209,6 +212,19 @@ pub struct DatabaseSessionStatus {
     /// Where to connect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<Connection>,
+
+    /// What exactly is asked for, where that takes an approval; from the start on what was approved, which the session never
+    /// has more than.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<SessionRequest>,
+
+    /// How far the request has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalProgress>,
+
+    /// The decisions about the request that count, in the order in which they were made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ReceivedDecision>,
 }
 
 /// Where to connect.

@@ -1,4 +1,4 @@
-//! The API of Rolecall: its five kinds, their conditions and reasons, and everything generated from them.
+//! The API of Rolecall: its six kinds, their conditions and reasons, and everything generated from them.
 //!
 //! Each kind is one module with its spec and status; the field documentation is what `kubectl explain` shows.
 //! This crate knows no client and no runtime, so that policy tools can use it offline.
@@ -16,6 +16,7 @@ mod crds;
 mod database_admin;
 mod database_admin_status;
 mod database_session;
+mod database_session_decision;
 mod database_user;
 mod db_object_import_rule;
 mod fields;
@@ -25,11 +26,15 @@ mod rbac;
 mod refs;
 mod rules;
 mod schema;
+mod session_request;
 
 pub use crds::crds;
 pub use database_admin::*;
 pub use database_admin_status::*;
 pub use database_session::*;
+pub use database_session_decision::{
+    DatabaseSessionDecision, DatabaseSessionDecisionSpec, DecidedSession, Verdict,
+};
 pub use database_user::*;
 pub use db_object_import_rule::*;
 pub use duration::GoDuration;
@@ -37,6 +42,10 @@ pub use generate::{YamlError, crds_yaml, generated_files, reasons_markdown};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 pub use provisioning_role::*;
 pub use refs::*;
+pub use session_request::{
+    ApprovalNeed, ApprovalProgress, ReceivedDecision, RequestedPermission, RequestedPermissions,
+    RequestedRule, RequestedServer, RequestedUser, RequestingSession, SessionRequest,
+};
 
 use std::collections::BTreeMap;
 

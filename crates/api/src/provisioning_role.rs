@@ -82,6 +82,17 @@ pub struct RoleOptions {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::of::<OwnedObjects>")]
     pub owned_objects: Option<OwnedObjects>,
+
+    /// Sessions that this role takes part in start only when other people have approved them. Of several roles each has
+    /// its own say. Absent: this role asks for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<RoleApproval>,
+
+    /// How many sessions that are not over, waiting ones included, a DatabaseUser may have that this role takes part in.
+    /// The oldest count; one beyond is Rejected (`QuotaExceeded`). Absent: no limit from this role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_sessions: Option<u32>,
 }
 
 /// What becomes of what a user owns.
@@ -109,6 +120,56 @@ pub enum OwnedObjectsPolicy {
     Keep,
     /// Somebody else gets it.
     ReassignTo,
+}
+
+/// What approval a role asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleApproval {
+    /// How many people have to approve. Whoever asks for the session is never one of them. Default: 1.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 10))]
+    pub count: u32,
+
+    /// How long a session waits for it, as a duration such as `8h`; then it is Rejected (`ApprovalExpired`). Default: `24h`.
+    #[serde(default = "one_day")]
+    #[schemars(schema_with = "schema::positive_duration")]
+    pub timeout: GoDuration,
+
+    /// Who may approve, of those who have the verb `approve` on this role. Roles for everything (`*`) include that verb: this
+    /// keeps out whoever has it for no other reason. Absent: all who have the verb.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = rules::SOMEBODY)]
+    pub who: Option<Approvers>,
+}
+
+impl Default for RoleApproval {
+    fn default() -> Self {
+        Self { count: one(), timeout: one_day(), who: None }
+    }
+}
+
+/// People: whoever is named, or is in a group that is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Approvers {
+    /// Users, as the API server calls them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::texts")]
+    pub users: Vec<String>,
+
+    /// Groups, as the API server calls them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::texts")]
+    pub groups: Vec<String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn one_day() -> GoDuration {
+    GoDuration::from_secs(86_400)
 }
 
 /// What becomes of a database user, from the weakest to the strongest.

@@ -37,6 +37,7 @@ pub(crate) fn files() -> Vec<(&'static str, String)> {
             "deploy/rbac/edit_cluster_role.yaml",
             role("ClusterRole", "rolecall-edit", &["edit", "admin"], &edit()),
         ),
+        ("deploy/rbac/approve_cluster_role.yaml", role("ClusterRole", "rolecall-approve", &[], &approve())),
     ]
 }
 
@@ -44,7 +45,12 @@ fn operator() -> Vec<Rule> {
     let ours = |suffix: &str| plurals().iter().map(|plural| format!("{plural}{suffix}")).collect();
     vec![
         Rule::new("Every decision follows from these.", GROUP, ours(""), READ),
-        Rule::new("Conditions and counts.", GROUP, ours("/status"), &["patch"]),
+        Rule::new(
+            "Conditions and counts.",
+            GROUP,
+            changeable().iter().map(|plural| format!("{plural}/status")).collect(),
+            &["patch"],
+        ),
         Rule::new(
             "Finalizers, which keep an object until the database shows its access gone.",
             GROUP,
@@ -105,7 +111,14 @@ fn edit() -> Vec<Rule> {
         "Anyone who may edit a namespace can read its Secrets, and so is admin of its databases anyway.";
     let of = |plural: &str| vec![plural.to_owned()];
     vec![
-        Rule::new(why, GROUP, plurals(), &["create", "update", "patch", "delete", "deletecollection"]),
+        Rule::new(why, GROUP, changeable(), &["create", "update", "patch", "delete", "deletecollection"]),
+        Rule::new(
+            "Decides about sessions that wait for approval, where somebody gives the verb approve on a role: this gives none. \
+             A decision is made once, and taken back by whoever made it.",
+            GROUP,
+            of(DECISIONS),
+            &["create", "delete"],
+        ),
         Rule::new(
             "Opens sessions for every user of the namespace, to every server of it, and may pass that right on.",
             GROUP,
@@ -117,11 +130,31 @@ fn edit() -> Vec<Rule> {
     ]
 }
 
+fn approve() -> Vec<Rule> {
+    let of = |plural: &str| vec![plural.to_owned()];
+    vec![
+        Rule::new("Sees what is asked for, and by which roles.", GROUP, plurals(), READ),
+        Rule::new("Decides, and takes back its own decisions.", GROUP, of(DECISIONS), &["create", "delete"]),
+        Rule::new(
+            "On behalf of every role. For some of them only, bind a Role with resourceNames instead.",
+            GROUP,
+            of("provisioningroles"),
+            &["approve"],
+        ),
+    ]
+}
+
 const LEASES: &str = "coordination.k8s.io";
+const DECISIONS: &str = "databasesessiondecisions";
 const READ: &[&str] = &["get", "list", "watch"];
 
 fn plurals() -> Vec<String> {
     crds().into_iter().map(|crd| crd.spec.names.plural).collect()
+}
+
+/// The kinds whose objects change; a decision does not.
+fn changeable() -> Vec<String> {
+    plurals().into_iter().filter(|plural| plural != DECISIONS).collect()
 }
 
 /// A role as YAML, with the reasons as comments. It is added to the built-in ClusterRoles named in

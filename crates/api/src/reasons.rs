@@ -123,6 +123,28 @@ reasons! {
         "A DbObjectImportRule that may apply to this database is not valid: object permissions are withheld.",
         "Fix what the rule's condition Valid reports.";
 
+    AWAITING_APPROVAL = "AwaitingApproval":
+        "The session waits until other people have approved exactly what it asks for (`status.request`).",
+        "Somebody else with the verb `approve` on the role runs `kubectl rolecall approve NAME`, or `deny`. The message says how many are needed, and until when.";
+    APPROVED = "Approved":
+        "Enough people have approved what the session asks for.",
+        "Nothing.";
+    APPROVAL_DENIED = "ApprovalDenied":
+        "Somebody who may decide has denied the session. That is final.",
+        "The message says who, and why. Create another session if it is still needed.";
+    APPROVAL_EXPIRED = "ApprovalExpired":
+        "Nobody decided about the session in time, or too few did. That is final.",
+        "Create another session, and tell those who may approve it.";
+    APPROVALS_NOT_ENFORCED = "ApprovalsNotEnforced":
+        "A role asks for approval, and the operator was not told that the admission policies are in force: anybody could write a decision in the name of others.",
+        "Install the chart with `admission.enabled` and with `Deny` among `admission.validationActions`; without the chart, apply `deploy/admission` and start the operator with `--admission-enforced`.";
+    REQUESTER_UNKNOWN = "RequesterUnknown":
+        "A role asks for approval, and the session does not say who asks for it, so that nobody could be kept from approving their own.",
+        "Recreate the session with `spec.requestedBy`, or with `kubectl rolecall connect`. An API server from Kubernetes 1.36 on writes it itself.";
+    QUOTA_EXCEEDED = "QuotaExceeded":
+        "The DatabaseUser has as many sessions that are not over as `options.maxSessions` of one of its roles allows.",
+        "End a session that is not needed any more (`kubectl rolecall sessions --user U`, `kubectl rolecall end NAME`), then create this one again.";
+
     DELETED = "Deleted":
         "The session ended because the object was deleted.",
         "Nothing.";

@@ -274,6 +274,16 @@ pub(crate) const SAME_FIELDS: Rule = (
      create another DatabaseSession",
 );
 
+/// ProvisioningRole: `approval.who`.
+pub(crate) const SOMEBODY: Rule = (
+    "(has(self.users) && size(self.users) > 0) || (has(self.groups) && size(self.groups) > 0)",
+    "must name a user or a group; leave it out if everybody with the verb approve may",
+);
+
+/// DatabaseSessionDecision.
+pub(crate) const SAME_DECISION: Rule =
+    ("self == oldSelf", "is immutable; delete this DatabaseSessionDecision and create another one");
+
 /// DatabaseSession: `certificateRequest`.
 pub(crate) const BASE64: Rule = (
     "self.matches('^([0-9A-Za-z+/]{4})+([0-9A-Za-z+/]{2}==|[0-9A-Za-z+/]{3}=)?$')",

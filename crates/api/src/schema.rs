@@ -24,6 +24,8 @@ const MAX_ROLE: usize = 127;
 /// Most labels that a mapping adds, and the longest value: their rule counts for each label of each mapping.
 const MAX_OBJECT_LABELS: usize = 32;
 const MAX_OBJECT_LABEL: usize = 100;
+/// Most roles that one decision is about: an admission policy checks a right on each.
+pub(crate) const MAX_DECIDED: usize = 16;
 
 /// The key under which the API server expects rules.
 const RULES: &str = "x-kubernetes-validations";
@@ -123,6 +125,31 @@ pub(crate) fn texts(_: &mut SchemaGenerator) -> Schema {
 /// A list of names or patterns that may contain trait templates.
 pub(crate) fn templates(_: &mut SchemaGenerator) -> Schema {
     list(non_empty_text(&[rules::ONE_TEMPLATE]))
+}
+
+/// The names of some ProvisioningRoles, each once.
+pub(crate) fn role_names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": MAX_DECIDED,
+        "x-kubernetes-list-type": "set",
+        "items": {"type": "string", "minLength": 1, "maxLength": 253},
+    })
+}
+
+/// The names of some groups.
+pub(crate) fn group_names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": MAX_KEYS,
+        "items": {"type": "string", "minLength": 1, "maxLength": MAX_TEXT},
+    })
+}
+
+/// The hash of a request.
+pub(crate) fn request_hash(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "maxLength": 71, "pattern": "^sha256:[0-9a-f]{64}$"})
 }
 
 /// A list of privileges.

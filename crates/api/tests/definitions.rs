@@ -25,6 +25,7 @@ fn names_and_columns_are_those_of_the_contract() {
         ("DbObjectImportRule", "doir", "PRIORITY READY DATABASES OBJECTS REASON AGE"),
         ("DatabaseUser", "dbu", "USERNAME READY REASON AGE"),
         ("DatabaseSession", "dbs", "USER DATABASE DBNAME PHASE EXPIRES REASON AGE"),
+        ("DatabaseSessionDecision", "dbsd", "SESSION DECISION BY AGE"),
     ];
     assert_eq!(found, expected.map(|(kind, short, columns)| (kind.into(), short.into(), columns.into())));
 }

@@ -142,28 +142,33 @@ impl Accesses {
     pub fn of(lines: &Lines) -> Self {
         let mut all = Self::default();
         let mut sessions: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        let mut answers: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        // By session: the request that was approved last, and by whom.
+        let mut answers: BTreeMap<String, (String, BTreeSet<String>)> = BTreeMap::new();
         for Dated { at, entry, name } in in_order(lines) {
             all.from.get_or_insert(at);
             all.until = Some(at);
             match entry.event {
                 Event::Lost => all.lost += entry.lines.unwrap_or_default(),
                 Event::Approved => {
-                    let approved = answers.entry(entry.uid).or_default();
+                    let (hash, approved) = answers.entry(entry.uid).or_default();
+                    if *hash != entry.request_hash {
+                        (*hash, *approved) = (entry.request_hash, BTreeSet::new());
+                    }
                     approved.extend(entry.approved_by);
                     approved.extend(Some(entry.by).filter(|by| !by.is_empty()));
                 }
                 Event::Returned => all.comes_back(&entry, at, &name),
                 _ => {
                     let Some(key) = key(&entry) else { continue };
-                    let approved = answers.get(&entry.uid).cloned().unwrap_or_default();
+                    let (_, approved) = answers.get(&entry.uid).cloned().unwrap_or_default();
                     let own = sessions.entry(key.clone()).or_default();
                     let newest = own.last().copied();
                     let number = own.len() + 1;
                     if let Some(added) = all.follow(&key, number, newest, &entry, at, &name) {
                         own.push(added);
                     }
-                    if let Some(access) = own.last().and_then(|newest| all.accesses.get_mut(*newest)) {
+                    let open = own.last().and_then(|newest| all.accesses.get_mut(*newest));
+                    if let Some(access) = open.filter(|access| is_open(access)) {
                         access.approved_by.extend(approved);
                     }
                 }
@@ -418,6 +423,33 @@ mod tests {
         assert_eq!(access.ended_at.unwrap().as_second(), 107);
         assert_eq!(access.reason, "Expired");
         assert_eq!(access.evidence, ["a:4", "a:5", "a:6", "a:7", "a:8"]);
+    }
+
+    #[test]
+    fn an_access_was_approved_by_those_who_approved_what_it_was() {
+        use Event::{Active, Approved, Granting, Requested, Waiting, Withdrawn};
+        let approved =
+            |by: &str, hash: &str| Entry { by: by.into(), request_hash: hash.into(), ..entry(Approved, "u") };
+        let text = lines(
+            "a",
+            100,
+            &[
+                approved("bob", "1"),
+                entry(Waiting, "u"),
+                entry(Requested, "u"),
+                approved("carol", "2"),
+                approved("dan", "2"),
+                entry(Granting, "u"),
+                entry(Active, "u"),
+                ended(Withdrawn, "u", "AccessDenied"),
+                entry(Requested, "u"),
+                approved("erin", "3"),
+                entry(Waiting, "u"),
+                entry(Granting, "u"),
+            ],
+        );
+        let by: Vec<_> = of(&[&text]).into_iter().map(|access| Vec::from_iter(access.approved_by)).collect();
+        assert_eq!(by, [vec!["carol", "dan"], vec!["erin"]]);
     }
 
     #[test]

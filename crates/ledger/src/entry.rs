@@ -24,7 +24,7 @@ pub enum Event {
     Approved,
     /// Somebody denied.
     Denied,
-    /// Nobody decided in time.
+    /// Too few people decided in time.
     ApprovalExpired,
     /// A session has no access yet.
     Waiting,

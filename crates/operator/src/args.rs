@@ -75,6 +75,11 @@ pub struct Args {
     #[arg(long, env = "ROLECALL_KEEP_UNUSED_SETS", default_value = "10m", value_parser = duration)]
     pub keep_unused_sets: Duration,
 
+    /// The admission policies of Rolecall are in force in every watched namespace (the chart sets it). Without it nobody can tell
+    /// who made a decision, and sessions that need approval do not start.
+    #[arg(long, env = "ROLECALL_ADMISSION_ENFORCED", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub admission_enforced: bool,
+
     /// Maximum number of connections to one database server.
     #[arg(long, env = "ROLECALL_MAX_CONNECTIONS_PER_SERVER", default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100))]
     pub max_connections_per_server: usize,

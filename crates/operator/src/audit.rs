@@ -37,6 +37,10 @@ pub struct AuditEntry<'a> {
     pub granted: Option<Granted<'a>>,
     /// Who approved it.
     pub approved_by: &'a [String],
+    /// Who approved or denied it, where it is about that.
+    pub by: &'a str,
+    /// The hash of what is asked for, where it is about that.
+    pub request_hash: &'a str,
 }
 
 /// An access that a session has, or is about to get.
@@ -80,7 +84,7 @@ impl Audit {
         entry: &AuditEntry<'_>,
         need: Need,
     ) -> Result<(), Unwritten> {
-        let AuditEntry { event, reason, proven, granted, approved_by } = *entry;
+        let AuditEntry { event, reason, proven, granted, approved_by, by, request_hash } = *entry;
         let uid = session.uid().unwrap_or_default();
         let expires_at = granted.and_then(|granted| granted.expires_at);
         let db_roles = granted.map(|granted| granted.db_roles.to_vec()).unwrap_or_default();
@@ -88,6 +92,8 @@ impl Audit {
             // Each change is one of its own.
             Event::Changed => format!("{db_roles:?} until {expires_at:?}"),
             Event::Granting => format!("{reason}: {db_roles:?}"),
+            // Each request, and each decision about one.
+            Event::Requested | Event::Approved | Event::Denied => format!("{by}: {request_hash}"),
             _ => reason.to_owned(),
         };
         let line = (event, what);
@@ -112,6 +118,8 @@ impl Audit {
             expires_at,
             why: session.spec.reason.clone().unwrap_or_default(),
             approved_by: approved_by.to_vec(),
+            by: by.to_owned(),
+            request_hash: request_hash.to_owned(),
             requested_by: session.spec.requested_by.clone().unwrap_or_default(),
             ..Entry::new(event)
         };
@@ -178,6 +186,11 @@ impl Audit {
             ..Entry::new(Event::Failover)
         };
         self.keep(entry).await;
+    }
+
+    /// What the last line about a session was, as far as this process knows.
+    pub fn last_event(&self, uid: &str) -> Option<Event> {
+        self.last().get(uid).map(|(event, _)| *event)
     }
 
     /// A session is gone.

@@ -116,6 +116,7 @@ pub async fn run_with(config: Config, args: Args, stop: CancellationToken) -> an
         resync_interval: args.resync_interval,
         reconcile_timeout: args.reconcile_timeout,
         keep_unused_sets: args.keep_unused_sets,
+        admission_enforced: args.admission_enforced,
         max_connections_per_server: args.max_connections_per_server,
     };
     const PREPARING: &str = "preparing the connection to the API server";

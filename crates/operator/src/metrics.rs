@@ -18,7 +18,8 @@ use prometheus_client::registry::Registry;
 
 use kube::Resource;
 use rolecall_api::{
-    DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole, SessionPhase,
+    DatabaseAdmin, DatabaseSession, DatabaseSessionDecision, DatabaseUser, DbObjectImportRule,
+    ProvisioningRole, SessionPhase,
 };
 
 use crate::model::{ObjectKey, ReconcileKey};
@@ -231,10 +232,11 @@ impl Metrics {
 }
 
 /// The kinds that are watched.
-fn watched_kinds() -> [String; 5] {
+fn watched_kinds() -> [String; 6] {
     [
         DatabaseAdmin::kind(&()),
         DatabaseSession::kind(&()),
+        DatabaseSessionDecision::kind(&()),
         DatabaseUser::kind(&()),
         DbObjectImportRule::kind(&()),
         ProvisioningRole::kind(&()),

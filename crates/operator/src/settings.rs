@@ -20,6 +20,8 @@ pub struct Settings {
     pub reconcile_timeout: Duration,
     /// How long a permission set that nobody uses is kept.
     pub keep_unused_sets: Duration,
+    /// The admission policies are in force, so that decisions are by whom they say.
+    pub admission_enforced: bool,
     /// Connections to one server at any time.
     pub max_connections_per_server: usize,
 }

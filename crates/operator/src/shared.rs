@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::account::drift::AppliedAccounts;
+use crate::account::given::Given;
 use crate::account::issued::IssuedStore;
 use crate::account::orphan_store::OrphanStore;
 use crate::account::passwords::PasswordStore;
@@ -141,6 +142,11 @@ impl Shared {
         Connector { api: &self.api, settings: &self.settings, engines: &*self.engines, aws: &self.aws }
     }
 
+    /// What decisions about sessions are based on besides the cache.
+    pub(crate) fn given(&self) -> Given<'_> {
+        Given { issued: &self.issued, admission_enforced: self.settings.admission_enforced }
+    }
+
     /// What this machine's clock shows.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
@@ -254,6 +260,7 @@ impl Shared {
             resync_interval: Duration::from_secs(60),
             reconcile_timeout: Duration::from_secs(120),
             keep_unused_sets: Duration::from_secs(600),
+            admission_enforced: true,
             max_connections_per_server: 5,
         };
         let clock_skew = Arc::new(ClockSkew::default());

@@ -13,7 +13,10 @@ use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
-use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
+use rolecall_api::{
+    DatabaseAdmin, DatabaseSession, DatabaseSessionDecision, DatabaseUser, DbObjectImportRule,
+    ProvisioningRole,
+};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +33,7 @@ pub struct Watches {
     tasks: JoinSet<()>,
 }
 
-/// Starts watching all five kinds, in these namespaces or (when empty) in all.
+/// Starts watching all six kinds, in these namespaces or (when empty) in all.
 pub fn start(
     client: &Client,
     namespaces: &BTreeSet<String>,
@@ -51,6 +54,7 @@ pub fn start(
         watches.add::<DbObjectImportRule>(client, scope, shared, (&heard, &epoch), stop);
         watches.add::<DatabaseUser>(client, scope, shared, (&heard, &epoch), stop);
         watches.add::<DatabaseAdmin>(client, scope, shared, (&heard, &epoch), stop);
+        watches.add::<DatabaseSessionDecision>(client, scope, shared, (&heard, &epoch), stop);
         watches.add::<DatabaseSession>(client, scope, shared, (&heard, &epoch), stop);
     }
     let (client, stop) = (client.clone(), stop.clone());
@@ -102,6 +106,7 @@ pub(crate) fn need_all(shared: &Shared, scope: &Scope) {
     needs::<DbObjectImportRule>(shared, scope);
     needs::<DatabaseUser>(shared, scope);
     needs::<DatabaseAdmin>(shared, scope);
+    needs::<DatabaseSessionDecision>(shared, scope);
     needs::<DatabaseSession>(shared, scope);
 }
 

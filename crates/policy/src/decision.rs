@@ -10,6 +10,7 @@ use crate::one_line::{Join, OneLine};
 use crate::origin::Origin;
 use crate::owned_objects::OwnedObjectsDecision;
 use crate::permission::PermissionEntries;
+use crate::spec::ApprovalSpec;
 
 /// The answer for one user, one database server and one logical database.
 ///
@@ -53,6 +54,33 @@ pub struct Provisioning {
     pub withheld_db_roles: Vec<WithheldRole>,
     /// The `dbPermissions` entries in force.
     pub permissions: PermissionEntries,
+    /// The approvals that sessions need: of each role whose allow selects the database and that asks for some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<RequiredApproval>,
+    /// How many sessions the user may have at once: of each role whose allow selects the database and that says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub session_quotas: Vec<SessionQuota>,
+}
+
+/// The approval that one role asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequiredApproval {
+    /// The role.
+    pub role: String,
+    /// What it asks for.
+    #[serde(flatten)]
+    pub approval: ApprovalSpec,
+}
+
+/// How many sessions that are not over a user may have by one role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionQuota {
+    /// The role.
+    pub role: String,
+    /// How many.
+    pub sessions: u32,
 }
 
 impl Provisioning {

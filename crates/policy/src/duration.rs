@@ -18,6 +18,21 @@ pub(crate) fn serialize<S: serde::Serializer>(value: &Duration, serializer: S) -
     serializer.serialize_str(&format(*value))
 }
 
+/// Serde of a duration in text.
+pub(crate) mod text {
+    use std::time::Duration;
+
+    use serde::{Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        super::serialize(value, serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        super::optional::deserialize(deserializer)?.ok_or_else(|| D::Error::custom("a duration is missing"))
+    }
+}
+
 /// Serde of an optional duration in text; null and absent are the same.
 pub(crate) mod optional {
     use std::time::Duration;

@@ -113,7 +113,8 @@ mod username;
 pub use access::{check_access, decide_access};
 pub use conditions::Conditions;
 pub use decision::{
-    Contribution, Decision, Denial, GivenRole, Provisioning, Reason, SessionLimit, WithheldRole,
+    Contribution, Decision, Denial, GivenRole, Provisioning, Reason, RequiredApproval, SessionLimit,
+    SessionQuota, WithheldRole,
 };
 pub use duration::format as format_duration;
 pub use effect::Effect;

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::bound::{BoundRole, ListField, Matched};
-use crate::decision::{Contribution, Denial, GivenRole, Provisioning, Reason, SessionLimit, WithheldRole};
+use crate::decision::{
+    Contribution, Denial, GivenRole, Provisioning, Reason, RequiredApproval, SessionLimit, SessionQuota,
+    WithheldRole,
+};
 use crate::effect::Effect;
 use crate::mode::Mode;
 use crate::object::Database;
@@ -113,6 +116,16 @@ pub(crate) fn provision(user: &User, matched: &[Matched]) -> (Provisioning, Vec<
             .collect(),
         deny: denying.iter().flat_map(|role| role.role.deny().permissions.iter().map(Arc::clone)).collect(),
     };
+    // Also of roles that only let the user in, to a logical database for example: what they give takes all of them.
+    let selecting = || roles().filter(|(_, matched)| matched.allow).map(|(role, _)| &role.role);
+    let approvals = selecting().filter_map(|role| {
+        let approval = role.approval()?.clone();
+        Some(RequiredApproval { role: role.name().to_owned(), approval })
+    });
+    let session_quotas = selecting().filter_map(|role| {
+        let sessions = role.max_sessions()?;
+        Some(SessionQuota { role: role.name().to_owned(), sessions })
+    });
     let provisioning = Provisioning {
         mode,
         contributing: contributions,
@@ -121,6 +134,8 @@ pub(crate) fn provision(user: &User, matched: &[Matched]) -> (Provisioning, Vec<
         db_roles,
         withheld_db_roles,
         permissions,
+        approvals: approvals.collect(),
+        session_quotas: session_quotas.collect(),
     };
     (provisioning, all_taken)
 }

@@ -9,7 +9,7 @@ use crate::effect::Effect;
 use crate::fault::{Fault, Faults};
 use crate::mode::Mode;
 use crate::owned_objects::OwnedObjects;
-use crate::spec::RoleSpec;
+use crate::spec::{ApprovalSpec, RoleSpec};
 
 /// A valid role, ready to be evaluated.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Role {
     mode: Mode,
     max_session_ttl: Option<Duration>,
     owned_objects: Option<OwnedObjects>,
+    approval: Option<ApprovalSpec>,
+    max_sessions: Option<u32>,
     allow: Conditions,
     deny: Conditions,
 }
@@ -30,7 +32,8 @@ impl Role {
     /// All faults of the role, each with the path of its field: malformed templates, patterns and expressions;
     /// `*` where it has no meaning (as a selector's key with other values than `["*"]`, in `allow.dbRoles`, in
     /// permissions of allow); entries of `dbPermissions` without a privilege or with one that no kind of object
-    /// has; a session length of zero; objects that go to another role where no user is dropped.
+    /// has; a session length or a time for approvals of zero, an approval by nobody, room for no session; objects that go to
+    /// another role where no user is dropped.
     pub fn compile(name: &str, spec: &RoleSpec) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::new();
         if spec.options.max_session_ttl.is_some_and(|ttl| ttl.is_zero()) {
@@ -48,11 +51,25 @@ impl Role {
                 );
             }
         }
+        if let Some(approval) = &spec.options.approval {
+            if approval.count == 0 {
+                faults.add("options.approval.count", "must be at least 1");
+            }
+            if approval.timeout.is_zero() {
+                faults.add("options.approval.timeout", "must be longer than 0s");
+            }
+        }
+        if spec.options.max_sessions == Some(0) {
+            faults
+                .add("options.maxSessions", "must be at least 1; to give nothing, let nobody have the role");
+        }
         let role = Self {
             name: name.to_owned(),
             mode: spec.options.mode(),
             max_session_ttl: spec.options.max_session_ttl,
             owned_objects,
+            approval: spec.options.approval.clone(),
+            max_sessions: spec.options.max_sessions,
             allow: Conditions::read(name, Effect::Allow, &spec.allow, &mut faults),
             deny: Conditions::read(name, Effect::Deny, &spec.deny, &mut faults),
         };
@@ -77,6 +94,16 @@ impl Role {
     /// What the role says about what a user owns that is dropped.
     pub fn owned_objects(&self) -> Option<&OwnedObjects> {
         self.owned_objects.as_ref()
+    }
+
+    /// The approval that the role asks for.
+    pub fn approval(&self) -> Option<&ApprovalSpec> {
+        self.approval.as_ref()
+    }
+
+    /// How many sessions that are not over a user may have by the role.
+    pub fn max_sessions(&self) -> Option<u32> {
+        self.max_sessions
     }
 
     /// What the role gives.

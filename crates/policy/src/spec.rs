@@ -46,6 +46,29 @@ pub struct RoleOptions {
     /// What becomes of what the user owns when it is dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owned_objects: Option<OwnedObjects>,
+    /// The approval that sessions need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalSpec>,
+    /// How many sessions that are not over a user may have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_sessions: Option<u32>,
+}
+
+/// `options.approval` of a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApprovalSpec {
+    /// How many people have to approve.
+    pub count: u32,
+    /// How long a session waits for it.
+    #[serde(with = "duration::text")]
+    pub timeout: Duration,
+    /// Users who may approve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
+    /// Groups whose members may approve. Neither users nor groups: all who have the right to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 impl RoleOptions {

@@ -76,6 +76,13 @@ impl User {
         self.roles.iter().map(|role| role.matched(&database.labels, &self.traits)).collect()
     }
 
+    /// The roles whose allow selects a database.
+    pub fn roles_selecting(&self, database: &Database) -> Vec<&str> {
+        let matched = self.matched(database);
+        let selecting = self.roles.iter().zip(matched).filter(|(_, matched)| matched.allow);
+        selecting.map(|(role, _)| role.role.name()).collect()
+    }
+
     pub(crate) fn traits(&self) -> &Traits {
         &self.traits
     }

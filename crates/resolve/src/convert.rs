@@ -2,21 +2,30 @@
 //! is added to the API and not decided upon does not compile.
 
 use rolecall_api::{
-    CreateDbUserMode, DatabaseUser, DbObjectImportRuleSpec, DbPermission, OwnedObjectsPolicy,
-    ProvisioningRoleSpec, RoleOptions, RoleRules,
+    Approvers, CreateDbUserMode, DatabaseUser, DbObjectImportRuleSpec, DbPermission, OwnedObjectsPolicy,
+    ProvisioningRoleSpec, RoleApproval, RoleOptions, RoleRules,
 };
 use rolecall_policy::{Mode, OwnedObjects, spec};
 
 /// What policy needs of a ProvisioningRole.
 pub fn role_spec(role: &ProvisioningRoleSpec) -> spec::RoleSpec {
     let ProvisioningRoleSpec { options, allow, deny } = role;
-    let RoleOptions { create_db_user_mode, create_db_user, max_session_ttl, owned_objects } = options;
+    let RoleOptions {
+        create_db_user_mode,
+        create_db_user,
+        max_session_ttl,
+        owned_objects,
+        approval,
+        max_sessions,
+    } = options;
     spec::RoleSpec {
         options: spec::RoleOptions {
             create_db_user_mode: create_db_user_mode.map(mode),
             create_db_user: *create_db_user,
             max_session_ttl: max_session_ttl.map(rolecall_api::GoDuration::get),
             owned_objects: owned_objects.as_ref().map(self::owned_objects),
+            approval: approval.as_ref().map(approval_spec),
+            max_sessions: *max_sessions,
         },
         allow: conditions(allow),
         deny: conditions(deny),
@@ -107,6 +116,12 @@ fn owned_objects(owned: &rolecall_api::OwnedObjects) -> OwnedObjects {
         OwnedObjectsPolicy::Keep => OwnedObjects::Keep {},
         OwnedObjectsPolicy::ReassignTo => OwnedObjects::ReassignTo { role: role.clone().unwrap_or_default() },
     }
+}
+
+fn approval_spec(approval: &RoleApproval) -> spec::ApprovalSpec {
+    let RoleApproval { count, timeout, who } = approval;
+    let Approvers { users, groups } = who.clone().unwrap_or_default();
+    spec::ApprovalSpec { count: *count, timeout: timeout.get(), users, groups }
 }
 
 fn mode(mode: CreateDbUserMode) -> Mode {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use rolecall_api::{DatabaseAdmin, DatabaseUser, Protocol, ProvisioningRole, reasons};
 use rolecall_policy::spec::{RoleConditions, RoleSpec, UserSpec};
 use rolecall_policy::{
-    CanonicalPermissions, Decision, Mode, PermissionEntries, Roles, User, check_access, decide_access,
+    CanonicalPermissions, Decision, Mode, PermissionEntries, RequiredApproval, Roles, SessionQuota, User,
+    check_access, decide_access,
 };
 
 use rolecall_postgres::RDS_IAM;
@@ -31,6 +32,10 @@ pub struct Grant {
     pub entries: Arc<PermissionEntries>,
     /// The ProvisioningRoles that give all this, by name.
     pub roles: Vec<String>,
+    /// The approvals that a session needs before it starts.
+    pub approvals: Vec<RequiredApproval>,
+    /// How many sessions the user may have at once.
+    pub session_quotas: Vec<SessionQuota>,
 }
 
 impl Grant {
@@ -40,15 +45,27 @@ impl Grant {
     }
 }
 
-/// Equal grants give the same, wherever it comes from.
+/// Equal grants give the same on the same terms, wherever it comes from.
 impl PartialEq for Grant {
     fn eq(&self, other: &Self) -> bool {
-        let Self { mode, db_roles, max_session_ttl, reassign_to, permissions, entries: _, roles: _ } = self;
+        let Self {
+            mode,
+            db_roles,
+            max_session_ttl,
+            reassign_to,
+            permissions,
+            entries: _,
+            approvals,
+            session_quotas,
+            roles: _,
+        } = self;
         *mode == other.mode
             && *db_roles == other.db_roles
             && *max_session_ttl == other.max_session_ttl
             && *reassign_to == other.reassign_to
             && *permissions == other.permissions
+            && *approvals == other.approvals
+            && *session_quotas == other.session_quotas
     }
 }
 
@@ -134,6 +151,8 @@ pub fn decide(
         permissions: decision.provisioning.permissions.canonical(),
         entries: Arc::new(decision.provisioning.permissions),
         roles,
+        approvals: decision.provisioning.approvals,
+        session_quotas: decision.provisioning.session_quotas,
     })
 }
 
@@ -163,6 +182,17 @@ fn grantable_roles(admin: &DatabaseAdmin, decision: &Decision) -> Result<BTreeMa
         db_roles.insert(role.name.clone(), literal);
     }
     Ok(db_roles)
+}
+
+/// The roles of a user that take part in sessions on a database: those whose allow selects it.
+pub fn roles_taking_part(
+    user: &DatabaseUser,
+    username: &str,
+    admin: &DatabaseAdmin,
+    roles: &Roles,
+) -> Vec<String> {
+    let resolved = User::resolve(&user_spec(user, username), roles);
+    resolved.roles_selecting(&database(admin)).into_iter().map(str::to_owned).collect()
 }
 
 /// How many of these databases a role's `allow` selects by label and expression. Templates have no user to take

@@ -11,17 +11,19 @@ mod platform;
 mod postgres;
 mod proof;
 mod redshift;
+mod request;
 mod username;
 
 pub use admin::{AdminUser, admin_user, database, grantable};
 pub use aws::{aws_region, default_server_ca, rds_admin_target, rds_target, says_itself};
 pub use convert::{database_username, role_spec, rule_spec, user_spec};
-pub use grant::{Blocked, Grant, decide, selected};
+pub use grant::{Blocked, Grant, decide, roles_taking_part, selected};
 pub use mongodb::{MongodbAddress, mongodb_config};
 pub use platform::{blue_green_host, postgres_platform};
 pub use postgres::{parse_postgres_address, postgres_config};
 pub use proof::{AdminProof, admin_proof};
 pub use redshift::{redshift_admin_target, redshift_config, redshift_fault, redshift_target};
+pub use request::{Asks, canonical_json, exceeds, hash_of, request_hash, session_request};
 pub use username::{Claim, username_fault, username_holder, username_taken};
 
 use std::sync::Arc;

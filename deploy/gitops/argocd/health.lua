@@ -1,4 +1,4 @@
--- What Argo CD shows as the health of Rolecall's objects. One script serves all five kinds: argocd-cm.yaml says where it goes.
+-- What Argo CD shows as the health of Rolecall's objects. One script serves all six kinds: argocd-cm.yaml says where it goes.
 
 local status = obj.status or {}
 
@@ -14,6 +14,11 @@ local function health(name, message)
 end
 
 local ready = condition("Ready")
+
+-- What somebody decided stands; nothing becomes of it.
+if obj.kind == "DatabaseSessionDecision" then
+  return health("Healthy")
+end
 
 -- Access is being taken away; the message says what holds it.
 if obj.metadata.deletionTimestamp ~= nil then

@@ -47,6 +47,7 @@ pub(crate) fn all() -> Result<Vec<Cases>> {
     let texts = [
         include_str!("cases/database_admin.yaml"),
         include_str!("cases/database_session.yaml"),
+        include_str!("cases/database_session_decision.yaml"),
         include_str!("cases/database_user.yaml"),
         include_str!("cases/db_object_import_rule.yaml"),
         include_str!("cases/provisioning_role.yaml"),

@@ -81,13 +81,18 @@ async fn defaults_are_stored_in_the_object() -> Result<()> {
         ),
         ("ProvisioningRole", json!({"allow": {}}), json!({"allow": {}})),
         (
+            "ProvisioningRole",
+            json!({"options": {"approval": {}}}),
+            json!({"options": {"approval": {"count": 1, "timeout": "24h"}}}),
+        ),
+        (
             "DbObjectImportRule",
             json!({"databaseLabels": {}, "mappings": [{}]}),
             json!({"databaseLabels": {}, "mappings": [{}], "priority": 0}),
         ),
     ] {
         let object = json!({
-            "apiVersion": "rolecall.dev/v1alpha1", "kind": kind, "metadata": {"name": "a"}, "spec": spec,
+            "apiVersion": "rolecall.dev/v1alpha1", "kind": kind, "metadata": {"generateName": "a-"}, "spec": spec,
         });
         let api = kinds::api(&client, kind, "defaults")?;
         let mut created = api.create(&Default::default(), &serde_json::from_value(object)?).await?;
@@ -197,6 +202,10 @@ async fn the_operator_may_do_its_work_and_nothing_more() -> Result<()> {
         ("list", "secrets", false),
         ("watch", "secrets", false),
         ("patch", "provisioningroles.rolecall.dev", false),
+        ("watch", "databasesessiondecisions.rolecall.dev", true),
+        ("create", "databasesessiondecisions.rolecall.dev", false),
+        ("delete", "databasesessiondecisions.rolecall.dev", false),
+        ("approve", "provisioningroles.rolecall.dev", false),
         ("create", "databasesessions.rolecall.dev", false),
         ("delete", "databaseadmins.rolecall.dev", false),
         ("get", "pods", false),

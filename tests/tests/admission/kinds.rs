@@ -4,13 +4,17 @@ use anyhow::{Context, Result};
 use kube::api::DynamicObject;
 use kube::core::ApiResource;
 use kube::{Api, Client, CustomResourceExt};
-use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
+use rolecall_api::{
+    DatabaseAdmin, DatabaseSession, DatabaseSessionDecision, DatabaseUser, DbObjectImportRule,
+    ProvisioningRole,
+};
 
 /// Objects of a kind in a namespace, as untyped values.
 pub(crate) fn api(client: &Client, kind: &str, namespace: &str) -> Result<Api<DynamicObject>> {
-    let kinds: [ApiResource; 5] = [
+    let kinds: [ApiResource; 6] = [
         DatabaseAdmin::api_resource(),
         DatabaseSession::api_resource(),
+        DatabaseSessionDecision::api_resource(),
         DatabaseUser::api_resource(),
         DbObjectImportRule::api_resource(),
         ProvisioningRole::api_resource(),

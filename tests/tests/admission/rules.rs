@@ -2,9 +2,10 @@
 
 use anyhow::{Result, bail};
 use futures::{StreamExt, stream};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{DynamicObject, PostParams};
 use kube::{Api, Client, ResourceExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cases::{self, Request};
 use crate::kinds;
@@ -73,8 +74,12 @@ fn rules_of(schema: &Value, at: &str) -> Vec<(String, String)> {
 
 /// Sends a request as a dry run and compares the answer.
 async fn check(client: &Client, number: usize, request: Request<'_>) -> Result<()> {
-    let Request { case, kind, before, object, valid } = request;
+    let Request { case, kind, mut before, mut object, valid } = request;
     let api = kinds::api(client, kind, "default")?;
+    if kind == "DatabaseSessionDecision" {
+        let (session, me) = (session(client, number).await?, whoami(client).await?);
+        before.iter_mut().chain([&mut object]).for_each(|decision| decide(decision, &session, &me));
+    }
     let answer = match before {
         None => create(&api, &object, true).await,
         Some(mut before) => {
@@ -98,6 +103,34 @@ async fn check(client: &Client, number: usize, request: Request<'_>) -> Result<(
             case.says
         ),
     }
+}
+
+/// A session for a decision, which is deleted without one.
+async fn session(client: &Client, number: usize) -> Result<DynamicObject> {
+    let session = json!({
+        "apiVersion": "rolecall.dev/v1alpha1",
+        "kind": "DatabaseSession",
+        "metadata": {"name": format!("case-{number}")},
+        "spec": {"user": "alice", "database": "orders"},
+    });
+    Ok(create(&kinds::api(client, "DatabaseSession", "default")?, &session, false).await?)
+}
+
+async fn whoami(client: &Client) -> Result<String> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+    let user = review.status.and_then(|status| status.user_info).and_then(|user| user.username);
+    Ok(user.unwrap_or_default())
+}
+
+/// Makes a decision one about this session, by whoever sends it.
+fn decide(decision: &mut Value, session: &DynamicObject, me: &str) {
+    let (name, uid) = (session.name_any(), session.uid().unwrap_or_default());
+    decision["spec"]["sessionRef"] = json!({"name": name, "uid": uid});
+    decision["spec"]["decidedBy"] = me.into();
+    decision["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "rolecall.dev/v1alpha1", "kind": "DatabaseSession", "name": name, "uid": uid,
+    }]);
 }
 
 async fn create(api: &Api<DynamicObject>, object: &Value, dry_run: bool) -> kube::Result<DynamicObject> {

@@ -57,7 +57,7 @@ pub(crate) async fn begin_deletion(env: &TestEnv) -> Result<()> {
     Ok(())
 }
 
-async fn delete_namespace(env: &TestEnv) -> Result<()> {
+pub(crate) async fn delete_namespace(env: &TestEnv) -> Result<()> {
     begin_deletion(env).await?;
     is_deleted(env).await
 }

@@ -6,6 +6,7 @@ mod admin_conditions;
 mod admin_drift;
 mod admin_secrets;
 mod api_server;
+mod approvals;
 mod bad_input_account;
 mod bad_input_names;
 mod bad_input_policy;

@@ -95,6 +95,8 @@ fn options(
         create_db_user: fields.truth("create_db_user")?,
         max_session_ttl: fields.take("max_session_ttl").and_then(|field| ttl(&field, reporter)),
         owned_objects: None,
+        approval: None,
+        max_sessions: None,
     };
     for guard in GUARDS {
         if let Some(field) = fields.take(guard).filter(|field| !is_off(field.value)) {

@@ -3,7 +3,10 @@
 use anyhow::bail;
 use kube::Resource;
 use rolecall_api::names::{GROUP, VERSION};
-use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
+use rolecall_api::{
+    DatabaseAdmin, DatabaseSession, DatabaseSessionDecision, DatabaseUser, DbObjectImportRule,
+    ProvisioningRole,
+};
 
 /// The name in `NAME`, `dbs/NAME`, `databasesession/NAME`, `databasesessions.rolecall.dev/NAME`.
 ///
@@ -62,7 +65,7 @@ fn kind_called(text: &str) -> Option<Kind> {
     kinds().into_iter().find(|kind| kind.called.iter().any(|name| name == bare))
 }
 
-fn kinds() -> [Kind; 5] {
+fn kinds() -> [Kind; 6] {
     fn of<K: Resource<DynamicType = ()>>(short: &str) -> Kind {
         let kind = K::kind(&()).into_owned();
         let called = vec![kind.to_ascii_lowercase(), K::plural(&()).into_owned(), short.to_owned()];
@@ -74,6 +77,7 @@ fn kinds() -> [Kind; 5] {
         of::<DbObjectImportRule>("doir"),
         of::<DatabaseUser>("dbu"),
         of::<DatabaseSession>("dbs"),
+        of::<DatabaseSessionDecision>("dbsd"),
     ]
 }
 

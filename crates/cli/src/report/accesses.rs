@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt;
-use rolecall_api::{DatabaseSession, EndReason, SessionPhase, conditions};
+use rolecall_api::{DatabaseSession, EndReason, SessionPhase, Verdict, conditions};
 use rolecall_ledger::{Access, State};
 use serde::Serialize;
-use serde_json::Value;
 
 /// Where an access is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -145,21 +144,14 @@ fn of_session(session: &DatabaseSession) -> Option<Access> {
 
 /// Who approved, as `status.approvals` says.
 fn approvers(session: &DatabaseSession) -> BTreeSet<String> {
-    let status = serde_json::to_value(&session.status).unwrap_or_default();
-    let approvals = status["approvals"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let approved = |approval: &&Value| {
-        approval["decision"].as_str().is_some_and(|decision| matches!(decision, "Approve" | "Approved"))
-    };
-    approvals
-        .iter()
-        .filter(approved)
-        .filter_map(|approval| Some(approval["by"].as_str()?.to_owned()))
-        .collect()
+    let decisions = session.status.iter().flat_map(|status| &status.approvals);
+    let approving = decisions.filter(|decision| decision.decision == Verdict::Approve);
+    approving.map(|decision| decision.by.clone()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::report::samples;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rolecall_api::{DatabaseSession, EndReason, GoDuration, SessionPhase, reasons};
 use rolecall_resolve::{Blocked, Grant};
 
+use super::approval::{Approval, Outcome};
 use crate::model::Blocker;
 use crate::model::plus;
 use crate::model::session::{
@@ -89,6 +90,8 @@ pub(super) struct Facts<'a> {
     pub admin: AdminState,
     /// What policy says.
     pub grant: &'a Result<Grant, Blocked>,
+    /// Whether it has the approval that it needs.
+    pub approval: &'a Approval,
     /// It ends by itself at some time.
     pub timed: bool,
     /// Something of it may exist in the database: by its finalizer, or because this reconcile has begun its start.
@@ -241,6 +244,13 @@ fn with_access(facts: Facts<'_>, grant: &Grant) -> Decision {
         );
         return give_up(facts, true, Blocker::stalled(reasons::TTL_TOO_LONG, message));
     }
+    if let Some(asked) = facts.approval.asked() {
+        match &asked.outcome {
+            Outcome::Approved(_) => {}
+            Outcome::Waiting(blocker) => return without_approval(facts, blocker, false),
+            Outcome::Final(blocker) => return without_approval(facts, blocker, true),
+        }
+    }
     if is_late(session, ttl.is_some(), times) {
         return give_up(facts, true, last_blocker(session));
     }
@@ -249,6 +259,21 @@ fn with_access(facts: Facts<'_>, grant: &Grant) -> Decision {
         ttl,
         expires_at: ttl.and_then(|ttl| plus(times.now, ttl)),
     })
+}
+
+/// Other people have not approved it yet, or (`is_final`) will not. What may be there of it has to go first.
+fn without_approval(facts: Facts<'_>, blocker: &Blocker, is_final: bool) -> Decision {
+    let blocker = blocker.clone();
+    let then =
+        if is_final { AfterEnd::Rejected(blocker.clone()) } else { AfterEnd::Pending(blocker.clone()) };
+    match (facts.touched, is_final) {
+        (true, _) => {
+            let had_access = phase(facts.session) == SessionPhase::Ending;
+            Decision::End(End { reason: had_access.then_some(EndReason::AccessRevoked), then })
+        }
+        (false, true) => Decision::Reject(blocker),
+        (false, false) => Decision::Wait(blocker),
+    }
 }
 
 fn without_access(facts: Facts<'_>, reason: EndReason, blocker: Blocker) -> Decision {

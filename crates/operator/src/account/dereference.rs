@@ -1,21 +1,24 @@
 //! From names to a snapshot: what is cached about an account, and what policy gives each of its sessions. No I/O: the
 //! watches have brought everything here already.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, reasons};
 use rolecall_engine::AccountName;
-use rolecall_policy::Roles;
-use rolecall_resolve::{Blocked, Grant};
+use rolecall_policy::{Roles, SessionQuota};
+use rolecall_resolve::{Asks, Blocked, Grant, roles_taking_part, session_request};
 
+use super::approval::{self, Approval};
 use super::decide::AdminState;
-use super::issued::IssuedStore;
+use super::given::Given;
+use super::quota::Quotas;
 use super::session::Session;
 use crate::cache::Cache;
 use crate::drain::Mode;
 use crate::model::Blocker;
-use crate::model::session::{Times, may_have_access};
+use crate::model::session::{Times, is_over, may_have_access};
 use crate::model::{AccountKey, ObjectKey, WALK};
 use crate::servers::ServerState;
 
@@ -42,7 +45,7 @@ pub(super) struct Snapshot {
 pub(super) fn dereference(
     cache: &Cache,
     server: Option<ServerState>,
-    issued: &IssuedStore,
+    given: Given<'_>,
     key: &AccountKey,
     mode: Mode,
     now: Timestamp,
@@ -55,6 +58,7 @@ pub(super) fn dereference(
         Some(_) => AdminState::Present,
     };
     let account = AccountName::new(&*key.username);
+    let mut quotas = UserQuotas::default();
     let sessions = cache
         .sessions_of_account(key)
         .into_iter()
@@ -64,9 +68,19 @@ pub(super) fn dereference(
                 Err(refusal) => Err(Blocked::permanent(reasons::INVALID_USERNAME, refusal.message.clone())),
                 Ok(_) => grant(cache, key, admin.as_deref(), &session),
             };
+            let grant = grant.and_then(|grant| {
+                let room = quotas.check(cache, &key.admin.namespace, &session, &grant);
+                room.map(|()| grant)
+            });
+            let terms = match (grant, admin.as_deref()) {
+                (Ok(grant), Some(admin)) if !grant.approvals.is_empty() && !is_over(&session) => {
+                    on_approval(cache, key, admin, &session, grant, given.admission_enforced, now)
+                }
+                (grant, _) => (grant, Approval::NotAsked),
+            };
             let times = Times { now, seen: cache.first_seen_at(&*session) };
-            let issued = session.metadata.uid.as_deref().and_then(|uid| issued.get(uid));
-            Session::new(session, state, grant, times, issued)
+            let issued = session.metadata.uid.as_deref().and_then(|uid| given.issued.get(uid));
+            Session::with_approval(session, state, terms, times, issued)
         })
         .collect();
     let admin_deleted_at = admin.as_ref().and_then(|admin| cache.deleted_at(&**admin));
@@ -109,6 +123,78 @@ impl Snapshot {
             matches!(crate::model::session::phase(&session.object), Active | Ending)
         })
     }
+}
+
+/// What a session gets where a role asks for approval: one that is live no more than was approved, others nothing before.
+fn on_approval(
+    cache: &Cache,
+    key: &AccountKey,
+    admin: &DatabaseAdmin,
+    session: &DatabaseSession,
+    grant: Grant,
+    admission_enforced: bool,
+    now: Timestamp,
+) -> (Result<Grant, Blocked>, Approval) {
+    let import_rules = match grant.has_permissions() {
+        true => cache.requested_rules(&key.admin.namespace, admin),
+        false => Vec::new(),
+    };
+    let asks = Asks { session, username: &key.username, admin, grant: &grant, import_rules: &import_rules };
+    let request = session_request(asks);
+    if approval::is_live(session) {
+        return (approval::within_approved(grant, &request, session), Approval::NotAsked);
+    }
+    if let Err(blocked) = approval::unreliable(session, admission_enforced) {
+        return (Err(blocked), Approval::NotAsked);
+    }
+    let decisions = cache.decisions_about(session);
+    let decisions: Vec<_> = decisions.iter().map(|(decision, seen)| (&**decision, *seen)).collect();
+    let facts =
+        approval::Facts { session, needs: &grant.approvals, request: &request, decisions: &decisions, now };
+    let asked = approval::decide(facts);
+    (Ok(grant), Approval::Asked(Box::new(asked)))
+}
+
+/// The quotas of the users of an account, made where one is asked for.
+#[derive(Debug, Default)]
+struct UserQuotas(BTreeMap<String, Quotas>);
+
+impl UserQuotas {
+    /// Is there room for a session that is about to start?
+    fn check(
+        &mut self,
+        cache: &Cache,
+        namespace: &Arc<str>,
+        session: &DatabaseSession,
+        grant: &Grant,
+    ) -> Result<(), Blocked> {
+        if grant.session_quotas.is_empty() || is_over(session) || may_have_access(session) {
+            return Ok(());
+        }
+        let quotas = self.0.entry(session.spec.user.clone()).or_insert_with(|| {
+            let user =
+                ObjectKey { namespace: Arc::clone(namespace), name: session.spec.user.as_str().into() };
+            quotas_of(cache, &user)
+        });
+        quotas.check(session, &grant.session_quotas)
+    }
+}
+
+fn quotas_of(cache: &Cache, key: &ObjectKey) -> Quotas {
+    let Some(user) = cache.user(key) else { return Quotas::default() };
+    let (username, roles) = (cache.username_of(&user), roles_of(cache, &key.namespace, &user));
+    let mut by_admin: BTreeMap<String, Vec<SessionQuota>> = BTreeMap::new();
+    let sessions = cache.sessions_of_user(key);
+    Quotas::of(sessions.iter().map(|session| &**session), |session| {
+        let admin = &session.spec.database;
+        let quotas = by_admin.entry(admin.clone()).or_insert_with(|| {
+            let Some(admin) = cache.admin(&key.sibling(admin)) else { return Vec::new() };
+            let taking_part = roles_taking_part(&user, &username, &admin, &roles).into_iter();
+            let limit = |role: &str| roles.get(role)?.as_ref().ok()?.max_sessions();
+            taking_part.filter_map(|role| Some(SessionQuota { sessions: limit(&role)?, role })).collect()
+        });
+        quotas.clone()
+    })
 }
 
 /// What a session has or would get; `None` where that is nothing.

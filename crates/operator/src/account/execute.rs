@@ -10,6 +10,7 @@ use rolecall_engine::{AccountName, Applied, Desired, Observed, Plan, Want};
 use rolecall_ledger::Event;
 use serde_json::json;
 
+use super::approval_status;
 use super::conclusion::{Conclusion, Ends};
 use super::credentials;
 use super::decide::{Access, Setback};
@@ -194,6 +195,7 @@ pub(super) async fn announce_gains(
     few_at_once(live.map(|session| announce(context, session, reasons::ACTIVE))).await.into_iter().collect()
 }
 
+/// Says who approved it, where that has not been said, and that it is about to have access.
 async fn announce(context: Context<'_>, session: &Session, reason: &str) -> Result<(), Blocker> {
     let Context { shared, key, .. } = context;
     let Some(Access { grant, expires_at, .. }) = session.access() else { return Ok(()) };
@@ -205,18 +207,26 @@ async fn announce(context: Context<'_>, session: &Session, reason: &str) -> Resu
         permissions: None,
         expires_at: *expires_at,
     };
-    let entry = AuditEntry {
+    let (object, asked) = (&session.object, session.asked());
+    let approved_by = approval_status::approved_by(object, asked);
+    let newly = asked.filter(|_| approval_status::is_newly_approved(object, asked));
+    let mut entries = newly.map(|asked| approval_status::approvals(asked, &approved_by)).unwrap_or_default();
+    entries.push(AuditEntry {
         event: Event::Granting,
         reason,
         proven: false,
         granted: Some(granted),
-        approved_by: &[],
-    };
-    let written = shared.audit.session(&session.object, &entry, Need::Before).await;
-    written.map_err(|error| {
-        let message = format!("{error}; no access is given before it can");
-        Blocker::passing(reasons::AUDIT_LOG_UNAVAILABLE, message)
-    })
+        approved_by: &approved_by,
+        by: "",
+        request_hash: "",
+    });
+    for entry in &entries {
+        shared.audit.session(object, entry, Need::Before).await.map_err(|error| {
+            let message = format!("{error}; no access is given before it can");
+            Blocker::passing(reasons::AUDIT_LOG_UNAVAILABLE, message)
+        })?;
+    }
+    Ok(())
 }
 
 /// Carries out the plan for an enabled account.

@@ -22,7 +22,7 @@ pub async fn report_failure(shared: &Shared, key: &AccountKey, blocker: &Blocker
     let server = shared.servers.get(&key.admin);
     // What panicked once may panic again.
     let snapshot = catch_unwind(AssertUnwindSafe(|| {
-        dereference(&shared.cache(), server, &shared.issued, key, shared.drain.mode(), now)
+        dereference(&shared.cache(), server, shared.given(), key, shared.drain.mode(), now)
     }));
     let Ok(snapshot) = snapshot else {
         let sessions = shared.cache().sessions_of_account(key);
@@ -41,7 +41,8 @@ pub async fn report_failure(shared: &Shared, key: &AccountKey, blocker: &Blocker
             }
             Decision::Over | Decision::Untouched | Decision::Wait(_) | Decision::Reject(_) => continue,
         };
-        let written = write::write(shared, &session.object, session.timed, Some(&result), session.times);
+        let (timed, asked) = (session.timed, session.asked());
+        let written = write::write(shared, &session.object, timed, Some(&result), asked, session.times);
         if let Err(error) = written.await {
             tracing::debug!(account = %key, %error, "a failed reconcile could not be reported");
         }

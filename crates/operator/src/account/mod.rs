@@ -7,14 +7,14 @@
 //! |---|---|---|
 //! | the steps in their order | `reconcile` | |
 //! | dereference: cache and policy to a snapshot | `dereference` | no |
-//! | decide: what should happen to each session | `decide` | no |
+//! | decide: what should happen to each session | `decide`, `approval`, `quota` | no |
 //! | one attempt: desired, plan, execute; again where a start failed | `attempt` | |
 //! | desired: what the sessions ask for together | `desired`, `permission_sets`, `passwords` | no |
 //! | plan: desired and observed to steps | [`rolecall_engine::plan`] | no |
 //! | execute: finalizers, credentials, the server | `execute`, `credentials` | yes |
 //! | proof: what the server shows when it is read back | `proof` | yes |
 //! | effects: what else follows, as data: keys to trigger, what is known of the server | `effects` | no |
-//! | status: from the conclusion to results, events, requeue | `results`, `status` | no |
+//! | status: from the conclusion to results, events, requeue | `results`, `status`, `approval_status` | no |
 //! | write: audit log, status, events, finalizer | `write` | yes |
 //!
 //! Every step works on plain data: a `Snapshot` with one `Session` each, a `Conclusion`, and a [`result`] for each
@@ -26,6 +26,8 @@
 //! deleted (`missing_secrets`). What is kept between two reconciles: [`reports`], [`passwords`], [`issued`], [`drift`],
 //! [`orphan_store`].
 
+mod approval;
+mod approval_status;
 mod attempt;
 mod conclusion;
 mod credentials;
@@ -36,6 +38,7 @@ pub mod drift;
 mod effects;
 mod execute;
 mod failure;
+pub mod given;
 pub mod issued;
 mod missing_secrets;
 mod orphan;
@@ -43,6 +46,7 @@ pub mod orphan_store;
 pub mod passwords;
 mod permission_sets;
 mod proof;
+mod quota;
 mod reconcile;
 pub mod reports;
 pub mod result;

@@ -50,7 +50,7 @@ pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Action, Reco
 /// What is known of an account now.
 fn snapshot(shared: &Shared, key: &AccountKey, pass: &Pass) -> Snapshot {
     let server = shared.servers.get(&key.admin);
-    dereference(&shared.cache(), server, &shared.issued, key, pass.mode(), shared.now())
+    dereference(&shared.cache(), server, shared.given(), key, pass.mode(), shared.now())
 }
 
 /// Does what should happen to the sessions, where that is possible now.

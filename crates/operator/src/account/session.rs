@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rolecall_api::{CreateDbUserMode, DatabaseSession};
+use rolecall_api::{CreateDbUserMode, DatabaseSession, SessionPhase};
 use rolecall_policy::Mode;
 use rolecall_resolve::{Blocked, Grant};
 
+use super::approval::{Approval, Asked};
 use super::decide::{Access, AdminState, Decision, End, Facts, Setback, decide};
 use super::issued::Issued;
 use crate::model::Blocker;
-use crate::model::session::{Times, is_timed, is_touched};
+use crate::model::session::{Times, is_timed, is_touched, phase};
 use crate::sets::{SetContents, SetState};
 
 /// See the module.
@@ -23,6 +24,8 @@ pub(super) struct Session {
     admin: AdminState,
     /// What policy gives it.
     pub(super) grant: Result<Grant, Blocked>,
+    /// Whether it has the approval that it needs.
+    approval: Approval,
     /// It ends by itself at some time.
     pub(super) timed: bool,
     /// Something of it may exist in the database: by its finalizer, or because this reconcile has begun its start.
@@ -58,7 +61,8 @@ pub(super) struct SetOfSession {
 }
 
 impl Session {
-    /// As it was read, with what policy gives it.
+    /// As it was read, with what policy gives it. It takes no approval.
+    #[cfg(test)]
     pub(super) fn new(
         object: Arc<DatabaseSession>,
         admin: AdminState,
@@ -66,6 +70,20 @@ impl Session {
         times: Times,
         issued: Option<Issued>,
     ) -> Self {
+        Self::with_approval(object, admin, (grant, Approval::default()), times, issued)
+    }
+
+    /// As it was read, with what policy gives it, and whether it has the approval that it needs.
+    pub(super) fn with_approval(
+        object: Arc<DatabaseSession>,
+        admin: AdminState,
+        (grant, approval): (Result<Grant, Blocked>, Approval),
+        times: Times,
+        issued: Option<Issued>,
+    ) -> Self {
+        // The time for its start begins when it may start.
+        let seen = approval.given_at().map_or(times.seen, |at| at.max(times.seen));
+        let times = Times { seen, ..times };
         let mut session = Self {
             timed: is_timed(&object, grant.as_ref().ok()),
             touched: is_touched(&object),
@@ -73,6 +91,7 @@ impl Session {
             object,
             admin,
             grant,
+            approval,
             times,
             setback: None,
             decision: Decision::Untouched,
@@ -92,11 +111,17 @@ impl Session {
             session: &self.read,
             admin: self.admin,
             grant: &self.grant,
+            approval: &self.approval,
             timed: self.timed,
             touched: self.touched,
             times: self.times,
         };
         self.decision = decide(facts, self.setback.as_ref());
+    }
+
+    /// What it asks other people for.
+    pub(super) fn asked(&self) -> Option<&Asked> {
+        self.approval.asked()
     }
 
     /// What should happen to it.
@@ -190,11 +215,12 @@ impl Session {
         }
     }
 
-    /// Who gets what the account owns before it is dropped, likewise.
+    /// Who gets what the account owns before it is dropped, likewise; of an access that others approved, who they were told.
     fn reassign_to(&self) -> Option<&str> {
+        let was_approved = self.asked().is_some() && phase(&self.read) == SessionPhase::Ending;
         match &self.grant {
-            Ok(grant) => grant.reassign_to.as_deref(),
-            Err(_) => self.object.status.as_ref().and_then(|status| status.reassign_to.as_deref()),
+            Ok(grant) if !was_approved => grant.reassign_to.as_deref(),
+            _ => self.object.status.as_ref().and_then(|status| status.reassign_to.as_deref()),
         }
     }
 }
@@ -227,7 +253,10 @@ pub(super) mod samples {
     //! Sessions for the tests of the steps.
 
     use rolecall_api::names::ACCOUNT_FINALIZER;
-    use rolecall_api::{DatabaseSessionSpec, DatabaseSessionStatus, GoDuration, SessionPhase, Time, reasons};
+    use rolecall_api::{
+        ApprovalProgress, DatabaseSessionSpec, DatabaseSessionStatus, GoDuration, SessionRequest, Time,
+        reasons,
+    };
 
     use super::*;
 
@@ -246,6 +275,8 @@ pub(super) mod samples {
             permissions: rolecall_policy::CanonicalPermissions::default(),
             entries: Arc::default(),
             roles: Vec::new(),
+            approvals: Vec::new(),
+            session_quotas: Vec::new(),
         }
     }
 
@@ -311,6 +342,30 @@ pub(super) mod samples {
         let mut session = starting("a", &[]);
         session.set_back(Setback::SetNotReady { report: true });
         assert!(session.waits_for_set() && !session.wants_retry(), "the reconcile of the set triggers it");
+    }
+
+    #[test]
+    fn what_an_approved_access_made_goes_to_whom_its_approvers_were_told() {
+        let mut object = (*live("a", &[]).object).clone();
+        let status = object.status.as_mut().unwrap();
+        (status.phase, status.reassign_to) = (Some(SessionPhase::Ending), Some("told".into()));
+        let goes_to = |approval| {
+            let grant = Grant { reassign_to: Some("other".into()), ..grant(&[]) };
+            let times = Times { now: now(), seen: now() };
+            let terms = (Ok(grant), approval);
+            let session =
+                Session::with_approval(Arc::new(object.clone()), AdminState::Present, terms, times, None);
+            session.reassign_to().map(str::to_owned)
+        };
+        let at = Time(now());
+        let asked = Asked {
+            request: SessionRequest::default(),
+            progress: ApprovalProgress { requested_at: at.clone(), expires_at: at, needs: Vec::new() },
+            decisions: Vec::new(),
+            outcome: super::super::approval::Outcome::Approved(now()),
+        };
+        assert_eq!(goes_to(Approval::Asked(Box::new(asked))).as_deref(), Some("told"));
+        assert_eq!(goes_to(Approval::NotAsked).as_deref(), Some("other"));
     }
 
     #[test]

@@ -50,12 +50,13 @@ pub(super) async fn reporting<T>(
 async fn report(shared: &Shared, key: &AccountKey) -> bool {
     let server = shared.servers.get(&key.admin);
     let snapshot =
-        dereference(&shared.cache(), server, &shared.issued, key, shared.drain.mode(), shared.now());
+        dereference(&shared.cache(), server, shared.given(), key, shared.drain.mode(), shared.now());
     let mut reported = false;
     for session in snapshot.sessions {
         let Some(result) = meanwhile(&session) else { continue };
         reported = true;
-        let written = write(shared, &session.object, session.timed, Some(&result), session.times);
+        let written =
+            write(shared, &session.object, session.timed, Some(&result), session.asked(), session.times);
         if let Err(error) = written.await {
             tracing::debug!(account = %key, %error, "the status of a session that waits for its server could not be written");
         }

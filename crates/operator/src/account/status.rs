@@ -225,7 +225,7 @@ pub(super) fn audit_entry<'a>(
     };
     let begins = matches!(result, SessionResult::Active(_)) && phase(session) != SessionPhase::Active;
     let need = if begins { Need::Before } else { Need::Kept };
-    (AuditEntry { event, reason, proven, granted, approved_by: &[] }, need)
+    (AuditEntry { event, reason, proven, granted, approved_by: &[], by: "", request_hash: "" }, need)
 }
 
 /// The event that goes with news.
@@ -245,6 +245,10 @@ pub(super) fn event(result: &SessionResult) -> Option<Event> {
     match result {
         // The status says it all: phase, since when, until when.
         SessionResult::Active(active) => active.trouble.as_ref().map(|trouble| warning(trouble, "Keep")),
+        // Nothing is wrong: somebody has to look at it.
+        SessionResult::Waiting(blocker) if blocker.reason == reasons::AWAITING_APPROVAL => {
+            Some(Event { severity: Severity::Normal, ..warning(blocker, "Start") })
+        }
         SessionResult::Waiting(blocker)
         | SessionResult::Withdrawn { blocker, .. }
         | SessionResult::Rejected(blocker) => Some(warning(blocker, "Start")),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rolecall_api::{DatabaseSession, reasons};
 
+use super::approval::Approval;
 use super::decide::{AdminState, Decision, Facts, give_up};
 use super::proof::NoAccount;
 use super::result::{Gone, SessionResult};
@@ -36,7 +37,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
     let timed = is_timed(&session, None);
     let Some(result) = result(&session, timed, times) else { return Ok(Action::await_change()) };
     let mut action = Action::await_change();
-    action.at_earliest(write::write(shared, &session, timed, Some(&result), times).await?);
+    action.at_earliest(write::write(shared, &session, timed, Some(&result), None, times).await?);
     Ok(action)
 }
 
@@ -48,7 +49,8 @@ fn result(session: &DatabaseSession, timed: bool, times: Times) -> Option<Sessio
     );
     let grant = Err(rolecall_resolve::Blocked::new(reasons::USER_NOT_FOUND, String::new()));
     let touched = is_touched(session);
-    let facts = Facts { session, admin: AdminState::Present, grant: &grant, timed, touched, times };
+    let approval = &Approval::NotAsked;
+    let facts = Facts { session, admin: AdminState::Present, grant: &grant, approval, timed, touched, times };
     match give_up(facts, timed, missing) {
         Decision::Reject(blocker) => Some(SessionResult::Rejected(blocker)),
         Decision::Wait(blocker) => Some(SessionResult::Waiting(blocker)),
@@ -67,7 +69,7 @@ async fn write_over(
         action.at_earliest(write::keep_or_delete(shared, session, times.now).await?);
     } else if let Some(gone) = NoAccount::of(session).filter(|_| is_touched(session)) {
         let result = SessionResult::Released { gone: Gone::NoAccount(gone) };
-        write::write(shared, session, false, Some(&result), times).await?;
+        write::write(shared, session, false, Some(&result), None, times).await?;
     }
     Ok(action)
 }

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rolecall_api::DatabaseSession;
 use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
+use rolecall_ledger::Event as AuditEvent;
 use serde_json::json;
 
+use super::approval::Asked;
+use super::approval_status;
 use super::conclusion::Conclusion;
 use super::dereference::Snapshot;
 use super::result::SessionResult;
@@ -58,7 +61,8 @@ pub(super) async fn record(
         for event in results::announcements(key, session, conclusion) {
             announce(shared, &session.object, &event);
         }
-        match write(shared, &session.object, session.timed, result.as_ref(), session.times).await {
+        let (timed, asked) = (session.timed, session.asked());
+        match write(shared, &session.object, timed, result.as_ref(), asked, session.times).await {
             Ok(at) => action.at_earliest(at),
             // The results of the others are written nevertheless.
             Err(error) => {
@@ -93,27 +97,43 @@ fn follow(shared: &Shared, session: &mut Session, result: &mut Option<SessionRes
 }
 
 /// Writes what became of a session, and returns when its account has to be reconciled again. `timed`: it ends by itself
-/// at some time.
+/// at some time. `asked`: what it asks other people for.
 pub(super) async fn write(
     shared: &Shared,
     session: &Arc<DatabaseSession>,
     timed: bool,
     result: Option<&SessionResult>,
+    asked: Option<&Asked>,
     times: Times,
 ) -> Result<Option<(Timestamp, Priority)>, ReconcileError> {
     let now = times.now;
     let Some(result) = result else {
         return if is_over(session) { keep_or_delete(shared, session, now).await } else { Ok(None) };
     };
-    let news = status::is_news(session, result);
+    let asked = approval_status::relevant(session, result, asked);
+    let other = approval_status::is_another_request(session, asked);
+    let news = status::is_news(session, result) || other;
+    let approved_by = approval_status::approved_by(session, asked);
+    let starts = matches!(result, SessionResult::Active(_) | SessionResult::Waiting(_));
+    let approved = asked.filter(|_| starts && approval_status::is_newly_approved(session, asked));
     // An operator before this one may have ended between its line in the audit log, that the access is there, and the
     // status that says the same: the status alone does not show this, and the log must not end with that line.
     let may_be_logged_active =
         is_touched(session) && matches!(result, SessionResult::Withdrawn { .. } | SessionResult::Rejected(_));
     let changed = status::changes_access(session, result);
-    if news || may_be_logged_active || changed {
+    if news || approved.is_some() || may_be_logged_active || changed {
         // Before anything is written: after a crash in between, the next process reports it again.
+        let uid = session.metadata.uid.as_deref().unwrap_or_default();
+        // Where access is about to be given, that was said before.
+        if let Some(asked) = approved.filter(|_| shared.audit.last_event(uid) != Some(AuditEvent::Granting)) {
+            for entry in approval_status::approvals(asked, &approved_by) {
+                if let Err(error) = shared.audit.session(session, &entry, Need::Kept).await {
+                    tracing::debug!(%error, "a line is kept until it can be written");
+                }
+            }
+        }
         let (entry, need) = status::audit_entry(session, result, changed);
+        let entry = approval_status::named(entry, asked, &approved_by);
         if let Err(error) = shared.audit.session(session, &entry, need).await
             && need == Need::Before
         {
@@ -126,6 +146,7 @@ pub(super) async fn write(
         return Ok(None);
     }
     let after = status::status(session, result, now);
+    let after = approval_status::with_request(after, session, result, asked);
     if session.status.as_ref() != Some(&after) {
         if is_touched(session) {
             shared.api.apply_status(shared, &**session, &after).await?;
@@ -133,6 +154,9 @@ pub(super) async fn write(
             // Its account may have become known meanwhile, and what a reconcile of that one wrote must stay.
             shared.api.apply_status_unless_changed(shared, &**session, &after).await?;
         }
+    }
+    if approved.is_some() {
+        announce(shared, session, &approval_status::approved_event(&approved_by));
     }
     if news {
         publish(shared, session, result);
@@ -156,7 +180,8 @@ pub(super) async fn write(
         }
         return Ok(Some((delete_at, Priority::Normal)));
     }
-    Ok(status::requeue(session, timed, result, times))
+    let given_up = approval_status::given_up_at(asked).map(|at| (at, Priority::Normal));
+    Ok(status::requeue(session, timed, result, times).into_iter().chain(given_up).min())
 }
 
 /// A session that is over stays for a while, so that people and clients can read how it ended.

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use rolecall_api::{
-    DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole, SessionPhase,
+    DatabaseAdmin, DatabaseSession, DatabaseSessionDecision, DatabaseUser, DbObjectImportRule,
+    ProvisioningRole, RequestedRule, SessionPhase,
 };
 use rolecall_policy::{ImportRule, ImportRules};
 use rolecall_resolve::RoleState;
@@ -41,6 +42,8 @@ pub struct RuleEntry {
     pub object: Arc<DbObjectImportRule>,
     /// The valid parts compiled, with the errors.
     pub compiled: Arc<ImportRule>,
+    /// The hash of its spec.
+    pub hash: Arc<str>,
 }
 
 /// See the module.
@@ -53,6 +56,9 @@ pub struct Cache {
     roles: BTreeMap<ObjectKey, RoleEntry>,
     rules: BTreeMap<ObjectKey, RuleEntry>,
     sessions: BTreeMap<ObjectKey, Arc<DatabaseSession>>,
+    decisions: BTreeMap<ObjectKey, Arc<DatabaseSessionDecision>>,
+    // By the name of the session that they are about.
+    decisions_by_session: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     // Which sessions belong to an account, and back.
     by_account: BTreeMap<AccountKey, BTreeSet<ObjectKey>>,
     account_of: HashMap<ObjectKey, AccountKey>,
@@ -106,6 +112,34 @@ impl Cache {
     /// The DatabaseSession of that name.
     pub fn session(&self, key: &ObjectKey) -> Option<Arc<DatabaseSession>> {
         self.sessions.get(key).cloned()
+    }
+
+    /// The decisions that name this session, by its uid, each with when it was first seen.
+    pub fn decisions_about(
+        &self,
+        session: &DatabaseSession,
+    ) -> Vec<(Arc<DatabaseSessionDecision>, jiff::Timestamp)> {
+        let keys = self.decisions_by_session.get(&ObjectKey::of(session)).into_iter().flatten();
+        let found = keys.filter_map(|key| self.decisions.get(key));
+        found
+            .filter(|decision| Some(&decision.spec.session_ref.uid) == session.metadata.uid.as_ref())
+            .map(|decision| (Arc::clone(decision), self.first_seen_at(&**decision)))
+            .collect()
+    }
+
+    /// The DbObjectImportRules that may label objects of a server, as requests name them.
+    pub fn requested_rules(&self, namespace: &str, admin: &DatabaseAdmin) -> Vec<RequestedRule> {
+        let database = rolecall_resolve::database(admin);
+        let rules = in_namespace(&self.rules, namespace);
+        rules
+            .filter(|(_, rule)| !rule.compiled.faults().is_empty() || rule.compiled.applies_to(&database))
+            .map(|(key, rule)| RequestedRule { name: key.name.to_string(), hash: rule.hash.to_string() })
+            .collect()
+    }
+
+    /// The sessions of a DatabaseUser, by name.
+    pub fn sessions_of_user(&self, key: &ObjectKey) -> Vec<Arc<DatabaseSession>> {
+        self.by_user.get(key).into_iter().flatten().filter_map(|s| self.session(s)).collect()
     }
 
     /// The sessions of an account, by name.

@@ -8,7 +8,8 @@ use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use kube::core::NamespaceResourceScope;
 use rolecall_api::{
-    DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole, SessionPhase,
+    DatabaseAdmin, DatabaseSession, DatabaseSessionDecision, DatabaseUser, DbObjectImportRule,
+    ProvisioningRole, SessionPhase,
 };
 use rolecall_policy::ImportRule;
 use serde::de::DeserializeOwned;
@@ -155,7 +156,8 @@ impl Cached for DbObjectImportRule {
             return Vec::new();
         }
         let compiled = Arc::new(ImportRule::read(&key.name, &rolecall_resolve::rule_spec(&object.spec)));
-        cache.rules.insert(key.clone(), RuleEntry { object: Arc::new(object), compiled });
+        let hash = rolecall_resolve::hash_of(&object.spec).into();
+        cache.rules.insert(key.clone(), RuleEntry { object: Arc::new(object), compiled, hash });
         cache.rule_triggers(&key)
     }
 
@@ -214,6 +216,44 @@ impl Cached for DatabaseSession {
 
     fn cached<'a>(cache: &'a Cache, key: &ObjectKey) -> Option<&'a ObjectMeta> {
         cache.sessions.get(key).map(|cached| &cached.metadata)
+    }
+}
+
+impl Cached for DatabaseSessionDecision {
+    const HAS_DEADLINES: bool = true;
+
+    fn apply(cache: &mut Cache, object: Self) -> Triggers {
+        let key = ObjectKey::of(&object);
+        let known = cache.decisions.get(&key).is_some_and(|before| !is_changed(&**before, &object));
+        let about = key.sibling(&object.spec.session_ref.name);
+        // One of the same name may have been about another session.
+        let mut triggers = if known { Vec::new() } else { Self::forget(cache, &key) };
+        cache.decisions_by_session.entry(about.clone()).or_default().insert(key.clone());
+        cache.decisions.insert(key, Arc::new(object));
+        if !known {
+            triggers.extend(cache.decision_triggers(&about));
+        }
+        triggers
+    }
+
+    fn forget(cache: &mut Cache, key: &ObjectKey) -> Triggers {
+        let Some(before) = cache.decisions.remove(key) else { return Vec::new() };
+        let about = key.sibling(&before.spec.session_ref.name);
+        if let Some(decisions) = cache.decisions_by_session.get_mut(&about) {
+            decisions.remove(key);
+            if decisions.is_empty() {
+                cache.decisions_by_session.remove(&about);
+            }
+        }
+        cache.decision_triggers(&about)
+    }
+
+    fn keys(cache: &Cache) -> Vec<ObjectKey> {
+        cache.decisions.keys().cloned().collect()
+    }
+
+    fn cached<'a>(cache: &'a Cache, key: &ObjectKey) -> Option<&'a ObjectMeta> {
+        cache.decisions.get(key).map(|cached| &cached.metadata)
     }
 }
 

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use rolecall_api::DatabaseUser;
 
 use crate::cache::{Cache, in_namespace};
-use crate::model::{DatabaseKey, ObjectKey, Priority, ReconcileKey, Triggers, session::may_have_access};
+use crate::model::{
+    DatabaseKey, ObjectKey, Priority, ReconcileKey, Triggers,
+    session::{is_over, may_have_access},
+};
 
 impl Cache {
     /// `if_access`: how soon sessions that may have access are reconciled.
@@ -26,9 +29,19 @@ impl Cache {
         triggers
     }
 
-    /// A rule may concern every database of its namespace; whether there is a rule at all concerns all of them.
+    /// A rule may concern every database of its namespace; whether there is a rule at all concerns all of them. Whoever asks for
+    /// approval, or was approved, is so for objects with the labels that rules gave them then.
     pub(super) fn rule_triggers(&self, key: &ObjectKey) -> Triggers {
         let mut triggers = vec![(ReconcileKey::Rule(key.clone()), Priority::Normal)];
+        let sessions = in_namespace(&self.sessions, &key.namespace);
+        let asking = sessions.filter(|(_, session)| {
+            let request = session.status.as_ref().and_then(|status| status.request.as_ref());
+            request.is_some_and(|request| request.permissions.is_some()) && !is_over(session)
+        });
+        triggers
+            .extend(asking.map(|(session, _)| {
+                (self.key_of_session(session), self.priority(session, Priority::Urgent))
+            }));
         for (admin, _) in in_namespace(&self.admins, &key.namespace) {
             triggers.extend(self.database_triggers(admin));
         }
@@ -60,6 +73,12 @@ impl Cache {
             triggers.extend(self.session_triggers(user, if_access));
         }
         triggers
+    }
+
+    /// The session that a decision is about.
+    pub(super) fn decision_triggers(&self, about: &ObjectKey) -> Triggers {
+        let session = self.sessions.contains_key(about);
+        session.then(|| (self.key_of_session(about), Priority::Normal)).into_iter().collect()
     }
 
     /// Every account. `if_access`: how soon those with sessions that may have access are reconciled.

@@ -96,7 +96,10 @@ pub fn last_blocker(session: &DatabaseSession) -> Blocker {
         session.status.as_ref().and_then(|status| conditions::find(&status.conditions, conditions::READY));
     match ready {
         Some(Condition { reason, message, .. })
-            if !matches!(reason.as_str(), reasons::PENDING | reasons::ENDING) =>
+            if !matches!(
+                reason.as_str(),
+                reasons::PENDING | reasons::ENDING | reasons::AWAITING_APPROVAL
+            ) =>
         {
             Blocker::stalled(reason, message)
         }

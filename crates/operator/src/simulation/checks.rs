@@ -82,13 +82,16 @@ impl Cluster {
         let Some(before) = &written.before else { return };
         let (was, is) = (read(before), read(&written.after));
         self.check_move(&was, &is);
+        if phase(&is) == SessionPhase::Active && phase(&was) != SessionPhase::Active {
+            self.check_approved(&is);
+        }
         let uid = is.uid().unwrap_or_default();
         let said = self.evidence().said.get(&uid).cloned().unwrap_or_default();
         let wanted: &[&str] = match phase(&is) {
             phase_now if phase_now == phase(&was) => &[],
             SessionPhase::Active => &["active"],
             SessionPhase::Ended => &["ended", "abandoned", "retained"],
-            SessionPhase::Rejected => &["rejected"],
+            SessionPhase::Rejected => &["rejected", "denied", "approvalExpired"],
             _ => &[],
         };
         if !wanted.is_empty() && !wanted.contains(&said.as_str()) {
@@ -96,7 +99,7 @@ impl Cluster {
         }
         let released = has_finalizer(before, ACCOUNT_FINALIZER)
             && (written.gone || !has_finalizer(&written.after, ACCOUNT_FINALIZER));
-        let over = ["ended", "abandoned", "retained", "rejected", "withdrawn"];
+        let over = ["ended", "abandoned", "retained", "rejected", "denied", "approvalExpired", "withdrawn"];
         if released && !over.contains(&said.as_str()) {
             self.violated(format!("{} was released, and the audit log says {said:?}", is.name_any()));
         }
@@ -215,7 +218,10 @@ impl Auditor {
             Event::Granting => {
                 cluster.evidence().granting.insert(line.uid.clone(), account.clone());
             }
-            Event::Ended | Event::Withdrawn | Event::Rejected => {
+            Event::Active if !cluster.breaks(Break::ApproversAreNotLogged) => {
+                cluster.evidence().approvers.insert(line.uid.clone(), line.approved_by.clone());
+            }
+            Event::Ended | Event::Withdrawn | Event::Rejected | Event::Denied | Event::ApprovalExpired => {
                 cluster.evidence().granting.remove(&line.uid);
             }
             _ => {}
@@ -225,7 +231,9 @@ impl Auditor {
             "active" if shown != Some(true) && !is_active(&cluster.store(), &line.session) => {
                 cluster.violated(format!("{} is active, and the server has not shown it", line.session));
             }
-            "ended" | "withdrawn" | "rejected" if !line.username.is_empty() => {
+            "ended" | "withdrawn" | "rejected" | "denied" | "approvalExpired"
+                if !line.username.is_empty() =>
+            {
                 let others =
                     explains(&cluster.store(), &account, Some(&*line.uid).filter(|uid| !uid.is_empty()));
                 let excused = cluster.evidence().is_excused(&account);

@@ -9,6 +9,7 @@ use rolecall_api::names::{ACCOUNT_FINALIZER, PASSWORD_GENERATION_ANNOTATION};
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DbObjectImportRule, SessionPhase};
 use rolecall_policy::Privilege;
 
+use super::approvals::waits_for_people;
 use super::checks::account_of;
 use super::cluster::Cluster;
 use super::operation::{SESSIONS, USERS};
@@ -142,7 +143,8 @@ fn of_session(cluster: &Cluster, store: &Store, session: &DatabaseSession, now: 
         SessionPhase::Pending | SessionPhase::Unknown => {
             let in_vain = session.spec.database_name.as_deref() == Some("ghost")
                 || USERS[3..].contains(&&*session.spec.user);
-            (allowed.is_some() && !in_vain).then(|| "waits, and may have access".to_owned())
+            let waits = in_vain || waits_for_people(store, session);
+            (allowed.is_some() && !waits).then(|| "waits, and may have access".to_owned())
         }
     }
 }

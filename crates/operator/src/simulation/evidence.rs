@@ -30,6 +30,10 @@ pub(super) struct Evidence {
     pub(super) lines: BTreeMap<String, u32>,
     /// From which phase to which sessions went.
     pub(super) moves: BTreeSet<Move>,
+    /// What was approved by somebody else: the uid of the session, and the hash of what it asked for.
+    pub(super) approved: BTreeSet<(String, String)>,
+    /// Who approved a session, as the last line about its access says.
+    pub(super) approvers: BTreeMap<String, Vec<String>>,
     /// Writes that changed something: to the API server, and plans.
     pub(super) writes: u32,
     /// What was asked of the API server, watches left out: verb, kind and name.

@@ -12,9 +12,12 @@
 //! | nothing wedges | the finalizer cannot be taken off a session, and nobody says so |
 //! | no write without a difference | each status is written twice |
 //! | a session that is over stays over | the operator hears of no session that it is over |
+//! | whoever asks does not approve | the operator hears that somebody else decided |
 //! | the audit log comes first | the line that an access is there is lost |
 //! | the audit log comes first | the line that an access is about to be given is lost |
+//! | the audit log says who approved | their names are left out of the lines |
 
+use super::approvals::Decides;
 use super::lifecycle::{History, each, run, standing};
 use super::operation::Operation;
 use super::oracle::Grants;
@@ -33,6 +36,8 @@ pub(super) enum Break {
     AuditLinesAreLost,
     GrantsAreNotLogged,
     EndsAreForgotten,
+    DecidersAreHidden,
+    ApproversAreNotLogged,
 }
 
 #[test]
@@ -56,6 +61,9 @@ fn each_invariant_fails_where_something_is_broken() {
     };
     let crash = || (Operation::Crash { after: 0, when: When::Before }, 0);
     let deny = || (Operation::SetRole { role: 0, grants: Grants::DenyAll }, 20);
+    let asks = || (Operation::SetRole { role: 0, grants: Grants::Approved }, 5);
+    let other = || (Operation::Decide { session: 0, what: Decides::Approve }, 20);
+    let own = || (Operation::Decide { session: 0, what: Decides::ApproveOwn }, 20);
     for (broken, steps, violated) in [
         (Break::FinalizersGo, vec![start()], "was enabled, and no session accounts for it"),
         (Break::EndsAreLost, vec![start(), delete()], "can log in"),
@@ -67,6 +75,12 @@ fn each_invariant_fails_where_something_is_broken() {
         (Break::AuditLinesAreLost, vec![start()], "is Active, and the audit log says"),
         (Break::GrantsAreNotLogged, vec![start()], "was enabled, and the audit log does not say so"),
         (Break::EndsAreForgotten, vec![timed(), crash(), (standing(1), 30)], "goes from Ended to"),
+        (Break::DecidersAreHidden, vec![asks(), start(), own()], "nobody else has approved it"),
+        (
+            Break::ApproversAreNotLogged,
+            vec![asks(), start(), other()],
+            "the audit log does not say who approved",
+        ),
     ] {
         let history = |broken| History { seed: 1, passwords: false, steps: each(steps.clone()), broken };
         run(&history(None)).unwrap();

@@ -97,6 +97,7 @@ fn settings() -> Settings {
         resync_interval: Duration::from_secs(30),
         reconcile_timeout: Duration::from_secs(120),
         keep_unused_sets: Duration::from_secs(30),
+        admission_enforced: true,
         max_connections_per_server: 5,
     }
 }

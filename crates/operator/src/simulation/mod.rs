@@ -7,7 +7,7 @@
 //! | `store`, `api`, `watching` | the API server: what it stores, answers, and sends to watches |
 //! | `server`, `network` | the database servers, and how they are reached |
 //! | `life` | the operator, from a start to a crash |
-//! | `operation` | what can happen |
+//! | `operation`, `approvals` | what can happen; what people decide |
 //! | `evidence`, `checks` | what was seen and said, and what is checked at every write |
 //! | `oracle`, `convergence` | what should be in the end |
 //! | `lifecycle` | the test: histories are generated, run, and shrunk where one fails |
@@ -20,6 +20,7 @@
 //! `ROLECALL_SIMULATION_TRACE=1` prints everything that happened in the one that failed.
 
 mod api;
+mod approvals;
 mod checks;
 mod cluster;
 mod convergence;

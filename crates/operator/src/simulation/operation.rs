@@ -10,6 +10,7 @@ use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportR
 use rolecall_engine::Class;
 use serde_json::{Value, json};
 
+use super::approvals::{self, ASKS, Decides};
 use super::checks::{account_of, host_of};
 use super::cluster::{ApiFailure, Cluster, HOSTS};
 use super::oracle::Grants;
@@ -47,6 +48,10 @@ pub(super) enum Operation {
         ttl: Option<u32>,
     },
     DeleteSession(usize),
+    Decide {
+        session: usize,
+        what: Decides,
+    },
     /// Somebody takes the finalizer off.
     StripSession(usize),
     CreateUser {
@@ -159,6 +164,7 @@ impl Operation {
             CreateSession { .. }
                 | SetTtl { .. }
                 | DeleteSession(_)
+                | Decide { .. }
                 | CreateUser { .. }
                 | SetRoles { .. }
                 | SuspendUser { .. }
@@ -215,7 +221,10 @@ fn operation() -> impl Strategy<Value = Operation> {
     let grants = prop_oneof![
         3 => Just(Grants::Reader), 2 => Just(Grants::Writer), 3 => Just(Grants::Select), 1 => Just(Grants::Short),
         2 => Just(Grants::DenyAll), 1 => Just(Grants::DenyWriter), 1 => Just(Grants::DenySelect),
-        1 => Just(Grants::Invalid), 1 => Just(Grants::Nothing),
+        1 => Just(Grants::Invalid), 1 => Just(Grants::Nothing), 3 => Just(Grants::Approved),
+    ];
+    let decides = prop_oneof![
+        6 => Just(Decides::Approve), 1 => Just(Decides::Deny), 2 => Just(Decides::ApproveOwn), 1 => Just(Decides::TakeBack),
     ];
     let people = prop_oneof![
         8 => (session(), user(), admin(), database, ttl(), prop_oneof![Just(0_u32), Just(20), Just(300)])
@@ -224,6 +233,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             }),
         1 => (session(), ttl()).prop_map(|(session, ttl)| SetTtl { session, ttl }),
         5 => session().prop_map(DeleteSession),
+        6 => (session(), decides).prop_map(|(session, what)| Decide { session, what }),
         1 => session().prop_map(StripSession),
         2 => (user(), 1..8_u8).prop_map(|(user, roles)| CreateUser { user, roles }),
         2 => (user(), 0..8_u8).prop_map(|(user, roles)| SetRoles { user, roles }),
@@ -262,10 +272,10 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => any::<bool>().prop_map(ApiSilent),
         1 => any::<bool>().prop_map(ApiSlow),
         1 => any::<bool>().prop_map(AuditLogFull),
-        2 => (0..5_usize, prop_oneof![Just(2_i64), Just(20), Just(100)])
+        2 => (0..6_usize, prop_oneof![Just(2_i64), Just(20), Just(100)])
             .prop_map(|(kind, seconds)| WatchStalls { kind, seconds }),
-        1 => (0..5_usize).prop_map(WatchRestarts),
-        1 => (0..5_usize).prop_map(WatchRepeats),
+        1 => (0..6_usize).prop_map(WatchRestarts),
+        1 => (0..6_usize).prop_map(WatchRepeats),
         6 => (0..24_u32, when()).prop_map(|(after, when)| Crash { after, when }),
         2 => Just(Repair),
     ];
@@ -402,6 +412,9 @@ impl Cluster {
                     session["spec"]["ttl"] = ttl.map_or(Value::Null, |ttl| json!(format!("{ttl}s")));
                 })
             }
+            Operation::Decide { session, what } => {
+                approvals::decide(&mut store, &mut self.evidence(), SESSIONS[session], what, now);
+            }
             Operation::DeleteSession(session) => store.delete::<DatabaseSession>(SESSIONS[session], now),
             Operation::StripSession(session) => {
                 let account = store.get::<DatabaseSession>(SESSIONS[session]).and_then(|s| account_of(&s));
@@ -516,7 +529,9 @@ fn session_of(
     ttl: Option<u32>,
     keep: u32,
 ) -> DatabaseSession {
-    let mut spec = json!({"user": user, "database": admin, "retainAfterEnd": format!("{keep}s")});
+    let mut spec = json!({
+        "user": user, "database": admin, "retainAfterEnd": format!("{keep}s"), "requestedBy": ASKS,
+    });
     if let Some(database) = database {
         spec["databaseName"] = json!(database);
     }

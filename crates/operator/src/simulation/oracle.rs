@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, ProvisioningRole, SessionPhase};
 use serde_json::{Value, json};
 
+use super::approvals;
 use super::server::TABLE;
 use super::store::Store;
 use crate::model::session::phase;
@@ -18,6 +19,8 @@ pub(super) enum Grants {
     Select,
     /// As Reader, for a minute and a half.
     Short,
+    /// As Reader, where somebody else approves it.
+    Approved,
     DenyAll,
     DenyWriter,
     DenySelect,
@@ -25,11 +28,12 @@ pub(super) enum Grants {
     Invalid,
 }
 
-const ALL: [Grants; 9] = [
+const ALL: [Grants; 10] = [
     Grants::Reader,
     Grants::Writer,
     Grants::Select,
     Grants::Short,
+    Grants::Approved,
     Grants::DenyAll,
     Grants::DenyWriter,
     Grants::DenySelect,
@@ -70,6 +74,11 @@ impl Grants {
                 spec["options"]["maxSessionTtl"] = json!("90s");
                 spec
             }
+            Self::Approved => {
+                let mut spec = allow("Keep", "reader");
+                spec["options"]["approval"] = json!({"timeout": "120s"});
+                spec
+            }
             Self::DenyAll => json!({"deny": {"dbLabels": everywhere}}),
             Self::DenyWriter => json!({"deny": {"dbRoles": ["writer"]}}),
             Self::DenySelect => json!({"deny": {"dbPermissions": permission}}),
@@ -78,7 +87,7 @@ impl Grants {
         }
     }
 
-    fn of(role: &ProvisioningRole) -> Self {
+    pub(super) fn of(role: &ProvisioningRole) -> Self {
         let is = |grants: &&Self| {
             serde_json::from_value::<rolecall_api::ProvisioningRoleSpec>(grants.spec()).unwrap() == role.spec
         };
@@ -103,7 +112,7 @@ pub(super) fn allowed(store: &Store, session: &DatabaseSession) -> Option<Allowe
     let mut any = false;
     for grants in &grants {
         match grants {
-            Grants::Reader => drop(allowed.roles.insert("reader")),
+            Grants::Reader | Grants::Approved => drop(allowed.roles.insert("reader")),
             Grants::Writer => drop(allowed.roles.insert("writer")),
             Grants::Select => {
                 allowed.roles.insert("reader");
@@ -144,7 +153,7 @@ pub(super) fn may_live(store: &Store, session: &DatabaseSession, now: Timestamp)
     if matches!(phase(session), SessionPhase::Ended | SessionPhase::Rejected) {
         return None;
     }
-    let allowed = allowed(store, session)?;
+    let allowed = approvals::within(store, session, allowed(store, session)?)?;
     let asked = session.spec.ttl.as_ref().and_then(|ttl| i64::try_from(ttl.get().as_secs()).ok());
     let ttl = [asked, allowed.ttl].into_iter().flatten().min();
     let started = session.status.as_ref().and_then(|status| status.started_at.as_ref()).map(|at| at.0);

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
-use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
+use rolecall_api::{
+    DatabaseAdmin, DatabaseSession, DatabaseSessionDecision, DatabaseUser, DbObjectImportRule,
+    ProvisioningRole,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -28,16 +31,18 @@ pub(super) fn start(cluster: &Arc<Cluster>, shared: &Arc<Shared>) {
     tokio::spawn(follow::<DbObjectImportRule>(Arc::clone(cluster), Arc::clone(shared)));
     tokio::spawn(follow::<DatabaseUser>(Arc::clone(cluster), Arc::clone(shared)));
     tokio::spawn(follow::<DatabaseAdmin>(Arc::clone(cluster), Arc::clone(shared)));
+    tokio::spawn(follow::<DatabaseSessionDecision>(Arc::clone(cluster), Arc::clone(shared)));
     tokio::spawn(follow::<DatabaseSession>(Arc::clone(cluster), Arc::clone(shared)));
 }
 
 /// The collections of all kinds that are watched.
-pub(super) fn collections() -> [String; 5] {
+pub(super) fn collections() -> [String; 6] {
     [
         collection::<ProvisioningRole>(),
         collection::<DbObjectImportRule>(),
         collection::<DatabaseUser>(),
         collection::<DatabaseAdmin>(),
+        collection::<DatabaseSessionDecision>(),
         collection::<DatabaseSession>(),
     ]
 }
@@ -103,7 +108,7 @@ fn is_stalled(cluster: &Cluster, collection: &str) -> bool {
 
 fn read<K: DeserializeOwned>(cluster: &Cluster, collection: &str, object: Value) -> DeserializeGuard<K> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    let object = cluster.forgetting_ends(object);
+    let object = cluster.hiding_who_decided(cluster.forgetting_ends(object));
     let at = Address { collection: collection.to_owned(), name };
     cluster.store().learnt(&at, store::version(&object));
     DeserializeGuard(Ok(serde_json::from_value(object).unwrap()))

@@ -111,6 +111,9 @@ fn options() -> impl Strategy<Value = RoleOptions> {
             create_db_user: switch,
             max_session_ttl: hours.map(|hours| std::time::Duration::from_secs(3600 * hours)),
             owned_objects: None,
+            // They decide nothing about access.
+            approval: None,
+            max_sessions: None,
         }
     })
 }

@@ -99,7 +99,7 @@ impl<S: Database> Stage<S> {
     /// # Errors
     /// As [`Stage::run`].
     pub(super) async fn install(&mut self) -> anyhow::Result<()> {
-        self.tour.step("Install the five kinds and the operator's rights");
+        self.tour.step("Install the six kinds and the operator's rights");
         self.run(
             "kubectl apply --server-side -k deploy",
             &["databasesessions.rolecall.dev serverside-applied"],

@@ -44,11 +44,14 @@ const LAYERS: &[Layer] = &[
     layer(OPERATOR, "servers", &["model", "api_writer"]),
     layer(OPERATOR, "sets", &["model", "cache", "api_writer", "controller::workqueue", "servers"]),
     layer(OPERATOR, "account", ACCOUNT),
+    layer(OPERATOR, "account::approval", PURE),
+    layer(OPERATOR, "account::quota", PURE),
     layer(OPERATOR, "account::decide", PURE),
     layer(OPERATOR, "account::desired", PURE),
     layer(OPERATOR, "account::permission_sets", PURE),
     layer(OPERATOR, "account::results", PURE),
     layer(OPERATOR, "account::status", PURE),
+    layer(OPERATOR, "account::approval_status", PURE),
     layer(OPERATOR, "account::execute", EXECUTE),
     layer(OPERATOR, "account::write", WRITE),
     layer(OPERATOR, "database_admin", DATABASE_ADMIN),
@@ -86,6 +89,8 @@ const PURE: &[&str] = &[
     "servers",
     "sets",
     "account",
+    "account::approval",
+    "account::quota",
     "account::decide",
     "account::desired",
     "account::permission_sets",
@@ -99,12 +104,23 @@ const EXECUTE: &[&str] = &[
     "servers",
     "sets",
     "account",
+    "account::approval_status",
     "account::decide",
     "account::desired",
     "account::permission_sets",
 ];
-const WRITE: &[&str] =
-    &["model", "cache", "api_writer", "servers", "sets", "account", "account::results", "account::status"];
+const WRITE: &[&str] = &[
+    "model",
+    "cache",
+    "api_writer",
+    "servers",
+    "sets",
+    "account",
+    "account::approval",
+    "account::approval_status",
+    "account::results",
+    "account::status",
+];
 const ACCOUNT: &[&str] = &["model", "cache", "api_writer", "servers", "sets", "controller::workqueue"];
 const DATABASE_ADMIN: &[&str] =
     &["model", "cache", "api_writer", "servers", "sets", "account", "controller::workqueue"];

@@ -51,6 +51,15 @@ fn the_policies_are_installed_and_refuse() {
     for binding in warning.of("ValidatingAdmissionPolicyBinding") {
         assert_eq!(binding["spec"]["validationActions"], json!(["Warn", "Audit"]));
     }
+    // Nobody can tell then who made a decision, and the operator knows.
+    let enforced = |values: Value| {
+        let arguments = render(&values).container()["args"].to_string();
+        [true, false].into_iter().find(|set| arguments.contains(&format!("--admission-enforced={set}")))
+    };
+    assert_eq!(enforced(json!({})), Some(true));
+    assert_eq!(enforced(json!({"admission": {"validationActions": ["Deny", "Audit"]}})), Some(true));
+    assert_eq!(enforced(json!({"admission": {"validationActions": ["Warn", "Audit"]}})), Some(false));
+    assert_eq!(enforced(json!({"admission": {"enabled": false}})), Some(false));
     assert!(refusal(&json!({"admission": {"validationActions": []}})).contains("validationActions"));
 }
 
@@ -63,7 +72,7 @@ fn who_asks_is_written_where_the_api_server_can() {
     assert!(!never.of("ValidatingAdmissionPolicy").is_empty());
     assert!(render_for("1.31.0", &json!({})).of(kind).is_empty());
     assert!(render_for("1.35.9", &json!({})).of(kind).is_empty());
-    assert_eq!(render_for("v1.36.0-eks-1a2b3c", &json!({})).of(kind).len(), 1);
+    assert_eq!(render_for("v1.36.0-eks-1a2b3c", &json!({})).of(kind).len(), 2);
 }
 
 #[test]

@@ -140,7 +140,7 @@ async fn a_release_is_installed_upgraded_rolled_back_and_uninstalled() {
 
     helm.run(&["uninstall", "rolecall", "--no-hooks"]).await.expect("uninstalled");
     let crds = cluster.kubectl(&["get", "crd", "--output", "name"]).await.expect("kinds");
-    assert_eq!(crds.lines().filter(|name| name.ends_with(".rolecall.dev")).count(), 5, "the kinds stay");
+    assert_eq!(crds.lines().filter(|name| name.ends_with(".rolecall.dev")).count(), 6, "the kinds stay");
     let left = cluster.kubectl(&[
         "get",
         "all,roles,rolebindings",

@@ -11,7 +11,7 @@ use crate::render::{render, same};
 fn the_kinds_are_the_generated_ones_and_are_kept() {
     let rendered = render(&json!({"crds": {"annotations": {"owner": "platform"}}}));
     let crds = rendered.of("CustomResourceDefinition");
-    assert_eq!(crds.len(), 5);
+    assert_eq!(crds.len(), 6);
     for crd in crds {
         let name = crd["metadata"]["name"].as_str().expect("a name");
         let text = fs::read_to_string(root().join(format!("deploy/crds/{name}.yaml"))).expect("a definition");

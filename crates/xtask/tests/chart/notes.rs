@@ -63,7 +63,7 @@ async fn they_say_where_the_operator_may_work_and_what_goes_wrong_later() {
     }
     for (values, words) in [
         (json!({"crds": {"keep": false}}), "WARNING: crds.keep is false"),
-        (json!({"crds": {"enabled": false}}), "The five kinds are not part of this release"),
+        (json!({"crds": {"enabled": false}}), "The six kinds are not part of this release"),
         (json!({"replicaCount": 1}), "One replica"),
         (json!({"uninstall": {"enabled": false}}), "Before you uninstall: end all sessions"),
     ] {

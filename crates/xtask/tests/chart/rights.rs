@@ -85,7 +85,11 @@ fn secrets_are_never_listed_or_watched() {
 fn an_operator_of_single_namespaces_has_no_right_of_the_cluster() {
     let rendered = render(&json!({"watchNamespaces": ["shop", "hr"]}));
     assert!(rendered.of("ClusterRoleBinding").is_empty());
-    assert_eq!(rendered.names("ClusterRole"), ["rolecall-edit", "rolecall-view"], "for people");
+    assert_eq!(
+        rendered.names("ClusterRole"),
+        ["rolecall-approve", "rolecall-edit", "rolecall-view"],
+        "for people"
+    );
     let expected =
         ["hr/rolecall-operator", "rolecall-system/rolecall-leader-election", "shop/rolecall-operator"];
     assert_eq!(rendered.names("Role"), expected);

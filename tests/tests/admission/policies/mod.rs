@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
 use crate::kinds;
-use people::{OPERATOR, People, Try, session, user};
+use people::{OPERATOR, People, Try, decision, session, user};
 
 /// Whoever changes the policies, which are the cluster's, has them alone.
 static POLICIES: RwLock<()> = RwLock::const_new(());
@@ -43,6 +43,47 @@ async fn who_has_the_verbs_opens_changes_and_ends_own_sessions() -> Result<()> {
     let finalizer = json!({"metadata": {"finalizers": ["example.com/mine"]}});
     people.can(ALICE, &Try::Patch("DatabaseSession", "hers", finalizer)).await?;
     people.does(ALICE, &Try::EndSession("hers")).await
+}
+
+async fn uid_of_hers(people: &People) -> Result<String> {
+    let api = kinds::api(&cluster::client().await?, "DatabaseSession", &people.namespace)?;
+    api.get("hers").await?.metadata.uid.context("a uid")
+}
+
+#[tokio::test]
+async fn who_decides_is_written_by_an_api_server_that_can_and_nobody_decides_for_others() -> Result<()> {
+    let _policies = POLICIES.read().await;
+    let people = people("decided").await?;
+    people.may("dan", "approve", "provisioningroles", &["reader", "writer"]).await?;
+    people.may(ALICE, "approve", "provisioningroles", &[]).await?;
+    let uid = uid_of_hers(&people).await?;
+    people
+        .does("dan", &Try::Create(decision("dans", "dan", &uid, &json!({"roles": ["reader", "writer"]}))))
+        .await?;
+    people
+        .cannot(
+            "dan",
+            &Try::Create(decision("more", "dan", &uid, &json!({"roles": ["writer", "root"]}))),
+            "root",
+        )
+        .await?;
+    // Who has a right to everything does not approve what they ask for either.
+    people
+        .cannot(ALICE, &Try::Create(decision("own", ALICE, &uid, &json!({}))), "somebody else has to decide")
+        .await?;
+    let mut plain = decision("plain", "dan", &uid, &json!({}));
+    plain["spec"].as_object_mut().context("a spec")?.remove("decidedBy");
+    let served = people.cluster.kubectl(&["get", "--raw", "/apis/admissionregistration.k8s.io/v1"]).await?;
+    if served.contains("\"mutatingadmissionpolicies\"") {
+        people.does("dan", &Try::Create(plain)).await?;
+        let api = kinds::api(&people.client("dan").await?, "DatabaseSessionDecision", "decided")?;
+        ensure!(api.get("plain").await?.data["spec"]["decidedBy"] == "dan");
+    }
+    // Even who may write everything of them changes none.
+    let change = json!({"spec": {"decision": "Deny"}});
+    let answer = people.send("dan", &Try::Patch("DatabaseSessionDecision", "dans", change), true).await?;
+    ensure!(answer.is_err_and(|error| error.to_string().contains("is immutable")));
+    Ok(())
 }
 
 #[tokio::test]
@@ -122,11 +163,21 @@ async fn who_may_bind_a_role_hands_it_out_and_no_other() -> Result<()> {
 async fn the_operator_and_the_clusters_controllers_are_not_held_up() -> Result<()> {
     let _policies = POLICIES.read().await;
     let people = people("controllers").await?;
+    people.may("dan", "approve", "provisioningroles", &["reader"]).await?;
+    let uid = uid_of_hers(&people).await?;
+    let mut dans = decision("dans", "dan", &uid, &json!({}));
+    // It stays until the test lets it go.
+    dans["metadata"]["finalizers"] = json!(["example.com/mine"]);
+    people.does("dan", &Try::Create(dans)).await?;
     for name in ["namespace-controller", "generic-garbage-collector"] {
         let _ =
             people.cluster.kubectl(&["create", "serviceaccount", name, "--namespace", "kube-system"]).await;
-        people.can(&format!("system:serviceaccount:kube-system:{name}"), &Try::EndSession("hers")).await?;
+        let controller = format!("system:serviceaccount:kube-system:{name}");
+        people.can(&controller, &Try::EndSession("hers")).await?;
+        people.can(&controller, &Try::TakeBack("dans")).await?;
     }
+    people.can("dan", &Try::TakeBack("dans")).await?;
+    people.cannot("bob", &Try::TakeBack("dans"), "may not delete the decision dans").await?;
     let marked = json!({"metadata": {"finalizers": ["rolecall.dev/account"], "annotations": {"rolecall.dev/username": "a"}}});
     people.does(OPERATOR, &Try::Patch("DatabaseSession", "hers", marked)).await?;
     people
@@ -138,6 +189,9 @@ async fn the_operator_and_the_clusters_controllers_are_not_held_up() -> Result<(
     // The namespace goes as soon as the operator lets its sessions go.
     people.cluster.kubectl(&["delete", "namespace", "controllers", "--wait=false"]).await?;
     people.can("bob", &Try::EndSession("hers")).await?;
+    people.can("bob", &Try::TakeBack("dans")).await?;
+    let let_go = json!({"metadata": {"finalizers": null}});
+    people.does("bob", &Try::Patch("DatabaseSessionDecision", "dans", let_go)).await?;
     let taken_off = json!({"metadata": {"finalizers": null}});
     people
         .cannot("bob", &Try::Patch("DatabaseSession", "hers", taken_off.clone()), "written by the operator")

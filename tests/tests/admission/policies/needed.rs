@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::people::{OPERATOR, People, Try, session, user};
+use super::people::{OPERATOR, People, Try, decision, session, user};
 use super::{ALICE, POLICIES, people};
 
 /// A rule: its policy, its place in there (the last one where there is none), and what it refuses to whom, saying what.
@@ -15,11 +15,13 @@ struct Case {
     says: &'static str,
 }
 
-fn cases() -> Vec<Case> {
+fn cases(uid: &str) -> Vec<Case> {
     let case = |policy, place, who, tries, says| Case { policy, place: Some(place), who, tries, says };
     let hers = |patch: Value| Try::Patch("DatabaseSession", "hers", patch);
     let twenty_five: Vec<String> = (0..25).map(|number| format!("r{number}")).collect();
     let twenty_five: Vec<&str> = twenty_five.iter().map(String::as_str).collect();
+    let mut sixteen = twenty_five[..15].to_vec();
+    sixteen.push("another");
     vec![
         case(
             "session-access",
@@ -92,7 +94,55 @@ fn cases() -> Vec<Case> {
             tries: Try::Create(user("most", &twenty_five)),
             says: "more than 24",
         },
+        case(
+            "decision-maker",
+            0,
+            "dan",
+            Try::Create(decision("other", "carol", uid, &json!({}))),
+            "says who decides, which is dan, and not carol",
+        ),
+        case(
+            "decision-maker",
+            1,
+            "dan",
+            Try::Create(decision("other", "dan", uid, &json!({"requestedBy": "dan"}))),
+            "somebody else has to decide",
+        ),
+        case(
+            "decision-maker",
+            2,
+            "dan",
+            Try::Create(decision("other", "dan", uid, &json!({"groups": ["system:masters"]}))),
+            "dan is not in every group",
+        ),
+        case(
+            "decision-maker",
+            3,
+            "dan",
+            Try::Create(without_owner(decision("other", "dan", uid, &json!({})))),
+            "metadata.ownerReferences has to be the session",
+        ),
+        case(
+            "decision-maker",
+            4,
+            "carol",
+            Try::Create(decision("other", "carol", uid, &json!({}))),
+            "kubectl auth can-i approve provisioningroles.rolecall.dev/reader -n needed",
+        ),
+        Case {
+            policy: "decision-maker",
+            place: None,
+            who: "frank",
+            tries: Try::Create(decision("other", "frank", uid, &json!({"roles": sixteen}))),
+            says: "may not decide on behalf of",
+        },
+        case("decision-owner", 0, "carol", Try::TakeBack("dans"), "which is that of dan"),
     ]
+}
+
+fn without_owner(mut decision: Value) -> Value {
+    decision["metadata"]["ownerReferences"] = Value::Null;
+    decision
 }
 
 #[tokio::test]
@@ -108,7 +158,14 @@ async fn each_rule_refuses_what_nothing_else_would() -> Result<()> {
     let finalizers = json!({"metadata": {"finalizers": ["rolecall.dev/account"]}});
     people.does(OPERATOR, &Try::Patch("DatabaseSession", "hers", finalizers)).await?;
 
-    let cases = cases();
+    // dan may decide on behalf of the role, and frank on behalf of many roles one by one.
+    people.may("dan", "approve", "provisioningroles", &["reader"]).await?;
+    people.may("frank", "approve", "provisioningroles", &names[..15]).await?;
+    let api = crate::kinds::api(&people.client(ALICE).await?, "DatabaseSession", "needed")?;
+    let uid = api.get("hers").await?.metadata.uid.context("a uid")?;
+    people.does("dan", &Try::Create(decision("dans", "dan", &uid, &json!({})))).await?;
+
+    let cases = cases(&uid);
     for case in &cases {
         people.cannot(case.who, &case.tries, case.says).await?;
     }

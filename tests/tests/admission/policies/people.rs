@@ -28,6 +28,8 @@ pub(crate) enum Try {
     Patch(&'static str, &'static str, Value),
     /// Of this name.
     EndSession(&'static str),
+    /// A decision of this name.
+    TakeBack(&'static str),
 }
 
 /// Who has no account of its own in the namespace.
@@ -158,11 +160,30 @@ async fn request(client: &Client, namespace: &str, what: &Try, dry_run: bool) ->
                 false => api.patch_status(name, &params, &body).await.map(drop),
             }
         }
-        Try::EndSession(name) => api("DatabaseSession")?
-            .delete(name, &DeleteParams { dry_run, ..DeleteParams::default() })
-            .await
-            .map(drop),
+        Try::EndSession(name) => delete(&api("DatabaseSession")?, name, dry_run).await,
+        Try::TakeBack(name) => delete(&api("DatabaseSessionDecision")?, name, dry_run).await,
     })
+}
+
+async fn delete(api: &Api<DynamicObject>, name: &str, dry_run: bool) -> kube::Result<()> {
+    api.delete(name, &DeleteParams { dry_run, ..DeleteParams::default() }).await.map(drop)
+}
+
+/// A decision of somebody about the session `hers`, which has this uid.
+pub(crate) fn decision(name: &str, by: &str, uid: &str, more: &Value) -> Value {
+    let spec = json!({
+        "sessionRef": {"name": "hers", "uid": uid},
+        "requestHash": format!("sha256:{}", "0".repeat(64)),
+        "requestedBy": "alice@example.com",
+        "roles": ["reader"],
+        "decision": "Approve",
+        "decidedBy": by,
+    });
+    let mut decision = object("DatabaseSessionDecision", name, rolecall_tests::objects::merged(&spec, more));
+    decision["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "rolecall.dev/v1alpha1", "kind": "DatabaseSession", "name": "hers", "uid": uid,
+    }]);
+    decision
 }
 
 /// A session for `alice` on `orders`, with this in its spec.

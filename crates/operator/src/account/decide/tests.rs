@@ -4,6 +4,7 @@ use rolecall_api::names::ACCOUNT_FINALIZER;
 use rolecall_api::{DatabaseSessionSpec, DatabaseSessionStatus, GoDuration, Time};
 use rolecall_policy::Mode;
 
+use super::super::approval::Asked;
 use super::*;
 
 const CREATED: i64 = 1_000;
@@ -63,6 +64,8 @@ fn grant(max: Option<u64>) -> Result<Grant, Blocked> {
         permissions: rolecall_policy::CanonicalPermissions::default(),
         entries: std::sync::Arc::default(),
         roles: Vec::new(),
+        approvals: Vec::new(),
+        session_quotas: Vec::new(),
     })
 }
 
@@ -74,7 +77,7 @@ fn facts<'a>(session: &'a DatabaseSession, grant: &'a Result<Grant, Blocked>, no
     let timed = crate::model::session::is_timed(session, grant.as_ref().ok());
     let touched = crate::model::session::is_touched(session);
     let times = Times { now: at(now), seen: at(SEEN) };
-    Facts { session, admin: AdminState::Present, grant, timed, touched, times }
+    Facts { session, admin: AdminState::Present, grant, approval: &Approval::NotAsked, timed, touched, times }
 }
 
 fn decision(session: &DatabaseSession, grant: &Result<Grant, Blocked>, now: i64) -> Decision {
@@ -265,4 +268,57 @@ fn a_permission_set_must_be_ready_by_the_start_deadline_unless_the_first_try_cou
     let mut first = session(Some(60));
     first.spec.start_deadline = Some(GoDuration::from_secs(0));
     assert_eq!(set_deadline(&first, true, times), None);
+}
+
+fn asked(outcome: Outcome) -> Approval {
+    let at = Time(at(CREATED));
+    Approval::Asked(Box::new(Asked {
+        request: rolecall_api::SessionRequest::default(),
+        progress: rolecall_api::ApprovalProgress {
+            requested_at: at.clone(),
+            expires_at: at,
+            needs: Vec::new(),
+        },
+        decisions: Vec::new(),
+        outcome,
+    }))
+}
+
+fn with_approval(session: &DatabaseSession, outcome: Outcome, now: i64) -> Decision {
+    let (grant, approval) = (grant(None), asked(outcome));
+    decide(Facts { approval: &approval, ..facts(session, &grant, now) }, None)
+}
+
+fn awaits() -> Outcome {
+    Outcome::Waiting(Blocker::passing(reasons::AWAITING_APPROVAL, "others have to approve it"))
+}
+
+#[test]
+fn a_session_waits_for_people_longer_than_its_start_deadline() {
+    for ttl in [Some(60), None] {
+        let waits = with_approval(&session(ttl), awaits(), SEEN + 9_999);
+        assert!(matches!(waits, Decision::Wait(blocker) if blocker.reason == reasons::AWAITING_APPROVAL));
+    }
+    let starts = with_approval(&session(Some(60)), Outcome::Approved(at(SEEN)), SEEN + 1);
+    assert!(matches!(starts, Decision::Start(_)), "{starts:?}");
+}
+
+#[test]
+fn what_was_denied_never_starts_and_what_may_be_there_of_it_goes_first() {
+    let denied = || Outcome::Final(Blocker::stalled(reasons::APPROVAL_DENIED, "no"));
+    assert!(matches!(with_approval(&session(None), denied(), SEEN), Decision::Reject(_)));
+    let (reason, then) = ends(with_approval(&touched(session(Some(60))), denied(), SEEN));
+    assert!(reason.is_none() && matches!(then, AfterEnd::Rejected(_)), "{then:?}");
+    let (reason, then) = ends(with_approval(&touched(session(Some(60))), awaits(), SEEN));
+    assert!(reason.is_none() && matches!(then, AfterEnd::Pending(_)), "{then:?}");
+    let ending = in_phase(session(None), SessionPhase::Ending, 2_000);
+    assert_eq!(ends(with_approval(&ending, awaits(), SEEN)).0, Some(EndReason::AccessRevoked));
+}
+
+#[test]
+fn whoever_asks_for_too_long_is_told_so_before_anybody_is_asked() {
+    let (grant, approval) = (grant(Some(10)), asked(awaits()));
+    let session = session(Some(60));
+    let waits = decide(Facts { approval: &approval, ..facts(&session, &grant, SEEN) }, None);
+    assert!(matches!(waits, Decision::Wait(blocker) if blocker.reason == reasons::TTL_TOO_LONG));
 }
