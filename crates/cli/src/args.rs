@@ -4,6 +4,7 @@ mod audit;
 mod completion;
 mod get;
 mod plan;
+mod requests;
 mod who_can;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub use audit::{AuditArgs, AuditCommand, ReportArgs, VerifyArgs};
 pub use completion::{CompletionArgs, ManArgs, Shell};
 pub use get::{GetArgs, Kind};
 pub use plan::PlanArgs;
+pub use requests::{ApproveArgs, DenyArgs, Read, RequestsArgs};
 pub use who_can::WhoCanArgs;
 
 /// Who may do what on which database, and why.
@@ -115,6 +117,12 @@ pub enum Command {
     Sessions(SessionsArgs),
     /// End sessions, and wait until the database shows the access gone.
     End(EndArgs),
+    /// List the sessions that wait for approval, with who asks for what.
+    Requests(RequestsArgs),
+    /// Approve exactly what a session asks for.
+    Approve(ApproveArgs),
+    /// Deny what a session asks for, which is final.
+    Deny(DenyArgs),
     /// Show what a session's user runs now.
     Queries(QueriesArgs),
     /// Cancel queries of a session's user; the connections stay.

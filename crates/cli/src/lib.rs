@@ -16,6 +16,7 @@
 //! | [`completion`] | completion in shells, man pages |
 //! | [`ls`] | which databases a user reaches |
 //! | [`sessions`], [`end`] | what is live; ending it |
+//! | [`requests`] | what waits for approval; approving and denying it |
 //! | [`activity`] | what a session's user runs; cancelling and terminating it |
 //! | [`doctor`] | what is wrong between the operator and a server |
 //! | [`convert`] | Teleport's YAML to Rolecall's kinds |
@@ -41,6 +42,7 @@ pub mod output;
 pub mod plan;
 mod reach;
 pub mod report;
+pub mod requests;
 pub mod sessions;
 pub mod table;
 pub mod who_can;
@@ -111,6 +113,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::WhoCan(args) => who_can::run(&global, &args).await,
         Command::Sessions(args) => sessions::run(&global, &args).await,
         Command::End(args) => end::run(&global, &args).await,
+        Command::Requests(args) => requests::list(&global, &args).await,
+        Command::Approve(args) => requests::approve(&global, &args).await,
+        Command::Deny(args) => requests::deny(&global, &args).await,
         Command::Queries(args) => activity::queries(&global, &args).await,
         Command::Cancel(args) => activity::stop(&global, &args, Stop::Cancel).await,
         Command::Terminate(args) => activity::stop(&global, &args, Stop::Terminate).await,

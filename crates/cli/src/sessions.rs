@@ -150,7 +150,7 @@ fn until(now: Timestamp, end: Timestamp) -> String {
 }
 
 /// A length of time in its two largest units, as kubectl writes ages.
-fn span(length: jiff::SignedDuration) -> String {
+pub(crate) fn span(length: jiff::SignedDuration) -> String {
     let seconds = length.as_secs().max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600, seconds / 60);
     let rest = |amount: i64, unit: char| if amount > 0 { format!("{amount}{unit}") } else { String::new() };

@@ -8,6 +8,7 @@ use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use kube::{Api, ResourceExt};
 use rolecall_api::{
     Condition, Connection, DatabaseSession, DatabaseSessionSpec, GoDuration, SessionPhase, conditions,
+    reasons,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
@@ -136,7 +137,7 @@ impl Session {
 
     /// Waits until the session is Active, and puts its certificate into place. What it waits for is shown meanwhile.
     pub(crate) async fn start(&self, identity: &mut Identity, limit: Duration) -> anyhow::Result<Access> {
-        let deadline = Instant::now() + limit;
+        let mut deadline = Instant::now() + limit;
         let mut shown = String::new();
         let mut since = Instant::now();
         let mut silent_since = None;
@@ -164,6 +165,10 @@ impl Session {
                     Progress::Started => break session.status.unwrap_or_default(),
                     Progress::Hopeless(why) => bail!("the session {} does not start: {why}", self.name),
                     Progress::Waiting(why) => {
+                        // People take as long as the role lets them, and the operator says when that is over.
+                        if awaits_approval(&session) {
+                            deadline = Instant::now() + limit;
+                        }
                         if Instant::now() >= deadline {
                             let timeout = GoDuration::from(limit);
                             bail!("the session {} does not start within {timeout}: {why}", self.name);
@@ -308,6 +313,13 @@ enum Progress {
     Waiting(String),
     /// It never will start, or not before somebody acts, for this reason.
     Hopeless(String),
+}
+
+/// Does it wait for other people?
+fn awaits_approval(session: &DatabaseSession) -> bool {
+    let ready =
+        session.status.as_ref().and_then(|status| conditions::find(&status.conditions, conditions::READY));
+    ready.is_some_and(|ready| ready.reason == reasons::AWAITING_APPROVAL)
 }
 
 fn progress(session: &DatabaseSession) -> Progress {

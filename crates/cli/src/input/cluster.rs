@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use anyhow::{Context, bail};
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, UserInfo};
 use kube::api::{ListParams, PostParams};
 use kube::client::ClientBuilder;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -104,6 +104,17 @@ impl Cluster {
             self.review().await.context("asking the API server who you are; name the user with --user")?;
         let name = review.status.and_then(|status| status.user_info).and_then(|user| user.username);
         name.context("the API server does not say who you are; name the user with --user")
+    }
+
+    /// Whom the API server takes the caller for: name and groups.
+    ///
+    /// # Errors
+    ///
+    /// An API server that does not answer, or does not say.
+    pub async fn user_info(&self) -> anyhow::Result<UserInfo> {
+        let review = self.review().await.context("asking the API server who you are")?;
+        let user = review.status.and_then(|status| status.user_info);
+        user.filter(|user| user.username.is_some()).context("the API server does not say who you are")
     }
 
     /// The API server's clock, to the second; `None` where it does not say.

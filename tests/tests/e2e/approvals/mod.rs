@@ -2,6 +2,7 @@
 
 mod admission;
 mod audit;
+mod commands;
 mod deciding;
 mod engines;
 mod live;
