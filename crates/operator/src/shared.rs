@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::account::drift::AppliedAccounts;
 use crate::account::given::Given;
 use crate::account::issued::IssuedStore;
+use crate::account::late_secrets::LookedAt;
 use crate::account::orphan_store::OrphanStore;
 use crate::account::passwords::PasswordStore;
 use crate::account::reports::{AccountReport, AccountReports};
@@ -59,6 +60,8 @@ pub struct Shared {
     pub passwords: PasswordStore,
     /// The credentials of sessions.
     pub issued: IssuedStore,
+    /// Sessions that are over, whose Secrets were looked for once more.
+    pub looked_at: LookedAt,
     /// How live accounts were left.
     pub applied: AppliedAccounts,
     /// Accounts that can be used though no session accounts for them.
@@ -103,6 +106,7 @@ impl Shared {
             reports: AccountReports::default(),
             passwords: PasswordStore::default(),
             issued: IssuedStore::default(),
+            looked_at: LookedAt::default(),
             applied: AppliedAccounts::default(),
             orphans: OrphanStore::default(),
             teardown_secrets: TeardownSecrets::default(),

@@ -211,12 +211,17 @@ pub(super) async fn revoke(
     if let Some(Issued { secret_uid: Some(uid), .. }) = issued {
         return shared.api.delete_secret(&namespace, &session.name_any(), Some(uid.clone())).await;
     }
-    match shared.api.secret(&namespace, &session.name_any()).await? {
-        Some(secret) if is_controlled(&secret, session) => {
-            shared.api.delete_secret(&namespace, &session.name_any(), secret.uid()).await
-        }
-        _ => Ok(()),
-    }
+    take_back(shared, session).await.map(drop)
+}
+
+/// Takes the Secret of a session away, where there is one. Another one of its name is left alone. Returns whether there
+/// was one.
+pub(super) async fn take_back(shared: &Shared, session: &DatabaseSession) -> kube::Result<bool> {
+    let namespace = namespace(session);
+    let found = shared.api.secret(&namespace, &session.name_any()).await?;
+    let Some(secret) = found.filter(|secret| is_controlled(secret, session)) else { return Ok(false) };
+    shared.api.delete_secret(&namespace, &session.name_any(), secret.uid()).await?;
+    Ok(true)
 }
 
 async fn write(

@@ -23,8 +23,8 @@
 //!
 //! Besides: [`unbound`] sessions without an account, an `orphan` account without sessions, an access that [`returned`],
 //! what sessions say while a server is slow (`slow_server`) or a reconcile failed (`failure`), Secrets that somebody
-//! deleted (`missing_secrets`). What is kept between two reconciles: [`reports`], [`passwords`], [`issued`], [`drift`],
-//! [`orphan_store`].
+//! deleted (`missing_secrets`), Secrets that another operator wrote late ([`late_secrets`]). What is kept between two
+//! reconciles: [`reports`], [`passwords`], [`issued`], [`drift`], [`orphan_store`].
 
 mod approval;
 mod approval_status;
@@ -40,6 +40,7 @@ mod execute;
 mod failure;
 pub mod given;
 pub mod issued;
+pub mod late_secrets;
 mod missing_secrets;
 mod orphan;
 pub mod orphan_store;
@@ -60,6 +61,7 @@ mod write;
 
 pub use dereference::wanted_grant;
 pub use failure::report_failure;
+pub use late_secrets::take_back_late;
 pub use missing_secrets::find_missing;
 pub use reconcile::reconcile;
 

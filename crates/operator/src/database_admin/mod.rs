@@ -44,7 +44,10 @@ use observation::Observation;
 pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, ReconcileError> {
     let now = shared.now();
     let Some(admin) = shared.cache().admin(key) else {
-        return Ok(teardown::without_admin(shared, key, now).await);
+        let mut action = teardown::without_admin(shared, key, now).await;
+        let late = account::take_back_late(shared, key).await;
+        action.at_earliest(late.map(|at| (at, Priority::Normal)));
+        return Ok(action);
     };
     let observing = observe::observe(shared, key, &admin, now);
     let observed = report::while_observing(shared, key, &admin, observing).await;
@@ -66,6 +69,7 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
     if let Some(named) = &observed.named {
         report::orphans(shared, &admin, key, named, &returned).await;
     }
+    let late = account::take_back_late(shared, key).await;
     if admin.metadata.deletion_timestamp.is_some() {
         return teardown::tear_down(shared, key, &admin, &observed, now).await;
     }
@@ -76,7 +80,11 @@ pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, Recon
         retry: observed.is_failing() || observed.is_unchecked(&admin) || leftovers.is_none(),
         resync: shared.clock.spread(shared.settings.resync_interval, 0.9..1.1),
     };
-    Ok(decide::next(due, observed.state.blocker.as_ref(), &status.conditions, now))
+    let mut action = decide::next(due, observed.state.blocker.as_ref(), &status.conditions, now);
+    if action.at.is_none() {
+        action.at_earliest(late.map(|at| (at, Priority::Normal)));
+    }
+    Ok(action)
 }
 
 /// Reconciles the accounts of a server and nothing else: a connection to it broke, so that it may be another one, which

@@ -12,7 +12,7 @@ use rolecall_policy::Privilege;
 use super::approvals::waits_for_people;
 use super::checks::account_of;
 use super::cluster::Cluster;
-use super::operation::{SESSIONS, USERS};
+use super::operation::{SESSIONS, USERS, is_late};
 use super::oracle::{Allowed, may_live};
 use super::server::Server;
 use super::store::Store;
@@ -95,6 +95,10 @@ pub(super) fn unsettled(cluster: &Cluster) -> Vec<String> {
         let owner = secret.owner_references().iter().find(|owner| owner.kind == "DatabaseSession");
         let Some(owner) = owner else { continue };
         let session = store.get::<DatabaseSession>(&owner.name);
+        if session.is_none() && is_late(&secret) {
+            // Kubernetes collects it with its owner.
+            continue;
+        }
         let live = session.filter(|session| session.metadata.uid.as_deref() == Some(&owner.uid));
         if !live.is_some_and(|session| phase(&session) == SessionPhase::Active) {
             problems.push(format!("the Secret {} is still there", secret.name_any()));

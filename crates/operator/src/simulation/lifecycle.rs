@@ -287,6 +287,21 @@ fn a_start_that_is_tried_again_writes_its_secret_once() {
 }
 
 #[test]
+fn a_secret_that_another_operator_wrote_after_the_end_goes() {
+    let timed = Operation::CreateSession {
+        session: 0,
+        user: 0,
+        admin: 0,
+        database: Some("app"),
+        ttl: Some(5),
+        keep: 100_000,
+    };
+    // It would be there when everything has settled.
+    let said = said(true, vec![(timed, 20), (Operation::WriteSecretLate(0), 5)]);
+    assert_eq!(said.get("ended"), Some(&1), "{said:?}");
+}
+
+#[test]
 fn no_access_is_given_while_the_audit_log_is_full_and_what_is_there_ends() {
     let full = |full| (Operation::AuditLogFull(full), 0);
     let of = |full_meanwhile| {

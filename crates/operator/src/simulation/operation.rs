@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
+use kube::{Resource, ResourceExt};
 use proptest::prelude::*;
 use rolecall_api::names::{ACCOUNT_FINALIZER, TEARDOWN_FINALIZER};
 use rolecall_api::{DatabaseAdmin, DatabaseSession, DatabaseUser, DbObjectImportRule, ProvisioningRole};
@@ -94,6 +95,7 @@ pub(super) enum Operation {
     RestoreAdminSecret(usize),
     LoseSessionSecret(usize),
     TakeSessionSecret(usize),
+    WriteSecretLate(usize),
     ServerDown {
         server: usize,
         down: bool,
@@ -254,6 +256,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => admin().prop_map(RestoreAdminSecret),
         1 => session().prop_map(LoseSessionSecret),
         1 => session().prop_map(TakeSessionSecret),
+        1 => session().prop_map(WriteSecretLate),
         1 => (admin(), user()).prop_map(|(server, user)| OpenByHand { server, user }),
         1 => (admin(), user(), prop_oneof![Just("reader"), Just("writer")])
             .prop_map(|(server, user, role)| GrantByHand { server, user, role }),
@@ -489,6 +492,21 @@ impl Cluster {
                 let secret = secret(SESSIONS[session], json!({"mine": "bWluZQ=="}));
                 store.create(&secret, now);
             }
+            Operation::WriteSecretLate(session) => {
+                // Another operator was about to when it was frozen; nobody is that late after a minute.
+                let session: Option<DatabaseSession> = store.get(SESSIONS[session]);
+                let just_ended = session.filter(|session| {
+                    let ended = session.status.as_ref().and_then(|status| status.ended_at.as_ref());
+                    ended.is_some_and(|at| now.duration_since(at.0).as_secs() < 60)
+                });
+                if let Some(session) = just_ended {
+                    let mut secret = secret(&session.name_any(), json!({"late": "bGF0ZQ=="}));
+                    secret.metadata.labels = None;
+                    secret.metadata.owner_references =
+                        session.controller_owner_ref(&()).map(|owner| vec![owner]);
+                    store.create(&secret, now);
+                }
+            }
             _ => {}
         }
     }
@@ -539,6 +557,11 @@ fn session_of(
         spec["ttl"] = json!(format!("{ttl}s"));
     }
     object(name, spec)
+}
+
+/// Was a Secret written by another operator, after the session's end?
+pub(super) fn is_late(secret: &Secret) -> bool {
+    secret.data.as_ref().is_some_and(|data| data.contains_key("late"))
 }
 
 fn secret(name: &str, data: Value) -> Secret {
