@@ -72,6 +72,18 @@ pub(super) fn chromium() -> Result<(PathBuf, Vec<(&'static str, String)>)> {
     Ok((dir.join(PROGRAM), libraries(&dir)))
 }
 
+/// The library that shows a program another time, in the version of the distribution.
+pub(super) fn faketime() -> Result<PathBuf> {
+    let dir = packages("faketime", &["libfaketime"])?;
+    let libraries = dir.join("usr/lib");
+    let entries = fs::read_dir(&libraries).map_err(Error::io("reading", &libraries))?;
+    let found = entries.flatten().map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
+    found
+        .into_iter()
+        .find(|path| path.is_file())
+        .ok_or_else(|| failed("the package contains no library".to_owned()))
+}
+
 /// A program of whichever version of PostgreSQL was unpacked.
 fn program(dir: &Path, name: &str) -> Result<PathBuf> {
     let versions = dir.join("usr/lib/postgresql");

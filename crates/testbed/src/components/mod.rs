@@ -110,6 +110,15 @@ pub fn german_postgres() -> Result<PostgresInstallation> {
     debian::german_postgres()
 }
 
+/// A library that, loaded before all others (`LD_PRELOAD`), shows a program another time: libfaketime, of the machine's
+/// Debian or Ubuntu.
+///
+/// # Errors
+/// When it cannot be fetched.
+pub fn faketime() -> Result<PathBuf> {
+    debian::faketime()
+}
+
 /// A browser, with what it needs in its environment: Chromium, in the version of the machine's Debian. It is large (some
 /// 130 packages where nothing of it is installed), so that only long tests use it.
 ///

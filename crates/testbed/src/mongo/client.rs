@@ -204,7 +204,8 @@ pub async fn run_through_elections(client: &Client, database: &str, command: Doc
     }
 }
 
-fn is_of_an_election(error: &mongodb::error::Error) -> bool {
+/// Does an error say that members stop, or elect another primary?
+pub(super) fn is_of_an_election(error: &mongodb::error::Error) -> bool {
     match &*error.kind {
         ErrorKind::Io(_) | ErrorKind::ServerSelection { .. } | ErrorKind::ConnectionPoolCleared { .. } => {
             true

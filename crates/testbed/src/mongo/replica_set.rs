@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 use mongodb::Client;
 use mongodb::bson::{Bson, Document, doc};
 
-use super::client::{Reach, Who, run_on};
+use super::client::{Reach, Who, is_of_an_election, run_on};
 use super::{Mongo, ROOT};
 use crate::error::{Error, Result};
 
 /// An election takes a second or two; a loaded machine may need much longer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
+/// The code of what could not be done in time.
+const EXCEEDED_TIME_LIMIT: i32 = 262;
 
 impl Mongo {
     /// Makes the replica set and its superuser. Until there is a user, only the members' own certificate logs in.
@@ -62,7 +64,12 @@ impl Mongo {
         let old = self.until("no member is primary", async || self.primary().await).await?;
         let client = self.client(Who::Root, Reach::One(old)).await?;
         let step_down = doc! { "replSetStepDown": 10, "secondaryCatchUpPeriodSecs": 5 };
-        run_on(&client, "admin", step_down).await?;
+        let stepped = async || match run_on(&client, "admin", step_down.clone()).await {
+            // No other member has caught up yet.
+            Err(error) if error.mongo_code() == Some(EXCEEDED_TIME_LIMIT) => Ok(None),
+            answer => answer.map(Some),
+        };
+        self.until("the primary did not step down", stepped).await?;
         let other = async || Ok(self.primary().await?.filter(|new| *new != old));
         self.until("no other member became primary", other).await
     }
@@ -123,12 +130,17 @@ impl Mongo {
         })
     }
 
-    /// Asks until there is an answer.
+    /// Asks until there is an answer; elections meanwhile are waited for.
     async fn until<T>(&self, problem: &str, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
         let deadline = Instant::now() + TIMEOUT;
         loop {
-            if let Some(answer) = ask().await? {
-                return Ok(answer);
+            match ask().await {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => {}
+                // Members that stop, start or elect refuse what is asked a moment later.
+                Err(Error::Mongo { source, .. })
+                    if is_of_an_election(&source) && Instant::now() < deadline => {}
+                Err(error) => return Err(error),
             }
             if Instant::now() > deadline {
                 let log = crate::process::tail(&self.members[0].dir.join("log"));
