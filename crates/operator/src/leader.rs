@@ -338,8 +338,7 @@ pub(crate) fn lease_namespace(client: &Client, named: Option<&str>) -> String {
 
 /// Identifies a replica: the Pod's name, and something random for restarts in place.
 fn identity() -> String {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "rolecall".to_owned());
-    format!("{host}-{:08x}", rand::random::<u32>())
+    format!("{}-{:08x}", crate::host::name(), rand::random::<u32>())
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@
 //! | [`clock_skew`] | how far the API server's clock is off |
 //! | [`audit`], [`ledger`] | who has, had, or did not get access to what; writing it so that nothing is lost unnoticed |
 //! | [`drain`], [`uninstall`] | before the operator goes: no session starts, all end |
-//! | [`leader`], [`http`], [`metrics`], [`observe`], [`log`] | the process around it |
+//! | [`leader`], [`host`], [`http`], [`metrics`], [`observe`], [`log`] | the process around it |
 //! | [`probe`] | what else the program does: asking another one |
 
 pub mod account;
@@ -45,6 +45,7 @@ pub mod db_object_import_rule;
 pub mod drain;
 pub mod events;
 pub mod history;
+pub mod host;
 pub mod http;
 pub mod leader;
 pub mod ledger;

@@ -89,7 +89,7 @@ impl Ledger {
         let chain = Chain::new(format!("{:016x}", rand::random::<u64>()), key);
         let start = Entry {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            writer: std::env::var("HOSTNAME").unwrap_or_default(),
+            writer: crate::host::name(),
             algorithm: chain.algorithm().to_owned(),
             ..Entry::new(Event::Start)
         };
