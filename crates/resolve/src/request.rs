@@ -139,6 +139,9 @@ pub fn exceeds(now: &SessionRequest, approved: &SessionRequest) -> Option<&'stat
     if now.server != approved.server {
         return Some("the server");
     }
+    if now.mode != approved.mode {
+        return Some("what becomes of the account at the end");
+    }
     if now.reassign_to.is_some() && now.reassign_to != approved.reassign_to {
         return Some("who gets what the account owns");
     }
@@ -286,6 +289,13 @@ mod tests {
         );
         assert_eq!(with(|now| now.server.uri.push('x')), Some("the server"));
         assert_eq!(with(|now| now.user.username.push('x')), Some("the user"));
+        for mode in ["Keep", "Disabled"] {
+            let mut now = request();
+            now.mode = mode.to_owned();
+            let what = exceeds(&now, &approved);
+            assert_eq!(what, Some("what becomes of the account at the end"), "{mode}");
+            assert!(exceeds(&approved, &now).is_some(), "nor the other way round");
+        }
         assert_eq!(with(|now| now.reassign_to = None), None, "nobody else gets it");
         assert_eq!(
             with(|now| now.reassign_to = Some("mallory".into())),

@@ -207,21 +207,26 @@ impl Session {
         matches!(self.decision, Decision::Live(_) | Decision::Start(_) | Decision::End(_))
     }
 
-    /// What becomes of the account when this session ends: as policy says now, otherwise as it said last.
+    /// What becomes of the account when this session ends: as policy says now, otherwise as it said last; of an access that
+    /// others approved, as they were told.
     pub(super) fn mode(&self) -> Option<CreateDbUserMode> {
         match &self.grant {
-            Ok(grant) => api_mode(grant),
-            Err(_) => self.object.status.as_ref().and_then(|status| status.mode),
+            Ok(grant) if !self.ends_as_approved() => api_mode(grant),
+            _ => self.object.status.as_ref().and_then(|status| status.mode),
         }
     }
 
-    /// Who gets what the account owns before it is dropped, likewise; of an access that others approved, who they were told.
+    /// Who gets what the account owns before it is dropped, likewise.
     fn reassign_to(&self) -> Option<&str> {
-        let was_approved = self.asked().is_some() && phase(&self.read) == SessionPhase::Ending;
         match &self.grant {
-            Ok(grant) if !was_approved => grant.reassign_to.as_deref(),
+            Ok(grant) if !self.ends_as_approved() => grant.reassign_to.as_deref(),
             _ => self.object.status.as_ref().and_then(|status| status.reassign_to.as_deref()),
         }
+    }
+
+    /// Is this the end of an access that others approved?
+    fn ends_as_approved(&self) -> bool {
+        self.asked().is_some() && phase(&self.read) == SessionPhase::Ending
     }
 }
 
@@ -349,13 +354,14 @@ pub(super) mod samples {
         let mut object = (*live("a", &[]).object).clone();
         let status = object.status.as_mut().unwrap();
         (status.phase, status.reassign_to) = (Some(SessionPhase::Ending), Some("told".into()));
+        status.mode = Some(CreateDbUserMode::BestEffortDrop);
         let goes_to = |approval| {
             let grant = Grant { reassign_to: Some("other".into()), ..grant(&[]) };
             let times = Times { now: now(), seen: now() };
             let terms = (Ok(grant), approval);
             let session =
                 Session::with_approval(Arc::new(object.clone()), AdminState::Present, terms, times, None);
-            session.reassign_to().map(str::to_owned)
+            (session.reassign_to().map(str::to_owned), session.mode())
         };
         let at = Time(now());
         let asked = Asked {
@@ -364,8 +370,10 @@ pub(super) mod samples {
             decisions: Vec::new(),
             outcome: super::super::approval::Outcome::Approved(now()),
         };
-        assert_eq!(goes_to(Approval::Asked(Box::new(asked))).as_deref(), Some("told"));
-        assert_eq!(goes_to(Approval::NotAsked).as_deref(), Some("other"));
+        let told = (Some("told".to_owned()), Some(CreateDbUserMode::BestEffortDrop));
+        assert_eq!(goes_to(Approval::Asked(Box::new(asked))), told);
+        let other = (Some("other".to_owned()), Some(CreateDbUserMode::Keep));
+        assert_eq!(goes_to(Approval::NotAsked), other);
     }
 
     #[test]
