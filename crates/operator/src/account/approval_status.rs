@@ -89,6 +89,20 @@ pub(super) fn named<'a>(
     }
 }
 
+/// What the audit log says after an access that is gone and asks anew at once. `withdrawn`: what it said of its end.
+pub(super) fn asked_anew<'a>(withdrawn: &AuditEntry<'a>) -> Option<AuditEntry<'a>> {
+    let asks = withdrawn.event == AuditEvent::Withdrawn && !withdrawn.request_hash.is_empty();
+    asks.then_some(AuditEntry {
+        event: AuditEvent::Requested,
+        reason: withdrawn.reason,
+        proven: false,
+        granted: None,
+        approved_by: &[],
+        by: "",
+        request_hash: withdrawn.request_hash,
+    })
+}
+
 /// Has a request been approved, and its session not said so yet?
 pub(super) fn is_newly_approved(session: &DatabaseSession, asked: Option<&Asked>) -> bool {
     asked.is_some_and(|asked| matches!(asked.outcome, Outcome::Approved(_)) && !was_approved(session, asked))
@@ -131,7 +145,9 @@ pub(super) fn is_another_request(session: &DatabaseSession, asked: Option<&Asked
     let known = session.status.as_ref().and_then(|status| status.request.as_ref());
     match (known, asked) {
         (Some(known), Some(asked)) => known.hash != asked.request.hash,
-        _ => false,
+        // An access that ended for want of an approval asks for one now.
+        (None, Some(_)) => true,
+        (_, None) => false,
     }
 }
 
@@ -283,6 +299,10 @@ mod tests {
         assert_eq!((line.event, line.by, line.request_hash), (AuditEvent::Requested, "", "c"));
         let anew = named(entry(AuditEvent::Withdrawn, reasons::AWAITING_APPROVAL), Some(&waits), &[]);
         assert_eq!((anew.event, anew.request_hash), (AuditEvent::Withdrawn, "c"));
+        let requested = asked_anew(&anew).map(|line| (line.event, line.request_hash));
+        assert_eq!(requested, Some((AuditEvent::Requested, "c")));
+        let gone = named(entry(AuditEvent::Withdrawn, reasons::ACCESS_DENIED), Some(&waits), &[]);
+        assert!(asked_anew(&gone).is_none() && asked_anew(&line).is_none());
         let late = named(entry(AuditEvent::Rejected, reasons::APPROVAL_EXPIRED), Some(&waits), &[]);
         assert_eq!((late.event, late.request_hash), (AuditEvent::ApprovalExpired, "c"));
         let line = named(entry(AuditEvent::Active, reasons::ACTIVE), Some(&approved), &by);

@@ -139,6 +139,11 @@ pub(super) async fn write(
         {
             return Err(error.into());
         }
+        if let Some(entry) = approval_status::asked_anew(&entry)
+            && let Err(error) = shared.audit.session(session, &entry, Need::Kept).await
+        {
+            tracing::debug!(%error, "a line is kept until it can be written");
+        }
     }
     if matches!(result, SessionResult::Released { .. }) {
         shared.api.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Approver, ask, request, start};
 
 /// The lines about a session.
-fn lines_of(text: &str, session: &str) -> Vec<Entry> {
+pub(super) fn lines_of(text: &str, session: &str) -> Vec<Entry> {
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Entry>(line).ok());
     lines.filter(|entry| entry.session == session).collect()
 }

@@ -2,8 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use rolecall_api::{DatabaseSession, EndReason, ProvisioningRole};
+use rolecall_ledger::Event;
 use serde_json::json;
 
+use super::audit::lines_of;
 use super::{Approver, ENFORCED, ask, ask_for, request, start};
 use rolecall_tests::TestEnv;
 
@@ -52,6 +54,7 @@ async fn a_live_session_gets_nothing_that_was_not_approved() -> Result<()> {
 async fn a_session_that_started_without_asks_when_a_role_begins_to() -> Result<()> {
     let env = TestEnv::builder().flag(ENFORCED).start().await?;
     let bob = Approver::new(&env, "bob", None).await?;
+    let file = env.operator.as_ref().context("an operator")?.audit().clone();
     ask(&env, "standing", json!({})).await?;
     env.active("standing").await?;
     ask_for(&env, json!({})).await?;
@@ -59,6 +62,19 @@ async fn a_session_that_started_without_asks_when_a_role_begins_to() -> Result<(
     ensure!(env.account().await?.is_some_and(|account| account.is_disabled()));
     bob.approves(&wanted).await?;
     env.active("standing").await?;
-    // A restart changes nothing about it.
+    let lines = lines_of(&file.text(), "standing");
+    let asked: Vec<_> = lines.iter().filter(|line| line.event == Event::Requested).collect();
+    ensure!(asked.len() == 1 && asked[0].request_hash == wanted.hash, "{asked:?}");
+    let place = |event| lines.iter().position(|line| line.event == event);
+    ensure!(place(Event::Withdrawn) < place(Event::Requested), "{lines:?}");
+    ensure!(place(Event::Requested) < place(Event::Approved), "{lines:?}");
+    // What becomes of the account at the end was approved, too.
+    env.patch::<ProvisioningRole>(
+        "reader",
+        json!({"spec": {"options": {"createDbUserMode": "BestEffortDrop"}}}),
+    )
+    .await?;
+    let anew = request(&env, "standing").await?;
+    ensure!(anew.mode == "BestEffortDrop" && anew.hash != wanted.hash, "{anew:?}");
     Ok(())
 }
