@@ -56,6 +56,9 @@ async fn report(cluster: &Cluster) -> Result<()> {
         return Ok(());
     }
     let count = &object["spec"]["replicas"];
+    if !sessions_are_admitted(cluster).await {
+        return Ok(());
+    }
     let condition = |kind, reason| json!({"type": kind, "status": "True", "reason": reason, "message": ""});
     let patch = json!({"status": {
         "observedGeneration": generation,
@@ -73,6 +76,20 @@ async fn report(cluster: &Cluster) -> Result<()> {
     // Helm may have deleted it meanwhile.
     let _ = cluster.kubectl(&[&["patch"], &deployment[..], &patch].concat()).await;
     Ok(())
+}
+
+/// Whether the API server takes a session. Mutating admission policies refuse a new kind until its schema is known, some
+/// seconds later: Pods take longer to become ready than that, and what is played here does not.
+async fn sessions_are_admitted(cluster: &Cluster) -> bool {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/samples/database_session.yaml");
+    let create = ["create", "--dry-run=server", "--namespace", "default", "--filename", sample];
+    match cluster.kubectl(&create).await {
+        Ok(_) => true,
+        Err(refused) => {
+            eprintln!("not ready yet: {refused}");
+            false
+        }
+    }
 }
 
 /// Jobs of hooks run the program, as their account. Pods of hooks succeed: they ask by a name that only a cluster has.
