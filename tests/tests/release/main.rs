@@ -24,7 +24,8 @@ const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/rolecall");
 
 /// Nothing of Rolecall waits for its deletion.
 async fn assert_nothing_is_terminating() -> Result<()> {
-    let kinds = "crd,databaseadmins,databaseusers,databasesessions,provisioningroles,dbobjectimportrules";
+    let kinds = "crd,databaseadmins,databaseusers,databasesessions,databasesessiondecisions,provisioningroles,\
+                 dbobjectimportrules";
     for kind in kinds.split(',') {
         let listed = cluster::cluster().await?.kubectl(&["get", kind, "-A", "-o", "json"]).await?;
         let listed: Value = serde_json::from_str(&listed)?;
@@ -36,12 +37,20 @@ async fn assert_nothing_is_terminating() -> Result<()> {
 }
 
 /// Takes away what the version before did not have. Helm would ask whose it is.
-async fn without_admission_policies() -> Result<()> {
+async fn without_what_came_later() -> Result<()> {
     let cluster = cluster::cluster().await?;
     for part in ["mutating", "admission"] {
         let directory = format!("{DEPLOY}/{part}");
         cluster.kubectl(&["delete", "--ignore-not-found", "-k", &directory]).await?;
     }
+    cluster.kubectl(&["delete", "clusterrole", "rolecall-approve"]).await?;
+    Ok(())
+}
+
+/// And the kind that it did not have, which the program of today, run as that of the version before, waits for when it starts.
+async fn without_decisions() -> Result<()> {
+    let kind = ["delete", "crd", "databasesessiondecisions.rolecall.dev"];
+    cluster::cluster().await?.kubectl(&kind).await?;
     Ok(())
 }
 
@@ -57,7 +66,7 @@ async fn assert_closed(env: &TestEnv, standing: &str) -> Result<()> {
 async fn a_release_lives_and_goes_without_leaving_a_login_open_or_anything_terminating() -> Result<()> {
     // What `kubectl apply -k deploy` installed, with sessions.
     let env = TestEnv::builder().without_operator().start().await?;
-    without_admission_policies().await?;
+    without_what_came_later().await?;
     let helm = Helm::four().await?;
     let values = format!("rbac.secrets.namespaces={{{}}}", env.namespace);
     let by_kubectl = env.process(&[]).await?;
@@ -74,6 +83,9 @@ async fn a_release_lives_and_goes_without_leaving_a_login_open_or_anything_termi
     helm.ok(&[&install[..], &["--take-ownership", "--force-conflicts"]].concat()).await?;
     by_kubectl.stop().await?;
     let mut pods = Pods::start().await?;
+
+    env.active("standing").await?;
+    without_decisions().await?;
 
     // An upgrade, a rollback, an upgrade.
     let upgrade = ["upgrade", "rolecall", CHART, "--reset-then-reuse-values"];
