@@ -43,6 +43,12 @@ enum What {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// What the admission policies add to the creation of a session, beside an API server without them.
+    Admission {
+        /// Arguments of the benchmark: the number of sessions.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Decisions of the policy alone.
     Policy {
         /// Arguments of the benchmark, for example a part of a name.
@@ -75,6 +81,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         What::Cli { arguments } => bench(&["--package", "rolecall-cli", "--bench", "offline"], arguments),
         What::Ledger { arguments } => {
             let which = ["--package", "rolecall-operator", "--bench", "ledger"];
+            bench(&[which, quick].concat(), arguments)
+        }
+        What::Admission { arguments } => {
+            let which = ["--package", "rolecall-xtask", "--bench", "admission"];
             bench(&[which, quick].concat(), arguments)
         }
         What::Policy { arguments } => bench(&["--package", "rolecall-policy"], arguments),

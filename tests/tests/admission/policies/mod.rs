@@ -1,7 +1,6 @@
 //! Admission policies: who may open a session for whom, hand a role out, end the sessions of others, and write what is
 //! the operator's. With real users and RBAC.
 
-mod cost;
 mod needed;
 mod people;
 
