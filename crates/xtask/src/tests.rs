@@ -22,8 +22,8 @@ pub(crate) struct Args {
     /// All but this step; may be given several times.
     #[arg(long, value_enum, value_name = "STEP")]
     skip: Vec<Step>,
-    /// Also what takes long: the tests against the API server on every Kubernetes version, and of the image as a release, for
-    /// ARM64 and by its Dockerfile, and of traces.
+    /// Also what takes long: the tests against the API server on every Kubernetes version, and of the image (also as a
+    /// release, for ARM64 and by its Dockerfile), and of traces.
     #[arg(long)]
     full: bool,
     /// Arguments for `cargo test` in place of `--workspace`, for example `-- -p rolecall-policy labels`.
@@ -121,7 +121,7 @@ fn summary(done: &[Done], args: &Args) {
 fn left_out() -> String {
     let versions: Vec<String> = other_versions().map(|version| version.to_string()).collect();
     format!(
-        "tests of {} on Kubernetes {}, those of RDS on PostgreSQL 16 and 17, the image as a release, for ARM64 and by its Dockerfile, the kubectl plugin for each machine, the report's page in a browser, and those of traces",
+        "tests of {} on Kubernetes {}, those of RDS on PostgreSQL 16 and 17, the image (also as a release, for ARM64 and by its Dockerfile), the kubectl plugin for each machine, the report's page in a browser, and those of traces",
         API_SERVER_TESTS.join(", "),
         versions.join(" and ")
     )
