@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::account::drift::AppliedAccounts;
 use crate::account::given::Given;
 use crate::account::issued::IssuedStore;
-use crate::account::late_secrets::LookedAt;
+use crate::account::looked_at::LookedAt;
 use crate::account::orphan_store::OrphanStore;
 use crate::account::passwords::PasswordStore;
 use crate::account::reports::{AccountReport, AccountReports};

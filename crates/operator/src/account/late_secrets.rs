@@ -4,8 +4,8 @@
 //! was about to send. If that writes the Secret of a session that has ended meanwhile, nobody else hears of it, as
 //! Secrets are not watched. So each session that is over is looked at once more, some time after its end.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -22,17 +22,6 @@ const AT_ONCE: usize = 4;
 /// From when until when after its end a session is looked at, in intervals between two looks at a server: later than
 /// anybody writes who was late, and not for ever where there are too many.
 const LOOKED_AT: std::ops::Range<u32> = 2..10;
-
-/// The sessions of each DatabaseAdmin that were looked at, by their uid.
-#[derive(Debug, Default)]
-pub struct LookedAt(Mutex<HashMap<ObjectKey, HashSet<String>>>);
-
-impl LookedAt {
-    // A poisoned lock means that a thread panicked between two plain map operations; what they hold is whole.
-    fn locked(&self) -> MutexGuard<'_, HashMap<ObjectKey, HashSet<String>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Takes back what another operator wrote for sessions of this DatabaseAdmin that were over. Returns when the next
 /// session is to be looked at.

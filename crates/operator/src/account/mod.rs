@@ -23,8 +23,9 @@
 //!
 //! Besides: [`unbound`] sessions without an account, an `orphan` account without sessions, an access that [`returned`],
 //! what sessions say while a server is slow (`slow_server`) or a reconcile failed (`failure`), Secrets that somebody
-//! deleted (`missing_secrets`), Secrets that another operator wrote late ([`late_secrets`]). What is kept between two
-//! reconciles: [`reports`], [`passwords`], [`issued`], [`drift`], [`orphan_store`].
+//! deleted (`missing_secrets`), Secrets that another operator wrote late (`late_secrets`). What is kept between two
+//! reconciles: [`reports`], [`passwords`], [`issued`], [`drift`],
+//! [`looked_at`], [`orphan_store`].
 
 mod approval;
 mod approval_status;
@@ -40,7 +41,8 @@ mod execute;
 mod failure;
 pub mod given;
 pub mod issued;
-pub mod late_secrets;
+mod late_secrets;
+pub mod looked_at;
 mod missing_secrets;
 mod orphan;
 pub mod orphan_store;
