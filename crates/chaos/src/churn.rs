@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
+use crate::lane::{Lane, USERS};
 use crate::objects::{Kind, Objects, name_of};
-use crate::world::{DATABASE, Server, USERS, World};
+use crate::server::{DATABASE, Server};
 
-/// About so many sessions are there at a time.
-const MANY: usize = 14;
+/// About so many sessions are there at a time, in one lane alone and in one of many.
+const MANY: (usize, usize) = (14, 6);
 
 /// See the module.
 #[derive(Debug)]
@@ -29,13 +30,16 @@ pub struct Churn {
 }
 
 impl Churn {
-    /// Begins, but does nothing yet: see [`Churn::resume`].
-    pub fn start(world: &World, seed: u64) -> Self {
+    /// Begins in one of so many lanes, but does nothing yet: see [`Churn::resume`].
+    pub fn start(lane: &Lane, seed: u64, lanes: usize) -> Self {
         let (running, runs) = watch::channel(false);
         let (stop, created, turn) = (Arc::default(), Arc::default(), Arc::default());
         let work = Work {
-            objects: world.objects.clone(),
+            objects: lane.objects.clone(),
             random: StdRng::seed_from_u64(seed ^ 0x5e55),
+            many: if lanes == 1 { MANY.0 } else { MANY.1 },
+            // Lanes share one machine.
+            pause: lanes.div_ceil(2) as u64,
             stop: Arc::clone(&stop),
             created: Arc::clone(&created),
             turn: Arc::clone(&turn),
@@ -67,6 +71,8 @@ impl Churn {
 struct Work {
     objects: Objects,
     random: StdRng,
+    many: usize,
+    pause: u64,
     stop: Arc<AtomicBool>,
     created: Arc<AtomicUsize>,
     turn: Arc<Mutex<()>>,
@@ -86,7 +92,7 @@ impl Work {
                     let _ = self.once().await;
                 }
             }
-            let pause = self.random.random_range(20..200);
+            let pause = self.random.random_range(20..200) * self.pause;
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
     }
@@ -103,7 +109,7 @@ impl Work {
         {
             return self.objects.delete(Kind::Session, name_of(session)).await;
         }
-        let few = live.len() < self.random.random_range(0..2 * MANY);
+        let few = live.len() < self.random.random_range(0..2 * self.many);
         match live.choose(&mut self.random) {
             Some(session) if !few => self.objects.delete(Kind::Session, name_of(session)).await,
             _ => {

@@ -6,9 +6,11 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`world`] | the cluster, the servers, the objects |
+//! | [`server`], [`world`] | the cluster and the servers, which all lanes share |
+//! | [`lane`] | a namespace with its users, sessions and operator; several work at once |
+//! | [`rounds`] | one fault after another in each lane, and the check after each |
 //! | [`operator`] | the operator's processes: started, armed, killed, frozen |
-//! | [`link`] | the network before a server: cut, silent, slow |
+//! | [`link`], [`ways`] | the network between an operator and everything: cut, silent, slow |
 //! | [`churn`] | sessions that start and end |
 //! | [`schedule`] | the kinds of faults, and which comes when |
 //! | [`fault`] | what each does |
@@ -20,23 +22,23 @@
 pub mod checker;
 pub mod churn;
 pub mod fault;
+pub mod lane;
 pub mod link;
 pub mod objects;
 pub mod operator;
 pub mod report;
+mod rounds;
 pub mod schedule;
+pub mod server;
+pub mod ways;
 pub mod world;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Result;
+pub use rounds::run;
 
-use checker::Checker;
-use churn::Churn;
-use report::{Report, Round};
-use schedule::{Kind, Schedule};
-use world::World;
+use schedule::Kind;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -51,51 +53,12 @@ pub struct Options {
     pub faults: usize,
     /// Only these kinds; every kind, where there is none.
     pub kinds: Vec<Kind>,
+    /// How often these kinds come, in place of their usual weights.
+    pub weights: Vec<(Kind, u32)>,
+    /// In so many lanes faults happen at once.
+    pub lanes: usize,
+    /// A line is printed each time so many faults have happened; with 1, one for each.
+    pub progress: usize,
     /// How long things may take to heal.
     pub patience: Duration,
-}
-
-/// Lets faults happen until the time is over.
-///
-/// # Errors
-/// When a component does not start. What the operator does wrong is in the report.
-pub async fn run(options: Options) -> Result<Report> {
-    // One TLS provider for all clients of the process; a test may have been first.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let mut world = World::start(&options.operator).await?;
-    let churn = Churn::start(&world, options.seed);
-    let mut checker = Checker::default();
-    let mut report = Report::new(options.seed);
-    let first = checker.heal(&world, options.patience).await;
-    eprintln!("    0 before the first        {first}");
-    report.add(Round { kind: None, detail: String::new(), outcome: first });
-    let begun = Instant::now();
-    let mut schedule = Schedule::new(options.seed, &options.kinds);
-    for number in 1..=options.faults {
-        if begun.elapsed() >= options.time {
-            break;
-        }
-        let kind = schedule.next_kind();
-        churn.resume();
-        let detail = fault::inflict(kind, &mut world, &mut checker, schedule.random()).await;
-        churn.pause().await;
-        let detail = match detail {
-            Ok(detail) => detail,
-            Err(error) => {
-                // What failed is the test, not what is tested.
-                report.failed(kind, &error);
-                world.recover().await?;
-                format!("not inflicted: {error:#}")
-            }
-        };
-        let outcome = checker.heal(&world, options.patience).await;
-        eprintln!("{number:>5} {:<22} {outcome} {detail}", kind.name());
-        if !outcome.violations.is_empty() {
-            eprintln!("{}", world.operator.log_since_last());
-        }
-        report.add(Round { kind: Some(kind), detail, outcome });
-    }
-    report.sessions = churn.stop().await;
-    report.took = begun.elapsed();
-    Ok(report)
 }

@@ -24,6 +24,8 @@ pub enum State {
     Silent,
     /// Each answer is late by this.
     Slow(Duration),
+    /// Each answer is late by something up to this: those of several connections come out of order.
+    Jumbled(Duration),
 }
 
 /// See the module. It ends when this value is dropped.
@@ -78,7 +80,7 @@ async fn carry(mut client: TcpStream, mut state: watch::Receiver<(State, u16)>) 
     match was {
         State::Cut => return,
         State::Silent => return std::future::pending().await,
-        State::Whole | State::Slow(_) => {}
+        State::Whole | State::Slow(_) | State::Jumbled(_) => {}
     }
     let Ok(mut server) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).await else { return };
     let silent = {
@@ -104,7 +106,7 @@ async fn ended(state: &mut watch::Receiver<(State, u16)>, port: u16) -> bool {
             State::Silent => return true,
             State::Cut => return false,
             _ if leads_to != port => return false,
-            State::Whole | State::Slow(_) => {}
+            State::Whole | State::Slow(_) | State::Jumbled(_) => {}
         }
         if state.changed().await.is_err() {
             return false;
@@ -127,10 +129,12 @@ async fn answers(
     let mut passed = 0;
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         passed += 1;
-        let now = state.borrow().0;
-        if let State::Slow(late) = now
-            && passed > QUICK_ANSWERS
-        {
+        let late = match state.borrow().0 {
+            State::Slow(late) if passed > QUICK_ANSWERS => late,
+            State::Jumbled(most) => most.mul_f64(rand::random::<f64>().powi(2)),
+            _ => Duration::ZERO,
+        };
+        if !late.is_zero() {
             tokio::time::sleep(late).await;
         }
         if to.write_all(&buffer[..length]).await.is_err() {
@@ -176,6 +180,23 @@ mod tests {
         stream.write_all(b"c").await?;
         let heard = tokio::time::timeout(Duration::from_millis(200), stream.read_u8()).await;
         assert!(heard.is_err(), "nothing is heard, not even an end");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn answers_of_several_connections_come_out_of_order_where_the_network_is_jumbled() -> Result<()> {
+        let link = Link::to(echo().await?).await?;
+        link.set(State::Jumbled(Duration::from_millis(300)));
+        let ask = async |number: u8| {
+            let mut stream = TcpStream::connect(("127.0.0.1", link.port())).await?;
+            stream.write_all(&[number]).await?;
+            anyhow::Ok((stream.read_u8().await?, tokio::time::Instant::now()))
+        };
+        let mut answers = Vec::new();
+        for answer in futures::future::join_all((0..16).map(ask)).await {
+            answers.push(answer?);
+        }
+        assert!(!answers.is_sorted_by_key(|(_, at)| *at), "{answers:?}");
         Ok(())
     }
 }

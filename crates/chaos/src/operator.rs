@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rolecall_testbed::environment;
+use rolecall_testbed::{components, environment};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -19,16 +19,20 @@ const POLL: Duration = Duration::from_millis(10);
 /// What the log says once it works, and when it leads.
 const READY: &str = "rolecall_operator: ready";
 const LEADS: &str = "leader: leading";
+/// It works without a Lease.
+const ALONE: [&str; 1] = ["--leader-elect=false"];
 /// Also one that needs no Lease reads it: somebody may ask on it to uninstall.
 const LEASES: &str = "--leader-election-namespace=rolecall-system";
-/// How much of a log is shown with a violation.
-const SHOWN: usize = 150;
+/// How much of the logs is shown with a violation: lines about it, and the last ones; of so many processes.
+const SHOWN: (usize, usize) = (40, 20);
+const PROCESSES: usize = 3;
 
 /// How operators are started, and the one that works now.
 #[derive(Debug)]
 pub struct Operators {
     binary: PathBuf,
     kubeconfig: PathBuf,
+    flags: Vec<String>,
     logs: TempDir,
     started: AtomicUsize,
     /// The one that works between faults.
@@ -44,29 +48,31 @@ pub struct Process {
 }
 
 impl Operators {
-    /// None runs yet.
+    /// None runs yet. All of them get these flags beside the usual ones.
     ///
     /// # Errors
     /// When there is no place for logs.
-    pub fn new(binary: &Path, kubeconfig: PathBuf) -> Result<Self> {
+    pub fn new(binary: &Path, kubeconfig: PathBuf, flags: Vec<String>) -> Result<Self> {
         let logs = tempfile::Builder::new().prefix("rolecall-chaos-").tempdir()?;
         let binary = binary.to_owned();
-        Ok(Self { binary, kubeconfig, logs, started: AtomicUsize::new(0), current: None })
+        Ok(Self { binary, kubeconfig, flags, logs, started: AtomicUsize::new(0), current: None })
     }
 
-    /// Starts one more, with flags beside the usual ones, and armed: see `kill_point` of the contract's crate.
+    /// Starts one more, with flags and variables beside the usual ones. `ROLECALL_KILL_POINT` arms it: see `kill_point` of
+    /// the contract's crate.
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub fn start(&self, flags: &[&str], armed: Option<&str>) -> Result<Process> {
+    pub fn start(&self, flags: &[&str], variables: &[(&str, &str)]) -> Result<Process> {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
-        let log = self.logs.path().join(format!("{number:05}.log"));
+        let log = self.log(number);
         let mut command = Command::new("sh");
         command
             .args(["-c", include_str!("operator.sh"), "rolecall-operator"])
             .arg(&log)
             .arg(&self.binary)
-            .args(["--listen=127.0.0.1:0", "--resync-interval=5s", LEASES])
+            .args(["--listen=127.0.0.1:0", LEASES])
+            .args(&self.flags)
             .args(flags)
             .env_clear()
             .envs(environment(self.logs.path()))
@@ -75,7 +81,7 @@ impl Operators {
                 "ROLECALL_LOG",
                 "info,rolecall_operator=debug,rolecall_postgres=debug,rolecall_mongodb=debug",
             )
-            .envs(armed.map(|armed| ("ROLECALL_KILL_POINT", armed)))
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Ctrl-C in a terminal goes to the whole group; this one ends when its owner does.
@@ -95,7 +101,29 @@ impl Operators {
     /// # Errors
     /// When the program cannot be started.
     pub fn start_alone(&self, armed: Option<&str>) -> Result<Process> {
-        self.start(&["--leader-elect=false"], armed)
+        let armed = armed.map(|armed| ("ROLECALL_KILL_POINT", armed));
+        self.start(&ALONE, armed.as_slice())
+    }
+
+    /// Starts one as it works between faults, whose clock is ahead by what stands in a file, in seconds, at any time.
+    ///
+    /// # Errors
+    /// When the program cannot be started, or the library for it cannot be fetched.
+    pub fn start_with_clock(&self, ahead: &Path) -> Result<Process> {
+        let library = components::faketime()?.display().to_string();
+        let variables = [
+            ("LD_PRELOAD", library.as_str()),
+            ("FAKETIME_TIMESTAMP_FILE", &ahead.display().to_string()),
+            ("FAKETIME_NO_CACHE", "1"),
+            // Only what clocks on walls show.
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ];
+        self.start(&ALONE, &variables)
+    }
+
+    /// The folder of the logs, for what belongs to operators.
+    pub fn folder(&self) -> &Path {
+        self.logs.path()
     }
 
     /// Whatever runs ends at once, and one that works takes its place.
@@ -110,14 +138,29 @@ impl Operators {
         Ok(())
     }
 
-    /// The end of the log of the operator that works now.
-    pub fn log_since_last(&self) -> String {
-        self.current.as_ref().map_or_else(String::new, |current| {
-            let text = current.text();
-            let lines: Vec<&str> = text.lines().collect();
-            lines[lines.len().saturating_sub(SHOWN)..].join("\n")
-        })
+    /// What the last operators wrote about these things, and what they wrote last; a bounded number of lines.
+    pub fn log_about(&self, words: &[&str]) -> String {
+        let started = self.started.load(Ordering::Relaxed);
+        let mut lines = Vec::new();
+        for number in started.saturating_sub(PROCESSES)..started {
+            let text = read(&self.log(number));
+            lines.extend(text.lines().map(|line| format!("[{number}] {line}")));
+        }
+        let (about, last) = SHOWN;
+        let of_words = |line: &&String| words.iter().any(|word| line.contains(word));
+        let rest = lines.split_off(lines.len().saturating_sub(last));
+        let about: Vec<&String> = lines.iter().rev().filter(of_words).take(about).collect();
+        let shown: Vec<&str> = about.into_iter().rev().chain(&rest).map(String::as_str).collect();
+        shown.join("\n")
     }
+
+    fn log(&self, number: usize) -> PathBuf {
+        self.logs.path().join(format!("{number:05}.log"))
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 impl Process {
@@ -138,7 +181,7 @@ impl Process {
 
     /// What it wrote so far.
     pub fn text(&self) -> String {
-        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        read(&self.log)
     }
 
     /// The kill point that it reached, as it said itself.

@@ -23,6 +23,15 @@ pub(crate) struct Args {
     /// Only this kind of fault; may be given several times.
     #[arg(long, value_name = "KIND", value_parser = kind)]
     only: Vec<Kind>,
+    /// How often a kind comes, beside the others; with 0 once. May be given several times.
+    #[arg(long, value_name = "KIND=N", value_parser = weight, value_delimiter = ',')]
+    weights: Vec<(Kind, u32)>,
+    /// In so many lanes faults happen at once, each with its own namespace, users and operator.
+    #[arg(long, default_value_t = 1)]
+    lanes: usize,
+    /// A line each time so many faults have happened. Default: one for each, with several lanes one for 100.
+    #[arg(long)]
+    progress: Option<usize>,
     /// The program, with debug assertions; it is built where none is given.
     #[arg(long)]
     operator: Option<PathBuf>,
@@ -38,6 +47,11 @@ fn kind(name: &str) -> Result<Kind, String> {
     })
 }
 
+fn weight(text: &str) -> Result<(Kind, u32), String> {
+    let (name, weight) = text.split_once('=').ok_or("write KIND=N")?;
+    Ok((kind(name)?, weight.parse().map_err(|error| format!("{weight}: {error}"))?))
+}
+
 /// Lets faults happen, and prints the table.
 ///
 /// # Errors
@@ -50,6 +64,9 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<()> {
         time: Duration::from_secs(args.minutes * 60),
         faults: args.faults,
         kinds: args.only.clone(),
+        weights: args.weights.clone(),
+        lanes: args.lanes,
+        progress: args.progress.unwrap_or(if args.lanes > 1 { 100 } else { 1 }),
         patience: Duration::from_secs(args.patience),
     };
     let report = rolecall_chaos::run(options).await.context("the faults could not be tried")?;

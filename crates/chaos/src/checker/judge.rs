@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::world::{self, Server};
+use crate::server::{DATABASE, ROLE, Server};
 
 /// What can be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +62,8 @@ pub struct Session {
     pub deleting: bool,
     /// It ends by itself.
     pub timed: bool,
+    /// Policy may have ended it.
+    pub revocable: bool,
     /// When it ends by itself.
     pub expires_at: Option<Timestamp>,
 }
@@ -141,7 +143,7 @@ pub fn judge(facts: &Facts) -> Vec<Violation> {
     let live: Vec<&Session> = facts.sessions.iter().filter(|session| session.is_live(facts.now)).collect();
     let explained: BTreeSet<(Server, String)> = live.iter().filter_map(|session| session.account()).collect();
     let mut found = Vec::new();
-    found.extend(facts.sessions.iter().filter_map(|session| progress(session, facts.now)));
+    found.extend(unsettled(facts));
     for (key, account) in &facts.accounts {
         if !explained.contains(key) {
             found.extend(leaks(key, account));
@@ -164,6 +166,17 @@ pub fn judge(facts: &Facts) -> Vec<Violation> {
     found
 }
 
+/// What is wrong with sessions, by what their objects say.
+pub(super) fn unsettled(facts: &Facts) -> Vec<Violation> {
+    facts.sessions.iter().filter_map(|session| progress(session, facts.now)).collect()
+}
+
+/// The roles that policy gives on a server; permission sets come beside them.
+fn roles_on(server: Server) -> BTreeSet<String> {
+    let role = if server == Server::Events { format!("{ROLE}@{DATABASE}") } else { ROLE.to_owned() };
+    BTreeSet::from([role])
+}
+
 /// A session is live, or over for a reason, or something is wrong.
 fn progress(session: &Session, now: Timestamp) -> Option<Violation> {
     let stuck = |seen: String| Some(Violation::new(Class::Stuck, &session.name, seen));
@@ -178,6 +191,7 @@ fn progress(session: &Session, now: Timestamp) -> Option<Violation> {
         "Ended" if session.timed && session.end_reason == "Expired" => None,
         // Somebody deleted its DatabaseAdmin.
         "Ended" if session.end_reason == "DatabaseRemoved" => None,
+        "Ended" if session.revocable && session.end_reason == "AccessRevoked" => None,
         "Ended" | "Rejected" => {
             let seen = format!("{what}, {:?}", session.end_reason);
             Some(Violation::new(Class::LostSession, &session.name, seen))
@@ -208,7 +222,7 @@ fn lacks(key: &(Server, String), account: Option<&Account>) -> Option<Violation>
         return Some(Violation::new(Class::LostAccess, subject, "it cannot log in"));
     };
     let sets = usize::from(key.0 != Server::Events);
-    if account.roles != world::roles_on(key.0) || account.sets.len() != sets || !account.reads {
+    if account.roles != roles_on(key.0) || account.sets.len() != sets || !account.reads {
         return Some(Violation::new(Class::WrongRoles, subject, format!("{account:?}")));
     }
     None
@@ -246,7 +260,7 @@ mod tests {
     fn account() -> Account {
         Account {
             login: true,
-            roles: world::roles_on(Server::Orders),
+            roles: roles_on(Server::Orders),
             sets: BTreeSet::from(["rolecall:1".to_owned()]),
             reads: true,
             connections: 1,
@@ -341,5 +355,12 @@ mod tests {
         assert_eq!(phase("Rejected", |_| {}), Some(Class::LostSession));
         assert_eq!(phase("Rejected", |session| session.timed = true), None);
         assert_eq!(phase("Ended", |session| session.end_reason = "DatabaseRemoved".to_owned()), None);
+        let revoked = |session: &mut Session| session.end_reason = "AccessRevoked".to_owned();
+        assert_eq!(phase("Ended", revoked), Some(Class::LostSession));
+        let expected = |session: &mut Session| {
+            session.end_reason = "AccessRevoked".to_owned();
+            session.revocable = true;
+        };
+        assert_eq!(phase("Ended", expected), None);
     }
 }

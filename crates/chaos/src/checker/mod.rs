@@ -3,30 +3,34 @@
 //! It reads the API server and the catalogues, and tries logins. It knows of the operator what its documentation says,
 //! and nothing of its code.
 
+mod catalogues;
 mod judge;
 mod logins;
 mod read;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+pub use catalogues::Catalogues;
 pub use judge::{Account, Class, Facts, Login, Session, Violation, judge};
 
+use crate::lane::Lane;
 use crate::world::World;
 use logins::Logins;
-use read::Reader;
 
-const POLL: Duration = Duration::from_millis(150);
+/// The first look comes at once; then they come less and less often.
+const POLL: (Duration, Duration) = (Duration::from_millis(150), Duration::from_millis(600));
 /// How often it is said what has not healed yet.
 const TOLD: Duration = Duration::from_secs(15);
 
-/// See the module.
-#[derive(Debug, Default)]
+/// Of one lane. See the module.
+#[derive(Debug)]
 pub struct Checker {
-    reader: Reader,
+    catalogues: Arc<Catalogues>,
     logins: Logins,
     /// What was reported already.
     known: BTreeSet<(Class, String)>,
@@ -44,20 +48,25 @@ pub struct Outcome {
 }
 
 impl Checker {
+    /// One that shares looks at the catalogues with those of other lanes; there are so many lanes.
+    pub fn new(catalogues: Arc<Catalogues>, lanes: usize) -> Self {
+        Self { catalogues, logins: Logins::of(lanes), known: BTreeSet::new() }
+    }
+
     /// Keeps the credentials of all sessions that give access now, to try them when they no longer should.
     ///
     /// # Errors
     /// What the API server answered.
-    pub async fn remember_credentials(&mut self, world: &World) -> Result<()> {
-        self.logins.remember(world).await
+    pub async fn remember_credentials(&mut self, lane: &Lane) -> Result<()> {
+        self.logins.remember(lane).await
     }
 
     /// Waits until everything is as it should be, for so long at most, and says what is not.
-    pub async fn heal(&mut self, world: &World, patience: Duration) -> Outcome {
+    pub async fn heal(&mut self, world: &World, lane: &Lane, patience: Duration) -> Outcome {
         let begun = Instant::now();
-        let mut told = begun;
+        let (mut told, mut poll) = (begun, POLL.0);
         loop {
-            let mut look = self.look(world).await.unwrap_or_else(|error| Look {
+            let mut look = self.look(world, lane).await.unwrap_or_else(|error| Look {
                 read: Instant::now(),
                 live: 0,
                 violations: vec![Violation::new(Class::Unreadable, "a look", format!("{error:#}"))],
@@ -73,20 +82,21 @@ impl Checker {
             if told.elapsed() > TOLD {
                 told = Instant::now();
                 let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
-                eprintln!("      not yet: {}", all.join("; "));
+                eprintln!("      not yet in {}: {}", lane.objects.namespace(), all.join("; "));
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(poll).await;
+            poll = (poll * 5 / 4).min(POLL.1);
         }
     }
 
-    async fn look(&mut self, world: &World) -> Result<Look> {
-        let mut facts = self.reader.facts(world).await?;
+    async fn look(&mut self, world: &World, lane: &Lane) -> Result<Look> {
+        let (mut facts, whole) = read::facts(world, lane, &self.catalogues).await?;
         let read = Instant::now();
-        let mut violations = judge(&facts);
+        let mut violations = if whole { judge(&facts) } else { judge::unsettled(&facts) };
         if violations.is_empty() {
             // Logins take the longest: only where all else is well.
-            self.logins.remember(world).await?;
-            facts.logins = self.logins.tried(world, &facts).await?;
+            self.logins.remember(lane).await?;
+            facts.logins = self.logins.tried(world, &facts).await;
             violations = judge(&facts);
         }
         let live = facts.sessions.iter().filter(|session| session.is_live(facts.now)).count();
@@ -101,6 +111,18 @@ struct Look {
     /// The sessions that give access.
     live: usize,
     violations: Vec<Violation>,
+}
+
+impl Outcome {
+    /// What became of a fault that happened to all lanes.
+    pub fn of_all(outcomes: impl IntoIterator<Item = Self>) -> Self {
+        outcomes.into_iter().fold(Self::default(), |mut all, one| {
+            all.after = all.after.max(one.after);
+            all.live += one.live;
+            all.violations.extend(one.violations);
+            all
+        })
+    }
 }
 
 impl fmt::Display for Outcome {

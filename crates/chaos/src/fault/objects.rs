@@ -3,87 +3,87 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use mongodb::bson::doc;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{one_of, pass};
 use crate::checker::Checker;
+use crate::lane::{Lane, USERS};
 use crate::objects::{Kind, is_active, name_of, names};
-use crate::world::{DATABASE, Server, USERS, World, policy, username};
+use crate::server::{DATABASE, Server};
+use crate::world::World;
 
 /// A namespace goes some seconds after its objects.
 const UNTIL_GONE: Duration = Duration::from_secs(150);
 const UNTIL_ACTIVE: Duration = Duration::from_secs(60);
 
-async fn live(world: &World) -> Result<Vec<String>> {
-    names(&world.objects, Kind::Session, is_active).await
+async fn live(lane: &Lane) -> Result<Vec<String>> {
+    names(&lane.objects, Kind::Session, is_active).await
 }
 
-pub(super) async fn secret_deleted(world: &mut World, random: &mut StdRng) -> Result<String> {
+pub(super) async fn secret_deleted(lane: &mut Lane, random: &mut StdRng) -> Result<String> {
     pass(random, 300, 1_500).await;
-    let sessions = live(world).await?;
+    let sessions = live(lane).await?;
     let Some(session) = sessions.choose(random) else { return Ok("of none".to_owned()) };
     // The session may end right now, and its Secret with it.
-    let _ = world.objects.delete(Kind::Secret, session).await;
+    let _ = lane.objects.delete(Kind::Secret, session).await;
     Ok(format!("of {session}"))
 }
 
-pub(super) async fn admin_secrets_deleted(world: &mut World, random: &mut StdRng) -> Result<String> {
+pub(super) async fn admin_secrets_deleted(
+    world: &World,
+    lane: &mut Lane,
+    random: &mut StdRng,
+) -> Result<String> {
     let server = one_of(random, &Server::ALL);
-    delete_secrets(world, server).await?;
+    delete_secrets(lane, server).await?;
     let time = pass(random, 500, 5_000).await;
-    world.make_secrets(&world.objects, server).await?;
+    lane.make_secrets(world, &lane.objects, server).await?;
     Ok(format!("{} for {time} ms", server.name()))
 }
 
-async fn delete_secrets(world: &World, server: Server) -> Result<()> {
+async fn delete_secrets(lane: &Lane, server: Server) -> Result<()> {
     for what in ["admin-cert", "ca", "client-ca"] {
-        world.objects.delete(Kind::Secret, &format!("{}-{what}", server.name())).await?;
+        lane.objects.delete(Kind::Secret, &format!("{}-{what}", server.name())).await?;
     }
     Ok(())
 }
 
-pub(super) async fn admin_deleted(world: &mut World, random: &mut StdRng) -> Result<String> {
+pub(super) async fn admin_deleted(world: &World, lane: &mut Lane, random: &mut StdRng) -> Result<String> {
     let server = one_of(random, &Server::ALL);
     pass(random, 0, 700).await;
     let secrets_first = random.random_bool(0.5);
     if secrets_first {
-        delete_secrets(world, server).await?;
+        delete_secrets(lane, server).await?;
     }
-    world.objects.delete(Kind::Admin, server.name()).await?;
-    world.objects.gone(Kind::Admin, server.name(), UNTIL_GONE).await?;
-    world.make_secrets(&world.objects, server).await?;
-    world.objects.apply(world.admin(server)).await?;
+    lane.objects.delete(Kind::Admin, server.name()).await?;
+    lane.objects.gone(Kind::Admin, server.name(), UNTIL_GONE).await?;
+    lane.make_secrets(world, &lane.objects, server).await?;
+    lane.objects.apply(lane.admin(world, server)).await?;
     Ok(format!("{}{}", server.name(), if secrets_first { ", its Secrets first" } else { "" }))
 }
 
-pub(super) async fn namespace_deleted(world: &mut World, random: &mut StdRng) -> Result<String> {
+pub(super) async fn namespace_deleted(world: &World, lane: &mut Lane, random: &mut StdRng) -> Result<String> {
     let server = one_of(random, &[Server::Orders, Server::Ledger, Server::Archive]);
-    let namespace = format!("chaos-{:08x}", random.random::<u32>());
-    let objects = world.objects.of(&namespace);
+    let namespace = lane.doomed();
+    let unique = format!("{:08x}", random.random::<u32>());
+    let objects = lane.objects.of(&namespace);
     let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
     objects.apply(manifest).await?;
-    world.make_secrets(&objects, server).await?;
-    objects.apply(world.admin(server)).await?;
-    for mut object in policy() {
+    lane.make_secrets(world, &objects, server).await?;
+    objects.apply(lane.admin(world, server)).await?;
+    for mut object in lane.policy() {
         if object["kind"] == "DatabaseUser" {
             // Names of their own: those of the other namespace are others' accounts here.
-            let user = format!("{}-{namespace}", name_of(&object));
-            object["spec"]["username"] = user.into();
+            object["spec"]["username"] = lane.username(&format!("{}-{unique}", name_of(&object))).into();
         }
         objects.apply(object).await?;
     }
     for (user, _) in [USERS[0], USERS[USERS.len() - 1]] {
         let spec = json!({"user": user, "database": server.name(), "databaseName": DATABASE});
-        objects
-            .apply(json!({
-                "apiVersion": "rolecall.dev/v1alpha1", "kind": "DatabaseSession",
-                "metadata": {"name": user}, "spec": spec,
-            }))
-            .await?;
+        objects.apply(session(user, spec)).await?;
     }
     let deadline = tokio::time::Instant::now() + UNTIL_ACTIVE;
     while !objects.list(Kind::Session).await?.iter().all(is_active) {
@@ -95,12 +95,12 @@ pub(super) async fn namespace_deleted(world: &mut World, random: &mut StdRng) ->
     let restarted = random.random_bool(0.5);
     if restarted {
         // Nobody looks while it happens.
-        drop(world.operator.current.take());
+        drop(lane.operator.current.take());
     }
     objects.delete(Kind::Namespace, &namespace).await?;
     pass(random, 500, 3_000).await;
     if restarted {
-        world.operator.restart().await?;
+        lane.operator.restart().await?;
     }
     // Whether its accounts are closed the checker sees.
     objects.gone(Kind::Namespace, &namespace, UNTIL_GONE).await?;
@@ -108,16 +108,16 @@ pub(super) async fn namespace_deleted(world: &mut World, random: &mut StdRng) ->
 }
 
 pub(super) async fn finalizer_removed(
-    world: &mut World,
+    lane: &mut Lane,
     checker: &mut Checker,
     random: &mut StdRng,
 ) -> Result<String> {
     pass(random, 300, 1_500).await;
-    checker.remember_credentials(world).await?;
-    let sessions = live(world).await?;
-    let absent = random.random_bool(0.5);
+    checker.remember_credentials(lane).await?;
+    let sessions = live(lane).await?;
+    let absent = random.random_bool(0.3);
     if absent {
-        drop(world.operator.current.take());
+        drop(lane.operator.current.take());
     }
     let many = random.random_range(1..5);
     let mut taken = Vec::new();
@@ -127,45 +127,50 @@ pub(super) async fn finalizer_removed(
         };
         taken.push(session.clone());
         // It may have gone meanwhile.
-        let _ = world.objects.force_delete(Kind::Session, session).await;
+        let _ = lane.objects.force_delete(Kind::Session, session).await;
     }
     if absent {
-        world.operator.restart().await?;
+        lane.operator.restart().await?;
     }
     Ok(format!("{}{}", taken.join(" "), if absent { ", no operator" } else { "" }))
 }
 
-pub(super) async fn account_changed(world: &mut World, random: &mut StdRng) -> Result<String> {
+pub(super) async fn sessions_deleted(lane: &mut Lane, random: &mut StdRng) -> Result<String> {
+    let (user, _) = USERS[random.random_range(0..USERS.len())];
     let server = one_of(random, &Server::ALL);
-    let account = username(USERS[random.random_range(0..USERS.len())].0);
-    pass(random, 0, 1_000).await;
-    let Some(pg) = world.postgres.get(&server) else {
-        let role = doc! { "role": "extra", "db": DATABASE };
-        let users = world.mongo.run("$external", doc! { "usersInfo": format!("CN={account}") }).await?;
-        let has_roles = |user: &mongodb::bson::Bson| {
-            user.as_document()
-                .is_some_and(|user| user.get_array("roles").is_ok_and(|roles| !roles.is_empty()))
-        };
-        if !users.get_array("users").is_ok_and(|users| users.iter().any(has_roles)) {
-            return Ok(format!("{account} on {}: nothing, it is closed", server.name()));
+    let names: Vec<String> = (0..random.random_range(2..6)).map(|number| format!("brief-{number}")).collect();
+    let mut deleted = 0;
+    for round in 0..2 {
+        for name in &names {
+            let spec = json!({"user": user, "database": server.name(), "databaseName": DATABASE});
+            // One of that name may be going still: then it is not another one.
+            let _ = lane.objects.apply(session(name, spec)).await;
+            pass(random, 0, 60).await;
         }
-        let command = match random.random_range(0..2) {
-            0 => doc! { "grantRolesToUser": format!("CN={account}"), "roles": [role] },
-            _ => doc! { "updateUser": format!("CN={account}"), "roles": [] },
-        };
-        // There may be no such user now.
-        let changed = world.mongo.run("$external", command.clone()).await.is_ok();
-        return Ok(format!("{account} on {}: {command} {changed}", server.name()));
-    };
-    let change = [
-        "alter role {} nologin",
-        "alter role {} login",
-        // Where it is open: a role of a closed account gives nobody anything, and goes with the next start.
-        "do $$ begin if exists (select from pg_roles where quote_ident(rolname) = '{}' and rolcanlogin) then
-         set local role \"teleport-admin\"; grant extra to {}; end if; end $$",
-        "set role \"teleport-admin\"; revoke reader from {}; reset role",
-    ];
-    let change = change[random.random_range(0..change.len())].replace("{}", &format!("\"{account}\""));
-    let changed = pg.sql("postgres", &change).await.is_ok();
-    Ok(format!("on {}: {change} {changed}", server.name()))
+        for name in &names {
+            // The second time some stay, and are deleted with a later fault.
+            if round == 0 || random.random_bool(0.7) {
+                pass(random, 0, 120).await;
+                deleted += usize::from(lane.objects.delete(Kind::Session, name).await.is_ok());
+            }
+        }
+    }
+    Ok(format!("{deleted} of {user} on {}", server.name()))
+}
+
+pub(super) async fn roles_taken(lane: &mut Lane, random: &mut StdRng) -> Result<String> {
+    let (user, role) = USERS[random.random_range(0..USERS.len())];
+    lane.revoked.insert(user.to_owned());
+    pass(random, 0, 700).await;
+    lane.objects.apply(lane.user(user, role, false)).await?;
+    let time = pass(random, 100, 2_000).await;
+    lane.objects.apply(lane.user(user, role, true)).await?;
+    Ok(format!("{user} for {time} ms"))
+}
+
+fn session(name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "rolecall.dev/v1alpha1", "kind": "DatabaseSession",
+        "metadata": {"name": name}, "spec": spec,
+    })
 }
