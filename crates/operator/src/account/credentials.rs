@@ -14,7 +14,7 @@ use rolecall_pki::credentials::{self as certificates, only_certificates};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::decide::Setback;
-use super::issued::Issued;
+use super::issued::{Issued, is_valid_at};
 use super::passwords::AccountPassword;
 use super::session::Session;
 use crate::Shared;
@@ -113,7 +113,7 @@ pub(super) async fn recall(
     let current = Some(server.credentials());
     if session.spec.certificate_request.is_some() {
         let Some(pem) = status.certificate.and_then(|pem| clean(&pem)) else { return Ok(None) };
-        let Some(valid) = validity(&pem).filter(|(_, not_after)| *not_after > now) else {
+        let Some(valid) = validity(&pem).filter(|valid| is_valid_at(*valid, now)) else {
             return Ok(None);
         };
         let made_from = current.filter(|_| is_of_issuer(server, &pem));
@@ -157,7 +157,7 @@ pub(super) async fn recall(
             // No key for certificates may contain anything else.
             let identity = stored_is(&stored, &server.binding.identity(&pem, &key));
             let is_clean = stored.get("ca.crt").is_none_or(|ca| clean(ca).is_some());
-            let valid = validity(&pem).filter(|(_, not_after)| *not_after > now && is_clean);
+            let valid = validity(&pem).filter(|valid| is_valid_at(*valid, now) && is_clean);
             let Some(valid) = valid.filter(|_| identity != Stored::Otherwise) else { return Ok(None) };
             let is_current = identity == Stored::Same
                 && stored_is(&stored, &binding(None)) == Stored::Same

@@ -362,7 +362,7 @@ async fn renew_if_due(
         let stale = issued.made_from != Some(server.credentials());
         let issues = !matches!(server.issuer, Issuer::None | Issuer::Missing(_));
         let renewed = stale && issues && !distrusted;
-        !renewed && issued.renew_at(expires_at).is_none_or(|at| at > now)
+        !renewed && issued.is_usable_at(now) && issued.renew_at(expires_at).is_none_or(|at| at > now)
     }) {
         return Ok(());
     }

@@ -32,6 +32,11 @@ pub struct Issued {
 }
 
 impl Issued {
+    /// Can it be used at that time? A certificate that was made while this machine's clock was ahead cannot yet.
+    pub fn is_usable_at(&self, now: Timestamp) -> bool {
+        self.valid.is_none_or(|valid| is_valid_at(valid, now))
+    }
+
     /// When it has to be renewed, for a session that ends at `expires_at`: at two thirds of a certificate's life, at once
     /// where the certificate would outlive the session, never where both end together.
     pub fn renew_at(&self, expires_at: Option<Timestamp>) -> Option<Timestamp> {
@@ -51,6 +56,11 @@ impl Issued {
         // One that the authority's own end cuts short is not renewed over and over.
         plus(made, (life * 2 / 3).max(MIN_LIFE))
     }
+}
+
+/// Is a certificate with this validity valid at that time?
+pub fn is_valid_at((not_before, not_after): (Timestamp, Timestamp), now: Timestamp) -> bool {
+    not_before <= now && now < not_after
 }
 
 fn minus(at: Timestamp, duration: Duration) -> Timestamp {
@@ -132,6 +142,15 @@ mod tests {
     fn an_authority_about_to_end_causes_no_hot_loop() {
         assert_eq!(valid(-60, 1).renew_at(None), Some(at(1)));
         assert_eq!(valid(-60, -10).renew_at(None), Some(at(-9)));
+    }
+
+    #[test]
+    fn a_certificate_from_a_clock_that_was_ahead_cannot_be_used_yet() {
+        let ahead = valid(300, 3_000);
+        assert!(
+            !ahead.is_usable_at(at(299)) && ahead.is_usable_at(at(300)) && !ahead.is_usable_at(at(3_000))
+        );
+        assert!(Issued::default().is_usable_at(at(0)), "a password has no such times");
     }
 
     #[test]
