@@ -92,3 +92,18 @@ annotations:
   name: {{ include "rolecall.serviceAccount" . }}
   namespace: {{ include "rolecall.namespace" . }}
 {{- end -}}
+
+{{/* Does the API server change objects, by MutatingAdmissionPolicies? */}}
+{{- define "rolecall.mutates" -}}
+{{- $newEnough := semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version -}}
+{{- if and .Values.admission.enabled (or (eq .Values.admission.mutating "Always") (and (eq .Values.admission.mutating "Auto") $newEnough)) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* Does it put the finalizer on sessions? Only where the operator works in every namespace, and can stop that before it goes. */}}
+{{- define "rolecall.finalizes" -}}
+{{- if and (include "rolecall.mutates" .) .Values.uninstall.enabled .Values.rbac.create (not .Values.watchNamespaces) -}}
+true
+{{- end -}}
+{{- end -}}

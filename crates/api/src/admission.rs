@@ -10,7 +10,7 @@
 //! | `operate` | every kind | writing what is the operator's: status, finalizers, the recorded name |
 
 use crate::crds::crds;
-use crate::names::{GROUP, USERNAME_ANNOTATION};
+use crate::names::{ACCOUNT_FINALIZER, GROUP, USERNAME_ANNOTATION};
 use crate::schema::MAX_DECIDED;
 
 /// Requests that a policy is about.
@@ -65,6 +65,8 @@ pub(crate) fn files() -> Vec<(String, String)> {
     files.push(("deploy/mutating/decision_maker.yaml".to_owned(), decision_by()));
     let mutating = [REQUESTER, DECISION_MAKER].map(|name| binding("Mutating", name));
     files.push(("deploy/mutating/bindings.yaml".to_owned(), mutating.join("---\n")));
+    files.push(("deploy/finalizer/session_finalizer.yaml".to_owned(), session_finalizer()));
+    files.push(("deploy/finalizer/bindings.yaml".to_owned(), binding("Mutating", FINALIZER)));
     files
 }
 
@@ -369,6 +371,30 @@ fn session_requester() -> String {
     )
 }
 
+const FINALIZER: &str = "session-finalizer";
+
+/// The operator's finalizer, from the beginning: where it is there the operator does not write a session before it is Active.
+/// On its own: without an operator that takes the finalizer off, sessions stay.
+fn session_finalizer() -> String {
+    format!(
+        "# A session stays until the operator lets it go.\n\
+         apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingAdmissionPolicy\nmetadata:\n  name: rolecall-{FINALIZER}\n\
+         spec:\n  failurePolicy: Fail\n  reinvocationPolicy: Never\n  matchConstraints:\n    resourceRules:\n    \
+         - apiGroups: [{GROUP}]\n      apiVersions: [\"*\"]\n      operations: [CREATE]\n      resources: [databasesessions]\n  \
+         matchConditions:\n  - name: is-absent\n    expression: |-\n{}  mutations:\n  - patchType: JSONPatch\n    jsonPatch:\n      \
+         expression: |-\n{}",
+        block(6, &format!("!object.metadata.?finalizers.orValue([]).exists(f, f == '{ACCOUNT_FINALIZER}')")),
+        block(
+            8,
+            &format!(
+                "has(object.metadata.finalizers)\n\
+                 ? [JSONPatch{{op: 'add', path: '/metadata/finalizers/-', value: '{ACCOUNT_FINALIZER}'}}]\n\
+                 : [JSONPatch{{op: 'add', path: '/metadata/finalizers', value: ['{ACCOUNT_FINALIZER}']}}]"
+            )
+        ),
+    )
+}
+
 /// Whether the caller has a verb on the object of this name, which is an expression.
 fn check(plural: &str, name: &str, verb: &str) -> String {
     format!(
@@ -454,7 +480,7 @@ mod tests {
         let (bindings, policies): (Vec<_>, Vec<_>) =
             files.iter().partition(|(path, _)| path.ends_with("bindings.yaml"));
         let bound: String = bindings.into_iter().map(|(_, text)| text.as_str()).collect();
-        assert_eq!(policies.len(), 8);
+        assert_eq!(policies.len(), 9);
         for (path, text) in policies {
             let policy: Value = serde_saphyr::from_str(text).unwrap();
             let name = policy["metadata"]["name"].as_str().unwrap();

@@ -110,6 +110,10 @@ pub enum Command {
         /// The Helm release that is to be deleted: fail also while objects in it have such finalizers.
         #[arg(long, value_name = "NAMESPACE/NAME")]
         release: Option<String>,
+        /// The MutatingAdmissionPolicyBinding that puts the operator's finalizer on sessions: it is deleted first, so that none
+        /// gets it that nobody would take off.
+        #[arg(long, value_name = "NAME")]
+        finalizer_binding: Option<String>,
         /// Succeed when the time is over, and leave open what could not be ended.
         #[arg(long, default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
         force: bool,

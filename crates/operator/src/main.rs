@@ -27,13 +27,14 @@ async fn run(command: &Command, args: &Args) -> anyhow::Result<()> {
     let text = match command {
         Command::Crds => rolecall_api::crds_yaml().context("rendering the definitions")?,
         Command::Probe { url, timeout } => rolecall_operator::probe::run(url, *timeout).await?,
-        Command::PrepareUninstall { timeout, kinds_too, release, force } => {
+        Command::PrepareUninstall { timeout, kinds_too, release, finalizer_binding, force } => {
             let options = rolecall_operator::uninstall::Options {
                 namespaces: args.watch_namespace.clone(),
                 lease_namespace: args.leader_election_namespace.clone(),
                 timeout: *timeout,
                 kinds_too: *kinds_too,
                 release: release.clone(),
+                finalizer_binding: finalizer_binding.clone(),
                 force: *force,
             };
             let stop = CancellationToken::new();

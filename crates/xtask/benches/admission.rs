@@ -79,7 +79,7 @@ impl Side {
         let crds = format!("{deploy}/crds");
         cluster.kubectl(&["apply", "--server-side", "--filename", &crds]).await?;
         if policies {
-            for part in [&deploy, &format!("{deploy}/mutating")] {
+            for part in [&deploy, &format!("{deploy}/mutating"), &format!("{deploy}/finalizer")] {
                 cluster.kubectl(&["apply", "--server-side", "--kustomize", part]).await?;
             }
         }

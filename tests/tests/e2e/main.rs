@@ -30,6 +30,7 @@ mod hanging;
 mod idle;
 mod leader;
 mod ledger;
+mod marked;
 mod metrics;
 mod mongodb;
 mod namespaced;

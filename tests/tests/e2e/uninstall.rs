@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 /// A test environment whose operator may read the Lease in its namespace, but needs none to work.
-async fn env() -> Result<TestEnv> {
+pub(crate) async fn env() -> Result<TestEnv> {
     let mut env = TestEnv::builder().without_operator().start().await?;
     env.apply_yaml(include_str!("../../../deploy/rbac/leader_election_role.yaml")).await?;
     env.apply(json!({
@@ -43,6 +43,7 @@ fn options(env: &TestEnv, timeout: u64) -> Options {
         timeout: Duration::from_secs(timeout),
         kinds_too: false,
         release: None,
+        finalizer_binding: None,
         force: false,
     }
 }

@@ -42,6 +42,20 @@ fn check(session: &DatabaseSession, server: &Server) -> Result<(), Blocker> {
     }
 }
 
+/// Do credentials of this session leave a Secret, which names the account?
+pub(super) fn leave_secret(
+    session: &DatabaseSession,
+    server: &Server,
+    password: Option<&AccountPassword>,
+) -> bool {
+    let writes = match &server.issuer {
+        Issuer::X509 { .. } | Issuer::AwsIam => true,
+        Issuer::Password => password.is_some(),
+        Issuer::None | Issuer::Missing(_) => false,
+    };
+    writes && session.spec.certificate_request.is_none()
+}
+
 /// Issues new credentials to a session and writes them where they belong.
 ///
 /// A certificate ends with the session, at the latest at `expires_at`.
@@ -309,7 +323,8 @@ fn validity(pem: &str) -> Option<(Timestamp, Timestamp)> {
     Some((at(certificate.validity().not_before)?, at(certificate.validity().not_after)?))
 }
 
-fn is_controlled(secret: &Secret, session: &DatabaseSession) -> bool {
+/// Does a Secret belong to this very session?
+pub(super) fn is_controlled(secret: &Secret, session: &DatabaseSession) -> bool {
     let uid = session.uid();
     uid.is_some()
         && secret

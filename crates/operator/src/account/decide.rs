@@ -13,7 +13,7 @@ use super::approval::{Approval, Outcome};
 use crate::model::Blocker;
 use crate::model::plus;
 use crate::model::session::{
-    Times, first_try_counts, give_up_at, is_late, is_over, last_blocker, phase, started_at,
+    Times, first_try_counts, give_up_at, has_finalizer, is_late, is_over, last_blocker, phase, started_at,
 };
 
 /// What should happen to a session.
@@ -21,7 +21,9 @@ use crate::model::session::{
 pub(super) enum Decision {
     /// It is over; the object stays until [`crate::model::session::delete_at`].
     Over,
-    /// It is being deleted and nothing was ever done for it, or somebody changed it: nothing is done now.
+    /// It is being deleted and nothing was ever done for it: its finalizer, which admission put on it, is taken off.
+    Release,
+    /// It is being deleted and has no finalizer, or somebody changed it: nothing is done now.
     Untouched,
     /// It is Active and stays so.
     Live(Access),
@@ -94,7 +96,7 @@ pub(super) struct Facts<'a> {
     pub approval: &'a Approval,
     /// It ends by itself at some time.
     pub timed: bool,
-    /// Something of it may exist in the database: by its finalizer, or because this reconcile has begun its start.
+    /// Something of it may exist in the database: by what is recorded, or because this reconcile has begun its start.
     pub touched: bool,
     /// The time now, and since when the session is known.
     pub times: Times,
@@ -140,13 +142,13 @@ fn decide_first(facts: Facts<'_>) -> Decision {
     let deleted = session.metadata.deletion_timestamp.is_some();
 
     if is_over(session) && !(deleted && touched) {
-        return if deleted { Decision::Untouched } else { Decision::Over };
+        return if deleted { never_begun(session) } else { Decision::Over };
     }
     if deleted {
         return if touched {
             Decision::End(End { reason: Some(EndReason::Deleted), then: AfterEnd::Release })
         } else {
-            Decision::Untouched
+            never_begun(session)
         };
     }
     // A timed session that began to end never comes back.
@@ -180,6 +182,11 @@ fn decide_first(facts: Facts<'_>) -> Decision {
         }
         Ok(grant) => with_access(facts, grant),
     }
+}
+
+/// One that is being deleted, and of which nothing exists.
+fn never_begun(session: &DatabaseSession) -> Decision {
+    if has_finalizer(session) { Decision::Release } else { Decision::Untouched }
 }
 
 /// A start that failed: it waits, is rejected, or has to be ended first.

@@ -25,7 +25,8 @@ use super::session::Session;
 use crate::Shared;
 use crate::api_writer::is_conflict;
 use crate::audit::{AuditEntry, Granted};
-use crate::model::{AccountKey, Blocker, ReconcileError, WALK};
+use crate::model::session::{has_finalizer, is_recorded, set_begun};
+use crate::model::{AccountKey, Blocker, ReconcileError, ReconcileKey, WALK};
 use crate::ports::Need;
 use crate::servers::{Issuer, Server};
 
@@ -120,8 +121,8 @@ pub(super) async fn password(
     Ok(password)
 }
 
-/// Before anything is done on the server for starts: the finalizer, with the account's name in an annotation, the line in
-/// the audit log, and the credentials. False: not all starts are left.
+/// Before anything is done on the server for starts: the finalizer, the account's name in an annotation or in the Secret, the
+/// line in the audit log, and the credentials. False: not all starts are left.
 pub(super) async fn prepare_starts(
     context: Context<'_>,
     snapshot: &mut Snapshot,
@@ -131,9 +132,18 @@ pub(super) async fn prepare_starts(
     tracing::trace!(target: WALK, %key, "starts are prepared");
     let sessions = &mut snapshot.sessions;
     let starting: Vec<usize> = indexes(sessions, Session::is_starting);
-    let untouched: Vec<usize> = starting.iter().copied().filter(|index| !sessions[*index].touched).collect();
-    let marked = few_at_once(untouched.iter().map(|index| mark(context, &sessions[*index].object))).await;
-    for (index, marked) in untouched.into_iter().zip(marked) {
+    let unrecorded: Vec<usize> =
+        starting.iter().copied().filter(|index| !is_recorded(&sessions[*index].object)).collect();
+    // The Secret that is about to be written is a record, too.
+    let (in_secrets, unmarked): (Vec<usize>, Vec<usize>) = unrecorded.into_iter().partition(|index| {
+        let object = &sessions[*index].object;
+        has_finalizer(object) && credentials::leave_secret(object, server, password)
+    });
+    for index in in_secrets {
+        begin(context, &mut sessions[index]);
+    }
+    let marked = few_at_once(unmarked.iter().map(|index| mark(context, &sessions[*index].object))).await;
+    for (index, marked) in unmarked.into_iter().zip(marked) {
         let session = &mut sessions[index];
         match marked {
             Ok(Some(object)) => session.mark(object),
@@ -385,6 +395,19 @@ fn keep(shared: &Shared, session: &mut Session, issued: Option<Issued>) {
     session.issued = issued;
 }
 
+/// Remembers, before anything is done for it, that the start of a session has begun, and under which name.
+fn begin(context: Context<'_>, session: &mut Session) {
+    let Context { shared, key, .. } = context;
+    let mut object = DatabaseSession::clone(&session.object);
+    set_begun(&mut object, Some(&key.username));
+    let triggers = shared.change(|cache| cache.set_begun(&object, Some(&key.username)));
+    // Its account is this one, and is being reconciled.
+    let others = triggers.into_iter().filter(|(work, _)| *work != ReconcileKey::Account(key.clone()));
+    shared.trigger(others.collect());
+    session.mark(object);
+}
+
+/// Writes the finalizer on a session, where it lacks it, and the name of its account.
 async fn mark(context: Context<'_>, session: &Arc<DatabaseSession>) -> kube::Result<Option<DatabaseSession>> {
     let annotations = json!({ USERNAME_ANNOTATION: &*context.key.username });
     context.shared.api.add_finalizer(context.shared, &**session, ACCOUNT_FINALIZER, annotations).await

@@ -39,7 +39,11 @@ pub async fn report_failure(shared: &Shared, key: &AccountKey, blocker: &Blocker
                 report_in_its_phase(shared, &session.object, blocker, now).await;
                 continue;
             }
-            Decision::Over | Decision::Untouched | Decision::Wait(_) | Decision::Reject(_) => continue,
+            Decision::Over
+            | Decision::Release
+            | Decision::Untouched
+            | Decision::Wait(_)
+            | Decision::Reject(_) => continue,
         };
         let (timed, asked) = (session.timed, session.asked());
         let written = write::write(shared, &session.object, timed, Some(&result), asked, session.times);

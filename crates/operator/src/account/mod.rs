@@ -23,13 +23,14 @@
 //!
 //! Besides: [`unbound`] sessions without an account, an `orphan` account without sessions, an access that [`returned`],
 //! what sessions say while a server is slow (`slow_server`) or a reconcile failed (`failure`), Secrets that somebody
-//! deleted (`missing_secrets`), Secrets that another operator wrote late (`late_secrets`). What is kept between two
-//! reconciles: [`reports`], [`passwords`], [`issued`], [`drift`],
-//! [`looked_at`], [`orphan_store`].
+//! deleted (`missing_secrets`), Secrets that another operator wrote late (`late_secrets`), starts that an operator
+//! before this one began (`begun`). What is kept between two reconciles: [`reports`], [`passwords`], [`issued`],
+//! [`drift`], [`looked_at`], [`orphan_store`].
 
 mod approval;
 mod approval_status;
 mod attempt;
+mod begun;
 mod conclusion;
 mod credentials;
 mod decide;

@@ -8,7 +8,7 @@ use rolecall_engine::{Applied, Desired, Observed, Plan, Refusal, Want, plan};
 
 use crate::model::Blocker;
 use crate::model::plus;
-use crate::model::session::{phase, recorded_username};
+use crate::model::session::{is_unclear, phase, recorded_username};
 use crate::ports::Clock;
 use crate::servers::{Server, ServerState};
 
@@ -158,9 +158,9 @@ impl Retained {
 }
 
 impl NoAccount {
-    /// By its status and annotations.
+    /// By what is recorded.
     pub(super) fn of(session: &DatabaseSession) -> Option<Self> {
-        recorded_username(session).is_none().then_some(Self(()))
+        (recorded_username(session).is_none() && !is_unclear(session)).then_some(Self(()))
     }
 }
 

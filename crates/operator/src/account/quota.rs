@@ -131,6 +131,8 @@ mod tests {
         let mut going = session("a", 1, SessionPhase::Active);
         going.metadata.deletion_timestamp = Some(Time(Timestamp::from_second(9).unwrap()));
         going.metadata.finalizers = Some(vec![rolecall_api::names::ACCOUNT_FINALIZER.to_owned()]);
+        let name = (rolecall_api::names::USERNAME_ANNOTATION.to_owned(), "alice".to_owned());
+        going.metadata.annotations = Some([name].into());
         let next = session("b", 2, SessionPhase::Pending);
         assert_eq!(beyond(&[going.clone(), next.clone()], &[quota("r", 1)]), ["b"]);
         going.metadata.finalizers = None;

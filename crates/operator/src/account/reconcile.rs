@@ -8,7 +8,7 @@ use super::dereference::{Snapshot, dereference};
 use super::execute::{self, Context};
 use super::proof::Retained;
 use super::session::{Session, fail_starts};
-use super::{desired, orphan, slow_server, write};
+use super::{begun, desired, orphan, slow_server, write};
 use crate::Shared;
 use crate::drain::Pass;
 use crate::model::session::may_have_access;
@@ -26,25 +26,39 @@ const ATTEMPTS: usize = 8;
 /// What the API server refused. What a database refuses is reported on the sessions and tried again.
 pub async fn reconcile(shared: &Shared, key: &AccountKey) -> Result<Action, ReconcileError> {
     tracing::trace!(target: WALK, %key, "the steps begin");
+    let sessions = shared.cache().sessions_of_account(key);
+    let is_clear = begun::recall(shared, sessions).await;
+    // Until this reconcile has ended: whoever waits for draining waits for it.
+    let pass = shared.drain.pass();
+    let mut snapshot = snapshot(shared, key, &pass);
+    let released = write::release_never_begun(shared, &mut snapshot).await;
+    let done = reconcile_begun(shared, key, &mut snapshot).await;
+    // All of it is tried again; what had to end did not wait for that.
+    released.and(done).map(|action| Action { retry: action.retry || !is_clear, ..action })
+}
+
+/// What is to be done about sessions that may need the server, and where there are none, about the account.
+async fn reconcile_begun(
+    shared: &Shared,
+    key: &AccountKey,
+    snapshot: &mut Snapshot,
+) -> Result<Action, ReconcileError> {
     if shared.cache().is_unreadable(&key.admin) {
         // Not missing: nothing is given up, and nothing can be done before it can be read.
         return Ok(Action::await_change());
     }
-    // Until this reconcile has ended: whoever waits for draining waits for it.
-    let pass = shared.drain.pass();
-    let mut snapshot = snapshot(shared, key, &pass);
     let suspect = shared.orphans.take_suspect(key);
     if snapshot.sessions.is_empty() {
         // Whatever becomes of it, nobody gets this password again.
         shared.passwords.set(key, None);
-        return orphan::end(shared, key, &snapshot, suspect).await;
+        return orphan::end(shared, key, snapshot, suspect).await;
     }
     if suspect && !snapshot.sessions.iter().any(|session| may_have_access(&session.object)) {
-        orphan::end(shared, key, &snapshot, suspect).await?;
+        orphan::end(shared, key, snapshot, suspect).await?;
     }
-    let work = Box::pin(conclude(shared, key, &mut snapshot));
+    let work = Box::pin(conclude(shared, key, snapshot));
     let (conclusion, reported) = slow_server::reporting(shared, key, work).await;
-    write::record(shared, key, &mut snapshot, &conclusion?, reported).await
+    write::record(shared, key, snapshot, &conclusion?, reported).await
 }
 
 /// What is known of an account now.

@@ -8,7 +8,7 @@ use super::conclusion::{Conclusion, Ends, Live, Starts};
 use super::decide::{Access, AfterEnd, Decision, End, Setback};
 use super::issued::Issued;
 use super::permission_sets::{Permissions, permissions};
-use super::proof::WasActive;
+use super::proof::{NoAccount, WasActive};
 use super::reports::AccountReport;
 use super::result::{Active, Gone, SessionResult, Shown};
 use super::session::{Session, api_mode, reassign_to};
@@ -48,6 +48,9 @@ pub(super) fn result(
 ) -> Option<SessionResult> {
     match session.decision() {
         Decision::Over | Decision::Untouched => None,
+        Decision::Release => {
+            NoAccount::of(&session.object).map(|gone| SessionResult::Released { gone: Gone::NoAccount(gone) })
+        }
         Decision::Wait(blocker) => match session.setback() {
             Some(Setback::SetNotReady { report: false }) => None,
             _ => Some(SessionResult::Waiting(blocker.clone())),

@@ -28,7 +28,7 @@ pub(super) struct Session {
     approval: Approval,
     /// It ends by itself at some time.
     pub(super) timed: bool,
-    /// Something of it may exist in the database: by its finalizer, or because this reconcile has begun its start.
+    /// Something of it may exist in the database: by what is recorded, or because this reconcile has begun its start.
     pub(super) touched: bool,
     pub(super) times: Times,
     setback: Option<Setback>,
@@ -119,6 +119,11 @@ impl Session {
         self.decision = decide(facts, self.setback.as_ref());
     }
 
+    /// It is being deleted, and nothing was ever done for it.
+    pub(super) fn is_never_begun(&self) -> bool {
+        self.decision == Decision::Release
+    }
+
     /// What it asks other people for.
     pub(super) fn asked(&self) -> Option<&Asked> {
         self.approval.asked()
@@ -141,7 +146,7 @@ impl Session {
         self.set_back(Setback::TooLate);
     }
 
-    /// The object as it is with the finalizer.
+    /// The object as it is from now on: with its finalizer, and under a name.
     pub(super) fn mark(&mut self, object: DatabaseSession) {
         self.object = Arc::new(object);
         self.touched = true;
@@ -316,6 +321,7 @@ pub(super) mod samples {
         object.metadata.finalizers = Some(vec![ACCOUNT_FINALIZER.to_owned()]);
         object.status = Some(DatabaseSessionStatus {
             phase: Some(SessionPhase::Active),
+            username: Some("alice".into()),
             started_at: Some(Time(now())),
             ..DatabaseSessionStatus::default()
         });

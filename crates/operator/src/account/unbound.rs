@@ -8,9 +8,9 @@ use super::approval::Approval;
 use super::decide::{AdminState, Decision, Facts, give_up};
 use super::proof::NoAccount;
 use super::result::{Gone, SessionResult};
-use super::write;
+use super::{begun, write};
 use crate::Shared;
-use crate::model::session::{Times, is_over, is_timed, is_touched};
+use crate::model::session::{Times, has_finalizer, is_over, is_timed, is_touched};
 use crate::model::{Action, Blocker, ObjectKey, ReconcileError};
 
 /// Reconciles a session that belongs to no account yet.
@@ -19,6 +19,11 @@ use crate::model::{Action, Blocker, ObjectKey, ReconcileError};
 ///
 /// What the API server refused.
 pub async fn reconcile(shared: &Shared, key: &ObjectKey) -> Result<Action, ReconcileError> {
+    let known = shared.cache().session(key);
+    if !begun::recall(shared, known.into_iter().collect()).await {
+        // Nothing else is known of it.
+        return Ok(Action { retry: true, ..Action::await_change() });
+    }
     let now = shared.now();
     let (session, seen) = {
         let cache = shared.cache();
@@ -54,7 +59,7 @@ fn result(session: &DatabaseSession, timed: bool, times: Times) -> Option<Sessio
     match give_up(facts, timed, missing) {
         Decision::Reject(blocker) => Some(SessionResult::Rejected(blocker)),
         Decision::Wait(blocker) => Some(SessionResult::Waiting(blocker)),
-        // Without an account nothing can have been touched: the annotation names the account from the first touch on.
+        // Without an account nothing can have been touched: a name is recorded from the first touch on.
         _ => None,
     }
 }
@@ -67,7 +72,7 @@ async fn write_over(
     let mut action = Action::await_change();
     if session.metadata.deletion_timestamp.is_none() {
         action.at_earliest(write::keep_or_delete(shared, session, times.now).await?);
-    } else if let Some(gone) = NoAccount::of(session).filter(|_| is_touched(session)) {
+    } else if let Some(gone) = NoAccount::of(session).filter(|_| has_finalizer(session)) {
         let result = SessionResult::Released { gone: Gone::NoAccount(gone) };
         write::write(shared, session, false, Some(&result), None, times).await?;
     }

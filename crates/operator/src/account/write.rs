@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use rolecall_api::DatabaseSession;
 use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
 use rolecall_ledger::Event as AuditEvent;
@@ -19,7 +20,8 @@ use super::results::{self, Endpoint, Event};
 use super::session::Session;
 use super::status;
 use crate::Shared;
-use crate::model::session::{Times, delete_at, is_over, is_touched};
+use crate::drain::Mode;
+use crate::model::session::{Times, delete_at, has_finalizer, is_over, is_touched, recorded_username};
 use crate::model::{
     AccountKey, Action, DatabaseKey, ObjectKey, Priority, ReconcileError, ReconcileKey, WALK, plus, until,
 };
@@ -83,6 +85,29 @@ pub(super) async fn record(
         shared.queue.add_at(ReconcileKey::Account(key.clone()), priority, until(at, shared.now()));
     }
     Err(failed)
+}
+
+/// Lets sessions go that are being deleted and were never begun, whatever their server does, and leaves the others.
+///
+/// # Errors
+///
+/// What the API server refused first; the rest is done nevertheless.
+pub(super) async fn release_never_begun(
+    shared: &Shared,
+    snapshot: &mut Snapshot,
+) -> Result<(), ReconcileError> {
+    let sessions = std::mem::take(&mut snapshot.sessions);
+    let (released, others) = sessions.into_iter().partition(Session::is_never_begun);
+    snapshot.sessions = others;
+    let released: Vec<Session> = released;
+    let mut done = Ok(());
+    for session in released {
+        let result = results::result(&session, &Conclusion::default(), None);
+        let (timed, asked) = (session.timed, session.asked());
+        let written = write(shared, &session.object, timed, result.as_ref(), asked, session.times).await;
+        done = done.and(written.map(drop));
+    }
+    done
 }
 
 /// What was reported meanwhile counts: the session is what it is by now, and one that is over stays so.
@@ -152,6 +177,15 @@ pub(super) async fn write(
     }
     let after = status::status(session, result, now);
     let after = approval_status::with_request(after, session, result, asked);
+    // An access that may be there for longer: its Secret can get lost, and the object not.
+    let stays = matches!(result, SessionResult::Waiting(_) | SessionResult::Ending { .. });
+    let unnamed = after.username.is_none() && !session.annotations().contains_key(USERNAME_ANNOTATION);
+    if let Some(name) = recorded_username(session).filter(|_| stays && unnamed && has_finalizer(session)) {
+        let newest =
+            shared.cache().session(&ObjectKey::of(&**session)).unwrap_or_else(|| Arc::clone(session));
+        let annotations = json!({ USERNAME_ANNOTATION: name });
+        shared.api.add_finalizer(shared, &*newest, ACCOUNT_FINALIZER, annotations).await?;
+    }
     if session.status.as_ref() != Some(&after) {
         if is_touched(session) {
             shared.api.apply_status(shared, &**session, &after).await?;
@@ -167,11 +201,16 @@ pub(super) async fn write(
         publish(shared, session, result);
     }
     let over = matches!(result, SessionResult::Ended { .. } | SessionResult::Rejected(_));
-    if over || matches!(result, SessionResult::Withdrawn { .. }) {
+    // Whoever is about to be uninstalled lets go of what it has not begun.
+    let let_go = shared.drain.mode() != Mode::Normal
+        && matches!(result, SessionResult::Waiting(_))
+        && !is_touched(session);
+    if let_go || over || matches!(result, SessionResult::Withdrawn { .. }) {
         // The one in the cache is newer by the status that was just written.
         let newest =
             shared.cache().session(&ObjectKey::of(&**session)).unwrap_or_else(|| Arc::clone(session));
-        if is_touched(&newest) {
+        if has_finalizer(&newest) {
+            shared.change(|cache| cache.forget_begun(&newest));
             // For an access that may come back no name is recorded: it may be another one by then.
             let annotations = if over { json!({}) } else { json!({ USERNAME_ANNOTATION: null }) };
             shared.api.remove_finalizer(shared, &*newest, ACCOUNT_FINALIZER, annotations).await?;
@@ -198,7 +237,7 @@ pub(super) async fn keep_or_delete(
     if session.metadata.deletion_timestamp.is_some() {
         return Ok(None);
     }
-    if is_touched(session) {
+    if has_finalizer(session) {
         shared.api.remove_finalizer(shared, &**session, ACCOUNT_FINALIZER, json!({})).await?;
     }
     let delete_at = delete_at(session, now);

@@ -3,6 +3,7 @@
 //! Each change of an object returns the keys that it triggers, so that what depends on what is decided in one place.
 //! There is no I/O here.
 
+mod begun;
 mod index;
 mod store;
 mod triggers;
@@ -21,6 +22,7 @@ use rolecall_resolve::RoleState;
 
 use crate::model::session::{is_touched, phase};
 use crate::model::{AccountKey, DatabaseKey, ObjectKey};
+use begun::Begun;
 use versions::Versions;
 
 pub use store::Cached;
@@ -68,6 +70,7 @@ pub struct Cache {
     // (namespace, database user name) -> DatabaseUsers that claim it.
     claims: HashMap<(Arc<str>, String), BTreeSet<ObjectKey>>,
     versions: Versions,
+    begun: Begun,
     /// What this machine's clock showed at the last event.
     now: jiff::Timestamp,
 }

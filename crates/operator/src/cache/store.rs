@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::cache::{Cache, RoleEntry, RuleEntry};
 use crate::model::{
     ObjectKey, Priority, ReconcileKey, Triggers, WALK,
-    session::{is_touched, may_have_access, phase},
+    session::{has_finalizer, is_touched, may_have_access, phase},
 };
 
 /// A kind that is cached. The watches are generic over this. Which of two states of an object counts is decided before:
@@ -41,6 +41,10 @@ pub trait Cached:
     fn unreadable(cache: &mut Cache, key: &ObjectKey) -> Triggers {
         Self::forget(cache, key)
     }
+    /// An object is about to be stored that a watch or a list reports. `found`: it was there before this process looked.
+    fn see(_cache: &mut Cache, _object: &Self, _found: bool) {}
+    /// An object is gone.
+    fn gone(_cache: &mut Cache, _uid: &str) {}
     /// What is cached of this kind.
     fn keys(cache: &Cache) -> Vec<ObjectKey>;
     /// The metadata of what is cached under that name.
@@ -183,6 +187,7 @@ impl Cached for DatabaseSession {
     fn apply(cache: &mut Cache, object: Self) -> Triggers {
         let key = ObjectKey::of(&object);
         tracing::trace!(target: WALK, %key, "cached");
+        let object = cache.begun.complete(object);
         let before = cache.sessions.get(&key).cloned();
         let changed = before.as_ref().is_none_or(|before| {
             is_changed(&**before, &object) || lost_its_mark(before, &object) || went_back(before, &object)
@@ -208,6 +213,14 @@ impl Cached for DatabaseSession {
         cache.sessions.remove(key);
         triggers.retain(|(work, _)| !matches!(work, ReconcileKey::Session(_)));
         triggers
+    }
+
+    fn see(cache: &mut Cache, object: &Self, found: bool) {
+        cache.begun.see(object, found);
+    }
+
+    fn gone(cache: &mut Cache, uid: &str) {
+        cache.begun.forget(uid);
     }
 
     fn keys(cache: &Cache) -> Vec<ObjectKey> {
@@ -271,7 +284,7 @@ fn is_overdue(session: &DatabaseSession, now: Timestamp) -> bool {
 /// Somebody took the finalizer off a session that has access. (The operator does so only where that is over.)
 fn lost_its_mark(before: &DatabaseSession, after: &DatabaseSession) -> bool {
     let has_access = after.metadata.deletion_timestamp.is_none() && may_have_access(after);
-    has_access && is_touched(before) && !is_touched(after)
+    has_access && is_touched(before) && !has_finalizer(after)
 }
 
 /// Its phase is one that came before: an operator that had the lead until now has written late what it knew. Where this

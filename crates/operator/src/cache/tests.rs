@@ -229,6 +229,7 @@ fn a_session_with_access_that_lost_its_finalizer_is_reconciled() {
     let mut cache = Cache::new("here");
     let mut marked = in_phase(SessionPhase::Active, None);
     marked.metadata.finalizers = Some(vec!["rolecall.dev/account".into()]);
+    marked.metadata.annotations = Some([("rolecall.dev/username".into(), "alice".into())].into());
     apply(&mut cache, marked.clone());
     let mut unmarked = in_phase(SessionPhase::Active, None);
     unmarked.metadata.resource_version = Some("2".into());

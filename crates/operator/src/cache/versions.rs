@@ -91,9 +91,12 @@ impl Cache {
             && cached.is_some_and(|cached| {
                 version(cached).is_some_and(|cached| new.is_some_and(|new| new < cached))
             });
+        let known = cached.is_some() && cached_uid.is_none() && !is_back;
         if let Some(replaced) = cached_uid {
             self.versions.forget(&replaced);
+            K::gone(self, &replaced);
         }
+        K::see(self, &object, !known && matches!(source, Source::Listed(_)));
         if K::HAS_DEADLINES {
             self.versions.see(&uid, object.meta(), source, clock);
         }
@@ -127,6 +130,7 @@ impl Cache {
     pub fn forget<K: Cached>(&mut self, key: &ObjectKey) -> Triggers {
         if let Some(uid) = K::cached(self, key).and_then(|cached| cached.uid.clone()) {
             self.versions.forget(&uid);
+            K::gone(self, &uid);
         }
         K::forget(self, key)
     }

@@ -32,9 +32,49 @@ pub fn is_over(session: &DatabaseSession) -> bool {
     matches!(phase(session), SessionPhase::Ended | SessionPhase::Rejected)
 }
 
-/// May something of this session exist in the database?
-pub fn is_touched(session: &DatabaseSession) -> bool {
+/// Does the object stay until the operator lets it go?
+pub fn has_finalizer(session: &DatabaseSession) -> bool {
     session.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER)
+}
+
+/// May something of this session exist in the database? The finalizer alone says nothing: admission puts it on every
+/// session. From the start on there is a name, too.
+pub fn is_touched(session: &DatabaseSession) -> bool {
+    has_finalizer(session) && (session.annotations().contains_key(BEGUN) || names_account(session))
+}
+
+/// Does the object itself say, for whoever comes after this process, that something of it may exist, and under which name?
+pub fn is_recorded(session: &DatabaseSession) -> bool {
+    has_finalizer(session) && names_account(session)
+}
+
+fn names_account(session: &DatabaseSession) -> bool {
+    let status = session.status.as_ref();
+    status.is_some_and(|status| status.username.is_some())
+        || session.annotations().contains_key(USERNAME_ANNOTATION)
+}
+
+/// Cached objects alone have it, which is why it is no name that an annotation can have: what the object does not say of
+/// its start. Empty: that is not known yet.
+const BEGUN: &str = "begun as";
+
+/// Says on a cached object that its start has begun under this name; `None`: that it may have.
+pub fn set_begun(session: &mut DatabaseSession, name: Option<&str>) {
+    session.annotations_mut().insert(BEGUN.to_owned(), name.unwrap_or_default().to_owned());
+}
+
+/// The object as the API server has it.
+pub fn without_begun(session: &DatabaseSession) -> DatabaseSession {
+    let mut session = session.clone();
+    if let Some(annotations) = &mut session.metadata.annotations {
+        annotations.remove(BEGUN);
+    }
+    session
+}
+
+/// Is it not known yet whether its start has begun?
+pub fn is_unclear(session: &DatabaseSession) -> bool {
+    session.annotations().get(BEGUN).is_some_and(String::is_empty)
 }
 
 /// May it have access? Also where somebody took the finalizer off.
@@ -47,14 +87,16 @@ pub fn started_at(session: &DatabaseSession) -> Option<Timestamp> {
     Some(session.status.as_ref()?.started_at.as_ref()?.0)
 }
 
-/// The database user name that was written on a session before anything was done for it. It outlives the
-/// DatabaseUser, so that an access can be ended whatever became of that.
+/// The database user name under which a session was started, or is being. It outlives the DatabaseUser, so that an access
+/// can be ended whatever became of that.
 pub fn recorded_username(session: &DatabaseSession) -> Option<&str> {
+    let annotation = |name: &str| session.annotations().get(name).map(String::as_str);
     session
         .status
         .as_ref()
         .and_then(|status| status.username.as_deref())
-        .or_else(|| session.annotations().get(USERNAME_ANNOTATION).map(String::as_str))
+        .or_else(|| annotation(USERNAME_ANNOTATION))
+        .or_else(|| annotation(BEGUN).filter(|name| !name.is_empty()))
 }
 
 /// Does the session end by itself at some time?

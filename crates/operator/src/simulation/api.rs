@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Secret;
 use kube::core::Status;
 use rolecall_api::DatabaseSession;
 use rolecall_api::names::ACCOUNT_FINALIZER;
@@ -111,6 +112,9 @@ impl ApiServer for Api {
                         return Ok((stored.to_string(), store::version(stored)));
                     }
                     let is_unmarked = cluster.breaks(Break::FinalizersGo) && marks(at, &write) == Some(true);
+                    let is_lost = cluster.breaks(Break::SecretsGo)
+                        && at.collection == collection::<Secret>()
+                        && matches!(write, Write::Create(_));
                     let is_repeated =
                         cluster.breaks(Break::WritesRepeat) && matches!(write, Write::ApplyStatus(_));
                     let again = write.clone();
@@ -123,12 +127,16 @@ impl ApiServer for Api {
                     });
                     let written = written.map_err(refused)?;
                     cluster.check_write(at, &kind, &written, known);
-                    if is_repeated && let Ok(repeated) = cluster.store().write(at, again, now) {
+                    let repeated = is_repeated.then(|| cluster.store().write(at, again, now));
+                    if let Some(Ok(repeated)) = repeated {
                         cluster.check_write(at, &kind, &repeated, true);
                     }
                     if is_unmarked {
                         let none = Write::Merge(json!({"metadata": {"finalizers": []}}));
                         let _ = cluster.store().write(at, none, now);
+                    }
+                    if is_lost {
+                        let _ = cluster.store().write(at, Write::Delete { uid: None }, now);
                     }
                     cluster.stored.notify_waiters();
                     let version = store::version(&written.after);

@@ -31,11 +31,23 @@ fn is_active(store: &Store, session: &str) -> bool {
     store.get::<DatabaseSession>(session).is_some_and(|session| phase(&session) == SessionPhase::Active)
 }
 
-/// The account that a session was marked with.
-pub(super) fn account_of(session: &DatabaseSession) -> Option<Login> {
+/// The account that a session was started with, as whoever comes after the operator can find out.
+pub(super) fn account_of(store: &Store, session: &DatabaseSession) -> Option<Login> {
+    let named = named_itself(session).or_else(|| named_by_secret(store, session))?;
+    Some((host_of(&session.spec.database)?, named))
+}
+
+/// The name that the object itself says.
+pub(super) fn named_itself(session: &DatabaseSession) -> Option<String> {
     let status = session.status.as_ref().and_then(|status| status.username.clone());
-    let username = status.or_else(|| session.annotations().get(USERNAME_ANNOTATION).cloned())?;
-    Some((host_of(&session.spec.database)?, username))
+    status.or_else(|| session.annotations().get(USERNAME_ANNOTATION).cloned())
+}
+
+fn named_by_secret(store: &Store, session: &DatabaseSession) -> Option<String> {
+    let secret: Secret = store.get(session.metadata.name.as_deref()?)?;
+    let is_its =
+        secret.owner_references().iter().any(|owner| Some(&owner.uid) == session.metadata.uid.as_ref());
+    secret.annotations().get(USERNAME_ANNOTATION).filter(|_| is_its).cloned()
 }
 
 /// Is there a session, another one than this, that accounts for a login?
@@ -43,7 +55,7 @@ pub(super) fn explains(store: &Store, account: &Login, but: Option<&str>) -> boo
     store.all::<DatabaseSession>().iter().any(|session| {
         session.metadata.uid.as_deref() != but
             && session.finalizers().iter().any(|finalizer| finalizer == ACCOUNT_FINALIZER)
-            && account_of(session).as_ref() == Some(account)
+            && account_of(store, session).as_ref() == Some(account)
     })
 }
 
@@ -103,7 +115,7 @@ impl Cluster {
         if released && !over.contains(&said.as_str()) {
             self.violated(format!("{} was released, and the audit log says {said:?}", is.name_any()));
         }
-        let Some(account) = account_of(&was).filter(|_| released) else { return };
+        let Some(account) = account_of(&self.store(), &was).filter(|_| released) else { return };
         let open = self.servers[account.0].open().contains(&account.1);
         let excused = self.evidence().is_excused(&account);
         if open && !excused && !explains(&self.store(), &account, Some(&uid)) {

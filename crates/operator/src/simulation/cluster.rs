@@ -36,6 +36,8 @@ pub(super) struct Cluster {
     dead: AtomicBool,
     pub(super) died: Notify,
     evidence: Mutex<Evidence>,
+    /// Admission puts the finalizer on sessions.
+    pub(super) admission: AtomicBool,
     /// What is broken on purpose.
     pub(super) broken: OnceLock<Break>,
     trace: Mutex<Option<Vec<String>>>,
@@ -88,6 +90,7 @@ impl Cluster {
             dead: AtomicBool::new(false),
             died: Notify::new(),
             evidence: Mutex::default(),
+            admission: AtomicBool::new(false),
             broken: OnceLock::new(),
             trace: Mutex::new(std::env::var_os("ROLECALL_SIMULATION_TRACE").map(|_| Vec::new())),
         })

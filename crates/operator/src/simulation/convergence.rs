@@ -40,7 +40,7 @@ pub(super) fn security(cluster: &Cluster) -> Vec<String> {
     let excused = cluster.evidence().excused.clone();
     let mut problems = Vec::new();
     for session in store.all::<DatabaseSession>() {
-        let excused = account_of(&session).is_some_and(|account| excused.contains(&account));
+        let excused = account_of(&store, &session).is_some_and(|account| excused.contains(&account));
         let live = phase(&session) == SessionPhase::Active && may_live(&store, &session, now).is_none();
         if live && !excused && !is_suspended(&store, &session.spec.database) {
             problems.push(format!("{} is Active, and policy does not allow it", session.name_any()));
@@ -125,7 +125,7 @@ fn of_session(cluster: &Cluster, store: &Store, session: &DatabaseSession, now: 
                 .then(|| "is over and was to be deleted".to_owned())
         }
         SessionPhase::Active => {
-            let account = account_of(session)?;
+            let account = account_of(store, session)?;
             let server = &cluster.servers[account.0];
             if !server.open().contains(&account.1) {
                 return Some("is Active, and cannot log in".to_owned());
@@ -174,7 +174,7 @@ fn is_suspended(store: &Store, admin: &str) -> bool {
 fn lives(store: &Store, account: &(&'static str, String), now: Timestamp) -> Vec<(DatabaseSession, Allowed)> {
     let sessions = store.all::<DatabaseSession>().into_iter();
     sessions
-        .filter(|session| account_of(session).as_ref() == Some(account))
+        .filter(|session| account_of(store, session).as_ref() == Some(account))
         .filter_map(|session| may_live(store, &session, now).map(|allowed| (session, allowed)))
         .collect()
 }

@@ -5,6 +5,7 @@
 //! | invariant | what is broken |
 //! |---|---|
 //! | no login without a live session | the finalizer that the operator puts on a session goes at once |
+//! | no login without a live session | the Secret that the operator writes goes at once |
 //! | no login without a live session | the server does not carry out an end, and says that it has |
 //! | Ended only after a read-back | an end is answered and was not read back |
 //! | a deny reaches live sessions | nothing is heard of roles that change |
@@ -27,6 +28,7 @@ use super::store::When;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Break {
     FinalizersGo,
+    SecretsGo,
     EndsAreLost,
     EndsAreNotReadBack,
     PolicyIsNotHeard,
@@ -66,6 +68,7 @@ fn each_invariant_fails_where_something_is_broken() {
     let own = || (Operation::Decide { session: 0, what: Decides::ApproveOwn }, 20);
     for (broken, steps, violated) in [
         (Break::FinalizersGo, vec![start()], "was enabled, and no session accounts for it"),
+        (Break::SecretsGo, vec![start()], "was enabled, and no session accounts for it"),
         (Break::EndsAreLost, vec![start(), delete()], "can log in"),
         (Break::EndsAreNotReadBack, vec![start(), delete()], "is ended, and the server has not shown it"),
         (Break::PolicyIsNotHeard, vec![start(), deny()], "is Active, and policy does not allow it"),
@@ -82,7 +85,10 @@ fn each_invariant_fails_where_something_is_broken() {
             "the audit log does not say who approved",
         ),
     ] {
-        let history = |broken| History { seed: 1, passwords: false, steps: each(steps.clone()), broken };
+        // What names the account of a session that admission marks is its Secret.
+        let admission = broken == Break::SecretsGo;
+        let history =
+            |broken| History { seed: 1, passwords: admission, admission, steps: each(steps.clone()), broken };
         run(&history(None)).unwrap();
         let fails = run(&history(Some(broken))).unwrap_err().to_string();
         assert!(fails.contains(violated), "{broken:?}: {fails}");

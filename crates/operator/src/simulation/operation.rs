@@ -1,5 +1,6 @@
 //! What can happen: what people and other programs do, and what goes wrong.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +13,7 @@ use rolecall_engine::Class;
 use serde_json::{Value, json};
 
 use super::approvals::{self, ASKS, Decides};
-use super::checks::{account_of, host_of};
+use super::checks::{account_of, host_of, named_itself};
 use super::cluster::{ApiFailure, Cluster, HOSTS};
 use super::oracle::Grants;
 use super::server::{OTHERS, UNMANAGED};
@@ -94,6 +95,8 @@ pub(super) enum Operation {
     LoseAdminSecret(usize),
     RestoreAdminSecret(usize),
     LoseSessionSecret(usize),
+    /// Admission puts the finalizer on new sessions, or not any more.
+    Admission(bool),
     TakeSessionSecret(usize),
     WriteSecretLate(usize),
     ServerDown {
@@ -257,6 +260,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => session().prop_map(LoseSessionSecret),
         1 => session().prop_map(TakeSessionSecret),
         1 => session().prop_map(WriteSecretLate),
+        1 => any::<bool>().prop_map(Admission),
         1 => (admin(), user()).prop_map(|(server, user)| OpenByHand { server, user }),
         1 => (admin(), user(), prop_oneof![Just("reader"), Just("writer")])
             .prop_map(|(server, user, role)| GrantByHand { server, user, role }),
@@ -304,6 +308,7 @@ impl Cluster {
         let now = self.clock.now();
         self.log(|| format!("{operation:?}"));
         match *operation {
+            Operation::Admission(on) => self.admission.store(on, Ordering::SeqCst),
             Operation::ServerDown { server, down } => self.servers[HOSTS[server]].fake.set_down(down),
             Operation::ServerHangs { server, hangs } => self.servers[HOSTS[server]].faults().hangs = hangs,
             Operation::ServerSlow { server, slow } => self.servers[HOSTS[server]].faults().slow = slow,
@@ -405,10 +410,12 @@ impl Cluster {
         let mut store = self.store();
         match *operation {
             Operation::CreateSession { session, user, admin, database, ttl, keep } => {
-                store.create(
-                    &session_of(SESSIONS[session], USERS[user], ADMINS[admin], database, ttl, keep),
-                    now,
-                );
+                let mut asked =
+                    session_of(SESSIONS[session], USERS[user], ADMINS[admin], database, ttl, keep);
+                if self.admission.load(Ordering::SeqCst) {
+                    asked.metadata.finalizers = Some(vec![ACCOUNT_FINALIZER.to_owned()]);
+                }
+                store.create(&asked, now);
             }
             Operation::SetTtl { session, ttl } => {
                 store.edit::<DatabaseSession>(SESSIONS[session], |session| {
@@ -420,7 +427,12 @@ impl Cluster {
             }
             Operation::DeleteSession(session) => store.delete::<DatabaseSession>(SESSIONS[session], now),
             Operation::StripSession(session) => {
-                let account = store.get::<DatabaseSession>(SESSIONS[session]).and_then(|s| account_of(&s));
+                let found = store.get::<DatabaseSession>(SESSIONS[session]);
+                // One that admission has marked may be about to start, though nothing says so yet.
+                let account = found.and_then(|session| {
+                    let user = || store.get::<DatabaseUser>(&session.spec.user)?.spec.username;
+                    account_of(&store, &session).or_else(|| Some((host_of(&session.spec.database)?, user()?)))
+                });
                 if let Some((host, username)) = account {
                     self.evidence().excuse(host, &username);
                 }
@@ -487,7 +499,17 @@ impl Cluster {
                 let secret = secret(&format!("{}-admin", ADMINS[admin]), json!({"password": "cGFzcw=="}));
                 store.create(&secret, now);
             }
-            Operation::LoseSessionSecret(session) => store.delete::<Secret>(SESSIONS[session], now),
+            Operation::LoseSessionSecret(session) => {
+                // In the moment of its start nothing else names the account.
+                let alone = store
+                    .get::<DatabaseSession>(SESSIONS[session])
+                    .filter(|session| named_itself(session).is_none())
+                    .and_then(|session| account_of(&store, &session));
+                if let Some((host, username)) = alone {
+                    self.evidence().excuse(host, &username);
+                }
+                store.delete::<Secret>(SESSIONS[session], now);
+            }
             Operation::TakeSessionSecret(session) => {
                 let secret = secret(SESSIONS[session], json!({"mine": "bWluZQ=="}));
                 store.create(&secret, now);

@@ -11,7 +11,7 @@ use rolecall_api::{DatabaseAdmin, DatabaseSession, conditions};
 use serde::de::DeserializeOwned;
 
 use super::Options;
-use crate::model::session::{may_have_access, phase};
+use crate::model::session::{has_finalizer, may_have_access, phase};
 
 /// How many objects are named at most.
 const NAMED: usize = 20;
@@ -45,7 +45,7 @@ impl Left {
                     || release(*admin).is_some_and(|of| options.release.as_ref() == Some(&of)))
         };
         Self {
-            sessions: sessions.iter().filter(|session| may_have_access(session)).map(line).collect(),
+            sessions: sessions.iter().filter(|session| is_held(session)).map(line).collect(),
             admins: admins.iter().filter(goes).map(key).collect(),
             orphaned: admins.iter().filter_map(orphaned).collect(),
         }
@@ -102,6 +102,11 @@ impl Left {
         });
         text
     }
+}
+
+/// May it have access, or would it stay Terminating without an operator?
+fn is_held(session: &DatabaseSession) -> bool {
+    may_have_access(session) || has_finalizer(session)
 }
 
 /// The Helm release that an object is part of, as `NAMESPACE/NAME`.
@@ -179,6 +184,7 @@ mod tests {
             timeout: Duration::from_secs(240),
             kinds_too: false,
             release: Some("rolecall-system/rolecall".to_owned()),
+            finalizer_binding: None,
             force: false,
         }
     }

@@ -1,8 +1,8 @@
 //! `rolecall-operator prepare-uninstall`: ends every access before the operator goes. Afterwards nobody would.
 //!
 //! This process ends nothing itself. It asks the running operator to drain (see [`crate::drain`]), by an annotation of
-//! the Lease, and reads the sessions until none may have access. So it needs no right that the operator lacks, and no
-//! object of a user is changed.
+//! the Lease, and reads the sessions until none may have access or has its finalizer. So it needs no right that the operator
+//! lacks, and no object of a user is changed. Before, it deletes what puts that finalizer on new sessions.
 
 mod decide;
 mod left;
@@ -11,11 +11,14 @@ mod request;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use kube::{Client, Config};
+use k8s_openapi::api::admissionregistration::v1::MutatingAdmissionPolicyBinding;
+use kube::api::DeleteParams;
+use kube::{Api, Client, Config};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::leader::{is_final, lease_namespace};
+use crate::api_client::bounded;
+use crate::leader::{PATIENCE, is_final, lease_namespace};
 use decide::{Next, Round};
 use left::Left;
 use request::{FRESH, Reply, Request};
@@ -38,6 +41,8 @@ pub struct Options {
     pub kinds_too: bool,
     /// `NAMESPACE/NAME` of the Helm release that is deleted, with the objects in it.
     pub release: Option<String>,
+    /// The MutatingAdmissionPolicyBinding that puts the operator's finalizer on sessions.
+    pub finalizer_binding: Option<String>,
     /// Succeed when the time is over, whatever is left.
     pub force: bool,
 }
@@ -71,10 +76,12 @@ pub async fn prepare(
 ) -> anyhow::Result<String> {
     let namespace = lease_namespace(client, options.lease_namespace.as_deref());
     let mut request = Request::new(client, &namespace);
+    // Admission puts the finalizer on no session any more.
+    let mut stopped = false;
     let drained = tokio::select! {
         biased;
         () = stop.cancelled() => Err(anyhow::anyhow!("stopped before every access had ended")),
-        drained = drain(client, options, &mut request, say) => drained,
+        drained = drain(client, options, &mut request, &mut stopped, say) => drained,
     };
     let drained = match drained {
         Err(error) if options.force && !stop.is_cancelled() => {
@@ -84,6 +91,9 @@ pub async fn prepare(
         drained => drained,
     };
     if drained.is_err() {
+        if stopped {
+            say("Until the next helm upgrade or rollback the operator marks sessions itself.".to_owned());
+        }
         match request.withdraw().await {
             Ok(()) => say("The operator goes on: sessions start again.".to_owned()),
             Err(error) => say(format!(
@@ -99,6 +109,7 @@ async fn drain(
     client: &Client,
     options: &Options,
     request: &mut Request,
+    stopped: &mut bool,
     say: &mut (dyn FnMut(String) + Send),
 ) -> anyhow::Result<String> {
     let (begun, mut heard, mut said) = (Instant::now(), false, String::new());
@@ -108,6 +119,15 @@ async fn drain(
             bail!(refusal);
         }
         say(refusal);
+    }
+    if let Some(binding) = &options.finalizer_binding {
+        match retried(options, begun, say, async || stop_marking(client, binding).await).await {
+            Err(error) if options.force => say(format!("{error:#}")),
+            result => {
+                result?;
+                *stopped = true;
+            }
+        }
     }
     say(format!("Waiting up to {} s until every access has ended.", options.timeout.as_secs()));
     loop {
@@ -137,6 +157,20 @@ async fn drain(
                 bail!(left.refusal(heard, begun.elapsed()));
             }
         }
+    }
+}
+
+/// No session gets the operator's finalizer from admission any more. Those that have it already are let go by the operator.
+async fn stop_marking(client: &Client, binding: &str) -> anyhow::Result<()> {
+    let bindings: Api<MutatingAdmissionPolicyBinding> = Api::all(client.clone());
+    match bounded(PATIENCE, bindings.delete(binding, &DeleteParams::default())).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        deleted => deleted.map(drop).with_context(|| {
+            format!(
+                "deleting the MutatingAdmissionPolicyBinding {binding}, which puts the operator's finalizer on sessions; delete it by \
+                 hand (kubectl delete mutatingadmissionpolicybinding {binding}) and uninstall again"
+            )
+        }),
     }
 }
 

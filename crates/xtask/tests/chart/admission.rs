@@ -24,9 +24,9 @@ fn generated(directory: &str) -> Vec<(String, Value)> {
 }
 
 /// Every policy of a kind is there as it is generated, and bound.
-fn assert_policies(rendered: &Rendered, kind: &str, directory: &str) {
+fn assert_policies(rendered: &Rendered, kind: &str, directories: &[&str]) {
     let found = rendered.of(kind);
-    let expected = generated(directory);
+    let expected: Vec<_> = directories.iter().flat_map(|directory| generated(directory)).collect();
     assert_eq!(found.len(), expected.len());
     for (name, expected) in &expected {
         let policy = found.iter().find(|policy| policy["metadata"]["name"] == **name).expect("the policy");
@@ -43,7 +43,7 @@ fn assert_policies(rendered: &Rendered, kind: &str, directory: &str) {
 #[test]
 fn the_policies_are_installed_and_refuse() {
     let rendered = render(&json!({}));
-    assert_policies(&rendered, "ValidatingAdmissionPolicy", "admission");
+    assert_policies(&rendered, "ValidatingAdmissionPolicy", &["admission"]);
     for binding in rendered.of("ValidatingAdmissionPolicyBinding") {
         assert_eq!(binding["spec"]["validationActions"], json!(["Deny"]));
     }
@@ -66,13 +66,37 @@ fn the_policies_are_installed_and_refuse() {
 #[test]
 fn who_asks_is_written_where_the_api_server_can() {
     let kind = "MutatingAdmissionPolicy";
-    assert_policies(&render(&json!({})), kind, "mutating");
+    assert_policies(&render(&json!({})), kind, &["mutating", "finalizer"]);
     let never = render(&json!({"admission": {"mutating": "Never"}}));
     assert!(never.of(kind).is_empty() && never.of("MutatingAdmissionPolicyBinding").is_empty());
     assert!(!never.of("ValidatingAdmissionPolicy").is_empty());
     assert!(render_for("1.31.0", &json!({})).of(kind).is_empty());
     assert!(render_for("1.35.9", &json!({})).of(kind).is_empty());
-    assert_eq!(render_for("v1.36.0-eks-1a2b3c", &json!({})).of(kind).len(), 2);
+    assert_eq!(render_for("v1.36.0-eks-1a2b3c", &json!({})).of(kind).len(), 3);
+}
+
+#[test]
+fn sessions_get_the_finalizer_only_from_who_can_stop_that_before_the_operator_goes() {
+    let name = "rolecall-session-finalizer";
+    let policies = |values: &Value| render(values).names("MutatingAdmissionPolicyBinding");
+    assert!(policies(&json!({})).contains(&name.to_owned()));
+    for without in [
+        json!({"watchNamespaces": ["shop"]}),
+        json!({"uninstall": {"enabled": false}}),
+        json!({"rbac": {"create": false}}),
+    ] {
+        let found = policies(&without);
+        assert!(!found.contains(&name.to_owned()) && found.len() == 2, "{without}: {found:?}");
+        assert!(!render(&without).names("ClusterRole").contains(&"rolecall-operator-uninstall".to_owned()));
+    }
+    let rendered = render(&json!({"fullnameOverride": "second"}));
+    let name = "second-session-finalizer";
+    assert!(rendered.names("MutatingAdmissionPolicyBinding").contains(&name.to_owned()));
+    let arguments = &rendered.only("Job")["spec"]["template"]["spec"]["containers"][0]["args"];
+    assert!(arguments.to_string().contains(&format!("--finalizer-binding={name}\"")), "{arguments}");
+    let roles = rendered.of("ClusterRole");
+    let role = roles.iter().find(|role| role["metadata"]["name"] == "second-operator-uninstall");
+    assert_eq!(role.expect("a role")["rules"][0]["resourceNames"], json!([name]));
 }
 
 #[test]

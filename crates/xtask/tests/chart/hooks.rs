@@ -29,14 +29,18 @@ fn helm_test_asks_the_service_whether_the_operator_is_ready() {
 fn accesses_end_before_a_release_is_uninstalled() {
     let (lease, command) = ("--leader-election-namespace=rolecall-system", "prepare-uninstall");
     let (timeout, release) = ("--timeout=240s", "--release=rolecall-system/rolecall");
+    let binding = "--finalizer-binding=rolecall-session-finalizer";
     for (values, arguments) in [
-        (json!({}), json!([lease, command, timeout, release])),
+        (json!({}), json!([lease, command, timeout, release, binding])),
         (
             json!({"watchNamespaces": ["shop"], "uninstall": {"timeoutSeconds": 9, "force": true}}),
             json!(["--watch-namespace=shop", lease, command, "--timeout=9s", release, "--force"]),
         ),
-        (json!({"crds": {"keep": false}}), json!([lease, command, timeout, release, "--kinds-too"])),
-        (json!({"crds": {"keep": false, "enabled": false}}), json!([lease, command, timeout, release])),
+        (json!({"crds": {"keep": false}}), json!([lease, command, timeout, release, "--kinds-too", binding])),
+        (
+            json!({"crds": {"keep": false, "enabled": false}}),
+            json!([lease, command, timeout, release, binding]),
+        ),
     ] {
         let rendered = render(&values);
         let job = rendered.only("Job");

@@ -45,7 +45,7 @@ fn assert_bound(rendered: &Rendered) {
 #[test]
 fn by_default_no_secret_may_be_used_anywhere() {
     let rendered = render(&json!({}));
-    assert_eq!(rendered.names("ClusterRoleBinding"), ["rolecall-operator"]);
+    assert_eq!(rendered.names("ClusterRoleBinding"), ["rolecall-operator", "rolecall-operator-uninstall"]);
     assert!(!mentions_secrets(rules(&rendered, "ClusterRole", "rolecall-operator")));
     assert_eq!(rendered.names("RoleBinding"), [format!("{NAMESPACE}/rolecall-leader-election")]);
     assert_bound(&rendered);
@@ -60,7 +60,7 @@ fn secrets_of_single_namespaces_may_be_used() {
         "shop/rolecall-operator-secrets",
     ];
     assert_eq!(rendered.names("RoleBinding"), expected);
-    assert_eq!(rendered.names("ClusterRoleBinding"), ["rolecall-operator"]);
+    assert_eq!(rendered.names("ClusterRoleBinding"), ["rolecall-operator", "rolecall-operator-uninstall"]);
     let both = [
         rules(&rendered, "ClusterRole", "rolecall-operator"),
         rules(&rendered, "ClusterRole", "rolecall-operator-secrets"),
@@ -142,7 +142,8 @@ fn people_get_the_kinds_with_the_built_in_roles() {
         assert_eq!(to, aggregated);
     }
     let without = render(&json!({"rbac": {"aggregateRoles": false}}));
-    assert_eq!(without.names("ClusterRole"), ["rolecall-operator", "rolecall-operator-secrets"]);
+    let own = ["rolecall-operator", "rolecall-operator-secrets", "rolecall-operator-uninstall"];
+    assert_eq!(without.names("ClusterRole"), own);
 }
 
 #[test]

@@ -166,6 +166,7 @@ async fn each_rule_refuses_what_nothing_else_would() -> Result<()> {
     people.does("dan", &Try::Create(decision("dans", "dan", &uid, &json!({})))).await?;
 
     let cases = cases(&uid);
+    assert_complete(&people, &cases).await?;
     for case in &cases {
         people.cannot(case.who, &case.tries, case.says).await?;
     }
@@ -188,6 +189,31 @@ async fn each_rule_refuses_what_nothing_else_would() -> Result<()> {
         }
         taken_out.with_context(|| format!("without the rule {:?} of {}", case.place, case.policy))?;
         people.cannot(case.who, &case.tries, case.says).await?;
+    }
+    Ok(())
+}
+
+/// Every rule of every policy has a case. Of those that look up one part of a list each, the first and the last have.
+async fn assert_complete(people: &People, cases: &[Case]) -> Result<()> {
+    let text = people.cluster.kubectl(&["get", "validatingadmissionpolicies", "--output=json"]).await?;
+    let policies: Value = serde_json::from_str(&text)?;
+    for policy in policies["items"].as_array().context("policies")? {
+        let name = policy["metadata"]["name"].as_str().context("a name")?;
+        let Some(name) = name.strip_prefix("rolecall-") else { continue };
+        let rules = policy["spec"]["validations"].as_array().context("rules")?;
+        let part = |rule: &Value| {
+            let message = rule["messageExpression"].as_str().unwrap_or_default();
+            message.contains("one of the ProvisioningRoles")
+        };
+        let mut parts = (0..rules.len()).filter(|place| part(&rules[*place]));
+        let first = parts.next();
+        for place in (0..rules.len()).filter(|place| first == Some(*place) || !part(&rules[*place])) {
+            let is_last = place + 1 == rules.len();
+            let has_case = cases.iter().any(|case| {
+                case.policy == name && (case.place == Some(place) || is_last && case.place.is_none())
+            });
+            anyhow::ensure!(has_case, "no case for the rule {place} of {name}: {:#}", rules[place]);
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use rolecall_api::names::ACCOUNT_FINALIZER;
+use rolecall_api::names::{ACCOUNT_FINALIZER, USERNAME_ANNOTATION};
 use rolecall_api::{DatabaseSessionSpec, DatabaseSessionStatus, GoDuration, Time};
 use rolecall_policy::Mode;
 
@@ -32,6 +32,13 @@ fn session(ttl: Option<u64>) -> DatabaseSession {
 }
 
 fn touched(mut session: DatabaseSession) -> DatabaseSession {
+    session.metadata.finalizers = Some(vec![ACCOUNT_FINALIZER.into()]);
+    session.metadata.annotations = Some([(USERNAME_ANNOTATION.into(), "alice".into())].into());
+    session
+}
+
+/// As admission makes it.
+fn fresh(mut session: DatabaseSession) -> DatabaseSession {
     session.metadata.finalizers = Some(vec![ACCOUNT_FINALIZER.into()]);
     session
 }
@@ -321,4 +328,16 @@ fn whoever_asks_for_too_long_is_told_so_before_anybody_is_asked() {
     let session = session(Some(60));
     let waits = decide(Facts { approval: &approval, ..facts(&session, &grant, SEEN) }, None);
     assert!(matches!(waits, Decision::Wait(blocker) if blocker.reason == reasons::TTL_TOO_LONG));
+}
+
+#[test]
+fn the_finalizer_of_admission_says_nothing_of_a_start_and_is_taken_off() {
+    let session = fresh(session(Some(600)));
+    assert!(matches!(decision(&session, &grant(None), SEEN), Decision::Start(_)));
+    assert!(matches!(decision(&session, &denied(), SEEN), Decision::Wait(_)), "there is nothing to end");
+    assert_eq!(decision(&deleted(session.clone()), &denied(), SEEN), Decision::Release);
+    let mut rejected = session;
+    let status = DatabaseSessionStatus { phase: Some(SessionPhase::Rejected), ..Default::default() };
+    rejected.status = Some(status);
+    assert_eq!(decision(&deleted(rejected), &grant(None), SEEN), Decision::Release);
 }
