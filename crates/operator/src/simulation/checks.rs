@@ -225,7 +225,10 @@ impl Auditor {
         let Some(host) = host_of(&line.database) else { return };
         let account = (host, line.username.clone());
         *cluster.evidence().lines.entry(access.to_owned()).or_default() += 1;
-        cluster.evidence().said.insert(line.uid.clone(), access.to_owned());
+        // What is asked for says nothing of an access, and may follow its end at once.
+        if line.event != Event::Requested {
+            cluster.evidence().said.insert(line.uid.clone(), access.to_owned());
+        }
         match line.event {
             Event::Granting => {
                 cluster.evidence().granting.insert(line.uid.clone(), account.clone());
