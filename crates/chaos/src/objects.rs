@@ -8,8 +8,8 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-/// One request; an API server that is frozen answers none.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// One request; an API server that is frozen answers none, and a loaded machine answers late.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A kind, as manifests name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

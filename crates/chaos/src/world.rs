@@ -122,8 +122,8 @@ async fn client(cluster: &Cluster) -> Result<Client> {
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     // The caller's, where the environment names one.
     config.proxy_url = None;
-    config.connect_timeout = Some(Duration::from_secs(5));
-    config.read_timeout = Some(Duration::from_secs(10));
+    config.connect_timeout = Some(Duration::from_secs(10));
+    config.read_timeout = Some(Duration::from_secs(30));
     Ok(Client::try_from(config)?)
 }
 
