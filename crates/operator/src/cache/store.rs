@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::cache::{Cache, RoleEntry, RuleEntry};
 use crate::model::{
     ObjectKey, Priority, ReconcileKey, Triggers, WALK,
-    session::{has_finalizer, is_touched, may_have_access, phase},
+    session::{has_finalizer, may_have_access, phase},
 };
 
 /// A kind that is cached. The watches are generic over this. Which of two states of an object counts is decided before:
@@ -281,10 +281,12 @@ fn is_overdue(session: &DatabaseSession, now: Timestamp) -> bool {
     phase(session) == SessionPhase::Ending || expires_at.is_some_and(|at| at.0 <= now)
 }
 
-/// Somebody took the finalizer off a session that has access. (The operator does so only where that is over.)
+/// Somebody took the finalizer off a session that has access, or did before it had. (The operator does so only where that is
+/// over.)
 fn lost_its_mark(before: &DatabaseSession, after: &DatabaseSession) -> bool {
     let has_access = after.metadata.deletion_timestamp.is_none() && may_have_access(after);
-    has_access && is_touched(before) && !has_finalizer(after)
+    let is_news = has_finalizer(before) || phase(before) != phase(after);
+    has_access && !has_finalizer(after) && is_news
 }
 
 /// Its phase is one that came before: an operator that had the lead until now has written late what it knew. Where this

@@ -234,6 +234,12 @@ fn a_session_with_access_that_lost_its_finalizer_is_reconciled() {
     let mut unmarked = in_phase(SessionPhase::Active, None);
     unmarked.metadata.resource_version = Some("2".into());
     assert_eq!(apply(&mut cache, unmarked), [ReconcileKey::Account(account("alice"))].into());
+    // Also where that was done before it had any.
+    let mut before = Cache::new("here");
+    apply(&mut before, in_phase(SessionPhase::Pending, None));
+    let mut unmarked = in_phase(SessionPhase::Active, None);
+    unmarked.metadata.resource_version = Some("2".into());
+    assert_eq!(apply(&mut before, unmarked), [ReconcileKey::Account(account("alice"))].into());
     // The operator itself releases what is over.
     marked.metadata.resource_version = Some("3".into());
     apply(&mut cache, marked);
@@ -255,8 +261,13 @@ fn a_session_whose_phase_another_operator_wrote_late_is_reconciled() {
     ] {
         let mut cache = Cache::new("here");
         apply(&mut cache, user("alice", None, &[]));
-        apply(&mut cache, in_phase(before, None));
-        let mut late = in_phase(after, None);
+        let marked = |phase| {
+            let mut session = in_phase(phase, None);
+            session.metadata.finalizers = Some(vec!["rolecall.dev/account".into()]);
+            session
+        };
+        apply(&mut cache, marked(before));
+        let mut late = marked(after);
         late.metadata.resource_version = Some("2".into());
         let triggered = apply(&mut cache, late);
         let wanted = triggers.then(|| ReconcileKey::Account(account("alice")));
