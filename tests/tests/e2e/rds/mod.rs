@@ -11,7 +11,7 @@ use rolecall_aws::Credentials;
 use rolecall_aws::rds_token::{Target, token};
 use rolecall_testbed::{KubernetesVersion, PgVersion, rows};
 use rolecall_tests::TestEnv;
-use rolecall_tests::objects::message_of;
+use rolecall_tests::objects::{message_of, reason_of};
 use rolecall_tests::rds::{HOST, REGION, RdsEnv};
 use rolecall_tests::test_env::{ADMIN_USER, ALICE};
 use serde_json::json;
@@ -200,11 +200,15 @@ async fn hosts_where_nobody_can_be_provisioned_are_refused() -> Result<()> {
         ("dsql", "foo0bar1.dsql.us-east-1.on.aws", "DSQL"),
     ] {
         admin(host).await?;
+        // A session is decided by what was found of its server, and must not meet the host before.
+        env.until("orders", says, |admin: &DatabaseAdmin| message_of(admin).contains(says)).await?;
         env.session(name, json!({"ttl": "1h"})).await?;
         let session = env.rejected(name, "Unsupported").await?;
         assert!(message_of(&session).contains(says), "{}", message_of(&session));
     }
     admin("orders.cluster-ro-abc123.eu-west-1.rds.amazonaws.com").await?;
+    let is_reader = |admin: &DatabaseAdmin| reason_of(admin) == "ReadOnlyEndpoint";
+    env.until("orders", "a reader", is_reader).await?;
     env.session("reader", json!({})).await?;
     env.pending("reader", "ReadOnlyEndpoint").await?;
     Ok(())
