@@ -83,6 +83,12 @@ impl Logins {
         Ok(())
     }
 
+    /// Tries no more what these sessions had, where that is a password.
+    pub(super) fn forget_passwords(&mut self, sessions: &[String]) {
+        let vanished = |one: &Credentials| sessions.contains(&one.session);
+        self.credentials.retain(|one| !(vanished(one) && one.data.contains_key("password")));
+    }
+
     /// Tries them: those of live sessions have to work, the others must not.
     pub(super) async fn tried(&mut self, world: &World, facts: &Facts) -> Vec<Login> {
         let live: Vec<_> = facts.sessions.iter().filter(|session| session.is_live(facts.now)).collect();

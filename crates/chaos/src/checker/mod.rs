@@ -61,6 +61,12 @@ impl Checker {
         self.logins.remember(lane).await
     }
 
+    /// Forgets the passwords of sessions that vanished while no operator ran. Sessions of one account share a password,
+    /// and nobody is left who could know that one of several has gone: it works until another of them ends.
+    pub fn forget_passwords(&mut self, sessions: &[String]) {
+        self.logins.forget_passwords(sessions);
+    }
+
     /// Waits until everything is as it should be, for so long at most, and says what is not.
     pub async fn heal(&mut self, world: &World, lane: &Lane, patience: Duration) -> Outcome {
         let begun = Instant::now();

@@ -130,6 +130,7 @@ pub(super) async fn finalizer_removed(
         let _ = lane.objects.force_delete(Kind::Session, session).await;
     }
     if absent {
+        checker.forget_passwords(&taken);
         lane.operator.restart().await?;
     }
     Ok(format!("{}{}", taken.join(" "), if absent { ", no operator" } else { "" }))
