@@ -335,40 +335,30 @@ const DECISION_MAKER: &str = "decision-maker";
 
 /// Who decides, from the request, where the request does not say it.
 fn decision_by() -> String {
-    format!(
-        "# Who decides is recorded in the decision.\n\
-         apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingAdmissionPolicy\nmetadata:\n  name: rolecall-{DECISION_MAKER}\n\
-         spec:\n  failurePolicy: Fail\n  reinvocationPolicy: Never\n  matchConstraints:\n    resourceRules:\n    \
-         - apiGroups: [{GROUP}]\n      apiVersions: [\"*\"]\n      operations: [CREATE]\n      resources: [databasesessiondecisions]\n  \
-         matchConditions:\n  - name: is-absent\n    expression: |-\n{}  mutations:\n  - patchType: JSONPatch\n    jsonPatch:\n      \
-         expression: |-\n{}",
-        block(6, "has(object.spec) && !has(object.spec.decidedBy)"),
-        block(8, "[JSONPatch{op: 'add', path: '/spec/decidedBy', value: request.userInfo.username}]"),
-    )
+    mutating(Mutating {
+        comment: "Who decides is recorded in the decision.",
+        name: DECISION_MAKER,
+        operations: "CREATE",
+        resource: "databasesessiondecisions",
+        condition: "has(object.spec) && !has(object.spec.decidedBy)",
+        patch: "[JSONPatch{op: 'add', path: '/spec/decidedBy', value: request.userInfo.username}]",
+    })
 }
 
 const REQUESTER: &str = "session-requester";
 
 /// Who asked for a session, from the request. A change of the object that leaves it out means no change of it.
 fn session_requester() -> String {
-    format!(
-        "# Who asks for a session is recorded in it.\n\
-         apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingAdmissionPolicy\nmetadata:\n  name: rolecall-{REQUESTER}\n\
-         spec:\n  failurePolicy: Fail\n  reinvocationPolicy: Never\n  matchConstraints:\n    resourceRules:\n    \
-         - apiGroups: [{GROUP}]\n      apiVersions: [\"*\"]\n      operations: [CREATE, UPDATE]\n      resources: [databasesessions]\n  \
-         matchConditions:\n  - name: is-absent\n    expression: |-\n{}  mutations:\n  - patchType: JSONPatch\n    jsonPatch:\n      \
-         expression: |-\n{}",
-        block(
-            6,
-            "has(object.spec) && !has(object.spec.requestedBy)\n\
-             && (request.operation == 'CREATE' || has(oldObject.spec.requestedBy))"
-        ),
-        block(
-            8,
-            "[JSONPatch{\n  op: 'add',\n  path: '/spec/requestedBy',\n  \
-             value: request.operation == 'CREATE' ? request.userInfo.username : oldObject.spec.requestedBy\n}]"
-        ),
-    )
+    mutating(Mutating {
+        comment: "Who asks for a session is recorded in it.",
+        name: REQUESTER,
+        operations: "CREATE, UPDATE",
+        resource: "databasesessions",
+        condition: "has(object.spec) && !has(object.spec.requestedBy)\n\
+                    && (request.operation == 'CREATE' || has(oldObject.spec.requestedBy))",
+        patch: "[JSONPatch{\n  op: 'add',\n  path: '/spec/requestedBy',\n  \
+                value: request.operation == 'CREATE' ? request.userInfo.username : oldObject.spec.requestedBy\n}]",
+    })
 }
 
 const FINALIZER: &str = "session-finalizer";
@@ -376,22 +366,43 @@ const FINALIZER: &str = "session-finalizer";
 /// The operator's finalizer, from the beginning: where it is there the operator does not write a session before it is Active.
 /// On its own: without an operator that takes the finalizer off, sessions stay.
 fn session_finalizer() -> String {
+    mutating(Mutating {
+        comment: "A session stays until the operator lets it go.",
+        name: FINALIZER,
+        operations: "CREATE",
+        resource: "databasesessions",
+        condition: &format!("!object.metadata.?finalizers.orValue([]).exists(f, f == '{ACCOUNT_FINALIZER}')"),
+        patch: &format!(
+            "has(object.metadata.finalizers)\n\
+             ? [JSONPatch{{op: 'add', path: '/metadata/finalizers/-', value: '{ACCOUNT_FINALIZER}'}}]\n\
+             : [JSONPatch{{op: 'add', path: '/metadata/finalizers', value: ['{ACCOUNT_FINALIZER}']}}]"
+        ),
+    })
+}
+
+/// A policy that fills in what a request leaves out.
+struct Mutating<'a> {
+    comment: &'a str,
+    name: &'a str,
+    operations: &'a str,
+    resource: &'a str,
+    /// CEL: it is left out.
+    condition: &'a str,
+    /// CEL: the JSON patch that fills it in.
+    patch: &'a str,
+}
+
+fn mutating(policy: Mutating<'_>) -> String {
+    let Mutating { comment, name, operations, resource, condition, patch } = policy;
     format!(
-        "# A session stays until the operator lets it go.\n\
-         apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingAdmissionPolicy\nmetadata:\n  name: rolecall-{FINALIZER}\n\
+        "# {comment}\n\
+         apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingAdmissionPolicy\nmetadata:\n  name: rolecall-{name}\n\
          spec:\n  failurePolicy: Fail\n  reinvocationPolicy: Never\n  matchConstraints:\n    resourceRules:\n    \
-         - apiGroups: [{GROUP}]\n      apiVersions: [\"*\"]\n      operations: [CREATE]\n      resources: [databasesessions]\n  \
+         - apiGroups: [{GROUP}]\n      apiVersions: [\"*\"]\n      operations: [{operations}]\n      resources: [{resource}]\n  \
          matchConditions:\n  - name: is-absent\n    expression: |-\n{}  mutations:\n  - patchType: JSONPatch\n    jsonPatch:\n      \
          expression: |-\n{}",
-        block(6, &format!("!object.metadata.?finalizers.orValue([]).exists(f, f == '{ACCOUNT_FINALIZER}')")),
-        block(
-            8,
-            &format!(
-                "has(object.metadata.finalizers)\n\
-                 ? [JSONPatch{{op: 'add', path: '/metadata/finalizers/-', value: '{ACCOUNT_FINALIZER}'}}]\n\
-                 : [JSONPatch{{op: 'add', path: '/metadata/finalizers', value: ['{ACCOUNT_FINALIZER}']}}]"
-            )
-        ),
+        block(6, condition),
+        block(8, patch),
     )
 }
 
