@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use rolecall_engine::sets::plan_set;
-use rolecall_engine::{CatalogQuery, Reason};
+use rolecall_engine::{CatalogQuery, ObjectRef, Reason, SomeObjects};
 
 use super::objects::{Set, Sort, expected, read, sync};
 use super::{Harness, Outcome, cases, check, check_eq};
@@ -16,6 +16,7 @@ cases![
     a_set_gets_new_objects,
     what_is_taken_by_hand_comes_back,
     what_is_given_by_hand_goes,
+    some_objects_are_put_right_without_the_others,
     what_is_dropped_meanwhile_is_passed_over,
     what_is_renamed_or_replaced_is_put_right,
     objects_of_any_name_are_granted,
@@ -142,6 +143,38 @@ async fn what_is_given_by_hand_goes(h: &dyn Harness) -> Outcome {
     let outcome = set.must(&[("orders", read)]).await?;
     check_eq!(outcome.revoked, [(read, 1), (write, 1)].into());
     Ok(())
+}
+
+async fn some_objects_are_put_right_without_the_others(h: &dyn Harness) -> Outcome {
+    let (objects, Sort { kind, read, write }) = (h.objects(), h.objects().sort());
+    let database = objects.database("shop").await;
+    objects.create(&database, "orders").await;
+    let set = Set::new(h, &database);
+    set.must(&[("orders", read)]).await?;
+    objects.grant(&database, "orders", write, &set.role).await;
+    objects.create(&database, "payments").await;
+    let all = set.read().await?;
+    let Some(payments) =
+        all.objects.iter().position(|object| object.kind == kind && &*object.name == "payments")
+    else {
+        return Err("the new object is not there".to_owned());
+    };
+    let some = SomeObjects {
+        objects: ObjectRef::of(&all, payments).into_iter().collect(),
+        ..SomeObjects::default()
+    };
+    let query = CatalogQuery { database: database.clone(), sets: [set.role.clone()].into() };
+    let catalog = match h.engine().read_some_objects(&query, &some).await {
+        Err(error) if error.reason == Reason::Unsupported => return Ok(()),
+        read => read.map_err(|error| error.to_string())?,
+    };
+    let found = catalog.objects.iter().filter(|object| object.kind == kind);
+    check_eq!(found.map(|object| &*object.name).collect::<Vec<_>>(), ["payments"]);
+    check!(catalog.elsewhere.is_some() && all.elsewhere.is_none(), "{catalog:?}");
+    let outcomes = sync(h, &[set.desired(&catalog, &[("payments", read)])], &catalog).await?;
+    check!(outcomes[0].is_complete(), "{outcomes:#?}");
+    check_eq!(set.privileges().await, expected(&[("orders", read), ("orders", write), ("payments", read)]));
+    set.must(&[("orders", read), ("payments", read)]).await.map(drop)
 }
 
 async fn what_is_dropped_meanwhile_is_passed_over(h: &dyn Harness) -> Outcome {

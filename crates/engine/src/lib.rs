@@ -28,6 +28,7 @@ pub mod account;
 pub mod activity;
 pub mod address;
 mod certificate;
+pub mod changes;
 mod claim;
 pub mod counters;
 pub mod dialect;
@@ -49,11 +50,11 @@ mod urgency;
 use std::fmt;
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
 
 pub use account::{Account, Desired, Observed, Query, Want};
 pub use activity::{Activity, Running, Stop};
 pub use certificate::ClientCertificate;
+pub use changes::{ChangedObjects, Changes};
 pub use claim::{Claim, UNNAMED_CLUSTER};
 pub use dialect::Dialect;
 pub use error::{Class, Error, Reason, Refusal};
@@ -61,7 +62,7 @@ pub use examine::{Examination, Examine};
 pub use history::{History, HistoryChange, HistoryWatch};
 pub use login::{Login, LoginSource};
 pub use name::AccountName;
-pub use objects::{Catalog, CatalogQuery};
+pub use objects::{Catalog, CatalogQuery, ObjectRef, SomeObjects};
 pub use owner::Owner;
 pub use plan::Plan;
 pub use server::{Finding, Inventory, InventoryEntry, Needs, Preflight, Stats};
@@ -75,10 +76,6 @@ pub const MARKER: &str = "teleport-auto-user";
 /// Prefix of the roles that belong to Rolecall itself (permission sets), where a name can have a colon: ask
 /// [`Dialect::is_own_role`]. No `ProvisioningRole` can give one.
 pub const OWN_ROLE_PREFIX: &str = "rolecall:";
-
-/// That something has changed, at most once for each poll: what happens in between counts once. It ends when
-/// the connection is lost.
-pub type Changes = BoxStream<'static, ()>;
 
 /// One database server, reached as its admin user.
 ///
@@ -159,6 +156,17 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// `DatabaseNameNotFound` or `MissingConnect` where the admin user cannot connect to that database; what the server
     /// answered.
     async fn read_objects(&self, query: &CatalogQuery) -> Result<Catalog, Error>;
+
+    /// As [`Self::read_objects`], but only some of the objects, with the schemas that they lie in. Those that are not
+    /// there are left out; [`Catalog::elsewhere`] is empty, for the caller to fill in. Whether a set has what no set has
+    /// is not read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_objects`]; `Unsupported` where the engine names no objects that have changed.
+    async fn read_some_objects(&self, query: &CatalogQuery, _some: &SomeObjects) -> Result<Catalog, Error> {
+        Err(Error::unsupported(format!("reading some objects of {:?}", query.database)))
+    }
 
     /// Watches for changes of the objects of a logical database, and of the rights on them, that others make. A
     /// connection is kept for it until the stream is dropped; `None` where there is none to spare. Nothing is reported

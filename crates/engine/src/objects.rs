@@ -1,6 +1,6 @@
 //! The objects of one logical database, and what permission sets may do with them: one moment of the server.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,7 +15,33 @@ pub struct CatalogQuery {
     pub database: String,
     /// The permission sets whose grants are read. Those of others are not: memory grows with the objects and with
     /// these sets, not with all that anybody was ever granted.
-    pub sets: std::collections::BTreeSet<String>,
+    pub sets: BTreeSet<String>,
+}
+
+/// An object, as the server identifies it, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// Where it is listed: schemas, routines, or everything that is a table or like one. A sequence is there, too.
+    pub class: ObjectClass,
+    /// Its number, unique within that list: [`Catalog::ids`].
+    pub id: u32,
+}
+
+/// Some of the objects of a logical database, and the schemas that these lie in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SomeObjects {
+    /// The objects.
+    pub objects: BTreeSet<ObjectRef>,
+    /// Schemas beside those that the objects lie in, by name.
+    pub schemas: BTreeSet<Arc<str>>,
+}
+
+/// What a catalogue of some objects does not show of the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// By permission set: the schemas, among the objects of the catalogue, in which it should have something on an object
+    /// that is not among them.
+    pub used_schemas: BTreeMap<String, HashSet<usize>>,
 }
 
 /// The objects of one logical database. System schemas, and what is temporary, are not among them.
@@ -43,6 +69,9 @@ pub struct Catalog {
     /// The server announces changes of the objects by itself: [`Engine::watch_objects`](crate::Engine::watch_objects)
     /// reports them.
     pub announced: bool,
+    /// Only some objects were read ([`Engine::read_some_objects`](crate::Engine::read_some_objects)), and this is known of
+    /// the others.
+    pub elsewhere: Option<Elsewhere>,
     /// What is known of the sets asked for; one that does not exist is absent.
     pub sets: BTreeMap<String, SetState>,
 }
@@ -91,6 +120,17 @@ pub enum ObjectClass {
     Routine,
     /// Collections of MongoDB.
     Collection,
+}
+
+impl ObjectRef {
+    /// The object that a catalogue numbers so; `None` where there is none.
+    pub fn of(catalog: &Catalog, object: usize) -> Option<Self> {
+        let class = match ObjectClass::of(catalog.objects.get(object)?.kind) {
+            ObjectClass::Sequence => ObjectClass::Table,
+            class => class,
+        };
+        Some(Self { class, id: *catalog.ids.get(object)? })
+    }
 }
 
 impl ObjectClass {

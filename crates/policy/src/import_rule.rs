@@ -140,6 +140,12 @@ impl ImportRules {
         if rules.0.is_empty() { Self(vec![ImportRule::import_all_objects()]) } else { rules }
     }
 
+    /// Are these the very same rules, not only equal ones?
+    pub fn are_the_same(&self, others: &Self) -> bool {
+        self.0.len() == others.0.len()
+            && self.0.iter().zip(&others.0).all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
     /// The rules that select the database, in order.
     pub fn applicable(&self, database: &Database) -> Vec<&ImportRule> {
         self.selecting(database).map(|rule| &**rule).collect()

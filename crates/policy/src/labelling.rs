@@ -112,6 +112,12 @@ impl LabelledObjects {
         Some(shape.labels.iter().map(label).collect())
     }
 
+    /// A number that objects share which the same mappings import and which are of one kind and lie in one schema of one
+    /// logical database; `None` where the object at `index` is not imported.
+    pub fn group(&self, index: usize) -> Option<u32> {
+        self.class_of.get(index).copied().filter(|class| *class != NOT_IMPORTED)
+    }
+
     /// How many objects are imported.
     pub fn imported(&self) -> usize {
         self.class_of.iter().filter(|class| **class != NOT_IMPORTED).count()

@@ -23,6 +23,7 @@ use async_trait::async_trait;
 
 pub use statements::preview::preview;
 pub use statements::preview_set::preview_set;
+pub use transport::announcement::parse as parse_announcement;
 pub use transport::config::{Auth, Config, parse_address};
 pub use transport::platform::{Platform, RDS_IAM};
 pub use transport::sqlstate;
@@ -31,9 +32,11 @@ pub use transport::tls::request_tls;
 use rolecall_engine::{
     Activity, Applied, Catalog, CatalogQuery, Changes, DesiredSet, Dialect, Engine, Error, Examination,
     Examine, Finding, HistoryWatch, Inventory, Needs, Observed, Plan, Preflight, Query, Running, SetEntry,
-    Stats, Stop, SyncedSet,
+    SomeObjects, Stats, Stop, SyncedSet,
 };
 use rolecall_pki::tls::ClientCertificate;
+
+use reads::objects::Only;
 
 /// One PostgreSQL server, reached as its admin user.
 #[derive(Debug)]
@@ -102,7 +105,11 @@ impl Engine for Postgres {
     }
 
     async fn read_objects(&self, query: &CatalogQuery) -> Result<Catalog, Error> {
-        self.catalog(query).await
+        self.catalog(query, &Only::Everything).await
+    }
+
+    async fn read_some_objects(&self, query: &CatalogQuery, some: &SomeObjects) -> Result<Catalog, Error> {
+        self.catalog(query, &Only::Around(some)).await
     }
 
     async fn watch_objects(&self, database: &str) -> Result<Option<Changes>, Error> {

@@ -17,7 +17,7 @@ pub use state::{Database, Object, PermissionSet, Role, ServerState, User};
 use rolecall_engine::server::InventoryEntry;
 use rolecall_engine::{
     AccountName, Applied, Catalog, CatalogQuery, Class, DesiredSet, Dialect, Engine, Error, Finding,
-    Inventory, Needs, Observed, Plan, Preflight, Query, Reason, SetEntry, SyncedSet,
+    Inventory, Needs, Observed, Plan, Preflight, Query, Reason, SetEntry, SomeObjects, SyncedSet,
 };
 
 /// A database server in memory.
@@ -126,7 +126,11 @@ impl Engine for Fake {
     }
 
     async fn read_objects(&self, query: &CatalogQuery) -> Result<Catalog, Error> {
-        self.reached()?.catalog(query)
+        self.reached()?.catalog(query, None)
+    }
+
+    async fn read_some_objects(&self, query: &CatalogQuery, some: &SomeObjects) -> Result<Catalog, Error> {
+        self.reached()?.catalog(query, Some(some))
     }
 
     async fn sync_sets(&self, desired: &[DesiredSet], catalog: &Catalog) -> Result<Vec<SyncedSet>, Error> {

@@ -1,15 +1,17 @@
 //! Objects and permission sets of the server in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rolecall_engine::account::SetFacts;
-use rolecall_engine::objects::{Catalog, CatalogQuery, ObjectClass, ObjectGrant, SetState};
+use rolecall_engine::objects::{
+    Catalog, CatalogQuery, Elsewhere, ObjectClass, ObjectGrant, SetState, SomeObjects,
+};
 use rolecall_engine::sets::{
     DesiredSet, MOST_NAMED, Missing, SetEntry, SetPlan, SyncedSet, Why, counts, plan_from,
 };
-use rolecall_engine::{Applied, Class, Error, Reason};
-use rolecall_policy::{DbObject, Privilege, PrivilegeSet};
+use rolecall_engine::{Applied, Class, Error, ObjectRef, Reason};
+use rolecall_policy::{DbObject, ObjectKind, Privilege, PrivilegeSet};
 
 use super::refused;
 use super::state::{Object, PermissionSet, ServerState};
@@ -23,7 +25,8 @@ impl ServerState {
         self.last_object
     }
 
-    pub(super) fn catalog(&self, query: &CatalogQuery) -> Result<Catalog, Error> {
+    /// The catalogue of all objects, or of some.
+    pub(super) fn catalog(&self, query: &CatalogQuery, only: Option<&SomeObjects>) -> Result<Catalog, Error> {
         let Some(database) = self.databases.get(&query.database).filter(|found| found.allows_connections)
         else {
             let what = format!("reading the objects of the database {:?}", query.database);
@@ -37,12 +40,30 @@ impl ServerState {
         };
         let mut found: Vec<(&DbObject, u32)> =
             database.objects.iter().map(|(id, object)| (&object.object, *id)).collect();
+        if let Some(some) = only {
+            let is_named = |object: &DbObject, id: u32| {
+                let class = match ObjectClass::of(object.kind) {
+                    ObjectClass::Sequence => ObjectClass::Table,
+                    class => class,
+                };
+                some.objects.contains(&ObjectRef { class, id })
+            };
+            let named = found.iter().filter(|(object, id)| is_named(object, *id));
+            let mut schemas: BTreeSet<&str> = named.map(|(object, _)| &*object.schema).collect();
+            schemas.extend(some.schemas.iter().map(|schema| &**schema));
+            found.retain(|(object, id)| {
+                is_named(object, *id)
+                    || (object.kind == ObjectKind::Schema && schemas.contains(&*object.schema))
+            });
+        }
         found.sort_unstable();
         let mut catalog = Catalog {
             database: query.database.clone(),
             objects: found.iter().map(|(object, _)| (*object).clone()).collect(),
             ids: found.into_iter().map(|(_, id)| id).collect(),
             open: database.public,
+            announced: database.announces,
+            elsewhere: only.map(|_| Elsewhere::default()),
             ..Catalog::default()
         };
         let sets = query.sets.iter();

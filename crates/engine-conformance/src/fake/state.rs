@@ -57,6 +57,8 @@ pub struct Database {
     pub public: bool,
     /// Roles and users that may connect.
     pub connect: BTreeSet<String>,
+    /// It announces changes of its objects.
+    pub announces: bool,
     /// The objects in it, by the server's own number.
     pub objects: BTreeMap<u32, Object>,
 }
@@ -124,7 +126,13 @@ impl Default for Role {
 
 impl Default for Database {
     fn default() -> Self {
-        Self { allows_connections: true, public: true, connect: BTreeSet::new(), objects: BTreeMap::new() }
+        Self {
+            allows_connections: true,
+            public: true,
+            connect: BTreeSet::new(),
+            announces: false,
+            objects: BTreeMap::new(),
+        }
     }
 }
 

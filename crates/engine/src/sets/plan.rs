@@ -133,9 +133,14 @@ fn expected(desired: &DesiredSet, catalog: &Catalog) -> (Vec<PrivilegeSet>, Vec<
             schemas.insert(&facts.schema);
         }
     }
+    let elsewhere =
+        catalog.elsewhere.as_ref().and_then(|elsewhere| elsewhere.used_schemas.get(&desired.role));
+    let is_used = |number: usize, schema: &str| {
+        schemas.contains(schema) || elsewhere.is_some_and(|used| used.contains(&number))
+    };
     let mut allowed = wanted.clone();
     for (number, object) in catalog.objects.iter().enumerate() {
-        if object.kind == ObjectKind::Schema && schemas.contains(&*object.schema) {
+        if object.kind == ObjectKind::Schema && is_used(number, &object.schema) {
             allowed[number] = allowed[number].union(usage);
             if !catalog.open_schemas.contains(&number) {
                 wanted[number] = wanted[number].union(usage);

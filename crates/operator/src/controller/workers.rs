@@ -89,7 +89,8 @@ async fn process(workers: &Workers, taken: InProgress<ReconcileKey>, quick: Owne
     let timeout = shared.settings.reconcile_timeout;
     let attempted = {
         // A reconcile that panics leaves behind what one that timed out does: nothing that the next one does not find.
-        let attempt = AssertUnwindSafe(reconcile_at(taken.priority(), shared, key)).catch_unwind();
+        let attempt =
+            AssertUnwindSafe(reconcile_at((taken.priority(), taken.cause()), shared, key)).catch_unwind();
         let mut attempt = pin!(tokio::time::timeout(timeout, attempt));
         tokio::select! {
             biased;
@@ -161,6 +162,7 @@ async fn process(workers: &Workers, taken: InProgress<ReconcileKey>, quick: Owne
 fn span(taken: &InProgress<ReconcileKey>, failures: &Failures) -> tracing::Span {
     let key = taken.key();
     let cause = match taken.cause() {
+        Cause::Announced => "announced",
         Cause::Change => "change",
         Cause::Timer if failures.has(key) => "retry",
         Cause::Timer => "timer",
@@ -170,18 +172,22 @@ fn span(taken: &InProgress<ReconcileKey>, failures: &Failures) -> tracing::Span 
 
 /// What ends accesses goes before other work on the connections to a server, too.
 async fn reconcile_at(
-    priority: Priority,
+    (priority, cause): (Priority, Cause),
     shared: &Shared,
     key: &ReconcileKey,
 ) -> Result<Action, ReconcileError> {
     match priority {
-        Priority::Urgent => rolecall_engine::urgent(reconcile(shared, key)).await,
-        Priority::Normal => reconcile(shared, key).await,
+        Priority::Urgent => rolecall_engine::urgent(reconcile(shared, key, cause)).await,
+        Priority::Normal => reconcile(shared, key, cause).await,
     }
 }
 
 /// Each on the heap: they are tens of kilobytes large, and are moved about on the stack otherwise.
-fn reconcile<'a>(shared: &'a Shared, key: &'a ReconcileKey) -> BoxFuture<'a, Result<Action, ReconcileError>> {
+fn reconcile<'a>(
+    shared: &'a Shared,
+    key: &'a ReconcileKey,
+    cause: Cause,
+) -> BoxFuture<'a, Result<Action, ReconcileError>> {
     match key {
         ReconcileKey::Account(key) => Box::pin(account::reconcile(shared, key)),
         ReconcileKey::Session(key) => Box::pin(account::unbound::reconcile(shared, key)),
@@ -190,7 +196,7 @@ fn reconcile<'a>(shared: &'a Shared, key: &'a ReconcileKey) -> BoxFuture<'a, Res
         ReconcileKey::User(key) => Box::pin(database_user::reconcile(shared, key)),
         ReconcileKey::Role(key) => Box::pin(provisioning_role::reconcile(shared, key)),
         ReconcileKey::Rule(key) => Box::pin(db_object_import_rule::reconcile(shared, key)),
-        ReconcileKey::PermissionSets(key) => Box::pin(sets::reconcile(shared, key)),
+        ReconcileKey::PermissionSets(key) => Box::pin(sets::reconcile(shared, key, cause)),
     }
 }
 

@@ -59,7 +59,7 @@ struct State<K: QueueKey> {
     running: HashMap<K, (u64, Priority)>,
     runs: u64,
     urgent_at_once: u32,
-    again: HashMap<K, Priority>,
+    again: HashMap<K, (Priority, Cause)>,
     timers: BTreeSet<(Instant, K)>,
     timer_of: HashMap<K, (Instant, Priority)>,
     // When something was taken last, or came when nothing waited.
@@ -97,7 +97,12 @@ impl<K: QueueKey> Workqueue<K> {
 
     /// Adds a key to be worked on now.
     pub fn add(&self, key: K, priority: Priority) {
-        self.locked().add(key, priority, Cause::Change);
+        self.add_for(key, priority, Cause::Change);
+    }
+
+    /// Adds a key to be worked on now, for this cause.
+    pub fn add_for(&self, key: K, priority: Priority, cause: Cause) {
+        self.locked().add(key, priority, cause);
         self.changed.notify_waiters();
     }
 
@@ -220,8 +225,8 @@ impl<K: QueueKey> Workqueue<K> {
             if let Some((_, priority)) = state.running.remove(key) {
                 state.turns(priority).finished(key);
             }
-            if let Some(priority) = state.again.remove(key) {
-                state.add(key.clone(), priority, Cause::Change);
+            if let Some((priority, cause)) = state.again.remove(key) {
+                state.add(key.clone(), priority, cause);
             }
         }
         self.changed.notify_waiters();
@@ -259,22 +264,18 @@ impl<K: QueueKey> Drop for InProgress<K> {
 impl<K: QueueKey> State<K> {
     fn add(&mut self, key: K, priority: Priority, mut cause: Cause) {
         if self.running.contains_key(&key) {
-            let again = self.again.entry(key).or_insert(priority);
-            *again = (*again).max(priority);
+            let again = self.again.entry(key).or_insert((priority, cause));
+            *again = (again.0.max(priority), again.1.max(cause));
             return;
         }
         match self.waiting.get(&key).copied() {
             Some(before) if before.priority >= priority => {
-                if cause == Cause::Change {
-                    self.waiting.entry(key).and_modify(|waiting| waiting.cause = cause);
-                }
+                self.waiting.entry(key).and_modify(|waiting| waiting.cause = cause.max(waiting.cause));
                 return;
             }
             // It becomes urgent.
             Some(before) => {
-                if before.cause == Cause::Change {
-                    cause = before.cause;
-                }
+                cause = cause.max(before.cause);
                 self.turns(before.priority).remove(&key, before.number);
             }
             None => {}

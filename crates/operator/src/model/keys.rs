@@ -41,13 +41,15 @@ pub enum Priority {
     Urgent,
 }
 
-/// Why a key is worked on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a key is worked on. Of several causes the last one here counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
-    /// Something that it depends on changed.
-    Change,
+    /// A database server announced that something has changed there; for nothing else.
+    Announced,
     /// It was due.
     Timer,
+    /// Something that it depends on changed.
+    Change,
 }
 
 /// What is reconciled.

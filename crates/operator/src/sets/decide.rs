@@ -1,15 +1,21 @@
 //! Whether and when the permission sets of a logical database are reconciled. Pure.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rolecall_api::DatabaseAdmin;
+use rolecall_engine::{ChangedObjects, ObjectRef};
 
+use crate::model::Cause;
 use crate::servers::ServerState;
 
 /// While something is missing, reconciles take at most this fraction of the time: one part in so many.
 const SHARE: u32 = 100;
 /// And are at least this far apart.
 const LEAST: Duration = Duration::from_secs(5);
+
+/// Looks at all objects that were announced take at most one part of the time in so many.
+const ANNOUNCED_SHARE: u32 = 5;
 
 /// What to do with a logical database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +61,28 @@ pub(super) fn interval(complete: bool, took: Duration, object_sync: Duration) ->
     if complete { object_sync } else { took.saturating_mul(SHARE).max(LEAST).min(object_sync) }
 }
 
+/// Which objects are looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    All,
+    /// These, where what was found before holds, and all otherwise.
+    Some(BTreeSet<ObjectRef>),
+}
+
+/// Which objects a reconcile looks at that has this cause, when so much was announced before it: all of them, whenever there
+/// is another reason for it than what was announced.
+pub(super) fn look(cause: Cause, announced: ChangedObjects) -> Look {
+    match announced {
+        ChangedObjects::These(these) if cause == Cause::Announced => Look::Some(these),
+        _ => Look::All,
+    }
+}
+
+/// For how long a look at all objects is not made again because something was announced, when the last one took so long.
+pub(super) fn rest(took: Duration) -> Duration {
+    took.saturating_mul(ANNOUNCED_SHARE - 1)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -98,5 +126,22 @@ mod tests {
         assert_eq!(interval(false, Duration::from_millis(1), seconds(60)), seconds(5));
         assert_eq!(interval(false, Duration::from_millis(200), seconds(60)), seconds(20));
         assert_eq!(interval(false, seconds(9), seconds(60)), seconds(60));
+    }
+
+    #[test]
+    fn only_what_was_announced_and_nothing_else_is_looked_at_by_itself() {
+        let object = ObjectRef { class: rolecall_engine::objects::ObjectClass::Table, id: 1 };
+        let these = || ChangedObjects::These([object].into());
+        assert_eq!(look(Cause::Announced, these()), Look::Some([object].into()));
+        assert_eq!(look(Cause::Announced, ChangedObjects::All), Look::All);
+        assert_eq!(look(Cause::Timer, these()), Look::All);
+        assert_eq!(look(Cause::Change, these()), Look::All);
+        assert_eq!(look(Cause::Timer, ChangedObjects::default()), Look::All);
+    }
+
+    #[test]
+    fn what_is_announced_costs_a_server_a_fifth_of_its_time_at_most() {
+        let took = Duration::from_secs(2);
+        assert_eq!(rest(took) + took, took * ANNOUNCED_SHARE);
     }
 }

@@ -1,5 +1,6 @@
 //! What was found in logical databases, for counting and warning.
 
+use super::baseline::Baseline;
 use super::registry::SetRegistry;
 use super::registry::of_server;
 use super::state::Imported;
@@ -17,6 +18,18 @@ impl SetRegistry {
             databases.remove(key);
         }
         news
+    }
+
+    /// Takes what a look at a few objects goes by.
+    pub(super) fn take_baseline(&self, key: &DatabaseKey) -> Option<Baseline> {
+        self.locked().get_mut(key)?.baseline.take()
+    }
+
+    /// Keeps what a look at a few objects goes by.
+    pub(super) fn set_baseline(&self, key: &DatabaseKey, baseline: Option<Baseline>) {
+        if let Some(database) = self.locked().get_mut(key) {
+            database.baseline = baseline;
+        }
     }
 
     /// What was found in the databases of a server: how many were read, and what is in them.

@@ -1,27 +1,27 @@
 //! Listening to logical databases that announce changes of their objects: they are reconciled at once, not only every
 //! `objectSync`.
 //!
-//! An announcement is a hint, and anybody who may connect can make one. So it only triggers a reconcile, and such
-//! reconciles are rate-limited.
+//! An announcement is a hint, and anybody who may connect can make one. So it only triggers a reconcile and says where that
+//! looks, and such reconciles are rate-limited: all of them, and those that look at all objects by what these cost.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use rolecall_engine::Engine;
+use rolecall_engine::{ChangedObjects, Engine};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
+use super::decide;
 use crate::controller::workqueue::Workqueue;
-use crate::model::{DatabaseKey, ObjectKey, Priority, ReconcileKey};
+use crate::model::{Cause, DatabaseKey, ObjectKey, Priority, ReconcileKey};
 use crate::ports::Clock;
 use crate::retry::RetryPolicy;
 
 /// The least time between two reconciles that were announced.
 const DISTANCE: Duration = Duration::from_secs(1);
-/// Announced reconciles take at most one part of the time in so many.
-const SHARE: u32 = 5;
 const RETRY: RetryPolicy = RetryPolicy { first: Duration::from_secs(1), last: Duration::from_secs(300) };
 
 /// See the module.
@@ -40,13 +40,15 @@ struct Listener {
 struct State {
     /// It is connected and listens.
     listening: AtomicBool,
-    /// How long the last reconcile took, in milliseconds.
-    took: AtomicU64,
+    /// What was announced and not looked at yet.
+    announced: Mutex<ChangedObjects>,
+    /// Until when no announcement makes all objects be looked at.
+    rests_until: Mutex<Option<Instant>>,
 }
 
 impl Listeners {
-    /// Listens to a logical database from now on, if it announces changes. To be called after each reconcile, with how
-    /// long that took.
+    /// Listens to a logical database from now on, if it announces changes. To be called after each look at all objects,
+    /// with how long that took.
     pub(super) fn start(
         &self,
         key: &DatabaseKey,
@@ -72,8 +74,30 @@ impl Listeners {
             listeners.insert(key.clone(), Listener { engine: Arc::clone(engine), state, task });
         }
         if let Some(listener) = listeners.get(key) {
-            listener.state.took.store(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            *locked(&listener.state.rests_until) = Some(Instant::now() + decide::rest(took));
         }
+    }
+
+    /// Takes what was announced and has not been looked at.
+    pub(super) fn take_announced(&self, key: &DatabaseKey) -> ChangedObjects {
+        let state = self.state(key);
+        state.map(|state| std::mem::take(&mut *locked(&state.announced))).unwrap_or_default()
+    }
+
+    /// What was announced is still to be looked at.
+    pub(super) fn announce(&self, key: &DatabaseKey, changed: ChangedObjects) {
+        if let Some(state) = self.state(key) {
+            locked(&state.announced).add(changed);
+        }
+    }
+
+    /// Until when no announcement makes all objects of a logical database be looked at.
+    pub(super) fn rests_until(&self, key: &DatabaseKey) -> Option<Instant> {
+        *locked(&self.state(key)?.rests_until)
+    }
+
+    fn state(&self, key: &DatabaseKey) -> Option<Arc<State>> {
+        self.locked().get(key).map(|listener| Arc::clone(&listener.state))
     }
 
     /// Stops listening to a logical database.
@@ -102,10 +126,14 @@ impl Listeners {
         count
     }
 
-    // A poisoned lock means that a thread panicked between two plain map operations; what they hold is whole.
     fn locked(&self) -> MutexGuard<'_, HashMap<DatabaseKey, Listener>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0)
     }
+}
+
+// A poisoned lock means that a thread panicked between two plain operations on a collection; what it holds is whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Listener {
@@ -131,12 +159,13 @@ async fn listen(
                 // For what has changed since the last reconcile.
                 queue.add(ReconcileKey::PermissionSets(key.clone()), Priority::Normal);
                 loop {
-                    tokio::time::sleep(distance(&state)).await;
-                    if changes.next().await.is_none() {
-                        break;
-                    }
+                    // Many changes, one reconcile.
+                    tokio::time::sleep(DISTANCE).await;
+                    let Some(changed) = changes.next().await else { break };
                     retry.reset();
-                    queue.add(ReconcileKey::PermissionSets(key.clone()), Priority::Normal);
+                    locked(&state.announced).add(changed);
+                    let key = ReconcileKey::PermissionSets(key.clone());
+                    queue.add_for(key, Priority::Normal, Cause::Announced);
                 }
                 state.listening.store(false, Ordering::Relaxed);
                 tracing::info!(%admin, %database, "the connection for announced changes of objects was lost");
@@ -152,24 +181,5 @@ async fn listen(
             }
         };
         tokio::time::sleep(wait).await;
-    }
-}
-
-/// How long to wait after a reconcile: many changes, one reconcile.
-fn distance(state: &State) -> Duration {
-    let took = Duration::from_millis(state.took.load(Ordering::Relaxed));
-    DISTANCE.max(took.saturating_mul(SHARE - 1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn announced_reconciles_keep_a_distance_that_grows_with_what_they_cost() {
-        let state = State::default();
-        assert_eq!(distance(&state), DISTANCE);
-        state.took.store(2_000, Ordering::Relaxed);
-        assert_eq!(distance(&state), Duration::from_secs(8));
     }
 }

@@ -11,17 +11,23 @@
 //! | `state` | the states of a set, as plain data |
 //! | `transition` | accounts on their way from one set to another |
 //! | `decide` | whether and when a database is reconciled |
+//! | `look` | which of its objects are looked at, and what follows |
 //! | `reconcile` | one pass over the objects of a logical database |
+//! | `partial` | one pass over a few of them, which were announced as changed |
+//! | `baseline` | what that needs of the pass before |
 //! | `outcome` | what became of a set, for its accounts |
 //! | `gc` | sets that nobody uses any more |
 //! | `listener` | databases that announce changes of their objects |
 //! | `imported` | what was found, for counting and warning |
 
+mod baseline;
 mod decide;
 mod gc;
 mod imported;
 mod listener;
+mod look;
 mod outcome;
+mod partial;
 mod reconcile;
 mod registry;
 mod state;
@@ -29,12 +35,9 @@ mod transition;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use rolecall_api::{DatabaseAdmin, DatabaseSession};
-use rolecall_policy::{ImportRules, PermissionEntries};
+use rolecall_api::DatabaseSession;
 use rolecall_resolve::Grant;
-use tokio::time::Instant;
 
 pub use gc::{drop_all, find_leftovers};
 pub use listener::Listeners;
@@ -42,10 +45,10 @@ pub use registry::SetRegistry;
 pub use state::{Imported, LingeringSets, SetContents, SetState, Wanted, WantedSets};
 
 use crate::Shared;
-use crate::model::{Action, Blocker, DatabaseKey, ObjectKey, Priority, ReconcileError, ReconcileKey, plus};
+use crate::model::{Action, Blocker, Cause, DatabaseKey, ObjectKey, Priority, ReconcileError, ReconcileKey};
 use crate::servers::Server;
 use decide::{Next, Step};
-use reconcile::{Reconciled, Reconciliation};
+use look::Work;
 
 /// The permission set that a session wants; `None` where policy gives it no object permissions.
 pub fn wanted(
@@ -63,12 +66,12 @@ pub fn wanted(
 }
 
 /// Reconciles the permission sets of one logical database: its objects are read, and its sets are given what they
-/// should have.
+/// should have. Where the database only announced that certain objects have changed, these are read.
 ///
 /// # Errors
 ///
 /// None so far: failures are reported to the accounts and retried.
-pub async fn reconcile(shared: &Shared, key: &DatabaseKey) -> Result<Action, ReconcileError> {
+pub async fn reconcile(shared: &Shared, key: &DatabaseKey, cause: Cause) -> Result<Action, ReconcileError> {
     let (admin, rules) = {
         let cache = shared.cache();
         (cache.admin(&key.admin), cache.import_rules(&key.admin.namespace))
@@ -96,48 +99,13 @@ pub async fn reconcile(shared: &Shared, key: &DatabaseKey) -> Result<Action, Rec
             report(shared, key, role, SetState::Withheld(blocker.clone()));
         }
     } else {
-        sync(shared, key, &admin, &server, rules, &kept, &mut action).await;
+        let work = Work { shared, key, admin: &admin, server: &server, kept: &kept };
+        work.sync(cause, rules, &mut action).await;
     }
     // Somebody may be waiting for the others.
     gc::drop(shared, key, &server, retired, &mut action).await;
     release(shared, key);
     Ok(action)
-}
-
-/// Gives the sets what they should have, and says when to come back.
-async fn sync(
-    shared: &Shared,
-    key: &DatabaseKey,
-    admin: &DatabaseAdmin,
-    server: &Server,
-    rules: ImportRules,
-    kept: &[(String, Arc<PermissionEntries>)],
-    action: &mut Action,
-) {
-    let object_sync = admin.spec.object_sync.get();
-    let overdue = shared.sets.failing_for(key).is_some_and(|time| time > object_sync);
-    let pass = Reconciliation { shared, key, server, overdue };
-    let begun = Instant::now();
-    let reconciled = match pass.run(&rolecall_resolve::database(admin), rules, kept).await {
-        Ok(reconciled) => Some(reconciled),
-        Err(blocker) => {
-            tracing::warn!(database = %key.database, admin = %key.admin, error = blocker.message, "the objects could not be read");
-            kept.iter().for_each(|(role, _)| pass.report_failure(role, &blocker));
-            None
-        }
-    };
-    let took = begun.elapsed();
-    shared.sets.set_failing(key, reconciled.as_ref().is_none_or(|reconciled| reconciled.failed));
-    action.retry |= reconciled.as_ref().is_none_or(|reconciled| reconciled.retry);
-    let complete = reconciled.as_ref().is_some_and(|reconciled| reconciled.complete);
-    if let Some(reconciled) = reconciled {
-        conclude(shared, key, server, reconciled, took);
-    }
-    // From an earlier pass, where this one failed.
-    action.retry |= !pass.disconnect().await;
-    let interval = decide::interval(complete, took, object_sync);
-    let interval = shared.clock.spread(interval, 0.9..1.0);
-    action.at_earliest(plus(shared.now(), interval).map(|at| (at, Priority::Normal)));
 }
 
 /// Releases a logical database that no session needs any more: nothing stays connected to it, so that it can be dropped.
@@ -170,19 +138,6 @@ pub fn report_failure(shared: &Shared, key: &DatabaseKey, blocker: &Blocker) {
 fn rest(shared: &Shared, key: &DatabaseKey) {
     shared.listeners.stop(key);
     report_counts(shared, key, None);
-}
-
-fn conclude(shared: &Shared, key: &DatabaseKey, server: &Server, reconciled: Reconciled, took: Duration) {
-    // An unused set is kept up to date at intervals only, and when it is wanted again.
-    if shared.cache().uses_database(key) {
-        let (queue, clock) = (&shared.queue, &shared.clock);
-        shared.listeners.start(key, &server.engine, queue, clock, reconciled.announced, took);
-    }
-    // Somebody dropped a set that was in place, and its members with it.
-    for member in reconciled.made.iter().flat_map(|role| shared.sets.members(key, role)) {
-        shared.queue.add(ReconcileKey::Account(member), Priority::Normal);
-    }
-    report_counts(shared, key, Some(reconciled.imported));
 }
 
 fn report(shared: &Shared, key: &DatabaseKey, role: &str, state: SetState) {

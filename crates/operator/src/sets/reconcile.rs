@@ -12,6 +12,7 @@ use rolecall_policy::{
     CanonicalPermissions, ImportRules, PermissionEntries, Privilege, compute_permissions, label_objects,
 };
 
+use super::baseline::{Baseline, Basis};
 use super::outcome::state;
 use super::{Imported, SetContents, SetState, report};
 use crate::Shared;
@@ -41,6 +42,17 @@ pub(super) struct Reconciled {
     pub(super) complete: bool,
     /// Some set could not be checked.
     pub(super) failed: bool,
+    /// What a look at a few objects needs of this one, where changes are announced.
+    pub(super) baseline: Option<Baseline>,
+}
+
+/// What policy says of the objects of a catalogue.
+pub(super) struct Computed {
+    /// The privileges that each set should have.
+    pub(super) desired: Vec<DesiredSet>,
+    imported: Imported,
+    /// The baseline, with these objects.
+    pub(super) baseline: Option<Baseline>,
 }
 
 impl Reconciliation<'_> {
@@ -51,8 +63,7 @@ impl Reconciliation<'_> {
     /// Why the objects could not be read.
     pub(super) async fn run(
         self,
-        database: &rolecall_policy::Database,
-        rules: ImportRules,
+        basis: Basis,
         kept: &[(String, Arc<PermissionEntries>)],
     ) -> Result<Reconciled, Blocker> {
         let Self { shared, key, server, .. } = self;
@@ -62,7 +73,10 @@ impl Reconciliation<'_> {
         };
         let catalog = server.engine.read_objects(&query).await.map_err(|error| Blocker::from(&error))?;
         let catalog = Arc::new(catalog);
-        let (desired, imported) = compute(server, key, database, rules, kept, &catalog).await?;
+        let (database, rules) = (basis.database.clone(), basis.rules.clone());
+        let baseline = (catalog.announced && catalog.crowded.is_empty()).then(|| Baseline::new(basis));
+        let Computed { desired, imported, baseline } =
+            compute(server, key, &database, rules, kept, &catalog, baseline).await?;
         let (waited_for, others): (Vec<DesiredSet>, Vec<DesiredSet>) = desired
             .into_iter()
             .partition(|desired| shared.sets.state(key, &desired.role) == SetState::Pending);
@@ -73,6 +87,7 @@ impl Reconciliation<'_> {
             retry: false,
             complete: true,
             failed: false,
+            baseline,
         };
         for desired in [waited_for, others] {
             self.sync(&desired, &catalog, &mut reconciled).await?;
@@ -86,6 +101,38 @@ impl Reconciliation<'_> {
         catalog: &Catalog,
         reconciled: &mut Reconciled,
     ) -> Result<(), Blocker> {
+        let Self { shared, key, .. } = self;
+        let outcomes = self.apply(desired, catalog, &mut reconciled.retry).await?;
+        for outcome in &outcomes {
+            match &outcome.failure {
+                Some(error) if error.class == Class::Transient => {
+                    self.report_failure(&outcome.role, &Blocker::from(error));
+                    (reconciled.retry, reconciled.failed) = (true, true);
+                }
+                _ => {
+                    let state = state(outcome);
+                    // What only a person can fix may be fixed at any moment, and an account may be waiting for it.
+                    reconciled.retry |= outcome.busy || matches!(state, SetState::Failed(_));
+                    report(shared, key, &outcome.role, state);
+                }
+            }
+        }
+        reconciled.complete &= outcomes.iter().all(SyncedSet::is_complete);
+        Ok(())
+    }
+
+    /// Gives the sets what they should have, and ends the connections of those who lost functions by it; `retry`: not all
+    /// of them yet.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached any more.
+    pub(super) async fn apply(
+        self,
+        desired: &[DesiredSet],
+        catalog: &Catalog,
+        retry: &mut bool,
+    ) -> Result<Vec<SyncedSet>, Blocker> {
         let Self { shared, key, server, .. } = self;
         let losing = desired.iter().filter(|desired| loses_functions(desired, catalog));
         let losing: BTreeSet<&str> = losing.map(|desired| desired.role.as_str()).collect();
@@ -104,23 +151,8 @@ impl Reconciliation<'_> {
             }
         }
         // A lost function is reported only when nobody can call it any more.
-        reconciled.retry |= !self.disconnect().await;
-        for outcome in &outcomes {
-            match &outcome.failure {
-                Some(error) if error.class == Class::Transient => {
-                    self.report_failure(&outcome.role, &Blocker::from(error));
-                    (reconciled.retry, reconciled.failed) = (true, true);
-                }
-                _ => {
-                    let state = state(outcome);
-                    // What only a person can fix may be fixed at any moment, and an account may be waiting for it.
-                    reconciled.retry |= outcome.busy || matches!(state, SetState::Failed(_));
-                    report(shared, key, &outcome.role, state);
-                }
-            }
-        }
-        reconciled.complete &= outcomes.iter().all(SyncedSet::is_complete);
-        Ok(())
+        *retry |= !self.disconnect().await;
+        Ok(outcomes)
     }
 
     /// A set could not be checked. What was in place counts until it is known to be otherwise; after a while it is
@@ -175,22 +207,23 @@ fn loses_functions(desired: &DesiredSet, catalog: &Catalog) -> bool {
     has_functions && plan_set(desired, catalog).revokes.iter().any(revokes)
 }
 
-/// The privileges that each set should have. For tens of thousands of objects this takes some CPU time, so it runs on a
+/// The privileges that each set should have, and the baseline with these objects. For tens of thousands of objects this takes some CPU time, so it runs on a
 /// blocking thread and does not delay the end of an access.
-async fn compute(
+pub(super) async fn compute(
     server: &Server,
     key: &DatabaseKey,
     database: &rolecall_policy::Database,
     rules: ImportRules,
     kept: &[(String, Arc<PermissionEntries>)],
     catalog: &Arc<Catalog>,
-) -> Result<(Vec<DesiredSet>, Imported), Blocker> {
+    mut baseline: Option<Baseline>,
+) -> Result<Computed, Blocker> {
     let (database, catalog, kept) = (database.clone(), Arc::clone(catalog), kept.to_vec());
     let (owner, name) = (server.owner.clone(), Arc::clone(&key.database));
     let dialect = server.engine.dialect();
     let computed = tokio::task::spawn_blocking(move || {
         let labelled = Arc::new(label_objects(&rules, &database, Arc::clone(&catalog.objects)));
-        let desired = kept
+        let desired: Vec<DesiredSet> = kept
             .into_iter()
             .map(|(role, entries)| {
                 let permissions = compute_permissions(&entries, &labelled, Some(&name));
@@ -199,6 +232,9 @@ async fn compute(
                 DesiredSet::new(role, record, &permissions)
             })
             .collect();
+        if let Some(baseline) = &mut baseline {
+            baseline.add(&catalog, &labelled, &desired);
+        }
         let imported = Imported {
             objects: count(labelled.imported()),
             by_rule: labelled
@@ -213,7 +249,7 @@ async fn compute(
                 .map(|object| format!("{}.{}.{}", object.database, object.schema, object.name))
                 .collect(),
         };
-        (desired, imported)
+        Computed { desired, imported, baseline }
     });
     computed
         .await

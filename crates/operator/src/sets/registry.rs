@@ -11,6 +11,7 @@ use rolecall_engine::{Finding, Reason};
 use rolecall_policy::{PermissionEntries, Privilege};
 use tokio::time::Instant;
 
+use super::baseline::Baseline;
 use super::state::{Imported, LingeringSets, SetState, Wanted, WantedSets};
 use super::transition::{Target, Transitions};
 use crate::model::{AccountKey, DatabaseKey, ObjectKey, Priority};
@@ -53,6 +54,7 @@ pub(super) struct Database {
     pub(super) leftovers: BTreeMap<String, Leftover>,
     pub(super) transitions: Transitions,
     pub(super) imported: Option<Imported>,
+    pub(super) baseline: Option<Baseline>,
     /// Since when its sets cannot be checked.
     failing_since: Option<Instant>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rolecall_engine::{
     Applied, Catalog, CatalogQuery, Class, DesiredSet, Dialect, Engine, Error, Inventory, Needs, Observed,
-    Plan, Preflight, Query, Reason, SetEntry, SyncedSet,
+    Plan, Preflight, Query, Reason, SetEntry, SomeObjects, SyncedSet,
 };
 use rolecall_engine_conformance::fake::Fake;
 
@@ -138,6 +138,10 @@ impl Engine for Connection {
 
     async fn read_objects(&self, query: &CatalogQuery) -> Result<Catalog, Error> {
         self.call("read objects", self.server.fake.read_objects(query)).await
+    }
+
+    async fn read_some_objects(&self, query: &CatalogQuery, some: &SomeObjects) -> Result<Catalog, Error> {
+        self.call("read some objects", self.server.fake.read_some_objects(query, some)).await
     }
 
     async fn sync_sets(&self, desired: &[DesiredSet], catalog: &Catalog) -> Result<Vec<SyncedSet>, Error> {

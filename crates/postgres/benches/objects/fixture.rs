@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
 use rolecall_engine::account::Enabled;
+use rolecall_engine::objects::Elsewhere;
 use rolecall_engine::plan::{self, Plan};
 use rolecall_engine::sets::{DesiredSet, SetRecord};
-use rolecall_engine::{AccountName, Catalog, CatalogQuery, Desired, Engine as _, Want};
+use rolecall_engine::{
+    AccountName, Catalog, CatalogQuery, ChangedObjects, Changes, Desired, Engine as _, SomeObjects, Want,
+};
 use rolecall_policy::spec::{ImportRuleSpec, MappingSpec, MatchSpec, PermissionSpec};
 use rolecall_policy::{
-    Database, Effect, Faults, ImportRule, ImportRules, PermissionEntries, PermissionEntry, Protocol,
-    compute_permissions, label_objects,
+    Database, Effect, Faults, ImportRule, ImportRules, ObjectKind, PermissionEntries, PermissionEntry,
+    Protocol, compute_permissions, label_objects,
 };
 use rolecall_postgres::Postgres as Engine;
 use rolecall_testbed::{Postgres, rows};
@@ -103,6 +107,36 @@ impl Fixture {
     pub(crate) async fn reconcile(&self, set: &str) {
         let catalog = self.read(set).await;
         self.sync(&self.desired(set, &catalog), &catalog).await;
+    }
+
+    /// Waits until somebody announces that objects have changed; then reads, labels and syncs these alone. Returns how long
+    /// that took, with how many statements and rows.
+    pub(crate) async fn reconcile_announced(
+        &self,
+        set: &str,
+        changes: &mut Changes,
+    ) -> (Duration, u64, usize) {
+        let Some(ChangedObjects::These(objects)) = changes.next().await else { panic!("not named") };
+        let before = self.engine.stats().statements;
+        let begun = Instant::now();
+        let query = CatalogQuery { database: "shop".to_owned(), sets: BTreeSet::from([set.to_owned()]) };
+        let some = SomeObjects { objects, ..SomeObjects::default() };
+        let mut catalog = self.engine.read_some_objects(&query, &some).await.unwrap();
+        // As the operator knows from the look before.
+        let schemas = (0..catalog.objects.len()).filter(|i| catalog.objects[*i].kind == ObjectKind::Schema);
+        let used_schemas = [(set.to_owned(), schemas.collect())].into();
+        catalog.elsewhere = Some(Elsewhere { used_schemas });
+        self.sync(&self.desired(set, &catalog), &catalog).await;
+        (begun.elapsed(), self.engine.stats().statements - before, catalog.objects.len())
+    }
+
+    pub(crate) async fn watch(&self) -> Changes {
+        self.engine.watch_objects("shop").await.unwrap().unwrap()
+    }
+
+    /// How many statements the engine has sent.
+    pub(crate) fn statements(&self) -> u64 {
+        self.engine.stats().statements
     }
 
     /// Starts an account that is a member of the set.

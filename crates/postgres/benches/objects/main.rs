@@ -23,6 +23,10 @@ use fixture::Fixture;
 const SIZES: [usize; 3] = [10, 1_000, 50_000];
 const USERS: usize = 2_000;
 const ROUNDS: usize = 3;
+/// Tables that are announced.
+const ANNOUNCED: usize = 20;
+/// What a platform engineer runs.
+const ANNOUNCE: &str = include_str!("../../../../deploy/postgresql/announce_objects.sql");
 
 fn main() {
     let users = std::env::args().find_map(|argument| argument.strip_prefix("users=")?.parse().ok());
@@ -83,6 +87,30 @@ async fn measure(tables: usize) -> Column {
             .await;
         added.push(timed(fixture.reconcile(set)).await.0);
     }
+    let before = fixture.statements();
+    fixture.reconcile(set).await;
+    let (whole, rows) = (fixture.statements() - before, fixture.read(set).await.objects.len());
+    fixture
+        .sql(&format!(
+            "alter default privileges in schema app grant select on tables to {ADMIN} with grant option"
+        ))
+        .await;
+    fixture.sql(ANNOUNCE).await;
+    let mut changes = fixture.watch().await;
+    let mut announced = Vec::new();
+    for round in 1..=ANNOUNCED {
+        let name = format!("app.announced{round}");
+        fixture.sql(&format!("create table {name} (id int)")).await;
+        let (time, statements, objects) = fixture.reconcile_announced(set, &mut changes).await;
+        announced.push(time);
+        if round == ANNOUNCED {
+            eprintln!(
+                "  {} tables: a look at all: {whole} statements, {} objects; at a new one: {statements} statements, {objects} objects",
+                thousands(tables),
+                thousands(rows)
+            );
+        }
+    }
     let (dropped, applied) = timed(fixture.engine.drop_set(set, &owner().uid)).await;
     assert!(applied.unwrap().dropped);
     let start = median(starts);
@@ -99,6 +127,9 @@ async fn measure(tables: usize) -> Column {
     column.time("a reconcile that finds nothing to change", least(&unchanged), "");
     column.time("one table more, from reading to granting", least(&added), "");
     column.ratio("  in reconciles that find nothing", least(&added), least(&unchanged), "");
+    let announced = median(announced);
+    column.time("one table more, announced", announced, "5 beside any number");
+    column.ratio("  in reconciles that find nothing", announced, least(&unchanged), "");
     column.time("dropping the set", dropped, "");
     column
 }

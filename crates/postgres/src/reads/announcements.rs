@@ -2,7 +2,8 @@
 //! channel.
 //!
 //! Only a superuser can create event triggers, so the admin user does not: `deploy/postgresql/announce_objects.sql`
-//! does. Everybody can notify the channel. So a message is only a hint that something may have changed.
+//! does. Everybody can notify the channel. So a message is only a hint that something may have changed, and what it
+//! names is only where to look: `transport::announcement` reads it.
 
 use futures::StreamExt;
 use rolecall_engine::{Changes, Error};
@@ -24,7 +25,7 @@ impl Postgres {
         message.push("listening for changes of objects", format!("LISTEN {CHANNEL}"));
         self.server.send_on(&connection, &message).await?;
         let changes = futures::stream::unfold(connection, |mut connection| async move {
-            connection.announced().await.map(|()| ((), connection))
+            connection.announced().await.map(|changed| (changed, connection))
         });
         Ok(Some(changes.boxed()))
     }

@@ -6,10 +6,12 @@
 //! | `tls`, `connect`, `session`, `pool`, `pooler`, `progress` | connections: opened, made what they have to be, kept |
 //! | `message`, `exchange`, `backends` | one message: its text, its answer, the backend that it runs in |
 //! | `server` | messages to the server: run again after a conflict |
+//! | `announcement` | what is heard on a channel |
 //! | `failover` | a writer that only reads |
 //! | `standby` | commits that wait for a synchronous standby |
 //! | `sqlstate`, `rules` | what a failure means |
 
+pub(crate) mod announcement;
 pub(crate) mod backends;
 pub(crate) mod config;
 pub(crate) mod connect;

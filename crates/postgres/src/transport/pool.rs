@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rolecall_engine::idle::{Connection as _, IdleConnections};
 use rolecall_engine::slots::{Slot, Slots};
-use rolecall_engine::{Class, Error};
+use rolecall_engine::{ChangedObjects, Class, Error};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_postgres::CancelToken;
 
@@ -63,9 +63,9 @@ pub(crate) struct Dedicated {
 }
 
 impl Dedicated {
-    /// Waits until somebody else announces something; `None` when the connection has ended.
-    pub(crate) async fn announced(&mut self) -> Option<()> {
-        self.connection.announced.recv().await
+    /// Waits until somebody else announces that objects have changed; `None` when the connection has ended.
+    pub(crate) async fn announced(&mut self) -> Option<ChangedObjects> {
+        self.connection.announced.next().await
     }
 }
 

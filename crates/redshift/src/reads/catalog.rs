@@ -71,6 +71,7 @@ fn catalog(
         unknown: Privilege::all().filter(|privilege| !READABLE.contains(privilege)).collect::<PrivilegeSet>(),
         crowded: BTreeMap::new(),
         announced: false,
+        elsewhere: None,
         objects: all,
         sets,
     }

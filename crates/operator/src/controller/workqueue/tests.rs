@@ -185,6 +185,21 @@ async fn a_key_says_whether_something_changed_or_its_time_had_come() {
     assert_eq!(queue.take(Priority::Normal).await.cause(), Cause::Timer);
     queue.add(1, Priority::Normal);
     assert_eq!(queue.take(Priority::Normal).await.cause(), Cause::Change);
+    // The least of all: that a server announced something.
+    queue.add_for(1, Priority::Urgent, Cause::Announced);
+    queue.add_at(1, Priority::Normal, Instant::now());
+    assert_eq!(queue.take(Priority::Normal).await.cause(), Cause::Timer);
+    queue.add_for(1, Priority::Normal, Cause::Announced);
+    let taken = queue.take(Priority::Normal).await;
+    assert_eq!(taken.cause(), Cause::Announced);
+    queue.add_for(1, Priority::Normal, Cause::Announced);
+    drop(taken);
+    let taken = queue.take(Priority::Normal).await;
+    assert_eq!(taken.cause(), Cause::Announced, "again");
+    queue.add_for(1, Priority::Normal, Cause::Announced);
+    queue.add(1, Priority::Normal);
+    drop(taken);
+    assert_eq!(queue.take(Priority::Normal).await.cause(), Cause::Change, "again, and for more");
     // Both at once: that something changed says more.
     queue.add_at(1, Priority::Urgent, Instant::now());
     queue.add(1, Priority::Normal);

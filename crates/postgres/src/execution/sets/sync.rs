@@ -274,6 +274,15 @@ impl Work<'_> {
 
     /// Reads the set again: all of it, or its grants on some objects.
     async fn read_back(&mut self, only: &Only<'_>) -> Result<(), Error> {
+        // Of a few objects among many, these are all that counts.
+        let all: Vec<ObjectId>;
+        let only = match only {
+            Only::Everything if self.catalog.elsewhere.is_some() => {
+                all = self.index.keys().copied().collect();
+                &Only::These(&all)
+            }
+            only => only,
+        };
         let role = self.desired.role.as_str();
         let what = format!("reading back the grants of {}", identifier(role));
         let statement = grants([role].into_iter(), self.dialect, only);

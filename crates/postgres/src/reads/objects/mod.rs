@@ -20,18 +20,19 @@ use crate::quote::is_possible;
 use crate::transport::message::Message;
 use crate::transport::server::Place;
 use rolecall_engine::Error;
-use rolecall_engine::objects::{Catalog, CatalogQuery, ObjectClass};
+use rolecall_engine::objects::{Catalog, CatalogQuery, Elsewhere, ObjectClass};
 
 impl Postgres {
-    pub(crate) async fn catalog(&self, query: &CatalogQuery) -> Result<Catalog, Error> {
+    pub(crate) async fn catalog(&self, query: &CatalogQuery, only: &Only<'_>) -> Result<Catalog, Error> {
         let place = Place::Exactly(query.database.clone());
         let sets = query.sets.iter().map(String::as_str).filter(|set| is_possible(set));
         let dialect = self.server.dialect(&place).await?;
-        let statement =
-            format!("{}\nUNION ALL\n{}", query::objects(), grants(sets, dialect, &Only::Everything));
+        let statement = format!("{}\nUNION ALL\n{}", query::objects(only), grants(sets, dialect, only));
         let what = format!("reading the objects of the database {:?}", query.database);
         let reply = self.server.run(&place, &Message::one(what, statement)).await?;
-        Ok(rows::catalog(&query.database, dialect, reply.rows()))
+        let mut catalog = rows::catalog(&query.database, dialect, reply.rows());
+        catalog.elsewhere = matches!(only, Only::Around(_)).then(Elsewhere::default);
+        Ok(catalog)
     }
 }
 

@@ -1,26 +1,61 @@
 //! The statement that reads a catalogue. All its columns are text; the first says what a row is.
 
 use rolecall_engine::OWN_ROLE_PREFIX;
-use rolecall_engine::objects::CROWDED;
+use rolecall_engine::objects::{CROWDED, SomeObjects};
 
 use super::Table;
-use crate::quote::{literal, names, numbers};
+use crate::quote::{is_possible, literal, names, numbers};
 use crate::reads::announcements::are_installed;
 use crate::transport::version::Dialect;
 
-/// Which objects to read the grants of sets on.
+/// Which objects to read, and the grants of sets on which.
 #[derive(Clone, Debug)]
 pub(crate) enum Only<'a> {
     /// All of them.
     Everything,
     /// These. Whether a set has what no set has is not read then.
     These(&'a [(Table, u32)]),
+    /// These, and the schemas that they lie in. As before, what a set has beyond grants is not read.
+    Around(&'a SomeObjects),
+}
+
+impl Only<'_> {
+    /// A condition that follows another one: the object of the alias, in this catalogue, is among them.
+    fn among(&self, table: Table, alias: &str) -> String {
+        let some = match self {
+            Self::Everything => return String::new(),
+            Self::These(these) => {
+                let ids = these.iter().filter(|(of, _)| *of == table).map(|(_, id)| *id);
+                return format!(" AND {alias}.oid = ANY ({})", numbers(ids));
+            }
+            Self::Around(some) => some,
+        };
+        let ids = |table: Table| {
+            let of = some.objects.iter().filter(move |object| Table::of_class(object.class) == table);
+            numbers(of.map(|object| object.id))
+        };
+        let named = ids(table);
+        if table != Table::Namespace {
+            return format!(" AND {alias}.oid = ANY ({named})");
+        }
+        // An array of numbers for each, so that the server looks them up instead of asking for every schema.
+        let schemas = names(some.schemas.iter().filter(|name| is_possible(name)));
+        format!(
+            " AND {alias}.oid = ANY ({named} || ARRAY(SELECT c.relnamespace FROM pg_catalog.pg_class c WHERE c.oid = ANY ({}))
+  || ARRAY(SELECT p.pronamespace FROM pg_catalog.pg_proc p WHERE p.oid = ANY ({}))
+  || ARRAY(SELECT s.oid FROM pg_catalog.pg_namespace s WHERE s.nspname = ANY ({schemas})))",
+            ids(Table::Class),
+            ids(Table::Proc)
+        )
+    }
 }
 
 /// Objects: `o`, number, kind, schema, name, entries of a long access list. Schemas that everybody may use: `u`,
 /// number. That everybody may connect: `c`. That changes are announced: `e`.
-pub(super) fn objects() -> String {
+pub(super) fn objects(only: &Only<'_>) -> String {
     let system = not_system();
+    let [classes, procs, namespaces] = [(Table::Class, "c"), (Table::Proc, "p"), (Table::Namespace, "n")]
+        .map(|(table, alias)| only.among(table, alias));
     let announced = are_installed();
     // In pg_class a long list cannot be stored out of line, as those of functions and schemas are: it fills the row.
     let crowded = format!(
@@ -30,17 +65,17 @@ pub(super) fn objects() -> String {
         "SELECT 'o' AS row, c.oid::pg_catalog.text AS a, c.relkind::pg_catalog.text AS b, n.nspname::pg_catalog.text AS c,
   c.relname::pg_catalog.text AS d, {crowded} AS e
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't' AND {system}
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't' AND {system}{classes}
 UNION ALL
 SELECT 'o', p.oid::pg_catalog.text, CASE p.prokind WHEN 'p' THEN 'P' ELSE 'F' END, n.nspname::pg_catalog.text,
   p.proname::pg_catalog.text, NULL
-FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE {system}
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE {system}{procs}
 UNION ALL
 SELECT 'o', n.oid::pg_catalog.text, 'N', n.nspname::pg_catalog.text, n.nspname::pg_catalog.text, NULL
-FROM pg_catalog.pg_namespace n WHERE {system}
+FROM pg_catalog.pg_namespace n WHERE {system}{namespaces}
 UNION ALL
 SELECT 'u', n.oid::pg_catalog.text, NULL, NULL, NULL, NULL
-FROM pg_catalog.pg_namespace n WHERE {system} AND pg_catalog.has_schema_privilege('public', n.oid, 'USAGE')
+FROM pg_catalog.pg_namespace n WHERE {system}{namespaces} AND pg_catalog.has_schema_privilege('public', n.oid, 'USAGE')
 UNION ALL
 SELECT 'c', NULL, NULL, NULL, NULL, NULL FROM pg_catalog.pg_database d
 WHERE d.datname = pg_catalog.current_database() AND pg_catalog.has_database_privilege('public', d.oid, 'CONNECT')
@@ -62,13 +97,7 @@ pub(crate) fn grants<'a>(sets: impl Iterator<Item = &'a str>, dialect: Dialect, 
             Table::Proc => ("pg_proc", "proacl", 'p'),
             Table::Namespace => ("pg_namespace", "nspacl", 'n'),
         };
-        let among = match only {
-            Only::Everything => String::new(),
-            Only::These(these) => {
-                let ids = these.iter().filter(|(of, _)| *of == table).map(|(_, id)| *id);
-                format!(" AND o.oid = ANY ({})", numbers(ids))
-            }
-        };
+        let among = only.among(table, "o");
         format!(
             "SELECT 'h' AS row, pg_catalog.array_to_string(l.ids, ',') AS a, '{letter}' AS b, s.rolname::pg_catalog.text AS c,
   COALESCE(g.rolname::pg_catalog.text, h.grantor::pg_catalog.text) AS d, h.privileges AS e
@@ -86,7 +115,7 @@ JOIN pg_catalog.pg_roles s ON s.oid = h.grantee LEFT JOIN pg_catalog.pg_roles g 
     // That depends on everything the set has.
     let foreign_grants = match only {
         Only::Everything => foreign_grants(dialect),
-        Only::These(_) => "false".to_owned(),
+        Only::These(_) | Only::Around(_) => "false".to_owned(),
     };
     format!(
         "{classes}

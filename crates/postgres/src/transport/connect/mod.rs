@@ -22,12 +22,13 @@ use rolecall_engine::counters::Counters;
 use rolecall_engine::{Class, Error, Login, Reason};
 use secrecy::ExposeSecret;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{AsyncMessage, CancelToken, Client, NoTls, SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::transport::announcement::{Announcements, announcements};
 use crate::transport::backends::{Backend, Backends};
 use crate::transport::config::{Auth, Config};
 use crate::transport::platform::Platform;
@@ -87,9 +88,8 @@ pub(crate) struct Connection {
     _alive: oneshot::Sender<()>,
     pub(crate) client: Client,
     pub(crate) version: Version,
-    /// One message where others announced something on a channel that this connection listens to, however much it was.
-    /// It closes with the connection.
-    pub(crate) announced: mpsc::Receiver<()>,
+    /// What others announced on a channel that this connection listens to. It ends with the connection.
+    pub(crate) announced: Announcements,
     config: Arc<Config>,
     prepared: Prepared,
     /// Which of ours it is.
@@ -335,7 +335,7 @@ impl Connector {
         let counters = Arc::clone(&self.counters);
         counters.opened();
         let backends = Arc::clone(&self.backends);
-        let (announce, announced) = mpsc::channel(1);
+        let (ear, announced) = announcements();
         let broken = Arc::clone(&self.broken);
         let warnings = Arc::new(AtomicU64::new(0));
         let warned = Arc::clone(&warnings);
@@ -344,8 +344,7 @@ impl Connector {
                 while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
                     match message {
                         AsyncMessage::Notification(sent) if !backends.are_ours(sent.process_id()) => {
-                            // Where one waits already, it says as much.
-                            let _ = announce.try_send(());
+                            ear.hear(sent.payload());
                         }
                         // The texts are of no use: what was achieved is read back, and they may be in any language.
                         AsyncMessage::Notice(notice) if notice.code().code() == sqlstate::WARNING => {
