@@ -88,6 +88,21 @@ async fn postgres_19() {
 }
 
 #[tokio::test]
+async fn postgres_16_through_creator_roles() {
+    run_on(PgVersion::V16, Admin::CreateRoleThroughCreators).await;
+}
+
+#[tokio::test]
+async fn postgres_18_through_creator_roles() {
+    run_on(PgVersion::V18, Admin::CreateRoleThroughCreators).await;
+}
+
+#[tokio::test]
+async fn postgres_19_through_creator_roles() {
+    run_on(PgVersion::V19, Admin::CreateRoleThroughCreators).await;
+}
+
+#[tokio::test]
 async fn postgres_15_as_an_admin_user_without_inherit() {
     run_on(PgVersion::V15, Admin::CreateRoleNoInherit).await;
 }

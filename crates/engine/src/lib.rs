@@ -212,6 +212,16 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// When the server cannot be reached.
     async fn drop_set(&self, role: &str, owner_uid: &str) -> Result<Applied, Error>;
 
+    /// Goes on with what can wait, for a few seconds at most: nothing depends on it. It changes only accounts of this owner, by
+    /// `Owner::uid`, and none that may log in.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached.
+    async fn tidy(&self, _owner_uid: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// This logical database is not needed any more: idle connections to it are closed, so that it can be dropped.
     fn release_database(&self, _database: &str) {}
 

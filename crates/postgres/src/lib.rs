@@ -47,6 +47,7 @@ pub struct Postgres {
     /// The branch of its history that the server was on last.
     branch: std::sync::Mutex<Option<String>>,
     confirmations: execution::confirmations::Confirmations,
+    creators: execution::creators::CreatorState,
     reader_since: transport::failover::ReaderSince,
 }
 
@@ -64,6 +65,7 @@ impl Postgres {
             draining: execution::drain::Draining::default(),
             branch: std::sync::Mutex::default(),
             confirmations: execution::confirmations::Confirmations::default(),
+            creators: execution::creators::CreatorState::default(),
             reader_since: transport::failover::ReaderSince::default(),
         })
     }
@@ -126,6 +128,10 @@ impl Engine for Postgres {
 
     async fn drop_set(&self, role: &str, owner_uid: &str) -> Result<Applied, Error> {
         self.retire_set(role, owner_uid).await
+    }
+
+    async fn tidy(&self, owner_uid: &str) -> Result<(), Error> {
+        self.move_accounts(owner_uid).await
     }
 
     fn stats(&self) -> Stats {

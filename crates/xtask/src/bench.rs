@@ -31,6 +31,12 @@ enum What {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Accounts beside 10,000 that are kept, on PostgreSQL 16 and 19.
+    Kept {
+        /// Arguments of the benchmark: versions, `kept=<number>`.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Commands of the kubectl plugin that ask nobody, beside kubectl, and on many manifests.
     Cli {
         /// Arguments of the benchmark: the number of manifests.
@@ -76,6 +82,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         What::Objects { arguments } => {
             let which = ["--package", "rolecall-postgres", "--bench", "objects"];
+            bench(&[which, quick].concat(), arguments)
+        }
+        What::Kept { arguments } => {
+            let which = ["--package", "rolecall-postgres", "--bench", "kept"];
             bench(&[which, quick].concat(), arguments)
         }
         What::Cli { arguments } => bench(&["--package", "rolecall-cli", "--bench", "offline"], arguments),

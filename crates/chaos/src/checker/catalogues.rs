@@ -106,7 +106,9 @@ async fn of_postgres(client: &tokio_postgres::Client) -> Result<Accounts> {
         from pg_roles r
         where rolname not in ('postgres', 'teleport-admin')
         and (rolcanlogin or exists (select from pg_auth_members join pg_roles marker on marker.oid = roleid
-                                    where member = r.oid and marker.rolname = $1))";
+                                    where member = r.oid and marker.rolname = $1)
+            -- Accounts are created through these, which may pass the marker on and cannot log in.
+            and not starts_with(r.rolname::text, 'rolecall-creator:'))";
     let rows = client.query(QUERY, &[&MARKER]).await?;
     let accounts = rows.iter().map(|row| {
         let roles: BTreeSet<String> = row.get::<_, Vec<String>>(2).into_iter().collect();

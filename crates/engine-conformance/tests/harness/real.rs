@@ -17,6 +17,8 @@ use crate::common::{config, literal, quote, unique};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admin {
     CreateRole,
+    /// Each account is created through a role of its own.
+    CreateRoleThroughCreators,
     CreateRoleNoInherit,
     Superuser,
 }
@@ -39,7 +41,7 @@ impl RealServer {
     pub(crate) async fn new(pg: &'static Postgres, kind: Admin) -> Self {
         let admin = unique("admin");
         let attributes = match kind {
-            Admin::CreateRole => "createrole",
+            Admin::CreateRole | Admin::CreateRoleThroughCreators => "createrole",
             Admin::CreateRoleNoInherit => "createrole noinherit",
             Admin::Superuser => "superuser",
         };
@@ -52,7 +54,11 @@ impl RealServer {
         // It may be there already.
         let _ = pg.sql("postgres", &format!("create database {OTHER}")).await;
         let certificate = pg.client_cert(&admin).unwrap();
-        let engine = PgEngine::new(config(pg, &admin, &certificate)).unwrap();
+        let mut config = config(pg, &admin, &certificate);
+        if kind == Admin::CreateRoleThroughCreators {
+            config.accounts_per_creator = 1;
+        }
+        let engine = PgEngine::new(config).unwrap();
         Self { pg, kind, admin, certificate, engine, kept: Mutex::default() }
     }
 

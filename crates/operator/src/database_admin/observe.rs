@@ -90,6 +90,9 @@ impl Pass<'_> {
             Ok(inventory) => self.checked(&server, &inventory),
             Err(error) => tracing::warn!(admin = %self.key, %error, "the accounts could not be listed"),
         }
+        if let Err(error) = server.engine.tidy(&server.owner.uid).await {
+            tracing::debug!(admin = %self.key, %error, "what can wait waits");
+        }
         Ok(())
     }
 

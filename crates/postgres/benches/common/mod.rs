@@ -21,6 +21,11 @@ pub async fn start() -> (Postgres, Engine) {
         Ok("19") => PgVersion::V19,
         _ => PgVersion::V17,
     };
+    start_on(version).await
+}
+
+/// The same on a server of this version.
+pub async fn start_on(version: PgVersion) -> (Postgres, Engine) {
     let pg = Postgres::start(version).await.unwrap();
     let certificate = pg.create_admin(ADMIN).await.unwrap();
     let auth = Auth::X509 { cert_pem: certificate.cert_pem, key_pem: certificate.key_pem.into() };

@@ -14,6 +14,7 @@ use crate::reads::observe::Question;
 use crate::reads::preflight;
 use crate::statements::activate;
 use crate::statements::adjust;
+use crate::statements::creators::{Pair, act_as};
 use crate::statements::end;
 use crate::statements::end::Part;
 use crate::statements::guard::Guard;
@@ -50,15 +51,16 @@ impl Postgres {
         }
         self.draining.forget(&plan.account);
         self.confirmations.forget(&plan.account);
-        match self.try_activate(&place, plan, true).await {
+        let pair = self.open_pair(&place, plan).await;
+        match self.try_activate(&place, plan, pair.as_ref(), true).await {
             Err(error) if error.code == HOLDS_RIGHTS => {
                 self.revoke_rights(&place, &plan.account, false).await;
-                self.try_activate(&place, plan, false).await?;
+                self.try_activate(&place, plan, None, false).await?;
             }
             // The marker is ensured when a server is checked; somebody may have dropped it since.
             Err(error) if error.code == UNDEFINED_OBJECT => {
                 self.server.run(&place, &preflight::ensure_marker()).await?;
-                self.try_activate(&place, plan, true).await?;
+                self.try_activate(&place, plan, None, true).await?;
             }
             result => result?,
         }
@@ -76,6 +78,7 @@ impl Postgres {
         let mut message = Message::new();
         Guard::managed(account).owned_by(from_uid).check(&mut message);
         role::record(&mut message, account, owner);
+        let message = self.acting(account, message);
         match self.server.run(place, &message).await {
             // An earlier attempt did it.
             Err(error) if error.is_of_changed_account() => {
@@ -87,13 +90,45 @@ impl Postgres {
         }
     }
 
-    async fn try_activate(&self, place: &Place, plan: &Activate, strict: bool) -> Result<(), Error> {
+    async fn try_activate(
+        &self,
+        place: &Place,
+        plan: &Activate,
+        pair: Option<&Pair>,
+        strict: bool,
+    ) -> Result<(), Error> {
         let dialect = self.server.dialect(place).await?;
-        let result = self.server.run(place, &activate::message(plan, dialect, strict, false)).await;
-        match result {
-            Err(error) if error.code == DEPENDENT_OBJECTS => {
-                self.server.run(place, &activate::message(plan, dialect, strict, true)).await.map(drop)
+        if let Some(pair) = pair {
+            let message = match plan.create {
+                true => act_as(activate::message(plan, dialect, strict, false), &pair.holder),
+                false => activate::renewal(plan, dialect, &pair.holder),
+            };
+            match self.server.run(place, &message).await {
+                Ok(reply) => {
+                    self.created(place, pair, &reply).await;
+                    return Ok(());
+                }
+                Err(error) if plan.create && is_of_role_or_login(&error.code) => {
+                    let apart = act_as(activate::create_apart(plan, dialect), &pair.holder);
+                    let reply = self.server.run(place, &apart).await?;
+                    self.created(place, pair, &reply).await;
+                    return Ok(());
+                }
+                Err(error) if plan.create || error.class == Class::Unreachable => return Err(error),
+                // Something would be lost with it.
+                Err(error) => self.creators.note_refusal(&plan.account, &error),
             }
+        }
+        let send = async |cascade: bool| {
+            let message = activate::message(plan, dialect, strict, cascade);
+            let message = match plan.create {
+                true => message,
+                false => self.acting_to_revoke(&plan.account, message, &plan.revoke, dialect, cascade),
+            };
+            self.server.run(place, &message).await
+        };
+        match send(false).await {
+            Err(error) if error.code == DEPENDENT_OBJECTS => send(true).await.map(drop),
             Err(error) if plan.create && is_of_role_or_login(&error.code) => {
                 self.server.run(place, &activate::create_apart(plan, dialect)).await.map(drop)
             }
@@ -107,6 +142,9 @@ impl Postgres {
             self.server.run(&place, &message).await?;
         }
         if !plan.only_takes_strays() {
+            if !plan.grant.is_empty() || !plan.grant_sets.is_empty() {
+                self.can_grant(&place, plan.grant.iter().chain(&plan.grant_sets)).await;
+            }
             match self.try_adjust(&place, plan).await {
                 // Grants that fail must not prevent revocations.
                 Err(error) if error.class == Class::Refused && !plan.revoke.is_empty() => {
@@ -130,7 +168,8 @@ impl Postgres {
         messages.extend(attributes.iter().map(|attribute| adjust::take_attribute(plan, attribute)));
         let mut remains = Vec::new();
         for message in &messages {
-            match self.server.run_unless_locked(place, message).await {
+            let message = self.acting(&plan.account, message.clone());
+            match self.server.run_unless_locked(place, &message).await {
                 Err(error) if error.class == Class::Unreachable => return Err(error),
                 Err(error) => remains.push(error.to_string()),
                 Ok(_) => {}
@@ -147,6 +186,7 @@ impl Postgres {
         let guard = adjust::guard(plan);
         let send = async |cascade: bool| {
             let message = adjust::message(plan, dialect, cascade);
+            let message = self.acting_to_revoke(&plan.account, message, &plan.revoke, dialect, cascade);
             match self.server.run_unless_locked(place, &message).await {
                 // Losing a role must not depend on the user's cooperation.
                 Err(error) if error.code == LOCK_NOT_AVAILABLE && !plan.revoke.is_empty() => {
@@ -284,7 +324,8 @@ impl Postgres {
             reply if reply.unconfirmed => false,
             // The warning is not identified: it may be that the wait for the standby was cancelled.
             reply if reply.warned => {
-                !standby::is_doubtful(&self.server.run(place, &end::confirm(plan)).await?)
+                let confirm = self.acting(&plan.account, end::confirm(plan));
+                !standby::is_doubtful(&self.server.run(place, &confirm).await?)
             }
             _ => true,
         };
@@ -293,14 +334,19 @@ impl Postgres {
 
     async fn try_strip(&self, place: &Place, plan: &End, part: Part) -> Result<Reply, Error> {
         let dialect = self.server.dialect(place).await?;
-        match self.server.run(place, &end::strip(plan, part, dialect, false)).await {
+        let message = |cascade| {
+            let revoked: &[String] = if part == Part::Stored { &[] } else { &plan.revoke };
+            let message = end::strip(plan, part, dialect, cascade);
+            self.acting_to_revoke(&plan.account, message, revoked, dialect, cascade)
+        };
+        match self.server.run(place, &message(false)).await {
             // It passed a role on. Whoever has it from this account has it no longer.
             Err(error) if error.code == DEPENDENT_OBJECTS => {
                 tracing::warn!(
                     account = plan.account.as_str(),
                     "revoking what the account passed on as well"
                 );
-                self.server.run(place, &end::strip(plan, part, dialect, true)).await
+                self.server.run(place, &message(true)).await
             }
             result => result,
         }
@@ -317,7 +363,8 @@ impl Postgres {
     }
 
     async fn try_drop(&self, place: &Place, plan: &End) -> Result<(), Error> {
-        self.server.run(place, &end::drop_account(plan)).await.map(drop)
+        let message = self.acting(&plan.account, end::drop_account(plan));
+        self.server.run(place, &message).await.map(drop)
     }
 
     /// Takes away what the account itself was granted, in each database where the admin user can. Best effort: what

@@ -10,6 +10,7 @@ use rolecall_engine::{AccountName, Class, Error, Observed, Query, Reason};
 
 use crate::Postgres;
 use crate::reads::observe::{Question, Reading, parse};
+use crate::statements::creators;
 use crate::statements::end;
 use crate::statements::guard::Guard;
 use crate::statements::logins;
@@ -121,8 +122,19 @@ impl Postgres {
             account.managed && account.owner.as_ref().is_some_and(|owner| owner.uid == query.owner_uid)
         };
         let question = Question { query: query.clone(), to_verify };
-        let Reading { mut observed, starting, synchronous, .. } =
-            self.batcher.read(&self.server, &place, question).await?;
+        let mut reading = self.batcher.read(&self.server, &place, question.clone()).await?;
+        if reading.lost && !self.server.config().read_only {
+            match self.server.run(&place, &creators::regain(&query.account)).await {
+                Ok(_) => reading = self.batcher.read(&self.server, &place, question).await?,
+                Err(error) if error.class == Class::Unreachable => return Err(error),
+                // The admin user itself can still do most.
+                Err(error) => {
+                    tracing::warn!(account = query.account.as_str(), %error, "the way through its creator is not restored");
+                }
+            }
+        }
+        self.creators.note(&query.account, &reading);
+        let Reading { mut observed, starting, synchronous, .. } = reading;
         match &mut observed.account {
             Some(account) if account.enabled => {
                 self.draining.forget(&query.account);
@@ -153,10 +165,11 @@ impl Postgres {
     /// enabled.
     pub(crate) async fn disable(&self, target: &EndTarget<'_>) -> Result<bool, Error> {
         let guard = target.guard();
-        let short = end::disable(&guard, target.account, end::SHORT_LOCK_TIMEOUT_MS);
+        let acting = |message| self.acting_unprepared(target.account, message);
+        let short = acting(end::disable(&guard, target.account, end::SHORT_LOCK_TIMEOUT_MS));
         let closed = match self.server.run_unless_locked(target.place, &short).await {
             Err(error) if error.code == LOCK_NOT_AVAILABLE => {
-                let long = end::disable(&guard, target.account, end::LONG_LOCK_TIMEOUT_MS);
+                let long = acting(end::disable(&guard, target.account, end::LONG_LOCK_TIMEOUT_MS));
                 self.run_ending_backends(target.place, target.account, &guard, &long).await
             }
             result => result,
@@ -164,7 +177,7 @@ impl Postgres {
         let reply = match closed {
             // Without its login the account has no use of the password either.
             Err(error) if is_of_a_rule(&error.code) || self.may_keep_passwords(&error) => {
-                let alone = end::disable_keeping_password(&guard, target.account);
+                let alone = acting(end::disable_keeping_password(&guard, target.account));
                 self.run_ending_backends(target.place, target.account, &guard, &alone).await?
             }
             result => result?,
@@ -243,6 +256,7 @@ impl Postgres {
     async fn end_logins(&self, target: &EndTarget<'_>, stuck: &BTreeSet<String>) -> Result<(), Error> {
         let dialect = self.server.dialect(target.place).await?;
         let message = logins::end(&target.guard().closed(), target.account, stuck, dialect);
+        let message = self.acting(target.account, message);
         let reply = self.server.run(target.place, &message).await?;
         let others: Vec<String> = parse(&reply, || message.attempted(0).to_owned())?;
         self.draining.pass_over(target.account, &others);
@@ -257,7 +271,8 @@ impl Postgres {
         guard: &Guard<'_>,
     ) -> Result<Vec<i32>, Error> {
         let dialect = self.server.dialect(place).await?;
-        let reply = self.server.run(place, &end::terminate(guard, account, dialect)).await?;
+        let message = self.acting(account, end::terminate(guard, account, dialect));
+        let reply = self.server.run(place, &message).await?;
         Ok(reply.rows().iter().filter_map(|row| row.get(0)?.parse().ok()).collect())
     }
 

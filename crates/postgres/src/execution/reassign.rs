@@ -78,7 +78,7 @@ impl Postgres {
         let dialect = self.server.dialect(place).await?;
         for one in &owned {
             let there = one.database.clone().map_or_else(|| place.clone(), Place::Exactly);
-            let message = reassign::reassign(plan, &to, dialect);
+            let message = reassign::reassign(plan, &to, dialect, self.creators.in_use());
             self.server.run_unless_locked(&there, &message).await?;
             let reassigned = given
                 .reassigned
@@ -88,7 +88,7 @@ impl Postgres {
         // Default privileges and the like, which nobody else can own.
         for one in self.owned_by(place, plan).await? {
             let there = one.database.map_or_else(|| place.clone(), Place::Exactly);
-            let message = reassign::drop_personal(plan, to.by_superuser, dialect);
+            let message = reassign::drop_personal(plan, to.by_superuser, dialect, self.creators.in_use());
             self.server.run_unless_locked(&there, &message).await?;
         }
         Ok(None)

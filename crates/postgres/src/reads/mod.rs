@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `observe`, `batcher` | accounts, and how reads at the same time share a message |
 //! | `inventory` | all managed accounts |
+//! | `creators` | the roles that the admin user creates accounts through |
 //! | `activity` | what the user who is logged in runs |
 //! | `preflight`, `client_ca` | what the server lacks |
 //! | `examine` | what a person wants to know who looks for a fault |
@@ -16,6 +17,7 @@ pub(crate) mod activity;
 pub(crate) mod announcements;
 pub(crate) mod batcher;
 pub(crate) mod client_ca;
+pub(crate) mod creators;
 pub(crate) mod examine;
 pub(crate) mod history;
 pub(crate) mod inventory;
@@ -25,15 +27,18 @@ pub(crate) mod preflight;
 pub(crate) mod privileges;
 pub(crate) mod sets;
 
-use crate::statements::{guard, rights};
+use crate::statements::{self, guard, rights};
 use crate::transport::version::Dialect;
 
 /// The statements that are prepared on each connection, because planning them takes several times as long as running
 /// them; by name.
 pub(crate) fn prepared(dialect: Dialect) -> Vec<(&'static str, String)> {
-    vec![
+    let creators = dialect.has_grantors().then(|| ("rolecall_act_for", statements::creators::prepare()));
+    let mut all = vec![
         ("rolecall_observe", observe::prepare(dialect)),
         ("rolecall_guard", guard::prepare()),
         ("rolecall_holds_no_rights", rights::prepare()),
-    ]
+    ];
+    all.extend(creators);
+    all
 }

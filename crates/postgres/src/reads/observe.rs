@@ -8,6 +8,7 @@ use rolecall_engine::{Class, Error, MARKER, OWN_ROLE_PREFIX, Observed, Query, Re
 use serde::Deserialize;
 
 use crate::quote::{is_possible, literal, names};
+use crate::statements::creators;
 use crate::statements::guard::managed;
 use crate::statements::rights::HOLDS_ANY;
 use crate::transport::message::{Message, Reply};
@@ -31,6 +32,14 @@ pub(crate) struct Reading {
     pub(crate) holds_rights: bool,
     /// Commits wait for standbys.
     pub(crate) synchronous: bool,
+    /// The admin user can become creator roles.
+    pub(crate) creators: bool,
+    /// How many roles the admin user holds itself, up to a number above which that is many.
+    pub(crate) held_by_admin_user: usize,
+    /// Somebody has cut the way to the account through its creator.
+    pub(crate) lost: bool,
+    /// The admin user holds the account itself.
+    pub(crate) direct: bool,
 }
 
 /// The message that answers all questions.
@@ -69,6 +78,9 @@ fn query(questions: &[Question]) -> String {
 /// login that has succeeded by the time of the second read shows there. The argument of the function that reads the backends
 /// depends on the locks, as nothing else in a statement says in which order two things are read. (Within a transaction
 /// the backends would be read only once: the message has no other statement.)
+///
+/// Each role and each membership is looked up by its index. Estimates that are made for all roles are far off: there is a
+/// marker with all accounts as members, and from 16 on an admin user that is a member of all accounts.
 pub(crate) fn prepare(dialect: Dialect) -> String {
     let (marker, own) = (literal(MARKER), literal(OWN_ROLE_PREFIX));
     // Whoever created it is a member that can only pass it on.
@@ -76,9 +88,21 @@ pub(crate) fn prepare(dialect: Dialect) -> String {
     let (is_managed, is_managed_role) = (managed("u"), managed("r"));
     let grantable = grantable(dialect);
     let revocable = if dialect.has_grantors() {
-        "g.grantable AND CASE WHEN m.grantor = me.oid THEN true ELSE pg_catalog.pg_has_role(m.grantor, 'USAGE') END"
+        format!(
+            "g.grantable AND CASE WHEN m.grantor = me.oid THEN true WHEN {} THEN true
+  ELSE pg_catalog.pg_has_role(m.grantor, 'USAGE') END",
+            creators::acts_for("me.oid", "b")
+        )
     } else {
-        "g.grantable"
+        "g.grantable".to_owned()
+    };
+    let (has_creators, held) = match dialect.has_grantors() {
+        true => (creators::any("me.oid"), creators::held_by_admin_user()),
+        false => ("false".to_owned(), "0".to_owned()),
+    };
+    let (is_direct, is_lost) = match dialect.has_grantors() {
+        true => (creators::direct("me.oid", "u.oid"), creators::lost("me.oid", "u.oid")),
+        false => ("false".to_owned(), "false".to_owned()),
     };
 
     format!(
@@ -87,8 +111,8 @@ WITH me AS MATERIALIZED (SELECT r.oid, r.rolname, r.rolsuper, r.rolcreaterole FR
   WHERE r.rolname = CURRENT_USER),
 u AS MATERIALIZED (SELECT r.* FROM pg_catalog.pg_roles r WHERE r.rolname = ANY ($1)),
 r AS MATERIALIZED (SELECT r.*, {grantable} AS grantable FROM pg_catalog.pg_roles r, me
-  WHERE r.rolname = ANY ($2)
-    OR r.oid IN (SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN u ON u.oid = m.member)),
+  WHERE r.oid = ANY (ARRAY(SELECT n.oid FROM pg_catalog.pg_roles n WHERE n.rolname = ANY ($2)
+    UNION SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN u ON u.oid = m.member))),
 locks AS MATERIALIZED (SELECT l.pid, l.virtualtransaction FROM pg_catalog.pg_locks l
   WHERE $4 AND l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted
     AND l.pid IS NOT NULL),
@@ -101,6 +125,8 @@ prepared AS MATERIALIZED (SELECT x.owner, pg_catalog.json_agg(pg_catalog.json_bu
 parameters AS MATERIALIZED (SELECT p.name, p.context FROM pg_catalog.pg_settings p)
 SELECT pg_catalog.json_build_object(
 'admin', (SELECT me.rolname FROM me),
+'creators', (SELECT {has_creators} FROM me),
+'held', (SELECT {held} FROM me),
 'synchronous', pg_catalog.current_setting('synchronous_standby_names') <> '',
 'starting', (SELECT pg_catalog.json_agg(l.pid || ' ' || l.virtualtransaction) FROM locks l WHERE NOT EXISTS (
   SELECT FROM activity s WHERE s.pid = l.pid AND (s.usesysid IS NOT NULL OR s.datid IS NOT NULL))),
@@ -108,6 +134,8 @@ SELECT pg_catalog.json_build_object(
   'name', u.rolname,
   'managed', {is_managed},
   'login', u.rolcanlogin,
+  'direct', {is_direct},
+  'lost', {is_lost},
   'comment', (SELECT d.description FROM pg_catalog.pg_shdescription d
     WHERE d.objoid = u.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass),
   'memberships', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(g.rolname, b.rolname, {revocable}))
@@ -176,11 +204,12 @@ pub(crate) const HAS_LIMITS: &str =
 
 /// An expression: may the admin user (the alias `me`) grant the role of the alias `r`? From 16 on that is a matter of
 /// ADMIN OPTION. A direct grant is checked first, as the function goes through all memberships of the admin user,
-/// which on 16+ is a member of every role that it created.
+/// which on 16+ is a member of every role that it created. (It is no EXISTS, for which the planner would read all memberships
+/// that there are.)
 pub(crate) fn grantable(dialect: Dialect) -> &'static str {
     if dialect.has_grantors() {
-        "me.rolsuper OR (NOT r.rolsuper AND CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_auth_members a
-    WHERE a.roleid = r.oid AND a.member = me.oid AND a.admin_option)
+        "me.rolsuper OR (NOT r.rolsuper AND CASE WHEN (SELECT pg_catalog.bool_or(a.admin_option)
+    FROM pg_catalog.pg_auth_members a WHERE a.roleid = r.oid AND a.member = me.oid)
   THEN true ELSE pg_catalog.pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION') END)"
     } else {
         "me.rolsuper OR (NOT r.rolsuper AND (me.rolcreaterole
@@ -199,6 +228,10 @@ pub(crate) fn readings(questions: &[Question], reply: &Reply) -> Result<Vec<Read
             starting: if question.to_verify { starting.clone() } else { BTreeSet::new() },
             holds_rights: all.account(&question.query).is_some_and(|row| row.rights),
             synchronous: all.synchronous,
+            creators: all.creators,
+            held_by_admin_user: all.held,
+            direct: all.account(&question.query).is_some_and(|row| row.direct),
+            lost: all.account(&question.query).is_some_and(|row| row.lost),
         })
         .collect())
 }
@@ -227,6 +260,8 @@ pub(crate) fn record(comment: Option<&str>) -> Option<Owner> {
 #[derive(Deserialize)]
 struct All {
     admin: Option<String>,
+    creators: bool,
+    held: usize,
     synchronous: bool,
     starting: Option<Vec<String>>,
     accounts: Option<Vec<AccountRow>>,
@@ -239,6 +274,8 @@ struct AccountRow {
     name: String,
     managed: bool,
     login: bool,
+    direct: bool,
+    lost: bool,
     comment: Option<String>,
     memberships: Option<Vec<(String, Option<String>, bool)>>,
     members: Option<Vec<String>>,

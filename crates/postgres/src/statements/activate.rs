@@ -1,14 +1,15 @@
 //! Enabling an account: one transaction, one round trip. One that is kept gets its login last; one that is made has it from
 //! the beginning, as nobody sees it before the end of the transaction.
 
-use rolecall_engine::MARKER;
 use rolecall_engine::plan::Activate;
+use rolecall_engine::{AccountName, MARKER};
 use secrecy::ExposeSecret;
 
 use crate::quote::{identifier, literal};
 use crate::statements::guard::Guard;
-use crate::statements::{membership, rights, role};
+use crate::statements::{creators, membership, rights, role};
 use crate::transport::message::{Message, Needs};
+use crate::transport::sqlstate::{CHANGED, NOT_MADE_ANEW};
 use crate::transport::version::Dialect;
 
 /// The activation. With `strict`, it fails (`RC002`) where the account itself has rights on objects; with `cascade`
@@ -18,29 +19,93 @@ pub(crate) fn message(plan: &Activate, dialect: Dialect, strict: bool, cascade: 
     message.replicated()
 }
 
-fn create(plan: &Activate, dialect: Dialect) -> Message {
-    let mut message = made(plan, &login(plan));
-    give(&mut message, plan, dialect);
-    message
-}
-
 /// The creation where the server refused it: the role and its login apart, so that what is refused is known.
 pub(crate) fn create_apart(plan: &Activate, dialect: Dialect) -> Message {
-    let mut message = made(plan, " NOLOGIN");
+    let mut message = Message::new();
+    make(&mut message, &plan.account, " NOLOGIN");
     give(&mut message, plan, dialect);
     enable(&mut message, plan);
     message.replicated()
 }
 
-fn made(plan: &Activate, login: &str) -> Message {
-    let account = identifier(plan.account.as_str());
+/// Instead of a reset: drops an idle account of ours that the admin user holds itself, and creates it anew through this
+/// holder, in one transaction.
+pub(crate) fn renewal(plan: &Activate, dialect: Dialect, holder: &str) -> Message {
+    let mut message = replacing(&plan.account, &plan.owner.uid, holder);
+    add(&mut message, plan, dialect);
+    message.replicated()
+}
+
+/// The same for an account that stays as it is, disabled.
+pub(crate) fn renewal_of_kept(account: &AccountName, owner_uid: &str, record: &str, holder: &str) -> Message {
+    let mut message = replacing(account, owner_uid, holder);
+    make(&mut message, account, " NOLOGIN");
+    role::comment(&mut message, account, record);
+    membership::grant(&mut message, account, std::iter::once(MARKER));
+    message.replicated()
+}
+
+/// Drops an idle account, and becomes the holder. It fails where anything would be lost with the account: something depends
+/// on it, it is a member of anything but the marker, somebody else is a member of it, something is stored for it, a
+/// transaction is prepared. A login under way may be its own, and nobody could end that once the account is gone.
+///
+/// The logins are read before the backends, as the account is read: the check that comes after this one sees the same
+/// backends.
+fn replacing(account: &AccountName, owner_uid: &str, holder: &str) -> Message {
+    let (name, text) = (identifier(account.as_str()), literal(account.as_str()));
     let mut message = Message::new();
+    role::lock(&mut message, account);
+    message.push_needing(
+        Needs::Truth(CHANGED),
+        format!("checking that nobody logs in while {name} is made anew"),
+        "WITH locks AS MATERIALIZED (SELECT l.pid FROM pg_catalog.pg_locks l
+  WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS NOT NULL),
+activity AS MATERIALIZED (SELECT a.pid, a.datid, a.usesysid FROM pg_catalog.pg_stat_get_activity(
+  CASE WHEN (SELECT pg_catalog.count(*) FROM locks) >= 0 THEN NULL::pg_catalog.int4 END) a)
+SELECT 1 / CASE WHEN EXISTS (SELECT FROM locks l WHERE NOT EXISTS (
+  SELECT FROM activity s WHERE s.pid = l.pid AND (s.usesysid IS NOT NULL OR s.datid IS NOT NULL))) THEN 0 ELSE 1 END",
+    );
+    Guard::managed(account).owned_by(owner_uid).idle().plain().check(&mut message);
+    message.push_needing(
+        Needs::Truth(NOT_MADE_ANEW),
+        format!("checking what would be lost with {name}"),
+        format!(
+            "SELECT 1 / CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_roles u WHERE u.rolname = {text} AND (
+  EXISTS (SELECT FROM pg_catalog.pg_prepared_xacts p WHERE p.owner = u.rolname)
+  OR EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE m.roleid = u.oid AND (m.inherit_option OR m.set_option
+    OR m.member <> (SELECT me.oid FROM pg_catalog.pg_roles me WHERE me.rolname = CURRENT_USER)))
+  OR EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE m.member = u.oid
+    AND m.roleid <> (SELECT g.oid FROM pg_catalog.pg_roles g WHERE g.rolname = {marker}))
+  OR EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s WHERE s.setrole = u.oid)
+  OR EXISTS (SELECT FROM pg_catalog.pg_shseclabel l
+    WHERE l.objoid = u.oid AND l.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass))) THEN 0 ELSE 1 END",
+            marker = literal(MARKER)
+        ),
+    );
+    message.push(format!("making {name} anew"), format!("DROP ROLE {name}"));
+    message.act_from_here(format!("becoming {}", identifier(holder)), creators::becoming(holder));
+    message
+}
+
+fn create(plan: &Activate, dialect: Dialect) -> Message {
+    let mut message = Message::new();
+    add(&mut message, plan, dialect);
+    message
+}
+
+/// A new account, with its login.
+fn add(message: &mut Message, plan: &Activate, dialect: Dialect) {
+    make(message, &plan.account, &login(plan));
+    give(message, plan, dialect);
+}
+
+fn make(message: &mut Message, account: &AccountName, login: &str) {
+    let account = identifier(account.as_str());
     message.push_needing(
         Needs::CreateRole,
         format!("creating the user {account}"),
         format!("CREATE ROLE {account}{login}"),
     );
-    message
 }
 
 /// What an account that was made is given.

@@ -115,12 +115,15 @@ fn question([account, record, unowned, closed, idle, plain]: &[&str; 6]) -> Stri
 
 /// An expression: is the role of this alias a managed account? It is a member of the marker, and not only with ADMIN
 /// OPTION: so are the admin users that hand the marker out, the one that created it among them.
+///
+/// An aggregate, and not EXISTS: for that the planner would read all members of the marker, as most roles have few.
 pub(crate) fn managed(alias: &str) -> String {
     format!(
-        "EXISTS (SELECT FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
-    WHERE g.rolname = {} AND m.member = {alias}.oid AND (NOT m.admin_option OR EXISTS (
+        "COALESCE((SELECT pg_catalog.bool_or(NOT m.admin_option OR EXISTS (
       SELECT FROM pg_catalog.pg_shdescription d WHERE d.objoid = {alias}.oid
-        AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.description ~ '\"uid\"\\s*:')))",
+        AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND d.description ~ '\"uid\"\\s*:'))
+    FROM pg_catalog.pg_auth_members m WHERE m.member = {alias}.oid
+      AND m.roleid = (SELECT g.oid FROM pg_catalog.pg_roles g WHERE g.rolname = {})), false)",
         literal(MARKER)
     )
 }

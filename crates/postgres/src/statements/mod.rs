@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `activate`, `adjust`, `end` | the messages of the plans |
 //! | `role`, `membership` | statements that several messages have in common |
+//! | `creators` | the roles that the admin user creates accounts through |
 //! | `guard` | the check that is made again under the account's lock |
 //! | `logins` | ending logins under way |
 //! | `set` | permission sets: their record, privileges on objects |
@@ -13,6 +14,7 @@
 
 pub(crate) mod activate;
 pub(crate) mod adjust;
+pub(crate) mod creators;
 pub(crate) mod end;
 pub(crate) mod guard;
 pub(crate) mod logins;

@@ -11,6 +11,7 @@ use rolecall_engine::{AccountName, Finding, Reason};
 use serde::Deserialize;
 
 use crate::quote::{identifier, literal, names};
+use crate::statements::creators;
 use crate::statements::guard::{Guard, managed};
 use crate::statements::role;
 use crate::transport::message::{Message, Needs};
@@ -177,9 +178,11 @@ FROM pg_catalog.pg_namespace n WHERE n.oid IN (SELECT p.schema FROM placed p)
 ///
 /// The admin user has to have the rights of both. It is a member of the account only until the end of this transaction,
 /// and for nobody else to see.
-pub(crate) fn reassign(plan: &End, to: &NewOwner, dialect: Dialect) -> Message {
+///
+/// `through_creator`: a creator role may hold the account.
+pub(crate) fn reassign(plan: &End, to: &NewOwner, dialect: Dialect, through_creator: bool) -> Message {
     let (name, new_owner) = (identifier(plan.account.as_str()), identifier(&to.name));
-    with_rights_of(plan, to.by_superuser, dialect, |message| {
+    with_rights_of(plan, to.by_superuser, dialect, through_creator, |message| {
         message.push_needing(
             Needs::Truth(CARRIES_CODE),
             format!("checking for code of {name}"),
@@ -196,10 +199,16 @@ pub(crate) fn reassign(plan: &End, to: &NewOwner, dialect: Dialect) -> Message {
 }
 
 /// Drops what of the account nobody else can own, in the logical database where this runs: what it grants on what it would
-/// create, and its logins at foreign servers. Nothing at all where it owns anything else.
-pub(crate) fn drop_personal(plan: &End, by_superuser: bool, dialect: Dialect) -> Message {
+/// create, and its logins at foreign servers. Nothing at all where it owns anything else. `through_creator`: a creator role may
+/// hold the account.
+pub(crate) fn drop_personal(
+    plan: &End,
+    by_superuser: bool,
+    dialect: Dialect,
+    through_creator: bool,
+) -> Message {
     let (name, text) = (identifier(plan.account.as_str()), literal(plan.account.as_str()));
-    with_rights_of(plan, by_superuser, dialect, |message| {
+    with_rights_of(plan, by_superuser, dialect, through_creator, |message| {
         message.push_needing(
             Needs::Truth(CARRIES_CODE),
             format!("checking what {name} still owns"),
@@ -221,11 +230,13 @@ pub(crate) fn drop_personal(plan: &End, by_superuser: bool, dialect: Dialect) ->
 /// How long one lock is waited for: somebody may work with what is given away, and nothing depends on this.
 const LOCK_TIMEOUT_MS: u32 = 3000;
 
-/// A transaction in which the admin user has the rights of a drained account.
+/// A transaction in which the admin user has the rights of a drained account. The creator that holds the account, where one
+/// does, gives them to the admin user and takes them back: it has none of the rights of the new owner.
 fn with_rights_of(
     plan: &End,
     by_superuser: bool,
     dialect: Dialect,
+    through_creator: bool,
     inside: impl FnOnce(&mut Message),
 ) -> Message {
     let name = identifier(plan.account.as_str());
@@ -238,15 +249,23 @@ fn with_rights_of(
         true => (" WITH INHERIT TRUE, SET FALSE", " GRANTED BY CURRENT_USER"),
         false => ("", ""),
     };
+    // Each holder of the account grants, and takes back, as itself.
+    let (member, grantor) = if through_creator { ("SESSION_USER", "") } else { ("CURRENT_USER", grantor) };
     if !by_superuser {
-        let grant = format!("GRANT {name} TO CURRENT_USER{options}");
+        let grant = format!("GRANT {name} TO {member}{options}");
         message.push_needing(Needs::Role(name.clone()), &joining, grant);
+    }
+    if through_creator {
+        message.push(creators::AS_ADMIN_USER, creators::BECOME_ADMIN_USER);
     }
     inside(&mut message);
     if !by_superuser {
-        message.push(joining, format!("REVOKE {name} FROM CURRENT_USER{grantor}"));
+        if through_creator {
+            creators::act_for_from_here(&mut message, &plan.account);
+        }
+        message.push(joining, format!("REVOKE {name} FROM {member}{grantor}"));
     }
-    message
+    if through_creator { creators::act_for(message, &plan.account) } else { message }
 }
 
 impl NewOwner {

@@ -7,6 +7,7 @@ use rolecall_engine::{AccountName, Owner};
 
 use crate::statements::activate;
 use crate::statements::adjust;
+use crate::statements::creators::{self, Pair};
 use crate::statements::end;
 use crate::statements::end::Part;
 use crate::statements::guard::Guard;
@@ -183,12 +184,12 @@ fn new_owner(by_superuser: bool) -> NewOwner {
 
 #[test]
 fn what_it_owns_for_somebody_else() {
-    insta::assert_snapshot!(both(|dialect| reassign::reassign(&ending(), &new_owner(false), dialect)));
+    insta::assert_snapshot!(both(|dialect| reassign::reassign(&ending(), &new_owner(false), dialect, false)));
 }
 
 #[test]
 fn what_nobody_else_can_own() {
-    insta::assert_snapshot!(reassign::drop_personal(&ending(), true, Dialect(17)).sql());
+    insta::assert_snapshot!(reassign::drop_personal(&ending(), true, Dialect(17), false).sql());
 }
 
 #[test]
@@ -199,6 +200,41 @@ fn who_may_own_it() {
 #[test]
 fn what_its_new_owner_needs() {
     insta::assert_snapshot!(reassign::missing_rights(&account(), "grave \"yard").sql());
+}
+
+#[test]
+fn creator_roles() {
+    let pair = Pair::new("rolecall-creator:16385", 7);
+    let messages = [
+        creators::make("rolecall-creator:16385", true, &pair),
+        creators::equip("rolecall-creator:16385", ["Reader", "teleport-auto-user"]),
+        creators::close(&pair),
+        creators::drop_pair(&pair),
+        creators::regain(&account()),
+    ];
+    insta::assert_snapshot!(messages.map(|message| message.sql()).join("\n"));
+}
+
+#[test]
+fn what_is_run_as_a_creator() {
+    let strip = end::strip(&ending(), Part::All, Dialect(16), false);
+    let as_creator = creators::act_for(strip, &account());
+    let unprepared = creators::act_for_unprepared(end::confirm(&ending()), &account());
+    let renewed = activate::renewal(&activation(false), Dialect(16), "rolecall-creator:16385:7:accounts");
+    insta::assert_snapshot!([as_creator, unprepared, renewed].map(|message| message.sql()).join("\n"));
+}
+
+#[test]
+fn what_runs_as_the_admin_user_after_all_is_the_same_message() {
+    let strip = || end::strip(&ending(), Part::All, Dialect(16), false);
+    let as_creator = creators::act_for(strip(), &account());
+    assert!(as_creator.acts() && as_creator.attempted(0).starts_with("becoming"), "{as_creator:?}");
+    assert_eq!(as_creator.as_admin_user().sql(), strip().sql());
+    let guard_account = account();
+    let guard = Guard::managed(&guard_account);
+    let terminate = creators::act_for(end::terminate(&guard, &guard_account, Dialect(16)), &guard_account);
+    let texts: Vec<&str> = terminate.texts().collect();
+    assert!(texts[0] == "BEGIN" && texts[1].contains("rolecall_act_for"), "{texts:?}");
 }
 
 #[test]

@@ -51,9 +51,18 @@ pub(crate) fn reset_settings<'a>(
 
 /// Writes the ownership record.
 pub(crate) fn record(message: &mut Message, account: &AccountName, owner: &Owner) {
-    let account = identifier(account.as_str());
+    comment(message, account, &json(owner));
+}
+
+/// The ownership record, as text.
+pub(crate) fn json(owner: &Owner) -> String {
     // A struct of strings always has a JSON form.
-    let json = serde_json::to_string(owner).unwrap_or_default();
+    serde_json::to_string(owner).unwrap_or_default()
+}
+
+/// Writes an ownership record that is text already.
+pub(crate) fn comment(message: &mut Message, account: &AccountName, json: &str) {
+    let account = identifier(account.as_str());
     message.push_needing(
         Needs::Role(account.clone()),
         format!("recording the owner of {account}"),

@@ -46,6 +46,9 @@ pub struct Config {
     /// Transactions are read-only: what would write fails with SQLSTATE 25006, and the preflight creates nothing. For
     /// callers that only read.
     pub read_only: bool,
+    /// From 16 on, where the admin user is no superuser: about how many accounts each creator role holds. Up to so many
+    /// roles the admin user creates accounts by itself. `0`: it always does.
+    pub accounts_per_creator: usize,
 }
 
 impl Config {
@@ -67,6 +70,7 @@ impl Config {
             lock_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(60),
             read_only: false,
+            accounts_per_creator: 100,
         }
     }
 

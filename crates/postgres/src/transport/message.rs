@@ -15,6 +15,8 @@ pub(crate) struct Message {
     explicit: bool,
     /// It changes something and takes no time but for locks: see [`Message::is_replicated`].
     replicated: bool,
+    /// What is added after the statement of this index where it runs as the admin user instead of as another role.
+    otherwise: (usize, Vec<Statement>),
 }
 
 #[derive(Clone)]
@@ -25,6 +27,8 @@ struct Statement {
     needs: Needs,
     /// Its rows are part of the answer.
     asks: bool,
+    /// It is there because the message runs as another role.
+    acts: bool,
 }
 
 /// What a failure of a statement means.
@@ -79,7 +83,67 @@ impl Message {
 
     /// Adds a statement of which it is known what a failure means.
     pub(crate) fn push_needing(&mut self, needs: Needs, what: impl Into<String>, sql: impl Into<String>) {
-        self.statements.push(Statement { sql: sql.into(), what: what.into(), needs, asks: false });
+        self.statements.push(Statement {
+            sql: sql.into(),
+            what: what.into(),
+            needs,
+            asks: false,
+            acts: false,
+        });
+    }
+
+    /// Lets the message run as another role, up to its end: `sql` sets `role` for this transaction.
+    pub(crate) fn act(mut self, what: impl Into<String>, sql: impl Into<String>) -> Self {
+        let first = usize::from(self.explicit);
+        self.act_from_here(what, sql);
+        if let Some(own) = self.statements.get_mut(first..) {
+            own.rotate_right(1);
+        }
+        self
+    }
+
+    /// As [`Message::act`], for what is added after this.
+    pub(crate) fn act_from_here(&mut self, what: impl Into<String>, sql: impl Into<String>) {
+        self.push(what, sql);
+        if let Some(last) = self.statements.last_mut() {
+            last.acts = true;
+        }
+    }
+
+    /// Adds the statements of another message.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.statements.extend(other.statements);
+    }
+
+    /// Adds what follows the statement that attempts this, `acting` where the message runs as another role, and `otherwise`
+    /// where it has to run as the admin user.
+    pub(crate) fn insert_after(&mut self, attempted: &str, acting: Self, otherwise: Self) {
+        let Some(last) = self.statements.iter().rposition(|statement| statement.what == attempted) else {
+            return;
+        };
+        let acting = acting.statements.into_iter().map(|statement| Statement { acts: true, ..statement });
+        self.statements.splice(last + 1..=last, acting);
+        self.otherwise = (last, otherwise.statements);
+    }
+
+    /// Does it run as another role?
+    pub(crate) fn acts(&self) -> bool {
+        self.statements.iter().any(|statement| statement.acts)
+    }
+
+    /// The same message, run as the admin user.
+    pub(crate) fn as_admin_user(&self) -> Self {
+        let mut message = Self { statements: Vec::new(), otherwise: <_>::default(), ..self.clone() };
+        let (after, otherwise) = &self.otherwise;
+        for (index, statement) in self.statements.iter().enumerate() {
+            if !statement.acts {
+                message.statements.push(statement.clone());
+            }
+            if index == *after {
+                message.statements.extend_from_slice(otherwise);
+            }
+        }
+        message
     }
 
     /// Undoes everything since [`Message::begin`].
@@ -166,6 +230,8 @@ pub(crate) struct Reply {
     pub(crate) answers: Vec<Vec<SimpleQueryRow>>,
     /// The wait for the standby was given up: it is done on this server, and may be undone by a failover.
     pub(crate) unconfirmed: bool,
+    /// It was refused as the role that it should have run as, and ran as the admin user.
+    pub(crate) as_admin_user: bool,
     /// The server warned of something, which may be that somebody else ended the wait for the standby.
     pub(crate) warned: bool,
 }

@@ -11,6 +11,8 @@ pub(crate) const NOT_OURS: &str = "RC003";
 /// Of our own: what the account owns carries code that would run with the rights of its new owner, or more is owned than
 /// may be dropped.
 pub(crate) const CARRIES_CODE: &str = "RC004";
+/// Of our own: something would be lost if the account were made anew.
+pub(crate) const NOT_MADE_ANEW: &str = "RC005";
 
 /// How our own checks fail: plain SQL has no other way, and PL/pgSQL would be compiled each time.
 pub(crate) const DIVISION_BY_ZERO: &str = "22012";

@@ -8,6 +8,7 @@ mod common;
 mod activity;
 mod certificates;
 mod connecting;
+mod creators;
 mod credentials;
 mod draining;
 mod hanging;
