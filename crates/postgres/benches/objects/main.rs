@@ -5,7 +5,13 @@
 //! `cargo bench -p rolecall-postgres --bench objects [-- <tables>... [users=<number>]]` (on PostgreSQL 17; another one
 //! with `ROLECALL_BENCH_POSTGRES=15`).
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a benchmark")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -288,7 +288,6 @@ fn rules() -> ImportRules {
                 },
                 scope: ScopeSpec { schema_names: texts(schemas), ..ScopeSpec::default() },
                 add_labels: [(label.0.to_owned(), label.1.to_owned())].into(),
-                ..MappingSpec::default()
             }],
         };
         Arc::new(ImportRule::compile(name, &spec).unwrap())
