@@ -34,6 +34,8 @@ pub struct Report {
     pub failed: Vec<(Kind, String)>,
     /// Sessions that were created.
     pub sessions: usize,
+    /// How often Teleport gave access beside them.
+    pub accesses_of_teleport: usize,
     /// How long it took.
     pub took: Duration,
 }
@@ -41,7 +43,14 @@ pub struct Report {
 impl Report {
     /// Nothing has happened yet.
     pub fn new(seed: u64) -> Self {
-        Self { seed, rounds: Vec::new(), failed: Vec::new(), sessions: 0, took: Duration::ZERO }
+        Self {
+            seed,
+            rounds: Vec::new(),
+            failed: Vec::new(),
+            sessions: 0,
+            accesses_of_teleport: 0,
+            took: Duration::ZERO,
+        }
     }
 
     /// Adds a fault.
@@ -107,10 +116,11 @@ impl fmt::Display for Report {
         row(f, "all", &all)?;
         writeln!(
             f,
-            "\nseed {}, {:.0} s, {} sessions, {} kinds of kill points hit {} times",
+            "\nseed {}, {:.0} s, {} sessions, {} accesses of Teleport's, {} kinds of kill points hit {} times",
             self.seed,
             self.took.as_secs_f64(),
             self.sessions,
+            self.accesses_of_teleport,
             self.kill_points().len(),
             self.kill_points().values().sum::<usize>(),
         )

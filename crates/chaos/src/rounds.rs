@@ -8,7 +8,7 @@ use anyhow::Result;
 use futures::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, MutexGuard, RwLock};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::checker::{Catalogues, Checker, Outcome};
 use crate::churn::Churn;
@@ -16,6 +16,7 @@ use crate::fault;
 use crate::lane::Lane;
 use crate::report::{Report, Round};
 use crate::schedule::{Next, Reach, Schedule};
+use crate::teleport;
 use crate::world::World;
 use crate::{Options, schedule};
 
@@ -45,7 +46,9 @@ struct Rounds {
     /// First: the operators end before what they use.
     lanes: Vec<Mutex<Cell>>,
     churns: Vec<Churn>,
-    world: World,
+    world: Arc<World>,
+    /// What Teleport does meanwhile.
+    teleport: JoinHandle<()>,
     /// Who has it alone may break what all lanes share.
     turn: RwLock<()>,
     schedule: std::sync::Mutex<Schedule>,
@@ -63,7 +66,7 @@ struct Cell {
 impl Rounds {
     async fn start(options: Options) -> Result<Self> {
         let count = options.lanes.max(1);
-        let world = World::start(count).await?;
+        let world = Arc::new(World::start(count).await?);
         let catalogues = Arc::new(Catalogues::default());
         let (mut lanes, mut churns) = (Vec::new(), Vec::new());
         for number in 0..count {
@@ -76,10 +79,12 @@ impl Rounds {
             cell.lane.operator.restart().await?;
         }
         let schedule = Schedule::new(options.seed, &options.kinds, &options.weights);
+        let teleport = teleport::start(Arc::clone(&world), options.seed);
         Ok(Self {
             lanes: lanes.into_iter().map(Mutex::new).collect(),
             churns,
             world,
+            teleport,
             turn: RwLock::new(()),
             schedule: std::sync::Mutex::new(schedule),
             report: std::sync::Mutex::new(Report::new(options.seed)),
@@ -221,6 +226,10 @@ impl Rounds {
         for churn in rounds.churns {
             report.sessions += churn.stop().await;
         }
+        rounds.teleport.abort();
+        // It is over when it no longer has the servers; that it was cancelled is no news.
+        let _ = rounds.teleport.await;
+        report.accesses_of_teleport = rounds.world.teleport.given();
         report.took = took;
         Ok(report)
     }

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use crate::link::State;
 use crate::objects::Objects;
 use crate::server::{ADMIN, DATABASE, ROLE, Server};
+use crate::teleport::Teleport;
 use crate::ways::Ways;
 
 /// A server's connections, and how many more for each lane.
@@ -33,6 +34,8 @@ pub struct World {
     pub mongo: Mongo,
     /// From the operator of each lane to everything.
     pub ways: Vec<Arc<Ways>>,
+    /// Who gives access on the same servers.
+    pub teleport: Teleport,
     /// The certificates of the admin user.
     pub certificates: BTreeMap<Server, Certificate>,
     /// The PostgreSQL servers; the primary of each.
@@ -74,7 +77,8 @@ impl World {
             ways.push(Arc::new(Ways::to(port_of(&cluster.url())?, &postgres).await?));
         }
         let (objects, postgres) = (Objects::new(client(&cluster).await?, "default"), RwLock::new(postgres));
-        Ok(Self { cluster, objects, standby, mongo, ways, certificates, postgres })
+        let teleport = Teleport::default();
+        Ok(Self { cluster, objects, standby, mongo, ways, teleport, certificates, postgres })
     }
 
     /// A PostgreSQL server; none where it is MongoDB.
@@ -83,8 +87,11 @@ impl World {
         self.postgres.read().unwrap_or_else(PoisonError::into_inner).get(&server).cloned()
     }
 
-    /// One server takes the place of another.
-    pub fn replace(&self, server: Server, by: Postgres) {
+    /// One server takes the place of another, which had written more.
+    pub async fn replace(&self, server: Server, by: Postgres) {
+        // No step of Teleport's is under way on the other one any more, and none begins.
+        let mut accounts = self.teleport.left().await;
+        accounts.retain(|(other, _), _| *other != server);
         self.postgres.write().unwrap_or_else(PoisonError::into_inner).insert(server, Arc::new(by));
     }
 

@@ -22,6 +22,8 @@ pub enum Class {
     LostAccess,
     /// The account of a live session has other roles than policy gives.
     WrongRoles,
+    /// An account that belongs to Teleport is not as Teleport left it.
+    TouchedOther,
     /// A session without an end is over, though nobody ended it.
     LostSession,
     /// A session does not get on: it neither starts nor ends.
@@ -107,8 +109,21 @@ pub struct Facts {
     pub secrets: BTreeMap<String, String>,
     /// All accounts that are managed, or can log in.
     pub accounts: BTreeMap<(Server, String), Account>,
+    /// Teleport's accounts: can they log in and which roles have they, as it left them and as a catalogue shows them?
+    pub others: Vec<Other>,
     /// Logins that were tried.
     pub logins: Vec<Login>,
+}
+
+/// An account that belongs to Teleport.
+#[derive(Clone, Debug)]
+pub struct Other {
+    /// The server and the account.
+    pub account: (Server, String),
+    /// Whether it could log in, and its roles.
+    pub left: (bool, BTreeSet<String>),
+    /// What a catalogue shows; nothing where there is no such account.
+    pub seen: Option<Account>,
 }
 
 impl Session {
@@ -162,6 +177,7 @@ pub fn judge(facts: &Facts) -> Vec<Violation> {
             found.push(Violation::new(Class::LeakedSecret, name, "its session is not live"));
         }
     }
+    found.extend(facts.others.iter().filter_map(touched));
     found.extend(facts.logins.iter().filter_map(login));
     found
 }
@@ -228,6 +244,17 @@ fn lacks(key: &(Server, String), account: Option<&Account>) -> Option<Violation>
     None
 }
 
+fn touched(other: &Other) -> Option<Violation> {
+    let (login, roles) = &other.left;
+    let is_so = other
+        .seen
+        .as_ref()
+        .is_some_and(|seen| seen.login == *login && seen.roles == *roles && seen.sets.is_empty());
+    let subject = format!("{} on {}", other.account.1, other.account.0.name());
+    let seen = || format!("left with login {login} and {roles:?}, found {:?}", other.seen);
+    (!is_so).then(|| Violation::new(Class::TouchedOther, subject, seen()))
+}
+
 fn login(login: &Login) -> Option<Violation> {
     let subject = format!("{} of {} on {}", login.session, login.account.1, login.account.0.name());
     match (&login.refused, login.should) {
@@ -274,6 +301,11 @@ mod tests {
             sessions: vec![session("one")],
             secrets: [("one".to_owned(), "uid-one".to_owned())].into(),
             accounts: [((Server::Orders, ALICE.to_owned()), account())].into(),
+            others: vec![Other {
+                account: (Server::Orders, "nina@teleport.example.com".to_owned()),
+                left: (true, roles_on(Server::Orders)),
+                seen: Some(Account { sets: BTreeSet::new(), ..account() }),
+            }],
             logins: vec![Login {
                 session: "one".to_owned(),
                 account: (Server::Orders, ALICE.to_owned()),
@@ -328,6 +360,17 @@ mod tests {
         };
         assert_eq!(with_account(extra), [Class::WrongRoles]);
         assert_eq!(classes(|facts| facts.secrets.clear()), [Class::LostAccess]);
+    }
+
+    #[test]
+    fn what_belongs_to_another_is_as_it_was_left() {
+        let seen =
+            |change: fn(&mut Account)| classes(|facts| facts.others[0].seen.iter_mut().for_each(change));
+        assert_eq!(seen(|account| account.login = false), [Class::TouchedOther]);
+        assert_eq!(seen(|account| account.roles.clear()), [Class::TouchedOther]);
+        assert_eq!(seen(|account| account.sets.extend(["rolecall:1".to_owned()])), [Class::TouchedOther]);
+        assert_eq!(seen(|account| account.connections = 0), []);
+        assert_eq!(classes(|facts| facts.others[0].seen = None), [Class::TouchedOther]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 pub use catalogues::Catalogues;
-pub use judge::{Account, Class, Facts, Login, Session, Violation, judge};
+pub use judge::{Account, Class, Facts, Login, Other, Session, Violation, judge};
 
 use crate::lane::Lane;
 use crate::world::World;

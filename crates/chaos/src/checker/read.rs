@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::catalogues::Catalogues;
-use super::judge::{Facts, Session, unsettled};
+use super::judge::{Facts, Other, Session, unsettled};
 use crate::lane::{Lane, is_of_a_lane};
 use crate::objects::{Kind, name_of};
 use crate::server::Server;
+use crate::teleport::is_of_teleport;
 use crate::world::World;
 
 /// Everything but logins. Where sessions have not settled yet it is they alone: false.
@@ -28,14 +29,34 @@ pub(super) async fn facts(world: &World, lane: &Lane, catalogues: &Catalogues) -
     for server in Server::ALL {
         let accounts = catalogues.accounts(world, server, since).await?;
         let of_lane = |name: &str| {
-            name.ends_with(&lane.suffix()) || lane.is_first() && !is_of_a_lane(name, world.ways.len())
+            let is_of_none = !is_of_a_lane(name, world.ways.len()) && !is_of_teleport(name);
+            name.ends_with(&lane.suffix()) || lane.is_first() && is_of_none
         };
         let of_lane = accounts.iter().filter(|(name, _)| of_lane(name));
         facts.accounts.extend(of_lane.map(|(name, account)| ((server, name.clone()), account.clone())));
     }
+    if lane.is_first() {
+        facts.others = others(world, catalogues).await?;
+    }
     // Last: a session that has expired by now must have been live when it was read.
     facts.now = Timestamp::now();
     Ok((facts, true))
+}
+
+/// Teleport's accounts, which must not change while they are read.
+async fn others(world: &World, catalogues: &Catalogues) -> Result<Vec<Other>> {
+    let left = world.teleport.left().await;
+    let (since, mut others) = (Instant::now(), Vec::new());
+    for server in Server::POSTGRES {
+        let accounts = catalogues.accounts(world, server, since).await?;
+        let here = left.iter().filter(|((on, _), _)| *on == server);
+        others.extend(here.map(|(account, left)| Other {
+            account: account.clone(),
+            left: (left.login, left.roles.clone()),
+            seen: accounts.get(&account.1).cloned(),
+        }));
+    }
+    Ok(others)
 }
 
 fn session(lane: &Lane, object: &Value) -> Session {

@@ -96,7 +96,7 @@ pub(super) async fn failed_over(world: &World, random: &mut StdRng) -> Result<St
         link.lead_to(standby.port());
         link.set(State::Whole);
     }
-    world.replace(Server::Orders, standby);
+    world.replace(Server::Orders, standby).await;
     drop(primary);
     pass(random, 0, 1_000).await;
     // It is stopped for this, and starts again.
