@@ -45,19 +45,19 @@ pub enum Reach {
 
 kinds! {
     /// The operator is killed at a random moment.
-    OperatorKilled = "operator-killed", Lane, 120;
+    OperatorKilled = "operator-killed", Lane, 480;
     /// The operator dies between two side effects.
-    OperatorKillPoint = "operator-kill-point", Lane, 240;
+    OperatorKillPoint = "operator-kill-point", Lane, 960;
     /// The operator is frozen for some time.
-    OperatorFrozen = "operator-frozen", Lane, 24;
+    OperatorFrozen = "operator-frozen", Lane, 96;
     /// Two operators work, as if each had the lead.
-    TwoLeaders = "two-leaders", Lane, 48;
+    TwoLeaders = "two-leaders", Lane, 192;
     /// The operator is frozen between two side effects, another takes over, and the first one goes on.
-    LateLeader = "late-leader", Lane, 72;
+    LateLeader = "late-leader", Lane, 288;
     /// The leader is frozen until its Lease is taken over.
     LeaderLost = "leader-lost", All, 1;
     /// The operator's clock jumps, and jumps back.
-    ClockJumped = "clock-jumped", Lane, 24;
+    ClockJumped = "clock-jumped", Lane, 96;
     /// A server is killed, and starts again.
     DatabaseKilled = "database-killed", All, 2;
     /// A server is frozen for some time.
@@ -73,9 +73,9 @@ kinds! {
     /// Each statement on a server takes 25 s.
     DatabaseSlow = "database-slow", Lane, 0;
     /// A server cannot be reached.
-    DatabaseUnreachable = "database-unreachable", Lane, 4;
+    DatabaseUnreachable = "database-unreachable", Lane, 16;
     /// The connections of operators to a server are ended.
-    ConnectionsKilled = "connections-killed", Lane, 160;
+    ConnectionsKilled = "connections-killed", Lane, 640;
     /// The primary of the replica set hands over.
     MongoElection = "mongodb-election", All, 2;
     /// The primary of the replica set is killed.
@@ -89,35 +89,35 @@ kinds! {
     /// The API server is frozen for some time.
     ApiFrozen = "api-server-frozen", All, 1;
     /// The operator's connections to the API server end.
-    ApiUnreachable = "api-unreachable", Lane, 48;
+    ApiUnreachable = "api-unreachable", Lane, 192;
     /// The operator hears nothing of the API server any more.
     ApiSilent = "api-silent", Lane, 0;
     /// Answers of the API server are late.
-    ApiSlow = "api-slow", Lane, 24;
+    ApiSlow = "api-slow", Lane, 96;
     /// Answers of the API server come out of order.
-    ApiJumbled = "api-out-of-order", Lane, 48;
+    ApiJumbled = "api-out-of-order", Lane, 192;
     /// etcd goes back to a snapshot.
     EtcdRestored = "etcd-restored", All, 1;
     /// The Secret of a live session is deleted.
-    SecretDeleted = "secret-deleted", Lane, 180;
+    SecretDeleted = "secret-deleted", Lane, 720;
     /// The Secrets of a DatabaseAdmin are deleted, and made again.
-    AdminSecretsDeleted = "admin-secrets-deleted", Lane, 32;
+    AdminSecretsDeleted = "admin-secrets-deleted", Lane, 128;
     /// A DatabaseAdmin is deleted while sessions live, its Secrets first.
-    AdminDeleted = "admin-deleted", Lane, 24;
+    AdminDeleted = "admin-deleted", Lane, 96;
     /// A namespace with a live session is deleted.
-    NamespaceDeleted = "namespace-deleted", Lane, 4;
+    NamespaceDeleted = "namespace-deleted", Lane, 16;
     /// Somebody takes the finalizers off live sessions and deletes them.
-    FinalizerRemoved = "finalizer-removed", Lane, 160;
+    FinalizerRemoved = "finalizer-removed", Lane, 640;
     /// Many sessions of one account are made and deleted at random moments.
-    SessionsDeleted = "sessions-deleted", Lane, 280;
+    SessionsDeleted = "sessions-deleted", Lane, 1120;
     /// Policy takes a user's roles, and gives them again.
-    RolesTaken = "roles-taken", Lane, 80;
+    RolesTaken = "roles-taken", Lane, 320;
     /// Somebody changes the login or the roles of accounts by hand.
-    AccountChanged = "account-changed", Lane, 180;
+    AccountChanged = "account-changed", Lane, 720;
     /// Somebody limits live accounts by hand.
-    AccountLimited = "account-limited", Lane, 120;
+    AccountLimited = "account-limited", Lane, 480;
     /// Somebody drops accounts by hand.
-    AccountDropped = "account-dropped", Lane, 120;
+    AccountDropped = "account-dropped", Lane, 480;
 }
 
 impl Kind {

@@ -24,6 +24,7 @@
 //! | [`ports`] | what all this needs from outside, as traits |
 //! | [`api_client`] | connections to the API server, and how long an answer may take |
 //! | [`clock_skew`] | how far the API server's clock is off |
+//! | [`clock_steps`] | by how much the wall clock was put forward |
 //! | [`audit`], [`ledger`] | who has, had, or did not get access to what; writing it so that nothing is lost unnoticed |
 //! | [`drain`], [`uninstall`] | before the operator goes: no session starts, all end |
 //! | [`leader`], [`host`], [`http`], [`metrics`], [`observe`], [`log`] | the process around it |
@@ -36,6 +37,7 @@ pub mod args;
 pub mod audit;
 pub mod cache;
 pub mod clock_skew;
+pub mod clock_steps;
 pub mod cluster;
 pub mod controller;
 pub mod coverage;

@@ -20,6 +20,7 @@ use crate::api_writer::{ApiWriter, WriteObserver};
 use crate::audit::Audit;
 use crate::cache::{Cache, Cached, ClockReading, Source};
 use crate::clock_skew::ClockSkew;
+use crate::clock_steps::ClockSteps;
 use crate::controller::workqueue::{PER_GROUP, Workqueue};
 use crate::coverage::Coverage;
 use crate::database_admin::FailoverWatch;
@@ -82,6 +83,8 @@ pub struct Shared {
     pub clock_skew: Arc<ClockSkew>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// By how much it was put forward.
+    pub clock_steps: ClockSteps,
     /// How servers are reached.
     pub engines: Arc<dyn Engines>,
     /// The AWS credentials.
@@ -117,6 +120,7 @@ impl Shared {
             metrics,
             clock_skew,
             clock: ports.clock,
+            clock_steps: ClockSteps::default(),
             engines: ports.engines,
             aws: ports.aws,
             settings,
@@ -153,7 +157,9 @@ impl Shared {
 
     /// What this machine's clock shows.
     pub fn now(&self) -> Timestamp {
-        self.clock.now()
+        let now = self.clock.now();
+        self.clock_steps.read(now, Instant::now());
+        now
     }
 
     /// What this machine's clock shows, and by how much it differs from that of the API server.
