@@ -55,6 +55,12 @@ enum What {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Sessions on eighteen healthy servers, with and without a dead and a slow one beside them.
+    Fairness {
+        /// Arguments of the benchmark; `cargo xtask bench fairness -- --help` names them.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Decisions of the policy alone.
     Policy {
         /// Arguments of the benchmark, for example a part of a name.
@@ -95,6 +101,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
         What::Admission { arguments } => {
             let which = ["--package", "rolecall-xtask", "--bench", "admission"];
+            bench(&[which, quick].concat(), arguments)
+        }
+        What::Fairness { arguments } => {
+            let which = ["--package", "rolecall-xtask", "--bench", "fairness"];
             bench(&[which, quick].concat(), arguments)
         }
         What::Policy { arguments } => bench(&["--package", "rolecall-policy"], arguments),
