@@ -100,7 +100,14 @@ impl Postgres {
         let dialect = self.server.dialect(place).await?;
         if let Some(pair) = pair {
             let message = match plan.create {
-                true => act_as(activate::message(plan, dialect, strict, false), &pair.holder),
+                true => {
+                    // Becoming the holder is part of the block; a verifier never is.
+                    let message = match plan.verifier {
+                        Some(_) => activate::create_apart(plan, dialect),
+                        None => activate::message(plan, dialect, strict, false),
+                    };
+                    act_as(message, &pair.holder)
+                }
                 false => activate::renewal(plan, dialect, &pair.holder),
             };
             match self.server.run(place, &message).await {
@@ -108,7 +115,7 @@ impl Postgres {
                     self.created(place, pair, &reply).await;
                     return Ok(());
                 }
-                Err(error) if plan.create && is_of_role_or_login(&error.code) => {
+                Err(error) if plan.create && plan.verifier.is_none() && is_of_role_or_login(&error.code) => {
                     let apart = act_as(activate::create_apart(plan, dialect), &pair.holder);
                     let reply = self.server.run(place, &apart).await?;
                     self.created(place, pair, &reply).await;
@@ -215,11 +222,12 @@ impl Postgres {
         if let Some(take_over) = &plan.take_over {
             self.take_over(&place, &plan.account, &take_over.from_uid, &take_over.owner).await?;
         }
-        let inside = match self.disable(&target).await {
-            Ok(inside) => inside,
+        let disabled = match self.disable(&target).await {
+            Ok(disabled) => disabled,
             Err(error) => return Err(self.with_remedy(&place, &query, error).await),
         };
-        if plan.drop && !inside && self.drop_at_once(&target, &query, plan).await {
+        let may_drop = plan.drop && !disabled.inside && !disabled.synchronous;
+        if may_drop && self.drop_at_once(&place, plan).await {
             return Ok(Applied { dropped: true, ..Applied::default() });
         }
         // From here on no failure keeps the rest from being tried.
@@ -266,18 +274,14 @@ impl Postgres {
     /// Drops an account that may not log in any more, where nobody is inside or on the way in: what it had goes with it.
     /// False: it has to be taken away piece by piece, as it may take time until the account can be dropped, or for ever. So
     /// it is where a standby has to confirm the end: an account that is gone could not be asked for it again.
-    async fn drop_at_once(&self, target: &EndTarget<'_>, query: &Query, plan: &End) -> bool {
-        let Ok(Some(reading)) = self.look(target, query).await else { return false };
-        let Some(account) = &reading.observed.account else { return false };
-        let may_be_kept = reading.holds_rights
-            || account.leftovers.iter().any(|left| matches!(left, Leftover::Prepared { .. }));
-        if reading.synchronous || may_be_kept {
-            return false;
-        }
-        match self.try_drop(target.place, plan).await {
-            Ok(()) => true,
+    ///
+    /// Whether somebody is on the way in can be seen only once the login is gone for everybody. So this is another transaction.
+    async fn drop_at_once(&self, place: &Place, plan: &End) -> bool {
+        let message = self.acting(&plan.account, end::drop_at_once(plan));
+        match self.server.run(place, &message).await {
+            Ok(_) => true,
             Err(error) => {
-                tracing::debug!(account = target.account.as_str(), %error, "it is not dropped at once");
+                tracing::debug!(account = plan.account.as_str(), %error, "it is not dropped at once");
                 false
             }
         }

@@ -133,11 +133,6 @@ impl Postgres {
         message
     }
 
-    /// As [`Postgres::acting`], for what must not depend on anything that was prepared before.
-    pub(crate) fn acting_unprepared(&self, account: &AccountName, message: Message) -> Message {
-        if self.creators.in_use() { creators::act_for_unprepared(message, account) } else { message }
-    }
-
     /// The pair that a new account is created in; `None` where the admin user creates it itself. An account that the admin user
     /// holds counts as new.
     pub(crate) async fn open_pair(&self, place: &Place, plan: &Activate) -> Option<Pair> {

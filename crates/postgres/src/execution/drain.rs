@@ -47,6 +47,14 @@ impl EndTarget<'_> {
     }
 }
 
+/// An account that may not log in any more.
+pub(crate) struct Disabled {
+    /// It had backends, which may have ended since.
+    pub(crate) inside: bool,
+    /// Commits wait for standbys.
+    pub(crate) synchronous: bool,
+}
+
 /// The logins that were under way when accounts were disabled, kept until they are decided.
 ///
 /// Not state of an account, but of a wait: whoever comes later meets a closed target, so a new call must not count
@@ -161,15 +169,14 @@ impl Postgres {
         self.drain(target, query).await
     }
 
-    /// Disables the account and ends its backends; true where it had any. When this returns an error it may still be
-    /// enabled.
-    pub(crate) async fn disable(&self, target: &EndTarget<'_>) -> Result<bool, Error> {
+    /// Disables the account and ends its backends. When this returns an error it may still be enabled.
+    pub(crate) async fn disable(&self, target: &EndTarget<'_>) -> Result<Disabled, Error> {
         let guard = target.guard();
-        let acting = |message| self.acting_unprepared(target.account, message);
-        let short = acting(end::disable(&guard, target.account, end::SHORT_LOCK_TIMEOUT_MS));
+        let acts = self.creators.in_use();
+        let short = end::disable(&guard, target.account, acts, end::SHORT_LOCK_TIMEOUT_MS);
         let closed = match self.server.run_unless_locked(target.place, &short).await {
             Err(error) if error.code == LOCK_NOT_AVAILABLE => {
-                let long = acting(end::disable(&guard, target.account, end::LONG_LOCK_TIMEOUT_MS));
+                let long = end::disable(&guard, target.account, acts, end::LONG_LOCK_TIMEOUT_MS);
                 self.run_ending_backends(target.place, target.account, &guard, &long).await
             }
             result => result,
@@ -177,23 +184,24 @@ impl Postgres {
         let reply = match closed {
             // Without its login the account has no use of the password either.
             Err(error) if is_of_a_rule(&error.code) || self.may_keep_passwords(&error) => {
-                let alone = acting(end::disable_keeping_password(&guard, target.account));
+                let alone = end::disable_keeping_password(&guard, target.account, acts);
                 self.run_ending_backends(target.place, target.account, &guard, &alone).await?
             }
             result => result?,
         };
         let row = reply.rows().first();
         let was_open = row.and_then(|row| row.get(0)) != Some("f");
-        let backends = row.and_then(|row| row.get(1)) != Some("0");
+        let inside = row.and_then(|row| row.get(1)) != Some("0");
+        let synchronous = row.and_then(|row| row.get(2)) != Some("f");
         if was_open {
             // The logins under way are not those of the last time that the account was disabled.
             self.draining.forget(target.account);
         }
-        if backends && let Err(error) = self.terminate(target.place, target.account, &guard).await {
+        if inside && let Err(error) = self.terminate(target.place, target.account, &guard).await {
             // The reading that follows shows whether it matters.
             tracing::debug!(account = target.account.as_str(), %error, "backends are not ended yet");
         }
-        Ok(backends)
+        Ok(Disabled { inside, synchronous })
     }
 
     /// Has RDS refused it for the password? Only its role rds_password may set one while rds.restrict_password_commands is
@@ -229,13 +237,6 @@ impl Postgres {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-    }
-
-    /// What [`Postgres::drain`] waits for, where it need not be waited for.
-    pub(crate) async fn look(&self, target: &EndTarget<'_>, query: &Query) -> Result<Option<Reading>, Error> {
-        let (reading, starting) = self.read_closed(target, query).await?;
-        let backends = reading.observed.account.as_ref().map_or(0, |account| account.backends);
-        Ok((backends == 0 && starting == 0).then_some(reading))
     }
 
     /// Reads an account that is disabled, and how many of the logins are left that may have passed before.

@@ -27,7 +27,7 @@ pub(crate) mod preflight;
 pub(crate) mod privileges;
 pub(crate) mod sets;
 
-use crate::statements::{self, guard, rights};
+use crate::statements::{self, end, guard, rights};
 use crate::transport::version::Dialect;
 
 /// The statements that are prepared on each connection, because planning them takes several times as long as running
@@ -38,6 +38,7 @@ pub(crate) fn prepared(dialect: Dialect) -> Vec<(&'static str, String)> {
         ("rolecall_observe", observe::prepare(dialect)),
         ("rolecall_guard", guard::prepare()),
         ("rolecall_holds_no_rights", rights::prepare()),
+        ("rolecall_drained", end::prepare()),
     ];
     all.extend(creators);
     all

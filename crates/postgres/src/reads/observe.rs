@@ -12,6 +12,7 @@ use crate::statements::creators;
 use crate::statements::guard::managed;
 use crate::statements::rights::HOLDS_ANY;
 use crate::transport::message::{Message, Reply};
+use crate::transport::standby::IS_WAITED_FOR;
 use crate::transport::version::Dialect;
 
 /// One question among those that share a message.
@@ -127,7 +128,7 @@ SELECT pg_catalog.json_build_object(
 'admin', (SELECT me.rolname FROM me),
 'creators', (SELECT {has_creators} FROM me),
 'held', (SELECT {held} FROM me),
-'synchronous', pg_catalog.current_setting('synchronous_standby_names') <> '',
+'synchronous', {IS_WAITED_FOR},
 'starting', (SELECT pg_catalog.json_agg(l.pid || ' ' || l.virtualtransaction) FROM locks l WHERE NOT EXISTS (
   SELECT FROM activity s WHERE s.pid = l.pid AND (s.usesysid IS NOT NULL OR s.datid IS NOT NULL))),
 'accounts', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object(

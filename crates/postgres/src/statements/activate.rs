@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 
 use crate::quote::{identifier, literal};
 use crate::statements::guard::Guard;
+use crate::statements::logins::{LOGINS, UNDER_WAY};
 use crate::statements::{creators, membership, rights, role};
 use crate::transport::message::{Message, Needs};
 use crate::transport::sqlstate::{CHANGED, NOT_MADE_ANEW};
@@ -16,16 +17,17 @@ use crate::transport::version::Dialect;
 /// it takes away what the account passed on as well.
 pub(crate) fn message(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Message {
     let message = if plan.create { create(plan, dialect) } else { reset(plan, dialect, strict, cascade) };
-    message.replicated()
+    message.replicated().pack()
 }
 
-/// The creation where the server refused it: the role and its login apart, so that what is refused is known.
+/// The creation with the role and its login apart: where the server refused it, so that what is refused is known, and where all
+/// but a verifier is to be one block.
 pub(crate) fn create_apart(plan: &Activate, dialect: Dialect) -> Message {
     let mut message = Message::new();
-    make(&mut message, &plan.account, " NOLOGIN");
+    make(&mut message, &plan.account, None);
     give(&mut message, plan, dialect);
     enable(&mut message, plan);
-    message.replicated()
+    message.replicated().pack()
 }
 
 /// Instead of a reset: drops an idle account of ours that the admin user holds itself, and creates it anew through this
@@ -39,7 +41,7 @@ pub(crate) fn renewal(plan: &Activate, dialect: Dialect, holder: &str) -> Messag
 /// The same for an account that stays as it is, disabled.
 pub(crate) fn renewal_of_kept(account: &AccountName, owner_uid: &str, record: &str, holder: &str) -> Message {
     let mut message = replacing(account, owner_uid, holder);
-    make(&mut message, account, " NOLOGIN");
+    make(&mut message, account, None);
     role::comment(&mut message, account, record);
     membership::grant(&mut message, account, std::iter::once(MARKER));
     message.replicated()
@@ -49,8 +51,7 @@ pub(crate) fn renewal_of_kept(account: &AccountName, owner_uid: &str, record: &s
 /// on it, it is a member of anything but the marker, somebody else is a member of it, something is stored for it, a
 /// transaction is prepared. A login under way may be its own, and nobody could end that once the account is gone.
 ///
-/// The logins are read before the backends, as the account is read: the check that comes after this one sees the same
-/// backends.
+/// The check that comes after that for logins sees the same backends.
 fn replacing(account: &AccountName, owner_uid: &str, holder: &str) -> Message {
     let (name, text) = (identifier(account.as_str()), literal(account.as_str()));
     let mut message = Message::new();
@@ -58,12 +59,7 @@ fn replacing(account: &AccountName, owner_uid: &str, holder: &str) -> Message {
     message.push_needing(
         Needs::Truth(CHANGED),
         format!("checking that nobody logs in while {name} is made anew"),
-        "WITH locks AS MATERIALIZED (SELECT l.pid FROM pg_catalog.pg_locks l
-  WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS NOT NULL),
-activity AS MATERIALIZED (SELECT a.pid, a.datid, a.usesysid FROM pg_catalog.pg_stat_get_activity(
-  CASE WHEN (SELECT pg_catalog.count(*) FROM locks) >= 0 THEN NULL::pg_catalog.int4 END) a)
-SELECT 1 / CASE WHEN EXISTS (SELECT FROM locks l WHERE NOT EXISTS (
-  SELECT FROM activity s WHERE s.pid = l.pid AND (s.usesysid IS NOT NULL OR s.datid IS NOT NULL))) THEN 0 ELSE 1 END",
+        format!("{LOGINS}\nSELECT 1 / CASE WHEN {UNDER_WAY} THEN 0 ELSE 1 END"),
     );
     Guard::managed(account).owned_by(owner_uid).idle().plain().check(&mut message);
     message.push_needing(
@@ -95,16 +91,24 @@ fn create(plan: &Activate, dialect: Dialect) -> Message {
 
 /// A new account, with its login.
 fn add(message: &mut Message, plan: &Activate, dialect: Dialect) {
-    make(message, &plan.account, &login(plan));
+    make(message, &plan.account, Some(plan));
     give(message, plan, dialect);
 }
 
-fn make(message: &mut Message, account: &AccountName, login: &str) {
+/// Makes an account, with its login where it comes from a plan.
+fn make(message: &mut Message, account: &AccountName, plan: Option<&Activate>) {
     let account = identifier(account.as_str());
-    message.push_needing(
+    let options = plan.map_or_else(|| " NOLOGIN".to_owned(), login);
+    let push = if plan.is_some_and(|plan| plan.verifier.is_some()) {
+        Message::push_secret
+    } else {
+        Message::push_needing
+    };
+    push(
+        message,
         Needs::CreateRole,
         format!("creating the user {account}"),
-        format!("CREATE ROLE {account}{login}"),
+        format!("CREATE ROLE {account}{options}"),
     );
 }
 
@@ -142,12 +146,11 @@ fn reset(plan: &Activate, dialect: Dialect, strict: bool, cascade: bool) -> Mess
 
 fn enable(message: &mut Message, plan: &Activate) {
     let account = identifier(plan.account.as_str());
-    let needs = if plan.verifier.is_some() { Needs::Verifier } else { Needs::Nothing };
-    message.push_needing(
-        needs,
-        format!("enabling {account}"),
-        format!("ALTER ROLE {account}{}", login(plan)),
-    );
+    let (what, sql) = (format!("enabling {account}"), format!("ALTER ROLE {account}{}", login(plan)));
+    match plan.verifier {
+        Some(_) => message.push_secret(Needs::Verifier, what, sql),
+        None => message.push(what, sql),
+    }
 }
 
 /// The options that let an account log in.

@@ -29,8 +29,11 @@ pub(crate) fn message(plan: &Adjust, dialect: Dialect, cascade: bool) -> Message
         changes.push_str(" LOGIN");
     }
     if !changes.is_empty() {
-        let needs = if plan.verifier.is_some() { Needs::Verifier } else { Needs::Nothing };
-        message.push_needing(needs, format!("enabling {account}"), format!("ALTER ROLE {account}{changes}"));
+        let (what, sql) = (format!("enabling {account}"), format!("ALTER ROLE {account}{changes}"));
+        match plan.verifier {
+            Some(_) => message.push_secret(Needs::Verifier, what, sql),
+            None => message.push(what, sql),
+        }
     }
     message.replicated()
 }

@@ -63,11 +63,6 @@ fn execute_act_for(account: &AccountName) -> String {
     format!("EXECUTE rolecall_act_for ({})", literal(account.as_str()))
 }
 
-/// As [`act_for`], for what must not depend on anything that was prepared before.
-pub(crate) fn act_for_unprepared(message: Message, account: &AccountName) -> Message {
-    message.act(acting_for(account), become_creator(&literal(account.as_str())))
-}
-
 /// Lets a message that creates an account run as this holder.
 pub(crate) fn act_as(message: Message, holder: &str) -> Message {
     message.act(format!("becoming {}", identifier(holder)), becoming(holder))
@@ -104,14 +99,14 @@ fn acting_for(account: &AccountName) -> String {
 
 /// What [`act_for`] executes, prepared on a new connection.
 pub(crate) fn prepare() -> String {
-    format!("PREPARE rolecall_act_for (pg_catalog.name) AS\n{}", become_creator("$1"))
+    format!("PREPARE rolecall_act_for (pg_catalog.name) AS\nSELECT {}", as_creator_of("$1"))
 }
 
-/// From the account to who holds it, to who inherits from that, to whether the admin user can become it. One in the other, so that
+/// An expression that becomes the creator of an account (an expression, too), up to the end of the transaction: from the account to who holds it, to who inherits from that, to whether the admin user can become it. One in the other, so that
 /// each is looked up by its index, whatever the server knows of the size of the catalogue.
-fn become_creator(account: &str) -> String {
+pub(crate) fn as_creator_of(account: &str) -> String {
     format!(
-        "SELECT pg_catalog.set_config('role', COALESCE((
+        "pg_catalog.set_config('role', COALESCE((
   SELECT pg_catalog.min((
     SELECT pg_catalog.min((
       SELECT pg_catalog.min(k.rolname::pg_catalog.text) FROM pg_catalog.pg_auth_members s

@@ -15,6 +15,19 @@ use crate::transport::message::{Message, Needs};
 use crate::transport::sqlstate::INSUFFICIENT_PRIVILEGE;
 use crate::transport::version::Dialect;
 
+/// The beginning of a query: logins under way hold a virtual transaction before they show in `pg_stat_activity`. So what is
+/// locked is read first: a login that has succeeded by the time of the second read shows there. The argument of the function
+/// that reads the backends depends on the locks, as nothing else in a statement says in which order two things are read. Within
+/// a transaction the backends are read only once: nothing may have read them before.
+pub(crate) const LOGINS: &str = "WITH locks AS MATERIALIZED (SELECT l.pid FROM pg_catalog.pg_locks l
+  WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS NOT NULL),
+activity AS MATERIALIZED (SELECT a.pid, a.datid, a.usesysid FROM pg_catalog.pg_stat_get_activity(
+  CASE WHEN (SELECT pg_catalog.count(*) FROM locks) >= 0 THEN NULL::pg_catalog.int4 END) a)";
+
+/// An expression after [`LOGINS`]: is a login under way, of whomever?
+pub(crate) const UNDER_WAY: &str = "EXISTS (SELECT FROM locks l WHERE NOT EXISTS (
+  SELECT FROM activity s WHERE s.pid = l.pid AND (s.usesysid IS NOT NULL OR s.datid IS NOT NULL)))";
+
 /// Ends those of these logins that are the account's. Answers those that are somebody else's, as JSON; those of which
 /// it is not known yet are neither.
 pub(crate) fn end(

@@ -121,7 +121,10 @@ fn a_live_account() {
 fn the_login() {
     let (plan, account) = (ending(), account());
     let guard = Guard::managed(&account).owned_by(&plan.owner_uid);
-    insta::assert_snapshot!(end::disable(&guard, &account, end::SHORT_LOCK_TIMEOUT_MS).sql());
+    let [alone, acting] =
+        [false, true].map(|acts| end::disable(&guard, &account, acts, end::SHORT_LOCK_TIMEOUT_MS));
+    assert!(acting.acts() && acting.as_admin_user().sql() == alone.sql());
+    insta::assert_snapshot!(alone.sql());
 }
 
 #[test]
@@ -168,6 +171,33 @@ fn what_it_had_and_passed_on() {
 #[test]
 fn the_account_itself() {
     insta::assert_snapshot!(end::drop_account(&ending()).sql());
+}
+
+#[test]
+fn what_is_sent_as_blocks() {
+    let created = |plan: &Activate| activate::message(plan, Dialect(16), true, false);
+    let without_password = Activate { verifier: None, ..activation(true) };
+    let messages = [
+        created(&activation(true)),
+        created(&without_password),
+        creators::act_as(
+            activate::create_apart(&activation(true), Dialect(16)),
+            "rolecall-creator:16385:7:accounts",
+        ),
+        created(&activation(false)),
+        end::strip(&ending(), Part::All, Dialect(16), false),
+        creators::act_for(end::drop_at_once(&ending()), &account()),
+    ];
+    let packed = messages.map(|message| message.packed().unwrap());
+    for text in packed.iter().flat_map(Message::texts) {
+        assert!(!(text.starts_with("DO") && text.contains("SCRAM")), "{text}");
+    }
+    insta::assert_snapshot!(packed.map(|message| message.sql()).join("\n"));
+}
+
+#[test]
+fn what_keeps_an_account_from_being_dropped_at_once() {
+    insta::assert_snapshot!(end::prepare());
 }
 
 fn new_owner(by_superuser: bool) -> NewOwner {
@@ -219,7 +249,9 @@ fn creator_roles() {
 fn what_is_run_as_a_creator() {
     let strip = end::strip(&ending(), Part::All, Dialect(16), false);
     let as_creator = creators::act_for(strip, &account());
-    let unprepared = creators::act_for_unprepared(end::confirm(&ending()), &account());
+    let (owner, account) = (ending().owner_uid, account());
+    let guard = Guard::managed(&account).owned_by(&owner);
+    let unprepared = end::disable(&guard, &account, true, end::SHORT_LOCK_TIMEOUT_MS);
     let renewed = activate::renewal(&activation(false), Dialect(16), "rolecall-creator:16385:7:accounts");
     insta::assert_snapshot!([as_creator, unprepared, renewed].map(|message| message.sql()).join("\n"));
 }

@@ -1,5 +1,7 @@
 //! What is sent in one round trip, and what comes back.
 
+mod blocks;
+
 use std::fmt;
 
 use tokio_postgres::SimpleQueryRow;
@@ -15,6 +17,8 @@ pub(crate) struct Message {
     explicit: bool,
     /// It changes something and takes no time but for locks: see [`Message::is_replicated`].
     replicated: bool,
+    /// It may be sent as blocks: see `blocks`.
+    packs: bool,
     /// What is added after the statement of this index where it runs as the admin user instead of as another role.
     otherwise: (usize, Vec<Statement>),
 }
@@ -29,6 +33,12 @@ struct Statement {
     asks: bool,
     /// It is there because the message runs as another role.
     acts: bool,
+    /// It contains a password verifier.
+    secret: bool,
+    /// Its text where the message runs as the admin user instead of as another role.
+    as_admin_user: Option<String>,
+    /// What it is made of, where it is a block.
+    parts: Vec<Statement>,
 }
 
 /// What a failure of a statement means.
@@ -89,7 +99,27 @@ impl Message {
             needs,
             asks: false,
             acts: false,
+            secret: false,
+            as_admin_user: None,
+            parts: Vec::new(),
         });
+    }
+
+    /// Adds a statement that contains a password verifier. It never becomes part of a block: extensions that write an audit log
+    /// leave the verifier out of statements that they know, and not out of blocks.
+    pub(crate) fn push_secret(&mut self, needs: Needs, what: impl Into<String>, sql: impl Into<String>) {
+        self.push_needing(needs, what, sql);
+        if let Some(last) = self.statements.last_mut() {
+            last.secret = true;
+        }
+    }
+
+    /// Lets the message run as another role, for what is added after this: the last statement has this text then, which sets
+    /// `role` for this transaction.
+    pub(crate) fn act_in_last(&mut self, sql: impl Into<String>) {
+        if let Some(last) = self.statements.last_mut() {
+            last.as_admin_user = Some(std::mem::replace(&mut last.sql, sql.into()));
+        }
     }
 
     /// Lets the message run as another role, up to its end: `sql` sets `role` for this transaction.
@@ -128,7 +158,7 @@ impl Message {
 
     /// Does it run as another role?
     pub(crate) fn acts(&self) -> bool {
-        self.statements.iter().any(|statement| statement.acts)
+        self.statements.iter().any(|statement| statement.acts || statement.as_admin_user.is_some())
     }
 
     /// The same message, run as the admin user.
@@ -137,7 +167,11 @@ impl Message {
         let (after, otherwise) = &self.otherwise;
         for (index, statement) in self.statements.iter().enumerate() {
             if !statement.acts {
-                message.statements.push(statement.clone());
+                let mut statement = statement.clone();
+                if let Some(sql) = statement.as_admin_user.take() {
+                    statement.sql = sql;
+                }
+                message.statements.push(statement);
             }
             if index == *after {
                 message.statements.extend_from_slice(otherwise);
@@ -189,11 +223,6 @@ impl Message {
     /// Are the rows of the statement at `index` part of the answer?
     pub(crate) fn asks(&self, index: usize) -> bool {
         self.statements.get(index).is_some_and(|statement| statement.asks)
-    }
-
-    /// What a failure of the statement at `index` means.
-    pub(crate) fn needs(&self, index: usize) -> Needs {
-        self.statements.get(index).map(|statement| statement.needs.clone()).unwrap_or_default()
     }
 
     /// What a failure means of the statement that attempts this.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rolecall_engine::counters::Counters;
 use rolecall_engine::{Class, Error, Finding, Reason, Stats};
 use tokio::sync::watch;
+use tokio_postgres::error::SqlState;
 
 use crate::quote::identifier;
 use crate::transport::config::Config;
@@ -147,17 +148,27 @@ impl Server {
         let begun = Instant::now();
         let (mut attempt, mut turns) = (0, 0);
         let mut as_admin_user;
-        let (mut message, mut acts) = (message, message.acts());
+        let packed = message.packed();
+        let (apart, mut acts) = (message, message.acts());
+        let mut message = packed.as_ref().unwrap_or(apart);
+        let mut is_packed = packed.is_some();
         let acted = acts;
         loop {
             let Failure { error, database, reads } = match self.attempt(place, message).await {
                 Ok(reply) => return Ok(Reply { as_admin_user: acted && !acts, ..reply }),
                 Err(failure) => failure,
             };
+            if is_packed && says_more_apart(&error) {
+                (message, is_packed) = (apart, false);
+                if error.code != LOCK_NOT_AVAILABLE {
+                    tracing::debug!(%error, "running it statement by statement");
+                    continue;
+                }
+            }
             // What another role may not do, or not any more, the admin user may: it only takes longer.
             if acts && [INSUFFICIENT_PRIVILEGE, UNDEFINED_OBJECT].contains(&error.code.as_str()) {
                 tracing::debug!(%error, "running it as the admin user");
-                as_admin_user = message.as_admin_user();
+                as_admin_user = apart.as_admin_user();
                 (message, acts) = (&as_admin_user, false);
                 continue;
             }
@@ -360,11 +371,13 @@ impl Server {
                 }
                 Ok(Reply { unconfirmed: cancelled, warned, ..reply })
             }
-            Err(error) => Err(Failure {
-                error: self.explained(said(message.attempted(statement), &error), message.needs(statement)),
-                database: Some(lease.database.clone()),
-                reads: message.asks(statement) || matches!(message.needs(statement), Needs::Truth(_)),
-            }),
+            Err(error) => {
+                let code = error.code().map(SqlState::code).unwrap_or_default();
+                let (attempted, needs) = message.failed(statement, code);
+                let reads = message.asks(statement) || matches!(needs, Needs::Truth(_));
+                let error = self.explained(said(attempted, &error), needs);
+                Err(Failure { error, database: Some(lease.database.clone()), reads })
+            }
         }
     }
 
@@ -419,6 +432,15 @@ impl Server {
             remedy: "check the server and the network between".to_owned(),
         }
     }
+}
+
+/// May a block have failed that would not, or say more, as the statements that it is made of? Not where a check of ours failed,
+/// the server is at fault, or another transaction was in the way; but a catalogue may be locked that only a block reads.
+fn says_more_apart(error: &Error) -> bool {
+    let code = error.code.as_str();
+    let known = [CHANGED, READ_ONLY, QUERY_CANCELED].contains(&code);
+    let conflict = sqlstate::is_retried(code) && code != LOCK_NOT_AVAILABLE;
+    error.class != Class::Unreachable && !known && !conflict
 }
 
 /// A check within a message has failed.

@@ -14,7 +14,7 @@ pub(crate) const CARRIES_CODE: &str = "RC004";
 /// Of our own: something would be lost if the account were made anew.
 pub(crate) const NOT_MADE_ANEW: &str = "RC005";
 
-/// How our own checks fail: plain SQL has no other way, and PL/pgSQL would be compiled each time.
+/// How our own checks fail: plain SQL has no other way, and not every database has PL/pgSQL.
 pub(crate) const DIVISION_BY_ZERO: &str = "22012";
 
 pub(crate) const INSUFFICIENT_PRIVILEGE: &str = "42501";

@@ -21,6 +21,9 @@ pub(crate) const STANDBY_TIMEOUT: Duration = Duration::from_secs(2);
 /// An expression that lets the commit of the message wait for no standby.
 pub(crate) const WAIT_FOR_NONE: &str = "pg_catalog.set_config('synchronous_commit', 'local', true)";
 
+/// An expression: do commits wait for standbys?
+pub(crate) const IS_WAITED_FOR: &str = "pg_catalog.current_setting('synchronous_standby_names') <> ''";
+
 /// Did the commit end its wait for the standby early, or may it have?
 pub(crate) fn is_doubtful(reply: &Reply) -> bool {
     reply.unconfirmed || reply.warned

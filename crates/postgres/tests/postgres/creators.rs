@@ -1,6 +1,6 @@
 //! Accounts that are created through roles of ours, so that nobody pays for those that were created before.
 
-use rolecall_engine::{Engine as _, Reason, plan};
+use rolecall_engine::{Engine as _, Reason};
 use rolecall_postgres::{Config, Postgres as Engine};
 use rolecall_testbed::PgVersion;
 
@@ -304,31 +304,6 @@ async fn what_somebody_stored_for_a_live_account_is_taken_through_its_creator() 
         );
         assert_eq!(bench.value(&left).await, "-1 false ", "{version}");
         bench.login(&user).await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn a_creator_costs_one_statement_more_in_each_transaction() {
-    for version in versions() {
-        let (mut bench, role) = bench(version).await;
-        for name in ["writer", "owner"] {
-            bench.role(name).await;
-        }
-        bench.engine = Engine::new(Config { accounts_per_creator: 4, ..bench.config() }).unwrap();
-        bench.reach(&enabled(&unique("first"), &[&role])).await;
-        let user = unique("alice");
-        let step = async |desired: &rolecall_engine::Desired| {
-            let plan = plan::plan(desired, &bench.observe(desired).await).unwrap();
-            let before = bench.engine.stats();
-            bench.engine.apply(&plan).await.unwrap();
-            let after = bench.engine.stats();
-            (after.round_trips - before.round_trips, after.statements - before.statements)
-        };
-        assert_eq!(step(&enabled(&user, &[&role])).await, (1, 4), "{version}: create");
-        // What the admin user granted itself is looked for as well.
-        assert_eq!(step(&ended(&user, false)).await, (3, 13), "{version}: end");
-        assert_eq!(step(&enabled(&user, &[&role])).await, (1, 8), "{version}: start again");
-        assert_eq!(step(&ended(&user, true)).await, (3, 9), "{version}: drop");
     }
 }
 

@@ -20,5 +20,6 @@ mod preflight;
 mod reassign;
 mod rules;
 mod standby;
+mod statements;
 mod triggers;
 mod trouble;

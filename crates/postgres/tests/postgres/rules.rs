@@ -117,7 +117,8 @@ async fn carry(client: TcpStream, server: u16, refused: Arc<Mutex<Refused>>) -> 
         let mut body = vec![0; length as usize - 4];
         asked.read_exact(&mut body).await?;
         first = false;
-        let text = String::from_utf8_lossy(&body);
+        // Statements in a block are quoted: an extension sees each as it is.
+        let text = String::from_utf8_lossy(&body).replace("''", "'");
         let code = {
             let refused = refused.lock().await;
             refused.texts.iter().any(|refused| text.contains(refused)).then_some(refused.code)

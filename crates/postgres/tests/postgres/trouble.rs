@@ -325,33 +325,3 @@ async fn one_query_shows_which_accounts_somebody_changed() {
         }
     }
 }
-
-#[tokio::test]
-async fn a_session_costs_a_known_number_of_round_trips_and_statements() {
-    for version in PgVersion::ALL {
-        let bench = Bench::new(version).await;
-        let role = bench.role("reader").await;
-        bench.engine.preflight(&Default::default()).await.unwrap();
-        let user = unique("alice");
-        let step = async |desired: &rolecall_engine::Desired| {
-            let before = bench.engine.stats();
-            let observed = bench.engine.observe(&desired.query()).await.unwrap();
-            let plan = plan::plan(desired, &observed).unwrap();
-            let read = bench.engine.stats();
-            bench.engine.apply(&plan).await.unwrap();
-            let after = bench.engine.stats();
-            let to_read = (read.round_trips - before.round_trips, read.statements - before.statements);
-            assert_eq!(to_read, (1, 1));
-            (after.round_trips - read.round_trips, after.statements - read.statements)
-        };
-        // The role, its record, what it is a member of.
-        assert_eq!(step(&enabled(&user, &[&role])).await, (1, 3), "{version}: create");
-        // The login (read, taken, checked), what it had (reset, checked, revoked, settings), and that nobody is left.
-        assert_eq!(step(&ended(&user, false)).await, (3, 8), "{version}: end");
-        // Recorded, reset, checked twice, settings, roles, login.
-        assert_eq!(step(&enabled(&user, &[&role])).await, (1, 7), "{version}: start again");
-        // The login, that nobody is left, and the drop (locked, checked, dropped).
-        assert_eq!(step(&ended(&user, true)).await, (3, 7), "{version}: drop");
-        assert_eq!(bench.engine.stats().connections_opened, 1);
-    }
-}
