@@ -25,6 +25,13 @@ enum What {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// 1,000 and 10,000 users with a live session each on 20 servers: memory, an idle minute, a restart, 10,000 expiries in one
+    /// minute, and how all of it grows.
+    Scale {
+        /// Arguments of the benchmark; `cargo xtask bench scale -- --help` names them.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Permission sets on servers with 10, 1,000 and 50,000 tables, beside bare GRANTs; 2,000 users on one table.
     Objects {
         /// Arguments of the benchmark: numbers of tables, and `users=<number>`.
@@ -85,6 +92,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                 _ => bail!("there is no {engine} on the platform {platform}"),
             };
             bench(&[which, quick].concat(), &[&[engine], &arguments[..]].concat())
+        }
+        What::Scale { arguments } => {
+            let which = ["--package", "rolecall-xtask", "--bench", "scale"];
+            bench(&[which, quick].concat(), arguments)
         }
         What::Objects { arguments } => {
             let which = ["--package", "rolecall-postgres", "--bench", "objects"];

@@ -1,5 +1,6 @@
 //! What the demo and the benchmarks share.
 
+pub mod measure;
 pub mod metrics;
 pub mod operator;
 

@@ -4,22 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use rolecall_xtask::measure::{self, whole};
 use rolecall_xtask::metrics;
 use serde::Serialize;
 
 use crate::bed::Bed;
-
-/// The kinds that somebody writes during a phase; the rest is the API server's own.
-const RESOURCES: [&str; 8] = [
-    "databaseadmins",
-    "databasesessions",
-    "databaseusers",
-    "dbobjectimportrules",
-    "events",
-    "provisioningroles",
-    "secrets",
-    "leases",
-];
 
 /// Counters at one time, or their difference between two.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -49,13 +38,13 @@ impl Gauges {
         let connections = bed.server.connections().await?;
         let pid = bed.operator.pid();
         Ok(Self {
-            requests: requests(&api),
+            requests: measure::requests(&api),
             statements: count("rolecall_server_statements_total"),
             round_trips: count("rolecall_server_round_trips_total"),
             connections,
             cpu_ms: cpu(bed),
-            resident_kib: memory(pid, "VmRSS:"),
-            peak_kib: memory(pid, "VmHWM:"),
+            resident_kib: measure::memory_kib(pid, "VmRSS:"),
+            peak_kib: measure::memory_kib(pid, "VmHWM:"),
         })
     }
 
@@ -91,21 +80,6 @@ impl Gauges {
     }
 }
 
-fn requests(text: &str) -> BTreeMap<String, i64> {
-    let mut found = BTreeMap::new();
-    for metric in metrics::parse(text).filter(|metric| metric.name == "apiserver_request_total") {
-        let label = |name: &str| metric.labels.get(name).copied().unwrap_or_default();
-        if !RESOURCES.contains(&label("resource")) {
-            continue;
-        }
-        let subresource = label("subresource");
-        let separator = if subresource.is_empty() { "" } else { "/" };
-        let key = format!("{} {}{separator}{subresource}", label("verb"), label("resource"));
-        *found.entry(key).or_default() += whole(metric.value);
-    }
-    found
-}
-
 /// Processor time that each program used so far, found by the directory in which it runs.
 fn cpu(bed: &Bed) -> BTreeMap<String, i64> {
     let kubeconfig = bed.cluster.kubeconfig();
@@ -118,7 +92,7 @@ fn cpu(bed: &Bed) -> BTreeMap<String, i64> {
     let mut found: BTreeMap<String, i64> = BTreeMap::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Ok(pid) = process.file_name().to_string_lossy().parse::<u32>() else { continue };
-        let Some((name, milliseconds)) = processor_time(pid) else { continue };
+        let Some((name, milliseconds)) = measure::processor_time(pid) else { continue };
         let label = if pid == bed.operator.pid() {
             "operator".to_owned()
         } else if pid == std::process::id() {
@@ -131,26 +105,4 @@ fn cpu(bed: &Bed) -> BTreeMap<String, i64> {
         *found.entry(label).or_default() += milliseconds;
     }
     found
-}
-
-/// Name and processor time of a process. The kernel counts in hundredths of a second.
-fn processor_time(pid: u32) -> Option<(String, i64)> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (head, rest) = stat.rsplit_once(") ")?;
-    let name = head.split_once('(')?.1.to_owned();
-    let mut fields = rest.split(' ').skip(11);
-    let user: i64 = fields.next()?.parse().ok()?;
-    let system: i64 = fields.next()?.parse().ok()?;
-    Some((name, (user + system) * 10))
-}
-
-fn memory(pid: u32, field: &str) -> i64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "counters of a benchmark are far below 2^53")]
-fn whole(value: f64) -> i64 {
-    value as i64
 }
