@@ -1,6 +1,7 @@
 //! The servers, the operator, and the objects that are there before any session.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use base64::Engine as _;
@@ -23,6 +24,8 @@ pub(crate) const NAMESPACE: &str = "bench-scale";
 pub(crate) const FLOOR_NAMESPACE: &str = "bench-floor";
 /// Servers that are being started at the same time.
 const STARTING: usize = 4;
+
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Everything that runs, in the order in which it is stopped.
 pub(crate) struct Bed {
@@ -114,6 +117,18 @@ impl Bed {
 
     pub(crate) fn operator(&self) -> anyhow::Result<&Operator> {
         self.operator.as_ref().context("the operator does not run")
+    }
+
+    /// Waits until the operator ends, which it should not, and says what it said last.
+    pub(crate) async fn operator_ended(&self) -> anyhow::Error {
+        let Some(operator) = &self.operator else { return anyhow::anyhow!("the operator does not run") };
+        while Path::new(&format!("/proc/{}/fd", operator.pid()))
+            .read_dir()
+            .is_ok_and(|mut fds| fds.next().is_some())
+        {
+            tokio::time::sleep(CHECK_EVERY).await;
+        }
+        anyhow::anyhow!("the operator ended. The end of its log:\n{}", operator::tail(operator.log(), 5))
     }
 
     /// Resident memory of the operator, in KiB.

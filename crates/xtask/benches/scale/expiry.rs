@@ -8,8 +8,8 @@ use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use futures::future::try_join_all;
 use futures::TryStreamExt;
+use futures::future::try_join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt};
@@ -55,8 +55,11 @@ pub(crate) async fn measure(bed: &Bed, size: u32, progress: &Progress) -> anyhow
     let ends = ends(bed, version, &due, progress);
     let looks = try_join_all(bed.servers.iter().map(async |server| look(Observer::new(server).await?).await));
     let patience = Duration::from_millis(u64::try_from(last - now())?) + PATIENCE;
-    let both = async { tokio::try_join!(ends, looks) };
-    let (ended, gone) = tokio::time::timeout(patience, both).await.context("waiting for the last end")??;
+    let all = async { tokio::try_join!(ends, looks) };
+    let (ended, gone) = tokio::select! {
+        all = tokio::time::timeout(patience, all) => all.context("waiting for the last end")??,
+        ended = bed.operator_ended() => return Err(ended),
+    };
     let gone: HashMap<String, Millis> = gone.into_iter().flatten().collect();
     tokio::time::sleep(SETTLE).await;
     let spent = Gauges::read(bed).await?.since(&before);

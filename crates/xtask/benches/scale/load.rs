@@ -39,11 +39,11 @@ impl Plan {
         Self { first, within: Duration::from_secs(args.expire_within.into()), size }
     }
 
-    /// What is left now of a session's time.
-    fn ttl(&self, index: usize) -> Duration {
+    /// What is left now of a session's time, in seconds: objects know no parts of them.
+    fn ttl(&self, index: usize) -> u64 {
         let share = f64::from(u32::try_from(index).unwrap_or(u32::MAX)) / f64::from(self.size.max(1));
         let end = self.first + self.within.mul_f64(share);
-        end.duration_since(SystemTime::now()).unwrap_or_default().max(Duration::from_secs(1))
+        end.duration_since(SystemTime::now()).unwrap_or_default().as_secs().max(1)
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) async fn make_sessions(
 fn session(bed: &Bed, index: usize, plan: &Plan) -> serde_json::Value {
     let mut spec = json!({
         "user": name(index), "database": database(bed.server_of(index)),
-        "databaseName": bed.engine.logical_database(), "ttl": format!("{}ms", plan.ttl(index).as_millis()),
+        "databaseName": bed.engine.logical_database(), "ttl": format!("{}s", plan.ttl(index)),
     });
     if bed.credentials == Credentials::Request {
         spec["certificateRequest"] = json!(bed.request);
