@@ -135,7 +135,8 @@ async fn measure(
     load::make_users(&bed, size, &progress).await?;
     let plan = load::Plan::new(args, size);
     figures.start = phases::start(&bed, size, &plan, &progress).await?;
-    progress.detail(format!("nothing happens for {} s", args.idle));
+    let each = (figures.start.spent.resident_kib - figures.empty_kib) / i64::from(size);
+    progress.detail(format!("{each} KiB for each session; nothing happens for {} s", args.idle));
     figures.idle = phases::idle(&bed, args.idle).await?;
     progress.detail("the operator is restarted");
     figures.restart = phases::restart(&mut bed, size).await?;
