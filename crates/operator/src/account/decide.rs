@@ -10,11 +10,10 @@ use rolecall_api::{DatabaseSession, EndReason, GoDuration, SessionPhase, reasons
 use rolecall_resolve::{Blocked, Grant};
 
 use super::approval::{Approval, Outcome};
-use crate::model::Blocker;
-use crate::model::plus;
 use crate::model::session::{
     Times, first_try_counts, give_up_at, has_finalizer, is_late, is_over, last_blocker, phase, started_at,
 };
+use crate::model::{Blocker, plus, whole_second};
 
 /// What should happen to a session.
 #[derive(Clone, Debug, PartialEq)]
@@ -236,7 +235,7 @@ fn with_access(facts: Facts<'_>, grant: &Grant) -> Decision {
     if phase(session) == SessionPhase::Active {
         // Where somebody removed that from the status, the time when it was first seen counts: it must end some time.
         let started = started_at(session).unwrap_or(times.seen);
-        let expires_at = ttl.and_then(|ttl| plus(started, ttl));
+        let expires_at = ttl.and_then(|ttl| plus(started, ttl)).map(whole_second);
         if expires_at.is_some_and(|at| at <= times.now) {
             return Decision::End(End { reason: Some(EndReason::Expired), then: AfterEnd::Ended });
         }

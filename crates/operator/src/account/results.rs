@@ -1,5 +1,8 @@
 //! From the conclusion of a reconcile to the result of each session and of the account. Pure.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use rolecall_api::{AccountPhase, AccountStatus, Connection, EndReason, SessionPhase, reasons};
 use rolecall_pki::credentials::only_certificates;
@@ -14,7 +17,10 @@ use super::result::{Active, Gone, SessionResult, Shown};
 use super::session::{Session, api_mode, reassign_to};
 use crate::events::Severity;
 use crate::model::session::{phase, started_at};
-use crate::model::{AccountKey, Blocker, plus};
+use crate::model::{AccountKey, Blocker, plus, whole_second};
+
+/// So much time that a second of it does not matter.
+const MANY_SECONDS: Duration = Duration::from_secs(10);
 
 /// What the status of a live session says of its server.
 #[derive(Clone, Copy, Debug)]
@@ -77,10 +83,18 @@ fn started(
             let started = verified.at();
             let mut active = active(session, access, Shown::Verified(*verified), conclusion, endpoint?);
             active.started_at = Some(started);
-            active.expires_at = access.ttl.and_then(|ttl| plus(started, ttl));
+            active.expires_at = access.ttl.and_then(|ttl| expiry(started, ttl));
             Some(SessionResult::Active(with_renewal(active, session)))
         }
     }
+}
+
+/// When a session ends that starts now: at the second that its status says, unless that is a good part of its time.
+fn expiry(started: Timestamp, ttl: Duration) -> Option<Timestamp> {
+    if ttl < MANY_SECONDS {
+        return plus(started, ttl);
+    }
+    plus(whole_second(started), ttl).map(whole_second)
 }
 
 fn live(

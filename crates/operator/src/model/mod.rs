@@ -25,4 +25,4 @@ pub use keys::{
     AccountKey, Cause, DatabaseKey, Group, ObjectKey, Priority, QueueKey, ReconcileKey, Triggers,
 };
 pub use loss::Loss;
-pub use time::{plus, until};
+pub use time::{plus, until, whole_second};

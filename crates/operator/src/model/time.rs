@@ -17,3 +17,8 @@ pub fn until(at: Timestamp, now: Timestamp) -> Instant {
     let left = Duration::try_from(left).unwrap_or_default().min(Duration::from_secs(86_400));
     Instant::now() + left
 }
+
+/// The second that an object says of a time: parts of one are cut off when it is written.
+pub fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}

@@ -124,6 +124,14 @@ fn a_session_ends_at_the_second_it_expires_and_not_before() {
 }
 
 #[test]
+fn a_session_ends_at_the_second_that_its_status_can_say() {
+    let mut session = active(Some(60), 2_000);
+    session.spec.ttl = Some(GoDuration::from(Duration::from_millis(60_700)));
+    let Decision::Live(access) = decision(&session, &grant(None), 2_010) else { panic!() };
+    assert_eq!(access.expires_at, Some(at(2_060)), "otherwise each reconcile would write its status again");
+}
+
+#[test]
 fn a_limit_that_appears_later_counts_from_the_start() {
     let standing = active(None, 2_000);
     assert!(matches!(decision(&standing, &grant(None), 9_000), Decision::Live(_)));

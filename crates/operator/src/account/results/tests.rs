@@ -48,6 +48,16 @@ fn a_session_is_started_from_when_the_server_showed_its_access() {
 }
 
 #[test]
+fn an_access_ends_at_the_second_that_its_status_says_unless_it_is_short() {
+    let started = Timestamp::from_millisecond(1_700_000_000_900).unwrap();
+    let expiry =
+        |milliseconds| expiry(started, Duration::from_millis(milliseconds)).unwrap().as_millisecond();
+    assert_eq!(expiry(60_000), 1_700_000_060_000, "started in that second, as its status says");
+    assert_eq!(expiry(60_700), 1_700_000_060_000);
+    assert_eq!(expiry(1_000), 1_700_000_001_900, "most of it would be lost");
+}
+
+#[test]
 fn nothing_is_said_of_a_start_that_was_not_tried() {
     assert_eq!(result_of(&starting("a", &[]), &Conclusion::default()), None);
     let mut aside = starting("a", &[]);
