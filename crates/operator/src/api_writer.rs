@@ -249,7 +249,9 @@ impl ApiWriter {
         written: kube::Result<String>,
     ) -> kube::Result<Option<K>> {
         match written.and_then(|text| read::<K>(&text)) {
-            Ok(object) => {
+            Ok(mut object) => {
+                // As in what the watches report.
+                object.meta_mut().managed_fields = None;
                 // So that nothing is decided on the previous one, and no end is repeated. The watch may have reported
                 // already that it is gone: then it does not come back.
                 observer.observe_written(object.clone());
@@ -317,6 +319,27 @@ mod tests {
         let answer = serde_json::to_string(&role).unwrap();
         assert!(shared.api.take_answer::<ProvisioningRole>(&*shared, Ok(answer)).unwrap().is_some());
         assert!(shared.cache().role(&key).is_none(), "it would go on granting");
+    }
+
+    #[tokio::test]
+    async fn who_manages_which_fields_is_not_kept_in_memory_whoever_reports_the_object() {
+        let shared = Shared::alone();
+        let mut role = ProvisioningRole::new("reader", ProvisioningRoleSpec::default());
+        let meta = &mut role.metadata;
+        (meta.namespace, meta.uid) = (Some("shop".into()), Some("one".into()));
+        meta.resource_version = Some("1".into());
+        let key = ObjectKey::of(&role);
+        shared.observe_event(role.clone(), Source::Watched);
+        let manager = json!({"manager": "kubectl", "operation": "Apply", "fieldsV1": {"f:spec": {}}});
+        let mut answer = serde_json::to_value(&role).unwrap();
+        answer["metadata"]["managedFields"] = json!([manager]);
+        answer["metadata"]["resourceVersion"] = json!("2");
+        shared.api.take_answer::<ProvisioningRole>(&*shared, Ok(answer.to_string())).unwrap();
+        let cached = Arc::clone(&shared.cache().role(&key).unwrap().object);
+        assert_eq!(
+            (cached.resource_version().as_deref(), &cached.metadata.managed_fields),
+            (Some("2"), &None)
+        );
     }
 
     /// It refuses every write with a conflict, and has an object of this uid.

@@ -246,7 +246,9 @@ fn observe_event<K: Cached>(
     match object {
         Ok(mut object) => {
             // Three quarters of an object's memory, and nothing here reads it.
-            object.managed_fields_mut().clear();
+            object.meta_mut().managed_fields = None;
+            // A copy has no room to spare in its lists and texts, which would be another quarter.
+            let object = object.clone();
             let key = ObjectKey::of(&object);
             tracing::trace!(target: WALK, %key, "a watch reports an object");
             shared.observe_event(object, source);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rolecall_api::{AccountPhase, AccountStatus, DatabaseUser};
 
-use crate::model::{AccountKey, ObjectKey};
+use crate::model::{AccountKey, ObjectKey, SmallSet};
 
 /// What the status of its DatabaseUser says of an account.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +34,7 @@ pub struct AccountReports(Mutex<Reports>);
 #[derive(Debug, Default)]
 struct Reports {
     by_account: BTreeMap<AccountKey, AccountReport>,
-    of_user: HashMap<ObjectKey, BTreeSet<AccountKey>>,
+    of_user: HashMap<ObjectKey, SmallSet<AccountKey>>,
 }
 
 impl AccountReports {

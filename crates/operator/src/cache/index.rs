@@ -6,7 +6,9 @@ use std::sync::Arc;
 use rolecall_api::DatabaseUser;
 
 use crate::cache::Cache;
-use crate::model::{AccountKey, ObjectKey, Priority, ReconcileKey, Triggers, session::recorded_username};
+use crate::model::{
+    AccountKey, ObjectKey, Priority, ReconcileKey, SmallSet, Triggers, session::recorded_username,
+};
 
 impl Cache {
     pub(super) fn take_user(&mut self, key: ObjectKey, user: DatabaseUser) -> Triggers {
@@ -93,10 +95,36 @@ impl Cache {
     }
 }
 
-fn remove_from<K: std::hash::Hash + Eq, V: Ord>(index: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {
+/// A set of keys in an index.
+trait Keys {
+    fn take_out(&mut self, key: &ObjectKey);
+    fn has_none(&self) -> bool;
+}
+
+impl Keys for BTreeSet<ObjectKey> {
+    fn take_out(&mut self, key: &ObjectKey) {
+        self.remove(key);
+    }
+
+    fn has_none(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Keys for SmallSet<ObjectKey> {
+    fn take_out(&mut self, key: &ObjectKey) {
+        self.remove(key);
+    }
+
+    fn has_none(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+fn remove_from<K: std::hash::Hash + Eq, S: Keys>(index: &mut HashMap<K, S>, key: &K, value: &ObjectKey) {
     if let Some(set) = index.get_mut(key) {
-        set.remove(value);
-        if set.is_empty() {
+        set.take_out(value);
+        if set.has_none() {
             index.remove(key);
         }
     }

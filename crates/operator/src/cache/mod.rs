@@ -21,7 +21,7 @@ use rolecall_policy::{ImportRule, ImportRules};
 use rolecall_resolve::RoleState;
 
 use crate::model::session::{is_touched, phase};
-use crate::model::{AccountKey, DatabaseKey, ObjectKey};
+use crate::model::{AccountKey, DatabaseKey, ObjectKey, SmallSet};
 use begun::Begun;
 use versions::Versions;
 
@@ -60,15 +60,15 @@ pub struct Cache {
     sessions: BTreeMap<ObjectKey, Arc<DatabaseSession>>,
     decisions: BTreeMap<ObjectKey, Arc<DatabaseSessionDecision>>,
     // By the name of the session that they are about.
-    decisions_by_session: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    decisions_by_session: HashMap<ObjectKey, SmallSet<ObjectKey>>,
     // Which sessions belong to an account, and back.
-    by_account: BTreeMap<AccountKey, BTreeSet<ObjectKey>>,
+    by_account: BTreeMap<AccountKey, SmallSet<ObjectKey>>,
     account_of: HashMap<ObjectKey, AccountKey>,
-    by_user: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    by_user: HashMap<ObjectKey, SmallSet<ObjectKey>>,
     by_admin: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     users_of_role: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     // (namespace, database user name) -> DatabaseUsers that claim it.
-    claims: HashMap<(Arc<str>, String), BTreeSet<ObjectKey>>,
+    claims: HashMap<(Arc<str>, String), SmallSet<ObjectKey>>,
     versions: Versions,
     begun: Begun,
     /// What this machine's clock showed at the last event.
@@ -168,7 +168,7 @@ impl Cache {
     /// The database user names of a namespace, each with the DatabaseUser that owns it, by name.
     pub fn names_in(&self, namespace: &str) -> BTreeMap<&str, ObjectKey> {
         let claims = self.claims.iter().filter(|((of, _), _)| &**of == namespace);
-        let holder = |claims: &BTreeSet<ObjectKey>| {
+        let holder = |claims: &SmallSet<ObjectKey>| {
             let users = claims.iter().filter_map(|key| Some((key, self.users.get(key)?)));
             users.min_by_key(|(_, user)| (user.creation_timestamp(), user.uid())).map(|(key, _)| key.clone())
         };

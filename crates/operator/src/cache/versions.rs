@@ -120,8 +120,11 @@ impl Cache {
             if new < cached {
                 return Triggers::new();
             }
-            let written = Written { version: new, answered: Instant::now() };
-            self.versions.written.insert(object.uid().unwrap_or_default(), written);
+            // The watch may have been first.
+            if new > cached {
+                let written = Written { version: new, answered: Instant::now() };
+                self.versions.written.insert(object.uid().unwrap_or_default(), written);
+            }
         }
         K::apply(self, object)
     }
@@ -261,6 +264,19 @@ mod tests {
         watch(&mut cache, role("one", 5));
         watch(&mut cache, role("one", 6));
         assert_eq!(cached(&cache).as_deref(), Some("6"));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_write_that_the_watch_reports_before_its_answer_arrives() {
+        let mut cache = Cache::new("here");
+        watch(&mut cache, role("one", 1));
+        watch(&mut cache, role("one", 5));
+        cache.observe_written(role("one", 5));
+        assert!(cache.versions.written.is_empty());
+        cache.observe_written(role("one", 7));
+        assert_eq!(cache.versions.written.len(), 1);
+        watch(&mut cache, role("one", 7));
+        assert!(cache.versions.written.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,6 +17,7 @@ mod blocker;
 mod keys;
 mod loss;
 pub mod session;
+mod small_set;
 mod time;
 
 pub use action::{Action, ReconcileError, Unwritten};
@@ -25,4 +26,5 @@ pub use keys::{
     AccountKey, Cause, DatabaseKey, Group, ObjectKey, Priority, QueueKey, ReconcileKey, Triggers,
 };
 pub use loss::Loss;
+pub use small_set::SmallSet;
 pub use time::{plus, until, whole_second};
