@@ -37,6 +37,10 @@ pub(super) async fn record(
     reported: bool,
 ) -> Result<Action, ReconcileError> {
     tracing::trace!(target: WALK, %key, "results are written");
+    if snapshot.sessions.iter().any(Session::is_ending) {
+        // The accesses that end next do not wait for what is written about this one.
+        shared.queue.leave_group(&ReconcileKey::Account(key.clone()));
+    }
     let server = snapshot.server.as_ref().and_then(|state| state.server.clone());
     let distrust = snapshot.distrust();
     let endpoint = server.as_ref().map(|server| Endpoint {

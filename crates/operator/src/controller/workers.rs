@@ -96,7 +96,7 @@ async fn process(workers: &Workers, taken: InProgress<ReconcileKey>, quick: Owne
             biased;
             () = abort.cancelled() => return,
             attempted = &mut attempt => attempted,
-            () = tokio::time::sleep(QUICK) => {
+            () = slow_or_left(&taken) => {
                 drop(quick);
                 tokio::select! {
                     biased;
@@ -155,6 +155,15 @@ async fn process(workers: &Workers, taken: InProgress<ReconcileKey>, quick: Owne
     };
     if let Some((at, priority)) = again {
         shared.queue.add_at(key.clone(), priority, at);
+    }
+}
+
+/// Waits until a reconcile does not count among the quick ones any more: it waits for somebody, or all that is left to do is to
+/// tell the API server. However slow that is, the next access ends in time.
+async fn slow_or_left(taken: &InProgress<ReconcileKey>) {
+    tokio::select! {
+        () = tokio::time::sleep(QUICK) => {}
+        () = taken.left_group() => {}
     }
 }
 

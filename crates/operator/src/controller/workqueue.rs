@@ -7,7 +7,7 @@
 //! - Keys of one group come out in the order in which they were added, those that are urgent first. Groups take turns,
 //!   so that many keys of one do not delay another.
 //! - No more keys of one group are in work at once, of each priority, than the queue allows: a group whose work takes
-//!   long does not keep others from being worked on.
+//!   long does not keep others from being worked on. Work that has left its group ([`Workqueue::leave_group`]) does not count.
 //! - Whoever takes urgent work only takes nothing else, so that ending an access never queues behind a resync. Whoever
 //!   takes both takes something in turn after every few that are urgent, so that this is worked on, too.
 //! - Of several timers of a key the earliest counts.
@@ -47,6 +47,18 @@ pub struct InProgress<K: QueueKey> {
     key: K,
     priority: Priority,
     cause: Cause,
+    left: Arc<Notify>,
+}
+
+/// The work on a key that is under way.
+#[derive(Debug)]
+struct Run {
+    /// Which one it is, as a key may be in work again at once.
+    number: u64,
+    priority: Priority,
+    /// It does not count in its group any more.
+    has_left: bool,
+    left: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -55,8 +67,7 @@ struct State<K: QueueKey> {
     normal: FairQueue<K>,
     waiting: HashMap<K, Waiting>,
     numbers: u64,
-    // Which run it is, as a key may be in work again at once.
-    running: HashMap<K, (u64, Priority)>,
+    running: HashMap<K, Run>,
     runs: u64,
     urgent_at_once: u32,
     again: HashMap<K, (Priority, Cause)>,
@@ -153,7 +164,7 @@ impl<K: QueueKey> Workqueue<K> {
                 .running
                 .iter()
                 .filter(|(key, _)| is(key))
-                .map(|(key, (run, _))| (key.clone(), *run))
+                .map(|(key, run)| (key.clone(), run.number))
                 .collect()
         };
         loop {
@@ -162,7 +173,9 @@ impl<K: QueueKey> Workqueue<K> {
             changed.as_mut().enable();
             let goes_on = {
                 let state = self.locked();
-                under_way.iter().any(|(key, run)| state.running.get(key).is_some_and(|(now, _)| now == run))
+                under_way
+                    .iter()
+                    .any(|(key, run)| state.running.get(key).is_some_and(|now| now.number == *run))
             };
             if !goes_on {
                 return;
@@ -181,9 +194,9 @@ impl<K: QueueKey> Workqueue<K> {
             let next_timer = {
                 let mut state = self.locked();
                 state.fire(Instant::now());
-                if let Some((key, priority, cause)) = state.pop(priority) {
+                if let Some((key, priority, cause, left)) = state.pop(priority) {
                     tracing::trace!(target: WALK, ?key, "taken from the queue");
-                    return InProgress { queue: Arc::clone(self), key, priority, cause };
+                    return InProgress { queue: Arc::clone(self), key, priority, cause, left };
                 }
                 state.timers.first().map(|(at, _)| *at)
             };
@@ -197,6 +210,19 @@ impl<K: QueueKey> Workqueue<K> {
                 None => changed.await,
             }
         }
+    }
+
+    /// What is left of the work on a key needs nothing of what its group shares: another one of the group may be taken.
+    pub fn leave_group(&self, key: &K) {
+        {
+            let mut state = self.locked();
+            let Some(run) = state.running.get_mut(key).filter(|run| !run.has_left) else { return };
+            run.has_left = true;
+            run.left.notify_one();
+            let priority = run.priority;
+            state.turns(priority).finished(key);
+        }
+        self.changed.notify_waiters();
     }
 
     /// How many keys wait now, timers left out.
@@ -222,8 +248,8 @@ impl<K: QueueKey> Workqueue<K> {
     fn done(&self, key: &K) {
         {
             let mut state = self.locked();
-            if let Some((_, priority)) = state.running.remove(key) {
-                state.turns(priority).finished(key);
+            if let Some(run) = state.running.remove(key).filter(|run| !run.has_left) {
+                state.turns(run.priority).finished(key);
             }
             if let Some((priority, cause)) = state.again.remove(key) {
                 state.add(key.clone(), priority, cause);
@@ -252,6 +278,11 @@ impl<K: QueueKey> InProgress<K> {
     /// Why it is worked on.
     pub fn cause(&self) -> Cause {
         self.cause
+    }
+
+    /// Waits until the work has left its group. Only one may wait.
+    pub async fn left_group(&self) {
+        self.left.notified().await;
     }
 }
 
@@ -300,7 +331,7 @@ impl<K: QueueKey> State<K> {
         }
     }
 
-    fn pop(&mut self, priority: Priority) -> Option<(K, Priority, Cause)> {
+    fn pop(&mut self, priority: Priority) -> Option<(K, Priority, Cause, Arc<Notify>)> {
         let order: &[Priority] = match priority {
             Priority::Urgent => &[Priority::Urgent],
             Priority::Normal if self.urgent_at_once >= URGENT_AT_ONCE => {
@@ -316,10 +347,12 @@ impl<K: QueueKey> State<K> {
             self.progress = Instant::now();
             let waiting = self.waiting.remove(&key);
             self.runs += 1;
-            self.running.insert(key.clone(), (self.runs, taken));
+            let left = Arc::new(Notify::new());
+            let run = Run { number: self.runs, priority: taken, has_left: false, left: Arc::clone(&left) };
+            self.running.insert(key.clone(), run);
             // What can be taken waits.
             let cause = waiting.map_or(Cause::Change, |waiting| waiting.cause);
-            return Some((key, taken, cause));
+            return Some((key, taken, cause, left));
         }
         None
     }

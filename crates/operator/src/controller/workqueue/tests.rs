@@ -206,3 +206,26 @@ async fn a_key_says_whether_something_changed_or_its_time_had_come() {
     queue.add_at(2, Priority::Normal, Instant::now());
     assert_eq!(queue.take(Priority::Normal).await.cause(), Cause::Change);
 }
+
+#[tokio::test(start_paused = true)]
+async fn work_that_has_left_its_group_keeps_no_other_of_it_waiting_and_is_under_way_still() {
+    let queue = Workqueue::new(1);
+    queue.add(1, Priority::Urgent);
+    queue.add(2, Priority::Urgent);
+    let first = queue.take(Priority::Urgent).await;
+    assert!(takes_nothing(&queue, Priority::Urgent).await, "the group is full");
+    queue.leave_group(first.key());
+    first.left_group().await;
+    queue.leave_group(first.key());
+    let second = queue.take(Priority::Urgent).await;
+    assert_eq!(*second.key(), 2);
+    queue.add(1, Priority::Urgent);
+    queue.add(3, Priority::Urgent);
+    assert!(takes_nothing(&queue, Priority::Urgent).await, "it left once, and is worked on by one at a time");
+    drop(first);
+    assert!(takes_nothing(&queue, Priority::Urgent).await, "the second still counts");
+    drop(second);
+    let both = [*queue.take(Priority::Urgent).await.key()];
+    assert_eq!(both.len(), 1);
+    assert!(!queue.is_empty(), "one of the two waits");
+}
