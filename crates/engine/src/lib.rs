@@ -132,6 +132,18 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// When the server cannot be reached or refuses the query.
     async fn inventory(&self) -> Result<Inventory, Error>;
 
+    /// Looks at the server as a whole: [`Self::preflight`], and [`Self::inventory`] where that succeeds. An engine may ask for
+    /// both at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::preflight`].
+    async fn look(&self, needs: &Needs) -> Result<(Preflight, Result<Inventory, Error>), Error> {
+        let preflight = self.preflight(needs).await?;
+        let inventory = self.inventory().await;
+        Ok((preflight, inventory))
+    }
+
     /// Reads one account and what is needed to decide about it. Calls made at the same time may share a query.
     ///
     /// # Errors

@@ -49,6 +49,7 @@ pub struct Postgres {
     confirmations: execution::confirmations::Confirmations,
     creators: execution::creators::CreatorState,
     reader_since: transport::failover::ReaderSince,
+    identity: reads::preflight::KnownIdentity,
 }
 
 impl Postgres {
@@ -67,6 +68,7 @@ impl Postgres {
             confirmations: execution::confirmations::Confirmations::default(),
             creators: execution::creators::CreatorState::default(),
             reader_since: transport::failover::ReaderSince::default(),
+            identity: reads::preflight::KnownIdentity::default(),
         })
     }
 }
@@ -91,6 +93,10 @@ impl Engine for Postgres {
 
     async fn inventory(&self) -> Result<Inventory, Error> {
         self.list_accounts().await
+    }
+
+    async fn look(&self, needs: &Needs) -> Result<(Preflight, Result<Inventory, Error>), Error> {
+        self.look_at_server(needs).await
     }
 
     async fn observe(&self, query: &Query) -> Result<Observed, Error> {

@@ -80,13 +80,17 @@ impl Pass<'_> {
         let needs = needs(&self.shared.cache(), self.key, self.admin, server.platform_roles);
         self.add_finalizer().await?;
         self.leave(&server).await?;
-        let preflight = match server.engine.preflight(&needs).await {
-            Ok(preflight) => preflight,
+        // At the same time, so that the accounts are judged soon after they were read.
+        let trust = trust::finding(&server, &self.before, self.now);
+        let (looked, trust) = tokio::join!(server.engine.look(&needs), trust);
+        let (mut preflight, inventory) = match looked {
+            Ok(looked) => looked,
             Err(error) => return self.unreached(server, &error).await,
         };
+        trust::add(&mut preflight, trust);
         self.admitted(&server, preflight).await?;
         self.observed.state.server = Some(Arc::clone(&server));
-        match server.engine.inventory().await {
+        match inventory {
             Ok(inventory) => self.checked(&server, &inventory),
             Err(error) => tracing::warn!(admin = %self.key, %error, "the accounts could not be listed"),
         }
@@ -166,14 +170,13 @@ impl Pass<'_> {
     }
 
     /// The server let the admin user in: is it the one to use, and can sessions start on it?
-    async fn admitted(&mut self, server: &Arc<Server>, mut preflight: Preflight) -> Result<(), Stopped> {
+    async fn admitted(&mut self, server: &Arc<Server>, preflight: Preflight) -> Result<(), Stopped> {
         let Self { shared, key, admin, now, .. } = *self;
         self.observed.reachable = Some(true);
         if let Some(blocker) = decide::moved(admin, &server.endpoint, &preflight, self.is_live()) {
             self.fall_back().await;
             return self.stop(blocker);
         }
-        trust::add(&mut preflight, trust::finding(server, &self.before, now).await);
         self.observed.state.verified = Some(now);
         self.observed.state.blocker = decide::no_starts(admin).or_else(|| decide::blocking(&preflight));
         self.observed.endpoint = Some(server.endpoint.clone());

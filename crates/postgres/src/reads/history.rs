@@ -6,7 +6,7 @@ use rolecall_engine::{Class, Error, History, HistoryWatch};
 use serde::Deserialize;
 
 use crate::Postgres;
-use crate::reads::observe::parse;
+use crate::reads::observe::parse_value;
 use crate::transport::message::{Message, Reply};
 use crate::transport::server::Place;
 
@@ -28,7 +28,7 @@ pub(crate) struct Here {
 
 /// The timeline in use. That of the last checkpoint (`pg_control_checkpoint`) is the old one for a while after a
 /// promotion.
-fn whole() -> Message {
+pub(super) fn whole() -> Message {
     Message::one(
         "reading the timeline",
         "SELECT pg_catalog.json_build_object('recovery', r.recovery,
@@ -121,7 +121,12 @@ impl Postgres {
 }
 
 fn here(reply: &Reply, message: &Message) -> Result<Here, Error> {
-    let row: HistoryRow = parse(reply, || message.attempted(0).to_owned())?;
+    here_by(reply.value(), message)
+}
+
+/// What the answer to this message says.
+pub(super) fn here_by(value: Option<&str>, message: &Message) -> Result<Here, Error> {
+    let row: HistoryRow = parse_value(value, || message.attempted(0).to_owned())?;
     let timeline = row.timeline.and_then(|hex| u32::from_str_radix(&hex, 16).ok());
     Ok(Here {
         history: History {

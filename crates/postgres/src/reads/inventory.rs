@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::Postgres;
 use crate::quote::literal;
-use crate::reads::observe::{HAS_LIMITS, SETTINGS_TO_CLEAR, parse, record};
+use crate::reads::observe::{HAS_LIMITS, SETTINGS_TO_CLEAR, parse_value, record};
 use crate::statements::rights::HOLDS_ANY;
 use crate::transport::message::Message;
 use crate::transport::version::Dialect;
@@ -29,20 +29,25 @@ impl Postgres {
         let place = self.server.place(None);
         let message = message(self.server.dialect(&place).await?);
         let reply = self.server.run(&place, &message).await?;
-        let rows: Vec<Row> = parse(&reply, || message.attempted(0).to_owned())?;
-        let entries = rows.into_iter().filter_map(|row| {
-            Some(InventoryEntry {
-                account: AccountName::new(row.name).ok()?,
-                owner: record(row.comment.as_deref()),
-                enabled: row.login,
-                backends: row.backends,
-                manageable: row.manageable,
-                memberships: row.memberships,
-                strays: row.strays,
-            })
-        });
-        Ok(Inventory { accounts: entries.collect() })
+        inventory(reply.value(), &message)
     }
+}
+
+/// The accounts that the answer to this message lists.
+pub(super) fn inventory(value: Option<&str>, message: &Message) -> Result<Inventory, Error> {
+    let rows: Vec<Row> = parse_value(value, || message.attempted(0).to_owned())?;
+    let entries = rows.into_iter().filter_map(|row| {
+        Some(InventoryEntry {
+            account: AccountName::new(row.name).ok()?,
+            owner: record(row.comment.as_deref()),
+            enabled: row.login,
+            backends: row.backends,
+            manageable: row.manageable,
+            memberships: row.memberships,
+            strays: row.strays,
+        })
+    });
+    Ok(Inventory { accounts: entries.collect() })
 }
 
 /// More of a recursive clause: the roles that the admin user may change and grant, by itself or by what it is a member of.
@@ -53,7 +58,7 @@ reached (role) AS (
 administered (role) AS MATERIALIZED (
   SELECT DISTINCT m.roleid FROM pg_catalog.pg_auth_members m JOIN reached ON reached.role = m.member WHERE m.admin_option)";
 
-fn message(dialect: Dialect) -> Message {
+pub(super) fn message(dialect: Dialect) -> Message {
     // Before 16, CREATEROLE is enough. From 16 on pg_has_role would go through all that the admin user is a member of, each role
     // that it created, for each account: beside 10,000 that takes longer than any statement may.
     let (administered, manageable) = if dialect.has_grantors() {

@@ -7,6 +7,7 @@
 //! | `creators` | the roles that the admin user creates accounts through |
 //! | `activity` | what the user who is logged in runs |
 //! | `preflight`, `client_ca` | what the server lacks |
+//! | `look` | what the server lacks and all managed accounts, in one message |
 //! | `examine` | what a person wants to know who looks for a fault |
 //! | `history` | where the server is in its history |
 //! | `objects`, `announcements` | the objects of a logical database, and that they have changed |
@@ -21,6 +22,7 @@ pub(crate) mod creators;
 pub(crate) mod examine;
 pub(crate) mod history;
 pub(crate) mod inventory;
+mod look;
 pub(crate) mod objects;
 pub(crate) mod observe;
 pub(crate) mod preflight;

@@ -242,8 +242,15 @@ pub(crate) fn parse<T: for<'a> Deserialize<'a>>(
     reply: &Reply,
     what: impl Fn() -> String,
 ) -> Result<T, Error> {
-    let text = reply.value().unwrap_or_default();
-    serde_json::from_str(text).map_err(|error| Error {
+    parse_value(reply.value(), what)
+}
+
+/// As [`parse`], for one of several answers.
+pub(crate) fn parse_value<T: for<'a> Deserialize<'a>>(
+    value: Option<&str>,
+    what: impl Fn() -> String,
+) -> Result<T, Error> {
+    serde_json::from_str(value.unwrap_or_default()).map_err(|error| Error {
         class: Class::Refused,
         reason: Reason::ServerRefused,
         attempted: what(),

@@ -1,9 +1,10 @@
 //! What a server is, and what its admin user lacks.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use rolecall_engine::{Error, Finding, MARKER, Needs as Wanted, Preflight, Reason};
+use rolecall_engine::{Error, Finding, History, MARKER, Needs as Wanted, Preflight, Reason};
 use serde::Deserialize;
 
 use crate::Postgres;
@@ -16,7 +17,7 @@ use crate::transport::message::{Message, Needs};
 use crate::transport::platform::{Platform, RDS_IAM, RDS_PASSWORD};
 use crate::transport::server::Place;
 use crate::transport::sqlstate;
-use crate::transport::version::Dialect;
+use crate::transport::version::{Dialect, Version};
 
 /// Creates the marker where it is missing, in a transaction of its own.
 pub(crate) fn ensure_marker() -> Message {
@@ -52,31 +53,44 @@ impl Postgres {
             }
         }
         let facts = if creates_marker { self.facts(&place, wanted, version.dialect).await? } else { facts };
-        findings.extend(self.findings(wanted, &facts, version.dialect));
-        findings.extend(self.server.pooler(&place).await?);
-        findings.sort_by_key(|finding| rank(finding.reason));
-        let identity = match facts.system {
-            Some(system) => system,
-            None => self.server.config().address(),
-        };
+        let pooler = self.server.pooler(&place).await?;
         let history = self.history(&place).await?.history;
+        self.identity.note(&history.run, facts.system.as_deref());
+        Ok(self.judge(wanted, facts, findings, &version, history, pooler))
+    }
+
+    /// What all that was read means.
+    pub(super) fn judge(
+        &self,
+        wanted: &Wanted,
+        facts: Facts,
+        mut findings: Vec<Finding>,
+        version: &Version,
+        history: History,
+        pooler: Option<Finding>,
+    ) -> Preflight {
+        findings.extend(self.findings(wanted, &facts, version.dialect));
+        findings.extend(pooler);
+        findings.sort_by_key(|finding| rank(finding.reason));
         let roles: BTreeSet<&str> = facts.roles.iter().flatten().map(|role| role.name.as_str()).collect();
         let databases: BTreeSet<&str> =
             facts.databases.iter().flatten().map(|database| database.name.as_str()).collect();
         let absent = |needed: &BTreeSet<String>, there: &BTreeSet<&str>| {
             needed.iter().filter(|name| !there.contains(name.as_str())).cloned().collect()
         };
-        Ok(Preflight {
-            version: version.text,
-            identity,
+        let (absent_roles, absent_databases) =
+            (absent(&wanted.roles, &roles), absent(&wanted.databases, &databases));
+        Preflight {
+            version: version.text.clone(),
+            identity: facts.system.unwrap_or_else(|| self.server.config().address()),
             history,
             findings,
-            absent_roles: absent(&wanted.roles, &roles),
-            absent_databases: absent(&wanted.databases, &databases),
-        })
+            absent_roles,
+            absent_databases,
+        }
     }
 
-    fn preflight_place(&self, wanted: &Wanted) -> Place {
+    pub(super) fn preflight_place(&self, wanted: &Wanted) -> Place {
         match &self.server.config().default_database {
             // Named by the author: that it is wrong must show.
             Some(database) => Place::Exactly(database.clone()),
@@ -211,11 +225,40 @@ fn read_only() -> Finding {
     )
 }
 
+/// The identity of a server, which does not change while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct KnownIdentity(Mutex<Option<(String, Option<String>)>>);
+
+impl KnownIdentity {
+    /// The server that runs since then says this of itself; `None`: it does not tell.
+    fn note(&self, run: &str, system: Option<&str>) {
+        *self.known() = Some((run.to_owned(), system.map(str::to_owned)));
+    }
+
+    /// What the server that runs since then says of itself, where it was asked.
+    pub(super) fn of_run(&self, run: &str) -> Option<Option<String>> {
+        self.known()
+            .as_ref()
+            .filter(|(known, _)| known == run && !run.is_empty())
+            .map(|(_, system)| system.clone())
+    }
+
+    /// Was any server asked?
+    pub(super) fn is_known(&self) -> bool {
+        self.known().is_some()
+    }
+
+    // A poisoned lock means that a thread panicked between two plain assignments; what it holds is whole.
+    fn known(&self) -> MutexGuard<'_, Option<(String, Option<String>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[derive(Deserialize)]
-struct Facts {
+pub(super) struct Facts {
     create_role: bool,
-    read_only: bool,
-    marker: bool,
+    pub(super) read_only: bool,
+    pub(super) marker: bool,
     roles: Option<Vec<Role>>,
     databases: Option<Vec<Database>>,
     /// Those that exist of the roles that get what accounts own.
@@ -223,7 +266,7 @@ struct Facts {
     /// A setting of RDS keeps the admin user from setting passwords.
     no_passwords: bool,
     #[serde(default)]
-    system: Option<String>,
+    pub(super) system: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -240,7 +283,7 @@ struct Database {
 }
 
 /// `by_choice`: that transactions are read-only is our own choice, and says nothing of the server.
-fn facts_message(wanted: &Wanted, dialect: Dialect, by_choice: bool) -> Message {
+pub(super) fn facts_message(wanted: &Wanted, dialect: Dialect, by_choice: bool) -> Message {
     let roles: BTreeSet<&str> =
         wanted.roles.iter().map(String::as_str).filter(|role| is_possible(role)).chain([MARKER]).collect();
     let grantable = crate::reads::observe::grantable(dialect);

@@ -271,6 +271,16 @@ impl Reply {
         self.answers.last().map_or(&[], Vec::as_slice)
     }
 
+    /// The first columns of the first rows of all statements that asked.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Option<&str>> {
+        self.answers.iter().map(|rows| rows.first().and_then(|row| row.get(0)))
+    }
+
+    /// The first row of the first statement that asked.
+    pub(crate) fn first_row(&self) -> Option<&SimpleQueryRow> {
+        self.answers.first()?.first()
+    }
+
     /// The first column of the first row of the last statement that asked.
     pub(crate) fn value(&self) -> Option<&str> {
         self.rows().first().and_then(|row| row.get(0))

@@ -301,6 +301,29 @@ impl Server {
         Ok(self.pool.connector().signs().finding(&self.config.address()))
     }
 
+    /// Sends a message that reads, once, and with it the question of [`Server::pooler`]. Returns the answers to the message, and
+    /// what is to be reported.
+    pub(crate) async fn ask_with_pooler(
+        &self,
+        place: &Place,
+        message: Message,
+    ) -> Result<(Vec<Option<String>>, Option<Finding>), Error> {
+        let mut lease = self.lease(place).await?;
+        self.end_abandoned(&mut lease).await.map_err(Error::from)?;
+        let question = lease.connection().map(Connection::question);
+        let asked = usize::from(question.is_some());
+        let mut whole = question.unwrap_or_default();
+        whole.append(message);
+        let reply = self.send(&mut lease, &whole, STANDBY_TIMEOUT).await.map_err(Error::from)?;
+        let connection = lease.connection().zip(reply.first_row()).filter(|_| asked > 0);
+        if let Some(sign) = connection.and_then(|(connection, answer)| connection.differs(answer)) {
+            lease.connection().map(Connection::mark_shared);
+            self.pool.connector().signs().note(sign);
+        }
+        let values = reply.values().skip(asked).map(|value| value.map(str::to_owned)).collect();
+        Ok((values, self.pool.connector().signs().finding(&self.config.address())))
+    }
+
     async fn lease(&self, place: &Place) -> Result<Lease, Error> {
         let lease = match place {
             Place::Any(database) => self.pool.any(database).await?,

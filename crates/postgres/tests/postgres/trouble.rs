@@ -1,10 +1,10 @@
 //! Servers and people who make trouble.
 
 use futures::future::join_all;
-use rolecall_engine::{Class, Engine as _, Reason, plan};
+use rolecall_engine::{Class, Engine as _, Needs, Reason, plan};
 use rolecall_testbed::{PgVersion, Postgres, rows};
 
-use crate::common::{Bench, Failure, enabled, ended, unique};
+use crate::common::{Bench, Failure, apply, enabled, ended, unique};
 
 #[tokio::test]
 async fn an_end_survives_a_crash_right_after() {
@@ -323,5 +323,44 @@ async fn one_query_shows_which_accounts_somebody_changed() {
             bench.sql(&back).await;
             assert_eq!(strays().await, [] as [&str; 0], "{version}: {back}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_server_in_which_nothing_happens_is_asked_once_for_all_that_is_looked_at() {
+    for version in PgVersion::ALL {
+        let bench = Bench::new(version).await;
+        let role = bench.role("reader").await;
+        let user = unique("alice");
+        let needs = Needs { roles: [role.clone()].into(), ..Needs::default() };
+        let look = async || {
+            let before = bench.engine.stats().round_trips;
+            let (preflight, inventory) = bench.engine.look(&needs).await.unwrap();
+            (bench.engine.stats().round_trips - before, preflight, inventory.unwrap())
+        };
+        let shows = |inventory: &rolecall_engine::Inventory| {
+            inventory.accounts.iter().any(|entry| entry.account.as_str() == user && entry.enabled)
+        };
+        let (_, first, none) = look().await;
+        assert!(!shows(&none));
+        apply(&bench.engine, &enabled(&user, &[&role])).await.unwrap();
+        let (round_trips, preflight, inventory) = look().await;
+        assert_eq!(round_trips, 1, "{version}");
+        assert!(shows(&inventory));
+        let alone = bench.engine.preflight(&needs).await.unwrap();
+        for other in [&first, &alone] {
+            assert_eq!((&preflight.version, &preflight.identity), (&other.version, &other.identity));
+            assert_eq!(
+                (&preflight.findings, &preflight.absent_roles),
+                (&other.findings, &other.absent_roles)
+            );
+            assert_eq!(
+                (&preflight.history.branch, &preflight.history.run),
+                (&other.history.branch, &other.history.run)
+            );
+        }
+        let gone = Needs { roles: [unique("nobody")].into(), ..Needs::default() };
+        let (preflight, _) = bench.engine.look(&gone).await.unwrap();
+        assert_eq!(preflight.absent_roles, gone.roles);
     }
 }
