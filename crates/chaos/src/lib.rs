@@ -12,7 +12,7 @@
 //! | [`operator`] | the operator's processes: started, armed, killed, frozen |
 //! | [`link`], [`ways`] | the network between an operator and everything: cut, silent, slow |
 //! | [`churn`] | sessions that start and end |
-//! | [`teleport`] | what Teleport does on the same servers |
+//! | [`teleport`], [`teleport_churn`] | what Teleport does on the same servers |
 //! | [`schedule`] | the kinds of faults, and which comes when |
 //! | [`fault`] | what each does |
 //! | [`checker`] | what is read afterwards, and what is wrong with it |
@@ -32,6 +32,7 @@ mod rounds;
 pub mod schedule;
 pub mod server;
 pub mod teleport;
+pub mod teleport_churn;
 pub mod ways;
 pub mod world;
 

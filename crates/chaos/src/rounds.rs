@@ -16,7 +16,7 @@ use crate::fault;
 use crate::lane::Lane;
 use crate::report::{Report, Round};
 use crate::schedule::{Next, Reach, Schedule};
-use crate::teleport;
+use crate::teleport_churn;
 use crate::world::World;
 use crate::{Options, schedule};
 
@@ -79,7 +79,7 @@ impl Rounds {
             cell.lane.operator.restart().await?;
         }
         let schedule = Schedule::new(options.seed, &options.kinds, &options.weights);
-        let teleport = teleport::start(Arc::clone(&world), options.seed);
+        let teleport = teleport_churn::start(Arc::clone(&world), options.seed);
         Ok(Self {
             lanes: lanes.into_iter().map(Mutex::new).collect(),
             churns,

@@ -396,7 +396,7 @@ impl Server {
             }
             Err(error) => {
                 let code = error.code().map(SqlState::code).unwrap_or_default();
-                let (attempted, needs) = message.failed(statement, code);
+                let (attempted, needs) = message.failed(statement, code == DIVISION_BY_ZERO);
                 let reads = message.asks(statement) || matches!(needs, Needs::Truth(_));
                 let error = self.explained(said(attempted, &error), needs);
                 Err(Failure { error, database: Some(lease.database.clone()), reads })

@@ -2,7 +2,6 @@
 
 use super::{Message, Needs, Statement};
 use crate::quote::{block, literal};
-use crate::transport::sqlstate::DIVISION_BY_ZERO;
 
 impl Message {
     /// Lets statements in a row be sent as one, a block, where none of them asks anything or contains a secret: see
@@ -32,13 +31,13 @@ impl Message {
         (message.len() < self.len()).then_some(message)
     }
 
-    /// What the statement at `index` attempted that failed with this SQLSTATE, and what that means. (Of a block it is known only
-    /// where it can be of nothing but its checks.)
-    pub(crate) fn failed(&self, index: usize, code: &str) -> (&str, Needs) {
+    /// What the statement at `index` attempted that failed, and what that means; `by_check`: by the SQLSTATE with which checks
+    /// fail. (Of a block it is known only where it can be of nothing but its checks.)
+    pub(crate) fn failed(&self, index: usize, by_check: bool) -> (&str, Needs) {
         let Some(statement) = self.statements.get(index) else {
             return (self.attempted(index), Needs::Nothing);
         };
-        let check = statement.check().filter(|_| code == DIVISION_BY_ZERO).unwrap_or(statement);
+        let check = statement.check().filter(|_| by_check).unwrap_or(statement);
         (&check.what, check.needs.clone())
     }
 }
@@ -118,13 +117,13 @@ mod tests {
     #[test]
     fn of_a_block_that_failed_it_is_known_whether_it_was_a_check() {
         let packed = message().pack().packed().unwrap();
-        assert_eq!(packed.failed(0, DIVISION_BY_ZERO), ("checking", CHANGED));
-        assert_eq!(packed.failed(0, "42501"), ("locking", Needs::Nothing));
+        assert_eq!(packed.failed(0, true), ("checking", CHANGED));
+        assert_eq!(packed.failed(0, false), ("locking", Needs::Nothing));
         let mut message = message();
         message.push_needing(Needs::Truth("RC002"), "checking more", "CHECK");
-        assert_eq!(message.failed(3, DIVISION_BY_ZERO), ("checking more", Needs::Truth("RC002")));
+        assert_eq!(message.failed(3, true), ("checking more", Needs::Truth("RC002")));
         let packed = message.pack().packed().unwrap();
-        assert_eq!(packed.failed(0, DIVISION_BY_ZERO), ("locking", Needs::Nothing), "it may be either");
+        assert_eq!(packed.failed(0, true), ("locking", Needs::Nothing), "it may be either");
     }
 
     #[test]
