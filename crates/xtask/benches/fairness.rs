@@ -96,7 +96,7 @@ async fn main() -> Result<()> {
     let ratio = |of: fn(&Times) -> Duration| of(&ill).as_secs_f64() / of(&healthy).as_secs_f64();
     let (median, p99) = (ratio(|times| times.median), ratio(|times| times.p99));
     println!("ratio at median {median:.2}, at the 99th percentile {p99:.2}");
-    ensure!(p99 <= BOUND, "that is more than {BOUND}");
+    ensure!(p99 <= BOUND, "that is more than {BOUND}: on a busy machine, more turns and sessions say more");
     Ok(())
 }
 
@@ -162,7 +162,7 @@ impl Bed {
         let log = dir.path().join("operator.log");
         let operator = Operator::start(binary, &kubeconfig, &log, &args, &[]).await?;
         let wait = ["wait", "--for=condition=Ready", "--timeout=120s", "--namespace", NAMESPACE];
-        cluster.kubectl(&[&wait[..], &["dba,prole,dbuser", "--all"]].concat()).await?;
+        cluster.kubectl(&[&wait[..], &["databaseadmins,provisioningroles,databaseusers", "--all"]].concat()).await?;
         let key = rcgen::KeyPair::generate()?;
         let request = rcgen::CertificateParams::default().serialize_request(&key)?.pem()?;
         let active = Arc::default();

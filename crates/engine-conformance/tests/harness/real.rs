@@ -270,8 +270,10 @@ impl Harness for RealServer {
         }
         let (name, admin) = (unique(base), &self.admin);
         let options = if self.has_grantors() { "with inherit true, set true" } else { "" };
+        // Two that change the rights on one database at the same time get in each other's way.
         let setup = format!(
-            "create role {name}; grant {name} to {admin} {options}; grant create on database postgres to {admin}"
+            "select pg_advisory_xact_lock(7); create role {name}; grant {name} to {admin} {options};
+             grant create on database postgres to {admin}"
         );
         self.sql("postgres", &setup).await;
         Some(name)
