@@ -11,7 +11,12 @@ pub fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), Err
     let invalid = |why: &str| Error {
         class: Class::Invalid,
         reason: Reason::DatabaseUnreachable,
-        attempted: format!("reading the address {text:?}"),
+        // What stands before an @ may be a password.
+        attempted: if text.contains('@') {
+            "reading the address".to_owned()
+        } else {
+            format!("reading the address {text:?}")
+        },
         code: String::new(),
         detail: why.to_owned(),
         remedy: "write host:port, an IPv6 address in brackets ([::1]:5432), and no scheme".to_owned(),
@@ -53,6 +58,14 @@ pub fn host_and_port(text: &str, default_port: u16) -> Result<(String, u16), Err
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_in_an_address_is_not_shown() {
+        for text in ["postgres://admin:hidden@db:5432", "admin:hidden@db", "[::1]admin:hidden@db"] {
+            let error = host_and_port(text, 5432).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hidden"), "{error}");
+        }
+    }
 
     #[test]
     fn addresses_are_taken_apart() {

@@ -162,7 +162,9 @@ impl Bed {
         let log = dir.path().join("operator.log");
         let operator = Operator::start(binary, &kubeconfig, &log, &args, &[]).await?;
         let wait = ["wait", "--for=condition=Ready", "--timeout=120s", "--namespace", NAMESPACE];
-        cluster.kubectl(&[&wait[..], &["databaseadmins,provisioningroles,databaseusers", "--all"]].concat()).await?;
+        cluster
+            .kubectl(&[&wait[..], &["databaseadmins,provisioningroles,databaseusers", "--all"]].concat())
+            .await?;
         let key = rcgen::KeyPair::generate()?;
         let request = rcgen::CertificateParams::default().serialize_request(&key)?.pem()?;
         let active = Arc::default();

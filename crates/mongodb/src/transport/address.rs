@@ -30,16 +30,16 @@ impl Address {
     /// `Unsupported` for servers where users cannot be provisioned: MongoDB Atlas, Amazon DocumentDB, Azure Cosmos DB,
     /// load balancers. Nothing is tried to find that out.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        if text.contains('@') {
+            // Not to be shown: it may be a password.
+            return Err(invalid("", "it contains a user name or a password"));
+        }
         let (srv, rest) = match text.split_once("://") {
             None => (false, text),
             Some(("mongodb", rest)) => (false, rest),
             Some(("mongodb+srv", rest)) => (true, rest),
             Some(_) => return Err(invalid(text, "the scheme is neither mongodb nor mongodb+srv")),
         };
-        if rest.contains('@') {
-            // Not to be shown: it may be a password.
-            return Err(invalid("", "it contains a user name or a password"));
-        }
         let (hosts, options) = match rest.split_once('?') {
             Some((hosts, options)) => (hosts, options),
             None => (rest, ""),
@@ -221,8 +221,11 @@ mod tests {
             let error = Address::parse(text).unwrap_err();
             assert_eq!((error.class, error.reason), (Class::Invalid, Reason::DatabaseUnreachable), "{text}");
         }
-        let error = Address::parse("mongodb://root:hunter2@m0").unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        // In whatever is wrong with it.
+        for text in ["mongodb://root:hunter2@m0", "mongdb://root:hunter2@m0", "root:hunter2@m0"] {
+            let error = Address::parse(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
     }
 
     #[test]
