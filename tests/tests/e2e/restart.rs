@@ -49,10 +49,8 @@ async fn memberships_that_drifted_while_it_was_down_are_repaired() -> Result<()>
     let repaired =
         |account: Option<&Account>| account.is_some_and(|account| account.is_enabled_with(&["reader"]));
     env.account_until("repaired", repaired).await?;
-    assert!(
-        client.query_one("select 1", &[]).await.is_err(),
-        "every connection that might have the role is terminated"
-    );
+    let terminated = async || Ok(client.query_one("select 1", &[]).await.is_err());
+    env.eventually("every connection that might have the role is terminated", terminated).await?;
     env.login("alice-orders").await?;
     Ok(())
 }
