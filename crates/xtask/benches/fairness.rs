@@ -3,6 +3,9 @@
 //! Twenty servers, each behind a way of its own. In turns all of them are healthy, and one hears nothing and another
 //! answers 25 s late while sessions wait for both; in each turn sessions start on the other eighteen.
 
+#[path = "common/client.rs"]
+mod client;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -15,12 +18,11 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{DeleteParams, PostParams, WatchEvent, WatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use rolecall_api::{DatabaseSession, SessionPhase};
 use rolecall_chaos::link::{Link, State};
 use rolecall_testbed::progress::Progress;
-use rolecall_testbed::{Cluster, Identity, PgVersion, Postgres};
+use rolecall_testbed::{Cluster, PgVersion, Postgres};
 use rolecall_xtask::operator::{self, Operator, Profile};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -155,7 +157,7 @@ impl Bed {
         cluster.kubectl(&["apply", "--server-side", "-k", &deploy]).await?;
         cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).await?;
         cluster.apply(&objects(&servers, &links)?).await?;
-        let client = client(&cluster).await?;
+        let client = client::client(&cluster).await?;
         let dir = tempfile::Builder::new().prefix("rolecall-bench-").tempdir()?;
         let args = ["--watch-namespace", NAMESPACE, "--log", "warn,rolecall_operator::http=info"];
         let kubeconfig = operator::kubeconfig(&cluster).await?;
@@ -283,19 +285,6 @@ async fn server() -> Result<Postgres> {
     let role = format!("create role {ROLE}; grant {ROLE} to \"{ADMIN}\" with admin option");
     server.sql("postgres", &role).await?;
     Ok(server)
-}
-
-/// A client with every right, which the API server treats as it treats the operator: administrators never queue.
-async fn client(cluster: &Cluster) -> Result<Client> {
-    let name = "system:serviceaccount:default:bench";
-    let binding = ["create", "clusterrolebinding", "bench", "--clusterrole=cluster-admin", "--user", name];
-    cluster.kubectl(&binding).await?;
-    let identity = Identity::user(name, &["system:serviceaccounts", "system:serviceaccounts:default"]);
-    let config = Kubeconfig::from_yaml(&cluster.kubeconfig_for(&identity).await?)?;
-    let mut config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
-    // The caller's, where the environment names one.
-    config.proxy_url = None;
-    Ok(Client::try_from(config)?)
 }
 
 /// Everything but sessions.

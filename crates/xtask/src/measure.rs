@@ -57,3 +57,9 @@ pub fn memory_kib(pid: u32, field: &str) -> i64 {
 pub fn whole(value: f64) -> i64 {
     value as i64
 }
+
+/// By how much each of these has grown since `before`; what has not is left out.
+pub fn difference(now: &BTreeMap<String, i64>, before: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+    let changed = now.iter().map(|(key, value)| (key.clone(), value - before.get(key).unwrap_or(&0)));
+    changed.filter(|(_, value)| *value != 0).collect()
+}

@@ -102,7 +102,8 @@ pub(crate) fn prepare() -> String {
     format!("PREPARE rolecall_act_for (pg_catalog.name) AS\nSELECT {}", as_creator_of("$1"))
 }
 
-/// An expression that becomes the creator of an account (an expression, too), up to the end of the transaction: from the account to who holds it, to who inherits from that, to whether the admin user can become it. One in the other, so that
+/// An expression that becomes the creator of an account (an expression, too), up to the end of the transaction: from the
+/// account to who holds it, to who inherits from that, to whether the admin user can become it. One in the other, so that
 /// each is looked up by its index, whatever the server knows of the size of the catalogue.
 pub(crate) fn as_creator_of(account: &str) -> String {
     format!(

@@ -7,14 +7,14 @@ use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::{StreamExt, TryStreamExt, stream};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
-use rolecall_testbed::{Cluster, Identity, KubernetesVersion, components};
+use kube::Client;
+use rolecall_testbed::{Cluster, KubernetesVersion, components};
 use rolecall_xtask::measure;
 use rolecall_xtask::operator::{self, Operator, Profile};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::client;
 use crate::server::{Engine, Server};
 use crate::{Args, Credentials};
 
@@ -71,7 +71,7 @@ impl Bed {
         let deploy = rolecall_xtask::root().join("deploy").display().to_string();
         cluster.kubectl(&["apply", "--server-side", "-k", &deploy]).await?;
         cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).await?;
-        let client = client(&cluster).await?;
+        let client = client::client(&cluster).await?;
         cluster.apply(&objects(engine, &servers)?).await?;
         let launch = Launch {
             binary: binary.to_owned(),
@@ -151,20 +151,6 @@ pub(crate) fn database(server: usize) -> String {
 pub(crate) fn own(kind: &str, namespace: &str, name: &str, spec: Value) -> Value {
     json!({"apiVersion": "rolecall.dev/v1alpha1", "kind": kind,
         "metadata": {"name": name, "namespace": namespace}, "spec": spec})
-}
-
-/// A client with every right, which the API server treats as it treats the operator: administrators never queue.
-async fn client(cluster: &Cluster) -> anyhow::Result<Client> {
-    let name = "system:serviceaccount:default:bench";
-    cluster
-        .kubectl(&["create", "clusterrolebinding", "bench", "--clusterrole=cluster-admin", "--user", name])
-        .await?;
-    let identity = Identity::user(name, &["system:serviceaccounts", "system:serviceaccounts:default"]);
-    let config = Kubeconfig::from_yaml(&cluster.kubeconfig_for(&identity).await?)?;
-    let mut config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
-    // The caller's, where the environment names one.
-    config.proxy_url = None;
-    Ok(Client::try_from(config)?)
 }
 
 /// The DatabaseAdmins with their Secrets, and the role of all users.

@@ -13,6 +13,8 @@
 //! | `server`, `rds`, `redshift` | the database servers: those of `bench sessions` |
 
 mod bed;
+#[path = "../common/client.rs"]
+mod client;
 mod expiry;
 mod figures;
 mod floor;

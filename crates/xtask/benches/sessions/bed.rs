@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
-use rolecall_testbed::{Cluster, Identity, KubernetesVersion, components};
+use kube::Client;
+use rolecall_testbed::{Cluster, KubernetesVersion, components};
 use rolecall_xtask::operator::{self, Operator, Profile};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::client;
 use crate::phase::Side;
 use crate::server::{Engine, Server};
 
@@ -53,7 +53,7 @@ impl Bed {
         let cluster = Cluster::builder().controllers(&[]).start().await?;
         cluster.kubectl(&["apply", "--server-side", "-k", &root("deploy")]).await?;
         cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).await?;
-        let client = client(&cluster).await?;
+        let client = client::client(&cluster).await?;
         for side in [Side::Operator, Side::Floor] {
             cluster.apply(&objects(engine, side, &server, users)?).await?;
         }
@@ -101,20 +101,6 @@ pub(crate) fn session(engine: Engine, side: Side, index: usize) -> Value {
         "spec": {"user": format!("user{index:04}"), "database": DATABASE, "databaseName": engine.logical_database(),
             "ttl": "1h"},
     })
-}
-
-/// A client with every right, which the API server treats as it treats the operator: administrators never queue.
-async fn client(cluster: &Cluster) -> anyhow::Result<Client> {
-    let name = "system:serviceaccount:default:bench";
-    cluster
-        .kubectl(&["create", "clusterrolebinding", "bench", "--clusterrole=cluster-admin", "--user", name])
-        .await?;
-    let identity = Identity::user(name, &["system:serviceaccounts", "system:serviceaccounts:default"]);
-    let config = Kubeconfig::from_yaml(&cluster.kubeconfig_for(&identity).await?)?;
-    let mut config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
-    // The caller's, where the environment names one.
-    config.proxy_url = None;
-    Ok(Client::try_from(config)?)
 }
 
 /// The objects of one side: a server, a role, and users.

@@ -50,16 +50,12 @@ impl Gauges {
 
     /// What happened since `before`.
     pub(crate) fn since(&self, before: &Self) -> Self {
-        let difference = |now: &BTreeMap<String, i64>, before: &BTreeMap<String, i64>| {
-            let changed = now.iter().map(|(key, value)| (key.clone(), value - before.get(key).unwrap_or(&0)));
-            changed.filter(|(_, value)| *value != 0).collect()
-        };
         Self {
-            requests: difference(&self.requests, &before.requests),
+            requests: measure::difference(&self.requests, &before.requests),
             statements: self.statements - before.statements,
             round_trips: self.round_trips - before.round_trips,
             connections: self.connections,
-            cpu_ms: difference(&self.cpu_ms, &before.cpu_ms),
+            cpu_ms: measure::difference(&self.cpu_ms, &before.cpu_ms),
             resident_kib: self.resident_kib,
             peak_kib: self.peak_kib,
         }

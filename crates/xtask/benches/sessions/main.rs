@@ -13,6 +13,8 @@
 
 mod accounts;
 mod bed;
+#[path = "../common/client.rs"]
+mod client;
 mod floor;
 mod gauge;
 mod phase;
