@@ -140,8 +140,10 @@ fn fish_completes_the_program_and_the_plugin() {
     let script = "kubectl-rolecall completion fish | source; kubectl completion fish | source; \
                   for line in 'kubectl-rolecall ' 'kubectl rolecall '; \
                   for words in who 'completion f' 'explain --us'; complete -C \"$line$words\"; end; end";
-    let fish = shells.fish().display().to_string();
-    let found = text(&run(directory.path(), &fish, &["--no-config", "-c", script]));
+    let (program, environment) = shells.fish();
+    let mut fish = Command::new(program);
+    set_up(fish.args(["--no-config", "-c", script]), directory.path()).envs(environment.iter().cloned());
+    let found = text(&fish.output().expect("it starts"));
     let found: Vec<_> = found.lines().map(|line| line.split_once('\t').unwrap_or((line, ""))).collect();
     let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["who-can", "fish", "--user", "who-can", "fish", "--user"]);

@@ -1,5 +1,6 @@
 //! One program under supervision: it ends when its owner does, however that happens.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -95,10 +96,20 @@ impl Program {
         let _ = kill_process(self.pid, signal);
     }
 
-    /// Sends `signal` to the program and all its descendants, the program first.
+    /// Sends `signal` to the program and all its descendants, the program first, and to those that were started
+    /// meanwhile.
     pub(crate) fn signal_tree(&self, signal: Signal) {
-        for pid in tree(self.pid.as_raw_nonzero().get()).into_iter().filter_map(Pid::from_raw) {
-            let _ = kill_process(pid, signal);
+        let mut signalled = HashSet::new();
+        loop {
+            let members = tree(self.pid.as_raw_nonzero().get());
+            let new: Vec<i32> = members.into_iter().filter(|pid| signalled.insert(*pid)).collect();
+            if new.is_empty() {
+                return;
+            }
+            for pid in new.into_iter().filter_map(Pid::from_raw) {
+                // It may have ended already, which is what most signals are for.
+                let _ = kill_process(pid, signal);
+            }
         }
     }
 
@@ -148,16 +159,28 @@ fn is_running(pid: i32) -> bool {
 }
 
 /// A process and its descendants, parents before children.
+///
+/// By each process's parent, not by the kernel's lists of children: those leave some out while others of them end
+/// (proc(5), `/proc/pid/task/tid/children`).
 fn tree(root: i32) -> Vec<i32> {
-    let mut found = vec![root];
-    let mut next = 0;
-    while let Some(pid) = found.get(next).copied() {
-        next += 1;
-        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
-        for thread in threads.flatten() {
-            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            found.extend(children.split_whitespace().filter_map(|child| child.parse::<i32>().ok()));
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
+        if let Some(parent) = parent(pid) {
+            children.entry(parent).or_default().push(pid);
         }
     }
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(pid) = found.get(next) {
+        found.extend(children.remove(pid).unwrap_or_default());
+        next += 1;
+    }
     found
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the state and the parent follow the last one.
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }

@@ -72,6 +72,25 @@ pub(super) fn chromium() -> Result<(PathBuf, Vec<(&'static str, String)>)> {
     Ok((dir.join(PROGRAM), libraries(&dir)))
 }
 
+/// Shells, in the versions of the distribution, and what fish needs in its environment.
+pub(super) fn shells() -> Result<(PathBuf, Vec<(&'static str, String)>)> {
+    // The static zsh looks for no modules, which only an installed one finds.
+    const PACKAGES: [&str; 5] = ["zsh-static", "zsh-common", "fish", "fish-common", "bash-completion"];
+    let (release, packages) = (release(), PACKAGES.join(" "));
+    let inputs = [("release", release.as_str()), ("packages", &packages), ("libraries of", "fish")];
+    let dir = cache::ensure("shells", &inputs, |dir| {
+        unpacked("shells", dir, |apt| {
+            apt.unpack(&PACKAGES, dir)?;
+            unpack_libraries(apt, "fish", &dir.join(FISH), dir)
+        })
+    })?;
+    let environment = libraries(&dir);
+    Ok((dir, environment))
+}
+
+/// Where the distribution's package has fish.
+pub(super) const FISH: &str = "usr/bin/fish";
+
 /// The library that shows a program another time, in the version of the distribution.
 pub(super) fn faketime() -> Result<PathBuf> {
     let dir = packages("faketime", &["libfaketime"])?;

@@ -9,6 +9,7 @@ use crate::error::Result;
 #[derive(Clone, Debug)]
 pub struct Shells {
     root: PathBuf,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Shells {
@@ -17,9 +18,8 @@ impl Shells {
     /// # Errors
     /// On other distributions, and when the packages cannot be fetched.
     pub fn prepare() -> Result<Self> {
-        // The static zsh looks for no modules, which only an installed one finds.
-        let packages = ["zsh-static", "zsh-common", "fish", "fish-common", "bash-completion"];
-        Ok(Self { root: debian::packages("shells", &packages)? })
+        let (root, environment) = debian::shells()?;
+        Ok(Self { root, environment })
     }
 
     /// zsh. Its modules are part of it, except for a few such as that for regular expressions.
@@ -34,9 +34,9 @@ impl Shells {
         self.root.join("usr/share/zsh/functions")
     }
 
-    /// fish.
-    pub fn fish(&self) -> PathBuf {
-        self.root.join("usr/bin/fish")
+    /// fish, and what it needs in its environment: libraries that the machine may lack.
+    pub fn fish(&self) -> (PathBuf, &[(&'static str, String)]) {
+        (self.root.join(debian::FISH), &self.environment)
     }
 
     /// What bash sources so that it completes.

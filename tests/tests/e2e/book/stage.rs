@@ -18,7 +18,7 @@ use super::pages::{Block, Where};
 const README: &str = include_str!("../../../../README.md");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// All commands of a page, on a machine that does other things as well.
-const TIMEOUT: Duration = Duration::from_secs(240);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A cluster in which namespaces get the account that Pods run as.
 async fn cluster() -> rolecall_testbed::Result<Cluster> {
