@@ -153,3 +153,11 @@ pub enum AccountPhase {
     #[schemars(skip)]
     Unknown,
 }
+
+impl AccountPhase {
+    /// Can somebody use the account, so that its access is still to be ended?
+    #[must_use]
+    pub fn is_usable(self) -> bool {
+        matches!(self, Self::Enabled | Self::Orphaned)
+    }
+}

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use rolecall_api::{
-    AccountPhase, AccountStatus, DatabaseUser, DatabaseUserStatus, Time, conditions, reasons,
-};
+use rolecall_api::{AccountStatus, DatabaseUser, DatabaseUserStatus, Time, conditions, reasons};
 
 use crate::Shared;
 use crate::cache::RoleEntry;
@@ -139,9 +137,8 @@ fn roles(facts: &Facts) -> (bool, &'static str, String) {
 /// One entry for each DatabaseAdmin. Accounts that were not reconciled since the operator started keep the entry that they
 /// had. Where a user was made anew with another name while its old account is still usable, that one is reported.
 fn accounts(in_status: Vec<AccountStatus>, reports: Vec<AccountStatus>) -> Vec<AccountStatus> {
-    let usable = [AccountPhase::Enabled, AccountPhase::Orphaned];
     let (enabled, others): (Vec<_>, Vec<_>) =
-        reports.into_iter().partition(|account| usable.contains(&account.phase));
+        reports.into_iter().partition(|account| account.phase.is_usable());
     let mut accounts = BTreeMap::new();
     for account in enabled.into_iter().chain(others).chain(in_status) {
         accounts.entry(account.database.clone()).or_insert(account);
@@ -151,6 +148,8 @@ fn accounts(in_status: Vec<AccountStatus>, reports: Vec<AccountStatus>) -> Vec<A
 
 #[cfg(test)]
 mod tests {
+    use rolecall_api::AccountPhase;
+
     use super::*;
 
     #[test]

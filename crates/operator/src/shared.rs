@@ -23,7 +23,7 @@ use crate::clock_skew::ClockSkew;
 use crate::clock_steps::ClockSteps;
 use crate::controller::workqueue::{PER_GROUP, Workqueue};
 use crate::coverage::Coverage;
-use crate::database_admin::FailoverWatch;
+use crate::database_admin::{FailoverWatch, KnownNeeds};
 use crate::drain::{Drain, Mode};
 use crate::metrics::Metrics;
 use crate::model::{AccountKey, ObjectKey, Priority, ReconcileKey, Triggers};
@@ -36,6 +36,8 @@ use crate::settings::Settings;
 
 /// How long after a change a server's accounts are counted again: many changes, one count.
 const RECOUNT: Duration = Duration::from_secs(3);
+/// And how much longer for each session there is: a count goes through all of them, so that its share stays the same.
+const RECOUNT_EACH: Duration = Duration::from_millis(20);
 
 /// How long after an access began or ended the status of its DatabaseUser says so: what happens meanwhile is written
 /// with it.
@@ -75,6 +77,8 @@ pub struct Shared {
     pub sets: SetRegistry,
     /// The logical databases that announce changes of their objects.
     pub listeners: Listeners,
+    /// What sessions need from the admin user of each server.
+    pub needs: KnownNeeds,
     /// Which servers are watched for failovers.
     pub failover_watch: FailoverWatch,
     /// What is counted.
@@ -116,6 +120,7 @@ impl Shared {
             audit: Arc::new(Audit::new(ports.audit_log)),
             sets: SetRegistry::default(),
             listeners: Listeners::default(),
+            needs: KnownNeeds::default(),
             failover_watch: FailoverWatch::default(),
             metrics,
             clock_skew,
@@ -169,7 +174,10 @@ impl Shared {
 
     /// Counts the accounts of a server again, soon.
     pub fn recount(&self, admin: &ObjectKey) {
-        self.queue.add_at(ReconcileKey::Admin(admin.clone()), Priority::Normal, Instant::now() + RECOUNT);
+        let sessions = u32::try_from(self.cache().sessions_on(admin)).unwrap_or(u32::MAX);
+        let wait = RECOUNT.saturating_add(RECOUNT_EACH.saturating_mul(sessions));
+        let at = Instant::now() + wait.min(self.settings.resync_interval.max(RECOUNT));
+        self.queue.add_at(ReconcileKey::Admin(admin.clone()), Priority::Normal, at);
     }
 
     /// Writes what became of an account into the status of its DatabaseUser: at once where a person should know, and

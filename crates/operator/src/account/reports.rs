@@ -2,7 +2,7 @@
 //! again, in the status or with the next reconcile of each account.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rolecall_api::{AccountPhase, AccountStatus, DatabaseUser};
 
@@ -55,6 +55,13 @@ impl AccountReports {
         self.locked().by_account.get(key).cloned()
     }
 
+    /// The names of a server's accounts that were last reported as usable.
+    pub fn usable_on(&self, admin: &ObjectKey) -> BTreeSet<Arc<str>> {
+        let reports = self.locked();
+        let usable = reports.of_server(admin).filter(|(_, report)| report.account.phase.is_usable());
+        usable.map(|(key, _)| Arc::clone(&key.username)).collect()
+    }
+
     /// The reports about a DatabaseUser.
     pub fn of_user(&self, user: &ObjectKey) -> Vec<AccountStatus> {
         let reports = self.locked();
@@ -69,7 +76,7 @@ impl AccountReports {
         let of_user: Vec<AccountKey> = reports.of_user.get(user).into_iter().flatten().cloned().collect();
         for key in of_user {
             let is_kept = reports.by_account.get(&key).is_some_and(|AccountReport { account, .. }| {
-                is_usable(account) || Some(account.username.as_str()) == now
+                account.phase.is_usable() || Some(account.username.as_str()) == now
             });
             if !is_kept {
                 reports.forget(&key);
@@ -80,9 +87,8 @@ impl AccountReports {
     /// Forgets the accounts of a server that is gone, except those that are still to be ended; returns whose they were.
     pub fn forget_server(&self, admin: &ObjectKey) -> BTreeSet<ObjectKey> {
         let mut reports = self.locked();
-        let first = AccountKey { admin: admin.clone(), username: "".into() };
-        let of_server = reports.by_account.range(first..).take_while(|(key, _)| key.admin == *admin);
-        let over: Vec<(AccountKey, ObjectKey)> = of_server
+        let over: Vec<(AccountKey, ObjectKey)> = reports
+            .of_server(admin)
             .filter(|(_, report)| report.account.phase != AccountPhase::Enabled)
             .map(|(key, report)| (key.clone(), report.user.clone()))
             .collect();
@@ -100,11 +106,15 @@ impl AccountReports {
     }
 }
 
-fn is_usable(account: &AccountStatus) -> bool {
-    matches!(account.phase, AccountPhase::Enabled | AccountPhase::Orphaned)
-}
-
 impl Reports {
+    fn of_server<'a>(
+        &'a self,
+        admin: &'a ObjectKey,
+    ) -> impl Iterator<Item = (&'a AccountKey, &'a AccountReport)> {
+        let first = AccountKey { admin: admin.clone(), username: "".into() };
+        self.by_account.range(first..).take_while(move |(key, _)| key.admin == *admin)
+    }
+
     fn forget(&mut self, key: &AccountKey) {
         let Some(report) = self.by_account.remove(key) else { return };
         if let Some(accounts) = self.of_user.get_mut(&report.user) {

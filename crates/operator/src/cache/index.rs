@@ -34,6 +34,30 @@ impl Cache {
         triggers
     }
 
+    /// Indexes the accounts that the status of a DatabaseUser says can be used, in place of what it said before.
+    pub(super) fn index_reported(
+        &mut self,
+        key: &ObjectKey,
+        before: Option<&DatabaseUser>,
+        after: Option<&DatabaseUser>,
+    ) {
+        let servers = |user: Option<&DatabaseUser>| -> BTreeSet<ObjectKey> {
+            let accounts =
+                user.and_then(|user| user.status.as_ref()).into_iter().flat_map(|status| &status.accounts);
+            accounts
+                .filter(|account| account.phase.is_usable())
+                .map(|account| key.sibling(&account.database))
+                .collect()
+        };
+        let (before, after) = (servers(before), servers(after));
+        for server in before.difference(&after) {
+            remove_from(&mut self.reported_usable, server, key);
+        }
+        for server in after.difference(&before) {
+            self.reported_usable.entry(server.clone()).or_default().insert(key.clone());
+        }
+    }
+
     pub(super) fn drop_user(&mut self, key: &ObjectKey, user: &DatabaseUser) -> Triggers {
         for role in &user.spec.roles {
             remove_from(&mut self.users_of_role, &key.sibling(role), key);

@@ -69,6 +69,9 @@ pub struct Cache {
     users_of_role: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     // (namespace, database user name) -> DatabaseUsers that claim it.
     claims: HashMap<(Arc<str>, String), SmallSet<ObjectKey>>,
+    // DatabaseAdmin -> DatabaseUsers whose status says that an account there can be used.
+    reported_usable: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    epoch: u64,
     versions: Versions,
     begun: Begun,
     /// What this machine's clock showed at the last event.
@@ -165,14 +168,26 @@ impl Cache {
         self.by_admin.get(key).into_iter().flatten().filter_map(|s| self.account_of.get(s)).cloned().collect()
     }
 
-    /// The database user names of a namespace, each with the DatabaseUser that owns it, by name.
-    pub fn names_in(&self, namespace: &str) -> BTreeMap<&str, ObjectKey> {
-        let claims = self.claims.iter().filter(|((of, _), _)| &**of == namespace);
-        let holder = |claims: &SmallSet<ObjectKey>| {
-            let users = claims.iter().filter_map(|key| Some((key, self.users.get(key)?)));
-            users.min_by_key(|(_, user)| (user.creation_timestamp(), user.uid())).map(|(key, _)| key.clone())
-        };
-        claims.filter_map(|((_, name), claims)| Some((name.as_str(), holder(claims)?))).collect()
+    /// The names of a server's accounts that the status of a DatabaseUser says can be used.
+    pub fn reported_usable(&self, admin: &ObjectKey) -> impl Iterator<Item = Arc<str>> {
+        let users = self.reported_usable.get(admin).into_iter().flatten();
+        let accounts = users
+            .filter_map(|user| self.users.get(user)?.status.as_ref())
+            .flat_map(|status| &status.accounts);
+        accounts
+            .filter(|account| account.database == *admin.name && account.phase.is_usable())
+            .map(|account| account.username.as_str().into())
+    }
+
+    /// A number that is another one whenever something has changed that decides what sessions may get: a spec, a label,
+    /// the phase or the account of a session, or that an object is there.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// How many sessions name a DatabaseAdmin.
+    pub fn sessions_on(&self, admin: &ObjectKey) -> usize {
+        self.by_admin.get(admin).map_or(0, BTreeSet::len)
     }
 
     /// The DatabaseUser that owns a database user name.

@@ -62,6 +62,7 @@ impl Cached for DatabaseAdmin {
         let if_access = if_changed(before.is_some());
         cache.unreadable_admins.remove(&key);
         cache.admins.insert(key.clone(), Arc::new(object));
+        cache.epoch += u64::from(triggered);
         if triggered { cache.admin_triggers(&key, if_access) } else { Vec::new() }
     }
 
@@ -70,6 +71,7 @@ impl Cached for DatabaseAdmin {
         if cache.admins.remove(key).is_none() && !unreadable {
             return Vec::new();
         }
+        cache.epoch += 1;
         cache.admin_triggers(key, Priority::Urgent)
     }
 
@@ -91,23 +93,27 @@ impl Cached for DatabaseAdmin {
 impl Cached for DatabaseUser {
     fn apply(cache: &mut Cache, object: Self) -> Triggers {
         let key = ObjectKey::of(&object);
-        if let Some(before) = cache.users.get(&key).cloned() {
+        let before = cache.users.get(&key).cloned();
+        cache.index_reported(&key, before.as_deref(), Some(&object));
+        if let Some(before) = before {
             if !is_changed(&*before, &object) {
                 cache.users.insert(key, Arc::new(object));
                 return Vec::new();
             }
+            cache.epoch += 1;
             let mut triggers = cache.drop_user(&key, &before);
             triggers.extend(cache.take_user(key, object));
             return triggers;
         }
+        cache.epoch += 1;
         cache.take_user(key, object)
     }
 
     fn forget(cache: &mut Cache, key: &ObjectKey) -> Triggers {
-        match cache.users.get(key).cloned() {
-            Some(before) => cache.drop_user(key, &before),
-            None => Vec::new(),
-        }
+        let Some(before) = cache.users.get(key).cloned() else { return Vec::new() };
+        cache.epoch += 1;
+        cache.index_reported(key, Some(&before), None);
+        cache.drop_user(key, &before)
     }
 
     fn keys(cache: &Cache) -> Vec<ObjectKey> {
@@ -130,6 +136,7 @@ impl Cached for ProvisioningRole {
             return Vec::new();
         }
         let state = Arc::new(rolecall_resolve::compile_role(&object));
+        cache.epoch += 1;
         cache.roles.insert(key.clone(), RoleEntry { object: Arc::new(object), state });
         cache.role_triggers(&key, if_access)
     }
@@ -138,6 +145,7 @@ impl Cached for ProvisioningRole {
         if cache.roles.remove(key).is_none() {
             return Vec::new();
         }
+        cache.epoch += 1;
         cache.role_triggers(key, Priority::Urgent)
     }
 
@@ -197,8 +205,11 @@ impl Cached for DatabaseSession {
         let account = cache.account_of.get(&key).cloned();
         // The name recorded on the object decides which account it belongs to, so that binding follows every write.
         let mut triggers = cache.unbind(&key);
+        let phase_now = phase(&object);
         cache.sessions.insert(key.clone(), Arc::new(object));
         triggers.extend(cache.bind(&key));
+        let moved = before.is_none_or(|before| phase(&before) != phase_now);
+        cache.epoch += u64::from(changed || moved || cache.account_of.get(&key) != account.as_ref());
         if !changed && cache.account_of.get(&key) == account.as_ref() {
             return Vec::new();
         }
@@ -211,6 +222,7 @@ impl Cached for DatabaseSession {
     fn forget(cache: &mut Cache, key: &ObjectKey) -> Triggers {
         let mut triggers = cache.unbind(key);
         cache.sessions.remove(key);
+        cache.epoch += 1;
         triggers.retain(|(work, _)| !matches!(work, ReconcileKey::Session(_)));
         triggers
     }

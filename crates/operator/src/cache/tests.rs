@@ -298,3 +298,32 @@ fn the_oldest_user_owns_a_name_and_the_next_one_takes_it_over() {
     assert!(triggers.contains(&ReconcileKey::User(key("albert"))));
     assert!(cache.username_taken_by(&younger).is_none());
 }
+
+#[test]
+fn accounts_that_a_status_calls_usable_are_found_by_their_server() {
+    use rolecall_api::{AccountPhase, AccountStatus, DatabaseUserStatus};
+    let mut cache = Cache::new("");
+    let reporting = |phase: AccountPhase, version| {
+        let account = |database: &str, phase| AccountStatus {
+            database: database.into(),
+            username: "alice@example.com".into(),
+            phase,
+            ..AccountStatus::default()
+        };
+        let accounts = vec![account("orders", phase), account("stock", AccountPhase::Disabled)];
+        let mut user = stamped(user("alice", None, &[]), version);
+        user.status = Some(DatabaseUserStatus { accounts, ..DatabaseUserStatus::default() });
+        user
+    };
+    let found = |cache: &Cache, server: &str| cache.reported_usable(&key(server)).collect::<Vec<_>>();
+    apply(&mut cache, reporting(AccountPhase::Enabled, 1));
+    assert_eq!(found(&cache, "orders"), ["alice@example.com".into()]);
+    assert!(found(&cache, "stock").is_empty());
+    apply(&mut cache, reporting(AccountPhase::Disabled, 2));
+    assert!(found(&cache, "orders").is_empty());
+    apply(&mut cache, reporting(AccountPhase::Orphaned, 3));
+    assert_eq!(found(&cache, "orders").len(), 1);
+    DatabaseUser::forget(&mut cache, &key("alice"));
+    assert!(found(&cache, "orders").is_empty());
+    assert!(cache.reported_usable.is_empty(), "nothing is kept of a user that is gone");
+}

@@ -66,7 +66,9 @@ pub(super) fn assess(
         orphan.message.push_str(&format!(" ({why})"));
         Some(orphan)
     }));
-    observed.reports = judge.reports(&cache, inventory, &named, reported);
+    let mut usable = shared.reports.usable_on(key);
+    usable.extend(cache.reported_usable(key));
+    observed.reports = judge.reports(&cache, inventory, &named, usable, reported);
     observed.named = Some(named);
 }
 

@@ -17,6 +17,7 @@ mod decide;
 mod failover;
 mod failover_watch;
 mod inventory;
+mod needs;
 mod observation;
 mod observe;
 mod orphans;
@@ -30,6 +31,7 @@ use std::collections::BTreeSet;
 use rolecall_api::{DatabaseAdmin, Deletion};
 
 pub use failover_watch::FailoverWatch;
+pub use needs::KnownNeeds;
 
 use crate::model::{AccountKey, Action, DatabaseKey, ObjectKey, Priority, ReconcileError, ReconcileKey};
 use crate::{Shared, account, sets};

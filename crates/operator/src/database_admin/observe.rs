@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rolecall_api::names::TEARDOWN_FINALIZER;
-use rolecall_api::{DatabaseAdmin, Deletion, MissingDbRoles, ObjectCounts, conditions, reasons};
-use rolecall_engine::{Class, Inventory, Needs, Preflight};
+use rolecall_api::{DatabaseAdmin, Deletion, ObjectCounts, conditions, reasons};
+use rolecall_engine::{Class, Inventory, Preflight};
 
 use super::decide::{self, Fallback};
 use super::observation::Observation;
 use super::{failover, inventory, teardown, trust};
 use crate::Shared;
-use crate::account;
-use crate::cache::Cache;
 use crate::model::session::is_touched;
 use crate::model::{Blocker, ObjectKey};
 use crate::servers::{Server, ServerState, connect, teardown_secret};
@@ -77,7 +75,7 @@ impl Pass<'_> {
             self.observed.state.server = Some(self.before.server.clone().unwrap_or(server));
             return Err(Stopped);
         }
-        let needs = needs(&self.shared.cache(), self.key, self.admin, server.platform_roles);
+        let needs = self.shared.needs.of(&self.shared.cache(), self.key, server.platform_roles);
         self.add_finalizer().await?;
         self.leave(&server).await?;
         // At the same time, so that the accounts are judged soon after they were read.
@@ -260,23 +258,6 @@ impl Pass<'_> {
     fn is_live(&self) -> bool {
         self.shared.cache().sessions_of_admin(self.key).any(|session| is_touched(session))
     }
-}
-
-/// What the sessions of a server need from its admin user.
-fn needs(cache: &Cache, key: &ObjectKey, admin: &DatabaseAdmin, platform_roles: &[&str]) -> Needs {
-    let mut needs = Needs {
-        create_missing_roles: admin.spec.missing_db_roles == MissingDbRoles::Create,
-        ..Needs::default()
-    };
-    for session in cache.sessions_of_admin(key).filter(|session| decide::needs_privileges(session)) {
-        needs.databases.extend(session.spec.database_name.clone());
-        if let Some(grant) = account::wanted_grant(cache, key, admin, session) {
-            needs.roles.extend(grant.db_roles.into_keys());
-            needs.new_owners.extend(grant.reassign_to);
-        }
-        needs.roles.extend(platform_roles.iter().map(|role| (*role).to_owned()));
-    }
-    needs
 }
 
 #[cfg(test)]

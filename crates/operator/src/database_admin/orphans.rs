@@ -1,6 +1,7 @@
 //! Accounts that can be used though no session accounts for them: found in an inventory, ended or named.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use rolecall_api::{AccountCounts, AccountPhase, AccountStatus, CreateDbUserMode};
 use rolecall_engine::{AccountName, Claim, Dialect, Finding, Inventory, InventoryEntry, Owner, Reason};
@@ -149,25 +150,30 @@ impl Judge<'_> {
         }
     }
 
-    /// What changes in the status of DatabaseUsers: the accounts that are `named` as orphans, and those reported as usable
-    /// that no longer are. Accounts with sessions are reported by their own reconcile.
+    /// What changes in the status of DatabaseUsers: the accounts that are `named` as orphans, and those reported as usable,
+    /// by the names `usable`, that no longer are. Accounts with sessions are reported by their own reconcile.
     pub(super) fn reports(
         &self,
         cache: &Cache,
         inventory: &Inventory,
         named: &[Orphan],
+        usable: BTreeSet<Arc<str>>,
         reported: impl Fn(&AccountKey) -> Option<AccountStatus>,
     ) -> Vec<(AccountKey, AccountReport)> {
         let namespace = &self.admin.namespace;
         let entries: HashMap<&str, &InventoryEntry> =
             inventory.accounts.iter().map(|entry| (entry.account.as_str(), entry)).collect();
         let named: HashMap<&AccountKey, &Orphan> = named.iter().map(|orphan| (&orphan.key, orphan)).collect();
+        let mut names = usable;
+        names.extend(named.keys().map(|key| Arc::clone(&key.username)));
         let mut reports = Vec::new();
-        for (username, user) in cache.names_in(namespace) {
-            let key = AccountKey { admin: self.admin.clone(), username: username.into() };
+        for username in names {
+            let key = AccountKey { admin: self.admin.clone(), username };
+            let username = &*key.username;
             if self.explained.contains(username) || cache.waits_or_lives(&key) {
                 continue;
             }
+            let Some(user) = cache.user_named(namespace, username) else { continue };
             let before = reported(&key);
             let (phase, message, db_roles) = match (named.get(&key), entries.get(username)) {
                 (Some(orphan), _) => {
@@ -175,8 +181,7 @@ impl Judge<'_> {
                 }
                 (None, Some(entry)) if is_usable(entry) => continue,
                 (None, entry) => {
-                    let usable = [AccountPhase::Enabled, AccountPhase::Orphaned];
-                    if before.as_ref().is_none_or(|before| !usable.contains(&before.phase)) {
+                    if before.as_ref().is_none_or(|before| !before.phase.is_usable()) {
                         continue;
                     }
                     let gone = if entry.is_some() { AccountPhase::Disabled } else { AccountPhase::Dropped };
@@ -193,7 +198,7 @@ impl Judge<'_> {
                 reassign_to: before.and_then(|before| before.reassign_to),
                 message,
             };
-            reports.push((key, AccountReport { user, account }));
+            reports.push((key, AccountReport { user: ObjectKey::of(&*user), account }));
         }
         reports
     }
@@ -311,7 +316,8 @@ mod tests {
             entry("reported", ours(), false, 0),
         ];
         let reports = judged(accounts, &[], |judge, inventory| {
-            judge.reports(&cache, inventory, &judge.orphans(inventory), |key| {
+            let usable = ["disabled", "dropped", "reported", "unknown"].map(Arc::from).into();
+            judge.reports(&cache, inventory, &judge.orphans(inventory), usable, |key| {
                 let phase = match &*key.username {
                     "reported" => AccountPhase::Disabled,
                     "unknown" => return None,

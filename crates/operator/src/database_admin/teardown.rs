@@ -126,6 +126,7 @@ pub(super) async fn without_admin(shared: &Shared, key: &ObjectKey, now: Timesta
     shared.sets.forget_server(key);
     shared.listeners.forget_server(key);
     shared.failover_watch.forget(key);
+    shared.needs.forget_server(key);
     for user in account::forget_server(shared, key) {
         shared.queue.add(ReconcileKey::User(user), Priority::Normal);
     }
