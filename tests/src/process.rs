@@ -165,27 +165,32 @@ pub async fn kubectl_rolecall_command(identity: &Identity) -> Result<Command> {
 /// When it cannot be built.
 pub async fn program_of_the_plugin() -> Result<&'static PathBuf> {
     static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
-    PROGRAM.get_or_try_init(|| build("rolecall-cli", "kubectl-rolecall")).await
+    PROGRAM.get_or_try_init(|| build("kubectl-rolecall")).await
 }
 
-async fn program() -> Result<&'static PathBuf> {
+/// The program `rolecall-operator`, by its path.
+///
+/// # Errors
+/// When it cannot be built.
+pub async fn program() -> Result<&'static PathBuf> {
     static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
-    PROGRAM.get_or_try_init(|| build("rolecall-operator", "rolecall-operator")).await
+    PROGRAM.get_or_try_init(|| build("rolecall-operator")).await
 }
 
 /// A program, built from the sources as they are: an old one beside the tests would test nothing.
-async fn build(package: &str, program: &str) -> Result<PathBuf> {
+async fn build(program: &str) -> Result<PathBuf> {
     // target/PROFILE/deps/TEST: the program is next to `deps`.
     let test = std::env::current_exe()?;
     let directory = test.parent().and_then(|deps| deps.parent()).context("the target directory")?;
     let release = directory.ends_with("release");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "-p", package]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // Of the whole workspace: its dependencies then have the features that those of the tests have, and are not built anew.
+    cargo.args(["build", "--quiet", "--workspace", "--bin", program]).current_dir(env!("CARGO_MANIFEST_DIR"));
     if release {
         cargo.arg("--release");
     }
     let built = cargo.output().await.context("running cargo")?;
     let said = String::from_utf8_lossy(&built.stderr);
-    ensure!(built.status.success(), "cargo build -p {package} failed:\n{said}");
+    ensure!(built.status.success(), "cargo build --bin {program} failed:\n{said}");
     Ok(directory.join(program))
 }

@@ -35,16 +35,19 @@ pub enum Profile {
 /// When it does not compile.
 pub fn build(profile: Profile) -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--package", "rolecall-operator", "--message-format", "json-render-diagnostics"]);
-    if profile == Profile::Release {
-        cargo.arg("--release");
-    }
+    // In development of the whole workspace: its dependencies then have the features that those of the tests have, and are
+    // not built anew.
+    match profile {
+        Profile::Dev => cargo.args(["build", "--workspace", "--bin", "rolecall-operator"]),
+        Profile::Release => cargo.args(["build", "--release", "--package", "rolecall-operator"]),
+    };
+    cargo.args(["--message-format", "json-render-diagnostics"]);
     let output = cargo
         .current_dir(crate::root())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
-        .context("running cargo build --package rolecall-operator")?;
+        .context("running cargo build of rolecall-operator")?;
     if !output.status.success() {
         bail!("the operator could not be built");
     }

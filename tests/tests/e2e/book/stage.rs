@@ -52,6 +52,8 @@ impl Stage {
         std::fs::create_dir(&programs)?;
         let cluster = cluster().await?;
         symlink(cluster.kubectl_path(), programs.join("kubectl"))?;
+        // Before any command is waited for: it may have to be built, and the Jobs of Helm's hooks run it.
+        process::program().await?;
         symlink(process::program_of_the_plugin().await?, programs.join("kubectl-rolecall"))?;
         tokio::task::spawn_blocking(move || {
             clients::shells(&programs)?;
