@@ -14,6 +14,7 @@ use crate::account::Account;
 use crate::error::{Error, Result};
 
 const POLL: Duration = Duration::from_millis(5);
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What to run.
 pub(crate) struct Spec<'a> {
@@ -113,6 +114,23 @@ impl Program {
         }
     }
 
+    /// Stops the program and all its descendants, and waits until none of their threads runs any more: a signal to a program
+    /// with threads takes effect later in some of them.
+    pub(crate) async fn pause(&self) {
+        self.signal_tree(Signal::STOP);
+        let deadline = Instant::now() + PAUSE_TIMEOUT;
+        while tree(self.pid.as_raw_nonzero().get()).into_iter().any(has_running_threads)
+            && Instant::now() < deadline
+        {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Ends a [`Program::pause`].
+    pub(crate) fn unpause(&self) {
+        self.signal_tree(Signal::CONT);
+    }
+
     /// Sends `signal` to the program (with `tree`: and all its descendants) and waits until they have ended; kills
     /// what is left after `timeout`.
     pub(crate) async fn end(self, signal: Signal, whole_tree: bool, timeout: Duration) {
@@ -155,6 +173,15 @@ fn is_running(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         // The name in parentheses may hold anything; the state follows the last one.
         stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z') && !rest.starts_with('X'))
+    })
+}
+
+/// Whether a thread of a process is neither stopped nor at its end.
+fn has_running_threads(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.into_iter().any(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['T', 't', 'Z', 'X']))
     })
 }
 

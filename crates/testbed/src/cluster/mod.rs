@@ -284,14 +284,14 @@ impl Cluster {
     /// Freezes the API server: connections are accepted by the kernel and never answered.
     pub async fn pause_api_server(&self) {
         if let Some(program) = self.apiserver.lock().await.as_ref() {
-            program.signal_tree(Signal::STOP);
+            program.pause().await;
         }
     }
 
     /// Ends a [`Cluster::pause_api_server`].
     pub async fn unpause_api_server(&self) {
         if let Some(program) = self.apiserver.lock().await.as_ref() {
-            program.signal_tree(Signal::CONT);
+            program.unpause();
         }
     }
 

@@ -21,12 +21,12 @@ impl Cluster {
         let etcd = self.etcd.lock().await;
         // Frozen, its files are what a crash would leave, which it starts from.
         if let Some(program) = etcd.as_ref() {
-            program.signal(Signal::STOP);
+            program.pause().await;
         }
         let copied =
             remove(&self.snapshot()).and_then(|()| copy_tree(&self.data(), &self.snapshot(), Account::Own));
         if let Some(program) = etcd.as_ref() {
-            program.signal(Signal::CONT);
+            program.unpause();
         }
         copied
     }

@@ -67,10 +67,17 @@ impl Member {
         }
     }
 
-    /// Sends `signal` to the process.
-    pub(super) async fn signal(&self, signal: Signal) {
+    /// Stops all threads of the process.
+    pub(super) async fn pause(&self) {
         if let Some(program) = self.program.lock().await.as_ref() {
-            program.signal(signal);
+            program.pause().await;
+        }
+    }
+
+    /// Ends a pause.
+    pub(super) async fn unpause(&self) {
+        if let Some(program) = self.program.lock().await.as_ref() {
+            program.unpause();
         }
     }
 

@@ -161,11 +161,11 @@ impl Mongo {
 
     /// Freezes a member: connections are accepted by the kernel and never answered.
     pub async fn pause(&self, member: usize) {
-        self.members[member].signal(Signal::STOP).await;
+        self.members[member].pause().await;
     }
 
     /// Ends a [`Mongo::pause`].
     pub async fn unpause(&self, member: usize) {
-        self.members[member].signal(Signal::CONT).await;
+        self.members[member].unpause().await;
     }
 }

@@ -218,14 +218,14 @@ impl Postgres {
     /// Freezes the server and its backends: connections are accepted by the kernel and never answered.
     pub async fn pause(&self) {
         if let Some(program) = self.program.lock().await.as_ref() {
-            program.signal_tree(Signal::STOP);
+            program.pause().await;
         }
     }
 
     /// Ends a [`Postgres::pause`].
     pub async fn unpause(&self) {
         if let Some(program) = self.program.lock().await.as_ref() {
-            program.signal_tree(Signal::CONT);
+            program.unpause();
         }
     }
 
